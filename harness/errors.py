@@ -1,0 +1,133 @@
+"""What can go wrong, whose fault it is, and what the process exits with.
+
+Every failure a user can see is one of three exceptions::
+
+    HarnessError
+    |- InputError    something written by a person is wrong       exit 2
+    |- HostError     the machine, Docker or the network is short  exit 3
+    '- Interrupted   the user asked to stop                       exit 130
+
+An `InputError` carries *all* mistakes found, each a `Problem` with its place.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+
+class ExitCode(IntEnum):
+    """The exit codes of every `harness` command; each has one meaning."""
+
+    OK = 0  # all that binds is reproduced
+    OUTSIDE = 1  # a figure that binds is outside its tolerance
+    USAGE = 2  # a scenario, an argument or a file is wrong
+    INFRASTRUCTURE = 3  # the machine or a run broke; nothing is said about the claim
+    INCONCLUSIVE = 4  # too few samples, or a metric is missing
+    INTERRUPTED = 130  # Ctrl-C or SIGTERM, as shells report it
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """One mistake, and where it is.
+
+    Attributes:
+        message: what is wrong, as a short clause.
+        path: the file, or None for a command-line argument.
+        line: 1-based line, None where the file has no lines.
+        column: 1-based column.
+        key: dotted key, e.g. ``profiles.cpu.params.batch_size``.
+        value: what was given, already formatted.
+        allowed: what would have been accepted.
+        nearest: the closest accepted spelling, if one is close.
+    """
+
+    message: str
+    path: Path | None = None
+    line: int | None = None
+    column: int | None = None
+    key: str = ""
+    value: str = ""
+    allowed: str = ""
+    nearest: str = ""
+
+    @property
+    def place(self) -> str:
+        """``file:line:column``, as editors understand it."""
+        parts = [str(self.path)] if self.path is not None else []
+        if self.line is not None:
+            parts.append(str(self.line))
+            if self.column is not None:
+                parts.append(str(self.column))
+        return ":".join(parts)
+
+    def __str__(self) -> str:
+        head = ": ".join(part for part in (self.place, self.key, self.message) if part)
+        tail = []
+        if self.value:
+            tail.append(f"got {self.value}")
+        if self.allowed:
+            tail.append(f"allowed: {self.allowed}")
+        if self.nearest:
+            tail.append(f"did you mean {self.nearest!r}?")
+        return f"{head} ({'; '.join(tail)})" if tail else head
+
+
+class HarnessError(Exception):
+    """A failure with a clear message and an exit code of its own."""
+
+    exit_code = ExitCode.INFRASTRUCTURE
+
+
+class InputError(HarnessError):
+    """Something written by a person is wrong; holds every mistake found."""
+
+    exit_code = ExitCode.USAGE
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class HostError(HarnessError):
+    """The machine cannot do it: no daemon, no image, no disk, no GPU.
+
+    Args:
+        message: what is missing, with the value found.
+        remedy: the next command to type.
+    """
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        self.remedy = remedy
+        super().__init__(f"{message}\n  next: {remedy}" if remedy else message)
+
+
+class Interrupted(HarnessError):
+    """The user asked to stop; finished work is kept."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+
+def nearest(word: object, known: Iterable[str]) -> str:
+    """Return the known word closest to `word`, or an empty string."""
+    matches = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.6)
+    return matches[0] if matches else ""
+
+
+def unknown(
+    what: str, word: object, known: Iterable[str], *, path: Path | None = None, key: str = ""
+) -> Problem:
+    """Return the problem for a name that is not one of `known`."""
+    names = sorted(known)
+    shown = ", ".join(names[:12]) + (f", ... ({len(names)} in all)" if len(names) > 12 else "")  # noqa: PLR2004 - a line's worth
+    return Problem(
+        message=f"unknown {what}",
+        path=path,
+        key=key,
+        value=repr(word),
+        allowed=shown or "none",
+        nearest=nearest(word, names),
+    )

@@ -1,0 +1,68 @@
+"""``python -m harness.workloads NAME spec.json OUT``: run one workload in this process.
+
+The runtimes start this command line and never import a workload; the two sides meet in spec.json
+and events.jsonl. Standard input is the lifeline: when the runtime that holds its other end dies,
+however it dies, this process and all it started are ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from importlib import import_module
+from pathlib import Path
+
+from harness.errors import HarnessError
+from harness.records import RunSpec, from_json
+from harness.workloads.context import Context
+from harness.workloads.declare import build
+from harness.workloads.emit import EVENTS_FILE, EventWriter
+from harness.workloads.registry import workload
+
+_USAGE = "usage: python -m harness.workloads NAME spec.json OUT"
+_NUM_ARGUMENTS = 3
+LIFELINE_VARIABLE = "HARNESS_LIFELINE"  # set by a runtime that holds the other end of our stdin
+
+
+def main(arguments: list[str]) -> int:
+    """Run the workload and return the exit code."""
+    if len(arguments) != _NUM_ARGUMENTS:
+        print(_USAGE, file=sys.stderr)
+        return 2
+    hold_lifeline()
+    name, spec_file, out = arguments[0], Path(arguments[1]), Path(arguments[2])
+    spec = from_json(RunSpec, json.loads(spec_file.read_text(encoding="utf-8")))
+    try:
+        run(name, spec, out)
+    except HarnessError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def run(name: str, spec: RunSpec, out: Path) -> None:
+    """Run workload `name` on `spec`, writing its events under `out`."""
+    declared = workload(name)
+    module, _, function = declared.entry.partition(":")
+    program = getattr(import_module(module), function)
+    with EventWriter(out / EVENTS_FILE, declared.metrics) as emit:
+        program(Context(spec=spec, params=build(declared.params, spec.params), out=out, emit=emit))
+
+
+def hold_lifeline() -> None:
+    """End this process group when standard input, whose other end the runtime holds, closes."""
+    if os.environ.get(LIFELINE_VARIABLE):
+        threading.Thread(target=_end_with_lifeline, name="lifeline", daemon=True).start()
+
+
+def _end_with_lifeline() -> None:
+    while os.read(0, 4096):
+        pass
+    os.killpg(0, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

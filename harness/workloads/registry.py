@@ -1,0 +1,32 @@
+"""Every workload by name. A declaration is imported only when its workload is asked for."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+
+from harness.errors import InputError, unknown
+from harness.workloads.declare import Workload
+
+# name -> the torch-free module that declares it, in its constant WORKLOADS
+DECLARED_IN = {
+    "noop": "harness.workloads.noop",
+    "economics.campaign": "harness.workloads.economics.declare",
+    "economics.training_tiers": "harness.workloads.economics.declare",
+    "pretrain.envelope": "harness.workloads.pretrain.declare",
+    "pretrain.envelope_evidence": "harness.workloads.pretrain.declare",
+    "autoresearch.trajectory_evidence": "harness.workloads.autoresearch.declare",
+}
+
+
+@cache
+def workload(name: str) -> Workload:
+    """Return the declaration of the workload `name`.
+
+    Raises:
+        InputError: there is no such workload; names the nearest.
+    """
+    if name not in DECLARED_IN:
+        raise InputError([unknown("workload", name, DECLARED_IN, key="workload")])
+    declared: tuple[Workload, ...] = import_module(DECLARED_IN[name]).WORKLOADS
+    return next(each for each in declared if each.name == name)

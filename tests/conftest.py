@@ -1,0 +1,42 @@
+"""Flags for tests that need more than Python, and the fixtures that all rooms share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+_FLAGS = {
+    "docker": "a Docker engine",
+    "gpu": "an NVIDIA GPU",
+    "serving": "a vLLM installation",
+    "slow": "patience",
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    for name, need in _FLAGS.items():
+        parser.addoption(f"--run-{name}", action="store_true", help=f"run tests that need {need}")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        for name, need in _FLAGS.items():
+            if name in item.keywords and not config.getoption(f"--run-{name}"):
+                item.add_marker(pytest.mark.skip(reason=f"needs {need}: use --run-{name}"))
+
+
+@pytest.fixture(scope="session")
+def evidence_dir() -> Path:
+    """The published raw data, where this machine has it."""
+    given = os.environ.get("HARNESS_EVIDENCE_DIR")
+    if not given or not Path(given).is_dir():
+        pytest.skip("published raw data is not here: set HARNESS_EVIDENCE_DIR")
+    return Path(given)
+
+
+@pytest.fixture(scope="session")
+def project_root() -> Path:
+    """The folder that holds harness/ and scenarios/."""
+    return Path(__file__).parent.parent

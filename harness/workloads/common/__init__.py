@@ -1,0 +1,1 @@
+"""What workloads of several rooms share."""

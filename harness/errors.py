@@ -105,7 +105,7 @@ class HostError(HarnessError):
         super().__init__(f"{message}\n  next: {remedy}" if remedy else message)
 
 
-class Interrupted(HarnessError):
+class Interrupted(HarnessError):  # noqa: N818 - not an error, a wish
     """The user asked to stop; finished work is kept."""
 
     exit_code = ExitCode.INTERRUPTED

@@ -233,7 +233,7 @@ class Verdict:
         expected: the figure and tolerance, formatted with unit.
         measured: what was found, formatted with unit; empty where nothing was.
         detail: why, in one line; for INCONCLUSIVE the effect that could have been seen.
-        claim: how the printed claim stands to the ledger's own truth; None where nothing was printed.
+        claim: how the printed claim stands to the ledger's own truth; None: nothing was printed.
         claim_detail: the disagreement, in one line.
     """
 
@@ -301,7 +301,9 @@ def _decode(kind: Any, value: Any, place: str) -> Any:
     if isinstance(kind, type) and issubclass(kind, Enum):
         return kind(value)
     if kind is float:
-        _require(isinstance(value, int | float) and not isinstance(value, bool), place, "float", value)
+        _require(
+            isinstance(value, int | float) and not isinstance(value, bool), place, "float", value
+        )
         return float(value)
     _require(type(value) is kind, place, kind.__name__, value)
     return value

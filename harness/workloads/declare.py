@@ -81,7 +81,7 @@ class Workload:
     requires: tuple[str, ...] = ()
 
 
-def param(  # noqa: PLR0913 - each is a fact about the one parameter
+def param(
     default: Any = MISSING,
     *,
     doc: str,
@@ -130,7 +130,8 @@ def problems_of(params: type, values: Mapping[str, Any]) -> Iterator[Problem]:
         if name in values:
             yield from _value_problems(name, kind, declared.metadata, values[name])
         elif declared.default is MISSING:
-            yield Problem(message="parameter is required", key=name, allowed=declared.metadata["doc"])
+            doc = declared.metadata["doc"]
+            yield Problem(message="parameter is required", key=name, allowed=doc)
 
 
 def build(params: type, values: Mapping[str, Any]) -> Any:
@@ -168,7 +169,8 @@ def _range_problems(name: str, facts: Mapping[str, Any], value: Any) -> Iterator
     if value is None or isinstance(value, str | bool):
         return
     if (low is not None and value < low) or (high is not None and value > high):
-        bounds = f"{'' if low is None else f'{low:g} <= '}value{'' if high is None else f' <= {high:g}'}"
+        bounds = ("" if low is None else f"{low:g} <= ") + "value"
+        bounds += "" if high is None else f" <= {high:g}"
         yield Problem(message="out of range", key=name, value=repr(value), allowed=bounds)
 
 
@@ -178,7 +180,7 @@ def _fits(kind: Any, value: Any) -> bool:
     if options := get_args(kind):
         return any(_fits(option, value) for option in options)
     if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        return type(value) in (int, float) and math.isfinite(value)
     if kind is type(None):
         return value is None
     return type(value) is kind

@@ -112,7 +112,7 @@ class EventWriter:
     def _declared(self, metric: str) -> Metric:
         if metric not in self._metrics:
             close = nearest(metric, self._metrics)
-            message = f"undeclared metric {metric!r}" + (f"; did you mean {close!r}?" if close else "")
+            message = f"undeclared metric {metric!r}; nearest: {close or 'none'}"
             raise ValueError(message)
         return self._metrics[metric]
 

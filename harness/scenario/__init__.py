@@ -1,0 +1,1 @@
+"""Scenario files: what is asked, read strictly, every mistake reported with its place."""

@@ -1,0 +1,250 @@
+"""What the shape alone does not show: names, units, ranges and cells that do not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from harness.errors import Problem, nearest
+from harness.records import Profile
+from harness.scenario.expectations import TOLERANT, Expectation
+from harness.scenario.positions import Document, Key
+from harness.scenario.schema import ProfileModel, Scenario, Sweep
+from harness.units import UNITS, same_dimension
+from harness.workloads.declare import Workload, fields_of, problems_of
+from harness.workloads.registry import DECLARED_IN, workload
+
+
+def scenario_problems(scenario: Scenario, document: Document) -> Iterator[Problem]:
+    """Yield every mistake of a scenario whose shape is right."""
+    folder = document.path.parent.name
+    if scenario.scenario != folder:
+        yield document.problem(
+            ("scenario",),
+            "the id must be the folder's name",
+            value=repr(scenario.scenario),
+            allowed=folder,
+        )
+    yield from _workload_name_problems(document, ("workload",), scenario.workload)
+    yield from _evidence_problems(scenario, document)
+    base = _known_workload(scenario.workload)
+    if base is not None:
+        yield from _params_problems(document, ("params",), base, scenario.params)
+        yield from _sweep_problems(document, ("sweep",), base, scenario.sweep)
+    for profile, model in scenario.profiles.items():
+        yield from _profile_problems(scenario, document, profile, model)
+    yield from _report_problems(scenario, document)
+
+
+def _profile_problems(
+    scenario: Scenario, document: Document, profile: Profile, model: ProfileModel
+) -> Iterator[Problem]:
+    key: Key = ("profiles", profile.value)
+    if model.workload is not None:
+        yield from _workload_name_problems(document, (*key, "workload"), model.workload)
+    declared = _known_workload(model.workload or scenario.workload)
+    if declared is None:
+        return
+    yield from _params_problems(document, (*key, "params"), declared, model.params)
+    if model.sweep is not None:
+        yield from _sweep_problems(document, (*key, "sweep"), declared, model.sweep)
+    known = [each.file for each in scenario.evidence]
+    for index, name in enumerate(model.uses):
+        if name not in known:
+            yield document.problem(
+                (*key, "uses", index),
+                "unknown evidence file",
+                value=repr(name),
+                allowed=", ".join(known) or "none",
+                nearest=nearest(name, known),
+            )
+
+
+def _workload_name_problems(document: Document, key: Key, name: str) -> Iterator[Problem]:
+    if name not in DECLARED_IN:
+        yield document.problem(
+            key,
+            "unknown workload",
+            value=repr(name),
+            allowed=", ".join(sorted(DECLARED_IN)),
+            nearest=nearest(name, DECLARED_IN),
+        )
+
+
+def _known_workload(name: str) -> Workload | None:
+    return workload(name) if name in DECLARED_IN else None
+
+
+def _params_problems(
+    document: Document, key: Key, declared: Workload, values: Mapping[str, Any]
+) -> Iterator[Problem]:
+    for problem in problems_of(declared.params, values):
+        if problem.message == "parameter is required":
+            continue  # a profile or a sweep may give it; the plan sees the whole
+        yield placed(document, (*key, problem.key), problem)
+
+
+def _sweep_problems(
+    document: Document, key: Key, declared: Workload, sweep: Sweep
+) -> Iterator[Problem]:
+    for form, axes in (("product", sweep.product), ("zip", sweep.zip)):
+        for axis, values in axes.items():
+            yield from _axis_problems(document, (*key, form, axis), declared, values)
+    for axis in sorted(set(sweep.product) & set(sweep.zip)):
+        yield document.problem((*key, "zip", axis), "axis is in both product and zip")
+    if len({len(values) for values in sweep.zip.values()}) > 1:
+        lengths = ", ".join(f"{axis}: {len(values)}" for axis, values in sweep.zip.items())
+        yield document.problem((*key, "zip"), "zip axes must be of one length", value=lengths)
+    swept = {**sweep.zip, **sweep.product}
+    for index, rule in enumerate(sweep.exclude):
+        for axis, value in rule.items():
+            at = (*key, "exclude", index, axis)
+            if axis not in swept:
+                yield document.problem(
+                    at,
+                    "is not an axis of this sweep",
+                    value=repr(axis),
+                    allowed=", ".join(swept) or "none",
+                    nearest=nearest(axis, swept),
+                )
+            elif value not in swept[axis]:
+                yield document.problem(
+                    at,
+                    "excludes a value the axis does not take",
+                    value=repr(value),
+                    allowed=", ".join(repr(each) for each in swept[axis]),
+                )
+
+
+def _axis_problems(
+    document: Document, key: Key, declared: Workload, values: list[Any]
+) -> Iterator[Problem]:
+    axis = str(key[-1])
+    if axis not in fields_of(declared.params):
+        for problem in problems_of(declared.params, {axis: None}):
+            if problem.message == "unknown parameter":
+                yield placed(document, key, problem)
+        return
+    seen: list[Any] = []
+    for index, value in enumerate(values):
+        at = (*key, index)
+        if any(value == each and type(value) is type(each) for each in seen):
+            yield document.problem(at, "value stands twice on this axis", value=repr(value))
+        seen.append(value)
+        for problem in problems_of(declared.params, {axis: value}):
+            if problem.key == axis:
+                yield placed(document, at, problem)
+
+
+def _evidence_problems(scenario: Scenario, document: Document) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for index, each in enumerate(scenario.evidence):
+        if each.file in seen:
+            yield document.problem(
+                ("evidence", index, "file"), "evidence file stands twice", value=repr(each.file)
+            )
+        seen.add(each.file)
+
+
+def _report_problems(scenario: Scenario, document: Document) -> Iterator[Problem]:
+    known = metrics_of(scenario)
+    named: list[tuple[Key, str]] = [
+        (("report", "metrics", i), name) for i, name in enumerate(scenario.report.metrics)
+    ]
+    named += [(("report", "plots", i, "y"), plot.y) for i, plot in enumerate(scenario.report.plots)]
+    for key, name in named:
+        if known and name not in known:
+            yield document.problem(
+                key, "unknown metric", value=repr(name), nearest=nearest(name, known)
+            )
+
+
+def placed(document: Document, key: Key, problem: Problem) -> Problem:
+    """Return `problem` with the place of `key` in `document`."""
+    return document.problem(
+        key,
+        problem.message,
+        value=problem.value,
+        allowed=problem.allowed,
+        nearest=problem.nearest,
+    )
+
+
+def metrics_of(scenario: Scenario) -> dict[str, str]:
+    """Return metric -> unit, over all workloads of a scenario."""
+    names = {scenario.workload_of(profile) for profile in scenario.profiles}
+    declared = [each for name in sorted(names) if (each := _known_workload(name)) is not None]
+    return {metric.name: metric.unit for each in declared for metric in each.metrics}
+
+
+def ledger_problems(
+    scenario: Scenario, entries: Iterable[tuple[int, Expectation]], document: Document
+) -> Iterator[Problem]:
+    """Yield every mistake of the ledger entries (index in the file, entry) of a scenario."""
+    if document.value.get("scenario") != scenario.scenario:
+        yield document.problem(
+            ("scenario",),
+            "the ledger is of another scenario",
+            value=repr(document.value.get("scenario")),
+            allowed=scenario.scenario,
+        )
+    units = metrics_of(scenario)
+    first: dict[str, int] = {}
+    for index, entry in entries:
+        key: Key = ("expectations", index)
+        if entry.id in first:
+            line = document.places[("expectations", first[entry.id], "id")][0]
+            yield document.problem((*key, "id"), f"id stands twice, first on line {line}")
+        first.setdefault(entry.id, index)
+        yield from _entry_problems(scenario, entry, document, key, units)
+
+
+def _entry_problems(
+    scenario: Scenario,
+    entry: Expectation,
+    document: Document,
+    key: Key,
+    units: Mapping[str, str],
+) -> Iterator[Problem]:
+    yield from _metric_problems(document, (*key, "metric"), entry.metric, units)
+    if entry.unit not in UNITS:
+        yield document.problem(
+            (*key, "unit"),
+            "unknown unit",
+            value=repr(entry.unit),
+            nearest=nearest(entry.unit, UNITS),
+        )
+    elif entry.metric in units and not same_dimension(entry.unit, units[entry.metric]):
+        yield document.problem(
+            (*key, "unit"),
+            "unit does not fit the metric",
+            value=entry.unit,
+            allowed=f"{units[entry.metric]} or another unit of the same kind",
+        )
+    if isinstance(entry, TOLERANT) and entry.reason is None:
+        yield document.problem(key, "a tolerance needs its reason (key `reason`)", value=entry.id)
+    for index, profile in enumerate(entry.binds.profile):
+        if profile not in scenario.profiles:
+            yield document.problem(
+                (*key, "binds", "profile", index),
+                "the scenario has no such profile",
+                value=repr(profile.value),
+                allowed=", ".join(scenario.profiles),
+            )
+    other = getattr(entry.expect, "to", None) or getattr(entry.expect, "than", None)
+    if other is not None:
+        side = "to" if hasattr(entry.expect, "to") else "than"
+        yield from _metric_problems(document, (*key, "expect", side, "metric"), other.metric, units)
+
+
+def _metric_problems(
+    document: Document, key: Key, name: str, units: Mapping[str, str]
+) -> Iterator[Problem]:
+    if name not in units:
+        yield document.problem(
+            key,
+            "unknown metric",
+            value=repr(name),
+            allowed=f"{len(units)} metrics: harness show",
+            nearest=nearest(name, units),
+        )

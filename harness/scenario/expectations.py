@@ -1,0 +1,315 @@
+"""The claim ledger: ``expectations.yaml``, each figure as claimed, recorded and derived.
+
+An entry keeps what the article prints (`claimed`), what its raw data holds (`recorded`) and what
+recomputation gives (`derived`), and says what a run is expected to measure (`expect`), where that
+binds and why the tolerance is what it is. Where the three disagree the entry declares it with
+`diverges`; an undeclared disagreement fails the check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+
+from harness.records import VerdictKind
+from harness.scenario.schema import Name, ProfileName, Scalar, Strict, Text
+
+EntryId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=100)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+
+
+class EvidenceClass(StrEnum):
+    """How far a figure travels."""
+
+    ARITHMETIC = "arithmetic"  # holds anywhere, exactly
+    INVARIANT = "invariant"  # near hardware-independent
+    RELATIVE = "relative"  # a ratio within one run
+    DEVICE = "device"  # binds only on the named device
+    QUALITATIVE = "qualitative"  # direction or order; holds for the small profile too
+
+
+class Printed(Strict):
+    """A figure as printed, with the step of its last digit.
+
+    Attributes:
+        value: the figure.
+        quantum: the smallest difference the printing can show; a figure agrees with it when it
+            rounds to it, that is, lies within half a quantum.
+    """
+
+    value: Scalar
+    quantum: Positive | None = None
+
+    @property
+    def step(self) -> float:
+        """The quantum given, or that of the last digit as written: 4.61 -> 0.01."""
+        if self.quantum is not None:
+            return self.quantum
+        exponent = Decimal(repr(self.value)).as_tuple().exponent
+        return float(10.0 ** min(int(exponent), 0))
+
+
+def _as_figure(given: Any) -> Any:
+    return given if given is None or isinstance(given, dict | Printed) else {"value": given}
+
+
+# written as the bare figure, or as {value, quantum} where its last digit does not show the step
+Figure = Annotated[
+    Printed | None, BeforeValidator(_as_figure, json_schema_input_type=Printed | Scalar)
+]
+
+
+class Tolerance(Strict):
+    """A target with an absolute or relative tolerance, or an interval; at least one side."""
+
+    value: float | None = None
+    abs: NonNegative | None = None
+    rel: NonNegative | None = None
+    low: float | None = None
+    high: float | None = None
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        around = self.value is not None
+        within = self.low is not None or self.high is not None
+        if around == within:
+            message = "give either value with abs or rel, or low and/or high"
+            raise ValueError(message)
+        if around and (self.abs is None) == (self.rel is None):
+            message = "value needs exactly one of abs and rel"
+            raise ValueError(message)
+        if within and (self.abs is not None or self.rel is not None):
+            message = "abs and rel go with value, not with low and high"
+            raise ValueError(message)
+        if self.low is not None and self.high is not None and self.low > self.high:
+            message = "low is above high"
+            raise ValueError(message)
+        return self
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The accepted interval, both ends included; infinite where a side is open."""
+        if self.value is None:
+            low = float("-inf") if self.low is None else self.low
+            return low, float("inf") if self.high is None else self.high
+        margin = self.abs if self.abs is not None else (self.rel or 0.0) * abs(self.value)
+        return self.value - margin, self.value + margin
+
+
+class Cell(Strict):
+    """Selects measurements: a metric, and swept params or row keys that must match."""
+
+    metric: Name
+    where: Mapping[Name, Scalar] = {}
+
+
+class Binds(Strict):
+    """Where an expectation can be compared; an empty field binds everywhere."""
+
+    profile: tuple[ProfileName, ...] = Field(default=(), strict=False)
+    device: Text | None = None
+
+
+class ExactTarget(Strict):
+    """The very value: integer, text, hash or flag."""
+
+    value: Scalar
+
+
+class RatioTarget(Tolerance):
+    """The metric divided by the metric of another cell of the same results."""
+
+    to: Cell
+
+
+class OrderingTarget(Strict):
+    """The metric is better than in the cells of `than`, by at least `margin` (in the unit).
+
+    Cells are paired over every param or row key that `where` and `than.where` leave free.
+    """
+
+    than: Cell
+    margin: NonNegative = 0.0
+
+
+class ProportionTarget(Strict):
+    """`successes` of `trials`; compared by a two-proportion test at level `alpha`.
+
+    The measurement's value is a proportion and its `count` the number of trials.
+    """
+
+    successes: Annotated[int, Field(ge=0)]
+    trials: Annotated[int, Field(ge=1)]
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+
+
+class TrajectoryTarget(Strict):
+    """A series along `key`: no point further than `max_abs`, the mean residual within `mean_abs`.
+
+    The second bound catches a one-sided drift that the first lets through.
+    """
+
+    key: Name = "step"
+    points: Annotated[list[tuple[float, float]], Field(min_length=1, strict=False)]
+    max_abs: Positive
+    mean_abs: Positive
+
+
+class LawTarget(Strict):
+    """A named relation of `harness.check.laws`, which holds on any device."""
+
+    law: Name
+    params: Mapping[Name, Any] = {}
+    rel: NonNegative | None = None
+    abs: NonNegative | None = None
+
+
+class EquivalenceTarget(Strict):
+    """The replicates' mean lies within `margin` of `value` (two one-sided t-tests)."""
+
+    value: float
+    margin: Positive
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+
+
+class NoninferiorityTarget(EquivalenceTarget):
+    """The replicates' mean is not worse than `value` by more than `margin` (one-sided t-test)."""
+
+
+class Entry(Strict):
+    """What every kind of entry holds."""
+
+    id: EntryId
+    metric: Name
+    where: Mapping[Name, Scalar] = {}
+    unit: str
+    evidence_class: Annotated[EvidenceClass, Field(strict=False, alias="class")]
+    claimed: Figure = None
+    recorded: Figure = None
+    derived: Figure = None
+    binds: Binds = Binds()
+    source: Text
+    reason: Text | None = None
+    diverges: Text | None = None
+    note: Text | None = None
+
+
+class Exact(Entry):
+    """The value itself."""
+
+    kind: Literal["exact"]
+    expect: ExactTarget
+
+
+class Bound(Entry):
+    """A value with a tolerance, or an interval."""
+
+    kind: Literal["bound"]
+    expect: Tolerance
+
+
+class Ratio(Entry):
+    """Two metrics of the same results."""
+
+    kind: Literal["ratio"]
+    expect: RatioTarget
+
+
+class Ordering(Entry):
+    """One cell better than another."""
+
+    kind: Literal["ordering"]
+    expect: OrderingTarget
+
+
+class Proportion(Entry):
+    """k of n."""
+
+    kind: Literal["proportion"]
+    expect: ProportionTarget
+
+
+class Trajectory(Entry):
+    """A series along steps."""
+
+    kind: Literal["trajectory"]
+    expect: TrajectoryTarget
+
+
+class Law(Entry):
+    """A named relation between measurements."""
+
+    kind: Literal["law"]
+    expect: LawTarget
+
+
+class Equivalence(Entry):
+    """Statistically the same, over replicates."""
+
+    kind: Literal["equivalence"]
+    expect: EquivalenceTarget
+
+
+class Noninferiority(Entry):
+    """Statistically not worse, over replicates."""
+
+    kind: Literal["noninferiority"]
+    expect: NoninferiorityTarget
+
+
+Expectation = Annotated[
+    Exact | Bound | Ratio | Ordering | Proportion | Trajectory | Law | Equivalence | Noninferiority,
+    Field(discriminator="kind"),
+]
+
+KINDS = tuple(Entry.__subclasses__())
+
+# kinds whose target is a judgement: the tolerance must say why it is what it is
+TOLERANT = (Bound, Ratio, Trajectory, Law, Equivalence, Noninferiority)
+
+
+class Expectations(Strict):
+    """The ledger of one scenario: ``scenarios/<id>/expectations.yaml``."""
+
+    scenario: Name | str
+    expectations: Annotated[list[Expectation], Field(min_length=1)]
+
+
+def claim_verdict(entry: Entry) -> tuple[VerdictKind | None, str]:
+    """Say how the printed claim stands to the ledger's own truth (derived, else recorded).
+
+    Returns:
+        The verdict (None where nothing was printed or nothing is known) and the disagreement in
+        one line: REPRODUCED where the claim rounds to the truth, KNOWN_DIVERGENCE where it does
+        not and the entry says so, OUTSIDE where it does not and nobody said, UNEXPECTED_MATCH
+        where the entry declares a divergence that is not there.
+    """
+    claimed, truth = entry.claimed, entry.derived or entry.recorded
+    if claimed is None or truth is None:
+        return None, ""
+    column = "recorded" if entry.derived is None else "derived"
+    detail = f"claimed {claimed.value}, {column} {truth.value}"
+    if _agree(claimed, truth):
+        if entry.diverges:
+            return VerdictKind.UNEXPECTED_MATCH, f"{detail}: declared divergent, yet they agree"
+        return VerdictKind.REPRODUCED, ""
+    if entry.diverges:
+        return VerdictKind.KNOWN_DIVERGENCE, f"{detail}: {entry.diverges}"
+    return VerdictKind.OUTSIDE, f"{detail}: the entry does not declare this (key `diverges`)"
+
+
+def _agree(claimed: Printed, truth: Printed) -> bool:
+    one, other = claimed.value, truth.value
+    if _is_number(one) and _is_number(other):
+        slack = claimed.step / 2
+        return abs(float(one) - float(other)) <= slack * (1 + 1e-9)  # type: ignore[arg-type]
+    return one == other
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,161 @@
+"""The shape of ``scenario.yaml``: a declared question, and the profiles it is asked at.
+
+`harness validate --schema scenario` exports this as JSON Schema for editors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from harness.records import Profile
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$", max_length=80)]
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=60)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Scalar = str | int | float | bool | None
+ProfileName = Annotated[Profile, Field(strict=False)]  # text becomes the enum; nothing else is lax
+
+
+class Strict(BaseModel):
+    """No unknown keys, no silent conversions, no change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ScenarioStatus(StrEnum):
+    """Whether the article's figures exist yet."""
+
+    PUBLISHED = "published"
+    PLANNED = "planned"
+
+
+class Article(Strict):
+    """The article whose experiment this is."""
+
+    number: Annotated[int, Field(ge=0)]
+    title: Text
+    date: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")] | None = None
+
+
+class Sweep(Strict):
+    """The params that vary. Only what is written here is swept; a list elsewhere is a list.
+
+    `product` axes are crossed in the order written, the last varying fastest; `zip` axes advance
+    together, and are crossed with the product as its outermost axis; a cell matching every entry
+    of an `exclude` item is left out.
+    """
+
+    product: Mapping[Name, Annotated[list[Any], Field(min_length=1)]] = {}
+    zip: Mapping[Name, Annotated[list[Any], Field(min_length=1)]] = {}
+    exclude: list[Mapping[Name, Any]] = []
+
+
+class LimitsModel(Strict):
+    """What one run may use; see `harness.records.Limits`."""
+
+    timeout_s: Annotated[float, Field(gt=0)] = 600.0
+    memory_gib: Annotated[float, Field(gt=0)] | None = None
+    shm_gib: Annotated[float, Field(gt=0)] = 1.0
+    gpus: Annotated[int, Field(ge=0, le=1)] = 0
+    network: bool = False
+
+
+class Estimate(Strict):
+    """What a whole profile is expected to cost, for `harness plan`; each figure has a source."""
+
+    hours: Annotated[float, Field(ge=0)]
+    peak_memory_gib: Annotated[float, Field(ge=0)] | None = None
+    energy_wh: Annotated[float, Field(ge=0)] | None = None
+    download_gib: Annotated[float, Field(ge=0)] | None = None
+    source: Text
+
+
+class ProfileModel(Strict):
+    """Where, and at what size, the question is asked.
+
+    A profile that names its own `workload` starts from that workload's defaults; any other
+    inherits the scenario's params and sweep. A profile's `sweep` replaces the scenario's whole.
+    """
+
+    summary: Text
+    workload: Name | None = None
+    image: Name | None = None
+    params: Mapping[Name, Any] = {}
+    sweep: Sweep | None = None
+    seed: Annotated[int, Field(ge=0)] | None = None
+    replicates: Annotated[int, Field(ge=1, le=1000)] | None = None
+    uses: list[str] = []
+    limits: LimitsModel = LimitsModel()
+    estimate: Estimate | None = None
+
+
+class EvidenceFile(Strict):
+    """A published raw file: where it is, and what it must contain."""
+
+    file: Annotated[
+        str,
+        StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*$"),
+    ]
+    url: Annotated[str, StringConstraints(pattern=r"^https://")] | None = None
+    sha256: Sha256
+    size: Annotated[int, Field(ge=0)] | None = None
+
+
+class PlotKind(StrEnum):
+    """How a plot joins its points."""
+
+    LINE = "line"
+    BAR = "bar"
+    SCATTER = "scatter"
+
+
+class Plot(Strict):
+    """One plot of the report: a metric against a param or a row key."""
+
+    file: Slug
+    title: Text
+    kind: Annotated[PlotKind, Field(strict=False)] = PlotKind.LINE
+    x: Name
+    y: Name
+    series: list[Name] = []
+
+
+class Report(Strict):
+    """Which metrics the cell table shows, in this order, and which plots are drawn."""
+
+    metrics: list[Name] = []
+    plots: list[Plot] = []
+
+
+class Scenario(Strict):
+    """One declared question: ``scenarios/<id>/scenario.yaml``."""
+
+    scenario: Slug
+    title: Text
+    question: Text
+    article: Article
+    status: Annotated[ScenarioStatus, Field(strict=False)] = ScenarioStatus.PUBLISHED
+    workload: Name
+    params: Mapping[Name, Any] = {}
+    sweep: Sweep = Sweep()
+    seed: Annotated[int, Field(ge=0)] = 0
+    replicates: Annotated[int, Field(ge=1, le=1000)] = 1
+    evidence: list[EvidenceFile] = []
+    profiles: Annotated[Mapping[ProfileName, ProfileModel], Field(min_length=1)]
+    report: Report = Report()
+
+    def workload_of(self, profile: Profile) -> str:
+        """Return the name of the workload that a profile runs."""
+        return self.profiles[profile].workload or self.workload
+
+    def sweep_of(self, profile: Profile) -> Sweep:
+        """Return the sweep of a profile: its own, else the scenario's for the same workload."""
+        own = self.profiles[profile].sweep
+        if own is not None:
+            return own
+        return self.sweep if self.workload_of(profile) == self.workload else Sweep()

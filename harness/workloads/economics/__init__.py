@@ -1,0 +1,1 @@
+"""What recipes, rentals and training tiers cost: dated rates and plain arithmetic."""

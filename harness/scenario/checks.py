@@ -12,6 +12,7 @@ from harness.scenario.positions import Document, Key
 from harness.scenario.schema import ProfileModel, Scenario, Sweep
 from harness.units import UNITS, same_dimension
 from harness.workloads.declare import Workload, fields_of, problems_of
+from harness.workloads.every_run import USAGE_METRICS
 from harness.workloads.registry import DECLARED_IN, workload
 
 
@@ -171,10 +172,11 @@ def placed(document: Document, key: Key, problem: Problem) -> Problem:
 
 
 def metrics_of(scenario: Scenario) -> dict[str, str]:
-    """Return metric -> unit, over all workloads of a scenario."""
+    """Return metric -> unit, over all workloads of a scenario, and what every run has."""
     names = {scenario.workload_of(profile) for profile in scenario.profiles}
     declared = [each for name in sorted(names) if (each := _known_workload(name)) is not None]
-    return {metric.name: metric.unit for each in declared for metric in each.metrics}
+    metrics = [metric for each in declared for metric in each.metrics]
+    return {metric.name: metric.unit for metric in (*metrics, *USAGE_METRICS)}
 
 
 def ledger_problems(

@@ -1,0 +1,1 @@
+"""Planning: everything is decided here, before anything starts."""

@@ -1,0 +1,235 @@
+"""From a scenario and a profile to a plan: every cell decided, none lost.
+
+Conservation: declared cells = planned + skipped, each skipped one with its reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import product
+from typing import Any
+
+from harness.errors import InputError, Problem, nearest, unknown
+from harness.plan.overrides import Overrides
+from harness.plan.source import source_digest
+from harness.records import ImageRef, Limits, Profile, RunSpec, record
+from harness.scenario.checks import placed
+from harness.scenario.load import Loaded
+from harness.scenario.positions import Key
+from harness.scenario.schema import Estimate, Sweep
+from harness.workloads.declare import Workload, defaults_of, problems_of
+from harness.workloads.registry import workload
+
+
+@record
+class Sourced:
+    """A parameter's value, and where it came from."""
+
+    value: Any
+    origin: str
+
+
+@record
+class Skipped:
+    """A declared cell that will not run."""
+
+    cell: Mapping[str, Any]
+    reason: str
+
+
+@record
+class Plan:
+    """What will be done, decided completely.
+
+    Attributes:
+        runs: in the order they will be executed.
+        skipped: declared cells left out.
+        estimate: what the scenario says the whole profile costs; None where it does not say.
+        changed: whether the command line changed the declared experiment.
+    """
+
+    scenario: str
+    profile: Profile
+    runs: tuple[RunSpec, ...]
+    skipped: tuple[Skipped, ...]
+    estimate: Estimate | None
+    changed: bool
+
+    @property
+    def num_declared(self) -> int:
+        """How many runs the scenario declares for this profile."""
+        return len(self.runs) + len(self.skipped)
+
+
+def params_of(loaded: Loaded, profile: Profile, overrides: Overrides) -> dict[str, Sourced]:
+    """Return every parameter outside the sweep with its origin, the later source winning.
+
+    Workload default, scenario, profile, params file, `--set`.
+    """
+    scenario, places = loaded.scenario, loaded.document.places
+    name = scenario.workload_of(profile)
+    sourced = {
+        key: Sourced(value=value, origin=f"default of {name}")
+        for key, value in defaults_of(workload(name).params).items()
+    }
+    own: Key = ("profiles", profile.value, "params")
+    layers = [(own, scenario.profiles[profile].params)]
+    if name == scenario.workload:
+        layers.insert(0, (("params",), scenario.params))
+    for at, params in layers:
+        for key, value in params.items():
+            origin = f"{loaded.document.path}:{places[(*at, key)][0]}"
+            sourced[key] = Sourced(value=value, origin=origin)
+    for key, value in overrides.params.items():
+        sourced[key] = Sourced(value=value, origin=overrides.origins[key])
+    return sourced
+
+
+def expand(
+    loaded: Loaded, profile: Profile, overrides: Overrides, image: ImageRef | None = None
+) -> Plan:
+    """Return the plan of one profile.
+
+    Args:
+        loaded: the scenario and its file.
+        profile: one the scenario has.
+        overrides: what the command line changes.
+        image: the container image the runs will use; None where they run on the host.
+
+    Raises:
+        InputError: no such profile, unknown or impossible params, a filter that names no axis or
+            value, or nothing left to run.
+    """
+    require_profile(loaded, profile)
+    scenario, model = loaded.scenario, loaded.scenario.profiles[profile]
+    declared = workload(scenario.workload_of(profile))
+    sweep = _without_fixed(scenario.sweep_of(profile), overrides.params)
+    if problems := [*_override_problems(declared, sweep, overrides)]:
+        raise InputError(problems)
+    params = {name: each.value for name, each in params_of(loaded, profile, overrides).items()}
+    cells, skipped = _select(sweep, overrides)
+    if not cells:
+        raise InputError([Problem(message="nothing is selected: every cell is left out")])
+    seed = _first(overrides.seed, model.seed, scenario.seed)
+    replicates = _first(overrides.replicates, model.replicates, scenario.replicates)
+    known = {each.file: each.sha256 for each in scenario.evidence}
+    runs = tuple(
+        RunSpec(
+            scenario=scenario.scenario,
+            profile=profile,
+            workload=declared.name,
+            params={**params, **cell},
+            axes=tuple(cell),
+            seed=seed + replicate,
+            replicate=replicate,
+            image=image,
+            source=source_digest(declared),
+            evidence={name: known[name] for name in model.uses},
+            limits=Limits(**model.limits.model_dump()),
+        )
+        for cell in cells
+        for replicate in range(replicates)
+    )
+    if problems := [*_cell_problems(loaded, declared, runs)]:
+        raise InputError(problems)
+    return Plan(
+        scenario=scenario.scenario,
+        profile=profile,
+        runs=runs,
+        skipped=tuple(each for each in skipped for _ in range(replicates)),
+        estimate=model.estimate,
+        changed=overrides.partial,
+    )
+
+
+def require_profile(loaded: Loaded, profile: Profile) -> None:
+    """Refuse a profile the scenario does not have.
+
+    Raises:
+        InputError: names the profiles it has.
+    """
+    if profile not in loaded.scenario.profiles:
+        known = [each.value for each in loaded.scenario.profiles]
+        raise InputError([unknown("profile", profile.value, known, path=loaded.document.path)])
+
+
+def cells_of(sweep: Sweep) -> Iterator[dict[str, Any]]:
+    """Yield every cell of a sweep, excluded ones too; the last product axis varies fastest."""
+    zipped = [
+        dict(zip(sweep.zip, row, strict=True)) for row in zip(*sweep.zip.values(), strict=True)
+    ]
+    for together in zipped or [{}]:
+        for row in product(*sweep.product.values()):
+            yield {**together, **dict(zip(sweep.product, row, strict=True))}
+
+
+def _select(sweep: Sweep, overrides: Overrides) -> tuple[list[dict[str, Any]], list[Skipped]]:
+    chosen, skipped = [], []
+    for cell in cells_of(sweep):
+        reason = _reason_to_skip(cell, sweep, overrides)
+        if reason:
+            skipped.append(Skipped(cell=cell, reason=reason))
+        else:
+            chosen.append(cell)
+    return chosen, skipped
+
+
+def _reason_to_skip(cell: Mapping[str, Any], sweep: Sweep, overrides: Overrides) -> str:
+    for rule in sweep.exclude:
+        if all(cell.get(axis) == value for axis, value in rule.items()):
+            return "excluded by the scenario"
+    for axis, kept in overrides.only.items():
+        if cell[axis] not in kept:
+            return f"not selected by --only {axis}"
+    return ""
+
+
+def _without_fixed(sweep: Sweep, fixed: Mapping[str, Any]) -> Sweep:
+    """Return the sweep without the axes whose value the command line fixes."""
+
+    def free(axes: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+        return {axis: values for axis, values in axes.items() if axis not in fixed}
+
+    exclude = [rule for rule in sweep.exclude if not set(rule) & set(fixed)]
+    return Sweep(product=free(sweep.product), zip=free(sweep.zip), exclude=exclude)
+
+
+def _override_problems(declared: Workload, sweep: Sweep, overrides: Overrides) -> Iterator[Problem]:
+    for problem in problems_of(declared.params, overrides.params):
+        if problem.message == "parameter is required":
+            continue
+        if overrides.file is not None and overrides.origins.get(problem.key) != "--set":
+            yield placed(overrides.file, (problem.key,), problem)
+        else:
+            yield problem
+    axes = {**sweep.zip, **sweep.product}
+    for axis, values in overrides.only.items():
+        if axis not in axes:
+            yield unknown("axis in --only", axis, axes)
+            continue
+        for value in values:
+            if value not in axes[axis]:
+                yield Problem(
+                    message="--only names a value the axis does not take",
+                    key=axis,
+                    value=repr(value),
+                    allowed=", ".join(str(each) for each in axes[axis]),
+                    nearest=nearest(value, [str(each) for each in axes[axis]]),
+                )
+
+
+def _cell_problems(
+    loaded: Loaded, declared: Workload, runs: tuple[RunSpec, ...]
+) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for spec in runs:
+        for problem in problems_of(declared.params, spec.params):
+            line = str(problem)
+            if line not in seen:  # the same mistake stands in every cell
+                seen.add(line)
+                key = ("profiles", spec.profile.value, "params", problem.key)
+                yield placed(loaded.document, key, problem)
+
+
+def _first(*candidates: int | None) -> int:
+    return next(each for each in candidates if each is not None)

@@ -1,0 +1,214 @@
+"""The store: ``<root>/<scenario>/<profile>/<run_id>/``, one folder a run.
+
+A run writes into a folder under ``.staging``; when it is over, its records are added, everything
+is flushed to the disk, and one rename puts the folder in its place. So a folder with a run's name
+is a whole run, and a kill at any moment leaves either it or a staging folder that the next holder
+of the lock removes. A finished run is never overwritten; a failed one is kept as
+``<run_id>.failed-<n>`` and owed again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from harness.errors import HostError, InputError, Problem
+from harness.records import (
+    Finished,
+    Measurement,
+    Profile,
+    RunOutcome,
+    RunSpec,
+    Status,
+    from_json,
+    to_json,
+)
+
+SPEC_FILE = "spec.json"
+OUTCOME_FILE = "outcome.json"
+MEASUREMENTS_FILE = "measurements.json"
+ENVIRONMENT_FILE = "environment.json"
+_STAGING = ".staging"
+Record = TypeVar("Record")
+
+
+class Store:
+    """Finished runs under one root folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, spec: RunSpec) -> Path:
+        """Return where a finished run of `spec` lies, or would."""
+        return self.root / spec.scenario / spec.profile / spec.run_id
+
+    def has(self, spec: RunSpec) -> bool:
+        """Say whether `spec` has been finished; then it need not run again."""
+        return self.folder(spec).is_dir()
+
+    @contextmanager
+    def locked(self, scenario: str, profile: Profile) -> Iterator[None]:
+        """Hold a scenario's profile for writing, and remove what a killed owner left half-done.
+
+        Raises:
+            HostError: another process holds it.
+        """
+        staging = self.root / _STAGING
+        _make_folder(staging)
+        with (staging / f"{scenario}.{profile}.lock").open("a+") as lock:
+            _lock(lock.fileno(), self.root, f"{scenario} {profile}")
+            for left in staging.glob(f"{scenario}.{profile}.*/"):
+                shutil.rmtree(left)
+            yield
+
+    def stage(self, spec: RunSpec) -> Path:
+        """Return an empty folder for a run to write into, with its spec.json."""
+        folder = self.root / _STAGING / f"{spec.scenario}.{spec.profile}.{spec.run_id}"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        _write_json(folder / SPEC_FILE, to_json(spec))
+        return folder
+
+    def discard(self, staged: Path) -> None:
+        """Drop a staged run that did not come to an end."""
+        shutil.rmtree(staged, ignore_errors=True)
+
+    def commit(self, staged: Path, finished: Finished) -> Path:
+        """Put a staged run in its place and return that; all of it is on the disk by then."""
+        _write_json(staged / OUTCOME_FILE, to_json(finished.outcome))
+        _write_json(staged / MEASUREMENTS_FILE, to_json(finished.measurements))
+        _write_json(staged / ENVIRONMENT_FILE, to_json(finished.environment))
+        place = self.folder(finished.spec)
+        if finished.outcome.status is not Status.FINISHED:
+            place = _next_failed(place)
+        _make_folder(place.parent)
+        _flush_tree(staged)
+        staged.rename(place)
+        _flush(place.parent)
+        return place
+
+    def load(self, spec: RunSpec) -> Finished:
+        """Return a finished run."""
+        return load_run(self.folder(spec))
+
+    def failures(self, spec: RunSpec) -> list[Finished]:
+        """Return the failed attempts at `spec`, oldest first."""
+        place = self.folder(spec)
+        found = [path for path in place.parent.glob(f"{place.name}.failed-*") if path.is_dir()]
+        return [load_run(path) for path in sorted(found, key=_attempt)]
+
+    def runs(self, scenario: str, profile: Profile) -> list[Finished]:
+        """Return every finished run of a profile, in a stable order (cell, then replicate)."""
+        place = self.root / scenario / profile
+        if not place.is_dir():
+            return []
+        found = [path for path in place.iterdir() if path.is_dir() and "." not in path.name]
+        loaded = [load_run(path) for path in sorted(found)]
+        return sorted(loaded, key=lambda run: (run.spec.point_id, run.spec.seed))
+
+    def profiles(self, scenario: str) -> list[Profile]:
+        """Return the profiles of a scenario that have finished runs."""
+        return [profile for profile in Profile if (self.root / scenario / profile).is_dir()]
+
+
+def load_run(folder: Path) -> Finished:
+    """Read one run's folder.
+
+    Raises:
+        InputError: a file is absent or damaged; names it.
+    """
+    return Finished(
+        spec=_read(RunSpec, folder / SPEC_FILE),
+        outcome=_read(RunOutcome, folder / OUTCOME_FILE),
+        measurements=tuple(
+            _decoded(Measurement, each, folder / MEASUREMENTS_FILE)
+            for each in _read_json(folder / MEASUREMENTS_FILE)
+        ),
+        environment=_read_json(folder / ENVIRONMENT_FILE),
+    )
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old one or the new one, never a part."""
+    _make_folder(path.parent)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8", newline="\n")
+    _flush(temporary)
+    temporary.rename(path)
+    _flush(path.parent)
+
+
+def _lock(descriptor: int, root: Path, what: str) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        message = f"another harness is running {what} into {root}"
+        raise HostError(message, "wait for it, or give another --store") from None
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"cannot write to {folder}: {error.strerror}"
+        raise HostError(message, "give another --store, or free the disk") from None
+
+
+def _next_failed(place: Path) -> Path:
+    attempts = [_attempt(path) for path in place.parent.glob(f"{place.name}.failed-*")]
+    return place.with_name(f"{place.name}.failed-{max(attempts, default=0) + 1}")
+
+
+def _attempt(path: Path) -> int:
+    return int(path.name.rpartition("-")[2])
+
+
+def _write_json(path: Path, document: Any) -> None:
+    text = json.dumps(document, indent=1, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8", newline="\n")
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        problem = Problem(message=f"cannot be read: {error.strerror}", path=path)
+    except json.JSONDecodeError as error:
+        problem = Problem(
+            message=f"is damaged: {error.msg}", path=path, line=error.lineno, column=error.colno
+        )
+    except UnicodeDecodeError:
+        problem = Problem(message="is damaged: not UTF-8", path=path)
+    raise InputError([problem])
+
+
+def _read(kind: type[Record], path: Path) -> Record:
+    return _decoded(kind, _read_json(path), path)
+
+
+def _decoded(kind: type[Record], document: Mapping[str, Any], path: Path) -> Record:
+    try:
+        return from_json(kind, document)
+    except ValueError as error:
+        raise InputError([Problem(message=f"is damaged: {error}", path=path)]) from None
+
+
+def _flush_tree(folder: Path) -> None:
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            _flush(Path(parent) / name)
+        _flush(Path(parent))
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -11,7 +11,6 @@ from harness.records import Profile, RunSpec
 from harness.workloads.__main__ import run
 from harness.workloads.declare import defaults_of, problems_of
 from harness.workloads.economics.campaign import (
-    PUBLISHED,
     VARIED,
     Machine,
     compared,
@@ -23,6 +22,7 @@ from harness.workloads.economics.campaign import (
 from harness.workloads.economics.declare import CAMPAIGN, CampaignParams
 from harness.workloads.emit import read_events
 
+PUBLISHED = "a24/cost_arithmetic.json"
 DEFAULT = CampaignParams()
 SECOND = replace(DEFAULT, h100_hourly_usd=3.5, final_node_hours=504)
 README = replace(DEFAULT, h100_hourly_usd=4.0, final_node_hours=336)

@@ -6,6 +6,7 @@ their dimensions agree; a misspelt unit is an error, never a new unit.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -75,6 +76,7 @@ UNITS = _table(
     ("USD/kWh", "money/energy", 1.0),
     # information
     ("nat", "information", 1.0),
+    ("bit", "information", math.log(2)),
     ("bit/token", "information/token", 1.0),
 )
 

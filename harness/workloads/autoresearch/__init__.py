@@ -1,0 +1,1 @@
+"""An agent that tunes a small pretrain, one knob at a time (article 22)."""

@@ -1,0 +1,48 @@
+"""What the options select: a scenario, a profile of it, and changes to it."""
+
+from __future__ import annotations
+
+import argparse
+
+from harness.commands.project import Project
+from harness.errors import InputError, unknown
+from harness.plan.overrides import Overrides, read_overrides
+from harness.records import Profile
+from harness.runtime.host import Host, default_profile
+from harness.scenario.folders import find
+from harness.scenario.load import Loaded, load
+from harness.scenario.schema import Scenario
+
+# a machine that can run one of these can run those after it
+_FALLBACKS = (Profile.SPARK, Profile.CUDA, Profile.CPU, Profile.EVIDENCE)
+
+
+def open_scenario(project: Project, options: argparse.Namespace) -> Loaded:
+    """Load the scenario that the options name."""
+    return load(find(project.scenarios, options.scenario))
+
+
+def profile_named(word: str, scenario: Scenario, host: Host) -> Profile:
+    """Return the profile that `word` names; ``auto`` is the most this machine can run.
+
+    Raises:
+        InputError: no such profile; names the nearest of the scenario's own.
+    """
+    if word == "auto":
+        able = _FALLBACKS[_FALLBACKS.index(default_profile(host)) :]
+        return next((each for each in able if each in scenario.profiles), Profile.EVIDENCE)
+    known = [profile.value for profile in scenario.profiles]
+    if word not in known:
+        raise InputError([unknown("profile", word, ["auto", *known])])
+    return Profile(word)
+
+
+def overrides_of(options: argparse.Namespace) -> Overrides:
+    """Return what the options change of the declared experiment."""
+    return read_overrides(
+        options.settings,
+        options.params,
+        options.only,
+        seed=options.seed,
+        replicates=options.replicates,
+    )

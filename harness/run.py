@@ -1,0 +1,141 @@
+"""Executing a plan: run what is owed, measure it, store it. Nothing is lost and nothing twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HostError, InputError
+from harness.measure import came_to_its_end, device_of, measure, usage_measurements
+from harness.plan.expand import Plan
+from harness.records import Event, Finished, Measurement, RunOutcome, RunSpec, Status, record
+from harness.results.store import Store
+from harness.runtime.base import Launch, Runtime
+from harness.telemetry.log import read_samples
+from harness.telemetry.reduce import run_measurements
+from harness.telemetry.sampler import Sampler
+from harness.workloads.emit import EVENTS_FILE, read_events
+
+TELEMETRY_FILE = "telemetry.csv"
+
+
+class Step(StrEnum):
+    """What is happening to a run; for whoever shows progress."""
+
+    REUSED = "finished before"
+    STARTED = "started"
+    ENDED = "ended"
+
+
+@record
+class Progress:
+    """One step of one run."""
+
+    step: Step
+    spec: RunSpec
+    number: int
+    total: int
+    finished: Finished | None = None
+
+
+@record
+class Surroundings:
+    """What a run needs that its spec does not decide."""
+
+    runtime: Runtime
+    store: Store
+    evidence_dir: Path | None
+    environment: Mapping[str, Any]
+
+
+Listener = Callable[[Progress], None]
+
+
+def run_plan(plan: Plan, around: Surroundings, listen: Listener) -> tuple[Finished, ...]:
+    """Execute every run of the plan that is not finished, and return all of them.
+
+    A run that fails is data: it is stored with its cause, and the next one starts.
+
+    Raises:
+        HostError: this machine cannot execute the plan; nothing has been started.
+    """
+    with around.store.locked(plan.scenario, plan.profile), around.runtime as runtime:
+        runtime.reap()
+        owed = [spec for spec in plan.runs if not around.store.has(spec)]
+        if owed:
+            _refuse(runtime.problems(owed[0]))
+        return tuple(_runs(plan, around, listen))
+
+
+def _runs(plan: Plan, around: Surroundings, listen: Listener) -> Iterator[Finished]:
+    total = len(plan.runs)
+    for number, spec in enumerate(plan.runs, 1):
+        if around.store.has(spec):
+            finished, step = around.store.load(spec), Step.REUSED
+        else:
+            listen(Progress(step=Step.STARTED, spec=spec, number=number, total=total))
+            finished, step = _run(spec, around), Step.ENDED
+        listen(Progress(step=step, spec=spec, number=number, total=total, finished=finished))
+        yield finished
+
+
+def _run(spec: RunSpec, around: Surroundings) -> Finished:
+    staged = around.store.stage(spec)
+    try:
+        finished = _execute(spec, staged, around)
+        around.store.commit(staged, finished)
+    except BaseException:  # stopped half-way: nothing of it is kept, it is owed again
+        around.store.discard(staged)
+        raise
+    return finished
+
+
+def _execute(spec: RunSpec, staged: Path, around: Surroundings) -> Finished:
+    launch = Launch(spec=spec, run_dir=staged, evidence_dir=around.evidence_dir, label=spec.label)
+    with Sampler(staged / TELEMETRY_FILE):
+        outcome = around.runtime.run(launch)
+    events, damage = _events(staged)
+    outcome = replace(_judged(outcome, events, damage), device=device_of(events))
+    measured, damage = _measurements(spec, events)
+    return Finished(
+        spec=spec,
+        outcome=_judged(outcome, events, damage),
+        measurements=(
+            *measured,
+            *usage_measurements(outcome.usage),
+            *run_measurements(read_samples(staged / TELEMETRY_FILE)),
+        ),
+        environment=around.environment,
+    )
+
+
+def _events(staged: Path) -> tuple[tuple[Event, ...], str]:
+    try:
+        return read_events(staged / EVENTS_FILE), ""
+    except ValueError as error:
+        return (), str(error)
+
+
+def _measurements(spec: RunSpec, events: tuple[Event, ...]) -> tuple[tuple[Measurement, ...], str]:
+    try:
+        return measure(spec, events), ""
+    except InputError as error:
+        return (), str(error)
+
+
+def _judged(outcome: RunOutcome, events: tuple[Event, ...], damage: str) -> RunOutcome:
+    """Return the outcome; a run that exited well but left no whole story has failed."""
+    if outcome.status is not Status.FINISHED:
+        return outcome
+    if not damage and not came_to_its_end(events):
+        damage = "the workload exited before its last event"
+    return replace(outcome, status=Status.FAILED, cause=damage) if damage else outcome
+
+
+def _refuse(problems: Iterable[HostError]) -> None:
+    found = [str(problem) for problem in problems]
+    if found:
+        raise HostError("\n".join(found))

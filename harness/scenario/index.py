@@ -1,0 +1,96 @@
+"""A summary of every scenario, remembered between calls so that `list` need not read them all.
+
+The cache is keyed by each file's size and modification time; it holds only files that were found
+valid, so a malformed scenario is reported every time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from harness import __version__
+from harness.errors import InputError, Problem
+from harness.records import from_json, record, to_json
+from harness.scenario.folders import SCENARIO_FILE, folders
+
+
+@record
+class Summary:
+    """What `list` shows of a scenario."""
+
+    scenario: str
+    title: str
+    article: int
+    status: str
+    profiles: tuple[str, ...]
+
+
+def summaries(root: Path, cache: Path) -> list[Summary]:
+    """Return a summary of every scenario under `root`, sorted by id.
+
+    Args:
+        root: the folder of scenarios.
+        cache: a folder of ours; one file per root is kept there.
+
+    Raises:
+        InputError: every mistake in every file that is not valid.
+    """
+    cache_file = (
+        cache / f"index-{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]}.json"
+    )
+    known = _read_cache(cache_file)
+    current: dict[str, Mapping[str, object]] = {}
+    problems: list[Problem] = []
+    for folder in folders(root):
+        stamp = _stamp(folder / SCENARIO_FILE)
+        entry = known.get(folder.name)
+        if entry is None or entry["stamp"] != stamp:
+            try:
+                entry = {"stamp": stamp, "summary": to_json(_summarise(folder))}
+            except InputError as error:
+                problems += error.problems
+                continue
+        current[folder.name] = entry
+    if current != known:
+        _write_cache(cache_file, current)
+    if problems:
+        raise InputError(problems)
+    return [from_json(Summary, entry["summary"]) for entry in current.values()]
+
+
+def _summarise(folder: Path) -> Summary:
+    from harness.scenario.load import load  # noqa: PLC0415 - pydantic only where a file changed
+
+    scenario = load(folder).scenario
+    return Summary(
+        scenario=scenario.scenario,
+        title=scenario.title,
+        article=scenario.article.number,
+        status=scenario.status.value,
+        profiles=tuple(profile.value for profile in scenario.profiles),
+    )
+
+
+def _stamp(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_mtime_ns, status.st_size, status.st_ino]
+
+
+def _read_cache(path: Path) -> dict[str, Mapping[str, object]]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}  # a cache: absent or damaged, it is made again
+    usable = isinstance(document, dict) and document.get("version") == __version__
+    return document["entries"] if usable else {}
+
+
+def _write_cache(path: Path, entries: Mapping[str, object]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps({"version": __version__, "entries": entries}), encoding="utf-8")
+    temporary.rename(path)

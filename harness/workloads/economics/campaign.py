@@ -12,15 +12,13 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from enum import StrEnum
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
-from harness.records import Scalar, record
+from harness.records import record
 from harness.workloads.context import Context
 from harness.workloads.economics import formulas, rates
 from harness.workloads.economics.declare import CampaignParams
-
-Row = Mapping[str, Scalar]
+from harness.workloads.economics.figure import Figure, Row, report
 
 DOCUMENT = "cost_arithmetic.json"
 
@@ -33,11 +31,7 @@ VARIED: dict[str, tuple[float, ...]] = {
     "duty_cycle": (0.25,),
     "cloud_speedup": (2.0, 3.4, 5.0, 6.0),  # 3.4: what the printed phase-2 prices imply
     "wrong_pick_rate": (0.1, 0.2, 0.3, 0.7),
-    "residual_wrong_pick_rate": (
-        0.1,
-        0.2,
-        0.5,
-    ),  # 0.1 to 0.2: the article's caveats; 0.5: literally
+    "residual_wrong_pick_rate": (0.1, 0.2, 0.5),  # what the caveats expect; what they say literally
 }
 
 
@@ -59,14 +53,6 @@ _RATIOS = (  # of this machine's hour over that one's
     (Machine.NODE, Machine.SPARK),
     (Machine.TARGET, Machine.SPARK),
 )
-
-
-class Figure(NamedTuple):
-    """A metric, its value and the row it belongs to."""
-
-    metric: str
-    value: Scalar
-    where: Row = MappingProxyType({})
 
 
 @record
@@ -288,16 +274,14 @@ def run(context: Context) -> None:
     """Report every figure, write the document and compare it with the published ones."""
     p, emit = context.params, context.emit
     emit.started("no device")
-    for figure in figures(p):
-        emit.measured(figure.metric, figure.value, where=figure.where)
+    report(emit, figures(p))
     path = context.out / DOCUMENT
     path.write_text(rendered(p), encoding="utf-8")
     emit.artefact(DOCUMENT, path)
     emit.measured("document.sha256", hashlib.sha256(path.read_bytes()).hexdigest())
     for name in context.spec.evidence:
         published = json.loads(context.evidence(name).read_text(encoding="utf-8"))
-        for figure in compared(document(p), published):
-            emit.measured(figure.metric, figure.value)
+        report(emit, compared(document(p), published))
 
 
 def compared(

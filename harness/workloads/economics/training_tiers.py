@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from harness.workloads.context import Context
 from harness.workloads.economics import formulas, rates
-from harness.workloads.economics.campaign import Figure
 from harness.workloads.economics.declare import TrainingTiersParams
+from harness.workloads.economics.figure import Figure, report
 
 TIERS = ("adapter", "all_weights", "continued", "from_scratch")
 LARGE_PARAMETERS = 1e9  # the model behind the tier table's dearest row
@@ -27,8 +27,7 @@ def figures(p: TrainingTiersParams) -> Iterator[Figure]:
 def run(context: Context) -> None:
     """Report every figure."""
     context.emit.started("no device")
-    for figure in figures(context.params):
-        context.emit.measured(figure.metric, figure.value, where=figure.where)
+    report(context.emit, figures(context.params))
 
 
 def hourly_usd(p: TrainingTiersParams) -> float:

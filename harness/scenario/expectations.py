@@ -21,6 +21,7 @@ from harness.scenario.schema import Name, ProfileName, Scalar, Strict, Text
 EntryId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=100)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
+Point = Annotated[tuple[float, float], Field(strict=False)]  # a list in the file
 
 
 class EvidenceClass(StrEnum):
@@ -155,7 +156,7 @@ class TrajectoryTarget(Strict):
     """
 
     key: Name = "step"
-    points: Annotated[list[tuple[float, float]], Field(min_length=1, strict=False)]
+    points: Annotated[list[Point], Field(min_length=1)]
     max_abs: Positive
     mean_abs: Positive
 

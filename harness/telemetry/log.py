@@ -1,0 +1,97 @@
+"""telemetry.csv: one line a sample, one column a channel.
+
+A cell is a number, or the reason why there is none. A reason that has not changed since the line
+above is not repeated: an empty cell stands for it. Lines are written whole, so that a kill loses at
+most the one being written.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+from typing import TextIO
+
+from harness.telemetry.probes import Channel, Readings, Sample
+from harness.telemetry.reading import NotSupported, Reading, number
+
+TELEMETRY_FILE = "telemetry.csv"
+HEADER = ("at_s", *Channel)
+_DIGITS = 3  # one millijoule, one mebibyte, one millisecond
+
+
+class SampleLog:
+    """Writes samples to an open text file.
+
+    Args:
+        file: where to write; the header is written at once.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._reasons: dict[Channel, str] = {}
+        self._write(list(HEADER))
+
+    def add(self, sample: Sample) -> None:
+        """Append one sample as one line."""
+        cells = [self._cell(channel, sample.readings[channel]) for channel in Channel]
+        self._write([_format(sample.at_s), *cells])
+
+    def _cell(self, channel: Channel, reading: Reading) -> str:
+        if not isinstance(reading, NotSupported):
+            self._reasons.pop(channel, None)
+            return _format(reading)
+        repeated = self._reasons.get(channel) == reading.reason
+        self._reasons[channel] = reading.reason
+        return "" if repeated else reading.reason
+
+    def _write(self, cells: list[str]) -> None:
+        line = StringIO()
+        csv.writer(line, lineterminator="\n").writerow(cells)
+        self._file.write(line.getvalue())
+        self._file.flush()
+
+
+def read_samples(path: Path) -> tuple[Sample, ...]:
+    """Return the samples of a run; a torn last line is left out; no file is no samples.
+
+    Raises:
+        ValueError: the header or a whole line is damaged; names file and line.
+    """
+    return tuple(_samples(path)) if path.exists() else ()
+
+
+def _samples(path: Path) -> Iterator[Sample]:
+    # what follows the last newline is torn or empty
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+    reasons: dict[Channel, str] = {}
+    for place, row in enumerate(csv.reader(lines), 1):
+        if place == 1 and tuple(row) != HEADER:
+            message = f"{path}:1: not the columns of this version's telemetry"
+            raise ValueError(message)
+        if place > 1:
+            yield _sample(row, reasons, f"{path}:{place}")
+
+
+def _sample(row: list[str], reasons: dict[Channel, str], place: str) -> Sample:
+    at_s = number(row[0] if row else "", what="at_s")
+    if len(row) != len(HEADER) or isinstance(at_s, NotSupported):
+        message = f"{place}: damaged sample"
+        raise ValueError(message)
+    return Sample(at_s=at_s, readings=_readings(row[1:], reasons))
+
+
+def _readings(cells: list[str], reasons: dict[Channel, str]) -> Readings:
+    readings: dict[Channel, Reading] = {}
+    for channel, cell in zip(Channel, cells, strict=True):
+        reading = number(cell, what=channel)
+        if isinstance(reading, NotSupported):
+            reasons[channel] = cell or reasons.get(channel, "")
+            reading = NotSupported(reason=reasons[channel])
+        readings[channel] = reading
+    return readings
+
+
+def _format(value: float) -> str:
+    return f"{value:.{_DIGITS}f}"

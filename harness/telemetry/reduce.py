@@ -1,0 +1,189 @@
+"""From a run's samples to its measurements: pure functions.
+
+Figures of power come with ``where={"rail": ...}``: ``node`` is the whole machine, ``gpu`` the GPU's
+rail, ``cpu`` the CPU packages. They are never added up or put in each other's place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+
+from harness.records import Measurement, Scalar
+from harness.telemetry.probes import Channel, Sample
+from harness.telemetry.reading import NotSupported, Reading
+from harness.units import convert
+from harness.workloads.common import power
+from harness.workloads.declare import Better, Metric
+
+RUN_METRICS = (
+    Metric(
+        name="power.mean",
+        unit="W",
+        doc="mean power of one rail over the run: of the samples, or of the counter for the cpu",
+        better=Better.LOWER,
+        timing=True,
+    ),
+    Metric(
+        name="power.peak",
+        unit="W",
+        doc="highest sample of one rail's power; for the cpu the highest mean over >= 0.1 s",
+        better=Better.LOWER,
+        timing=True,
+    ),
+    Metric(
+        name="energy",
+        unit="Wh",
+        doc="energy of one rail: of the device's counter, else the trapezoid rule over the samples",
+        better=Better.LOWER,
+        timing=True,
+    ),
+    Metric(
+        name="temperature.peak",
+        unit="degC",
+        doc="highest temperature of the GPU, and of the hottest thermal zone of the host",
+        better=Better.LOWER,
+        timing=True,
+    ),
+    Metric(
+        name="memory.host_peak",
+        unit="GiB",
+        doc="most memory of the machine in use by anything: MemTotal - MemAvailable",
+        better=Better.LOWER,
+        timing=True,
+    ),
+    Metric(
+        name="memory.processes_peak",
+        unit="GiB",
+        doc="most resident memory of the run's process tree; shared pages count once a process",
+        better=Better.LOWER,
+        timing=True,
+    ),
+    Metric(
+        name="gpu.utilisation_mean",
+        unit="%",
+        doc="mean share of time in which a kernel ran, over the samples",
+        timing=True,
+    ),
+)
+
+_UNITS = {metric.name: metric.unit for metric in RUN_METRICS}
+# RAPL counters move about every millisecond: over 0.1 s that is an error of 1 %
+_SHORTEST_INTERVAL_S = 0.1
+
+Series = Sequence[tuple[float, float]]  # (at_s, value), in order of time
+
+
+def run_measurements(samples: Sequence[Sample]) -> tuple[Measurement, ...]:
+    """Return every metric of `RUN_METRICS`, absent with its reason where it was not measured."""
+    return (
+        *_sampled_rail("node", samples, Channel.NODE_POWER_W),
+        *_sampled_rail("gpu", samples, Channel.GPU_POWER_W, Channel.GPU_ENERGY_J),
+        *_counted_rail("cpu", samples, Channel.CPU_ENERGY_J),
+        _peak("temperature.peak", samples, Channel.GPU_TEMPERATURE_C, sensor="gpu"),
+        _peak("temperature.peak", samples, Channel.HOST_TEMPERATURE_C, sensor="host"),
+        _peak("memory.host_peak", samples, Channel.MEMORY_USED_GIB),
+        _peak("memory.processes_peak", samples, Channel.PROCESSES_RSS_GIB),
+        _utilisation(samples),
+    )
+
+
+def counted_j(counter: Series) -> Reading:
+    """Return the energy between the first and the last reading of a counter, J."""
+    if len(counter) < 2:  # noqa: PLR2004 - an interval has two ends
+        return NotSupported(reason="fewer than two samples")
+    if any(after < before for (_, before), (_, after) in pairwise(counter)):
+        return NotSupported(reason="the energy counter went back: the driver was reloaded")
+    return counter[-1][1] - counter[0][1]
+
+
+def power_from_counter(counter: Series) -> Series:
+    """Return (end of interval, s; mean power in it, W) of an energy counter in J.
+
+    Readings closer together than 0.1 s are taken as one interval.
+    """
+    powers: list[tuple[float, float]] = []
+    began_s, began_j = counter[0] if counter else (0.0, 0.0)
+    for at_s, energy_j in counter:
+        if at_s - began_s >= _SHORTEST_INTERVAL_S:
+            powers.append((at_s, (energy_j - began_j) / (at_s - began_s)))
+            began_s, began_j = at_s, energy_j
+    return powers
+
+
+def _sampled_rail(
+    rail: str, samples: Sequence[Sample], drawn: Channel, counter: Channel | None = None
+) -> Iterator[Measurement]:
+    known = _known(samples, drawn)
+    missing = _missing(samples, drawn)
+    series = [power.Sample(at_s=at_s, power_w=watts) for at_s, watts in known]
+    counted = _known(samples, counter) if counter else []
+    energy = _wh(counted_j(counted)) if counted else power.energy_wh(series)
+    yield _figure("power.mean", power.mean_power_w(series), missing, len(known), rail=rail)
+    yield _figure("power.peak", _highest(known), missing, len(known), rail=rail)
+    yield _figure("energy", energy, missing, len(counted or known), rail=rail)
+
+
+def _counted_rail(rail: str, samples: Sequence[Sample], counter: Channel) -> Iterator[Measurement]:
+    known = _known(samples, counter)
+    missing = _missing(samples, counter)
+    joules = counted_j(known) if known else None
+    powers = power_from_counter(known)
+    yield _figure("power.mean", _mean_w(joules, known), missing, len(known), rail=rail)
+    yield _figure("power.peak", _highest(powers), missing, len(known), rail=rail)
+    yield _figure("energy", _wh(joules), missing, len(known), rail=rail)
+
+
+def _peak(metric: str, samples: Sequence[Sample], channel: Channel, **where: Scalar) -> Measurement:
+    known = _known(samples, channel)
+    return _figure(metric, _highest(known), _missing(samples, channel), len(known), **where)
+
+
+def _utilisation(samples: Sequence[Sample]) -> Measurement:
+    channel = Channel.GPU_UTILISATION_PCT
+    known = _known(samples, channel)
+    mean = power.mean_utilisation_pct(power.Sample(at_s=t, utilisation_pct=v) for t, v in known)
+    return _figure("gpu.utilisation_mean", mean, _missing(samples, channel), len(known))
+
+
+def _known(samples: Iterable[Sample], channel: Channel) -> list[tuple[float, float]]:
+    readings = ((sample.at_s, sample.readings[channel]) for sample in samples)
+    return [(at_s, value) for at_s, value in readings if not isinstance(value, NotSupported)]
+
+
+def _missing(samples: Sequence[Sample], channel: Channel) -> NotSupported:
+    """Return why a figure of `channel` would be absent."""
+    if not samples:
+        return NotSupported(reason="no telemetry was taken")
+    last = samples[-1].readings[channel]
+    return last if isinstance(last, NotSupported) else NotSupported(reason="too few samples")
+
+
+def _highest(series: Series) -> float | None:
+    return max((value for _, value in series), default=None)
+
+
+def _mean_w(joules: Reading | None, counter: Series) -> Reading | None:
+    if not isinstance(joules, float):
+        return joules
+    span_s = counter[-1][0] - counter[0][0]
+    return joules / span_s if span_s >= _SHORTEST_INTERVAL_S else None
+
+
+def _wh(joules: Reading | None) -> Reading | None:
+    return convert(joules, "J", "Wh") if isinstance(joules, float) else joules
+
+
+def _figure(
+    metric: str, value: Reading | None, missing: NotSupported, count: int, **where: Scalar
+) -> Measurement:
+    figure = missing if value is None else value
+    known = None if isinstance(figure, NotSupported) else figure
+    return Measurement(
+        metric=metric,
+        value=known,
+        unit=_UNITS[metric],
+        where=where,
+        count=0 if known is None else count,
+        absent=figure.reason if isinstance(figure, NotSupported) else "",
+    )

@@ -1,0 +1,69 @@
+"""The thread that samples while a run is under way."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from harness.telemetry.log import SampleLog
+from harness.telemetry.probes import Probe, Sample, open_probes
+
+PERIOD_S = 1.0
+_STOP_WITHIN_S = 5.0  # a driver that hangs must not hang the harness
+
+
+class Sampler:
+    """Samples every channel into a file while its ``with`` block runs.
+
+    The first sample is taken at the start and the last at the end, so that even a short run is
+    spanned by two. Everything that could hang is opened, read and closed in the thread.
+
+    Args:
+        path: the file; it is created, and must not exist.
+        probes: opens the probes; by default all of this machine's, without a process tree.
+        period_s: seconds between samples.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        probes: Callable[[], AbstractContextManager[Probe]] = open_probes,
+        *,
+        period_s: float = PERIOD_S,
+    ) -> None:
+        self._path = path
+        self._probes = probes
+        self._period_s = period_s
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._file = self._path.open("x", encoding="utf-8")
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join(_STOP_WITHIN_S)
+
+    def _run(self) -> None:
+        began = time.monotonic()
+        with self._file as file, self._probes() as probe:
+            log = SampleLog(file)
+            last = False
+            while True:
+                log.add(Sample(at_s=time.monotonic() - began, readings=probe()))
+                if last:
+                    return
+                # on the period's grid, so that the probes' own time does not add up
+                last = self._stop.wait(self._period_s - (time.monotonic() - began) % self._period_s)

@@ -1,0 +1,1 @@
+"""Facts of machines, telemetry and environments, against machines made of files."""

@@ -144,7 +144,7 @@ class _Builder:
         self._seen: set[int] = set()
 
     def refuse(self, node: yaml.Node | None, message: str, key: Key, value: str = "") -> None:
-        line, column = _place(node) if node is not None else (1, 1)
+        line, column = _place(node) if node is not None else self.places[key]
         problem = Problem(
             message=message, path=self.path, line=line, column=column, key=dotted(key), value=value
         )
@@ -154,7 +154,8 @@ class _Builder:
         self.values[key] = _place(node)
         self.places.setdefault(key, _place(node))
         if id(node) in self._seen:
-            return self.refuse(node, "anchors and aliases are not used here", key)
+            # the node is the anchor's; the key is where the alias stands
+            return self.refuse(None, "anchors and aliases are not used here", key)
         self._seen.add(id(node))
         if depth > _MAX_DEPTH:
             return self.refuse(node, f"nested deeper than {_MAX_DEPTH} levels", key)

@@ -34,6 +34,13 @@ class ScenarioStatus(StrEnum):
     PLANNED = "planned"
 
 
+class Environment(StrEnum):
+    """The set of packages under ``requirements/`` that a scenario's workloads need."""
+
+    BASE = "base"
+    TORCH = "torch"
+
+
 class Article(Strict):
     """The article whose experiment this is."""
 
@@ -140,6 +147,7 @@ class Scenario(Strict):
     question: Text
     article: Article
     status: Annotated[ScenarioStatus, Field(strict=False)] = ScenarioStatus.PUBLISHED
+    environment: Annotated[Environment, Field(strict=False)] = Environment.BASE
     workload: Name
     params: Mapping[Name, Any] = {}
     sweep: Sweep = Sweep()

@@ -1,0 +1,83 @@
+"""Which stored run answers for which planned one, and why a planned one must run again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+
+from harness.records import Finished, RunSpec, record
+from harness.results.store import Store
+
+
+class Reuse(StrEnum):
+    """What the store holds for a planned run."""
+
+    FINISHED = "finished"
+    OWED = "to run"
+
+
+@record
+class Owed:
+    """One planned run, and what the store says of it.
+
+    Attributes:
+        reason: for a run that is owed though the same point was measured before: what differs.
+    """
+
+    spec: RunSpec
+    reuse: Reuse
+    reason: str = ""
+
+
+def owed(store: Store, specs: Iterable[RunSpec]) -> Iterator[Owed]:
+    """Yield, for each planned run, whether it is finished, and if not why it is not reused."""
+    earlier: dict[tuple[str, int], Finished] | None = None
+    for spec in specs:
+        if store.has(spec):
+            yield Owed(spec=spec, reuse=Reuse.FINISHED)
+            continue
+        if earlier is None:
+            earlier = _by_point(store.runs(spec.scenario, spec.profile))
+        like = earlier.get((spec.point_id, spec.seed))
+        failed = store.failures(spec)
+        reason = _difference(like.spec, spec) if like else ""
+        if failed:
+            reason = f"failed before: {failed[-1].outcome.cause}"
+        yield Owed(spec=spec, reuse=Reuse.OWED, reason=reason)
+
+
+def select(store: Store, specs: Iterable[RunSpec]) -> tuple[Finished, ...]:
+    """Return the stored run for each planned one; none for a point never measured.
+
+    The very run where it is there; else the newest of the same point and seed, which other code,
+    image or evidence gave (a report says which); else the last failed attempt.
+    """
+    planned = tuple(specs)
+    earlier: dict[tuple[str, int], Finished] = {}
+    if planned and not all(store.has(spec) for spec in planned):
+        earlier = _by_point(store.runs(planned[0].scenario, planned[0].profile))
+    return tuple(found for spec in planned if (found := _answer(store, spec, earlier)) is not None)
+
+
+def _answer(
+    store: Store, spec: RunSpec, earlier: dict[tuple[str, int], Finished]
+) -> Finished | None:
+    if store.has(spec):
+        return store.load(spec)
+    if (spec.point_id, spec.seed) in earlier:
+        return earlier[spec.point_id, spec.seed]
+    return next(iter(store.failures(spec)[::-1]), None)
+
+
+def _by_point(runs: Iterable[Finished]) -> dict[tuple[str, int], Finished]:
+    ordered = sorted(runs, key=lambda run: run.outcome.started_at)
+    return {(run.spec.point_id, run.spec.seed): run for run in ordered}
+
+
+def _difference(one: RunSpec, other: RunSpec) -> str:
+    """Return what keeps `one` from answering for `other`, where both ask the same point."""
+    if one.image != other.image:
+        return "the image is another"
+    if one.evidence != other.evidence:
+        return "the evidence is another"
+    return "the workload's code has changed"

@@ -1,0 +1,217 @@
+"""Every task of the project, one session each: ``nox -l`` lists them.
+
+Sessions share environments under ``.nox/env-*``, each installed from a lock in ``requirements/``
+with hashes and made anew only when its lock changes. Scenario sessions are found by reading the
+first lines of each ``scenario.yaml``; the harness itself is not imported here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).parent
+REQUIREMENTS = ROOT / "requirements"
+TORCH = "2.13.0"
+
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.error_on_missing_interpreters = True
+
+
+# --- environments ---------------------------------------------------------------------------------
+
+
+def environment(session: nox.Session, name: str) -> str:
+    """Return the Python of the shared environment `name`, installing it where its lock changed."""
+    locks = _locks(name)
+    wanted = hashlib.sha256(b"".join(lock.read_bytes() for lock in locks)).hexdigest()
+    folder = ROOT / ".nox" / f"env-{name}"
+    python, stamp = folder / "bin" / "python", folder / "installed-from"
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
+        return str(python)
+    session.run(sys.executable, "-m", "venv", "--clear", str(folder), external=True)
+    if name in ("torch", "tests"):
+        _install_torch(session, str(python))
+    files = [argument for lock in locks for argument in ("--requirement", str(lock))]
+    _pip(session, str(python), "install", "--require-hashes", *files)
+    stamp.write_text(wanted, encoding="utf-8")
+    return str(python)
+
+
+def _locks(name: str) -> list[Path]:
+    parts = {"base": ["base"], "torch": ["base"], "tests": ["base", "tests"], "tools": ["tools"]}
+    return [REQUIREMENTS / f"{part}.txt" for part in parts[name]]
+
+
+def _install_torch(session: nox.Session, python: str) -> None:
+    """Install PyTorch: the CPU build unless an NVIDIA GPU is here, as the CUDA one is gigabytes.
+
+    pip takes a CPU wheel that this machine is set up to offer; else uv knows where PyTorch
+    publishes its builds.
+    """
+    has_gpu = Path("/dev/nvidiactl").exists()
+    if not has_gpu and _pip_can(python, f"torch=={TORCH}+cpu"):
+        return
+    _pip(session, python, "install", "--require-hashes", "--requirement", str(REQUIREMENTS / "uv.txt"))
+    backend = "auto" if has_gpu else "cpu"
+    session.run(
+        *(python, "-m", "uv", "pip", "install", "--python", python),
+        *(f"--torch-backend={backend}", f"torch=={TORCH}"),
+        external=True,
+    )
+
+
+def _pip_can(python: str, requirement: str) -> bool:
+    command = [python, "-m", "pip", "install", "--quiet", requirement]
+    return subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode == 0
+
+
+def _pip(session: nox.Session, python: str, *arguments: str) -> None:
+    session.run(python, "-m", "pip", "--quiet", *arguments, external=True)
+
+
+def harness(session: nox.Session, python: str, *arguments: str) -> None:
+    """Run a command of the harness in an environment."""
+    session.run(python, "-m", "harness", *arguments, external=True)
+
+
+# --- scenarios ------------------------------------------------------------------------------------
+
+
+def _head(scenario: Path, key: str, default: str = "") -> str:
+    found = re.search(rf"^{key}: (.+)$", scenario.read_text(encoding="utf-8"), re.MULTILINE)
+    return found.group(1).strip().strip("\"'") if found else default
+
+
+def _add_scenario(scenario: Path) -> None:
+    name = scenario.parent.name
+
+    def reproduce(session: nox.Session) -> None:
+        python = environment(session, _head(scenario, "environment", "base"))
+        harness(session, python, "run", name, "--with-evidence", *session.posargs)
+
+    reproduce.__doc__ = f"Reproduce: {_head(scenario, 'title')}."
+    nox.session(
+        reproduce, name=f"reproduce-{name.partition('-')[0]}", venv_backend="none", default=False
+    )
+
+
+SCENARIOS = sorted((ROOT / "scenarios").glob("*/scenario.yaml"))
+for _scenario in SCENARIOS:
+    _add_scenario(_scenario)
+
+
+@nox.session(venv_backend="none", default=False)
+def reproduce(session: nox.Session) -> None:
+    """Reproduce every scenario that this machine can run."""
+    failed = []
+    for scenario in SCENARIOS:
+        python = environment(session, _head(scenario, "environment", "base"))
+        name = scenario.parent.name
+        command = [python, "-m", "harness", "run", name, "--with-evidence", *session.posargs]
+        if subprocess.run(command, check=False).returncode:
+            failed.append(name)
+    if failed:
+        session.error(f"not reproduced: {', '.join(failed)}")
+
+
+# --- checks ---------------------------------------------------------------------------------------
+
+
+@nox.session(venv_backend="none")
+def lint(session: nox.Session) -> None:
+    """Check style, formatting, import directions and the exported schemas."""
+    python = environment(session, "tools")
+    session.run(python, "-m", "ruff", "check", ".", external=True)
+    session.run(python, "-m", "ruff", "format", "--check", ".", external=True)
+    session.run(str(Path(python).with_name("lint-imports")), external=True)
+
+
+@nox.session(venv_backend="none")
+def types(session: nox.Session) -> None:
+    """Check types, tests and this file included."""
+    python = environment(session, "tests")
+    session.run(python, "-m", "mypy", external=True)
+
+
+@nox.session(venv_backend="none")
+def tests(session: nox.Session) -> None:
+    """Run the tests that need nothing but Python."""
+    _pytest(session, *(session.posargs or ["tests"]))
+
+
+@nox.session(venv_backend="none", default=False)
+def containers(session: nox.Session) -> None:
+    """Run the tests that need a Docker engine; .ci/engine starts one where there is none."""
+    _pytest(session, "--run-docker", "tests/contract", "tests/container", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def serving(session: nox.Session) -> None:
+    """Run the tests of services beside a run."""
+    _pytest(session, "--run-serving", "tests/serving", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def gpu(session: nox.Session) -> None:
+    """Run the tests that need an NVIDIA GPU."""
+    _pytest(session, "--run-gpu", "tests/gpu", *session.posargs)
+
+
+def _pytest(session: nox.Session, *arguments: str) -> None:
+    python = environment(session, "tests")
+    env = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+    session.run(python, "-m", "pytest", *arguments, env=env, external=True)
+
+
+@nox.session(venv_backend="none", default=False)
+def tables(session: nox.Session) -> None:
+    """Render every published table again and compare it byte for byte."""
+    python = environment(session, "base")
+    harness(session, python, "publish", "--all", "--stale")
+
+
+@nox.session(venv_backend="none", default=False)
+def bench(session: nox.Session) -> None:
+    """Measure what the harness itself costs, beside ReFrame in its own environment."""
+    python = environment(session, "tests")
+    session.run(python, "-m", "tests.bench", *session.posargs, external=True)
+
+
+# --- what changes files -----------------------------------------------------------------------------
+
+
+@nox.session(venv_backend="none", default=False)
+def schema(session: nox.Session) -> None:
+    """Export the JSON Schemas of scenario.yaml and expectations.yaml for editors."""
+    python = environment(session, "base")
+    for name in ("scenario", "expectations"):
+        command = [python, "-m", "harness", "validate", "--schema", name]
+        text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        (ROOT / "scenarios" / f"{name}.schema.json").write_text(text, encoding="utf-8")
+
+
+@nox.session(venv_backend="none", default=False)
+def update_images(session: nox.Session) -> None:
+    """Look the base images' digests up and record them in the lock."""
+    python = environment(session, "base")
+    harness(session, python, "build", "--resolve", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def update_requirements(session: nox.Session) -> None:
+    """Resolve the requirements again, with hashes for every platform."""
+    python = environment(session, "tools")
+    for source in sorted(REQUIREMENTS.glob("*.in")):
+        session.run(
+            *(python, "-m", "uv", "pip", "compile", "--quiet", "--universal", "--upgrade"),
+            *("--python-version", "3.11", "--generate-hashes", "--no-header", "--no-annotate"),
+            *(str(source), "--output-file", str(source.with_suffix(".txt"))),
+            external=True,
+        )

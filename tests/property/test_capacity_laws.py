@@ -1,0 +1,98 @@
+"""Memory needs are linear in tokens and grow with whatever grows the model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.plan import capacity
+from harness.plan.capacity import Dtype, ForwardPass, ModelShape
+
+small = st.integers(min_value=1, max_value=64)
+tokens = st.integers(min_value=0, max_value=10_000)
+dtypes = st.sampled_from(Dtype)
+regimes = st.sampled_from(capacity.REGIMES)
+shapes = st.builds(
+    ModelShape,
+    name=st.just("any"),
+    vocab_size=small,
+    num_layers=small,
+    d_model=small,
+    d_ff=small,
+    num_heads=small,
+    num_kv_heads=small,
+    head_dim=small,
+    num_positions=st.integers(min_value=0, max_value=64),
+    tied=st.booleans(),
+    gated=st.booleans(),
+    qkv_bias=st.booleans(),
+    qk_norm=st.booleans(),
+    norm_bias=st.booleans(),
+)
+grown = st.sampled_from(
+    ("vocab_size", "num_layers", "d_model", "d_ff", "num_heads", "num_kv_heads", "head_dim")
+)
+
+
+@given(shapes, grown, st.integers(min_value=1, max_value=8))
+def test_a_larger_model_needs_no_less(shape: ModelShape, name: str, more: int) -> None:
+    larger = replace(shape, **{name: getattr(shape, name) + more})
+    step = ForwardPass(tokens=1)
+    assert capacity.parameter_count(larger) > capacity.parameter_count(shape)
+    assert capacity.activation_bytes_per_token(larger, step) >= (
+        capacity.activation_bytes_per_token(shape, step)
+    )
+    assert capacity.lora_parameters(larger, 4) >= capacity.lora_parameters(shape, 4)
+    assert capacity.kv_bytes_per_token(larger, Dtype.BF16) >= (
+        capacity.kv_bytes_per_token(shape, Dtype.BF16)
+    )
+
+
+@given(shapes, regimes, tokens, tokens)
+def test_activations_are_linear_in_tokens(
+    shape: ModelShape, regime: capacity.Regime, one: int, other: int
+) -> None:
+    def need(count: int) -> int:
+        step = ForwardPass(tokens=count, dropout=True)
+        return capacity.training_need(shape, regime, step).total
+
+    assert need(one) + need(other) == need(one + other) + need(0)
+
+
+@given(shapes, st.integers(min_value=1, max_value=64), st.integers(min_value=1, max_value=64))
+def test_adapters_are_linear_in_their_rank(shape: ModelShape, one: int, other: int) -> None:
+    def parameters(rank: int) -> int:
+        return capacity.lora_parameters(shape, rank)
+
+    assert parameters(one) + parameters(other) == parameters(one + other)
+
+
+@given(shapes, dtypes, tokens, st.integers(min_value=0, max_value=50))
+def test_the_cache_knows_only_the_tokens_in_it(
+    shape: ModelShape, dtype: Dtype, context: int, sessions: int
+) -> None:
+    together = capacity.kv_cache_bytes(shape, dtype, context * sessions, 1)
+    assert capacity.kv_cache_bytes(shape, dtype, context, sessions) == together
+
+
+@given(shapes, dtypes, dtypes, st.integers(min_value=1, max_value=512), tokens)
+def test_the_sessions_that_fit_do_fit_and_one_more_does_not(
+    shape: ModelShape, weights: Dtype, cache: Dtype, context: int, spare: int
+) -> None:
+    available = capacity.stored_bytes(capacity.parameter_count(shape), weights) + spare
+    sessions = capacity.sessions_that_fit(shape, weights, cache, context, available)
+
+    def fit(count: int) -> bool:
+        need = capacity.serving_need(shape, weights, cache, context, count)
+        return capacity.fits(need, available).fits
+
+    assert fit(sessions)
+    assert not fit(sessions + 1)
+
+
+@given(st.integers(min_value=0, max_value=10**12), dtypes)
+def test_storage_is_never_less_than_the_bits(numbers: int, dtype: Dtype) -> None:
+    bits = numbers * capacity.BITS[dtype]
+    assert 0 <= capacity.stored_bytes(numbers, dtype) * 8 - bits < 8

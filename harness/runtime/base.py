@@ -1,0 +1,166 @@
+"""The swap point between deciding and doing: what a runtime is given and what it gives back."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Mapping
+from dataclasses import field
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from harness.errors import ExitCode, HostError
+from harness.records import ImageRef, RunOutcome, RunSpec, Status, record
+from harness.runtime.memory import Breach
+
+SPEC_FILE = "spec.json"
+STDOUT_FILE = "stdout.log"
+STDERR_FILE = "stderr.log"
+BY_SIGNAL = 128  # shells and containers report death by signal N as exit code 128 + N
+
+
+@record
+class Launch:
+    """One run, ready to be started.
+
+    Attributes:
+        spec: the run.
+        run_dir: its folder on this machine. ``spec.json`` lies in it already; the events, the
+            artefacts, ``stdout.log`` and ``stderr.log`` are written into it. It is the working
+            folder of the program, in every runtime.
+        env: variables that the run is given by name; the only way for a secret to get in.
+        evidence_dir: the published files; a container sees them read-only.
+        program: arguments of Python; None for the workload that the spec names.
+        label: how people name the run in messages.
+    """
+
+    spec: RunSpec
+    run_dir: Path
+    env: Mapping[str, str] = field(default_factory=dict)
+    evidence_dir: Path | None = None
+    program: tuple[str, ...] | None = None
+    label: str = ""
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The arguments of Python; paths in them are relative to the run's folder."""
+        if self.program is not None:
+            return self.program
+        return ("-m", "harness.workloads", self.spec.workload, SPEC_FILE, ".")
+
+
+@record
+class Leftover:
+    """What a harness that was killed left running, and this one ended.
+
+    Attributes:
+        what: ``process 123`` or ``container harness-...``.
+        run_id: the run it belonged to.
+    """
+
+    what: str
+    run_id: str
+
+
+class Stop(StrEnum):
+    """Why the runtime, and not the program, ended a run."""
+
+    TIME = "time"
+    MEMORY = "memory"
+
+
+@record
+class Ending:
+    """How a program came to its end, before anyone is blamed.
+
+    Attributes:
+        exit_code: 128 + N for a program that signal N ended.
+        stop: why the runtime stopped it; None where it ended by itself.
+        breach: the machine itself was about to run out of memory, so the run was ended.
+        killed_for_memory: the kernel ended it, or a child of it, for lack of memory.
+    """
+
+    exit_code: int
+    stop: Stop | None = None
+    breach: Breach | None = None
+    killed_for_memory: bool = False
+
+
+class Runtime(Protocol):
+    """Executes runs. Use it as a context manager; nothing starts before it is entered.
+
+    `run` gives back an outcome for whatever happens once the program has started, also when the
+    daemon dies under it. Before that, a machine that cannot start it raises `HostError`. The
+    outcome's `device` is empty: what the run computed on is in its ``started`` event. Any other
+    exception, Ctrl-C included, leaves nothing running.
+
+    Attributes:
+        name: ``local`` or ``docker``.
+        image: what the runs of a plan are executed in; None without a container.
+    """
+
+    name: str
+    image: ImageRef | None
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    def problems(self, spec: RunSpec) -> Iterator[HostError]:
+        """Yield everything that keeps this machine from executing `spec`.
+
+        Starts nothing, and may be asked before the runtime is entered.
+        """
+        ...
+
+    def run(self, launch: Launch) -> RunOutcome:
+        """Execute one run to its end, its time-out or its memory limit."""
+        ...
+
+    def reap(self) -> tuple[Leftover, ...]:
+        """End what runs of dead owners left behind."""
+        ...
+
+
+def judge(ending: Ending, spec: RunSpec, log_tail: tuple[str, ...]) -> tuple[Status, str]:
+    """Return the status of a run that came to `ending`, and one line saying why."""
+    if ending.breach is not None:
+        return ending.breach.status, ending.breach.cause
+    if ending.stop is not None:
+        return _judge_stop(ending.stop, spec)
+    if ending.killed_for_memory:
+        return Status.OUT_OF_MEMORY, _memory_cause(spec)
+    if ending.exit_code == 0:
+        return Status.FINISHED, ""
+    last = next((line.strip() for line in reversed(log_tail) if line.strip()), "")
+    cause = _exit_text(ending.exit_code) + (f": {last}" if last else "")
+    # a workload exits so for an absent evidence file or device, see harness.workloads.__main__
+    broke = ending.exit_code == ExitCode.INFRASTRUCTURE
+    return (Status.HOST_FAILED if broke else Status.FAILED), cause
+
+
+def _judge_stop(stop: Stop, spec: RunSpec) -> tuple[Status, str]:
+    match stop:
+        case Stop.TIME:
+            return Status.TIMED_OUT, f"did not end within {spec.limits.timeout_s:g} s"
+        case Stop.MEMORY:
+            return Status.OUT_OF_MEMORY, _memory_cause(spec)
+
+
+def _memory_cause(spec: RunSpec) -> str:
+    limit = spec.limits.memory_gib
+    return "the machine ran out of memory" if limit is None else f"used up its {limit:g} GiB"
+
+
+def _exit_text(exit_code: int) -> str:
+    if exit_code > BY_SIGNAL:
+        number = exit_code - BY_SIGNAL
+        known = number in {each.value for each in signal.Signals}
+        return f"ended by {signal.Signals(number).name if known else f'signal {number}'}"
+    return f"exit code {exit_code}"

@@ -1,0 +1,67 @@
+"""The environment that a run is given: what it needs, never what merely lies around.
+
+A run sees the variables listed here, those that its runtime sets, and those that it is given by
+name; so no key or token of the user reaches a workload, a log or a published result unasked.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+
+from harness.workloads.__main__ import LIFELINE_VARIABLE
+
+# A name that ends in "_" stands for all that begin so.
+# What decides the arithmetic or its speed; a container gets these as well:
+_ARITHMETIC = ("OMP_", "KMP_", "MKL_", "OPENBLAS_", "CUBLAS_", "NVIDIA_TF32_OVERRIDE")
+# What programs on this machine need in order to start:
+_HOST = (
+    *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_", "TZ", "TMPDIR", "VIRTUAL_ENV"),
+    *("LD_LIBRARY_PATH", "CUDA_", "NCCL_", "HF_", "XDG_CACHE_HOME"),
+)
+_SECRET = re.compile(
+    r"(^|_)(API_?KEY|ACCESS_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|AUTH)(_|$)",
+    re.IGNORECASE,
+)
+
+
+def looks_secret(name: str) -> bool:
+    """Say whether a variable of this name may hold a secret, e.g. ``HF_TOKEN``."""
+    return _SECRET.search(name) is not None
+
+
+def host_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return what of this process's environment a program on this machine is given."""
+    return _chosen((*_HOST, *_ARITHMETIC), environ)
+
+
+def container_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return what of this process's environment a container is given."""
+    return _chosen(_ARITHMETIC, environ)
+
+
+def run_environment(source: str) -> dict[str, str]:
+    """Return what every runtime sets, so that a run is the same everywhere.
+
+    Args:
+        source: the folder that holds the package ``harness``, as the run sees it.
+    """
+    return {
+        LIFELINE_VARIABLE: "1",
+        "PYTHONHASHSEED": "0",  # sets of text iterate in one order
+        "PYTHONPATH": source,
+        "PYTHONSAFEPATH": "1",  # a file in the run's folder never stands in for a module
+        "PYTHONUNBUFFERED": "1",  # the last words of a killed run are in its log
+        "PYTHONUTF8": "1",
+    }
+
+
+def _chosen(names: tuple[str, ...], environ: Mapping[str, str] | None) -> dict[str, str]:
+    prefixes = tuple(name for name in names if name.endswith("_"))
+    given = os.environ if environ is None else environ
+    return {
+        name: value
+        for name, value in given.items()
+        if (name in names or name.startswith(prefixes)) and not looks_secret(name)
+    }

@@ -1,0 +1,244 @@
+"""Runs on this machine, without a container: a process group, a lifeline and a watchdog.
+
+Not held here, and held in a container: the network, a read-only view of everything but the run's
+folder, and memory between two looks of the watchdog.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+import harness
+from harness.errors import HostError
+from harness.records import RunOutcome, RunSpec, Status, Usage
+from harness.runtime import processes
+from harness.runtime.base import (
+    BY_SIGNAL,
+    STDERR_FILE,
+    STDOUT_FILE,
+    Ending,
+    Launch,
+    Leftover,
+    Stop,
+    judge,
+)
+from harness.runtime.environ import host_environment, run_environment
+from harness.runtime.host import probe_host
+from harness.runtime.logs import BoundedLog
+from harness.runtime.memory import Breach, MemoryWatchdog, floor_gib
+from harness.runtime.owner import this_process
+from harness.runtime.processes import RUN_VARIABLE, Mark
+from harness.runtime.watch import Watch, host_problems
+from harness.workloads.context import EVIDENCE_VARIABLE
+from harness.workloads.registry import workload
+
+_CHUNK_BYTES = 64 * 2**10
+_KIB_PER_GIB = 2**20
+_PIPE_CHUNKS = 16  # more than a pipe can hold by default
+_SOURCE = Path(harness.__file__).resolve().parent.parent
+
+
+class LocalRuntime:
+    """Runs a workload as a process of this machine, with this Python."""
+
+    name = "local"
+    image = None
+
+    def __enter__(self) -> Self:
+        self._floor_gib = floor_gib(probe_host())
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        return None
+
+    def problems(self, spec: RunSpec) -> Iterator[HostError]:
+        """Yield everything that keeps this machine from executing `spec`; starts nothing."""
+        yield from host_problems(spec.limits, probe_host())
+        for module in workload(spec.workload).requires:
+            if find_spec(module) is None:
+                yield HostError(
+                    f"{spec.workload} needs {module}, which this Python does not have",
+                    f"{sys.executable} -m pip install {module}",
+                )
+
+    def run(self, launch: Launch) -> RunOutcome:
+        """Execute one run to its end, its time-out or its memory limit."""
+        mark = Mark(run_id=launch.spec.run_id, owner=this_process())
+        began, started_at = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
+        with (
+            BoundedLog(launch.run_dir / STDOUT_FILE) as stdout,
+            BoundedLog(launch.run_dir / STDERR_FILE) as stderr,
+            _Process(launch, mark) as process,
+        ):
+            with MemoryWatchdog(self._floor_gib, process.kill) as watchdog:
+                stop = process.follow(stdout, stderr)
+            ending = process.end(stop, watchdog.breach)
+            process.drain(stdout, stderr)
+        wall_s = time.monotonic() - began
+        status, cause = judge(ending, launch.spec, stderr.tail())
+        return RunOutcome(
+            status=status,
+            runtime=self.name,
+            device="",
+            usage=process.usage(wall_s),
+            exit_code=ending.exit_code,
+            cause=cause,
+            log_tail=() if status is Status.FINISHED else stderr.tail(),
+            started_at=started_at,
+        )
+
+    def reap(self) -> tuple[Leftover, ...]:
+        """End the processes that runs of dead owners left behind."""
+        orphaned = {(pid, mark) for pid, mark in processes.marked() if mark.owner.is_dead}
+        for mark in {mark for _, mark in orphaned}:
+            processes.end_marked(mark)
+        return tuple(
+            Leftover(what=f"process {pid}", run_id=mark.run_id) for pid, mark in sorted(orphaned)
+        )
+
+
+class _Process:
+    """The process of one run; leaving the context leaves nothing of it running."""
+
+    def __init__(self, launch: Launch, mark: Mark) -> None:
+        self._launch = launch
+        self._mark = mark
+        self._own_peak_kib = _own_peak_kib()
+        self._oom_kills = _oom_kills()
+        self._rusage: resource.struct_rusage | None = None
+
+    def __enter__(self) -> Self:
+        # no preexec_fn: with it Python forks the whole harness instead of using vfork
+        self._popen = subprocess.Popen(
+            [sys.executable, *self._launch.arguments],
+            cwd=self._launch.run_dir,
+            env=_environment(self._launch, self._mark),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,
+        )
+        self._handle = os.pidfd_open(self._popen.pid)
+        for stream in self._streams():
+            os.set_blocking(stream.fileno(), False)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._rusage is None:
+            self.end()
+        os.close(self._handle)
+        assert self._popen.stdin is not None
+        for stream in (*self._streams(), self._popen.stdin):
+            stream.close()
+
+    def follow(self, stdout: BoundedLog, stderr: BoundedLog) -> Stop | None:
+        """Keep the logs until the program ends; return why it must be stopped, if it must."""
+        limits = self._launch.spec.limits
+        watch = Watch(limits, memory_gib=lambda: processes.memory_gib(self._mark))
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._handle, selectors.EVENT_READ, None)
+            for stream, log in zip(self._streams(), (stdout, stderr), strict=True):
+                selector.register(stream, selectors.EVENT_READ, log)
+            while True:
+                for key, _ in selector.select(watch.wait_s()):
+                    if key.data is None:
+                        return None
+                    if not _take(key.fd, key.data):
+                        selector.unregister(key.fileobj)
+                if stop := watch.reason():
+                    return stop
+
+    def kill(self, _: Breach) -> None:
+        """End the group; called from the watchdog's thread while `follow` waits."""
+        processes.end_group(self._popen.pid)
+
+    def end(self, stop: Stop | None = None, breach: Breach | None = None) -> Ending:
+        """End the group and whatever left it, and say how the program itself ended."""
+        # the leader is not reaped yet, so its number cannot stand for another group
+        processes.end_group(self._popen.pid)
+        _, status, self._rusage = os.wait4(self._popen.pid, 0)
+        self._popen.returncode = os.waitstatus_to_exitcode(status)
+        processes.end_marked(self._mark)
+        code = self._popen.returncode
+        return Ending(
+            exit_code=code if code >= 0 else BY_SIGNAL - code,
+            stop=stop,
+            breach=breach,
+            killed_for_memory=code == -signal.SIGKILL and _oom_kills() > self._oom_kills,
+        )
+
+    def drain(self, stdout: BoundedLog, stderr: BoundedLog) -> None:
+        """Take what still stands in the pipes; a program that escaped may hold them open."""
+        for stream, log in zip(self._streams(), (stdout, stderr), strict=True):
+            for _ in range(_PIPE_CHUNKS):
+                if not _take(stream.fileno(), log):
+                    break
+
+    def usage(self, wall_s: float) -> Usage:
+        """Return what the kernel accounted to the program and the children it waited for."""
+        assert self._rusage is not None
+        # Linux starts a child's peak at its parent's: below our own it says nothing of the child
+        peak_kib = self._rusage.ru_maxrss
+        known = peak_kib > self._own_peak_kib
+        return Usage(
+            wall_s=wall_s,
+            cpu_s=self._rusage.ru_utime + self._rusage.ru_stime,
+            max_rss_gib=peak_kib / _KIB_PER_GIB if known else None,
+        )
+
+    def _streams(self) -> tuple[IO[bytes], IO[bytes]]:
+        assert self._popen.stdout is not None
+        assert self._popen.stderr is not None
+        return self._popen.stdout, self._popen.stderr
+
+
+def _environment(launch: Launch, mark: Mark) -> dict[str, str]:
+    given = {**host_environment(), **run_environment(str(_SOURCE)), RUN_VARIABLE: mark.text}
+    if launch.evidence_dir is not None:
+        given[EVIDENCE_VARIABLE] = str(launch.evidence_dir.resolve())
+    return {**given, **launch.env}
+
+
+def _take(descriptor: int, log: BoundedLog) -> bool:
+    """Move what a pipe holds into the log; False when it is empty or closed."""
+    try:
+        chunk = os.read(descriptor, _CHUNK_BYTES)
+    except BlockingIOError:
+        return False
+    log.write(chunk)
+    return bool(chunk)
+
+
+def _own_peak_kib() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _oom_kills() -> int:
+    """Return how many processes the kernel has killed for memory since boot."""
+    for line in Path("/proc/vmstat").read_text(encoding="ascii").splitlines():
+        if line.startswith("oom_kill "):
+            return int(line.split()[1])
+    return 0

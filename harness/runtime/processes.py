@@ -1,0 +1,114 @@
+"""Ending processes so that none is left: by group, and by a mark in their environment.
+
+A process can leave its group, not its environment: everything a run starts inherits
+``HARNESS_RUN=<run id>:<owner>``. That finds what a run left behind, and what runs of dead owners
+left behind. A program that wipes its environment *and* leaves its group is not found; containers
+have no such gap.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from harness.errors import HostError
+from harness.records import record
+from harness.runtime.owner import Owner, parse
+
+RUN_VARIABLE = "HARNESS_RUN"
+_ENTRY = f"{RUN_VARIABLE}=".encode()
+_END_S = 10.0  # a killed process ends at once, unless the kernel holds it (a dead network disk)
+
+
+@record
+class Mark:
+    """What `RUN_VARIABLE` holds: the run, and who started it."""
+
+    run_id: str
+    owner: Owner
+
+    @property
+    def text(self) -> str:
+        """The variable's value."""
+        return f"{self.run_id}:{self.owner.token}"
+
+
+def marked() -> Iterator[tuple[int, Mark]]:
+    """Yield (pid, mark) of every marked process that this user may inspect, but this one."""
+    with os.scandir("/proc") as entries:
+        pids = [int(entry.name) for entry in entries if entry.name.isdigit()]
+    for pid in pids:
+        if pid != os.getpid() and (mark := mark_of(pid)):
+            yield pid, mark
+
+
+def mark_of(pid: int) -> Mark | None:
+    """Return the mark of process `pid`; None if it has none, has ended or is another user's."""
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return None
+    if _ENTRY not in environment:  # nearly always
+        return None
+    for entry in environment.split(b"\0"):
+        if entry.startswith(_ENTRY):
+            run_id, _, token = entry[len(_ENTRY) :].decode(errors="replace").rpartition(":")
+            owner = parse(token)
+            return Mark(run_id=run_id, owner=owner) if owner else None
+    return None
+
+
+def end_group(group: int, with_signal: int = signal.SIGKILL) -> None:
+    """Send a signal to a process group; an empty group is no error."""
+    with suppress(ProcessLookupError):
+        os.killpg(group, with_signal)
+
+
+def end_marked(mark: Mark) -> int:
+    """Kill every process that carries `mark`, and return how many there were.
+
+    Raises:
+        HostError: one does not end.
+    """
+    ended = 0
+    deadline = time.monotonic() + _END_S
+    while pids := [pid for pid, found in marked() if found == mark]:  # one may fork while we look
+        if time.monotonic() > deadline:
+            message = f"process {pids[0]} of run {mark.run_id} does not end on SIGKILL"
+            raise HostError(message, f"cat /proc/{pids[0]}/stack")
+        ended += sum(_kill(pid, mark) for pid in pids)
+    return ended
+
+
+def memory_gib(mark: Mark) -> float:
+    """Return the memory of all processes that carry `mark`, GiB; shared pages count once."""
+    return sum(_proportional_kib(pid) for pid, found in marked() if found == mark) / 2**20
+
+
+def _proportional_kib(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+    except OSError:  # it has just ended
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
+
+
+def _kill(pid: int, mark: Mark) -> bool:
+    """Kill `pid` if it still carries `mark`, and wait until it is gone."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    try:
+        if mark_of(pid) != mark:  # the pid was used again
+            return False
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
+        select.select([handle], [], [], 1.0)
+    finally:
+        os.close(handle)
+    return True

@@ -1,0 +1,133 @@
+"""One cell of article 19's envelope: thirty steps of one shape in one precision.
+
+How it departs from the article: the model is written by hand (see `gpt`), torch's generator is
+seeded before the weights are drawn, and every cell is a process of its own, so that neither weights
+nor fragmentation nor heat of one cell depend on the cell before.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from itertools import islice
+
+import torch
+
+from harness.errors import HostError
+from harness.workloads.common.device import cpu_model
+from harness.workloads.context import Context
+from harness.workloads.emit import EventWriter
+from harness.workloads.pretrain.declare import EnvelopeParams
+from harness.workloads.pretrain.gpt import Gpt
+from harness.workloads.pretrain.loop import Step, TrainingRun, repeated_batch
+from harness.workloads.pretrain.peak import CudaAllocator, LiveStorages, PeakCounter
+from harness.workloads.pretrain.precision import Arithmetic, arithmetic
+from harness.workloads.pretrain.schedule import WarmupCosine
+from harness.workloads.pretrain.shape import Precision
+
+_BYTES_PER_GIB = 1024.0**3
+
+
+def run(context: Context) -> None:
+    """Train one cell; running out of GPU memory is an outcome, reported like any other."""
+    params: EnvelopeParams = context.params
+    device = _device(params)
+    way = arithmetic(Precision(params.precision), device)
+    context.emit.started(_name(device), torch=torch.__version__, threads=torch.get_num_threads())
+    context.emit.measured("fp8.backend", way.fp8_backend)
+    counter: PeakCounter = CudaAllocator(device) if device.type == "cuda" else LiveStorages()
+    torch.manual_seed(context.spec.seed)
+    began = time.perf_counter()
+    try:
+        _train(context.emit, params, way, device, counter)
+    except torch.OutOfMemoryError:
+        _report_out_of_memory(context.emit)
+        return
+    context.emit.measured("cell.wall_time", time.perf_counter() - began)
+    _report_memory(context.emit, counter)
+
+
+def training_run(params: EnvelopeParams, way: Arithmetic, device: torch.device) -> TrainingRun:
+    """Build model, optimizer, schedule and data of one cell on `device`."""
+    with device:
+        model = Gpt(params.shape, dropout=params.dropout, linear=way.linear)
+    model.store_in(way.parameter_dtype)
+    optimizer = torch.optim.AdamW(
+        model.parameters(),
+        lr=params.learning_rate,
+        betas=(params.beta1, params.beta2),
+        weight_decay=params.weight_decay,
+        fused=True,
+    )
+    return TrainingRun(
+        model=model,
+        optimizer=optimizer,
+        learning_rate=WarmupCosine(
+            peak=params.learning_rate, num_warmup=params.warmup_steps, num_steps=params.steps
+        ),
+        batch=repeated_batch(
+            vocab_size=params.vocab_size,
+            batch_size=params.batch_size,
+            seq_len=params.seq_len,
+            seed=params.data_seed,
+            device=device,
+        ),
+        forward_context=way.forward_context,
+        clip_norm=params.clip_norm,
+    )
+
+
+def _train(
+    emit: EventWriter,
+    params: EnvelopeParams,
+    way: Arithmetic,
+    device: torch.device,
+    counter: PeakCounter,
+) -> None:
+    """Build, warm up under the counter, then take the steps that are timed without it.
+
+    Following storages costs time on the CPU, and from the second step on every step holds the
+    same; the CUDA allocator counts throughout.
+    """
+    with counter:
+        training = training_run(params, way, device)
+        num_parameters = sum(parameter.numel() for parameter in training.model.parameters())
+        emit.measured("parameters", num_parameters)
+        steps = training.steps(params.steps)
+        _report_steps(emit, islice(steps, params.warmup_steps))
+    _report_steps(emit, steps)
+
+
+def _report_steps(emit: EventWriter, steps: Iterable[Step]) -> None:
+    for step in steps:
+        emit.step(step.index, loss=step.loss, step_s=step.step_s, learning_rate=step.learning_rate)
+
+
+def _report_memory(emit: EventWriter, counter: PeakCounter) -> None:
+    emit.measured("cell.out_of_memory", value=False)
+    emit.measured("memory.counter", counter.name)
+    emit.measured("memory.peak_allocated", counter.peak_bytes / _BYTES_PER_GIB)
+    reserved = counter.reserved_bytes
+    if reserved is None:
+        emit.measured("memory.peak_reserved", None, absent="this allocator keeps no reserve")
+    else:
+        emit.measured("memory.peak_reserved", reserved / _BYTES_PER_GIB)
+
+
+def _report_out_of_memory(emit: EventWriter) -> None:
+    emit.measured("cell.out_of_memory", value=True)
+    for metric in ("cell.wall_time", "memory.peak_allocated", "memory.peak_reserved"):
+        emit.measured(metric, None, absent="out of memory")
+
+
+def _device(params: EnvelopeParams) -> torch.device:
+    if params.device == "cpu":
+        torch.set_num_threads(params.num_threads)
+    elif not torch.cuda.is_available():
+        message = f"torch {torch.__version__} sees no CUDA device"
+        raise HostError(message, "harness doctor")
+    return torch.device(params.device)
+
+
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_model()

@@ -1,0 +1,113 @@
+"""The training loop: a stream of steps, each timed between two synchronisations.
+
+What is in the timed window, and in which order, is the article's: forward, loss, gradients cleared,
+backward, clip, optimizer. Clearing after the forward keeps the old gradients alive through it, and
+the logits live until the step ends; both show in the peak memory.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - its usual name
+from torch import Tensor, nn
+
+from harness.records import record
+
+Batch = tuple[Tensor, Tensor]  # input ids (B, S), ids that should follow them (B, S)
+
+
+@record
+class Step:
+    """What one optimizer step came to.
+
+    Attributes:
+        index: 0-based.
+        learning_rate: the rate it was taken with.
+        loss: mean cross-entropy before the step, nats per token.
+        step_s: wall clock of the timed window, seconds.
+    """
+
+    index: int
+    learning_rate: float
+    loss: float
+    step_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRun:
+    """Everything that decides a run of optimizer steps.
+
+    Attributes:
+        model: ids (B, S) to logits (B, S, V); in training mode.
+        optimizer: over the model's parameters.
+        learning_rate: 0-based step to its rate.
+        batch: 0-based step to its batch, on the model's device.
+        forward_context: what the forward pass runs in, such as autocast; the loss is outside it.
+        clip_norm: the gradients' norm is clipped to this.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    learning_rate: Callable[[int], float]
+    batch: Callable[[int], Batch]
+    forward_context: Callable[[], AbstractContextManager[object]]
+    clip_norm: float
+
+    def steps(self, num_steps: int) -> Iterator[Step]:
+        """Take `num_steps` optimizer steps, yielding each as it is done."""
+        for index in range(num_steps):
+            rate = self.learning_rate(index)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            batch = self.batch(index)
+            synchronise(batch[0].device)
+            began = time.perf_counter()
+            loss = self._step(batch)
+            synchronise(batch[0].device)
+            step_s = time.perf_counter() - began
+            yield Step(index=index, learning_rate=rate, loss=loss.item(), step_s=step_s)
+
+    def _step(self, batch: Batch) -> Tensor:
+        ids_BS, targets_BS = batch
+        with self.forward_context():
+            logits_BSV = self.model(ids_BS)
+        loss = cross_entropy(logits_BSV, targets_BS)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+        self.optimizer.step()
+        return loss.detach()
+
+
+def cross_entropy(logits_BSV: Tensor, targets_BS: Tensor) -> Tensor:
+    """Return the mean cross-entropy in nats per token, computed in float32."""
+    return F.cross_entropy(logits_BSV.float().flatten(0, 1), targets_BS.flatten())
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until `device` has done all it was given; a CPU always has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def repeated_batch(
+    *, vocab_size: int, batch_size: int, seq_len: int, seed: int, device: torch.device
+) -> Callable[[int], Batch]:
+    """Return a source that gives the same uniform random batch at every step.
+
+    The generator is seeded anew each time, as article 19 does, so the run memorises one batch. The
+    target of the last position wraps round to the first id.
+    """
+
+    def batch(_: int) -> Batch:
+        generator = torch.Generator(device).manual_seed(seed)
+        shape = (batch_size, seq_len)
+        ids_BS = torch.randint(0, vocab_size, shape, generator=generator, device=device)
+        return ids_BS, ids_BS.roll(-1, dims=1)
+
+    return batch

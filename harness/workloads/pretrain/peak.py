@@ -1,0 +1,103 @@
+"""Peak memory, counted: by the CUDA allocator, or on the CPU by following every storage.
+
+Both count bytes of live tensors, so that one law holds for both; neither sees what a kernel takes
+and returns within one operation on the CPU, nor memory outside torch.
+"""
+
+from __future__ import annotations
+
+import weakref
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
+
+
+class PeakCounter(Protocol):
+    """Counts while its ``with`` block runs; what is to be counted is made inside it."""
+
+    name: str
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most that was live at once, bytes."""
+
+    @property
+    def reserved_bytes(self) -> int | None:
+        """The most that the allocator held at once, bytes; None where it holds no reserve."""
+
+
+class CudaAllocator:
+    """What torch's caching allocator says it handed out, and held."""
+
+    name = "torch.cuda.max_memory_allocated"
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def __enter__(self) -> Self:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(self._device)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most that was allocated at once, bytes."""
+        return torch.cuda.max_memory_allocated(self._device)
+
+    @property
+    def reserved_bytes(self) -> int:
+        """The most that the allocator held at once, bytes."""
+        return torch.cuda.max_memory_reserved(self._device)
+
+
+class LiveStorages(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Follows every storage that an operation returns until it dies.
+
+    It sees each operation below autograd, so saved activations, gradients and optimizer state are
+    counted when they are made and not counted after their last reference goes.
+    """
+
+    name = "live storages"
+    reserved_bytes = None
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._sizes: dict[int, int] = {}  # id of the storage -> bytes
+        self.live_bytes = 0
+        self.peak_bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run one operation and follow what it returned."""
+        returned = func(*args, **(kwargs or {}))
+        for leaf in tree_iter(returned):
+            if isinstance(leaf, Tensor):
+                self._follow(leaf.untyped_storage())
+        return returned
+
+    def _follow(self, storage: torch.UntypedStorage) -> None:
+        key = id(storage)  # torch keeps the object of a storage that is alive
+        if key in self._sizes:
+            return
+        self._sizes[key] = storage.nbytes()
+        weakref.finalize(storage, self._forget, key)
+        self.live_bytes += self._sizes[key]
+        self.peak_bytes = max(self.peak_bytes, self.live_bytes)
+
+    def _forget(self, key: int) -> None:
+        self.live_bytes -= self._sizes.pop(key)

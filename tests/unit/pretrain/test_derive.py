@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import pytest
+
+from harness.records import Event, Measurement, Profile, RunSpec
+from harness.workloads.declare import defaults_of
+from harness.workloads.pretrain.declare import ENVELOPE, EnvelopeParams
+from harness.workloads.pretrain.derive import envelope
+
+_SPEC = RunSpec(
+    scenario="a19-gb10-pretrain-envelope",
+    profile=Profile.CPU,
+    workload=ENVELOPE.name,
+    params={
+        **defaults_of(EnvelopeParams),
+        "batch_size": 2,
+        "seq_len": 8,
+        "precision": "fp32",
+        "steps": 4,
+        "warmup_steps": 2,
+    },
+)
+
+
+def _steps(*values: tuple[float | str, float]) -> list[Event]:
+    return [
+        Event(
+            kind="step",
+            at_s=float(index),
+            payload={"step": index, "values": {"loss": loss, "step_s": step_s}},
+        )
+        for index, (loss, step_s) in enumerate(values)
+    ]
+
+
+def _derived(events: list[Event]) -> dict[str, Measurement]:
+    return {each.metric: each for each in envelope(_SPEC, events)}
+
+
+def test_the_mean_leaves_the_warm_up_out() -> None:
+    found = _derived(_steps((3.0, 9.0), (2.5, 9.0), (2.0, 0.1), (1.0, 0.3)))
+    assert found["step_time.mean"].value == pytest.approx(200.0)
+    assert found["step_time.mean"].count == 2
+    assert found["throughput"].value == pytest.approx(16 / 0.2)
+    assert (found["loss.first"].value, found["loss.last"].value) == (3.0, 1.0)
+    assert found["loss.fall"].value == 2.0
+
+
+def test_a_run_that_stopped_early_has_no_throughput() -> None:
+    found = _derived(_steps((3.0, 9.0), (2.5, 9.0), (2.0, 0.1)))
+    assert found["loss.first"].value == 3.0
+    for metric in ("loss.last", "loss.fall", "step_time.mean", "throughput"):
+        assert found[metric].value is None
+        assert found[metric].absent == "stopped after 3 of 4 steps"
+
+
+def test_a_loss_that_is_no_number_leaves_no_throughput() -> None:
+    found = _derived(_steps((3.0, 9.0), ("nan", 9.0), (2.0, 0.1), ("inf", 0.3)))
+    assert found["loss.last"].absent == "inf"
+    assert found["throughput"].absent == "loss is nan at step 1"
+
+
+def test_no_step_at_all_is_absent_throughout() -> None:
+    found = _derived([])
+    assert {each.value for each in found.values()} == {None}
+    assert found["loss.first"].absent == "stopped after 0 of 4 steps"
+
+
+def test_every_figure_is_declared_with_its_unit() -> None:
+    declared = {metric.name: metric.unit for metric in ENVELOPE.metrics}
+    for each in envelope(_SPEC, _steps((3.0, 9.0), (2.5, 9.0), (2.0, 0.1), (1.0, 0.3))):
+        assert declared[each.metric] == each.unit

@@ -1,0 +1,98 @@
+"""One cell from spec to events, in this process."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from harness.errors import HostError
+from harness.records import Profile, RunSpec
+from harness.workloads.__main__ import run
+from harness.workloads.declare import defaults_of
+from harness.workloads.emit import EVENTS_FILE, read_events
+from harness.workloads.pretrain import envelope
+from harness.workloads.pretrain.declare import EnvelopeParams
+
+_TINY = {
+    **defaults_of(EnvelopeParams),
+    "batch_size": 2,
+    "seq_len": 16,
+    "precision": "bf16",
+    "num_layers": 1,
+    "width": 32,
+    "num_heads": 2,
+    "ff_width": 64,
+    "vocab_size": 61,
+    "dropout": 0.0,
+    "steps": 8,
+    "warmup_steps": 2,
+    "learning_rate": 0.01,
+    "device": "cpu",
+}
+
+
+def _spec(**params: Any) -> RunSpec:
+    return RunSpec(
+        scenario="a19-gb10-pretrain-envelope",
+        profile=Profile.CPU,
+        workload="pretrain.envelope",
+        params={**_TINY, **params},
+        seed=3,
+    )
+
+
+def _figures(spec: RunSpec, out: Path) -> tuple[dict[str, Any], list[float]]:
+    out.mkdir()
+    run("pretrain.envelope", spec, out)
+    events = read_events(out / EVENTS_FILE)
+    measured = {e.payload["metric"]: e.payload["value"] for e in events if e.kind == "measured"}
+    return measured, [e.payload["values"]["loss"] for e in events if e.kind == "step"]
+
+
+def test_a_cell_learns_its_batch_and_reports_what_it_held(tmp_path: Path) -> None:
+    measured, losses = _figures(_spec(), tmp_path / "out")
+    assert len(losses) == 8
+    assert losses[-1] < losses[0] - 0.5
+    assert measured["parameters"] == (61 + 16 + 6) * 32 + 4 * 32**2 + 2 * 32 * 64
+    assert measured["cell.out_of_memory"] is False
+    assert measured["memory.counter"] == "live storages"
+    assert measured["memory.peak_allocated"] > 0
+    assert measured["memory.peak_reserved"] is None
+    assert measured["fp8.backend"] == "none"
+
+
+def test_the_seed_decides_the_weights(tmp_path: Path) -> None:
+    _, one = _figures(_spec(), tmp_path / "one")
+    _, same = _figures(_spec(), tmp_path / "same")
+    _, other = _figures(replace(_spec(), seed=4), tmp_path / "other")
+    assert one == same
+    assert one != other
+
+
+def test_running_out_of_memory_is_an_outcome_of_the_cell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = envelope.training_run
+
+    def short_of_memory(*args: Any) -> Any:
+        def batch(_: int) -> Any:
+            raise torch.OutOfMemoryError
+
+        return replace(whole(*args), batch=batch)
+
+    monkeypatch.setattr(envelope, "training_run", short_of_memory)
+    measured, losses = _figures(_spec(), tmp_path / "out")
+    assert losses == []
+    assert measured["cell.out_of_memory"] is True
+    assert measured["memory.peak_allocated"] is None
+
+
+def test_no_cuda_device_is_said_with_a_remedy(tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    with pytest.raises(HostError, match="sees no CUDA device"):
+        _figures(_spec(device="cuda"), tmp_path / "out")

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import pytest
+
+from harness.workloads.pretrain.memory import (
+    fp8_weight_bytes,
+    layer_bytes_per_token,
+    least_squares,
+    peak_bytes,
+    published_peak_bytes,
+)
+from harness.workloads.pretrain.shape import GptShape, Precision
+
+_GIB = 1024.0**3
+
+# article 19, sweep_results.json: (precision, sequence, batch) -> peak_gpu_mem_gib
+PUBLISHED_GIB = {
+    (Precision.BF16, 1024, 2): 5.26,
+    (Precision.BF16, 1024, 4): 7.94,
+    (Precision.BF16, 1024, 8): 13.83,
+    (Precision.BF16, 1024, 16): 25.63,
+    (Precision.BF16, 2048, 2): 7.95,
+    (Precision.BF16, 2048, 4): 13.85,
+    (Precision.BF16, 2048, 8): 25.65,
+    (Precision.BF16, 2048, 16): 49.24,
+    (Precision.FP8, 1024, 2): 5.60,
+    (Precision.FP8, 1024, 4): 8.03,
+    (Precision.FP8, 1024, 8): 13.49,
+    (Precision.FP8, 1024, 16): 24.33,
+    (Precision.FP8, 2048, 2): 8.05,
+    (Precision.FP8, 2048, 4): 13.52,
+    (Precision.FP8, 2048, 8): 24.34,
+    (Precision.FP8, 2048, 16): 46.06,
+}
+
+
+def _article(max_positions: int = 1024) -> GptShape:
+    return GptShape(
+        vocab_size=50257,
+        max_positions=max_positions,
+        num_layers=24,
+        width=1024,
+        num_heads=16,
+        ff_width=4096,
+    )
+
+
+@pytest.mark.parametrize(("cell", "published_gib"), PUBLISHED_GIB.items())
+def test_both_laws_are_within_1_1_percent_of_every_published_peak(
+    cell: tuple[Precision, int, int], published_gib: float
+) -> None:
+    precision, seq_len, batch_size = cell
+    shape, tokens = _article(seq_len), seq_len * batch_size
+    of_article = published_peak_bytes(shape, tokens, precision) / _GIB
+    of_ours = peak_bytes(shape, tokens, precision, dropout=True) / _GIB
+    assert of_article == pytest.approx(published_gib, rel=0.011)
+    assert of_ours == pytest.approx(published_gib, rel=0.011)
+
+
+def test_a_layer_keeps_the_textbooks_34_bytes_a_token_and_width() -> None:
+    shape = _article()
+    assert layer_bytes_per_token(shape, Precision.BF16, dropout=True) == 34 * shape.width
+    assert layer_bytes_per_token(shape, Precision.BF16, dropout=False) == 32 * shape.width
+    assert layer_bytes_per_token(shape, Precision.FP32, dropout=False) == 64 * shape.width
+    assert layer_bytes_per_token(shape, Precision.FP8, dropout=True) == 29 * shape.width
+
+
+def test_two_eight_bit_weight_copies_are_0_5625_gib() -> None:
+    assert fp8_weight_bytes(_article(), Precision.FP8) / _GIB == 0.5625
+    assert fp8_weight_bytes(_article(), Precision.BF16) == 0
+
+
+def test_least_squares_agrees_with_the_published_bf16_line() -> None:
+    points = [
+        (float(seq_len * batch_size), gib)
+        for (precision, seq_len, batch_size), gib in PUBLISHED_GIB.items()
+        if precision is Precision.BF16 and seq_len * batch_size >= 4096
+    ]
+    line = least_squares(points)
+    assert line.slope * 1024 == pytest.approx(1.4749, abs=1e-4)  # MiB, where the article has KiB
+    assert line.intercept == pytest.approx(2.043, abs=1e-3)
+    assert line.residual == pytest.approx(0.012, abs=1e-3)
+
+
+def test_no_line_goes_through_points_of_one_x() -> None:
+    with pytest.raises(ValueError, match="no line through 2 points of one x"):
+        least_squares([(1.0, 2.0), (1.0, 3.0)])

@@ -1,0 +1,90 @@
+"""Which source a result was made with: the commit, and how the tree differs from it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+from harness.records import record
+from harness.telemetry.reading import NotSupported, Reasons, check_absent
+
+# Results are written by the runs themselves: they make no tree dirty.
+_WITHOUT_RESULTS = (".", ":(exclude)results")
+_TIMEOUT_S = 20.0
+
+
+@record
+class Code:
+    """The state of a source tree; results in it aside.
+
+    Attributes:
+        commit: full hash.
+        dirty: whether tracked or new files differ from the commit.
+        difference: sha256 of the difference and of the names of new files; None for a clean tree.
+        absent: field -> why it is None.
+    """
+
+    commit: str | None
+    dirty: bool | None
+    difference: str | None
+    absent: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        check_absent(self)
+
+
+@cache
+def code_state(project: Path) -> Code:
+    """Return the state of the source tree at `project`, asked of git once a process."""
+    why = Reasons()
+    status = _git(project, "status", "--porcelain=v2", "--branch", "--untracked-files=all")
+    if isinstance(status, NotSupported):
+        unknown = dict.fromkeys(("commit", "dirty", "difference"), status.reason)
+        return Code(commit=None, dirty=None, difference=None, absent=unknown)
+    lines = status.decode("utf-8", "replace").splitlines()
+    return Code(
+        commit=why.known("commit", _commit(lines)),
+        dirty=bool(_changes(lines)),
+        difference=why.known("difference", _difference(project, _changes(lines))),
+        absent=why,
+    )
+
+
+def _commit(lines: list[str]) -> str | NotSupported:
+    head = next(line for line in lines if line.startswith("# branch.oid "))
+    commit = head.removeprefix("# branch.oid ")
+    return NotSupported(reason="no commit yet") if commit == "(initial)" else commit
+
+
+def _changes(lines: list[str]) -> list[str]:
+    return [line for line in lines if not line.startswith("# ")]
+
+
+def _difference(project: Path, changes: list[str]) -> str | NotSupported:
+    if not changes:
+        return NotSupported(reason="the tree is as committed")
+    diff = _git(project, "diff", "HEAD", "--binary", "--no-ext-diff", "--no-color")
+    if isinstance(diff, NotSupported):
+        return diff
+    new = [line for line in changes if line.startswith("? ")]
+    return hashlib.sha256(diff + "\n".join(new).encode()).hexdigest()
+
+
+def _git(project: Path, *arguments: str) -> bytes | NotSupported:
+    command = ["git", "-C", str(project), *arguments, "--", *_WITHOUT_RESULTS]
+    quiet = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}  # never in the way of the user's own git
+    try:
+        done = subprocess.run(
+            command, capture_output=True, check=True, timeout=_TIMEOUT_S, env=quiet
+        )
+    except FileNotFoundError:
+        return NotSupported(reason="git is not installed")
+    except subprocess.CalledProcessError as error:
+        return NotSupported(reason=f"not a git tree that git reads (git exits {error.returncode})")
+    except subprocess.TimeoutExpired:
+        return NotSupported(reason=f"git did not answer within {_TIMEOUT_S:g} s")
+    return done.stdout

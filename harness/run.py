@@ -48,7 +48,7 @@ class Surroundings:
     runtime: Runtime
     store: Store
     evidence_dir: Path | None
-    environment: Mapping[str, Any]
+    environment: Callable[[RunSpec], Mapping[str, Any]]
 
 
 Listener = Callable[[Progress], None]
@@ -108,7 +108,7 @@ def _execute(spec: RunSpec, staged: Path, around: Surroundings) -> Finished:
             *usage_measurements(outcome.usage),
             *run_measurements(read_samples(staged / TELEMETRY_FILE)),
         ),
-        environment=around.environment,
+        environment=around.environment(spec),
     )
 
 

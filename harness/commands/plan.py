@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from tabulate import tabulate
 
 from harness.commands.preparation import Preparation, prepare
-from harness.errors import ExitCode
+from harness.errors import ExitCode, HostError
 from harness.records import to_json
 from harness.results.selection import Owed, Reuse, owed
 from harness.runtime.evidence import statuses
@@ -19,7 +19,7 @@ def main(options: argparse.Namespace) -> ExitCode:
     """Print the plan; the exit code says whether this machine can execute it."""
     ready = prepare(options)
     states = list(owed(ready.store, ready.plan.runs))
-    obstacles = [str(problem) for problem in ready.problems()]
+    obstacles = [str(problem) for problem in _obstacles(ready)]
     if options.json:
         print(json.dumps(_document(ready, states, obstacles), indent=1))
     else:
@@ -41,6 +41,12 @@ def _print(ready: Preparation, states: list[Owed], obstacles: list[str]) -> None
         print(line)
     for obstacle in obstacles:
         print(f"this machine cannot run it: {obstacle}")
+
+
+def _obstacles(ready: Preparation) -> Iterator[HostError]:
+    with ready.choice.runtime as runtime:
+        yield from runtime.problems(ready.plan.runs[0])
+    yield from ready.evidence_problems()
 
 
 def _counts(ready: Preparation, states: list[Owed]) -> Iterator[str]:

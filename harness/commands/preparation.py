@@ -11,10 +11,10 @@ from harness.commands.project import Project, cache_folder, open_project
 from harness.commands.selection import open_scenario, overrides_of, profile_named
 from harness.errors import HostError
 from harness.plan.expand import Plan, expand
+from harness.plan.overrides import Overrides
 from harness.records import Profile
 from harness.results.store import Store
-from harness.runtime.base import Runtime
-from harness.runtime.choice import choose
+from harness.runtime.choice import Choice, choose
 from harness.runtime.evidence import EvidenceState, evidence_folder, statuses
 from harness.runtime.host import Host, probe_host
 from harness.scenario.load import Loaded
@@ -25,38 +25,42 @@ class Preparation:
     """One scenario at one profile on this machine, ready to be planned or run."""
 
     def __init__(
-        self, options: argparse.Namespace, loaded: Loaded, profile: Profile, host: Host
+        self,
+        options: argparse.Namespace,
+        project: Project,
+        loaded: Loaded,
+        profile: Profile,
+        host: Host,
     ) -> None:
         self.options = options
+        self.project = project
         self.loaded = loaded
         self.profile = profile
         self.host = host
-        self.project: Project = open_project(options)
-        self.store = Store(self.project.store)
-        self.evidence_dir: Path = evidence_folder(cache_folder())
+        self.store = Store(project.store)
 
     @cached_property
-    def runtime(self) -> Runtime:
+    def choice(self) -> Choice:
         """The runtime that the options and the machine come to."""
-        return choose(
-            self.options.runtime,
-            self.profile,
-            self.loaded.scenario.profiles[self.profile].image,
-            self.project.containers,
-            accept=self.options.accept,
-        )
+        image = self.loaded.scenario.profiles[self.profile].image
+        return choose(self.options.runtime, self.profile, image, self.project.containers)
 
     @cached_property
     def plan(self) -> Plan:
         """The plan, with the image that the runtime will use."""
-        image = self.runtime.image
-        return expand(self.loaded, self.profile, overrides_of(self.options), image)
+        return expand(self.loaded, self.profile, self._overrides, self.choice.image)
 
     @property
     def where(self) -> str:
-        """The runtime, and the image where there is one, in words."""
-        image = self.plan.runs[0].image
-        return f"{self.runtime.name} {image.name}@{image.digest}" if image else self.runtime.name
+        """The runtime, its image where there is one, and why, in words."""
+        image = self.choice.image
+        name = f"{self.choice.runtime.name} {image.name}@{image.digest}" if image else "local"
+        return f"{name} ({self.choice.reason})"
+
+    @cached_property
+    def evidence_dir(self) -> Path:
+        """The folder that published files are read from."""
+        return evidence_folder(cache_folder())
 
     @property
     def evidence_files(self) -> list[EvidenceFile]:
@@ -64,17 +68,30 @@ class Preparation:
         used = self.loaded.scenario.profiles[self.profile].uses
         return [each for each in self.loaded.scenario.evidence if each.file in used]
 
-    def problems(self) -> Iterator[HostError]:
-        """Yield everything that keeps this machine from executing the plan."""
-        yield from self.runtime.problems(self.plan.runs[0])
+    def evidence_problems(self) -> Iterator[HostError]:
+        """Yield every published file that is not here, or is not what was published."""
         for each in statuses(self.evidence_files, self.evidence_dir):
             if each.state is not EvidenceState.HERE:
                 message = f"evidence {each.path}: {each.state.value}"
                 yield HostError(message, f"harness fetch {self.loaded.scenario.scenario}")
 
+    def of_evidence(self) -> Preparation | None:
+        """Return the same for the profile that recomputes published data; None without one."""
+        if Profile.EVIDENCE not in self.loaded.scenario.profiles:
+            return None
+        return Preparation(self.options, self.project, self.loaded, Profile.EVIDENCE, self.host)
+
+    @property
+    def _overrides(self) -> Overrides:
+        # what the command line changes is about the profile it names
+        asked_for = self.profile is not Profile.EVIDENCE or self.options.profile == "evidence"
+        return overrides_of(self.options) if asked_for else Overrides()
+
 
 def prepare(options: argparse.Namespace) -> Preparation:
     """Decide what the options ask for, on this machine."""
+    project = open_project(options)
+    loaded = open_scenario(project, options)
     host = probe_host()
-    loaded = open_scenario(open_project(options), options)
-    return Preparation(options, loaded, profile_named(options.profile, loaded.scenario, host), host)
+    profile = profile_named(options.profile, loaded.scenario, host)
+    return Preparation(options, project, loaded, profile, host)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
+from typing import Any
 
-from harness.check.verdicts import exit_code
 from harness.commands.dossiers import assemble
 from harness.commands.preparation import Preparation, prepare
-from harness.commands.printing import print_dossier
+from harness.commands.printing import judgement, print_dossiers
 from harness.commands.progress import Narrator
 from harness.errors import ExitCode, HostError
-from harness.records import Profile
+from harness.records import RunSpec, to_json
 from harness.report.dossier import Dossier
+from harness.results.environment import capture
 from harness.run import Surroundings, run_plan
 from harness.runtime.evidence import fetch
 
@@ -20,14 +22,45 @@ from harness.runtime.evidence import fetch
 def main(options: argparse.Namespace) -> ExitCode:
     """Run the profile asked for, and the evidence too where that is asked and can be had."""
     ready = prepare(options)
-    dossiers = [_reproduce(ready)]
-    evidence = ready.at(Profile.EVIDENCE) if options.with_evidence else None
-    if evidence is not None and ready.profile is not Profile.EVIDENCE:
-        try:
-            fetch(evidence.evidence_files, evidence.evidence_dir)
-        except HostError as error:
-            print(f"evidence: not recomputed here: {error}", file=sys.stderr)
-        else:
-            dossiers.append(_reproduce(evidence))
-    print_dossier(dossiers, options)
-    return worst(exit_code(each.verdicts) for each in dossiers)
+    dossiers = [reproduce(ready)]
+    if options.with_evidence and options.profile != "evidence":
+        dossiers += _recomputed(ready)
+    print_dossiers(dossiers, options)
+    return judgement(dossiers)
+
+
+def reproduce(ready: Preparation) -> Dossier:
+    """Execute what is owed of a plan and return its dossier.
+
+    Raises:
+        HostError: this machine cannot execute it.
+    """
+    for problem in ready.evidence_problems():
+        raise problem
+    around = Surroundings(
+        runtime=ready.choice.runtime,
+        store=ready.store,
+        evidence_dir=ready.evidence_dir if ready.evidence_files else None,
+        environment=lambda spec: _environment(ready, spec),
+    )
+    what = f"{ready.plan.scenario} {ready.profile}, {ready.where}"
+    with Narrator(what, len(ready.plan.runs)) as narrator:
+        run_plan(ready.plan, around, narrator)
+    return assemble(ready.loaded, ready.plan, ready.store)
+
+
+def _recomputed(ready: Preparation) -> list[Dossier]:
+    evidence = ready.of_evidence()
+    if evidence is None or evidence.profile is ready.profile:
+        return []
+    try:
+        fetch(evidence.evidence_files, evidence.evidence_dir)
+        return [reproduce(evidence)]
+    except HostError as error:
+        print(f"published data not recomputed here: {error}", file=sys.stderr)
+        return []
+
+
+def _environment(ready: Preparation, spec: RunSpec) -> Mapping[str, Any]:
+    environment: Mapping[str, Any] = to_json(capture(spec, ready.host, project=ready.project.root))
+    return environment

@@ -31,6 +31,15 @@ def profile_named(word: str, scenario: Scenario, host: Host) -> Profile:
     if word == "auto":
         able = _FALLBACKS[_FALLBACKS.index(default_profile(host)) :]
         return next((each for each in able if each in scenario.profiles), Profile.EVIDENCE)
+    return declared_profile(word, scenario)
+
+
+def declared_profile(word: str, scenario: Scenario) -> Profile:
+    """Return the profile of that name.
+
+    Raises:
+        InputError: the scenario has none; names the nearest of its own.
+    """
     known = [profile.value for profile in scenario.profiles]
     if word not in known:
         raise InputError([unknown("profile", word, ["auto", *known])])

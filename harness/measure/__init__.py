@@ -9,7 +9,7 @@ from harness.errors import InputError, Problem
 from harness.records import Event, Measurement, RunSpec, Usage, from_json
 from harness.scenario.schema import Scenario
 from harness.workloads.declare import Metric
-from harness.workloads.every_run import USAGE_METRICS
+from harness.workloads.every_run import RUN_METRICS, USAGE_METRICS
 from harness.workloads.registry import workload
 
 
@@ -54,7 +54,7 @@ def metrics_by_name(scenario: Scenario) -> Mapping[str, Metric]:
     """Return every metric that a run of any profile of the scenario can report."""
     names = sorted({scenario.workload_of(profile) for profile in scenario.profiles})
     declared = [metric for name in names for metric in workload(name).metrics]
-    return {metric.name: metric for metric in (*declared, *USAGE_METRICS)}
+    return {metric.name: metric for metric in (*declared, *RUN_METRICS)}
 
 
 def _duplicates(measured: Iterable[Measurement]) -> Iterator[Problem]:

@@ -12,7 +12,7 @@ from harness.scenario.positions import Document, Key
 from harness.scenario.schema import ProfileModel, Scenario, Sweep
 from harness.units import UNITS, same_dimension
 from harness.workloads.declare import Workload, fields_of, problems_of
-from harness.workloads.every_run import USAGE_METRICS
+from harness.workloads.every_run import RUN_METRICS
 from harness.workloads.registry import DECLARED_IN, workload
 
 
@@ -176,7 +176,7 @@ def metrics_of(scenario: Scenario) -> dict[str, str]:
     names = {scenario.workload_of(profile) for profile in scenario.profiles}
     declared = [each for name in sorted(names) if (each := _known_workload(name)) is not None]
     metrics = [metric for each in declared for metric in each.metrics]
-    return {metric.name: metric.unit for metric in (*metrics, *USAGE_METRICS)}
+    return {metric.name: metric.unit for metric in (*metrics, *RUN_METRICS)}
 
 
 def ledger_problems(

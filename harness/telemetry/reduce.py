@@ -14,60 +14,9 @@ from harness.telemetry.probes import Channel, Sample
 from harness.telemetry.reading import NotSupported, Reading
 from harness.units import convert
 from harness.workloads.common import power
-from harness.workloads.declare import Better, Metric
+from harness.workloads.every_run import TELEMETRY_METRICS
 
-RUN_METRICS = (
-    Metric(
-        name="power.mean",
-        unit="W",
-        doc="mean power of one rail over the run: of the samples, or of the counter for the cpu",
-        better=Better.LOWER,
-        timing=True,
-    ),
-    Metric(
-        name="power.peak",
-        unit="W",
-        doc="highest sample of one rail's power; for the cpu the highest mean over >= 0.1 s",
-        better=Better.LOWER,
-        timing=True,
-    ),
-    Metric(
-        name="energy",
-        unit="Wh",
-        doc="energy of one rail: of the device's counter, else the trapezoid rule over the samples",
-        better=Better.LOWER,
-        timing=True,
-    ),
-    Metric(
-        name="temperature.peak",
-        unit="degC",
-        doc="highest temperature of the GPU, and of the hottest thermal zone of the host",
-        better=Better.LOWER,
-        timing=True,
-    ),
-    Metric(
-        name="memory.host_peak",
-        unit="GiB",
-        doc="most memory of the machine in use by anything: MemTotal - MemAvailable",
-        better=Better.LOWER,
-        timing=True,
-    ),
-    Metric(
-        name="memory.processes_peak",
-        unit="GiB",
-        doc="most resident memory of the run's process tree; shared pages count once a process",
-        better=Better.LOWER,
-        timing=True,
-    ),
-    Metric(
-        name="gpu.utilisation_mean",
-        unit="%",
-        doc="mean share of time in which a kernel ran, over the samples",
-        timing=True,
-    ),
-)
-
-_UNITS = {metric.name: metric.unit for metric in RUN_METRICS}
+_UNITS = {metric.name: metric.unit for metric in TELEMETRY_METRICS}
 # RAPL counters move about every millisecond: over 0.1 s that is an error of 1 %
 _SHORTEST_INTERVAL_S = 0.1
 
@@ -75,7 +24,7 @@ Series = Sequence[tuple[float, float]]  # (at_s, value), in order of time
 
 
 def run_measurements(samples: Sequence[Sample]) -> tuple[Measurement, ...]:
-    """Return every metric of `RUN_METRICS`, absent with its reason where it was not measured."""
+    """Return every metric of `TELEMETRY_METRICS`; an absent one has its reason."""
     return (
         *_sampled_rail("node", samples, Channel.NODE_POWER_W),
         *_sampled_rail("gpu", samples, Channel.GPU_POWER_W, Channel.GPU_ENERGY_J),

@@ -12,12 +12,12 @@ from harness.telemetry.log import SampleLog, read_samples
 from harness.telemetry.probes import Channel, Probe, Sample
 from harness.telemetry.reading import NotSupported, Reading
 from harness.telemetry.reduce import (
-    RUN_METRICS,
     counted_j,
     power_from_counter,
     run_measurements,
 )
 from harness.telemetry.sampler import Sampler
+from harness.workloads.every_run import TELEMETRY_METRICS
 
 NOTHING = NotSupported(reason="not here, nor there")
 
@@ -76,13 +76,13 @@ def test_columns_of_another_version_are_refused(tmp_path: Path) -> None:
 
 def test_every_metric_is_reported_even_without_telemetry() -> None:
     measured = run_measurements(())
-    assert {each.metric for each in measured} == {metric.name for metric in RUN_METRICS}
+    assert {each.metric for each in measured} == {metric.name for metric in TELEMETRY_METRICS}
     assert {each.absent for each in measured} == {"no telemetry was taken"}
     assert {each.value for each in measured} == {None}
 
 
 def test_every_run_metric_depends_on_the_machine() -> None:
-    assert all(metric.timing for metric in RUN_METRICS)
+    assert all(metric.timing for metric in TELEMETRY_METRICS)
 
 
 def test_a_rail_is_reduced_by_hand_computed_figures() -> None:

@@ -11,10 +11,10 @@ from harness.check.laws import law_problems
 from harness.commands.project import Project, open_project
 from harness.errors import ExitCode, InputError, Problem
 from harness.plan.expand import expand
-from harness.plan.images import read_lock
 from harness.plan.overrides import Overrides
 from harness.scenario.expectations import Expectations
 from harness.scenario.folders import EXPECTATIONS_FILE, find, folders
+from harness.scenario.images import read_lock
 from harness.scenario.load import load, load_expectations
 from harness.scenario.positions import read
 from harness.scenario.schema import Scenario

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from harness.errors import ExitCode, HostError
-from harness.records import ImageRef, RunOutcome, RunSpec, Status, record
+from harness.records import RunOutcome, RunSpec, Status, record
 from harness.runtime.memory import Breach
 
 SPEC_FILE = "spec.json"
@@ -94,14 +94,9 @@ class Runtime(Protocol):
     daemon dies under it. Before that, a machine that cannot start it raises `HostError`. The
     outcome's `device` is empty: what the run computed on is in its ``started`` event. Any other
     exception, Ctrl-C included, leaves nothing running.
-
-    Attributes:
-        name: ``local`` or ``docker``.
-        image: what the runs of a plan are executed in; None without a container.
     """
 
     name: str
-    image: ImageRef | None
 
     def __enter__(self) -> Self: ...
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from harness.errors import HostError
 from harness.records import ImageRef, Profile, record
 from harness.runtime.base import Runtime
+from harness.runtime.docker import DockerRuntime
+from harness.runtime.images import built
 from harness.runtime.local import LocalRuntime
 
 
@@ -49,11 +51,5 @@ def choose(asked: str, profile: Profile, image: str | None, containers: Path) ->
 
 
 def _in_container(image: str, containers: Path) -> Choice:
-    from harness.plan.images import read_lock
-    from harness.runtime.docker import DockerRuntime  # noqa: PLC0415 - 0.3 s for the SDK
-    from harness.runtime.images import built  # noqa: PLC0415 - as above
-
-    locked = read_lock(containers)[image]
-    return Choice(
-        runtime=DockerRuntime(), image=built(locked), reason="the engine has the locked image"
-    )
+    locked = built(containers, image)
+    return Choice(runtime=DockerRuntime(), image=locked, reason="the engine has the locked image")

@@ -10,7 +10,6 @@ would also take the exit code and the cause with them.
 from __future__ import annotations
 
 import os
-import resource
 import selectors
 import time
 from collections.abc import Iterator
@@ -18,14 +17,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
-import harness
 from harness.errors import HostError
-from harness.records import ImageRef, RunOutcome, RunSpec, Status, Usage
+from harness.records import RunOutcome, RunSpec, Status, Usage
 from harness.runtime import engine
 from harness.runtime.base import (
-    SPEC_FILE,
     STDERR_FILE,
     STDOUT_FILE,
     Ending,
@@ -34,48 +31,34 @@ from harness.runtime.base import (
     Stop,
     judge,
 )
-from harness.runtime.environ import container_environment, run_environment
+from harness.runtime.container import (
+    DEADLINE_LABEL,
+    OWNER_LABEL,
+    RUN_LABEL,
+    container_options,
+    image_of,
+)
 from harness.runtime.frames import Frames
 from harness.runtime.host import probe_host
 from harness.runtime.logs import BoundedLog
 from harness.runtime.memory import Breach, MemoryWatchdog, floor_gib
-from harness.runtime.owner import Owner, parse, this_process
+from harness.runtime.owner import parse, this_process
 from harness.runtime.watch import Watch, host_problems
-from harness.workloads.context import EVIDENCE_VARIABLE
 
 if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.containers import Container
 
-RUN_LABEL = "harness.run"
-OWNER_LABEL = "harness.owner"
-DEADLINE_LABEL = "harness.deadline"
-RUN_DIR = "/harness/run"
-SOURCE_DIR = "/harness/source"
-EVIDENCE_DIR = "/harness/evidence"
-_SOURCE = Path(harness.__file__).resolve().parent
 _NOBODY = 65534  # what root runs as in a container
-_NUM_FILES = 65536  # data loaders with many workers need more than the usual 1024
-_NUM_PROCESSES = 4096
-_TMP_BYTES = 4 * 2**30
-_GIB = 2**30
 _KIB_PER_GIB = 2**20
-_GRACE_S = 60.0  # what starting and removing may add to a run's time-out
 _CHUNK_BYTES = 64 * 2**10
 _INIT_FAILED = "[FATAL tini"  # the container's init found no program to start
 
 
 class DockerRuntime:
-    """Runs a workload in a container of the local Docker engine.
-
-    Args:
-        image: the locked image.
-    """
+    """Runs a workload in a container of the image that its spec names."""
 
     name = "docker"
-
-    def __init__(self, image: ImageRef) -> None:
-        self.image = image
 
     def __enter__(self) -> Self:
         self._floor_gib = floor_gib(probe_host())
@@ -94,9 +77,12 @@ class DockerRuntime:
     def problems(self, spec: RunSpec) -> Iterator[HostError]:
         """Yield everything that keeps this machine from executing `spec`; starts nothing."""
         yield from host_problems(spec.limits, probe_host())
+        if spec.image is None:
+            yield HostError("the run names no image", "harness run --runtime local")
+            return
         try:
-            with engine.connected() as client, engine.explained(self.image.name):
-                client.images.get(self.image.digest)
+            with engine.connected() as client, engine.explained(spec.image.name):
+                client.images.get(spec.image.digest)
         except HostError as error:
             yield error
 
@@ -107,7 +93,7 @@ class DockerRuntime:
             BoundedLog(launch.run_dir / STDOUT_FILE) as stdout,
             BoundedLog(launch.run_dir / STDERR_FILE) as stderr,
             _lent(launch.run_dir) as user,
-            _Container(self._client, self.image, launch, user) as container,
+            _Container(self._client, launch, user) as container,
         ):
             try:
                 ending = container.to_its_end(self._floor_gib, stdout, stderr)
@@ -174,15 +160,15 @@ def _give(folder: Path, user: int, group: int) -> None:
 class _Container:
     """The container of one run, attached and started; leaving the context removes it."""
 
-    def __init__(self, client: DockerClient, image: ImageRef, launch: Launch, user: str) -> None:
+    def __init__(self, client: DockerClient, launch: Launch, user: str) -> None:
         self._client = client
-        self._image = image
+        self._image = image_of(launch.spec)
         self._launch = launch
         self._user = user
         self.peak_gib: float | None = None
 
     def __enter__(self) -> Self:
-        options = container_options(self._launch, self._image, this_process(), self._user)
+        options = container_options(self._launch, this_process(), self._user)
         with engine.explained(self._image.name):
             self._container = self._client.containers.create(**options)
             try:
@@ -274,94 +260,6 @@ class _Container:
             self._socket.close()
         with suppress(HostError), engine.explained():  # `reap` finds what cannot be removed now
             self._container.remove(force=True, v=True)
-
-
-def container_options(launch: Launch, image: ImageRef, owner: Owner, user: str) -> dict[str, Any]:
-    """Return what the engine is told of a run's container, as arguments of ``create``."""
-    from docker.types import LogConfig, Ulimit  # noqa: PLC0415 - as above
-
-    spec = launch.spec
-    memory = f"{round(spec.limits.memory_gib * _GIB)}b" if spec.limits.memory_gib else None
-    return {
-        "image": image.digest,
-        "name": f"harness-{spec.run_id}",  # a second harness cannot execute the same run
-        "command": ["python3", *launch.arguments],
-        "working_dir": RUN_DIR,
-        "environment": _environment(launch),
-        "labels": _labels(spec, owner),
-        "user": user,
-        "stdin_open": True,  # and closed with the one connection that attaches, see above
-        "init": True,  # reaps orphans, and lets SIGKILL end the program's group
-        "mounts": _mounts(launch),
-        "read_only": True,
-        "tmpfs": {"/tmp": f"rw,exec,nosuid,nodev,size={_TMP_BYTES},mode=1777"},  # noqa: S108 - compiled kernels are loaded from it
-        "cap_drop": ["ALL"],
-        "security_opt": ["no-new-privileges:true"],
-        "network_mode": "host" if spec.limits.network else "none",  # services listen on loopback
-        "ipc_mode": "private",
-        "shm_size": round(spec.limits.shm_gib * _GIB),
-        "mem_limit": memory,
-        "memswap_limit": memory,  # no swap on top
-        "pids_limit": _NUM_PROCESSES,
-        "ulimits": [
-            Ulimit(name="nofile", soft=_num_files(), hard=_num_files()),
-            Ulimit(name="core", soft=0, hard=0),
-        ],
-        "device_requests": _devices(spec),
-        "log_config": LogConfig(type="none"),  # the attach connection carries it, bounded
-    }
-
-
-def _environment(launch: Launch) -> dict[str, str]:
-    given = {
-        **container_environment(),
-        **run_environment(SOURCE_DIR),
-        "HOME": "/tmp",  # noqa: S108 - the only other writable place
-        "USER": "harness",  # the user has no entry in the image's passwd
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
-    if launch.evidence_dir is not None:
-        given[EVIDENCE_VARIABLE] = EVIDENCE_DIR
-    return {**given, **launch.env}
-
-
-def _labels(spec: RunSpec, owner: Owner) -> dict[str, str]:
-    return {
-        RUN_LABEL: spec.run_id,
-        OWNER_LABEL: owner.token,
-        DEADLINE_LABEL: f"{time.time() + spec.limits.timeout_s + _GRACE_S:.0f}",
-    }
-
-
-def _mounts(launch: Launch) -> list[Any]:
-    """Everything read-only but the run's folder; in it the spec is read-only as well."""
-    from docker.types import Mount  # noqa: PLC0415 - as above
-
-    shown = [
-        (launch.run_dir.resolve(), RUN_DIR, False),
-        (launch.run_dir.resolve() / SPEC_FILE, f"{RUN_DIR}/{SPEC_FILE}", True),
-        (_SOURCE, f"{SOURCE_DIR}/{_SOURCE.name}", True),
-    ]
-    if launch.evidence_dir is not None:
-        shown.append((launch.evidence_dir.resolve(), EVIDENCE_DIR, True))
-    return [
-        Mount(target=target, source=str(source), type="bind", read_only=read_only)
-        for source, target, read_only in shown
-    ]
-
-
-def _devices(spec: RunSpec) -> list[Any] | None:
-    from docker.types import DeviceRequest  # noqa: PLC0415 - as above
-
-    if not spec.limits.gpus:
-        return None
-    return [DeviceRequest(count=spec.limits.gpus, capabilities=[["gpu"]])]
-
-
-def _num_files() -> int:
-    """Return the limit of open files; the engine refuses more than its own hard limit."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return _NUM_FILES if hard == resource.RLIM_INFINITY else min(_NUM_FILES, hard)
 
 
 def _peak_gib(init_pid: int) -> float | None:

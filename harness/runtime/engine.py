@@ -134,11 +134,16 @@ def explained(what: str = "") -> Iterator[None]:
 
 def host_error(text: str, what: str = "") -> HostError:
     """Return the error that the message `text` of Docker's client stands for."""
+    return meaning(text, what) or HostError(f"Docker: {text}", "docker info")
+
+
+def meaning(text: str, what: str) -> HostError | None:
+    """Return the error that a text of Docker is known to stand for; None for any other text."""
     for complaint in _COMPLAINTS:
         if match := re.search(complaint.text, text, re.DOTALL):
             facts = {"host": host(), "what": what, **match.groupdict()}
             return HostError(complaint.means.format(**facts), complaint.remedy.format(**facts))
-    return HostError(f"Docker: {text}", "docker info")
+    return None
 
 
 def host() -> str:

@@ -54,7 +54,6 @@ class LocalRuntime:
     """Runs a workload as a process of this machine, with this Python."""
 
     name = "local"
-    image = None
 
     def __enter__(self) -> Self:
         self._floor_gib = floor_gib(probe_host())

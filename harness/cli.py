@@ -90,12 +90,14 @@ def _add_running(commands: _Commands) -> None:
         _scenario(command)
         _profile(command)
         _overrides(command)
-        _runtime(command)
-    command.add_argument(
-        "--with-evidence",
-        action="store_true",
-        help="also recompute the published data, where it can be had",
-    )
+        command.add_argument("--runtime", choices=_RUNTIMES, default="auto")
+        if name == "run":
+            _outputs(command)
+            command.add_argument(
+                "--with-evidence",
+                action="store_true",
+                help="also recompute the published data, where it can be had",
+            )
 
 
 def _add_reporting(commands: _Commands) -> None:
@@ -179,5 +181,6 @@ def _overrides(command: argparse.ArgumentParser) -> None:
     command.add_argument("--replicates", type=int, help="instead of the declared number")
 
 
-def _runtime(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--runtime", choices=_RUNTIMES, default="auto")
+def _outputs(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--junit", type=Path, metavar="FILE", help="also write JUnit XML")
+    command.add_argument("--summary", type=Path, metavar="FILE", help="also append Markdown")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from dataclasses import replace
 
 from harness.check.verdicts import check
@@ -21,18 +22,21 @@ from harness.workloads.registry import workload
 
 
 def stored_dossier(options: argparse.Namespace) -> Dossier:
-    """Return the dossier of what the options select in the store; runs nothing.
-
-    The profile ``auto`` is the first that has stored results.
-    """
+    """Return the dossier of what the options select in the store; runs nothing."""
     project = open_project(options)
     loaded, store = open_scenario(project, options), Store(project.store)
-    profile = _stored_profile(options.profile, loaded, store)
+    profile = stored_profile(options.profile, loaded, store)
     plan = expand(loaded, profile, overrides_of(options))
     return assemble(loaded, plan, store)
 
 
-def _stored_profile(word: str, loaded: Loaded, store: Store) -> Profile:
+def stored_profile(word: str, loaded: Loaded, store: Store) -> Profile:
+    """Return the profile that `word` names; ``auto`` is the first with stored results.
+
+    Raises:
+        InputError: the scenario has no such profile.
+        HostError: the store has no results of the scenario.
+    """
     if word != "auto":
         return declared_profile(word, loaded.scenario)
     stored = store.profiles(loaded.scenario.scenario)
@@ -51,9 +55,9 @@ def assemble(loaded: Loaded, plan: Plan, store: Store) -> Dossier:
         scenario=scenario,
         profile=profile,
         workload=workload(scenario.workload_of(profile)),
-        metrics=tuple(metrics_by_name(scenario).values()),
+        metrics=metrics_by_name(scenario),
         runs=runs,
-        planned=plan.runs,
+        plan=plan,
         ledger=ledger,
         verdicts=tuple(_verdicts(loaded, plan, ledger, runs)),
     )
@@ -61,17 +65,11 @@ def assemble(loaded: Loaded, plan: Plan, store: Store) -> Dossier:
 
 def _verdicts(
     loaded: Loaded, plan: Plan, ledger: Expectations, runs: tuple[Finished, ...]
-) -> list[Verdict]:
-    verdicts = check(ledger, runs, plan.profile, metrics_by_name(loaded.scenario))
-    return [_of_a_part(each) if plan.changed else each for each in verdicts]
-
-
-def _of_a_part(verdict: Verdict) -> Verdict:
-    """Return the verdict as it stands where the command line changed the experiment.
-
-    A figure that was found still counts; one that is missing was perhaps never asked for.
-    """
-    if verdict.kind is not VerdictKind.MISSING:
-        return verdict
-    detail = "not part of what the command line selected"
-    return replace(verdict, kind=VerdictKind.NOT_COMPARABLE, detail=detail)
+) -> Iterator[Verdict]:
+    """Yield the verdicts; none judges an experiment that the command line has changed."""
+    for verdict in check(ledger, runs, plan.profile, metrics_by_name(loaded.scenario)):
+        if plan.changed:
+            detail = "the command line changed the experiment"
+            yield replace(verdict, kind=VerdictKind.NOT_COMPARABLE, detail=detail)
+        else:
+            yield verdict

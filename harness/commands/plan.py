@@ -30,9 +30,7 @@ def main(options: argparse.Namespace) -> ExitCode:
 def _print(ready: Preparation, states: list[Owed], obstacles: list[str]) -> None:
     plan = ready.plan
     print(f"plan: {plan.scenario}, profile {plan.profile}, {ready.where}")
-    rows = [
-        (each.spec.label, each.spec.run_id, each.reuse.value, each.reason) for each in states
-    ]
+    rows = [(each.spec.label, each.spec.run_id, each.reuse.value, each.reason) for each in states]
     print(tabulate(rows, headers=("cell", "run", "state", "why not reused"), tablefmt="simple"))
     for skipped in plan.skipped:
         cell = " ".join(f"{axis}={value}" for axis, value in skipped.cell.items())
@@ -51,9 +49,10 @@ def _obstacles(ready: Preparation) -> Iterator[HostError]:
 
 def _counts(ready: Preparation, states: list[Owed]) -> Iterator[str]:
     plan = ready.plan
+    finished, to_run = (_num(states, reuse) for reuse in (Reuse.FINISHED, Reuse.OWED))
     yield (
         f"{plan.num_declared} declared = {len(plan.runs)} planned + {len(plan.skipped)} skipped; "
-        f"of the planned, {_num(states, Reuse.FINISHED)} finished, {_num(states, Reuse.OWED)} to run"
+        f"{len(plan.runs)} planned = {finished} finished + {to_run} to run"
     )
 
 

@@ -56,9 +56,7 @@ def _print(loaded: Loaded, profile: Profile, params: dict[str, Sourced]) -> None
     print(f"\nother profiles: {', '.join(others) or 'none'}")
 
 
-def _document(
-    loaded: Loaded, profile: Profile, params: dict[str, Sourced]
-) -> dict[str, object]:
+def _document(loaded: Loaded, profile: Profile, params: dict[str, Sourced]) -> dict[str, object]:
     return {
         "scenario": loaded.scenario.model_dump(mode="json"),
         "profile": profile.value,

@@ -17,7 +17,7 @@ from harness.scenario.folders import EXPECTATIONS_FILE, find, folders
 from harness.scenario.images import read_lock
 from harness.scenario.load import load, load_expectations
 from harness.scenario.positions import read
-from harness.scenario.schema import Scenario
+from harness.scenario.schema import Scenario, Strict
 
 
 def main(options: argparse.Namespace) -> ExitCode:
@@ -44,8 +44,8 @@ def main(options: argparse.Namespace) -> ExitCode:
 
 def schema_text(name: str) -> str:
     """Return the JSON Schema of ``scenario.yaml`` or ``expectations.yaml``, for editors."""
-    model = {"scenario": Scenario, "expectations": Expectations}[name]
-    return json.dumps(model.model_json_schema(), indent=1, sort_keys=True) + "\n"
+    models: dict[str, type[Strict]] = {"scenario": Scenario, "expectations": Expectations}
+    return json.dumps(models[name].model_json_schema(), indent=1, sort_keys=True) + "\n"
 
 
 def scenario_problems(folder: Path, project: Project) -> Iterator[Problem]:

@@ -7,13 +7,15 @@ from typing import Any
 
 from harness.errors import Problem, nearest
 from harness.records import Profile
-from harness.scenario.expectations import TOLERANT, Expectation
+from harness.scenario.expectations import TOLERANT, Expectation, Law, Ratio
 from harness.scenario.positions import Document, Key
 from harness.scenario.schema import ProfileModel, Scenario, Sweep
 from harness.units import UNITS, same_dimension
 from harness.workloads.declare import Workload, fields_of, problems_of
 from harness.workloads.every_run import RUN_METRICS
 from harness.workloads.registry import DECLARED_IN, workload
+
+_MISFIT = "unit does not fit the metric"
 
 
 def scenario_problems(scenario: Scenario, document: Document) -> Iterator[Problem]:
@@ -216,13 +218,15 @@ def _entry_problems(
             value=repr(entry.unit),
             nearest=nearest(entry.unit, UNITS),
         )
-    elif entry.metric in units and not same_dimension(entry.unit, units[entry.metric]):
-        yield document.problem(
-            (*key, "unit"),
-            "unit does not fit the metric",
-            value=entry.unit,
-            allowed=f"{units[entry.metric]} or another unit of the same kind",
-        )
+    elif entry.metric in units and not isinstance(entry, Law):  # a law states its own relation
+        unit = "x" if isinstance(entry, Ratio) else units[entry.metric]
+        if not same_dimension(entry.unit, unit):
+            yield document.problem(
+                (*key, "unit"),
+                "unit does not fit the ratio" if isinstance(entry, Ratio) else _MISFIT,
+                value=entry.unit,
+                allowed=f"{unit} or another unit of the same kind",
+            )
     if isinstance(entry, TOLERANT) and entry.reason is None:
         yield document.problem(key, "a tolerance needs its reason (key `reason`)", value=entry.id)
     for index, profile in enumerate(entry.binds.profile):

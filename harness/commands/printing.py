@@ -1,0 +1,72 @@
+"""What `run`, `check` and `report` print, and the exit code that it comes to."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+
+from harness.check.verdicts import exit_code
+from harness.errors import ExitCode
+from harness.records import Status
+from harness.report.cells import cells_table, rows_tables
+from harness.report.dossier import Dossier
+from harness.report.ledger import ledger_table, summary
+from harness.report.render import render_json, render_text
+from harness.report.tables import Table
+
+# the most certain wins, as in harness.check: a figure outside is true whatever else broke
+_BY_GRAVITY = (ExitCode.OK, ExitCode.INCONCLUSIVE, ExitCode.INFRASTRUCTURE, ExitCode.OUTSIDE)
+
+
+def tables_of(dossier: Dossier) -> tuple[Table, ...]:
+    """Return the tables of a dossier in the order they are read: cells, rows, ledger."""
+    return (cells_table(dossier), *rows_tables(dossier), ledger_table(dossier))
+
+
+def print_dossiers(dossiers: Sequence[Dossier], options: argparse.Namespace) -> None:
+    """Print every table and the counts; as JSON where the options say so."""
+    if options.json:
+        documents = [
+            json.loads(render_json(table)) for each in dossiers for table in tables_of(each)
+        ]
+        print(json.dumps({"tables": documents, "exit_code": judgement(dossiers)}, indent=1))
+        return
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for dossier in dossiers:
+        for table in tables_of(dossier):
+            print(render_text(table, width))
+    for dossier in dossiers:
+        print(f"{dossier.scenario.scenario} {dossier.profile}: {counts(dossier)}")
+        print(f"{dossier.scenario.scenario} {dossier.profile}: {summary(dossier.verdicts)}")
+
+
+def counts(dossier: Dossier) -> str:
+    """Return how many runs are planned and how they ended; the numbers add up."""
+    assert dossier.plan is not None
+    ended = [run.outcome.status for run in dossier.runs]
+    num_planned, num_skipped = len(dossier.plan.runs), len(dossier.plan.skipped)
+    finished = sum(status is Status.FINISHED for status in ended)
+    parts = {
+        "finished": finished,
+        "failed": len(ended) - finished,
+        "not run": num_planned - len(ended),
+        "skipped": num_skipped,
+    }
+    shown = [f"{number} {word}" for word, number in parts.items() if number or word == "finished"]
+    return f"{dossier.plan.num_declared} declared = {' + '.join(shown)}"
+
+
+def judgement(dossiers: Iterable[Dossier]) -> ExitCode:
+    """Return the gravest exit code that the verdicts and the runs come to."""
+    codes = [code for each in dossiers for code in _codes(each)]
+    return max(codes, key=_BY_GRAVITY.index)
+
+
+def _codes(dossier: Dossier) -> Iterator[ExitCode]:
+    failed = any(run.outcome.status is not Status.FINISHED for run in dossier.runs)
+    yield ExitCode.INFRASTRUCTURE if failed else ExitCode.OK
+    if dossier.plan is None or not dossier.plan.changed:  # else there is nothing to judge
+        yield exit_code(dossier.verdicts)

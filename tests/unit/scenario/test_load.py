@@ -153,6 +153,16 @@ def test_a_mistake_is_found_and_placed(
     assert found[key].line is not None
 
 
+def test_a_ratio_is_a_number_whatever_its_metric_is_measured_in(folder: Path) -> None:
+    path = folder / "expectations.yaml"
+    text = path.read_text(encoding="utf-8")
+    text = text.replace("noop.value", "run.wall_time").replace("kind: bound", "kind: ratio")
+    text = text.replace("abs: 0.5}", "abs: 0.5, to: {metric: run.wall_time, where: {index: 2}}}")
+    path.write_text(text.replace('unit: "1"', "unit: x"), encoding="utf-8")
+    load_expectations(load(folder))
+    assert "expectations[0].unit" in mistakes(folder, "unit: x", "unit: s")
+
+
 def test_mistakes_of_shape_do_not_hide_the_others(folder: Path) -> None:
     text = (folder / "scenario.yaml").read_text(encoding="utf-8")
     text = text.replace("    params:", "    prams:").replace("[1, 2]", "[1, x]")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 
 from harness.records import Scalar
 from harness.workloads.common import power
@@ -20,7 +21,7 @@ from harness.workloads.pretrain.published import (
     percent_above,
     read,
 )
-from harness.workloads.pretrain.shape import Precision, num_parameters
+from harness.workloads.pretrain.shape import Precision, initial_loss_nats, num_parameters
 
 _MIB_PER_GIB = 1024.0
 _BYTES_PER_GIB = 1024.0**3
@@ -83,6 +84,7 @@ def sweep_figures(sweep: PublishedSweep) -> Iterator[Figure]:
         {
             "sweep.cells_ok": sum(cell.ok for cell in cells),
             "sweep.cells_out_of_memory": sum(not cell.ok for cell in cells),
+            "loss.initial": initial_loss_nats(sweep.model.shape(best.seq_len)),
             "sweep.best_cell": best.label,
             "sweep.best_throughput": best.tokens_per_s,
             "sweep.worst_cell": worst.label,
@@ -109,16 +111,26 @@ def fp8_figures(sweep: PublishedSweep) -> Iterator[Figure]:
     """Yield what eight bits gain in speed and cost in memory, shape by shape."""
     by_cell = {(cell.precision, cell.seq_len, cell.batch_size): cell for cell in sweep.results}
     shapes = dict.fromkeys((cell.seq_len, cell.batch_size) for cell in sweep.results)
-    speedups = []
+    speedups = {}
     for seq_len, batch_size in shapes:
         wide = by_cell[Precision.BF16, seq_len, batch_size]
         narrow = by_cell[Precision.FP8, seq_len, batch_size]
-        speedups.append(percent_above(narrow.tokens_per_s, wide.tokens_per_s))
+        speedups[seq_len, batch_size] = percent_above(narrow.tokens_per_s, wide.tokens_per_s)
         change_gib = narrow.peak_gpu_mem_gib - wide.peak_gpu_mem_gib
         where: dict[str, Scalar] = {"seq_len": seq_len, "batch_size": batch_size}
-        yield Figure(metric="fp8.speedup", value=speedups[-1], where=where)
+        yield Figure(metric="fp8.speedup", value=speedups[seq_len, batch_size], where=where)
         yield Figure(metric="fp8.memory_change", value=change_gib, where=where)
-    yield from figures({"fp8.speedup_least": min(speedups), "fp8.speedup_most": max(speedups)})
+    yield from figures(
+        {
+            "fp8.speedup_least": min(speedups.values()),
+            "fp8.speedup_most": max(speedups.values()),
+            "fp8.speedup_falls": all(
+                speedups[one] > speedups[other]
+                for one, other in pairwise(sorted(speedups))
+                if one[0] == other[0]
+            ),
+        }
+    )
 
 
 def memory_figures(sweep: PublishedSweep, params: EnvelopeEvidenceParams) -> Iterator[Figure]:

@@ -29,7 +29,7 @@ def telemetry_figures(
     for precision in sweep.precisions:
         own = [window for cell, window in windows if cell.precision is precision]
         half = power.window(busy, own[0][0], own[-1][1])
-        yield from _means(half, {"rows": "busy", "precision": precision.value})
+        yield from _means(half, {"rows": f"busy_{precision.value}"})
     yield from figures(
         {
             "sweep.power_max": _largest(sample.power_w for sample in samples),

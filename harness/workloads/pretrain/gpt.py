@@ -18,9 +18,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor, nn
 
-from harness.workloads.pretrain.shape import GptShape
-
-INIT_STD = 0.02  # Megatron-Core's default
+from harness.workloads.pretrain.shape import INIT_STD, GptShape
 
 LinearFactory = Callable[[int, int], nn.Module]
 bias_free: LinearFactory = partial(nn.Linear, bias=False)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 
 from harness.records import record
+
+INIT_STD = 0.02  # of every matrix at the start; Megatron-Core's default
 
 
 class Precision(StrEnum):
@@ -51,3 +54,12 @@ def num_parameters(shape: GptShape) -> int:
         (2 * shape.num_layers + 1) * 2 * shape.width
     )  # weight and bias, two a layer and the last
     return tables + num_linear_parameters(shape) + norms
+
+
+def initial_loss_nats(shape: GptShape) -> float:
+    """Return the mean cross-entropy of the untrained model: ``ln V + d sigma^2 / 2``.
+
+    The last norm gives d components of variance one, so a logit is normal with variance d sigma^2,
+    and the mean of its exponential adds half of that. 11.030 for the model of article 19.
+    """
+    return math.log(shape.vocab_size) + shape.width * INIT_STD**2 / 2

@@ -131,6 +131,7 @@ def _add_reporting(commands: _Commands) -> None:
     _scenario(command)
     _profile(command)
     command.add_argument("other", type=Path, help="the other store")
+    command.add_argument("--other-profile", help="the profile to look at there (default the same)")
     command = _command(
         commands, "publish", "copy finished runs into results/ and render their tables"
     )

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.commands.dossiers import assemble
+from harness.commands.outputs import write_outputs
 from harness.commands.preparation import Preparation, prepare
 from harness.commands.printing import judgement, print_dossiers
 from harness.commands.progress import Narrator
@@ -26,6 +27,7 @@ def main(options: argparse.Namespace) -> ExitCode:
     if options.with_evidence and options.profile != "evidence":
         dossiers += _recomputed(ready)
     print_dossiers(dossiers, options)
+    write_outputs(dossiers, ready.project, options)
     return judgement(dossiers)
 
 

@@ -1,0 +1,32 @@
+"""``harness compare``: the same scenario in two stores, figure by figure."""
+
+from __future__ import annotations
+
+import argparse
+
+from harness.commands.dossiers import assemble, stored_profile
+from harness.commands.project import open_project
+from harness.commands.selection import open_scenario
+from harness.errors import ExitCode
+from harness.plan.expand import expand
+from harness.plan.overrides import Overrides
+from harness.report.compare import compare_table
+from harness.report.dossier import Dossier
+from harness.report.render import Form, render
+from harness.results.store import Store
+from harness.scenario.load import Loaded
+
+
+def main(options: argparse.Namespace) -> ExitCode:
+    """Print every figure of either store, and whether replicates can tell the two apart."""
+    project = open_project(options)
+    loaded = open_scenario(project, options)
+    ours = _dossier(loaded, options.profile, Store(project.store))
+    theirs = _dossier(loaded, options.other_profile or options.profile, Store(options.other))
+    print(render(compare_table(ours, theirs), Form.JSON if options.json else Form.TEXT))
+    return ExitCode.OK
+
+
+def _dossier(loaded: Loaded, word: str, store: Store) -> Dossier:
+    profile = stored_profile(word, loaded, store)
+    return assemble(loaded, expand(loaded, profile, Overrides()), store)

@@ -1,0 +1,31 @@
+"""The files that `run` and `check` leave for a CI system: JUnit XML and a job summary."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+
+from harness.commands.project import Project
+from harness.report.dossier import Dossier
+from harness.report.github import annotations, render_summary
+from harness.report.junit import render_junit
+from harness.results.store import write_whole
+from harness.scenario.folders import EXPECTATIONS_FILE
+from harness.scenario.positions import read
+
+
+def write_outputs(
+    dossiers: Sequence[Dossier], project: Project, options: argparse.Namespace
+) -> None:
+    """Write what the options ask for; on GitHub also annotate the ledger's lines."""
+    if options.junit:
+        write_whole(options.junit, render_junit(dossiers))
+    if options.summary:
+        with options.summary.open("a", encoding="utf-8") as file:
+            file.write(render_summary(dossiers))
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        for dossier in dossiers:
+            ledger = read(project.scenarios / dossier.scenario.scenario / EXPECTATIONS_FILE)
+            for line in annotations(dossier.verdicts, ledger, project.root):
+                print(line)

@@ -177,6 +177,9 @@ def _range_problems(name: str, facts: Mapping[str, Any], value: Any) -> Iterator
 def _fits(kind: Any, value: Any) -> bool:
     if get_origin(kind) is tuple:
         return isinstance(value, list | tuple) and all(_fits(get_args(kind)[0], v) for v in value)
+    if get_origin(kind) is Mapping:
+        held = get_args(kind)[1]
+        return isinstance(value, Mapping) and all(_fits(held, v) for v in value.values())
     if options := get_args(kind):
         return any(_fits(option, value) for option in options)
     if kind is float:
@@ -195,6 +198,8 @@ def _coerce(kind: Any, value: Any) -> Any:
 def _type_name(kind: Any) -> str:
     if get_origin(kind) is tuple:
         return f"a list of {_type_name(get_args(kind)[0])}"
+    if get_origin(kind) is Mapping:
+        return f"a mapping to {_type_name(get_args(kind)[1])}"
     if options := get_args(kind):
         return " or ".join(_type_name(option) for option in options)
     return "null" if kind is type(None) else str(kind.__name__)

@@ -1,0 +1,60 @@
+"""What comparing an entry comes to, before it becomes a verdict."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from harness.records import VerdictKind, record
+
+
+@record
+class Finding:
+    """The answer of one kind of comparison.
+
+    Attributes:
+        kind: what it came to.
+        measured: what was found, formatted with its unit.
+        detail: why, in one line.
+    """
+
+    kind: VerdictKind
+    measured: str = ""
+    detail: str = ""
+
+
+class Unanswered(Exception):  # noqa: N818 - not an error: a verdict of its own
+    """Nothing could be compared.
+
+    Args:
+        kind: MISSING where a figure is absent, INVALID where what is there cannot be trusted.
+        detail: why, in one line.
+    """
+
+    def __init__(self, kind: VerdictKind, detail: str) -> None:
+        self.finding = Finding(kind=kind, detail=detail)
+        super().__init__(detail)
+
+
+def call_missing(detail: str) -> NoReturn:
+    """Give up: a figure is absent."""
+    raise Unanswered(VerdictKind.MISSING, detail) from None
+
+
+def call_invalid(detail: str) -> NoReturn:
+    """Give up: a run broke, or figures contradict each other or the entry."""
+    raise Unanswered(VerdictKind.INVALID, detail) from None
+
+
+def reproduced(measured: str, detail: str) -> Finding:
+    """Return the finding that what was measured is what was expected."""
+    return Finding(kind=VerdictKind.REPRODUCED, measured=measured, detail=detail)
+
+
+def outside(measured: str, detail: str) -> Finding:
+    """Return the finding that it is not."""
+    return Finding(kind=VerdictKind.OUTSIDE, measured=measured, detail=detail)
+
+
+def inconclusive(measured: str, detail: str) -> Finding:
+    """Return the finding that the sample cannot tell."""
+    return Finding(kind=VerdictKind.INCONCLUSIVE, measured=measured, detail=detail)

@@ -1,0 +1,190 @@
+"""One function a kind of expectation: from an entry and what was measured to a finding.
+
+Where a cell was run several times its mean is compared, except by `exact` and `ordering`, which
+every sample must satisfy, and by the kinds that test statistically (`harness.check.inference`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Hashable
+from statistics import fmean
+
+from harness.check import wording
+from harness.check.finding import Finding, call_invalid, call_missing, outside, reproduced
+from harness.check.inference import equivalence, noninferiority, proportion
+from harness.check.laws import law
+from harness.check.measured import Measured
+from harness.check.rows import Row, is_number, refuse_several_cells
+from harness.check.statistics import Interval
+from harness.check.tolerance import ROUND_OFF, accepted, accepts, shortfall
+from harness.records import Scalar
+from harness.scenario import expectations as ledger
+from harness.units import UNITS
+
+
+def compare(entry: ledger.Expectation, measured: Measured) -> Finding:
+    """Compare one entry with what was measured.
+
+    Raises:
+        Unanswered: nothing could be compared; it carries the finding.
+    """
+    match entry:
+        case ledger.Exact():
+            return exact(entry, measured)
+        case ledger.Bound():
+            return bound(entry, measured)
+        case ledger.Ratio():
+            return ratio(entry, measured)
+        case ledger.Ordering():
+            return ordering(entry, measured)
+        case ledger.Proportion():
+            return proportion(entry, measured)
+        case ledger.Trajectory():
+            return trajectory(entry, measured)
+        case ledger.Law():
+            return law(entry, measured)
+        case ledger.Equivalence():
+            return equivalence(entry, measured)
+        case ledger.Noninferiority():
+            return noninferiority(entry, measured)
+
+
+def exact(entry: ledger.Exact, measured: Measured) -> Finding:
+    """Every sample is the very value: a whole number, text, a hash or a flag."""
+    found = [row.value(entry.unit) for row in measured.rows.samples(entry)]
+    wrong = [value for value in found if not _same(value, entry.expect.value)]
+    text = wording.figure((wrong or found)[0], entry.unit)
+    if not wrong:
+        return reproduced(text, f"all {len(found)} samples" if len(found) > 1 else "")
+    share = f"{len(wrong)} of {len(found)} samples differ" if len(found) > 1 else ""
+    return outside(text, share or _difference(wrong[0], entry.expect.value))
+
+
+def bound(entry: ledger.Bound, measured: Measured) -> Finding:
+    """The mean of the samples lies in the interval."""
+    values = [row.number(entry.unit) for row in measured.rows.samples(entry)]
+    mean = fmean(values)
+    interval = accepted(entry.expect, measured.resolution(entry))
+    detail = _joined(_place(interval, mean, entry.unit), _spread(values, entry.unit))
+    return _judged(accepts(interval, mean), wording.figure(mean, entry.unit), detail)
+
+
+def ratio(entry: ledger.Ratio, measured: Measured) -> Finding:
+    """One metric over another lies in the interval, in every cell that pairs."""
+    if UNITS[entry.unit].dimension != "number":
+        call_invalid(f"a ratio has the unit x, 1 or %, not {entry.unit}")
+    groups: dict[Hashable, list[float]] = defaultdict(list)
+    labels: dict[Hashable, str] = {}
+    for one, other in measured.rows.pairs(entry, entry.expect.to):
+        groups[one.cell].append(_quotient(one, other) / UNITS[entry.unit].factor)
+        labels.setdefault(one.cell, one.label)
+    means = {cell: fmean(values) for cell, values in groups.items()}
+    interval = accepted(entry.expect)
+    worst = max(means, key=lambda cell: shortfall(interval, means[cell]))
+    which = f"worst of {len(means)} cells: {labels[worst]}" if len(means) > 1 else ""
+    holds = all(accepts(interval, value) for value in means.values())
+    detail = _joined(which, _place(interval, means[worst], entry.unit))
+    return _judged(holds, wording.span(list(means.values()), entry.unit), detail)
+
+
+def ordering(entry: ledger.Ordering, measured: Measured) -> Finding:
+    """The metric is better by the margin in every pair; the detail tells the worst."""
+    sign, margin = measured.sign(entry), entry.expect.margin
+    leads = [
+        (sign * (one.number(entry.unit) - other.number(entry.unit)), one, other)
+        for one, other in measured.rows.pairs(entry, entry.expect.than)
+    ]
+    lead, one, other = min(leads, key=lambda each: each[0])
+    values = one.number(entry.unit), other.number(entry.unit)
+    forgiven = ROUND_OFF * max(abs(value) for value in values)
+    against = f"{wording.number(values[0])} against {wording.figure(values[1], entry.unit)}"
+    word = "better" if lead >= 0 else "worse"
+    which = f"; worst of {len(leads)} pairs, {one.label}" if len(leads) > 1 else ""
+    detail = f"{wording.figure(abs(lead), entry.unit)} {word}{which}"
+    return _judged(lead >= margin - forgiven, against, detail)
+
+
+def trajectory(entry: ledger.Trajectory, measured: Measured) -> Finding:
+    """Every point of the series is close, and their mean residual shows no drift to one side."""
+    target = entry.expect
+    series = _series(measured.rows.select(entry), target.key, entry.unit)
+    lacking = [wording.number(at) for at, _ in target.points if at not in series]
+    if lacking:
+        call_missing(f"{len(lacking)} points: {target.key}={wording.several(lacking)}")
+    residuals = {at: series[at] - expected for at, expected in target.points}
+    worst = max(residuals, key=lambda at: abs(residuals[at]))
+    drift = fmean(residuals.values())
+    step = measured.resolution(entry)
+    scale = max(abs(value) for value in series.values())
+    near = _close(residuals[worst], max(target.max_abs, step), scale)
+    steady = _close(drift, max(target.mean_abs, step), scale)
+    furthest = f"furthest {residuals[worst]:+.3g} at {target.key}={wording.number(worst)}"
+    detail = f"{furthest}; on average {drift:+.3g} {entry.unit}"
+    return _judged(near and steady, f"{len(residuals)} points", detail)
+
+
+# --- exact and bound ------------------------------------------------------------------------------
+
+
+def _same(found: Scalar, expected: Scalar) -> bool:
+    if isinstance(found, bool) or isinstance(expected, bool):
+        return found is expected
+    if isinstance(found, float) and isinstance(expected, int | float):
+        return math.isclose(found, expected, rel_tol=ROUND_OFF)  # what a unit's factor may lose
+    return found == expected
+
+
+def _difference(found: Scalar, expected: Scalar) -> str:
+    if is_number(found) and is_number(expected):
+        return f"off by {found - expected:+.6g}"
+    return "is another"
+
+
+def _place(interval: Interval, value: float, unit: str) -> str:
+    """Say how far outside the interval a value lies; nothing where it lies inside."""
+    if accepts(interval, value):
+        return ""
+    distance = wording.figure(shortfall(interval, value), unit)
+    if value < interval.low:
+        return f"{distance} below {wording.figure(interval.low, unit)}"
+    return f"{distance} above {wording.figure(interval.high, unit)}"
+
+
+def _spread(values: list[float], unit: str) -> str:
+    return f"mean of {len(values)} samples, {wording.span(values, unit)}" if len(values) > 1 else ""
+
+
+def _judged(holds: bool, measured: str, detail: str) -> Finding:  # noqa: FBT001 - the judgement
+    return reproduced(measured, detail) if holds else outside(measured, detail)
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(part for part in parts if part)
+
+
+# --- ratio and trajectory -------------------------------------------------------------------------
+
+
+def _quotient(one: Row, other: Row) -> float:
+    unit = one.measurement.unit
+    below = other.number(unit)
+    if below == 0:
+        call_invalid(f"{other.label} is 0; nothing can be divided by it")
+    return one.number(unit) / below
+
+
+def _series(rows: list[Row], key: str, unit: str) -> dict[float, float]:
+    """Return key -> mean over the replicates; the rows are of one cell but for `key`."""
+    refuse_several_cells(rows, besides=[key])
+    samples: dict[float, list[float]] = defaultdict(list)
+    for row in rows:
+        at = row.keys.get(key)
+        if is_number(at):
+            samples[float(at)].append(row.number(unit))
+    return {at: fmean(values) for at, values in samples.items()}
+
+
+def _close(residual: float, tolerance: float, scale: float) -> bool:
+    return abs(residual) <= tolerance + ROUND_OFF * scale

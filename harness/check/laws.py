@@ -1,0 +1,102 @@
+"""Laws: named relations from a closed set, asked of measurements.
+
+A ledger names a law and gives its parameters; it never holds a formula. An unknown law or
+parameter is found by `law_problems`, before anything runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from harness.check import relations, wording
+from harness.check.finding import Finding, outside, reproduced
+from harness.check.measured import Measured
+from harness.check.relations import Outcome, Subject
+from harness.errors import Problem, nearest
+from harness.records import record
+from harness.scenario import expectations as ledger
+from harness.scenario.positions import Document, Key
+from harness.workloads.declare import build, problems_of
+
+
+@record
+class Relation:
+    """A law: what it may be told, and how it is tested.
+
+    Attributes:
+        params: the frozen dataclass of its parameters.
+        test: from such a record and a subject to an outcome.
+        tolerant: whether the entry's `abs` and `rel` mean something to it.
+    """
+
+    params: type
+    test: Callable[[Any, Subject], Outcome]
+    tolerant: bool = True
+
+
+LAWS = {
+    "all_cells": Relation(params=relations.AllCells, test=relations.all_cells, tolerant=False),
+    "best_cell": Relation(params=relations.BestCell, test=relations.best_cell),
+    "falls": Relation(params=relations.Falls, test=relations.falls, tolerant=False),
+    "linear_fit": Relation(params=relations.LinearFit, test=relations.linear_fit),
+    "memory_law": Relation(params=relations.MemoryLaw, test=relations.memory_law),
+    "monotone": Relation(params=relations.Monotone, test=relations.monotone),
+    "parameter_count": Relation(params=relations.ParameterCount, test=relations.parameter_count),
+    "plateau": Relation(params=relations.Plateau, test=relations.plateau),
+}
+
+
+def law(entry: ledger.Law, measured: Measured) -> Finding:
+    """Test the law that an entry names; `law_problems` has found nothing wrong with the entry.
+
+    Raises:
+        Unanswered: a row is missing or invalid.
+    """
+    relation = LAWS[entry.expect.law]
+    subject = Subject(entry=entry, rows=measured.rows.select(entry), measured=measured)
+    outcome = relation.test(build(relation.params, entry.expect.params), subject)
+    detail = f"{outcome.text}; margin {wording.figure(outcome.margin, entry.unit)}"
+    answer = reproduced if outcome.holds else outside
+    return answer(outcome.measured, detail)
+
+
+def law_problems(entry: ledger.Expectation, document: Document, key: Key) -> Iterator[Problem]:
+    """Yield every mistake in what an entry asks of a law; an entry of another kind has none.
+
+    Args:
+        entry: one entry of the ledger.
+        document: the file it stands in.
+        key: its place there, e.g. ``("expectations", 3)``.
+    """
+    if not isinstance(entry, ledger.Law):
+        return
+    target, at = entry.expect, (*key, "expect")
+    if target.law not in LAWS:
+        yield document.problem(
+            (*at, "law"),
+            "unknown law",
+            value=repr(target.law),
+            allowed=", ".join(LAWS),
+            nearest=nearest(target.law, LAWS),
+        )
+        return
+    relation = LAWS[target.law]
+    for problem in _params_problems(relation, target.params):
+        facts = {"value": problem.value, "allowed": problem.allowed, "nearest": problem.nearest}
+        where = (problem.key,) if problem.key else ()
+        yield document.problem((*at, "params", *where), problem.message, **facts)
+    for name, given in (("abs", target.abs), ("rel", target.rel)):
+        if given is not None and not relation.tolerant:
+            yield document.problem((*at, name), f"the law {target.law} takes no tolerance")
+
+
+def _params_problems(relation: Relation, params: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield what is wrong with each parameter, or else with all of them together."""
+    single = list(problems_of(relation.params, params))
+    yield from single
+    if not single:
+        try:
+            build(relation.params, params)
+        except ValueError as error:
+            yield Problem(message=str(error))

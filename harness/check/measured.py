@@ -1,0 +1,37 @@
+"""What a comparison may look at: the rows of the runs that bind, and what the metrics declare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from harness.check.finding import call_invalid
+from harness.check.rows import Rows, in_unit
+from harness.records import record
+from harness.scenario.expectations import Entry
+from harness.workloads.declare import Better, Metric
+
+
+@record
+class Measured:
+    """The rows of some runs, and the declarations of their metrics by name."""
+
+    rows: Rows
+    metrics: Mapping[str, Metric]
+
+    def resolution(self, entry: Entry) -> float:
+        """Return the smallest step of the entry's metric, in the entry's unit; 0 if undeclared."""
+        declared = self.metrics.get(entry.metric)
+        if declared is None or declared.resolution is None:
+            return 0.0
+        return in_unit(declared.resolution, declared.unit, entry.unit)
+
+    def sign(self, entry: Entry) -> int:
+        """Return 1 where a higher value of the entry's metric is better, -1 where a lower one is.
+
+        Raises:
+            Unanswered: INVALID, the metric declares no direction.
+        """
+        declared = self.metrics.get(entry.metric)
+        if declared is None or declared.better is None:
+            call_invalid(f"{entry.metric} does not declare which direction is better")
+        return 1 if declared.better is Better.HIGHER else -1

@@ -1,0 +1,315 @@
+"""Measurements as rows, found by metric and keys, and paired by what they share.
+
+A row's keys are the params of its run and the row keys of its measurement; where both name one,
+the measurement's is meant. Runs of one point with other seeds are samples of one cell.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from math import isfinite
+from statistics import fmean
+from typing import Any, TypeGuard
+
+from harness.check.finding import call_invalid, call_missing
+from harness.check.wording import keys as keys_text
+from harness.check.wording import several
+from harness.errors import nearest
+from harness.records import Finished, Measurement, Scalar, Status, record
+from harness.scenario.expectations import Cell, Entry
+from harness.units import convert
+
+
+@record
+class Row:
+    """One measurement, and what distinguishes it."""
+
+    run: Finished
+    measurement: Measurement
+    keys: Mapping[str, Any]
+
+    @property
+    def label(self) -> str:
+        """The swept params and row keys, for people."""
+        spec = self.run.spec
+        where = keys_text({**spec.cell, **self.measurement.where})
+        replicate = f" replicate={spec.replicate}" if spec.replicate else ""
+        return f"{where}{replicate}".strip() or self.measurement.metric
+
+    @property
+    def cell(self) -> Hashable:
+        """What the replicates of one cell have in common."""
+        return frozen(self.keys)
+
+    def value(self, unit: str) -> Scalar:
+        """Return the value in `unit`; text and flags have none to convert.
+
+        Raises:
+            Unanswered: INVALID, the units measure different things.
+        """
+        found = self.measurement.value
+        if not is_number(found):
+            return found
+        return in_unit(found, self.measurement.unit, unit)
+
+    def number(self, unit: str) -> float:
+        """Return the value in `unit`.
+
+        Raises:
+            Unanswered: INVALID, it is no number, or its unit measures something else.
+        """
+        found = self.value(unit)
+        if not is_number(found):
+            call_invalid(f"{self.label} is {found!r}, not a number")
+        return found
+
+
+@record
+class Mean:
+    """The samples of one cell, as one number."""
+
+    label: str
+    keys: Mapping[str, Any]
+    value: float
+    count: int
+
+
+Pair = tuple[Row, Row]
+
+
+def in_unit(value: float, unit: str, to: str) -> float:
+    """Convert, or raise `Unanswered` (INVALID) where the units measure different things."""
+    try:
+        return convert(value, unit, to)
+    except (KeyError, ValueError):
+        call_invalid(f"measured in {unit!r}, which is no {to!r}")
+
+
+class Rows:
+    """The rows of some runs; the order of the runs makes no difference."""
+
+    def __init__(self, runs: Iterable[Finished]) -> None:
+        self.runs = sorted(runs, key=_order)
+        self._broken = [run for run in self.runs if run.outcome.status is not Status.FINISHED]
+        self._by_metric: dict[str, list[Row]] = defaultdict(list)
+        self._by_key: dict[tuple[str, str], dict[Hashable, list[Row]]] = {}
+        for run in self.runs:
+            for each in run.measurements:
+                row = Row(run=run, measurement=each, keys={**run.spec.params, **each.where})
+                self._by_metric[each.metric].append(row)
+
+    def select(self, cell: Cell | Entry) -> list[Row]:
+        """Return the rows of `cell.metric` that match `cell.where`; there is at least one.
+
+        Raises:
+            Unanswered: INVALID, a run that could hold one broke, or one stands twice;
+                MISSING, there is none, or one is absent.
+        """
+        self._refuse_broken(cell)
+        rows = self._matching(cell.metric, cell.where)
+        if not rows:
+            call_missing(self._why_none(cell))
+        _refuse_twice(rows)
+        _refuse_absent(rows)
+        return rows
+
+    def samples(self, cell: Cell | Entry) -> list[Row]:
+        """Return the rows of one cell: a row for each replicate.
+
+        Raises:
+            Unanswered: as `select`; also INVALID, they are of several cells.
+        """
+        rows = self.select(cell)
+        refuse_several_cells(rows)
+        return rows
+
+    def pairs(self, one: Cell | Entry, other: Cell | Entry) -> list[Pair]:
+        """Return the rows of both cells, paired by replicate and by every key left free.
+
+        A free key is one that neither `where` names and that the rows of both sides have.
+
+        Raises:
+            Unanswered: as `select`; also MISSING, a row has no partner; INVALID, it has several.
+        """
+        left, right = self.select(one), self.select(other)
+        common = set(left[0].keys).intersection(*(row.keys for row in [*left, *right]))
+        free = sorted(common - set(one.where) - set(other.where))
+        partners = _grouped(right, free)
+        pairs = [(row, found) for row in left for found in partners.get(_at(row, free), ())]
+        _refuse_unpaired(left, right, pairs, free)
+        return pairs
+
+    def _matching(self, metric: str, where: Mapping[str, Scalar]) -> list[Row]:
+        if not where:
+            return list(self._by_metric.get(metric, ()))
+        postings = [self._posting(metric, key, value) for key, value in where.items()]
+        return [row for row in min(postings, key=len) if matches(row.keys, where)]
+
+    def _posting(self, metric: str, key: str, value: Scalar) -> list[Row]:
+        """Return the rows of `metric` that have this value of this key, by an index."""
+        if (metric, key) not in self._by_key:
+            holding = [row for row in self._by_metric.get(metric, ()) if key in row.keys]
+            self._by_key[metric, key] = _grouped_by(holding, key)
+        return self._by_key[metric, key].get(frozen(value), [])
+
+    def _refuse_broken(self, cell: Cell | Entry) -> None:
+        for run in self._broken:
+            params = run.spec.params
+            named = {key: value for key, value in cell.where.items() if key in params}
+            if matches(params, named):
+                cause = run.outcome.cause or "no cause recorded"
+                call_invalid(f"run {run.spec.label} {run.outcome.status}: {cause}")
+
+    def _why_none(self, cell: Cell | Entry) -> str:
+        if not self.runs:
+            return "nothing has been run"
+        rows = self._by_metric.get(cell.metric)
+        if not rows:
+            return f"no run measured {cell.metric}"
+        for key, value in cell.where.items():
+            if self._posting(cell.metric, key, value):
+                continue
+            known = dict.fromkeys(str(row.keys[key]) for row in rows if key in row.keys)
+            if not known:
+                close = nearest(key, {name for row in rows for name in row.keys})
+                hint = f"; nearest: {close}" if close else ""
+                return f"no row of {cell.metric} has the key {key!r}{hint}"
+            return f"no row of {cell.metric} has {key}={value}; there are {several(list(known), 8)}"
+        return f"no row of {cell.metric} has {keys_text(cell.where)} at once"
+
+
+def means(rows: Sequence[Row], unit: str) -> list[Mean]:
+    """Return one number a cell: the mean over its replicates.
+
+    Raises:
+        Unanswered: a row is no number.
+    """
+    cells = []
+    for members in _cells(rows):
+        value = fmean(row.number(unit) for row in members)
+        first = members[0]
+        cells.append(Mean(label=first.label, keys=first.keys, value=value, count=len(members)))
+    return cells
+
+
+def differing(rows: Sequence[Row], besides: Iterable[str] = ()) -> list[str]:
+    """Return the keys in which the rows are not all alike, but for those in `besides`."""
+    names = dict.fromkeys(name for row in rows for name in row.keys)
+    return [
+        name
+        for name in names
+        if name not in set(besides) and len({frozen(row.keys.get(name)) for row in rows}) > 1
+    ]
+
+
+def refuse_several_cells(rows: Sequence[Row], besides: Iterable[str] = ()) -> None:
+    """Raise `Unanswered` (INVALID) where the rows differ in anything but seed and `besides`."""
+    if len(rows) > 1 and (keys := differing(rows, besides)):
+        found = several([row.label for row in rows])
+        call_invalid(f"ambiguous: {len(rows)} rows differ in {', '.join(keys)} ({found})")
+
+
+def _cells(rows: Sequence[Row]) -> list[list[Row]]:
+    cells: dict[Hashable, list[Row]] = defaultdict(list)
+    for row in rows:
+        cells[row.cell].append(row)
+    return list(cells.values())
+
+
+def _refuse_twice(rows: Sequence[Row]) -> None:
+    if len(rows) == 1:
+        return
+    first: dict[Hashable, Row] = {}
+    for row in rows:
+        identity = (*_replicate(row), row.cell)
+        earlier = first.setdefault(identity, row)
+        if earlier is row:
+            continue
+        if earlier.run is row.run:
+            call_invalid(f"{row.measurement.metric} stands twice in one run at {row.label}")
+        call_invalid(f"{row.measurement.metric} at {row.label}: two runs of one replicate")
+
+
+def _refuse_absent(rows: Sequence[Row]) -> None:
+    absent = [(row, reason) for row in rows if (reason := _absence(row.measurement))]
+    if absent:
+        row, reason = absent[0]
+        count = f" ({len(absent)} of {len(rows)} rows)" if len(rows) > 1 else ""
+        call_missing(f"{row.label}: {reason}{count}")
+
+
+def _absence(found: Measurement) -> str:
+    if found.value is None:
+        return found.absent or "absent, no reason recorded"
+    if isinstance(found.value, float) and not isfinite(found.value):
+        return str(found.value)
+    return ""
+
+
+def _refuse_unpaired(
+    left: Sequence[Row], right: Sequence[Row], pairs: Sequence[Pair], free: Sequence[str]
+) -> None:
+    paired = {id(row) for pair in pairs for row in pair}
+    alone = [row for row in [*left, *right] if id(row) not in paired]
+    if alone:
+        never = [key for key in free if not _values(left, key) & _values(right, key)]
+        because = f"; no two agree in {', '.join(never)}" if never else ""
+        call_missing(f"no partner for {several([row.label for row in alone])}{because}")
+    if len(pairs) > len(left):
+        row = next(row for row in left if sum(one is row for one, _ in pairs) > 1)
+        found = [other.label for one, other in pairs if one is row]
+        call_invalid(f"ambiguous: {row.label} has {len(found)} partners, {several(found)}")
+
+
+def _values(rows: Sequence[Row], key: str) -> set[Hashable]:
+    return {frozen(row.keys[key]) for row in rows}
+
+
+def _grouped(rows: Sequence[Row], free: Sequence[str]) -> dict[Hashable, list[Row]]:
+    groups: dict[Hashable, list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[_at(row, free)].append(row)
+    return groups
+
+
+def _grouped_by(rows: Sequence[Row], key: str) -> dict[Hashable, list[Row]]:
+    groups: dict[Hashable, list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[frozen(row.keys[key])].append(row)
+    return groups
+
+
+def _at(row: Row, free: Sequence[str]) -> Hashable:
+    return (*_replicate(row), *(frozen(row.keys[key]) for key in free))
+
+
+def _replicate(row: Row) -> tuple[int, int]:
+    return row.run.spec.seed, row.run.spec.replicate
+
+
+def matches(keys: Mapping[str, Any], where: Mapping[str, Scalar]) -> bool:
+    """Say whether `keys` hold every value that `where` names."""
+    return all(key in keys and frozen(keys[key]) == frozen(value) for key, value in where.items())
+
+
+def frozen(value: Any) -> Hashable:
+    """Return a form that hashes, in which 8 equals 8.0 but true does not equal 1."""
+    if isinstance(value, bool):
+        return ("flag", value)
+    if isinstance(value, Mapping):
+        return tuple(sorted((key, frozen(item)) for key, item in value.items()))
+    if isinstance(value, list | tuple):
+        return tuple(frozen(item) for item in value)
+    return value  # type: ignore[no-any-return]
+
+
+def _order(run: Finished) -> tuple[object, ...]:
+    spec = run.spec
+    params = repr(sorted(spec.params.items()))
+    return params, spec.seed, spec.replicate, spec.source, repr(spec.image), repr(spec.evidence)
+
+
+def is_number(value: Any) -> TypeGuard[int | float]:
+    """Say whether `value` is a number; a flag is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,105 @@
+"""From the ledger and the runs to verdicts, and from verdicts to the exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+
+from harness.check import wording
+from harness.check.finding import Finding, Unanswered
+from harness.check.kinds import compare
+from harness.check.measured import Measured
+from harness.check.rows import Rows
+from harness.errors import ExitCode
+from harness.records import Finished, Profile, Verdict, VerdictKind
+from harness.scenario.expectations import Binds, Expectation, Expectations, claim_verdict
+from harness.workloads.declare import Metric
+
+
+def check(
+    ledger: Expectations,
+    runs: Sequence[Finished],
+    profile: Profile,
+    metrics: Mapping[str, Metric],
+) -> tuple[Verdict, ...]:
+    """Compare every entry with what was measured: a verdict each, in the ledger's order.
+
+    Args:
+        ledger: the entries.
+        runs: at most one for each planned run, broken ones included; those of other profiles are
+            not looked at.
+        profile: where the question was asked.
+        metrics: what the workloads declare, by name.
+    """
+    here = [run for run in runs if run.spec.profile is profile]
+    devices = dict.fromkeys(run.outcome.device for run in here if run.outcome.device)
+
+    @cache
+    def measured_on(device: str | None) -> Measured:
+        """Return what was measured on a device; a run that broke before it named one counts."""
+        bound = [run for run in here if device is None or run.outcome.device in (device, "")]
+        return Measured(rows=Rows(bound), metrics=metrics)
+
+    verdicts = []
+    for entry in ledger.expectations:
+        elsewhere = _elsewhere(entry.binds, profile, list(devices))
+        finding = _finding(entry, measured_on(None if elsewhere else entry.binds.device))
+        if elsewhere:
+            finding = Finding(
+                kind=VerdictKind.NOT_COMPARABLE, measured=finding.measured, detail=elsewhere
+            )
+        verdicts.append(_verdict(entry, finding))
+    return tuple(verdicts)
+
+
+def exit_code(verdicts: Iterable[Verdict]) -> ExitCode:
+    """Return what the process exits with; what is most certain wins.
+
+    1. OUTSIDE: a figure that binds is outside, or the ledger is wrong about itself (it hides a
+       disagreement, or declares one that is not there). True whatever else broke.
+    2. INFRASTRUCTURE: a run broke, or figures contradict each other.
+    3. INCONCLUSIVE: too few samples, a figure is missing, or nothing at all could be compared.
+    4. OK: all that binds is reproduced, and something was.
+    """
+    known = list(verdicts)
+    kinds = {each.kind for each in known}
+    claims = {each.claim for each in known}
+    if (kinds | claims) & {VerdictKind.OUTSIDE, VerdictKind.UNEXPECTED_MATCH}:
+        return ExitCode.OUTSIDE
+    if VerdictKind.INVALID in kinds:
+        return ExitCode.INFRASTRUCTURE
+    if kinds & {VerdictKind.INCONCLUSIVE, VerdictKind.MISSING}:
+        return ExitCode.INCONCLUSIVE
+    compared = kinds & {VerdictKind.REPRODUCED, VerdictKind.KNOWN_DIVERGENCE}
+    return ExitCode.OK if compared else ExitCode.INCONCLUSIVE
+
+
+def _elsewhere(binds: Binds, profile: Profile, devices: list[str]) -> str:
+    """Say why an entry does not bind here; nothing where it does, or no run names its device."""
+    if binds.profile and profile not in binds.profile:
+        return f"binds in profile {', '.join(binds.profile)}; this is {profile}"
+    if binds.device is not None and devices and binds.device not in devices:
+        return f"binds on {binds.device}; this is {', '.join(devices)}"
+    return ""
+
+
+def _finding(entry: Expectation, measured: Measured) -> Finding:
+    try:
+        return compare(entry, measured)
+    except Unanswered as unanswered:
+        return unanswered.finding
+
+
+def _verdict(entry: Expectation, finding: Finding) -> Verdict:
+    claim, claim_detail = claim_verdict(entry)
+    return Verdict(
+        expectation=entry.id,
+        kind=finding.kind,
+        metric=entry.metric,
+        where=entry.where,
+        expected=wording.expected(entry),
+        measured=finding.measured,
+        detail=finding.detail,
+        claim=claim,
+        claim_detail=claim_detail,
+    )

@@ -1,0 +1,136 @@
+"""How figures and conditions are written in verdicts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from harness.check.statistics import ALPHA, Interval, Proportion, wilson
+from harness.records import Scalar
+from harness.scenario import expectations as ledger
+
+_UNWRITTEN = {"1", "text", "flag"}  # units that say nothing beside the figure
+_EXACT_LIMIT = 1e15  # whole numbers below it are exact in a float
+_DIGITS = 6
+
+
+def number(value: float) -> str:
+    """Return a number: whole ones in full, others to six digits."""
+    if not math.isfinite(value):
+        return str(value)
+    if value == int(value) and abs(value) < _EXACT_LIMIT:
+        return f"{int(value):,}"
+    if 1 <= abs(value) < _EXACT_LIMIT:
+        decimals = max(0, _DIGITS - len(str(int(abs(value)))))
+        text = f"{value:,.{decimals}f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    return f"{value:.{_DIGITS}g}"
+
+
+def figure(value: Scalar, unit: str) -> str:
+    """Return a figure with its unit."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None or isinstance(value, str):
+        return str(value)
+    return number(value) if unit in _UNWRITTEN else f"{number(value)} {unit}"
+
+
+def percent(share: float) -> str:
+    """Return a share as a percentage."""
+    return f"{number(100 * share)} %"
+
+
+def keys(values: Mapping[str, object]) -> str:
+    """Return ``batch_size=8 checkpoint=50``."""
+    return " ".join(f"{key}={value}" for key, value in values.items())
+
+
+def several(names: Sequence[str], limit: int = 3) -> str:
+    """Return the first few of a list, and how many there are in all."""
+    shown = ", ".join(names[:limit])
+    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
+
+
+def cell(chosen: ledger.Cell) -> str:
+    """Return a metric and the cell it is taken in."""
+    return f"{chosen.metric} at {keys(chosen.where)}" if chosen.where else chosen.metric
+
+
+def span(values: Sequence[float], unit: str) -> str:
+    """Return the range of some figures, or the figure that all are."""
+    low, high = min(values), max(values)
+    return figure(low, unit) if low == high else f"{number(low)} .. {figure(high, unit)}"
+
+
+def interval(accepted: Interval, unit: str) -> str:
+    """Return an interval, one- or two-sided."""
+    if accepted.low == -math.inf:
+        return f"<= {figure(accepted.high, unit)}"
+    if accepted.high == math.inf:
+        return f">= {figure(accepted.low, unit)}"
+    return f"{number(accepted.low)} .. {figure(accepted.high, unit)}"
+
+
+def proportion(seen: Proportion, alpha: float = ALPHA) -> str:
+    """Return ``11 of 158 (6.96 %, Wilson 95 % 3.93 .. 12.1 %)``."""
+    reach = wilson(seen, alpha)
+    level = f"Wilson {100 * (1 - alpha):g} %"
+    span = f"{100 * reach.low:.3g} .. {100 * reach.high:.3g} %"
+    return f"{seen.successes} of {seen.trials} ({100 * seen.rate:.3g} %, {level} {span})"
+
+
+def expected(entry: ledger.Expectation) -> str:
+    """Return what an entry expects, with its tolerance and unit."""
+    unit = entry.unit
+    match entry:
+        case ledger.Exact():
+            return figure(entry.expect.value, unit)
+        case ledger.Bound():
+            return _tolerance(entry.expect, unit)
+        case ledger.Ratio():
+            return f"{_tolerance(entry.expect, unit)} of {cell(entry.expect.to)}"
+        case ledger.Ordering():
+            margin = f" by {figure(entry.expect.margin, unit)}" if entry.expect.margin else ""
+            return f"better than {cell(entry.expect.than)}{margin}"
+        case ledger.Proportion():
+            return proportion(reference(entry), entry.expect.alpha)
+        case ledger.Trajectory():
+            return _trajectory(entry)
+        case ledger.Law():
+            return _law(entry)
+        case ledger.Equivalence():
+            return f"{number(entry.expect.value)} ± {figure(entry.expect.margin, unit)} (TOST)"
+        case ledger.Noninferiority():
+            margin = figure(entry.expect.margin, unit)
+            return f"not worse than {number(entry.expect.value)} by {margin}"
+
+
+def reference(entry: ledger.Proportion) -> Proportion:
+    """Return the proportion that an entry expects."""
+    return Proportion(successes=entry.expect.successes, trials=entry.expect.trials)
+
+
+def _trajectory(entry: ledger.Trajectory) -> str:
+    target, unit = entry.expect, entry.unit
+    bounds = f"each within {number(target.max_abs)}, mean within {figure(target.mean_abs, unit)}"
+    return f"{len(target.points)} points along {target.key}, {bounds}"
+
+
+def _tolerance(tolerance: ledger.Tolerance, unit: str) -> str:
+    if tolerance.value is None:
+        low, high = tolerance.interval
+        return interval(Interval(low=low, high=high), unit)
+    if tolerance.rel is not None:
+        return f"{figure(tolerance.value, unit)} ± {percent(tolerance.rel)}"
+    return f"{number(tolerance.value)} ± {figure(tolerance.abs, unit)}"
+
+
+def _law(entry: ledger.Law) -> str:
+    target = entry.expect
+    text = f"{target.law} {keys(target.params)}".rstrip()
+    if target.rel is not None:
+        text += f" within {percent(target.rel)}"
+    if target.abs is not None:
+        text += f" within {figure(target.abs, entry.unit)}"
+    return text

@@ -1,0 +1,1 @@
+"""Tests of the check room, and the builders they share."""

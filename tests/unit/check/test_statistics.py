@@ -1,0 +1,184 @@
+"""The closed forms against scipy and against textbooks."""
+
+from __future__ import annotations
+
+import math
+import random
+from statistics import median
+
+import pytest
+
+from harness.check.statistics import (
+    Detectable,
+    Proportion,
+    Sample,
+    above_test,
+    below_test,
+    bootstrap_median,
+    detectable_rates,
+    equivalence_margin,
+    equivalence_test,
+    fisher_exact,
+    holm,
+    mcnemar_exact,
+    noninferiority_margin,
+    pooled_z,
+    sample,
+    t_cdf,
+    t_quantile,
+    t_tail,
+    trials_per_arm,
+    two_proportions,
+    wilson,
+)
+
+stats = pytest.importorskip("scipy.stats", reason="the oracle: install scipy")
+
+TABLES = [(0, 1, 1, 1), (3, 10, 9, 10), (11, 158, 13, 158), (0, 158, 4, 158), (8, 32, 28, 32)]
+TABLES += [(372, 780, 389, 780), (5, 5, 5, 5), (0, 7, 0, 9), (1, 20, 30, 40)]
+
+
+def of(successes: int, trials: int) -> Proportion:
+    return Proportion(successes=successes, trials=trials)
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 5), (5, 5), (1, 8), (11, 158), (389, 780), (4, 158)])
+@pytest.mark.parametrize("alpha", [0.05, 0.2])
+def test_wilson_is_scipys(k: int, n: int, alpha: float) -> None:
+    expected = stats.binomtest(k, n).proportion_ci(1 - alpha, method="wilson")
+    found = wilson(of(k, n), alpha)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_wilson_by_the_book() -> None:
+    # Newcombe 1998, table I: 81 of 263, and 0 of 20
+    assert (wilson(of(81, 263)).low, wilson(of(81, 263)).high) == pytest.approx(
+        (0.2553, 0.3662), abs=5e-5
+    )
+    assert (wilson(of(0, 20)).low, wilson(of(0, 20)).high) == pytest.approx((0, 0.1611), abs=5e-5)
+
+
+@pytest.mark.parametrize(("a", "n", "b", "m"), TABLES)
+def test_fisher_is_scipys(a: int, n: int, b: int, m: int) -> None:
+    expected = stats.fisher_exact([[a, n - a], [b, m - b]]).pvalue
+    assert fisher_exact(of(a, n), of(b, m)) == pytest.approx(expected, rel=1e-9)
+
+
+def test_fisher_by_the_book() -> None:
+    # the lady tasting tea: 3 of 4 right, two-sided
+    assert fisher_exact(of(3, 4), of(1, 4)) == pytest.approx(34 / 70)
+
+
+@pytest.mark.parametrize(("a", "n", "b", "m"), TABLES)
+def test_pooled_z_is_the_uncorrected_chi_square(a: int, n: int, b: int, m: int) -> None:
+    if a + b in (0, n + m):
+        assert pooled_z(of(a, n), of(b, m)) == 1.0
+        return
+    table = [[a, n - a], [b, m - b]]
+    expected = stats.chi2_contingency(table, correction=False).pvalue
+    assert pooled_z(of(a, n), of(b, m)) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(("a", "n", "b", "m"), TABLES)
+def test_the_test_is_exact_where_a_count_expected_is_small(a: int, n: int, b: int, m: int) -> None:
+    rate = (a + b) / (n + m)
+    small = min(n * rate, m * rate, n * (1 - rate), m * (1 - rate)) < 5
+    p_value, name = two_proportions(of(a, n), of(b, m))
+    assert name == ("Fisher's exact test" if small else "pooled z-test")
+    assert p_value == (fisher_exact if small else pooled_z)(of(a, n), of(b, m))
+
+
+@pytest.mark.parametrize(("b", "c"), [(0, 0), (1, 0), (3, 9), (10, 10), (0, 6), (120, 80)])
+def test_mcnemar_is_the_exact_sign_test(b: int, c: int) -> None:
+    expected = stats.binomtest(b, b + c).pvalue if b + c else 1.0
+    assert mcnemar_exact(b, c) == pytest.approx(expected, rel=1e-9)
+
+
+def test_sample_size_by_the_book() -> None:
+    # Fleiss, Levin and Paik, table 4.2 without continuity correction: 0.6 against 0.7
+    assert trials_per_arm(0.6, 0.7) == 356
+    with pytest.raises(ValueError, match="cannot be told apart"):
+        trials_per_arm(0.5, 0.5)
+
+
+def test_detectable_rate_and_sample_size_are_inverse() -> None:
+    rates = detectable_rates(of(150, 300), 300)
+    assert rates.above is not None
+    assert rates.below is not None
+    assert trials_per_arm(0.5, rates.above) in (300, 301)
+    assert trials_per_arm(0.5, rates.below) in (300, 301)
+
+
+def test_a_tiny_sample_tells_nothing() -> None:
+    assert detectable_rates(of(79, 158), 1) == Detectable(below=None, above=None)
+
+
+@pytest.mark.parametrize("degrees", [1, 2, 3, 7, 30, 200])
+def test_t_is_scipys(degrees: int) -> None:
+    for t in (-40.0, -3.0, -0.5, 0.0, 1e-3, 0.7, 1.0, 2.5, 60.0):
+        assert t_tail(t, degrees) == pytest.approx(stats.t.sf(t, degrees), rel=1e-10)
+        assert t_cdf(t, degrees) == pytest.approx(stats.t.cdf(t, degrees), rel=1e-10)
+    for p in (0.001, 0.05, 0.5, 0.8, 0.975, 0.9999):
+        expected = stats.t.ppf(p, degrees)
+        assert t_quantile(p, degrees) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+def test_t_by_the_book() -> None:
+    assert t_quantile(0.975, 10) == pytest.approx(2.228, abs=5e-4)
+    assert t_quantile(0.95, 2) == pytest.approx(2.920, abs=5e-4)
+
+
+def test_one_sided_tests_are_scipys() -> None:
+    values = [5.1, 4.9, 5.4, 5.2]
+    seen = sample(values)
+    for bound in (4.5, 5.0, 5.3):
+        above = stats.ttest_1samp(values, bound, alternative="greater").pvalue
+        below = stats.ttest_1samp(values, bound, alternative="less").pvalue
+        assert above_test(seen, bound) == pytest.approx(above, rel=1e-9)
+        assert below_test(seen, bound) == pytest.approx(below, rel=1e-9)
+    tost = max(
+        stats.ttest_1samp(values, 4.6, alternative="greater").pvalue,
+        stats.ttest_1samp(values, 5.4, alternative="less").pvalue,
+    )
+    assert equivalence_test(seen, 5.0, 0.4) == pytest.approx(tost, rel=1e-9)
+
+
+def test_identical_values_decide_without_a_spread() -> None:
+    seen = sample([2.0, 2.0, 2.0])
+    assert equivalence_test(seen, 2.1, 0.2) == 0.0
+    assert equivalence_test(seen, 2.1, 0.1) == 1.0  # the bound itself is not shown
+    assert equivalence_test(seen, 3.0, 0.2) == 1.0
+
+
+@pytest.mark.parametrize("count", [3, 5, 20])
+def test_the_margin_that_could_have_been_shown_is_shown_with_that_power(count: int) -> None:
+    seen = Sample(count=count, mean=0.0, sd=1.0)
+    critical, noncentral = stats.t.ppf(0.95, count - 1), math.sqrt(count)
+    margin = noninferiority_margin(seen)
+    power = stats.nct.sf(critical, count - 1, margin * noncentral)
+    assert power == pytest.approx(0.8, abs=0.02)
+    assert equivalence_margin(seen) > margin
+
+
+def test_bootstrap_repeats_and_covers() -> None:
+    draw = random.Random(7)  # noqa: S311 - a sample, not a secret
+    values = [draw.gauss(10, 1) for _ in range(40)]
+    found = bootstrap_median(values)
+    assert found == bootstrap_median(values)
+    assert found.low <= median(values) <= found.high
+    oracle = stats.bootstrap(
+        (values,), median, vectorized=False, n_resamples=2000, method="percentile", rng=0
+    ).confidence_interval
+    assert (found.low, found.high) == pytest.approx((oracle.low, oracle.high), abs=0.15)
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx((0.03, 0.06, 0.06, 0.02))
+    assert holm([0.9, 0.8]) == (1.0, 1.0)
+    assert holm([]) == ()
+
+
+@pytest.mark.parametrize(("k", "n"), [(-1, 3), (4, 3), (0, 0)])
+def test_what_is_no_proportion_is_refused(k: int, n: int) -> None:
+    with pytest.raises(ValueError, match="no proportion"):
+        of(k, n)

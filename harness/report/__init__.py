@@ -1,0 +1,1 @@
+"""Reports: tables, plots, pages and test reports from stored runs and verdicts."""

@@ -1,0 +1,293 @@
+"""The tables of figures: one row a cell of the sweep, or one row a row key of the workload."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
+from typing import Any
+
+from harness.plan.expand import cells_of
+from harness.records import Finished, RunSpec, Status, canonical_json, record
+from harness.report.dossier import Dossier, Origin, origin
+from harness.report.figures import setting
+from harness.report.readings import Place, Readings, box, pool, readings
+from harness.report.tables import Align, Box, Column, Group, Table, absent, words
+from harness.workloads.declare import Metric
+
+# units that a header need not repeat: the figure itself, or its name, says it
+_UNSPOKEN = frozenset({"1", "text", "flag", "count"})
+
+
+@record
+class Replicates:
+    """Finished runs of one cell that differ in nothing but their seed."""
+
+    spec: RunSpec
+    origin: Origin
+    readings: tuple[Readings, ...]
+
+
+def cells_table(dossier: Dossier) -> Table:
+    """Return one row for each cell: swept params, then the scenario's report metrics.
+
+    Several replicates become mean ± sample standard deviation, with their number; runs on another
+    device, image or source get a row of their own. A run that did not finish, and a planned one
+    without a run, have a row that says so in place of figures.
+    """
+    finished = replicates(dossier)
+    metrics = _cell_metrics(dossier, finished)
+    lines = [
+        *(_finished_line(each, (), metrics) for each in finished),
+        *(_unfinished_line(run, metrics) for run in _unfinished(dossier)),
+        *(_not_run_line(spec, metrics) for spec in _not_run(dossier)),
+    ]
+    title = f"{dossier.scenario.title}: {dossier.profile} profile"
+    return _table(dossier, title, lines, metrics)
+
+
+def rows_tables(dossier: Dossier) -> tuple[Table, ...]:
+    """Return a table for each set of row keys that measurements carry, e.g. one by checkpoint.
+
+    The metrics are the scenario's report metrics, or all where it names none.
+    """
+    finished = replicates(dossier)
+    tables = []
+    for keys, metrics in _keyed_metrics(dossier, finished).items():
+        lines = [
+            _finished_line(each, where, metrics)
+            for each in finished
+            for where in _places(each, keys, metrics)
+        ]
+        title = f"{dossier.scenario.title}: {dossier.profile} profile, by {', '.join(keys)}"
+        tables.append(_table(dossier, title, lines, metrics))
+    return tuple(tables)
+
+
+def replicates(dossier: Dossier) -> tuple[Replicates, ...]:
+    """Return the finished runs in the sweep's order, those that may be averaged together."""
+    together: dict[tuple[str, Origin], list[Finished]] = {}
+    in_order = _cell_order(dossier)
+    for run in sorted(dossier.runs, key=lambda run: (*in_order(run.spec), run.spec.replicate)):
+        if run.outcome.status is Status.FINISHED:
+            together.setdefault((run.spec.point_id, origin(run)), []).append(run)
+    return tuple(
+        Replicates(spec=runs[0].spec, origin=where, readings=tuple(readings(run) for run in runs))
+        for (_, where), runs in together.items()
+    )
+
+
+def metric_column(metric: Metric) -> Column:
+    """Return the column of a metric."""
+    align = Align.LEFT if metric.unit == "text" else Align.RIGHT
+    return Column(key=metric.name, header=metric.name, unit=spoken(metric.unit), align=align)
+
+
+def spoken(unit: str) -> str:
+    """Return the unit as headers and axes name it; empty where the name of the figure says it."""
+    return "" if unit in _UNSPOKEN else unit
+
+
+@record
+class _Line:
+    """A row before it is known which columns its table needs."""
+
+    spec: RunSpec
+    origin: Origin
+    where: Place
+    status: str
+    count: int
+    figures: tuple[Box, ...]
+
+
+def _finished_line(each: Replicates, where: Place, metrics: Sequence[Metric]) -> _Line:
+    return _Line(
+        spec=each.spec,
+        origin=each.origin,
+        where=where,
+        status=Status.FINISHED,
+        count=len(each.readings),
+        figures=tuple(box(metric, pool(metric, where, each.readings)) for metric in metrics),
+    )
+
+
+def _unfinished_line(run: Finished, metrics: Sequence[Metric]) -> _Line:
+    status, cause = run.outcome.status, run.outcome.cause
+    return _Line(
+        spec=run.spec,
+        origin=origin(run),
+        where=(),
+        status=f"{status}: {cause}" if cause else status,
+        count=0,
+        figures=tuple(absent(status) for _ in metrics),
+    )
+
+
+def _not_run_line(spec: RunSpec, metrics: Sequence[Metric]) -> _Line:
+    return _Line(
+        spec=spec,
+        origin=Origin(profile=spec.profile, device="", runtime="", image="", source=""),
+        where=(),
+        status="not run",
+        count=0,
+        figures=tuple(absent("not run") for _ in metrics),
+    )
+
+
+def _table(
+    dossier: Dossier, title: str, lines: Sequence[_Line], metrics: Sequence[Metric]
+) -> Table:
+    in_order = _cell_order(dossier)
+    # the sort is stable: the rows of a cell stay as the workload wrote them
+    ordered = sorted(lines, key=lambda line: in_order(line.spec))
+    leading = _leading_columns(dossier, ordered)
+    rows = tuple(
+        (*(each.boxes[index] for each in leading), *line.figures)
+        for index, line in enumerate(ordered)
+    )
+    return Table(
+        title=title,
+        caption=dossier.caption,
+        columns=(*(each.column for each in leading), *(metric_column(each) for each in metrics)),
+        groups=(Group(rows=rows),),
+    )
+
+
+@record
+class _Filled:
+    """A column with its field of every line."""
+
+    column: Column
+    boxes: tuple[Box, ...]
+
+
+def _leading_columns(dossier: Dossier, lines: Sequence[_Line]) -> list[_Filled]:
+    """Return the columns before the metrics: what a row is about, and what became of it."""
+    axes = dict.fromkeys(axis for line in lines for axis in line.spec.axes)
+    keys = dict.fromkeys(key for line in lines for key, _ in line.where)
+    return [
+        *(
+            _settings(axis, [line.spec.params[axis] for line in lines], dossier.param_unit(axis))
+            for axis in axes
+        ),
+        *(_settings(key, [dict(line.where)[key] for line in lines]) for key in keys),
+        *_origin_columns(lines),
+        *_ending_columns(lines),
+    ]
+
+
+def _settings(key: str, values: Sequence[Any], unit: str = "") -> _Filled:
+    boxes = tuple(_setting_box(value) for value in values)
+    as_numbers = all(isinstance(box.raw, int | float) for box in boxes)
+    align = Align.RIGHT if as_numbers else Align.LEFT
+    column = Column(key=key, header=key, unit=spoken(unit), align=align, names_row=True)
+    return _Filled(column=column, boxes=boxes)
+
+
+def _setting_box(value: Any) -> Box:
+    text = setting(value)
+    return Box(text=text, raw=value if isinstance(value, int | float) else text)
+
+
+def _origin_columns(lines: Sequence[_Line]) -> Iterator[_Filled]:
+    """Yield where figures come from; loud where lines with figures differ in it."""
+    for field in fields(Origin):
+        values = {getattr(line.origin, field.name) for line in lines if line.count}
+        yield _Filled(
+            column=Column(
+                key=field.name, header=field.name, names_row=True, quiet=len(values) <= 1
+            ),
+            boxes=tuple(words(getattr(line.origin, field.name)) for line in lines),
+        )
+
+
+def _ending_columns(lines: Sequence[_Line]) -> Iterator[_Filled]:
+    """Yield how runs ended, where not all finished, and how many a line stands for."""
+    if any(line.status != Status.FINISHED for line in lines):
+        yield _Filled(
+            column=Column(key="status", header="status"),
+            boxes=tuple(words(line.status) for line in lines),
+        )
+    if any(line.count > 1 for line in lines):
+        yield _Filled(
+            column=Column(key="n", header="n", align=Align.RIGHT),
+            boxes=tuple(Box(text=str(line.count), raw=line.count) for line in lines),
+        )
+
+
+def _unfinished(dossier: Dossier) -> list[Finished]:
+    return [run for run in dossier.runs if run.outcome.status is not Status.FINISHED]
+
+
+def _not_run(dossier: Dossier) -> list[RunSpec]:
+    """Return the planned runs that nobody has started."""
+    known = {(run.spec.point_id, run.spec.replicate) for run in dossier.runs}
+    planned = dossier.plan.runs if dossier.plan else ()
+    return [spec for spec in planned if (spec.point_id, spec.replicate) not in known]
+
+
+def _cell_order(dossier: Dossier) -> Callable[[RunSpec], tuple[int, str]]:
+    """Return the sort key of specs: the sweep's own order, cells from elsewhere after it."""
+    sweep = dossier.scenario.sweep_of(dossier.profile)
+    declared = {canonical_json(cell): index for index, cell in enumerate(cells_of(sweep))}
+
+    def key(spec: RunSpec) -> tuple[int, str]:
+        cell = canonical_json(spec.cell)
+        return declared.get(cell, len(declared)), cell
+
+    return key
+
+
+def _cell_metrics(dossier: Dossier, finished: Sequence[Replicates]) -> list[Metric]:
+    """Return the report's metrics, without those that are only measured by row key."""
+    key_sets = _key_sets(finished)
+    if not dossier.scenario.report.metrics:
+        return [each for each in dossier.workload.metrics if () in key_sets.get(each.name, {})]
+    return [
+        each
+        for each in report_metrics(dossier)
+        if each.name not in key_sets or () in key_sets[each.name]
+    ]
+
+
+def report_metrics(dossier: Dossier) -> list[Metric]:
+    """Return the metrics that the scenario's report names, or all of the workload."""
+    names = dossier.scenario.report.metrics
+    return [dossier.metrics[name] for name in names] or [*dossier.workload.metrics]
+
+
+def _keyed_metrics(
+    dossier: Dossier, finished: Sequence[Replicates]
+) -> dict[tuple[str, ...], list[Metric]]:
+    """Return which metrics are measured under which row keys, in the report's order."""
+    key_sets = _key_sets(finished)
+    found: dict[tuple[str, ...], list[Metric]] = {}
+    for metric in report_metrics(dossier):
+        for keys in key_sets.get(metric.name, {}):
+            if keys:
+                found.setdefault(keys, []).append(metric)
+    return found
+
+
+def _key_sets(finished: Sequence[Replicates]) -> dict[str, dict[tuple[str, ...], None]]:
+    """Return, for each measured metric, the sets of row keys it is measured under."""
+    found: dict[str, dict[tuple[str, ...], None]] = {}
+    for run in (run for each in finished for run in each.readings):
+        for name, where in run:
+            found.setdefault(name, {})[_keys(where)] = None
+    return found
+
+
+def _places(
+    each: Replicates, keys: tuple[str, ...], metrics: Sequence[Metric]
+) -> dict[Place, None]:
+    names = {metric.name for metric in metrics}
+    return dict.fromkeys(
+        where
+        for run in each.readings
+        for name, where in run
+        if name in names and _keys(where) == keys
+    )
+
+
+def _keys(where: Place) -> tuple[str, ...]:
+    return tuple(key for key, _ in where)

@@ -1,0 +1,238 @@
+"""Two sets of runs, figure by figure: other machines, images, profiles or days.
+
+Whether replicates can tell two means apart is decided by Welch's t-test (Welch 1947), with Holm's
+correction over all tests of the table, at the level of `harness.check.statistics`. Replicates
+share their seeds between the sets; leaving that out makes the test the more careful one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from enum import StrEnum
+from typing import Any
+
+from harness.check.statistics import ALPHA, Sample, holm, sample, t_tail
+from harness.errors import InputError, Problem
+from harness.records import canonical_json, record
+from harness.report.cells import Replicates, replicates, report_metrics, spoken
+from harness.report.dossier import Dossier, Origin
+from harness.report.figures import figure
+from harness.report.ledger import keys_text
+from harness.report.readings import Place, Pooled, box, pool
+from harness.report.tables import Align, Box, Column, Group, Row, Table, absent, words
+from harness.workloads.declare import Metric
+
+
+class Apart(StrEnum):
+    """Whether two sets of replicates differ."""
+
+    SAME = "the same"  # the very same values
+    APART = "apart"
+    NOT_APART = "not told apart"
+    TOO_FEW = "too few runs to tell"
+    DIFFERENT = "different"  # words or flags
+    ONE_SIDED = "in one set only"
+    NOWHERE = "in neither set"
+
+
+@record
+class Difference:
+    """One figure in both sets.
+
+    Attributes:
+        place: swept params and row keys.
+        apart: with Holm's correction, once all are known.
+        p_value: of Welch's test; None where there was none.
+    """
+
+    place: Mapping[str, Any]
+    metric: Metric
+    one: Pooled
+    other: Pooled
+    apart: Apart
+    p_value: float | None = None
+
+
+_COLUMNS = (
+    Column(key="where", header="where", names_row=True),
+    Column(key="metric", header="metric", names_row=True),
+    Column(key="unit", header="unit"),
+    Column(key="a", header="A", align=Align.RIGHT),
+    Column(key="b", header="B", align=Align.RIGHT),
+    Column(key="difference", header="B - A", align=Align.RIGHT),
+    Column(key="ratio", header="B / A", align=Align.RIGHT),
+    Column(key="apart", header="told apart"),
+    Column(key="p", header="p", align=Align.RIGHT),
+    Column(key="timing", header="timing"),
+)
+
+
+def compare_table(one: Dossier, other: Dossier) -> Table:
+    """Return a row for each figure of either set.
+
+    Points are matched by their point id, or by their swept params where the profiles differ, since
+    then every other param may differ too.
+
+    Raises:
+        InputError: a set holds one point from several devices, images or sources.
+    """
+    rows = tuple(_row(each) for each in differences(one, other))
+    return Table(
+        title=f"{one.scenario.title}: two sets of runs",
+        caption=(
+            *(f"A: {line}" for line in one.caption),
+            *(f"B: {line}" for line in other.caption),
+            f"Told apart: Welch's t-test, Holm's correction, level {ALPHA:g}.",
+        ),
+        columns=_COLUMNS,
+        groups=(Group(rows=rows),),
+    )
+
+
+def differences(one: Dossier, other: Dossier) -> tuple[Difference, ...]:
+    """Return every figure of either set, with whether replicates can tell them apart.
+
+    Raises:
+        InputError: see `compare_table`.
+    """
+    same_profile = one.profile is other.profile
+    ours, theirs = _by_point(one, same_profile), _by_point(other, same_profile)
+    found = []
+    for point in dict.fromkeys([*ours, *theirs]):
+        pair = [ours.get(point), theirs.get(point)]
+        for metric, where in _figures(one, [each for each in pair if each]):
+            found.append(_difference(metric, where, *pair))
+    return tuple(_corrected(found))
+
+
+def _by_point(dossier: Dossier, same_profile: bool) -> dict[str, Replicates]:  # noqa: FBT001 - one of two ways to match
+    points: dict[str, Replicates] = {}
+    problems = []
+    for each in replicates(dossier):
+        point = each.spec.point_id if same_profile else canonical_json(each.spec.cell)
+        if point in points:
+            problems.append(
+                Problem(
+                    message="a set holds one point from several origins; compare them one by one",
+                    key=each.spec.label,
+                    value=f"{_named(points[point].origin)} and {_named(each.origin)}",
+                )
+            )
+        points[point] = each
+    if problems:
+        raise InputError(problems)
+    return points
+
+
+def _named(one: Origin) -> str:
+    return ", ".join(part for part in (one.device, one.runtime, one.image, one.source) if part)
+
+
+def _figures(dossier: Dossier, pair: Sequence[Replicates]) -> Iterator[tuple[Metric, Place]]:
+    """Yield every metric of the report with each place that either set measured it at."""
+    measured: dict[str, dict[Place, None]] = {}
+    for run in (run for each in pair for run in each.readings):
+        for name, where in run:
+            measured.setdefault(name, {})[where] = None
+    for metric in report_metrics(dossier):
+        for where in measured.get(metric.name, {}):
+            yield metric, where
+
+
+def _difference(
+    metric: Metric, where: Place, one: Replicates | None, other: Replicates | None
+) -> Difference:
+    known = one or other
+    assert known is not None
+    pooled = [_pooled(metric, where, each) for each in (one, other)]
+    apart, p_value = _told_apart(*pooled)
+    return Difference(
+        place={**known.spec.cell, **dict(where)},
+        metric=metric,
+        one=pooled[0],
+        other=pooled[1],
+        apart=apart,
+        p_value=p_value,
+    )
+
+
+def _pooled(metric: Metric, where: Place, each: Replicates | None) -> Pooled:
+    if each is None:
+        return Pooled(values=(), absences=("no finished run",))
+    return pool(metric, where, each.readings)
+
+
+def _told_apart(one: Pooled, other: Pooled) -> tuple[Apart, float | None]:
+    """Return the answer before correction, and the p-value where a test gave it."""
+    if not one.values or not other.values:
+        return (Apart.ONE_SIDED if one.values or other.values else Apart.NOWHERE), None
+    if one.values == other.values or len({*one.values, *other.values}) == 1:
+        return Apart.SAME, None
+    if not one.numbers or not other.numbers:
+        return Apart.DIFFERENT, None
+    if min(len(one.numbers), len(other.numbers)) < 2:  # noqa: PLR2004 - one value has no spread
+        return Apart.TOO_FEW, None
+    p_value = welch_test(sample(one.numbers), sample(other.numbers))
+    return Apart.NOT_APART, p_value
+
+
+def welch_test(one: Sample, other: Sample) -> float:
+    """Return the two-sided p-value of "the means are equal", for spreads that may differ.
+
+    Args:
+        one: at least two values.
+        other: at least two values.
+    """
+    squares = [each.standard_error**2 for each in (one, other)]
+    error = math.sqrt(sum(squares))
+    if error == 0:
+        return 1.0 if one.mean == other.mean else 0.0
+    weights = zip(squares, (one.count - 1, other.count - 1), strict=True)
+    degrees = sum(squares) ** 2 / sum(square**2 / free for square, free in weights)
+    return 2 * t_tail(abs(one.mean - other.mean) / error, degrees)
+
+
+def _corrected(found: Sequence[Difference]) -> Iterator[Difference]:
+    """Yield the differences with p-values corrected for how many there are."""
+    corrected = iter(holm([each.p_value for each in found if each.p_value is not None]))
+    for each in found:
+        if each.p_value is None:
+            yield each
+        else:
+            p_value = next(corrected)
+            apart = Apart.APART if p_value < ALPHA else Apart.NOT_APART
+            yield replace(each, apart=apart, p_value=p_value)
+
+
+def _row(each: Difference) -> Row:
+    return (
+        words(keys_text(each.place) or "-"),
+        words(each.metric.name),
+        words(spoken(each.metric.unit)),
+        box(each.metric, each.one),
+        box(each.metric, each.other),
+        *_distance(each),
+        words(each.apart),
+        _p_box(each.p_value),
+        words("timing" if each.metric.timing else ""),
+    )
+
+
+def _distance(each: Difference) -> tuple[Box, Box]:
+    """Return the difference and the ratio of the means."""
+    if not each.one.numbers or not each.other.numbers:
+        return absent(""), absent("")
+    one, other = each.one.mean, each.other.mean
+    shown = Box(text=figure(other - one), raw=other - one)
+    if one == 0:
+        return shown, absent("A is 0")
+    return shown, Box(text=f"{other / one:.4g}", raw=other / one)
+
+
+def _p_box(p_value: float | None) -> Box:
+    if p_value is None:
+        return absent("")
+    least = 1e-4  # below it the normality of a few replicates is doubtful, not the difference
+    return Box(text="< 0.0001" if p_value < least else f"{p_value:.2g}", raw=p_value)

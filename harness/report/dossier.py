@@ -1,0 +1,127 @@
+"""What a report is made from, and where its figures come from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from harness.plan.expand import Plan
+from harness.records import Finished, Profile, RunSpec, Status, Verdict, record
+from harness.report import facts
+from harness.scenario.expectations import Expectations
+from harness.scenario.schema import Scenario
+from harness.workloads.declare import Metric, Workload, fields_of
+
+_PROFILES = {
+    Profile.SPARK: "the article's own experiment, on a DGX Spark",
+    Profile.CUDA: "the article's shapes on another NVIDIA GPU",
+    Profile.CPU: "the same code at a small size",
+    Profile.EVIDENCE: "the published raw data, recomputed",
+}
+
+
+@record
+class Dossier:
+    """One scenario at one profile, with all that is known about it.
+
+    Attributes:
+        workload: the declaration of the workload that the profile runs.
+        metrics: every metric its runs can hold, by name.
+        runs: one execution of each spec: the finished one, else the last that failed.
+        ledger: the claims.
+        verdicts: one for each entry of the ledger.
+        plan: what the runs should be, so that a cell without a run is shown as such.
+    """
+
+    scenario: Scenario
+    profile: Profile
+    workload: Workload
+    metrics: Mapping[str, Metric]
+    runs: tuple[Finished, ...]
+    ledger: Expectations
+    verdicts: tuple[Verdict, ...]
+    plan: Plan | None = None
+
+    @property
+    def caption(self) -> tuple[str, ...]:
+        """Where the figures come from; stands under every table and plot of this dossier."""
+        asked = f"Profile {self.profile}: {_PROFILES[self.profile]}."
+        return (asked, *provenance(self.runs), *_left_out(self.plan))
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Every device that figures come from, in order of name."""
+        finished = [run for run in self.runs if run.outcome.status is Status.FINISHED]
+        return tuple(sorted({origin(run).device for run in finished}))
+
+    def param_unit(self, name: str) -> str:
+        """Return the unit of a parameter; empty where it has none or the name is a row key."""
+        declared = fields_of(self.workload.params).get(name)
+        return str(declared[1].metadata["unit"]) if declared else ""
+
+
+@record
+class Origin:
+    """What must be equal for figures to be replicates of each other."""
+
+    profile: str
+    device: str
+    runtime: str
+    image: str
+    source: str
+
+
+def origin(run: Finished) -> Origin:
+    """Return where a run's figures come from."""
+    return Origin(
+        profile=run.spec.profile,
+        device=run.outcome.device or "unknown device",
+        runtime=run.outcome.runtime,
+        image=_image(run.spec),
+        source=run.spec.source[:8],
+    )
+
+
+def provenance(runs: Sequence[Finished]) -> tuple[str, ...]:
+    """Return the caption lines of `runs`: device, runtime, image, commit, dates, how they ended.
+
+    Runs that differ are all named: a line for each device, runtime and image.
+    """
+    if not runs:
+        return ("No runs.",)
+    finished = [run for run in runs if run.outcome.status is Status.FINISHED]
+    places = sorted({_place(origin(run)) for run in finished or runs})
+    days = sorted({run.outcome.started_at[:10] for run in runs if run.outcome.started_at})
+    commits = sorted({facts.commit(run.environment) for run in runs} - {""})
+    history = [f"Commit {', '.join(commits)}."] if commits else ["Commit not recorded."]
+    if days:
+        span = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+        history.append(f"Run on {span}.")
+    return (*places, " ".join([*history, _endings(runs)]))
+
+
+def _left_out(plan: Plan | None) -> Iterator[str]:
+    reasons = Counter(each.reason for each in plan.skipped) if plan else {}
+    for reason, count in sorted(reasons.items()):
+        yield f"{count} declared run{'s' if count != 1 else ''} left out: {reason}."
+    if plan and plan.changed:
+        yield "The command line changed the declared experiment."
+
+
+def _place(one: Origin) -> str:
+    image = f", image {one.image}" if one.image else ""
+    return (
+        f"Device {one.device}; runtime {one.runtime}{image}; workload source {one.source or '?'}."
+    )
+
+
+def _image(spec: RunSpec) -> str:
+    if spec.image is None:
+        return ""
+    return f"{spec.image.name}@{spec.image.digest.removeprefix('sha256:')[:12]}"
+
+
+def _endings(runs: Sequence[Finished]) -> str:
+    counts = Counter(run.outcome.status for run in runs)
+    shown = ", ".join(f"{counts[status]} {status}" for status in Status if counts[status])
+    return f"{len(runs)} run{'s' if len(runs) != 1 else ''}: {shown}."

@@ -1,0 +1,81 @@
+"""Verdicts where GitHub shows them: the job summary, and annotations at the ledger's lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from harness.records import Verdict
+from harness.report import clean
+from harness.report.dossier import Dossier
+from harness.report.ledger import ledger_table, summary
+from harness.report.outcome import Outcome, outcome, reason
+from harness.report.render import render_markdown
+from harness.report.tables import Table
+from harness.scenario.positions import Document
+
+# an answer that is not the expected one is an error; no answer asks for a look
+_LEVELS = {Outcome.FAILED: "error", Outcome.ERROR: "warning"}
+
+
+def render_summary(dossiers: Sequence[Dossier]) -> str:
+    """Return the job summary: the counts, what failed or has no answer, then every ledger."""
+    lines = ["## Claims", ""]
+    for dossier in dossiers:
+        name = f"{dossier.scenario.title}, {dossier.profile} profile"
+        lines += [f"**{clean.markdown(name)}**: {summary(dossier.verdicts)}.", ""]
+    for dossier in dossiers:
+        lines += _ledger(dossier)
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _ledger(dossier: Dossier) -> Iterator[str]:
+    table = ledger_table(dossier)
+    to_see = {each.expectation for each in dossier.verdicts if outcome(each) in _LEVELS}
+    if to_see:
+        yield render_markdown(_only(table, to_see))
+    yield f"<details><summary>All {len(table.rows)} entries</summary>\n"
+    yield render_markdown(table)
+    yield "</details>\n"
+
+
+def _only(table: Table, entries: set[str]) -> Table:
+    """Return the rows of some entries, whose ids stand in the first column."""
+    groups = [
+        replace(group, rows=tuple(row for row in group.rows if row[0].raw in entries))
+        for group in table.groups
+    ]
+    return replace(
+        table,
+        title=f"{table.title}: to look at",
+        groups=tuple(group for group in groups if group.rows),
+    )
+
+
+def annotate(verdicts: Sequence[Verdict], ledger: Document, root: Path) -> Iterator[str]:
+    """Yield a workflow command for each verdict that needs a look, at its line of the ledger.
+
+    Args:
+        verdicts: of the entries of one ledger.
+        ledger: the file the entries stand in.
+        root: the folder of the repository; GitHub wants paths from there.
+    """
+    lines = {
+        entry["id"]: ledger.places["expectations", index][0]
+        for index, entry in enumerate(ledger.value["expectations"])
+    }
+    file = ledger.path.resolve().relative_to(root.resolve()).as_posix()
+    for verdict in verdicts:
+        if level := _LEVELS.get(outcome(verdict)):
+            place = f"file={_property(file)},line={lines[verdict.expectation]}"
+            title = _property(f"{verdict.expectation}: {verdict.kind}")
+            yield f"::{level} {place},title={title}::{_message(reason(verdict))}"
+
+
+def _message(text: str) -> str:
+    return clean.plain(text).replace("%", "%25")
+
+
+def _property(text: str) -> str:
+    return _message(text).replace(":", "%3A").replace(",", "%2C")

@@ -1,0 +1,45 @@
+"""HTML from templates: everything is escaped unless a template says otherwise."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from harness.report import clean
+from harness.report.tables import Table, visible
+
+
+def render_html(table: Table) -> str:
+    """Return the table as a fragment of HTML, to stand in a page of one's own."""
+    return fill("table.html.j2", table=visible(table))
+
+
+def fill(template: str, **values: Any) -> str:
+    """Return a template of ``harness/report/templates`` filled in; ends in one newline."""
+    return _environment().get_template(template).render(**values).rstrip("\n") + "\n"
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("harness.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        # what a template prints has been freed of control characters; autoescape does the rest
+        finalize=lambda value: clean.printable(value) if type(value) is str else value,
+    )
+    environment.globals.update(visible=visible, zip=zip)
+    environment.filters["breakable"] = _breakable
+    return environment
+
+
+def _breakable(text: str) -> Markup:
+    """Let a dotted name break after its dots and underscores, and nowhere else."""
+    escaped = str(escape(clean.printable(text)))
+    return Markup(re.sub(r"([._])(?=\w)", r"\1<wbr>", escaped))  # noqa: S704 - escaped above

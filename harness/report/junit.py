@@ -1,0 +1,60 @@
+"""Verdicts as JUnit XML: one test case for each entry of a ledger.
+
+OUTSIDE and UNEXPECTED_MATCH, also of the printed claim, are failures: the answer is not the
+expected one. INVALID, MISSING and INCONCLUSIVE are errors: there is no answer. NOT_COMPARABLE is
+skipped, with its reason. There is no time and no host name in it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from xml.etree import ElementTree as ET
+
+from harness.records import Verdict
+from harness.report import clean
+from harness.report.dossier import Dossier
+from harness.report.ledger import place_text
+from harness.report.outcome import Outcome, outcome, reason
+
+
+def render_junit(dossiers: Sequence[Dossier]) -> str:
+    """Return one test suite for each dossier."""
+    root = ET.Element("testsuites", _counts([each for one in dossiers for each in one.verdicts]))
+    for dossier in dossiers:
+        _add_suite(root, dossier)
+    ET.indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
+
+
+def _add_suite(root: ET.Element, dossier: Dossier) -> None:
+    name = f"{dossier.scenario.scenario}.{dossier.profile}"
+    suite = ET.SubElement(root, "testsuite", {"name": name, **_counts(dossier.verdicts)})
+    properties = ET.SubElement(suite, "properties")
+    for key, value in (("profile", dossier.profile), ("device", ", ".join(dossier.devices))):
+        ET.SubElement(properties, "property", name=key, value=clean.plain(value))
+    for line in dossier.caption:
+        ET.SubElement(properties, "property", name="origin", value=clean.plain(line))
+    for verdict in dossier.verdicts:
+        _add_case(suite, name, verdict)
+
+
+def _add_case(suite: ET.Element, classname: str, verdict: Verdict) -> None:
+    case = ET.SubElement(suite, "testcase", classname=classname, name=verdict.expectation)
+    ended, why = outcome(verdict), clean.plain(reason(verdict))
+    if ended is Outcome.SKIPPED:
+        ET.SubElement(case, ended, message=why)
+    elif ended is not Outcome.PASSED:
+        ET.SubElement(case, ended, message=why, type=verdict.kind).text = why
+    place = clean.plain(place_text(verdict.metric, verdict.where))
+    ET.SubElement(case, "system-out").text = f"{place}: {why}"
+
+
+def _counts(verdicts: Sequence[Verdict]) -> dict[str, str]:
+    counts = Counter(outcome(verdict) for verdict in verdicts)
+    return {
+        "tests": str(len(verdicts)),
+        "failures": str(counts[Outcome.FAILED]),
+        "errors": str(counts[Outcome.ERROR]),
+        "skipped": str(counts[Outcome.SKIPPED]),
+    }

@@ -1,0 +1,156 @@
+"""The claim ledger as a table: what was printed, what holds, what was found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+from harness.records import Scalar, Verdict, VerdictKind, record
+from harness.report.cells import spoken
+from harness.report.dossier import Dossier
+from harness.report.figures import printed, setting
+from harness.report.tables import Align, Box, Column, Group, Row, Table, words
+from harness.scenario.expectations import Expectation, Expectations, Printed
+
+# a claim that its own evidence contradicts, and one wrongly said to be contradicted
+FINDINGS = frozenset(
+    {VerdictKind.KNOWN_DIVERGENCE, VerdictKind.OUTSIDE, VerdictKind.UNEXPECTED_MATCH}
+)
+
+_COLUMNS = (
+    Column(key="id", header="id", names_row=True),
+    Column(key="metric", header="metric", names_row=True),
+    Column(key="unit", header="unit"),
+    Column(key="claimed", header="claimed", align=Align.RIGHT),
+    Column(key="recorded", header="recorded", align=Align.RIGHT),
+    Column(key="derived", header="derived", align=Align.RIGHT),
+    Column(key="expected", header="expected", align=Align.RIGHT),
+    Column(key="measured", header="measured", align=Align.RIGHT),
+    Column(key="verdict", header="verdict"),
+    Column(key="claim", header="printed claim"),
+    Column(key="detail", header="detail", prose=True),
+    Column(key="source", header="source and note", prose=True),
+    Column(key="profile", header="profile", quiet=True),
+    Column(key="device", header="device", quiet=True),
+)
+
+
+@record
+class Summary:
+    """How many entries came to what; the counts add up to `total`."""
+
+    total: int
+    kinds: Mapping[VerdictKind, int]
+    findings: int
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{count} {kind}" for kind, count in self.kinds.items())
+        entries = f"{self.total} {'entry' if self.total == 1 else 'entries'}"
+        text = f"{entries}: {counts}" if counts else entries
+        if not self.findings:
+            return text
+        return (
+            f"{text}; {self.findings} printed {'claim' if self.findings == 1 else 'claims'} differ"
+        )
+
+
+def summary(verdicts: Iterable[Verdict]) -> Summary:
+    """Count the verdicts by kind, in the enum's order, and the findings about printed claims."""
+    every = tuple(verdicts)
+    counts = Counter(verdict.kind for verdict in every)
+    return Summary(
+        total=len(every),
+        kinds={kind: counts[kind] for kind in VerdictKind if counts[kind]},
+        findings=sum(verdict.claim in FINDINGS for verdict in every),
+    )
+
+
+def ledger_table(dossier: Dossier) -> Table:
+    """Return one row for each entry of the ledger, in three groups.
+
+    What was compared; findings, where the printed claim is not what its evidence holds; what
+    cannot be compared here. Every entry is in exactly one group, a finding always in the second.
+
+    Raises:
+        ValueError: an entry without a verdict, or a verdict without an entry.
+    """
+    rows: dict[_Part, list[Row]] = {part: [] for part in _Part}
+    here = (words(dossier.profile), words(" | ".join(dossier.devices)))
+    for entry, verdict in _paired(dossier.ledger, dossier.verdicts):
+        rows[_part(verdict)].append((*_row(entry, verdict), *here))
+    return Table(
+        title=f"{dossier.scenario.title}: claims, {dossier.profile} profile",
+        caption=(f"{summary(dossier.verdicts)}.", *dossier.caption),
+        columns=_COLUMNS,
+        groups=tuple(Group(title=part, rows=tuple(some)) for part, some in rows.items() if some),
+    )
+
+
+def place_text(metric: str, where: Mapping[str, Scalar]) -> str:
+    """Return a metric and where it was measured, in one line."""
+    return f"{metric} ({keys_text(where)})" if where else metric
+
+
+def keys_text(where: Mapping[str, Any]) -> str:
+    """Return params or row keys in one line."""
+    return ", ".join(f"{key}={setting(value)}" for key, value in where.items())
+
+
+class _Part(StrEnum):
+    """The groups in their order; the value is the heading."""
+
+    COMPARED = "Compared"
+    FINDINGS = "Findings: the printed claim is not what its evidence holds"
+    ELSEWHERE = "Not comparable here: other device or profile"
+
+
+def _part(verdict: Verdict) -> _Part:
+    if verdict.claim in FINDINGS:
+        return _Part.FINDINGS
+    elsewhere = verdict.kind is VerdictKind.NOT_COMPARABLE
+    return _Part.ELSEWHERE if elsewhere else _Part.COMPARED
+
+
+def _paired(
+    ledger: Expectations, verdicts: Sequence[Verdict]
+) -> Iterator[tuple[Expectation, Verdict]]:
+    by_entry = {verdict.expectation: verdict for verdict in verdicts}
+    entries = {entry.id for entry in ledger.expectations}
+    if entries != set(by_entry) or len(by_entry) != len(verdicts):
+        message = f"the ledger of {ledger.scenario} and its verdicts are not one to one"
+        raise ValueError(message)
+    for entry in ledger.expectations:
+        yield entry, by_entry[entry.id]
+
+
+def _row(entry: Expectation, verdict: Verdict) -> Row:
+    return (
+        words(entry.id),
+        words(place_text(entry.metric, entry.where)),
+        words(spoken(entry.unit)),
+        _printed_box(entry.claimed),
+        _printed_box(entry.recorded),
+        _printed_box(entry.derived),
+        words(verdict.expected),
+        words(verdict.measured),
+        _badge(verdict.kind),
+        _badge(verdict.claim),
+        words(_sentences(verdict.claim_detail, verdict.detail)),
+        words(_sentences(entry.source, entry.note)),
+    )
+
+
+def _printed_box(given: Printed | None) -> Box:
+    if given is None:
+        return Box(text="")
+    return Box(text=printed(given), raw=given.value)
+
+
+def _badge(kind: VerdictKind | None) -> Box:
+    return Box(text="") if kind is None else Box(text=kind, raw=kind, verdict=kind)
+
+
+def _sentences(*parts: str | None) -> str:
+    return "; ".join(part for part in parts if part)

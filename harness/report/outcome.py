@@ -1,0 +1,52 @@
+"""What a verdict means to a test runner; agrees with `harness.check.verdicts.exit_code`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from harness.records import Verdict, VerdictKind
+
+
+class Outcome(StrEnum):
+    """How test runners sort results; the value is JUnit's element."""
+
+    PASSED = "passed"
+    FAILED = "failure"  # there is an answer, and it is not the expected one
+    ERROR = "error"  # there is no answer: a run broke, a figure is missing, samples are too few
+    SKIPPED = "skipped"  # there cannot be an answer here: it binds elsewhere
+
+
+_OUTCOMES = {
+    VerdictKind.REPRODUCED: Outcome.PASSED,
+    VerdictKind.KNOWN_DIVERGENCE: Outcome.PASSED,
+    VerdictKind.OUTSIDE: Outcome.FAILED,
+    VerdictKind.UNEXPECTED_MATCH: Outcome.FAILED,
+    VerdictKind.INVALID: Outcome.ERROR,
+    VerdictKind.MISSING: Outcome.ERROR,
+    VerdictKind.INCONCLUSIVE: Outcome.ERROR,
+    VerdictKind.NOT_COMPARABLE: Outcome.SKIPPED,
+}
+
+
+def outcome(verdict: Verdict) -> Outcome:
+    """Return how a test runner should count a verdict.
+
+    A ledger that is wrong about its own claim fails, whatever was measured.
+    """
+    if verdict.claim in (VerdictKind.OUTSIDE, VerdictKind.UNEXPECTED_MATCH):
+        return Outcome.FAILED
+    return _OUTCOMES[verdict.kind]
+
+
+def reason(verdict: Verdict) -> str:
+    """Return in one line what a reader of a failed test needs: kind, detail, both figures."""
+    kinds = [verdict.kind]
+    if verdict.claim in (VerdictKind.OUTSIDE, VerdictKind.UNEXPECTED_MATCH):
+        kinds.append(verdict.claim)
+    figures = [
+        f"{name} {text}"
+        for name, text in (("expected", verdict.expected), ("measured", verdict.measured))
+        if text
+    ]
+    facts = [text for text in (verdict.claim_detail, verdict.detail) if text]
+    return f"{' and '.join(dict.fromkeys(kinds))}: {'; '.join([*facts, *figures])}"

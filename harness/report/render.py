@@ -1,0 +1,259 @@
+"""A table in each of its forms. The same table gives the same bytes, on every machine.
+
+Lines end in LF, the last one too. Text and Markdown are rounded for people; csv and json are in
+full precision. Whatever came from a run is made harmless first (see `harness.report.clean`).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from enum import StrEnum
+
+from tabulate import tabulate
+
+from harness.records import Scalar, record
+from harness.report import clean
+from harness.report.html import render_html
+from harness.report.tables import Align, Box, Column, Group, Row, Table, visible
+
+_BREAKS = re.compile(r" +|(?<=[a-z]-)(?=[a-z])")  # where textwrap may end a line
+_UNBROKEN = "\u00a0±\u00a0"
+_GAP = 2  # spaces between columns in text
+_HEADER_PAD = "  "  # by which tabulate makes a column wider than its header
+_WORD_LIMIT = 16  # a column is not narrowed below its longest word, up to this
+_ALIGNMENTS = {Align.LEFT: "left", Align.RIGHT: "right"}
+
+
+class Form(StrEnum):
+    """The forms a table has; the value is the name on the command line."""
+
+    TEXT = "text"
+    MARKDOWN = "markdown"
+    CSV = "csv"
+    JSON = "json"
+    HTML = "html"
+
+
+def render(table: Table, form: Form) -> str:
+    """Return the table in a form; text is as wide as it needs."""
+    return _RENDERERS[form](table)
+
+
+# --- text -----------------------------------------------------------------------------------------
+
+
+def render_text(table: Table, width: int | None = None) -> str:
+    """Return the table for a terminal of `width` columns; None for one as wide as it needs.
+
+    Fields wrap where that makes it fit; a table with too many columns becomes one block a row.
+    """
+    table = visible(table)
+    head = [clean.plain(table.title), *(clean.plain(line) for line in table.caption)]
+    lines = [each for line in head for each in _wrap(line, width)]
+    widths = _column_widths(table, width)
+    for group in table.groups:
+        lines += ["", *_wrap(clean.plain(group.title), width)] if group.title else [""]
+        lines += _blocks(table, group, width) if widths is None else _grid(table, group, widths)
+    return _joined(lines).replace(_UNBROKEN, " ± ")
+
+
+def _grid(table: Table, group: Group, widths: Sequence[int]) -> list[str]:
+    rows = [
+        [_fill(_text(box), size) for box, size in zip(row, widths, strict=True)]
+        for row in group.rows
+    ]
+    heads = [
+        _fill(each.label, size - len(_HEADER_PAD))
+        for each, size in zip(table.columns, widths, strict=True)
+    ]
+    text = tabulate(
+        rows,
+        headers=heads,
+        tablefmt="simple",
+        colalign=[_ALIGNMENTS[each.align] for each in table.columns] if rows else None,
+        disable_numparse=True,
+    )
+    return [line.rstrip() for line in text.splitlines()]
+
+
+def _blocks(table: Table, group: Group, width: int | None) -> list[str]:
+    """Return one block of ``header  value`` lines a row, empty fields left out."""
+    label_width = max(len(each.label) for each in table.columns)
+    indent = " " * (label_width + _GAP)
+    lines = []
+    for row in group.rows:
+        for column, box in zip(table.columns, row, strict=True):
+            if box.text:
+                label = column.label.ljust(len(indent))
+                lines += _wrap(label + _text(box), width, indent)
+        lines.append("")
+    return lines[:-1]
+
+
+def _column_widths(table: Table, width: int | None) -> list[int] | None:
+    """Return how wide each column may be; None where not even narrow columns fit."""
+    natural, floors = [], []
+    for index, each in enumerate(table.columns):
+        texts = [_text(row[index]) for row in table.rows]
+        natural.append(max(map(len, [each.label + _HEADER_PAD, *texts])))
+        shortest = min(_longest_word(texts), _WORD_LIMIT)
+        floors.append(max(_longest_word([each.label]) + len(_HEADER_PAD), shortest))
+    if width is None:
+        return natural
+    room = width - _GAP * (len(natural) - 1)
+    for limit in range(max(natural), 0, -1):
+        sizes = [min(n, max(f, limit)) for n, f in zip(natural, floors, strict=True)]
+        if sum(sizes) <= room:
+            return sizes
+    return None
+
+
+def _longest_word(texts: Sequence[str]) -> int:
+    return max((len(word) for text in texts for word in _BREAKS.split(text)), default=0)
+
+
+def _text(box: Box) -> str:
+    """Return what a field shows, with a deviation that no line end parts from its mean."""
+    return clean.plain(box.text).replace(" ± ", _UNBROKEN)
+
+
+def _fill(text: str, size: int) -> str:
+    return "\n".join(textwrap.wrap(text, max(size, 1)))
+
+
+def _wrap(text: str, width: int | None, indent: str = "") -> list[str]:
+    if width is None:
+        return [text]
+    return textwrap.wrap(text, max(width, len(indent) + _WORD_LIMIT), subsequent_indent=indent)
+
+
+# --- Markdown -------------------------------------------------------------------------------------
+
+
+def render_markdown(table: Table, *, level: int | None = 3) -> str:
+    """Return the table in GitHub's Markdown, its title a heading of `level`, or None: a bold line.
+
+    Lines of the caption end in two spaces, which break them.
+    """
+    table = visible(table)
+    title = clean.markdown(table.title)
+    lines = [f"**{title}**" if level is None else f"{'#' * level} {title}", ""]
+    for group in table.groups:
+        if group.title:
+            lines += [f"**{clean.markdown(group.title)}**", ""]
+        lines += [*_markdown_rows(table.columns, group.rows), ""]
+    lines += [clean.markdown_line(line) + "  " for line in table.caption[:-1]]
+    lines += [clean.markdown_line(line) for line in table.caption[-1:]]
+    return _joined(lines)
+
+
+def _markdown_rows(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
+    text = tabulate(
+        [[clean.markdown(box.text) for box in row] for row in rows],
+        headers=[clean.markdown(each.label) for each in columns],
+        tablefmt="pipe",
+        colalign=[_ALIGNMENTS[each.align] for each in columns] if rows else None,
+        disable_numparse=True,
+    )
+    return text.splitlines()
+
+
+# --- csv ------------------------------------------------------------------------------------------
+
+
+def render_csv(table: Table) -> str:
+    """Return the rows with full precision and no caption.
+
+    Beside a column whose figures stand for replicates come ``<key>.sd`` and ``<key>.n``; beside
+    one that misses figures comes ``<key>.absent`` with the reasons. Groups become a first column.
+    """
+    grouped = any(group.title for group in table.groups)
+    parts = [part for index, _ in enumerate(table.columns) for part in _parts(table, index)]
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow([*(["group"] if grouped else []), *(part.header for part in parts)])
+    for group in table.groups:
+        title = [clean.csv_text(group.title)] if grouped else []
+        for row in group.rows:
+            writer.writerow([*title, *(_csv_field(part.of(row)) for part in parts)])
+    return stream.getvalue()
+
+
+@record
+class _Part:
+    """A column of the csv file, and what it shows of a row."""
+
+    header: str
+    of: Callable[[Row], Scalar]
+
+
+def _parts(table: Table, index: int) -> Iterator[_Part]:
+    key = clean.csv_text(table.columns[index].key)
+    boxes = [row[index] for row in table.rows]
+    yield _Part(header=key, of=lambda row: row[index].raw)
+    if any(box.spread is not None for box in boxes):
+        yield _Part(header=f"{key}.sd", of=lambda row: row[index].spread)
+    if any(box.count is not None for box in boxes):
+        yield _Part(header=f"{key}.n", of=lambda row: row[index].count)
+    if any(box.absent for box in boxes):
+        yield _Part(header=f"{key}.absent", of=lambda row: row[index].absent)
+
+
+def _csv_field(value: Scalar) -> str:
+    if value is None or isinstance(value, str):
+        return clean.csv_text(value or "")
+    return json.dumps(value)  # shortest text that reads back as the same number
+
+
+# --- json -----------------------------------------------------------------------------------------
+
+
+def render_json(table: Table) -> str:
+    """Return everything the table holds: text as people read it, and values in full."""
+    document = {
+        "title": clean.plain(table.title),
+        "caption": [clean.plain(line) for line in table.caption],
+        "columns": [
+            {"key": clean.plain(each.key), "header": clean.plain(each.header), "unit": each.unit}
+            for each in table.columns
+        ],
+        "groups": [
+            {"title": clean.plain(group.title), "rows": [_json_row(row) for row in group.rows]}
+            for group in table.groups
+        ],
+    }
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+
+def _json_row(row: Row) -> list[dict[str, Scalar]]:
+    return [_json_box(box) for box in row]
+
+
+def _json_box(box: Box) -> dict[str, Scalar]:
+    raw = clean.plain(box.raw) if isinstance(box.raw, str) else box.raw
+    shown: dict[str, Scalar] = {"value": raw, "text": clean.plain(box.text)}
+    if box.spread is not None:
+        shown["sd"] = box.spread
+    if box.count is not None:
+        shown["n"] = box.count
+    if box.absent:
+        shown["absent"] = clean.plain(box.absent)
+    return shown
+
+
+def _joined(lines: Sequence[str]) -> str:
+    return "\n".join(lines) + "\n"
+
+
+_RENDERERS: dict[Form, Callable[[Table], str]] = {
+    Form.TEXT: render_text,
+    Form.MARKDOWN: render_markdown,
+    Form.CSV: render_csv,
+    Form.JSON: render_json,
+    Form.HTML: render_html,
+}

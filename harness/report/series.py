@@ -1,0 +1,145 @@
+"""What a declared plot shows, before it is drawn: points with error bars, in named series."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from harness.records import Scalar, record, to_json
+from harness.report.cells import Replicates, replicates
+from harness.report.dossier import Dossier
+from harness.report.figures import setting
+from harness.report.readings import Place, Pooled, pool
+from harness.scenario.schema import Plot
+from harness.workloads.declare import Metric
+
+Coordinates = Mapping[str, Any]  # row keys, params and origin of one figure
+
+
+@record
+class Point:
+    """One point; `spread` is the standard deviation over replicates, None for one run."""
+
+    x: Scalar
+    y: float
+    spread: float | None
+    count: int
+
+
+@record
+class Series:
+    """Points that share all but x; in order of x."""
+
+    label: str
+    points: tuple[Point, ...]
+
+
+@record
+class Curves:
+    """Everything a plot shows.
+
+    Attributes:
+        plot: as the scenario declares it.
+        metric: the declaration of its y.
+        x_unit: the unit of its x, empty where it has none.
+        missing: why points that were asked for are not there, with how many.
+    """
+
+    plot: Plot
+    metric: Metric
+    x_unit: str
+    series: tuple[Series, ...]
+    missing: Mapping[str, int]
+
+
+def curves(plot: Plot, dossier: Dossier) -> Curves:
+    """Return what `plot` shows of a dossier's finished runs.
+
+    Points are told apart by the plot's series keys, and by every other param, row key or origin
+    that varies among them: figures of different settings or devices are never averaged.
+    """
+    metric = dossier.metrics[plot.y]
+    found = [
+        (_coordinates(each, where), pool(metric, where, each.readings))
+        for each in replicates(dossier)
+        for where in _places(each, metric)
+    ]
+    placed = [(at, pooled) for at, pooled in found if plot.x in at]
+    names = _series_names(plot, [at for at, _ in placed])
+    together: dict[str, list[Point]] = {}
+    missing: dict[str, int] = {}
+    for at, pooled in placed:
+        if pooled.numbers:
+            label = ", ".join(f"{name} {setting(at[name])}" for name in names if name in at)
+            together.setdefault(label, []).append(_point(at[plot.x], pooled))
+        not_drawable = ["no number"] * (len(pooled.values) - len(pooled.numbers))
+        for reason in (*pooled.absences, *not_drawable):
+            missing[reason] = missing.get(reason, 0) + 1
+    return Curves(
+        plot=plot,
+        metric=metric,
+        x_unit=dossier.param_unit(plot.x),
+        series=tuple(_ordered(label, points) for label, points in together.items()),
+        missing=missing,
+    )
+
+
+def _places(each: Replicates, metric: Metric) -> dict[Place, None]:
+    return dict.fromkeys(
+        where for run in each.readings for name, where in run if name == metric.name
+    )
+
+
+def _coordinates(each: Replicates, where: Place) -> Coordinates:
+    """Return all that tells a point from others; what is varied on purpose comes first."""
+    own = {**dict(where), **each.spec.cell}
+    return {**own, **to_json(each.origin), **each.spec.params, **own}
+
+
+def _series_names(plot: Plot, coordinates: Sequence[Coordinates]) -> list[str]:
+    """Return the keys that name a series: those declared, and what else tells points apart.
+
+    A key that follows from x, such as one that a sweep advances together with it, is not needed.
+    """
+    names = [*plot.series]
+    for name in dict.fromkeys(name for at in coordinates for name in at):
+        if name not in (plot.x, *names) and _splits(name, [plot.x, *names], coordinates):
+            names.append(name)
+    return names
+
+
+def _splits(name: str, keys: Sequence[str], coordinates: Sequence[Coordinates]) -> bool:
+    """Say whether points that agree in `keys` differ in `name`."""
+    seen: dict[tuple[str, ...], str] = {}
+    for at in coordinates:
+        value = _text(at, name)
+        if seen.setdefault(tuple(_text(at, key) for key in keys), value) != value:
+            return True
+    return False
+
+
+def _text(at: Coordinates, name: str) -> str:
+    return setting(at[name]) if name in at else ""
+
+
+def _point(x: Scalar, pooled: Pooled) -> Point:
+    return Point(x=x, y=pooled.mean, spread=pooled.spread, count=len(pooled.numbers))
+
+
+def _ordered(label: str, points: Sequence[Point]) -> Series:
+    """Return the series with numbers in order; words stay in the order of the runs."""
+    numeric = all(is_number(point.x) for point in points)
+    ordered = sorted(points, key=lambda point: float(point.x or 0)) if numeric else points
+    return Series(label=label, points=tuple(ordered))
+
+
+def is_number(value: Scalar) -> bool:
+    """Say whether `value` has a place on an axis of numbers; a flag has not."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def x_values(shown: Curves) -> Iterator[Scalar]:
+    """Yield the x of every point, series by series."""
+    for series in shown.series:
+        for point in series.points:
+            yield point.x

@@ -1,0 +1,114 @@
+"""A table before it has a form: rows of what a person reads beside what was measured."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import StrEnum
+
+from harness.records import Scalar, VerdictKind, record
+
+
+class Align(StrEnum):
+    """On which side a column's text stands."""
+
+    LEFT = "left"
+    RIGHT = "right"
+
+
+@record
+class Column:
+    """One column.
+
+    Attributes:
+        key: its name in csv and json.
+        header: its name for people.
+        unit: the unit of every figure in it; empty for pure numbers and words.
+        names_row: it says what a row is about, rather than what was found.
+        prose: sentences; a page shows them under the row instead of beside it.
+        quiet: the same in every row, so that people read it in the caption; csv and json, which
+            are cut and joined, have it in each row.
+    """
+
+    key: str
+    header: str
+    unit: str = ""
+    align: Align = Align.LEFT
+    names_row: bool = False
+    prose: bool = False
+    quiet: bool = False
+
+    @property
+    def label(self) -> str:
+        """The header with its unit."""
+        return f"{self.header} [{self.unit}]" if self.unit else self.header
+
+
+@record
+class Box:
+    """One field of a row.
+
+    Attributes:
+        text: what a person reads: rounded, or the reason why there is no figure.
+        raw: the figure in full; the mean where it stands for several replicates.
+        spread: sample standard deviation over replicates, in the column's unit.
+        count: how many replicates it stands for, where that is more than one.
+        absent: why `raw` is None.
+        verdict: the verdict that `text` names, for a badge.
+    """
+
+    text: str
+    raw: Scalar = None
+    spread: float | None = None
+    count: int | None = None
+    absent: str = ""
+    verdict: VerdictKind | None = None
+
+
+Row = tuple[Box, ...]
+
+
+@record
+class Group:
+    """Rows that belong together, under a heading of their own (empty: none)."""
+
+    title: str = ""
+    rows: tuple[Row, ...]
+
+
+@record
+class Table:
+    """Rendered by `harness.report.render`.
+
+    Attributes:
+        caption: lines that say where the figures come from; a table is never shown without them.
+    """
+
+    title: str
+    caption: tuple[str, ...]
+    columns: tuple[Column, ...]
+    groups: tuple[Group, ...]
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """Every row, whatever its group."""
+        return tuple(row for group in self.groups for row in group.rows)
+
+
+def words(text: str) -> Box:
+    """Return the box of plain text."""
+    return Box(text=text, raw=text)
+
+
+def absent(reason: str) -> Box:
+    """Return the box of a figure that is not there, and why."""
+    return Box(text=reason, absent=reason)
+
+
+def visible(table: Table) -> Table:
+    """Return the table as people see it: without the quiet columns."""
+    kept = [index for index, each in enumerate(table.columns) if not each.quiet]
+    groups = tuple(
+        replace(group, rows=tuple(tuple(row[index] for index in kept) for row in group.rows))
+        for group in table.groups
+    )
+    return replace(table, columns=tuple(table.columns[index] for index in kept), groups=groups)

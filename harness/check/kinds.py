@@ -1,7 +1,8 @@
 """One function a kind of expectation: from an entry and what was measured to a finding.
 
-Where a cell was run several times its mean is compared, except by `exact` and `ordering`, which
-every sample must satisfy, and by the kinds that test statistically (`harness.check.inference`).
+Where a cell was run several times its mean is compared, except by `exact`, `ordering` and the laws
+of a single run, which every sample must satisfy, and by the kinds that test statistically
+(`harness.check.inference`).
 """
 
 from __future__ import annotations

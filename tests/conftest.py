@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
+
+from harness.records import ImageRef
+from harness.runtime.images import build
 
 _FLAGS = {
     "docker": "a Docker engine",
@@ -40,3 +44,11 @@ def evidence_dir() -> Path:
 def project_root() -> Path:
     """The folder that holds harness/ and scenarios/."""
     return Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def cpu_image(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> ImageRef:
+    """The image of the cpu profiles, built where the engine has none of its recipe."""
+    recipes = tmp_path_factory.mktemp("recipes") / "containers"
+    shutil.copytree(project_root / "containers", recipes)  # the lock of the project stays as it is
+    return build(recipes, "cpu", accept=True, listen=print)

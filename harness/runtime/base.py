@@ -154,8 +154,7 @@ def _memory_cause(spec: RunSpec) -> str:
 
 
 def _exit_text(exit_code: int) -> str:
-    if exit_code > BY_SIGNAL:
-        number = exit_code - BY_SIGNAL
-        known = number in {each.value for each in signal.Signals}
-        return f"ended by {signal.Signals(number).name if known else f'signal {number}'}"
+    by_signal = {BY_SIGNAL + each.value: each.name for each in signal.Signals}
+    if exit_code in by_signal:
+        return f"ended by {by_signal[exit_code]}"
     return f"exit code {exit_code}"

@@ -166,6 +166,7 @@ class _Container:
         self._launch = launch
         self._user = user
         self.peak_gib: float | None = None
+        self._attachment = ExitStack()
 
     def __enter__(self) -> Self:
         options = container_options(self._launch, this_process(), self._user)
@@ -212,7 +213,7 @@ class _Container:
         frames = Frames({Frames.STDOUT: stdout.write, Frames.STDERR: stderr.write})
         watch = Watch(self._launch.spec.limits, each_look=self._look)
         with selectors.DefaultSelector() as selector:
-            selector.register(self._socket, selectors.EVENT_READ)
+            selector.register(self._descriptor, selectors.EVENT_READ)
             while True:
                 if selector.select(watch.wait_s()):
                     chunk = self._read()
@@ -234,11 +235,14 @@ class _Container:
 
     def _attach(self) -> None:
         streams = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
-        self._socket = self._client.api.attach_socket(str(self._container.id), params=streams)
+        connection = self._client.api.attach_socket(str(self._container.id), params=streams)
+        self._descriptor = connection.fileno()
+        # only the response, which the client hides in there, closes the connection
+        self._attachment.callback(connection._response.close)  # noqa: SLF001
 
     def _read(self) -> bytes:
         try:
-            return os.read(self._socket.fileno(), _CHUNK_BYTES)
+            return os.read(self._descriptor, _CHUNK_BYTES)
         except ConnectionError:  # the engine went away; `finish` will say so
             return b""
 
@@ -256,9 +260,8 @@ class _Container:
         self.peak_gib = _peak_gib(self._container.attrs["State"]["Pid"]) or self.peak_gib
 
     def _remove(self) -> None:
-        if hasattr(self, "_socket"):
-            self._socket.close()
-        with suppress(HostError), engine.explained():  # `reap` finds what cannot be removed now
+        # what cannot be removed now is found by `reap`
+        with self._attachment, suppress(HostError), engine.explained():
             self._container.remove(force=True, v=True)
 
 

@@ -61,7 +61,7 @@ def built(containers: Path, name: str) -> ImageRef:
 def build(containers: Path, name: str, *, accept: bool, listen: Listener) -> ImageRef:
     """Build an image for this machine, write it into the lock, and return it.
 
-    One that is locked, in the engine and made from the recipe as it stands is not built again.
+    One that the engine has, made from the recipe as it stands, is not built again.
 
     Args:
         containers: the folder of recipes and lock.
@@ -122,18 +122,14 @@ def _recipe_digest(folder: Path, base: str | None) -> str:
 
 
 def _up_to_date(client: DockerClient, image: LockedImage, recipe: str) -> str | None:
-    """Return the locked digest if the engine has that image and it was made from this recipe."""
-    import docker.errors  # noqa: PLC0415 - planning must not load the Docker client
-
-    locked = image.built.get(this_platform())
-    if locked is None:
-        return None
+    """Return the image that the engine has of this recipe, the locked one before any other."""
     with engine.explained(image.name):
-        try:
-            found = client.images.get(locked.digest)
-        except docker.errors.ImageNotFound:
-            return None
-    return locked.digest if found.labels.get(_RECIPE_LABEL) == recipe else None
+        found = client.images.list(filters={"label": f"{_RECIPE_LABEL}={recipe}"})
+    digests = [str(each.id) for each in found]
+    locked = image.built.get(this_platform())
+    if locked is not None and locked.digest in digests:
+        return locked.digest
+    return digests[0] if digests else None
 
 
 @record

@@ -51,9 +51,8 @@ class Summary:
         text = f"{entries}: {counts}" if counts else entries
         if not self.findings:
             return text
-        return (
-            f"{text}; {self.findings} printed {'claim' if self.findings == 1 else 'claims'} differ"
-        )
+        differ = "claim differs" if self.findings == 1 else "claims differ"
+        return f"{text}; {self.findings} printed {differ}"
 
 
 def summary(verdicts: Iterable[Verdict]) -> Summary:

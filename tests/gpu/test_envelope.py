@@ -1,0 +1,33 @@
+"""The article's smallest cells on whatever NVIDIA GPU is here, held against the memory law."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import pytest
+import torch
+
+from harness.workloads.pretrain.declare import EnvelopeParams
+from harness.workloads.pretrain.envelope import training_run
+from harness.workloads.pretrain.memory import peak_bytes
+from harness.workloads.pretrain.peak import CudaAllocator
+from harness.workloads.pretrain.precision import arithmetic
+from harness.workloads.pretrain.shape import Precision, initial_loss_nats
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 0.02), ("fp8", 0.05)])
+def test_a_cell_holds_what_the_law_says_and_starts_where_it_must(
+    precision: str, tolerance: float
+) -> None:
+    device = torch.device("cuda")
+    params = EnvelopeParams(batch_size=2, seq_len=1024, precision=precision)
+    torch.manual_seed(0)
+    with CudaAllocator(device) as counter:
+        run = training_run(params, arithmetic(Precision(precision), device), device)
+        steps = run.steps(num_steps=3)
+        first = next(steps)
+        deque(steps, maxlen=0)
+    law = peak_bytes(params.shape, params.tokens_per_step, Precision(precision), dropout=True)
+    assert counter.peak_bytes == pytest.approx(law, rel=tolerance)
+    assert first.loss == pytest.approx(initial_loss_nats(params.shape), abs=0.05)

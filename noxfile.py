@@ -73,7 +73,7 @@ def _pip_can(python: str, requirement: str) -> bool:
 
 
 def _pip(session: nox.Session, python: str, *arguments: str) -> None:
-    session.run(python, "-m", "pip", "--quiet", *arguments, external=True)
+    session.run(python, "-m", "pip", "-qq", *arguments, external=True)
 
 
 def harness(session: nox.Session, python: str, *arguments: str) -> None:

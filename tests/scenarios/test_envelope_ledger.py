@@ -1,4 +1,4 @@
-"""Article 19's published files hold what its ledger says of them; its profiles ask the right cells."""
+"""The published files hold what the ledger of article 19 says of them, entry by entry."""
 
 from __future__ import annotations
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from harness.errors import Problem, nearest
 from harness.records import Profile
+from harness.scenario.cells import MAX_RUNS, cells_of, matches, num_cells
 from harness.scenario.expectations import TOLERANT, Expectation, Law, Ratio
 from harness.scenario.positions import Document, Key
-from harness.scenario.schema import ProfileModel, Scenario, Sweep
+from harness.scenario.schema import Environment, ProfileModel, Scenario, Sweep
 from harness.units import UNITS, same_dimension
 from harness.workloads.declare import Workload, fields_of, problems_of
 from harness.workloads.every_run import RUN_METRICS
@@ -36,6 +37,7 @@ def scenario_problems(scenario: Scenario, document: Document) -> Iterator[Proble
         yield from _sweep_problems(document, ("sweep",), base, scenario.sweep)
     for profile, model in scenario.profiles.items():
         yield from _profile_problems(scenario, document, profile, model)
+    yield from _environment_problems(scenario, document)
     yield from _report_problems(scenario, document)
 
 
@@ -51,6 +53,14 @@ def _profile_problems(
     yield from _params_problems(document, (*key, "params"), declared, model.params)
     if model.sweep is not None:
         yield from _sweep_problems(document, (*key, "sweep"), declared, model.sweep)
+    sweep = scenario.sweep_of(profile)
+    for name in sorted({*sweep.product, *sweep.zip} & set(model.params)):
+        yield document.problem(
+            (*key, "params", name),
+            "is swept, so this value is never used",
+            value=repr(model.params[name]),
+            allowed="a sweep of the profile's own without this axis",
+        )
     known = [each.file for each in scenario.evidence]
     for index, name in enumerate(model.uses):
         if name not in known:
@@ -88,6 +98,27 @@ def _params_problems(
 
 
 def _sweep_problems(
+    document: Document, key: Key, declared: Workload, sweep: Sweep
+) -> Iterator[Problem]:
+    problems = [*_axes_problems(document, key, declared, sweep)]
+    yield from problems or _cells_problems(document, key, sweep)
+
+
+def _cells_problems(document: Document, key: Key, sweep: Sweep) -> Iterator[Problem]:
+    """Yield what only the cells show, of a sweep whose axes are right."""
+    if num_cells(sweep) > MAX_RUNS:
+        size = f"{num_cells(sweep)} cells"
+        yield document.problem(key, "sweep is too large", value=size, allowed=str(MAX_RUNS))
+        return
+    cells = [*cells_of(sweep)]
+    for index, rule in enumerate(sweep.exclude):
+        if not any(matches(cell, rule) for cell in cells):
+            yield document.problem((*key, "exclude", index), "leaves out no cell of the sweep")
+    if all(any(matches(cell, rule) for rule in sweep.exclude) for cell in cells):
+        yield document.problem((*key, "exclude"), "every cell of the sweep is left out")
+
+
+def _axes_problems(
     document: Document, key: Key, declared: Workload, sweep: Sweep
 ) -> Iterator[Problem]:
     for form, axes in (("product", sweep.product), ("zip", sweep.zip)):
@@ -139,6 +170,20 @@ def _axis_problems(
                 yield placed(document, at, problem)
 
 
+def _environment_problems(scenario: Scenario, document: Document) -> Iterator[Problem]:
+    """Yield the problem of a workload whose packages the scenario's environment lacks."""
+    names = {scenario.workload_of(profile) for profile in scenario.profiles}
+    known = [each for name in names if (each := _known_workload(name)) is not None]
+    needs_torch = sorted(each.name for each in known if "torch" in each.requires)
+    if needs_torch and scenario.environment is Environment.BASE:
+        yield document.problem(
+            ("environment",),
+            f"{needs_torch[0]} needs torch",
+            value=scenario.environment.value,
+            allowed=Environment.TORCH.value,
+        )
+
+
 def _evidence_problems(scenario: Scenario, document: Document) -> Iterator[Problem]:
     seen: set[str] = set()
     for index, each in enumerate(scenario.evidence):
@@ -157,9 +202,7 @@ def _report_problems(scenario: Scenario, document: Document) -> Iterator[Problem
     named += [(("report", "plots", i, "y"), plot.y) for i, plot in enumerate(scenario.report.plots)]
     for key, name in named:
         if known and name not in known:
-            yield document.problem(
-                key, "unknown metric", value=repr(name), nearest=nearest(name, known)
-            )
+            yield _unknown_metric(document, key, name, known)
 
 
 def placed(document: Document, key: Key, problem: Problem) -> Problem:
@@ -185,7 +228,7 @@ def ledger_problems(
     scenario: Scenario, entries: Iterable[tuple[int, Expectation]], document: Document
 ) -> Iterator[Problem]:
     """Yield every mistake of the ledger entries (index in the file, entry) of a scenario."""
-    if document.value.get("scenario") != scenario.scenario:
+    if document.value.get("scenario", scenario.scenario) != scenario.scenario:
         yield document.problem(
             ("scenario",),
             "the ledger is of another scenario",
@@ -252,10 +295,14 @@ def _metric_problems(
     document: Document, key: Key, name: str, units: Mapping[str, str]
 ) -> Iterator[Problem]:
     if name not in units:
-        yield document.problem(
-            key,
-            "unknown metric",
-            value=repr(name),
-            allowed=f"{len(units)} metrics: harness show",
-            nearest=nearest(name, units),
-        )
+        yield _unknown_metric(document, key, name, units)
+
+
+def _unknown_metric(document: Document, key: Key, name: str, known: Mapping[str, str]) -> Problem:
+    return document.problem(
+        key,
+        "unknown metric",
+        value=repr(name),
+        allowed=f"{len(known)} metrics: harness show",
+        nearest=nearest(name, known),
+    )

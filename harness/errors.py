@@ -112,9 +112,32 @@ class Interrupted(HarnessError):  # noqa: N818 - not an error, a wish
 
 
 def nearest(word: object, known: Iterable[str]) -> str:
-    """Return the known word closest to `word`, or an empty string."""
-    matches = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.6)
-    return matches[0] if matches else ""
+    """Return the known word closest to `word`, or an empty string; capitals do not count.
+
+    A word one slip of the hand away (a letter wrong, missing, too many, or two swapped) is close
+    whatever its length; otherwise more than half of the letters must agree.
+    """
+    given = str(word).casefold()
+    names = list(known)
+    slips = [name for name in names if given and _one_slip(given, name.casefold())]
+    by_case = {name.casefold(): name for name in slips or names}
+    matches = difflib.get_close_matches(given, by_case, n=1, cutoff=0.0 if slips else 0.6)
+    return by_case[matches[0]] if matches else ""
+
+
+def _one_slip(one: str, other: str) -> bool:
+    if one == other:
+        return True
+    shorter = min(len(one), len(other))
+    begin = next((i for i in range(shorter) if one[i] != other[i]), shorter)
+    rest, other_rest = one[begin:], other[begin:]
+    alike = (
+        (rest[1:], other_rest[1:]),  # a letter wrong
+        (rest[1:], other_rest),  # one too many
+        (rest, other_rest[1:]),  # one missing
+        (rest[1::-1] + rest[2:], other_rest),  # two swapped
+    )
+    return any(left == right for left, right in alike)
 
 
 def unknown(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from harness.commands.project import Project
-from harness.errors import InputError, unknown
+from harness.errors import HostError, InputError, unknown
 from harness.plan.overrides import Overrides, read_overrides
 from harness.records import Profile
 from harness.runtime.host import Host, default_profile
@@ -27,11 +27,17 @@ def profile_named(word: str, scenario: Scenario, host: Host) -> Profile:
 
     Raises:
         InputError: no such profile; names the nearest of the scenario's own.
+        HostError: this machine can run none of them.
     """
-    if word == "auto":
-        able = _FALLBACKS[_FALLBACKS.index(default_profile(host)) :]
-        return next((each for each in able if each in scenario.profiles), Profile.EVIDENCE)
-    return declared_profile(word, scenario)
+    if word != "auto":
+        return declared_profile(word, scenario)
+    able = _FALLBACKS[_FALLBACKS.index(default_profile(host)) :]
+    for profile in able:
+        if profile in scenario.profiles:
+            return profile
+    first = next(iter(scenario.profiles))
+    message = f"this machine can run no profile of {scenario.scenario}"
+    raise HostError(message, f"harness show {scenario.scenario} --profile {first}")
 
 
 def declared_profile(word: str, scenario: Scenario) -> Profile:

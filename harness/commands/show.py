@@ -10,10 +10,11 @@ from tabulate import tabulate
 from harness.commands.project import open_project
 from harness.commands.selection import open_scenario, overrides_of, profile_named
 from harness.errors import ExitCode
-from harness.plan.expand import Sourced, params_of
+from harness.plan.expand import Sourced, expand, free_axes, params_of
 from harness.records import Profile
 from harness.runtime.host import probe_host
 from harness.scenario.load import Loaded
+from harness.scenario.schema import Sweep
 from harness.workloads.declare import fields_of
 from harness.workloads.registry import workload
 
@@ -22,18 +23,20 @@ def main(options: argparse.Namespace) -> ExitCode:
     """Print the question, the profile's params with their origins, the sweep and the metrics."""
     loaded = open_scenario(open_project(options), options)
     profile = profile_named(options.profile, loaded.scenario, probe_host())
-    params = params_of(loaded, profile, overrides_of(options))
+    overrides = overrides_of(options)
+    expand(loaded, profile, overrides)  # refuses what cannot be planned
+    params = params_of(loaded, profile, overrides)
     if options.json:
         print(json.dumps(_document(loaded, profile, params), indent=1))
     else:
-        _print(loaded, profile, params)
+        sweep = free_axes(loaded.scenario.sweep_of(profile), overrides)
+        _print(loaded, profile, params, sweep)
     return ExitCode.OK
 
 
-def _print(loaded: Loaded, profile: Profile, params: dict[str, Sourced]) -> None:
+def _print(loaded: Loaded, profile: Profile, params: dict[str, Sourced], sweep: Sweep) -> None:
     scenario, model = loaded.scenario, loaded.scenario.profiles[profile]
     declared = workload(scenario.workload_of(profile))
-    sweep = scenario.sweep_of(profile)
     print(f"{scenario.scenario}: {scenario.title}")
     print(f"article {scenario.article.number}, {scenario.article.title}")
     print(f"question: {scenario.question}")

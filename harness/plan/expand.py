@@ -6,13 +6,13 @@ Conservation: declared cells = planned + skipped, each skipped one with its reas
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import product
 from typing import Any
 
 from harness.errors import InputError, Problem, nearest, unknown
 from harness.plan.overrides import Overrides
 from harness.plan.source import source_digest
 from harness.records import ImageRef, Limits, Profile, RunSpec, record
+from harness.scenario.cells import MAX_RUNS, cells_of, matches
 from harness.scenario.checks import placed
 from harness.scenario.load import Loaded
 from harness.scenario.positions import Key
@@ -103,7 +103,7 @@ def expand(
     require_profile(loaded, profile)
     scenario, model = loaded.scenario, loaded.scenario.profiles[profile]
     declared = workload(scenario.workload_of(profile))
-    sweep = _without_fixed(scenario.sweep_of(profile), overrides.params)
+    sweep = free_axes(scenario.sweep_of(profile), overrides)
     if problems := [*_override_problems(declared, sweep, overrides)]:
         raise InputError(problems)
     params = {name: each.value for name, each in params_of(loaded, profile, overrides).items()}
@@ -112,6 +112,9 @@ def expand(
         raise InputError([Problem(message="nothing is selected: every cell is left out")])
     seed = _first(overrides.seed, model.seed, scenario.seed)
     replicates = _first(overrides.replicates, model.replicates, scenario.replicates)
+    if len(cells) * replicates > MAX_RUNS:
+        asked = f"{len(cells)} cells, {replicates} replicates each"
+        raise InputError([Problem(message="too many runs", value=asked, allowed=str(MAX_RUNS))])
     known = {each.file: each.sha256 for each in scenario.evidence}
     runs = tuple(
         RunSpec(
@@ -153,16 +156,6 @@ def require_profile(loaded: Loaded, profile: Profile) -> None:
         raise InputError([unknown("profile", profile.value, known, path=loaded.document.path)])
 
 
-def cells_of(sweep: Sweep) -> Iterator[dict[str, Any]]:
-    """Yield every cell of a sweep, excluded ones too; the last product axis varies fastest."""
-    zipped = [
-        dict(zip(sweep.zip, row, strict=True)) for row in zip(*sweep.zip.values(), strict=True)
-    ]
-    for together in zipped or [{}]:
-        for row in product(*sweep.product.values()):
-            yield {**together, **dict(zip(sweep.product, row, strict=True))}
-
-
 def _select(sweep: Sweep, overrides: Overrides) -> tuple[list[dict[str, Any]], list[Skipped]]:
     chosen, skipped = [], []
     for cell in cells_of(sweep):
@@ -175,22 +168,22 @@ def _select(sweep: Sweep, overrides: Overrides) -> tuple[list[dict[str, Any]], l
 
 
 def _reason_to_skip(cell: Mapping[str, Any], sweep: Sweep, overrides: Overrides) -> str:
-    for rule in sweep.exclude:
-        if all(cell.get(axis) == value for axis, value in rule.items()):
-            return "excluded by the scenario"
+    if any(matches(cell, rule) for rule in sweep.exclude):
+        return "excluded by the scenario"
     for axis, kept in overrides.only.items():
         if cell[axis] not in kept:
             return f"not selected by --only {axis}"
     return ""
 
 
-def _without_fixed(sweep: Sweep, fixed: Mapping[str, Any]) -> Sweep:
+def free_axes(sweep: Sweep, overrides: Overrides) -> Sweep:
     """Return the sweep without the axes whose value the command line fixes."""
+    fixed = set(overrides.params)
 
     def free(axes: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
         return {axis: values for axis, values in axes.items() if axis not in fixed}
 
-    exclude = [rule for rule in sweep.exclude if not set(rule) & set(fixed)]
+    exclude = [rule for rule in sweep.exclude if not set(rule) & fixed]
     return Sweep(product=free(sweep.product), zip=free(sweep.zip), exclude=exclude)
 
 
@@ -210,7 +203,7 @@ def _override_problems(declared: Workload, sweep: Sweep, overrides: Overrides) -
         for value in values:
             if value not in axes[axis]:
                 yield Problem(
-                    message="--only names a value the axis does not take",
+                    message="--only names a value the axis does not take; repeat it for several",
                     key=axis,
                     value=repr(value),
                     allowed=", ".join(str(each) for each in axes[axis]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,7 @@ def read_overrides(
     kept: dict[str, tuple[Any, ...]] = {}
     for name, value in _pairs("--only", only, problems):
         kept[name] = (*kept.get(name, ()), value)
+    problems += _count_problems(seed, replicates)
     if problems:
         raise InputError(problems)
     return Overrides(
@@ -71,11 +72,19 @@ def _pairs(flag: str, given: Iterable[str], problems: list[Problem]) -> list[tup
     pairs = []
     for text in given:
         name, equals, value = text.partition("=")
-        if not equals or not name:
-            problems.append(Problem(message=f"{flag} takes key=value", value=repr(text)))
+        if not equals or not name or not text.isprintable():
+            problems.append(Problem(message=f"{flag} takes key=value", value=ascii(text)))
             continue
         try:
             pairs.append((name, parse(f"value: {value}", Path(flag)).value["value"]))
         except InputError:
             problems.append(Problem(message=f"{flag} {name}: is no YAML value", value=repr(value)))
     return pairs
+
+
+def _count_problems(seed: int | None, replicates: int | None) -> Iterator[Problem]:
+    if seed is not None and seed < 0:
+        yield Problem(message="--seed is out of range", value=str(seed), allowed="0 and above")
+    if replicates is not None and replicates < 1:
+        given = str(replicates)
+        yield Problem(message="--replicates is out of range", value=given, allowed="1 and above")

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from harness.records import VerdictKind
-from harness.scenario.schema import Name, ProfileName, Scalar, Strict, Text
+from harness.scenario.schema import Name, ProfileName, RowKey, Scalar, Strict, Text
 
 EntryId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=100)]
 Positive = Annotated[float, Field(gt=0)]
@@ -90,6 +90,9 @@ class Tolerance(Strict):
         if self.low is not None and self.high is not None and self.low > self.high:
             message = "low is above high"
             raise ValueError(message)
+        if self.value == 0 and self.rel:
+            message = "rel of a value of 0 allows nothing: give abs"
+            raise ValueError(message)
         return self
 
     @property
@@ -106,7 +109,7 @@ class Cell(Strict):
     """Selects measurements: a metric, and swept params or row keys that must match."""
 
     metric: Name
-    where: Mapping[Name, Scalar] = {}
+    where: Mapping[RowKey, Scalar] = {}
 
 
 class Binds(Strict):
@@ -148,6 +151,13 @@ class ProportionTarget(Strict):
     trials: Annotated[int, Field(ge=1)]
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
 
+    @model_validator(mode="after")
+    def _part_of_the_whole(self) -> Self:
+        if self.successes > self.trials:
+            message = "more successes than trials"
+            raise ValueError(message)
+        return self
+
 
 class TrajectoryTarget(Strict):
     """A series along `key`: no point further than `max_abs`, the mean residual within `mean_abs`.
@@ -155,10 +165,20 @@ class TrajectoryTarget(Strict):
     The second bound catches a one-sided drift that the first lets through.
     """
 
-    key: Name = "step"
+    key: RowKey = "step"
     points: Annotated[list[Point], Field(min_length=1)]
     max_abs: Positive
     mean_abs: Positive
+
+    @model_validator(mode="after")
+    def _both_bounds_bind(self) -> Self:
+        if self.mean_abs > self.max_abs:
+            message = "mean_abs is above max_abs: no mean is above the largest"
+            raise ValueError(message)
+        if len({at for at, _ in self.points}) < len(self.points):
+            message = "two points stand at the same place"
+            raise ValueError(message)
+        return self
 
 
 class LawTarget(Strict):
@@ -187,7 +207,7 @@ class Entry(Strict):
 
     id: EntryId
     metric: Name
-    where: Mapping[Name, Scalar] = {}
+    where: Mapping[RowKey, Scalar] = {}
     unit: str
     evidence_class: Annotated[EvidenceClass, Field(strict=False, alias="class")]
     claimed: Figure = None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
-from harness.errors import InputError, Problem, unknown
+from harness.errors import InputError, Problem, nearest, unknown
 
 SCENARIO_FILE = "scenario.yaml"
 EXPECTATIONS_FILE = "expectations.yaml"
@@ -18,13 +20,21 @@ def folders(root: Path) -> list[Path]:
     """
     if not root.is_dir():
         raise InputError([Problem(message="no such folder of scenarios", path=root)])
-    found = sorted(path for path in root.iterdir() if path.is_dir() and path.name[0] not in "._")
-    empty = [path for path in found if not (path / SCENARIO_FILE).is_file()]
-    if empty:
-        raise InputError(Problem(message=f"has no {SCENARIO_FILE}", path=path) for path in empty)
+    visible = sorted(path for path in root.iterdir() if path.name[0] not in "._")
+    found = [path for path in visible if path.is_dir()]
+    if problems := [problem for path in visible for problem in _problems(path)]:
+        raise InputError(problems)
     if not found:
         raise InputError([Problem(message="holds no scenario", path=root)])
     return found
+
+
+def _problems(path: Path) -> Iterator[Problem]:
+    if path.is_symlink() and not path.exists():
+        yield Problem(message="is a link to nothing", path=path)
+    elif path.is_dir() and not os.path.lexists(path / SCENARIO_FILE):
+        named = nearest(SCENARIO_FILE, [each.name for each in path.iterdir()])
+        yield Problem(message=f"has no {SCENARIO_FILE}", path=path, value=named)
 
 
 def find(root: Path, word: str) -> Path:

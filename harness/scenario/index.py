@@ -76,7 +76,10 @@ def _summarise(folder: Path) -> Summary:
 
 
 def _stamp(path: Path) -> list[int]:
-    status = path.stat()
+    try:
+        status = path.stat()
+    except OSError:
+        return []  # loading says why
     return [status.st_mtime_ns, status.st_size, status.st_ino]
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
-from harness.errors import InputError
+from harness.errors import InputError, Problem
 from harness.records import record
 from harness.scenario.checks import ledger_problems, scenario_problems
 from harness.scenario.expectations import Expectations
 from harness.scenario.folders import EXPECTATIONS_FILE, SCENARIO_FILE
-from harness.scenario.positions import Document, read
+from harness.scenario.positions import Document, read_as_far
 from harness.scenario.schema import Scenario
 from harness.scenario.shape import readable_entries, validate
 
@@ -33,13 +34,13 @@ def load(folder: Path) -> Loaded:
     Raises:
         InputError: every mistake in the file.
     """
-    document = read(folder / SCENARIO_FILE)
-    scenario, problems = validate(Scenario, document)
-    if scenario is not None:
-        problems += scenario_problems(scenario, document)
-        if not problems:
-            return Loaded(scenario=scenario, document=document)
-    raise InputError(problems)
+    document, refused = read_as_far(folder / SCENARIO_FILE)
+    shape = validate(Scenario, document)
+    hidden = scenario_problems(shape.model, document) if shape.model is not None else ()
+    if problems := _together(refused, [*shape.problems, *hidden]):
+        raise InputError(problems)
+    assert shape.model is not None
+    return Loaded(scenario=shape.model, document=document)
 
 
 def load_expectations(loaded: Loaded) -> Expectations:
@@ -48,10 +49,18 @@ def load_expectations(loaded: Loaded) -> Expectations:
     Raises:
         InputError: every mistake in the file: shape, unknown metrics, units, cells and laws.
     """
-    document = read(loaded.folder / EXPECTATIONS_FILE)
-    ledger, problems = validate(Expectations, document)
-    entries = readable_entries(document) if ledger is None else enumerate(ledger.expectations)
-    problems += ledger_problems(loaded.scenario, entries, document)
-    if ledger is None or problems:
+    document, refused = read_as_far(loaded.folder / EXPECTATIONS_FILE)
+    shape = validate(Expectations, document)
+    entries = readable_entries(shape.mended)
+    hidden = ledger_problems(loaded.scenario, entries, document)
+    if problems := _together(refused, [*shape.problems, *hidden]):
         raise InputError(problems)
-    return ledger
+    assert shape.model is not None
+    return shape.model
+
+
+def _together(refused: Iterable[Problem], later: Iterable[Problem]) -> list[Problem]:
+    """Return all mistakes of a file in its order; one that was refused is not judged as well."""
+    keys = {problem.key for problem in refused}
+    found = [*refused, *(problem for problem in later if problem.key not in keys)]
+    return sorted(found, key=lambda problem: (problem.line or 0, problem.column or 0))

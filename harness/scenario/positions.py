@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from typing import Any
 import yaml
 
 from harness.errors import InputError, Problem
+from harness.scenario.grammar import yaml_problem
+from harness.scenario.text import text_of, text_problems
 
 Key = tuple[str | int, ...]
 Place = tuple[int, int]
@@ -25,8 +28,7 @@ _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)\Z")
 _FLOAT = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?\Z")
 _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 _MAX_DEPTH = 40
-_MAX_BYTES = 4 * 1024 * 1024
-_TEXT_TAG = "tag:yaml.org,2002:str"
+_SHOWN_DEPTH = 3  # a key of forty parts helps nobody
 
 
 class _Loader(yaml.CSafeLoader):
@@ -74,7 +76,16 @@ def read(path: Path) -> Document:
     Raises:
         InputError: the file cannot be read, is no UTF-8, no YAML, or uses what is refused here.
     """
-    return parse(_text_of(path), path)
+    return parse(text_of(path), path)
+
+
+def read_as_far(path: Path) -> tuple[Document, list[Problem]]:
+    """Read a YAML file; also return what is refused but leaves the rest readable.
+
+    Raises:
+        InputError: the rest cannot be read either.
+    """
+    return examine(text_of(path), path)
 
 
 def parse(text: str, path: Path) -> Document:
@@ -83,121 +94,126 @@ def parse(text: str, path: Path) -> Document:
     Raises:
         InputError: as `read`.
     """
-    node = _compose(text, path)
-    builder = _Builder(path)
-    value = builder.build(node, (), 0) if node is not None else {}
-    if not isinstance(value, dict) and not builder.problems:
-        builder.refuse(node, "the file must hold a mapping", ())
-    if builder.problems:
-        raise InputError(builder.problems)
-    return Document(path, value, builder.places, builder.values)
+    document, problems = examine(text, path)
+    if problems:
+        raise InputError(problems)
+    return document
 
 
-def _text_of(path: Path) -> str:
+def examine(text: str, path: Path) -> tuple[Document, list[Problem]]:
+    """Parse YAML `text`; see `read_as_far`. What is refused stands in the document as null."""
+    if problems := [*text_problems(text, path)]:
+        raise InputError(problems)
+    builder = _Builder(path, yaml.parse(text, Loader=_Loader))
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(
-            [Problem(message=f"cannot be read: {error.strerror}", path=path)]
-        ) from None
-    if len(content) > _MAX_BYTES:
-        raise InputError([Problem(message=f"is larger than {_MAX_BYTES} bytes", path=path)])
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        column = error.start - (content.rfind(b"\n", 0, error.start) + 1) + 1
-        problem = Problem(
-            message="is not UTF-8",
-            path=path,
-            line=line,
-            column=column,
-            value=f"byte 0x{content[error.start]:02x}",
-        )
-        raise InputError([problem]) from None
-
-
-def _compose(text: str, path: Path) -> yaml.Node | None:
-    try:
-        return yaml.compose(text, Loader=_Loader)
+        value = builder.document()
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (None, None)
-        what = (error.problem or error.context or "is no YAML").strip()
-        problem = Problem(message=f"YAML: {what}", path=path, line=line, column=column)
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        problem = Problem(message=f"YAML: {error.reason}", path=path, line=line, column=1)
-    except RecursionError:
-        problem = Problem(message="YAML: nested too deeply", path=path, line=1, column=1)
-    raise InputError([problem])
+        raise InputError([*builder.problems, yaml_problem(error, text, path)]) from None
+    if not isinstance(value, dict):
+        problem = Problem(message="the file must hold a mapping", path=path, line=1, column=1)
+        raise InputError(builder.problems or [problem])
+    return Document(path, value, builder.places, builder.values), builder.problems
 
 
 class _Builder:
-    """Turns nodes into plain values, noting places and collecting what is refused."""
+    """Turns parser events into plain values, noting places and collecting what is refused."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, events: Iterator[yaml.Event]) -> None:
         self.path = path
         self.places: dict[Key, Place] = {}
         self.values: dict[Key, Place] = {}
         self.problems: list[Problem] = []
-        self._seen: set[int] = set()
+        self._events = events
 
-    def refuse(self, node: yaml.Node | None, message: str, key: Key, value: str = "") -> None:
-        line, column = _place(node) if node is not None else self.places[key]
+    def document(self) -> Any:
+        """Return the value of the one document of the file; an empty file holds no keys."""
+        next(self._events)  # the stream's start
+        if isinstance(next(self._events), yaml.StreamEndEvent):
+            return {}
+        value = self._build(next(self._events), (), 0)
+        next(self._events)  # the document's end
+        following = next(self._events)
+        if isinstance(following, yaml.DocumentStartEvent):
+            self._refuse(following, "YAML: a second document begins here; a file holds one", ())
+        return value
+
+    def _refuse(self, event: yaml.Event, message: str, key: Key, value: str = "") -> None:
+        line, column = _place(event)
         problem = Problem(
             message=message, path=self.path, line=line, column=column, key=dotted(key), value=value
         )
         self.problems.append(problem)
 
-    def build(self, node: yaml.Node, key: Key, depth: int) -> Any:
-        self.values[key] = _place(node)
-        self.places.setdefault(key, _place(node))
-        if id(node) in self._seen:
-            # the node is the anchor's; the key is where the alias stands
-            return self.refuse(None, "anchors and aliases are not used here", key)
-        self._seen.add(id(node))
+    def _build(self, event: yaml.Event, key: Key, depth: int) -> Any:
+        self.values[key] = _place(event)
+        self.places.setdefault(key, _place(event))
+        if isinstance(event, yaml.AliasEvent):
+            return self._refuse(event, "anchors and aliases are not used here", key)
+        assert isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent)
+        if event.tag is not None:
+            self._refuse(event, "tags are not used here", key, event.tag)
+            return self._skip(event)
         if depth > _MAX_DEPTH:
-            return self.refuse(node, f"nested deeper than {_MAX_DEPTH} levels", key)
-        if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, key, depth)
-        if isinstance(node, yaml.SequenceNode):
-            return [self.build(item, (*key, i), depth + 1) for i, item in enumerate(node.value)]
-        assert isinstance(node, yaml.ScalarNode)
-        return self._scalar(node, key)
+            self._refuse(event, f"nested deeper than {_MAX_DEPTH} levels", key[:_SHOWN_DEPTH])
+            raise InputError(self.problems)  # what follows may nest without end
+        if isinstance(event, yaml.MappingStartEvent):
+            return self._mapping(key, depth)
+        if isinstance(event, yaml.SequenceStartEvent):
+            return self._list(key, depth)
+        assert isinstance(event, yaml.ScalarEvent)
+        return self._scalar(event, key)
 
-    def _mapping(self, node: yaml.MappingNode, key: Key, depth: int) -> dict[str, Any]:
+    def _mapping(self, key: Key, depth: int) -> dict[str, Any]:
         built: dict[str, Any] = {}
-        for name_node, value_node in node.value:
-            name = name_node.value
-            if not isinstance(name_node, yaml.ScalarNode):
-                self.refuse(name_node, "a key must be text", key)
+        while not isinstance(name_event := next(self._events), yaml.MappingEndEvent):
+            if not isinstance(name_event, yaml.ScalarEvent):
+                self._refuse(name_event, "a key must be text", key)
+                self._skip(name_event)
+                self._skip(next(self._events))
                 continue
-            if name in built:
-                first = self.places[(*key, name)]
-                self.refuse(name_node, f"key stands twice, first on line {first[0]}", (*key, name))
+            at = (*key, name_event.value)
+            if name_event.value in built:
+                line, _ = self.places[at]
+                self._refuse(name_event, f"key stands twice, first on line {line}", at)
+                self._skip(next(self._events))
                 continue
-            self.places[(*key, name)] = _place(name_node)
-            built[name] = self.build(value_node, (*key, name), depth + 1)
+            self.places[at] = _place(name_event)
+            built[name_event.value] = self._build(next(self._events), at, depth + 1)
         return built
 
-    def _scalar(self, node: yaml.ScalarNode, key: Key) -> Any:
-        if node.tag not in (_TEXT_TAG, "!"):
-            return self.refuse(node, "tags are not used here", key, node.tag)
-        text = node.value
-        if node.style:  # quoted or block: text as it stands
+    def _list(self, key: Key, depth: int) -> list[Any]:
+        built: list[Any] = []
+        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+            built.append(self._build(event, (*key, len(built)), depth + 1))
+        return built
+
+    def _skip(self, event: yaml.Event) -> None:
+        """Leave out what begins with `event`, all that it holds included."""
+        level = _opens(event)
+        while level:
+            level += _opens(next(self._events))
+
+    def _scalar(self, event: yaml.ScalarEvent, key: Key) -> Any:
+        text = event.value
+        if event.style:  # quoted or block: text as it stands
             return text
         if text in _WORDS:
             return _WORDS[text]
         if _INTEGER.match(text):
-            return int(text) if len(text) < 300 else self.refuse(node, "number is too long", key)  # noqa: PLR2004
+            return int(text) if len(text) < 300 else self._refuse(event, "number is too long", key)  # noqa: PLR2004
         if _FLOAT.match(text):
             number = float(text)
             if not math.isfinite(number):
-                return self.refuse(node, "number is not finite", key, text)
+                return self._refuse(event, "number is not finite", key, text)
             return number
         return text
 
 
-def _place(node: yaml.Node) -> Place:
-    return node.start_mark.line + 1, node.start_mark.column + 1
+def _opens(event: yaml.Event) -> int:
+    """Return by how much `event` changes how deep what follows it is nested."""
+    return isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+
+
+def _place(event: yaml.Event) -> Place:
+    assert event.start_mark is not None
+    return event.start_mark.line + 1, event.start_mark.column + 1

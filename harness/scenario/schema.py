@@ -13,10 +13,31 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from harness.records import Profile
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$", max_length=80)]
-Slug = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=60)]
+WRITTEN_AS: dict[str, str] = {}  # pattern -> what it asks for, in words
+
+
+def _written(pattern: str, words: str, max_length: int | None = None) -> StringConstraints:
+    WRITTEN_AS[pattern] = words
+    return StringConstraints(pattern=pattern, max_length=max_length)
+
+
+# of something declared elsewhere: looked up there, so that a wrong one has a nearest right one
+Name = Annotated[str, StringConstraints(min_length=1, max_length=80)]
+RowKey = Annotated[str, _written(r"^[a-z][a-z0-9_]*$", "lower-case words joined by _", 80)]
+Slug = Annotated[
+    str, _written(r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", "lower-case words joined by dashes", 60)
+]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Day = Annotated[str, _written(r"^\d{4}-\d{2}-\d{2}$", "a day, e.g. 2026-01-31")]
+Sha256 = Annotated[str, _written(r"^[0-9a-f]{64}$", "64 hex digits")]
+Url = Annotated[str, _written(r"^https://", "an address that begins with https://")]
+RelativePath = Annotated[
+    str,
+    _written(
+        r"^[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*$",
+        "a relative path of letters, digits and _.-",
+    ),
+]
 Scalar = str | int | float | bool | None
 ProfileName = Annotated[Profile, Field(strict=False)]  # text becomes the enum; nothing else is lax
 
@@ -46,7 +67,7 @@ class Article(Strict):
 
     number: Annotated[int, Field(ge=0)]
     title: Text
-    date: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")] | None = None
+    date: Day | None = None
 
 
 class Sweep(Strict):
@@ -104,11 +125,8 @@ class ProfileModel(Strict):
 class EvidenceFile(Strict):
     """A published raw file: where it is, and what it must contain."""
 
-    file: Annotated[
-        str,
-        StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*$"),
-    ]
-    url: Annotated[str, StringConstraints(pattern=r"^https://")] | None = None
+    file: RelativePath
+    url: Url | None = None
     sha256: Sha256
     size: Annotated[int, Field(ge=0)] | None = None
 
@@ -127,9 +145,9 @@ class Plot(Strict):
     file: Slug
     title: Text
     kind: Annotated[PlotKind, Field(strict=False)] = PlotKind.LINE
-    x: Name
+    x: RowKey
     y: Name
-    series: list[Name] = []
+    series: list[RowKey] = []
 
 
 class Report(Strict):

@@ -3,36 +3,79 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from harness.errors import Problem, nearest
-from harness.scenario.expectations import KINDS, Expectation, Expectations
+from harness.records import record
+from harness.scenario.expectations import KINDS, Entry, Expectation
 from harness.scenario.positions import Document, Key
-from harness.scenario.schema import Scenario, Strict
+from harness.scenario.schema import WRITTEN_AS, Strict
 
 Model = TypeVar("Model", bound=Strict)
 
+_WANTED = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "dict_type": "a mapping",
+    "mapping_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "list_type": "a list",
+    "tuple_type": "a list",
+}
+_SCALARS = ("str", "int", "float", "bool")  # what pydantic calls the members of our `Scalar`
+_AS_IN_YAML_1_1 = {
+    **dict.fromkeys(("yes", "on", "y", "true"), "true"),
+    **dict.fromkeys(("no", "off", "n", "false"), "false"),
+}
 
-def validate(model: type[Model], document: Document) -> tuple[Model | None, list[Problem]]:
-    """Return the model and the mistakes of shape.
 
-    Where leaving the mistaken keys out gives a valid model, that model is returned beside the
-    mistakes, so that what the shape does not show is reported in the same go.
+@record
+class Shape(Generic[Model]):
+    """What a document came to.
+
+    Attributes:
+        model: None where it is none, even without the keys that are mistaken.
+        problems: the mistakes of shape.
+        mended: the document's value without the keys that are mistaken, so that what the shape
+            does not show is reported in the same go.
     """
+
+    model: Model | None
+    problems: list[Problem]
+    mended: Mapping[str, Any]
+
+
+def validate(model: type[Model], document: Document) -> Shape[Model]:
+    """Read a document as a `model`, with every mistake of shape."""
     try:
-        return model.model_validate(document.value), []
+        return Shape(model=model.model_validate(document.value), problems=[], mended=document.value)
     except ValidationError as error:
         errors = error.errors(include_url=False)
-    problems = list(dict.fromkeys(_problem(document, each) for each in errors))  # unions repeat
-    mistaken = {_key_in_file(document, each["loc"]) for each in errors}
+    found = [problem for each in errors for problem in _problems(model, document, each)]
+    mended = _without(document.value, {_key_in_file(document, each) for each in errors}, ())
+    problems = list(dict.fromkeys(found))  # each member of a union complains
     try:
-        return model.model_validate(_without(document.value, mistaken, ())), problems
+        return Shape(model=model.model_validate(mended), problems=problems, mended=mended)
     except ValidationError:
-        return None, problems
+        return Shape(model=None, problems=problems, mended=mended)
+
+
+def readable_entries(ledger: Mapping[str, Any]) -> Iterator[tuple[int, Expectation]]:
+    """Yield the entries of a ledger whose shape is right, where others are not."""
+    listed = ledger.get("expectations")
+    for index, raw in enumerate(listed if isinstance(listed, list) else []):
+        try:
+            yield index, TypeAdapter(Expectation).validate_python(raw)
+        except ValidationError:
+            continue
 
 
 def _without(value: Any, mistaken: set[Key], at: Key) -> Any:
@@ -44,95 +87,158 @@ def _without(value: Any, mistaken: set[Key], at: Key) -> Any:
     return value
 
 
-def _problem(document: Document, error: ErrorDetails) -> Problem:
-    key = _key_in_file(document, error["loc"])
-    context = error.get("ctx", {})
-    if error["type"] == "extra_forbidden":
-        siblings = _allowed_keys(error["loc"])
-        return document.problem(
-            key,
-            "unknown key",
-            value=repr(key[-1]),
-            allowed=", ".join(siblings),
-            nearest=nearest(key[-1], siblings),
-        )
-    if error["type"] == "missing":
-        return document.problem(key, "key is required")
-    allowed = str(context.get("expected", context.get("expected_tags", "")))
-    options = re.findall(r"'([^']*)'", allowed)
-    given = error["input"]
+# --- one mistake ----------------------------------------------------------------------------------
+
+
+def _problems(model: type[Strict], document: Document, error: ErrorDetails) -> Iterator[Problem]:
+    key, kind = _key_in_file(document, error), error["type"]
+    if kind == "extra_forbidden":
+        yield _unknown_key(document, key, _owner(model, error["loc"]))
+    elif kind == "missing":
+        yield document.problem(key, "key is required")
+    elif kind in ("union_tag_invalid", "union_tag_not_found"):
+        yield from _kind_problems(document, key, error)
+    else:
+        yield document.problem(key, **_wrong_value(document, error))
+
+
+def _wrong_value(document: Document, error: ErrorDetails) -> dict[str, str]:
+    """Return message, value, allowed and nearest for a value that does not fit."""
+    kind, given, context = error["type"], error["input"], error.get("ctx", {})
+    facts = {"value": _shown(given)}
+    if kind == "string_pattern_mismatch":
+        return {**facts, "message": "is not written so", "allowed": WRITTEN_AS[context["pattern"]]}
+    if kind == "enum":
+        options = re.findall(r"'([^']*)'", context["expected"])
+        close = nearest(given, options) if isinstance(given, str) else ""
+        allowed = ", ".join(options)
+        return {**facts, "message": "not an allowed value", "allowed": allowed, "nearest": close}
+    if error["loc"][-1] in _SCALARS and error["loc"] not in document.places:
+        return {**facts, "message": "must be text, a number, true, false or null"}
+    if kind in _WANTED:
+        close = _rewritten(given, kind)
+        return {**facts, "message": f"must be {_WANTED[kind]}", "nearest": close}
+    return {**facts, "message": _plain(error["msg"])}
+
+
+def _rewritten(given: object, wanted: str) -> str:
+    """Return `given` as it would have been right, where that is easy to say."""
+    if wanted == "bool_type" and isinstance(given, str):
+        return _AS_IN_YAML_1_1.get(given.lower(), "")
+    if wanted == "string_type" and isinstance(given, int | float):
+        return f'"{_shown(given)}"'
+    if wanted == "list_type" and isinstance(given, str | int | float):
+        return f"[{given}]"
+    if wanted == "tuple_type" and isinstance(given, str):
+        return f"[{given}]"
+    return ""
+
+
+def _unknown_key(document: Document, key: Key, owner: type[Strict] | None) -> Problem:
+    known = sorted(_names(owner)) if owner else []
+    word = str(key[-1])
     return document.problem(
         key,
-        "not an allowed value" if allowed else _plain(error["msg"]),
-        value=_shown(given),
-        allowed=allowed,
-        nearest=nearest(given, options) if isinstance(given, str) else "",
+        "unknown key",
+        value=repr(word),
+        allowed=", ".join(known),
+        nearest=nearest(word, known) or (_one_level_down(word, owner) if owner else ""),
     )
 
 
+def _kind_problems(document: Document, key: Key, error: ErrorDetails) -> Iterator[Problem]:
+    """Yield what is wrong with an entry whose kind is not known, so that it cannot be read."""
+    entry = error["input"]
+    kinds = [name for each in KINDS for name in _tags(each)]
+    allowed = ", ".join(kinds)
+    if "kind" in entry:
+        facts = {"value": _shown(entry["kind"]), "nearest": nearest(entry["kind"], kinds)}
+        yield document.problem((*key, "kind"), "not an allowed value", allowed=allowed, **facts)
+    else:
+        yield document.problem((*key, "kind"), "key is required", allowed=allowed)
+    known = {*_names(Entry), "kind", "expect"}
+    for name in entry:
+        if name not in known:
+            problem = _unknown_key(document, (*key, name), KINDS[0])
+            yield replace(problem, nearest=nearest(name, known))
+
+
 def _plain(message: str) -> str:
-    return message.removeprefix("Value error, ").replace("Input should", "should")
+    return (
+        message.removeprefix("Value error, ")
+        .replace("Input should", "must")
+        .replace("String should", "must")
+        .replace("List should", "must")
+        .replace("Tuple should", "must")
+        .replace("Dictionary should", "must")
+        .replace(" after validation, not 0", "")
+        .replace(" after validation,", ",")
+    )
 
 
-def _key_in_file(document: Document, location: tuple[int | str, ...]) -> Key:
-    """Drop what pydantic adds to a location (union tags, ``[key]``), keep what is in the file."""
+def _shown(value: object) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004 - one line of a terminal
+
+
+# --- where it is ----------------------------------------------------------------------------------
+
+
+def _key_in_file(document: Document, error: ErrorDetails) -> Key:
+    """Return the key an error is about, without what pydantic adds to its place."""
+    location = error["loc"]
+    if location[:1] == ("expectations",) and len(location) > 2:  # noqa: PLR2004 - list, index, kind
+        location = (*location[:2], *location[3:])
+    if error["type"] == "missing":
+        return location
     key: Key = ()
-    for index, part in enumerate(location):
-        last = index == len(location) - 1
-        if (*key, part) in document.places or (last and part != "[key]" and not _is_tag(part)):
-            key = (*key, part)
+    for part in location:
+        if (*key, part) not in document.places:
+            break
+        key = (*key, part)
     return key
 
 
-def _is_tag(part: int | str) -> bool:
-    return isinstance(part, str) and (part in _UNION_TAGS or "[" in part)
-
-
-def _kinds(model: Any) -> tuple[str, ...]:
-    field = model.model_fields.get("kind")
-    return getattr(field.annotation, "__args__", ()) if field else ()
-
-
-_UNION_TAGS = {kind for each in KINDS for kind in _kinds(each)}
-
-
-def _allowed_keys(location: tuple[int | str, ...]) -> list[str]:
-    """Return the keys allowed where an unknown one stood, by walking the models."""
-    model: Any = Scenario if "expectations" not in location else Expectations
+def _owner(model: type[Strict], location: tuple[int | str, ...]) -> type[Strict] | None:
+    """Return the model that has no field of the name at the end of `location`."""
+    found: Any = model
     for part in location[:-1]:
-        model = _step_into(model, part)
-    owner = next(_models_in(model), None)
-    fields = owner.model_fields if owner is not None else {}
-    return sorted(field.alias or name for name, field in fields.items())
+        found = _step_into(found, part)
+    return next(_models_in(found), None)
 
 
 def _step_into(model: Any, part: int | str) -> Any:
     for candidate in _models_in(model):
-        if part in _kinds(candidate):
+        if part in _tags(candidate):
             return candidate
-        fields = getattr(candidate, "model_fields", {})
-        if part in fields:
-            return fields[part].annotation
+        for name, field in candidate.model_fields.items():
+            if part == (field.alias or name):
+                return field.annotation
     return model
 
 
-def _models_in(annotation: Any) -> Iterator[Any]:
+def _models_in(annotation: Any) -> Iterator[type[Strict]]:
     if hasattr(annotation, "model_fields"):
         yield annotation
     for argument in getattr(annotation, "__args__", ()):
         yield from _models_in(argument)
 
 
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004 - one line of a terminal
+def _tags(model: type[Strict]) -> tuple[str, ...]:
+    field = model.model_fields.get("kind")
+    return getattr(field.annotation, "__args__", ()) if field else ()
 
 
-def readable_entries(document: Document) -> Iterator[tuple[int, Expectation]]:
-    """Yield the entries of a ledger whose shape is right, where others are not."""
-    listed = document.value.get("expectations")
-    for index, raw in enumerate(listed if isinstance(listed, list) else []):
-        try:
-            yield index, TypeAdapter(Expectation).validate_python(raw)
-        except ValidationError:
-            continue
+def _names(model: type[Strict]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _one_level_down(word: str, owner: type[Strict]) -> str:
+    """Return ``limits.timeout_s`` for a key that stands one level too high."""
+    for name, field in owner.model_fields.items():
+        for inner in _models_in(field.annotation):
+            if word in _names(inner):
+                return f"{field.alias or name}.{word}"
+    return ""

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InputError
-from harness.plan.expand import Plan, cells_of, expand, params_of
+from harness.plan.expand import Plan, expand, params_of
 from harness.plan.overrides import Overrides, read_overrides
 from harness.records import ImageRef, Profile
+from harness.scenario.cells import cells_of
 from harness.scenario.load import Loaded, load
 from harness.scenario.schema import Sweep
 

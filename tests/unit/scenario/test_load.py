@@ -108,7 +108,7 @@ def test_a_misspelling_has_its_place_and_the_nearest_name(
     [
         ("scenario: a99-example\ntitle", "scenario: a98-other\ntitle", "scenario", "folder's name"),
         ("title: An example\n", "", "title", "required"),
-        ("number: 99", "number: x", "article.number", "valid integer"),
+        ("number: 99", "number: x", "article.number", "a whole number"),
         ("value: 3}\nsweep", "value: x}\nsweep", "params.value", "wrong type"),
         ("sleep_s: 0", "sleep_s: -1", "profiles.cpu.params.sleep_s", "out of range"),
         ("[1, 2]", "[1, 1]", "sweep.product.index[1]", "stands twice"),
@@ -126,7 +126,12 @@ def test_a_misspelling_has_its_place_and_the_nearest_name(
             "sweep.exclude[0].value",
             "not an axis",
         ),
-        ("summary: there", "uses: [a/b.json]\n    summary: there", "profiles.spark.uses[0]", "evid"),
+        (
+            "summary: there",
+            "uses: [a/b.json]\n    summary: there",
+            "profiles.spark.uses[0]",
+            "evid",
+        ),
         ("expect: {value: 3, abs: 0.5}", "expect: {value: 3}", "expectations[0].expect", "exactly"),
         (
             "expect: {value: 3, abs: 0.5}",

@@ -73,14 +73,14 @@ def test_a_problem_at_an_absent_key_stands_at_its_nearest_parent() -> None:
         ("a: !!python/object:os.system 1\n", 1, "tags are not used"),
         ("a: !custom x\n", 1, "tags are not used"),
         ("? [1, 2]\n: 3\n", 1, "a key must be text"),
-        ("a: [1, 2\n", 2, "YAML"),
+        ("a: [1, 2\n", 1, "bracket is not closed"),
         ("a:\n\t- 1\n", 2, "YAML"),
         ("a: 1e999\n", 1, "not finite"),
         ("- 1\n", 1, "must hold a mapping"),
         ("just text\n", 1, "must hold a mapping"),
         ("a: 1\n---\nb: 2\n", 2, "YAML"),
         ("a: " + "[" * 60 + "]" * 60 + "\n", 1, "nested"),
-        ("a: \x07\n", 1, "YAML"),
+        ("a: \x07\n", 1, "character is not used"),
     ],
 )
 def test_what_is_refused_has_its_line(text: str, line: int, message: str) -> None:

@@ -1,0 +1,73 @@
+"""From a file to its text: what is refused before YAML is read, with the place of each mistake."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.errors import InputError, Problem
+
+_MAX_BYTES = 4 * 1024 * 1024
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+
+# what YAML cannot hold, and the line breaks that editors do not count
+_REFUSED = re.compile(
+    "[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+)
+_CONFLICT = re.compile(r"^(<{7}|\|{7}|>{7}) .*$", re.MULTILINE)
+
+
+def text_of(path: Path) -> str:
+    """Return the text of a file, without a byte order mark.
+
+    Raises:
+        InputError: it cannot be read, is too large to have been written by hand, or is no UTF-8.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise InputError(
+            [Problem(message=f"cannot be read: {error.strerror}", path=path)]
+        ) from None
+    if len(content) > _MAX_BYTES:
+        raise InputError([Problem(message=f"is larger than {_MAX_BYTES} bytes", path=path)])
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError([_not_utf_8(error, path)]) from None
+
+
+def text_problems(text: str, path: Path) -> Iterator[Problem]:
+    """Yield what stands in `text` that no file of ours holds: see `text_of` for the rest."""
+    for marker in _CONFLICT.finditer(text):
+        yield _at(marker.start(), text, path, "a merge conflict is not resolved", marker.group())
+    if refused := _REFUSED.search(text):
+        value = ascii(refused.group())
+        yield _at(refused.start(), text, path, "character is not used here", value)
+
+
+def _at(index: int, text: str, path: Path, message: str, value: str) -> Problem:
+    line, column = place_of(index, text)
+    return Problem(message=message, path=path, line=line, column=column, value=value)
+
+
+def place_of(index: int, text: str) -> tuple[int, int]:
+    """Return line and column, 1-based, of a character of `text`."""
+    return text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index)
+
+
+def _not_utf_8(error: UnicodeDecodeError, path: Path) -> Problem:
+    content: bytes = error.object
+    if content.startswith(_UTF_16):
+        return Problem(message="is UTF-16: save it as UTF-8", path=path, line=1, column=1)
+    before = content[: error.start].decode("utf-8-sig")
+    line, column = place_of(len(before), before)
+    return Problem(
+        message="is not UTF-8",
+        path=path,
+        line=line,
+        column=column,
+        value=f"byte 0x{content[error.start]:02x}",
+    )

@@ -100,7 +100,8 @@ class DockerRuntime:
                 status, cause = judge(ending, launch.spec, stderr.tail())
                 exit_code = ending.exit_code
             except HostError as error:  # the engine or the image; the program is not to blame
-                status, cause, exit_code = Status.HOST_FAILED, str(error), None
+                cause = str(error).partition("\n")[0]
+                status, exit_code = Status.HOST_FAILED, None
         return RunOutcome(
             status=status,
             runtime=self.name,

@@ -14,26 +14,26 @@ import sys
 import threading
 
 from harness.runtime.base import BY_SIGNAL
-from harness.runtime.processes import end_group, end_marked, mark_of
+from harness.runtime.processes import end_marked, mark_of
 
 
 def main(command: list[str]) -> int:
-    """Run `command` to its end and return its exit code."""
+    """Run `command` to its end, end whatever it left running, and return its exit code."""
     # a signal to the group reaches the program too; this process stays until that has ended
     signal.signal(signal.SIGTERM, lambda _number, _frame: None)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     program = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment)
-    threading.Thread(target=_end_with_owner, name="lifeline", daemon=True).start()
+    threading.Thread(target=_end_with_owner, args=(program,), name="lifeline", daemon=True).start()
     code = program.wait()
+    if mark := mark_of(os.getpid()):
+        end_marked(mark)
     return code if code >= 0 else BY_SIGNAL - code
 
 
-def _end_with_owner() -> None:
+def _end_with_owner(program: subprocess.Popen[bytes]) -> None:
     while os.read(0, 4096):
         pass
-    if mark := mark_of(os.getpid()):
-        end_marked(mark)
-    end_group(os.getpgid(0))
+    program.kill()  # and `main` goes on
 
 
 if __name__ == "__main__":

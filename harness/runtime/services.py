@@ -124,15 +124,19 @@ class RunningService:
         """Where it answers, without a slash at the end."""
         return f"http://{_HOST}:{self.port}"
 
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended, which a service never does by itself."""
+        return self._process.poll() is not None
+
     def check(self) -> None:
         """Make sure that it still runs.
 
         Raises:
             ServiceDied: it has ended; holds the last lines of its log.
         """
-        code = self._process.poll()
-        if code is not None:
-            how = f"ended with exit code {code}"
+        if self.ended:
+            how = f"ended with exit code {self._process.returncode}"
             raise self._died(how)
 
     def _argv(self) -> list[str]:

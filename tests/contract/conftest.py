@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,15 @@ class Bench:
     folder: Path
 
     @property
+    def scenario(self) -> str:
+        """Of this test in this session only, so that sessions side by side do not meet."""
+        return f"a99-{self.folder.parent.name}-{os.getpid()}"
+
+    def reaped(self, launch: Launch) -> int:
+        """Reap, and return how much was left of one run."""
+        return sum(each.run_id == launch.spec.run_id for each in self.runtime.reap())
+
+    @property
     def isolates(self) -> bool:
         """Whether it promises what only a container can hold."""
         return self.image is not None
@@ -42,7 +52,7 @@ class Bench:
         """Return the launch of a Python program, or of the workload noop with `params`."""
         run_dir = self.folder / f"run-{sum(1 for _ in self.folder.iterdir())}"
         run_dir.mkdir()
-        spec = replace(noop(**params), image=self.image, limits=limits)
+        spec = replace(noop(**params), scenario=self.scenario, image=self.image, limits=limits)
         (run_dir / "spec.json").write_text(json.dumps(to_json(spec)), encoding="utf-8")
         return Launch(
             spec=spec,

@@ -196,8 +196,9 @@ def test_standard_input_gives_nothing_and_does_not_end(bench: Bench) -> None:
 
 def test_runs_follow_one_another(bench: Bench) -> None:
     for value in (1.0, 2.0, 3.0):
-        assert bench.runtime.run(bench.launch(value=value)).status is Status.FINISHED
-    assert bench.runtime.reap() == ()
+        launch = bench.launch(value=value)
+        assert bench.runtime.run(launch).status is Status.FINISHED
+        assert bench.reaped(launch) == 0
 
 
 def test_a_machine_that_can_has_no_problems(bench: Bench) -> None:

@@ -45,8 +45,8 @@ def environment(session: nox.Session, name: str) -> str:
 
 
 def _locks(name: str) -> list[Path]:
-    parts = {"base": ["base"], "torch": ["base"], "tests": ["base", "tests"], "tools": ["tools"]}
-    return [REQUIREMENTS / f"{part}.txt" for part in parts[name]]
+    parts = {"torch": ["base"], "tests": ["base", "tests"]}
+    return [REQUIREMENTS / f"{part}.txt" for part in parts.get(name, [name])]
 
 
 def _install_torch(session: nox.Session, python: str) -> None:
@@ -58,7 +58,8 @@ def _install_torch(session: nox.Session, python: str) -> None:
     has_gpu = Path("/dev/nvidiactl").exists()
     if not has_gpu and _pip_can(python, f"torch=={TORCH}+cpu"):
         return
-    _pip(session, python, "install", "--require-hashes", "--requirement", str(REQUIREMENTS / "uv.txt"))
+    lock = str(REQUIREMENTS / "uv.txt")
+    _pip(session, python, "install", "--require-hashes", "--requirement", lock)
     backend = "auto" if has_gpu else "cpu"
     session.run(
         *(python, "-m", "uv", "pip", "install", "--python", python),
@@ -181,7 +182,9 @@ def tables(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure what the harness itself costs, beside ReFrame in its own environment."""
     python = environment(session, "tests")
-    session.run(python, "-m", "tests.bench", *session.posargs, external=True)
+    reframe = Path(environment(session, "reframe")).with_name("reframe")
+    command = [python, "-m", "tests.bench", "--reframe", str(reframe)]
+    session.run(*command, *session.posargs, external=True)
 
 
 # --- what changes files -----------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterator
 from dataclasses import replace
 
+from harness.check.laws import law_problems
 from harness.check.verdicts import check
 from harness.commands.project import open_project
 from harness.commands.selection import declared_profile, open_scenario, overrides_of
@@ -50,7 +51,7 @@ def assemble(loaded: Loaded, plan: Plan, store: Store) -> Dossier:
     """Return the dossier of a plan: its stored runs, checked against the scenario's ledger."""
     scenario, profile = loaded.scenario, plan.profile
     runs = select(store, plan.runs)
-    ledger = load_expectations(loaded)
+    ledger = load_expectations(loaded, law_problems)
     return Dossier(
         scenario=scenario,
         profile=profile,

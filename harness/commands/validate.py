@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from harness.check.laws import law_problems
 from harness.commands.project import Project, open_project
-from harness.errors import ExitCode, InputError, Problem
+from harness.errors import ExitCode, InputError, Problem, nearest
 from harness.plan.expand import expand
 from harness.plan.overrides import Overrides
 from harness.scenario.expectations import Expectations
-from harness.scenario.folders import EXPECTATIONS_FILE, find, folders
+from harness.scenario.folders import find, survey
 from harness.scenario.images import read_lock
-from harness.scenario.load import load, load_expectations
-from harness.scenario.positions import read
+from harness.scenario.load import Loaded, load, load_expectations
 from harness.scenario.schema import Scenario, Strict
 
 
@@ -30,9 +30,13 @@ def main(options: argparse.Namespace) -> ExitCode:
         print(schema_text(options.schema), end="")
         return ExitCode.OK
     project = open_project(options)
-    chosen = [find(project.scenarios, word) for word in options.scenario]
-    chosen = chosen or folders(project.scenarios)
-    problems = [problem for folder in chosen for problem in scenario_problems(folder, project)]
+    problems: list[Problem] = []
+    chosen = [*_chosen(project, options.scenario, problems)]
+    images: Collection[str] | None = None
+    with _noting(problems):
+        images = read_lock(project.containers)
+    for folder in chosen:
+        problems += scenario_problems(folder, images)
     if problems:
         raise InputError(problems)
     if options.json:
@@ -48,37 +52,51 @@ def schema_text(name: str) -> str:
     return json.dumps(models[name].model_json_schema(), indent=1, sort_keys=True) + "\n"
 
 
-def scenario_problems(folder: Path, project: Project) -> Iterator[Problem]:
-    """Yield every mistake in the files of one scenario, also those only planning can see."""
-    try:
+def scenario_problems(folder: Path, images: Collection[str] | None) -> list[Problem]:
+    """Return every mistake in the files of one scenario, also those only planning can see.
+
+    Args:
+        folder: the scenario's.
+        images: the names in the lock; None where the lock itself is wrong.
+    """
+    problems: list[Problem] = []
+    with _noting(problems):
         loaded = load(folder)
-    except InputError as error:
-        yield from error.problems
-        return
-    for profile in loaded.scenario.profiles:
-        try:
-            expand(loaded, profile, Overrides())
-        except InputError as error:
-            yield from error.problems
-    yield from _image_problems(loaded.document.path, loaded.scenario, project)
+        for profile in loaded.scenario.profiles:
+            with _noting(problems):
+                expand(loaded, profile, Overrides())
+        if images is not None:
+            problems += _image_problems(loaded, images)
+        load_expectations(loaded, law_problems)
+    return problems
+
+
+def _chosen(project: Project, words: list[str], problems: list[Problem]) -> Iterator[Path]:
+    if not words:
+        found, mistaken = survey(project.scenarios)
+        problems += mistaken
+        yield from found
+    for word in words:
+        with _noting(problems):
+            yield find(project.scenarios, word)
+
+
+@contextmanager
+def _noting(problems: list[Problem]) -> Iterator[None]:
+    """Add what is found wrong inside to `problems`, and go on after it."""
     try:
-        ledger = load_expectations(loaded)
+        yield
     except InputError as error:
-        yield from error.problems
-        return
-    document = read(folder / EXPECTATIONS_FILE)
-    for index, entry in enumerate(ledger.expectations):
-        yield from law_problems(entry, document, ("expectations", index))
+        problems += error.problems
 
 
-def _image_problems(path: Path, scenario: Scenario, project: Project) -> Iterator[Problem]:
-    known = read_lock(project.containers)
-    document = read(path)
-    for profile, model in scenario.profiles.items():
-        if model.image is not None and model.image not in known:
-            yield document.problem(
+def _image_problems(loaded: Loaded, images: Collection[str]) -> Iterator[Problem]:
+    for profile, model in loaded.scenario.profiles.items():
+        if model.image is not None and model.image not in images:
+            yield loaded.document.problem(
                 ("profiles", profile.value, "image"),
                 "unknown image",
                 value=repr(model.image),
-                allowed=", ".join(known),
+                allowed=", ".join(images),
+                nearest=nearest(model.image, images),
             )

@@ -113,8 +113,8 @@ def expand(
     seed = _first(overrides.seed, model.seed, scenario.seed)
     replicates = _first(overrides.replicates, model.replicates, scenario.replicates)
     if len(cells) * replicates > MAX_RUNS:
-        asked = f"{len(cells)} cells, {replicates} replicates each"
-        raise InputError([Problem(message="too many runs", value=asked, allowed=str(MAX_RUNS))])
+        facts = {"value": f"{len(cells)} cells x {replicates}", "allowed": str(MAX_RUNS)}
+        raise InputError([_of_profile(loaded, profile, "too many runs", **facts)])
     known = {each.file: each.sha256 for each in scenario.evidence}
     runs = tuple(
         RunSpec(
@@ -143,6 +143,10 @@ def expand(
         estimate=model.estimate,
         changed=overrides.partial,
     )
+
+
+def _of_profile(loaded: Loaded, profile: Profile, message: str, **facts: str) -> Problem:
+    return loaded.document.problem(("profiles", profile.value), message, **facts)
 
 
 def require_profile(loaded: Loaded, profile: Profile) -> None:

@@ -18,15 +18,23 @@ def folders(root: Path) -> list[Path]:
     Raises:
         InputError: there are none, or a folder has no scenario.yaml.
     """
-    if not root.is_dir():
-        raise InputError([Problem(message="no such folder of scenarios", path=root)])
-    visible = sorted(path for path in root.iterdir() if path.name[0] not in "._")
-    found = [path for path in visible if path.is_dir()]
-    if problems := [problem for path in visible for problem in _problems(path)]:
+    found, problems = survey(root)
+    if problems:
         raise InputError(problems)
-    if not found:
-        raise InputError([Problem(message="holds no scenario", path=root)])
     return found
+
+
+def survey(root: Path) -> tuple[list[Path], list[Problem]]:
+    """Return the scenario folders under `root`, sorted by name, and what is wrong with others."""
+    if not root.is_dir():
+        return [], [Problem(message="no such folder of scenarios", path=root)]
+    visible = sorted(path for path in root.iterdir() if path.name[0] not in "._")
+    problems = [problem for path in visible for problem in _problems(path)]
+    mistaken = {problem.path for problem in problems}
+    found = [path for path in visible if path.is_dir() and path not in mistaken]
+    if not found and not problems:
+        problems = [Problem(message="holds no scenario", path=root)]
+    return found, problems
 
 
 def _problems(path: Path) -> Iterator[Problem]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from harness.errors import InputError, Problem
 from harness.records import record
 from harness.scenario.checks import ledger_problems, scenario_problems
-from harness.scenario.expectations import Expectations
+from harness.scenario.expectations import Expectation, Expectations
 from harness.scenario.folders import EXPECTATIONS_FILE, SCENARIO_FILE
-from harness.scenario.positions import Document, read_as_far
+from harness.scenario.positions import Document, Key, read_as_far
 from harness.scenario.schema import Scenario
 from harness.scenario.shape import readable_entries, validate
+
+EntryCheck = Callable[[Expectation, Document, Key], Iterator[Problem]]
 
 
 @record
@@ -43,16 +45,25 @@ def load(folder: Path) -> Loaded:
     return Loaded(scenario=shape.model, document=document)
 
 
-def load_expectations(loaded: Loaded) -> Expectations:
+def load_expectations(loaded: Loaded, entry_problems: EntryCheck | None = None) -> Expectations:
     """Load ``expectations.yaml`` beside a scenario.
 
+    Args:
+        loaded: the scenario.
+        entry_problems: yields what is wrong with an entry in the eyes of a higher room, which
+            knows e.g. the laws.
+
     Raises:
-        InputError: every mistake in the file: shape, unknown metrics, units, cells and laws.
+        InputError: every mistake in the file: shape, unknown metrics, units and cells.
     """
     document, refused = read_as_far(loaded.folder / EXPECTATIONS_FILE)
     shape = validate(Expectations, document)
-    entries = readable_entries(shape.mended)
-    hidden = ledger_problems(loaded.scenario, entries, document)
+    ledger = shape.model
+    entries = [*(readable_entries(shape.mended) if ledger is None else enumerate(ledger.expectations))]
+    hidden = [*ledger_problems(loaded.scenario, entries, document)]
+    if entry_problems is not None:
+        for index, entry in entries:
+            hidden += entry_problems(entry, document, ("expectations", index))
     if problems := _together(refused, [*shape.problems, *hidden]):
         raise InputError(problems)
     assert shape.model is not None

@@ -70,10 +70,10 @@ def validate(model: type[Model], document: Document) -> Shape[Model]:
 
 def readable_entries(ledger: Mapping[str, Any]) -> Iterator[tuple[int, Expectation]]:
     """Yield the entries of a ledger whose shape is right, where others are not."""
-    listed = ledger.get("expectations")
+    listed, adapter = ledger.get("expectations"), TypeAdapter(Expectation)
     for index, raw in enumerate(listed if isinstance(listed, list) else []):
         try:
-            yield index, TypeAdapter(Expectation).validate_python(raw)
+            yield index, adapter.validate_python(raw)
         except ValidationError:
             continue
 

@@ -1,0 +1,1 @@
+"""Synthetic file tasks: what is asked, where an agent works on it, and how it is graded."""

@@ -1,0 +1,1 @@
+"""Where commands that an agent wrote are run."""

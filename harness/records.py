@@ -299,6 +299,8 @@ def _decode(kind: Any, value: Any, place: str) -> Any:
         _require(isinstance(value, dict), place, "an object", value)
         return {key: _decode(args[1], item, f"{place}.{key}") for key, item in value.items()}
     if isinstance(kind, type) and issubclass(kind, Enum):
+        allowed = [each.value for each in kind]
+        _require(value in allowed, place, f"one of {', '.join(allowed)}", value)
         return kind(value)
     if kind is float:
         _require(

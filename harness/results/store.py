@@ -13,10 +13,10 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from harness.errors import HostError, InputError, Problem
 from harness.records import (
@@ -99,9 +99,7 @@ class Store:
 
     def failures(self, spec: RunSpec) -> list[Finished]:
         """Return the failed attempts at `spec`, oldest first."""
-        place = self.folder(spec)
-        found = [path for path in place.parent.glob(f"{place.name}.failed-*") if path.is_dir()]
-        return [load_run(path) for path in sorted(found, key=_attempt)]
+        return _load_all(_attempts(self.folder(spec)))
 
     def runs(self, scenario: str, profile: Profile) -> list[Finished]:
         """Return every finished run of a profile, in a stable order (cell, then replicate)."""
@@ -109,8 +107,7 @@ class Store:
         if not place.is_dir():
             return []
         found = [path for path in place.iterdir() if path.is_dir() and "." not in path.name]
-        loaded = [load_run(path) for path in sorted(found)]
-        return sorted(loaded, key=lambda run: (run.spec.point_id, run.spec.seed))
+        return sorted(_load_all(sorted(found)), key=lambda run: (run.spec.point_id, run.spec.seed))
 
     def profiles(self, scenario: str) -> list[Profile]:
         """Return the profiles of a scenario that have finished runs."""
@@ -121,17 +118,36 @@ def load_run(folder: Path) -> Finished:
     """Read one run's folder.
 
     Raises:
-        InputError: a file is absent or damaged; names it.
+        InputError: a file is absent or damaged, or the folder is not that of the run; names it.
     """
+    spec = _read(RunSpec, folder / SPEC_FILE)
+    if spec.run_id != folder.name.partition(".")[0]:
+        message = "is not the spec of this folder's run"
+        raise InputError([Problem(message=message, path=folder / SPEC_FILE, allowed=spec.run_id)])
     return Finished(
-        spec=_read(RunSpec, folder / SPEC_FILE),
+        spec=spec,
         outcome=_read(RunOutcome, folder / OUTCOME_FILE),
-        measurements=tuple(
-            _decoded(Measurement, each, folder / MEASUREMENTS_FILE)
-            for each in _read_json(folder / MEASUREMENTS_FILE)
-        ),
-        environment=_read_json(folder / ENVIRONMENT_FILE),
+        measurements=_read(tuple[Measurement, ...], folder / MEASUREMENTS_FILE),
+        environment=_read(dict[str, Any], folder / ENVIRONMENT_FILE),
     )
+
+
+def _load_all(folders: Iterable[Path]) -> list[Finished]:
+    """Read runs' folders.
+
+    Raises:
+        InputError: every one that is damaged.
+    """
+    runs: list[Finished] = []
+    problems: list[Problem] = []
+    for folder in folders:
+        try:
+            runs.append(load_run(folder))
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return runs
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -161,12 +177,19 @@ def _make_folder(folder: Path) -> None:
 
 
 def _next_failed(place: Path) -> Path:
-    attempts = [_attempt(path) for path in place.parent.glob(f"{place.name}.failed-*")]
-    return place.with_name(f"{place.name}.failed-{max(attempts, default=0) + 1}")
+    last = max((_attempt(path) for path in _attempts(place)), default=0)
+    return place.with_name(f"{place.name}.failed-{last + 1}")
+
+
+def _attempts(place: Path) -> list[Path]:
+    found = [path for path in place.parent.glob(f"{place.name}.failed-*") if _attempt(path)]
+    return sorted(found, key=_attempt)
 
 
 def _attempt(path: Path) -> int:
-    return int(path.name.rpartition("-")[2])
+    """Return the number of a failed attempt; 0 for what is none, such as a copy made by hand."""
+    number = path.name.rpartition("-")[2]
+    return int(number) if number.isdecimal() and path.is_dir() else 0
 
 
 def _write_json(path: Path, document: Any) -> None:
@@ -176,23 +199,25 @@ def _write_json(path: Path, document: Any) -> None:
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except OSError as error:
         problem = Problem(message=f"cannot be read: {error.strerror}", path=path)
     except json.JSONDecodeError as error:
         problem = Problem(
             message=f"is damaged: {error.msg}", path=path, line=error.lineno, column=error.colno
         )
-    except UnicodeDecodeError:
-        problem = Problem(message="is damaged: not UTF-8", path=path)
+    except ValueError as error:  # no UTF-8, or a NaN
+        problem = Problem(message=f"is damaged: {error}", path=path)
     raise InputError([problem])
 
 
+def _refuse_constant(name: str) -> NoReturn:
+    message = f"{name} is no number of JSON"
+    raise ValueError(message)
+
+
 def _read(kind: type[Record], path: Path) -> Record:
-    return _decoded(kind, _read_json(path), path)
-
-
-def _decoded(kind: type[Record], document: Mapping[str, Any], path: Path) -> Record:
+    document = _read_json(path)
     try:
         return from_json(kind, document)
     except ValueError as error:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
-from harness.plan.expand import cells_of
 from harness.records import Finished, RunSpec, Status, canonical_json, record
 from harness.report.dossier import Dossier, Origin, origin
 from harness.report.figures import setting
 from harness.report.readings import Place, Readings, box, pool, readings
 from harness.report.tables import Align, Box, Column, Group, Table, absent, words
+from harness.scenario.cells import cells_of
 from harness.workloads.declare import Metric
 
 # units that a header need not repeat: the figure itself, or its name, says it

@@ -110,9 +110,8 @@ def _left_out(plan: Plan | None) -> Iterator[str]:
 
 def _place(one: Origin) -> str:
     image = f", image {one.image}" if one.image else ""
-    return (
-        f"Device {one.device}; runtime {one.runtime}{image}; workload source {one.source or '?'}."
-    )
+    source = f"; workload source {one.source}" if one.source else ""
+    return f"Device {one.device}; runtime {one.runtime}{image}{source}."
 
 
 def _image(spec: RunSpec) -> str:

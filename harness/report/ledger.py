@@ -36,6 +36,8 @@ _COLUMNS = (
     Column(key="device", header="device", quiet=True),
 )
 
+_BRIEF = ("id", "claimed", "recorded", "derived", "expected", "measured", "verdict", "claim")
+
 
 @record
 class Summary:
@@ -84,6 +86,28 @@ def ledger_table(dossier: Dossier) -> Table:
         caption=(f"{summary(dossier.verdicts)}.", *dossier.caption),
         columns=_COLUMNS,
         groups=tuple(Group(title=part, rows=tuple(some)) for part, some in rows.items() if some),
+    )
+
+
+def brief_table(dossier: Dossier) -> Table:
+    """Return the ledger for a terminal: what was compared and found, in columns that fit.
+
+    Entries that cannot be compared here are named in the caption, and a divergence from a claim is
+    shown wherever it binds; `ledger_table` has everything.
+    """
+    groups: dict[_Part, list[Row]] = {_Part.COMPARED: [], _Part.FINDINGS: []}
+    elsewhere = []
+    for entry, verdict in _paired(dossier.ledger, dossier.verdicts):
+        if (part := _part(verdict)) in groups:
+            groups[part].append(_brief_row(entry, verdict))
+        else:
+            elsewhere.append(entry.id)
+    names = f"Not comparable here ({len(elsewhere)}): {', '.join(elsewhere)}."
+    return Table(
+        title=f"{dossier.scenario.title}: claims, {dossier.profile} profile",
+        caption=(f"{summary(dossier.verdicts)}.", *((names,) if elsewhere else ())),
+        columns=tuple(each for each in _COLUMNS if each.key in _BRIEF),
+        groups=tuple(Group(title=part, rows=tuple(some)) for part, some in groups.items() if some),
     )
 
 
@@ -139,6 +163,11 @@ def _row(entry: Expectation, verdict: Verdict) -> Row:
         words(_sentences(verdict.claim_detail, verdict.detail)),
         words(_sentences(entry.source, entry.note)),
     )
+
+
+def _brief_row(entry: Expectation, verdict: Verdict) -> Row:
+    row = dict(zip([each.key for each in _COLUMNS], _row(entry, verdict), strict=False))
+    return tuple(row[key] for key in _BRIEF)
 
 
 def _printed_box(given: Printed | None) -> Box:

@@ -43,10 +43,9 @@ def reason(verdict: Verdict) -> str:
     kinds = [verdict.kind]
     if verdict.claim in (VerdictKind.OUTSIDE, VerdictKind.UNEXPECTED_MATCH):
         kinds.append(verdict.claim)
-    figures = [
-        f"{name} {text}"
-        for name, text in (("expected", verdict.expected), ("measured", verdict.measured))
-        if text
-    ]
-    facts = [text for text in (verdict.claim_detail, verdict.detail) if text]
-    return f"{' and '.join(dict.fromkeys(kinds))}: {'; '.join([*facts, *figures])}"
+    parts = [verdict.claim_detail, verdict.detail]
+    parts += [f"expected {verdict.expected}" if verdict.expected else ""]
+    parts += [f"measured {verdict.measured}" if verdict.measured else ""]
+    why = "; ".join(part for part in parts if part)
+    kind = " and ".join(dict.fromkeys(kinds))
+    return f"{kind}: {why}" if why else kind

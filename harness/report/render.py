@@ -21,7 +21,8 @@ from harness.report import clean
 from harness.report.html import render_html
 from harness.report.tables import Align, Box, Column, Group, Row, Table, visible
 
-_BREAKS = re.compile(r" +|(?<=[a-z]-)(?=[a-z])")  # where textwrap may end a line
+# where a line may end: at spaces, and inside dotted, underscored and hyphenated names
+_BREAKS = re.compile(r"( +|(?<=[A-Za-z][-._=])(?=[A-Za-z]))")
 _UNBROKEN = "\u00a0±\u00a0"
 _GAP = 2  # spaces between columns in text
 _HEADER_PAD = "  "  # by which tabulate makes a column wider than its header
@@ -117,19 +118,27 @@ def _longest_word(texts: Sequence[str]) -> int:
     return max((len(word) for text in texts for word in _BREAKS.split(text)), default=0)
 
 
+class _Wrapper(textwrap.TextWrapper):
+    """Wraps at `_BREAKS` instead of at the standard library's hyphens."""
+
+    def _split(self, text: str) -> list[str]:
+        return [chunk for chunk in _BREAKS.split(text) if chunk]
+
+
 def _text(box: Box) -> str:
     """Return what a field shows, with a deviation that no line end parts from its mean."""
     return clean.plain(box.text).replace(" ± ", _UNBROKEN)
 
 
 def _fill(text: str, size: int) -> str:
-    return "\n".join(textwrap.wrap(text, max(size, 1)))
+    return "\n".join(_Wrapper(width=max(size, 1)).wrap(text))
 
 
 def _wrap(text: str, width: int | None, indent: str = "") -> list[str]:
     if width is None:
         return [text]
-    return textwrap.wrap(text, max(width, len(indent) + _WORD_LIMIT), subsequent_indent=indent)
+    room = max(width, len(indent) + _WORD_LIMIT)
+    return _Wrapper(width=room, subsequent_indent=indent).wrap(text)
 
 
 # --- Markdown -------------------------------------------------------------------------------------

@@ -205,10 +205,11 @@ def _comments(text: str) -> Iterator[tuple[int, str]]:
 
 def _word_problems(article: Path, line: int, words: Words) -> Iterator[Problem]:
     _, shown, profile = words
-    if shown not in [*Shown]:
-        yield replace(unknown("table", shown, [*Shown], path=article), line=line)
-    if profile not in [*Profile]:
-        yield replace(unknown("profile", profile, [*Profile], path=article), line=line)
+    tables, profiles = [each.value for each in Shown], [each.value for each in Profile]
+    if shown not in tables:
+        yield replace(unknown("table", shown, tables, path=article), line=line)
+    if profile not in profiles:
+        yield replace(unknown("profile", profile, profiles, path=article), line=line)
 
 
 def _unclosed(article: Path, line: int, words: Words) -> Problem:

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pytest
+
+from harness.records import VerdictKind
+from harness.report.ledger import ledger_table, summary
+
+from .conftest import MakeDossier, entry, verdict
+
+
+def test_every_entry_is_in_exactly_one_group(make_dossier: MakeDossier) -> None:
+    verdicts = [
+        verdict("fine"),
+        verdict("elsewhere", VerdictKind.NOT_COMPARABLE),
+        verdict("wrong", claim=VerdictKind.KNOWN_DIVERGENCE, claim_detail="claimed 1, derived 2"),
+        verdict("wrong.elsewhere", VerdictKind.NOT_COMPARABLE, claim=VerdictKind.OUTSIDE),
+        verdict("agreed", claim=VerdictKind.REPRODUCED),
+    ]
+    entries = [entry(each.expectation) for each in verdicts]
+    table = ledger_table(make_dossier([], entries=entries, verdicts=verdicts))
+    ids = {group.title.split(":")[0]: [row[0].text for row in group.rows] for group in table.groups}
+    assert ids == {
+        "Compared": ["fine", "agreed"],
+        "Findings": ["wrong", "wrong.elsewhere"],
+        "Not comparable here": ["elsewhere"],
+    }
+    detail = [each.key for each in table.columns].index("detail")
+    assert table.groups[1].rows[0][detail].text == "claimed 1, derived 2"
+
+
+def test_figures_as_claimed_recorded_and_derived(make_dossier: MakeDossier) -> None:
+    entries = [entry("a", claimed={"value": 4.6, "quantum": 0.01}, recorded=4.6123, derived=5)]
+    table = ledger_table(make_dossier([], entries=entries, verdicts=[verdict("a")]))
+    shown = {column.key: box for column, box in zip(table.columns, table.rows[0], strict=True)}
+    assert [shown[key].text for key in ("claimed", "recorded", "derived")] == [
+        "4.60",
+        "4.6123",
+        "5",
+    ]
+    assert shown["claimed"].raw == 4.6
+    assert shown["verdict"].verdict is VerdictKind.REPRODUCED
+
+
+@pytest.mark.parametrize(
+    "verdicts",
+    [[verdict("a")], [verdict("a"), verdict("b"), verdict("c")], [verdict("a"), verdict("a")]],
+    ids=["too few", "too many", "twice"],
+)
+def test_entries_and_verdicts_are_one_to_one(
+    make_dossier: MakeDossier, verdicts: list[object]
+) -> None:
+    dossier = make_dossier([], entries=[entry("a"), entry("b")], verdicts=verdicts)
+    with pytest.raises(ValueError, match="not one to one"):
+        ledger_table(dossier)
+
+
+def test_the_counts_add_up() -> None:
+    verdicts = [verdict(str(i), kind) for i, kind in enumerate([*VerdictKind, *VerdictKind])]
+    counted = summary([*verdicts, verdict("x", claim=VerdictKind.OUTSIDE)])
+    assert sum(counted.kinds.values()) == counted.total == 17
+    assert str(counted).startswith("17 entries: 3 REPRODUCED, 2 OUTSIDE, ")
+    assert str(counted).endswith("; 1 printed claim differs")
+    assert str(summary([])) == "0 entries"

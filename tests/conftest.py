@@ -47,8 +47,14 @@ def project_root() -> Path:
 
 
 @pytest.fixture(scope="session")
-def cpu_image(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> ImageRef:
+def containers(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the recipes and their lock, so that building leaves the project's as it is."""
+    folder = tmp_path_factory.mktemp("recipes") / "containers"
+    shutil.copytree(project_root / "containers", folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cpu_image(containers: Path) -> ImageRef:
     """The image of the cpu profiles, built where the engine has none of its recipe."""
-    recipes = tmp_path_factory.mktemp("recipes") / "containers"
-    shutil.copytree(project_root / "containers", recipes)  # the lock of the project stays as it is
-    return build(recipes, "cpu", accept=True, listen=print)
+    return build(containers, "cpu", accept=True, listen=print)

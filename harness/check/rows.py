@@ -93,7 +93,7 @@ class Rows:
         self.runs = sorted(runs, key=_order)
         self._broken = [run for run in self.runs if run.outcome.status is not Status.FINISHED]
         self._by_metric: dict[str, list[Row]] = defaultdict(list)
-        self._by_key: dict[tuple[str, str], dict[Hashable, list[Row]]] = {}
+        self._by_keys: dict[tuple[str, ...], dict[Hashable, list[Row]]] = {}
         for run in self.runs:
             for each in run.measurements:
                 row = Row(run=run, measurement=each, keys={**run.spec.params, **each.where})
@@ -141,17 +141,13 @@ class Rows:
         return pairs
 
     def _matching(self, metric: str, where: Mapping[str, Scalar]) -> list[Row]:
-        if not where:
-            return list(self._by_metric.get(metric, ()))
-        postings = [self._posting(metric, key, value) for key, value in where.items()]
-        return [row for row in min(postings, key=len) if matches(row.keys, where)]
-
-    def _posting(self, metric: str, key: str, value: Scalar) -> list[Row]:
-        """Return the rows of `metric` that have this value of this key, by an index."""
-        if (metric, key) not in self._by_key:
-            holding = [row for row in self._by_metric.get(metric, ()) if key in row.keys]
-            self._by_key[metric, key] = _grouped_by(holding, key)
-        return self._by_key[metric, key].get(frozen(value), [])
+        """Return the rows of `metric` that have these values of these keys, by an index."""
+        keys = sorted(where)
+        if (metric, *keys) not in self._by_keys:
+            rows = self._by_metric.get(metric, ())
+            holding = [row for row in rows if all(key in row.keys for key in keys)]
+            self._by_keys[metric, *keys] = _grouped_by(holding, keys)
+        return self._by_keys[metric, *keys].get(tuple(frozen(where[key]) for key in keys), [])
 
     def _refuse_broken(self, cell: Cell | Entry) -> None:
         for run in self._broken:
@@ -168,7 +164,7 @@ class Rows:
         if not rows:
             return f"no run measured {cell.metric}"
         for key, value in cell.where.items():
-            if self._posting(cell.metric, key, value):
+            if self._matching(cell.metric, {key: value}):
                 continue
             known = dict.fromkeys(str(row.keys[key]) for row in rows if key in row.keys)
             if not known:
@@ -273,10 +269,10 @@ def _grouped(rows: Sequence[Row], free: Sequence[str]) -> dict[Hashable, list[Ro
     return groups
 
 
-def _grouped_by(rows: Sequence[Row], key: str) -> dict[Hashable, list[Row]]:
+def _grouped_by(rows: Sequence[Row], keys: Sequence[str]) -> dict[Hashable, list[Row]]:
     groups: dict[Hashable, list[Row]] = defaultdict(list)
     for row in rows:
-        groups[frozen(row.keys[key])].append(row)
+        groups[tuple(frozen(row.keys[key]) for key in keys)].append(row)
     return groups
 
 

@@ -37,6 +37,8 @@ def plain(text: str) -> str:
 
 def printable(text: str) -> str:
     """Return `text` as `plain` does, but with its spaces as they are, as a line of a log needs."""
+    if text.isprintable():  # nearly always: nothing of what follows is printable
+        return text
     spaced = _SPACES.sub(" ", _ESCAPES.sub("", text))
     return "".join(_seen(character) for character in spaced)
 

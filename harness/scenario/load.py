@@ -58,8 +58,7 @@ def load_expectations(loaded: Loaded, entry_problems: EntryCheck | None = None) 
     """
     document, refused = read_as_far(loaded.folder / EXPECTATIONS_FILE)
     shape = validate(Expectations, document)
-    ledger = shape.model
-    entries = [*(readable_entries(shape.mended) if ledger is None else enumerate(ledger.expectations))]
+    entries = [*readable_entries(shape)]
     hidden = [*ledger_problems(loaded.scenario, entries, document)]
     if entry_problems is not None:
         for index, entry in entries:

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from harness.errors import Problem, nearest
 from harness.records import record
-from harness.scenario.expectations import KINDS, Entry, Expectation
+from harness.scenario.expectations import KINDS, Entry, Expectation, Expectations
 from harness.scenario.positions import Document, Key
 from harness.scenario.schema import WRITTEN_AS, Strict
 
@@ -68,9 +68,12 @@ def validate(model: type[Model], document: Document) -> Shape[Model]:
         return Shape(model=None, problems=problems, mended=mended)
 
 
-def readable_entries(ledger: Mapping[str, Any]) -> Iterator[tuple[int, Expectation]]:
+def readable_entries(shape: Shape[Expectations]) -> Iterator[tuple[int, Expectation]]:
     """Yield the entries of a ledger whose shape is right, where others are not."""
-    listed, adapter = ledger.get("expectations"), TypeAdapter(Expectation)
+    if shape.model is not None:
+        yield from enumerate(shape.model.expectations)
+        return
+    listed, adapter = shape.mended.get("expectations"), TypeAdapter(Expectation)
     for index, raw in enumerate(listed if isinstance(listed, list) else []):
         try:
             yield index, adapter.validate_python(raw)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 
 from harness.check.verdicts import exit_code
@@ -13,12 +12,14 @@ from harness.errors import ExitCode
 from harness.records import Status
 from harness.report.cells import cells_table, rows_tables
 from harness.report.dossier import Dossier
-from harness.report.ledger import ledger_table, summary
+from harness.report.ledger import brief_table, ledger_table, summary
 from harness.report.render import render_json, render_text
 from harness.report.tables import Table
 
 # the most certain wins, as in harness.check: a figure outside is true whatever else broke
 _BY_GRAVITY = (ExitCode.OK, ExitCode.INCONCLUSIVE, ExitCode.INFRASTRUCTURE, ExitCode.OUTSIDE)
+
+_LOG_COLUMNS = 150
 
 
 def tables_of(dossier: Dossier) -> tuple[Table, ...]:
@@ -27,20 +28,23 @@ def tables_of(dossier: Dossier) -> tuple[Table, ...]:
 
 
 def print_dossiers(dossiers: Sequence[Dossier], options: argparse.Namespace) -> None:
-    """Print every table and the counts; as JSON where the options say so."""
+    """Print cells, claims and counts; every table as JSON where the options say so."""
     if options.json:
         documents = [
             json.loads(render_json(table)) for each in dossiers for table in tables_of(each)
         ]
         print(json.dumps({"tables": documents, "exit_code": judgement(dossiers)}, indent=1))
         return
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    # what is not a terminal is mostly a log that a person reads
+    width = shutil.get_terminal_size((_LOG_COLUMNS, 0)).columns
     for dossier in dossiers:
-        for table in tables_of(dossier):
+        for table in (cells_table(dossier), brief_table(dossier)):
             print(render_text(table, width))
     for dossier in dossiers:
         print(f"{dossier.scenario.scenario} {dossier.profile}: {counts(dossier)}")
         print(f"{dossier.scenario.scenario} {dossier.profile}: {summary(dossier.verdicts)}")
+    names = sorted({each.scenario.scenario.partition("-")[0] for each in dossiers})
+    print(f"everything, with sources, notes and plots: harness report {names[0]} --out FOLDER")
 
 
 def counts(dossier: Dossier) -> str:

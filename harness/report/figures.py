@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
@@ -20,13 +21,14 @@ _TIMING_DIGITS = 4
 _EXACT_DIGITS = 6
 # an uncertainty is itself uncertain: two digits say all that a few replicates know
 _SPREAD_DIGITS = 2
+_DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{20,}\b")
 _PLAIN_FROM, _PLAIN_BELOW = 1e-4, 1e15
 
 
 def figure(value: Scalar, metric: Metric | None = None) -> str:
     """Write a measured value.
 
-    Integers, text and flags stand as they are. A timing metric gets four significant digits,
+    Integers, text and flags stand as they are, digests cut short. A timing metric gets four significant digits,
     trailing zeros included; any other six, without them. No digit left of the point is rounded
     away (without replicates nobody knows that it is noise) and none is shown that lies below the
     metric's resolution.
@@ -72,7 +74,12 @@ def setting(value: Any) -> str:
 def _word(value: Scalar) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return "" if value is None else str(value)
+    return "" if value is None else shortened(str(value))
+
+
+def shortened(text: str) -> str:
+    """Cut digests short: their first digits tell them apart."""
+    return _DIGEST.sub(r"\1…", text)
 
 
 def _leading(value: float, digits: int) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from harness.records import Scalar, Verdict, VerdictKind, record
 from harness.report.cells import spoken
 from harness.report.dossier import Dossier
-from harness.report.figures import printed, setting
+from harness.report.figures import printed, setting, shortened
 from harness.report.tables import Align, Box, Column, Group, Row, Table, words
 from harness.scenario.expectations import Expectation, Expectations, Printed
 
@@ -21,7 +21,7 @@ FINDINGS = frozenset(
 
 _COLUMNS = (
     Column(key="id", header="id", names_row=True),
-    Column(key="metric", header="metric", names_row=True),
+    Column(key="metric", header="metric", prose=True),
     Column(key="unit", header="unit"),
     Column(key="claimed", header="claimed", align=Align.RIGHT),
     Column(key="recorded", header="recorded", align=Align.RIGHT),
@@ -36,7 +36,14 @@ _COLUMNS = (
     Column(key="device", header="device", quiet=True),
 )
 
-_BRIEF = ("id", "claimed", "recorded", "derived", "expected", "measured", "verdict", "claim")
+_BRIEF = (
+    _COLUMNS[0],
+    Column(key="claimed", header="claimed", align=Align.RIGHT),
+    Column(key="ledger", header="derived or recorded", align=Align.RIGHT),
+    Column(key="expected", header="expected", align=Align.RIGHT),
+    Column(key="measured", header="measured", align=Align.RIGHT),
+    Column(key="verdict", header="verdict"),
+)
 
 
 @record
@@ -71,8 +78,8 @@ def summary(verdicts: Iterable[Verdict]) -> Summary:
 def ledger_table(dossier: Dossier) -> Table:
     """Return one row for each entry of the ledger, in three groups.
 
-    What was compared; findings, where the printed claim is not what its evidence holds; what
-    cannot be compared here. Every entry is in exactly one group, a finding always in the second.
+    Findings, where the printed claim is not what its evidence holds; what was compared; what
+    cannot be compared here. Every entry is in exactly one group, a finding always in the first.
 
     Raises:
         ValueError: an entry without a verdict, or a verdict without an entry.
@@ -92,8 +99,8 @@ def ledger_table(dossier: Dossier) -> Table:
 def brief_table(dossier: Dossier) -> Table:
     """Return the ledger for a terminal: what was compared and found, in columns that fit.
 
-    Entries that cannot be compared here are named in the caption, and a divergence from a claim is
-    shown wherever it binds; `ledger_table` has everything.
+    Entries that cannot be compared here are counted in the caption by the first part of their
+    names; a divergence from a claim is shown wherever it binds. `ledger_table` has everything.
     """
     groups: dict[_Part, list[Row]] = {_Part.COMPARED: [], _Part.FINDINGS: []}
     elsewhere = []
@@ -102,11 +109,13 @@ def brief_table(dossier: Dossier) -> Table:
             groups[part].append(_brief_row(entry, verdict))
         else:
             elsewhere.append(entry.id)
-    names = f"Not comparable here ({len(elsewhere)}): {', '.join(elsewhere)}."
+    families = Counter(name.partition(".")[0] for name in elsewhere)
+    counted = ", ".join(f"{count} {family}" for family, count in families.items())
+    names = f"Not comparable here: {counted} (harness check shows each, and where it binds)."
     return Table(
         title=f"{dossier.scenario.title}: claims, {dossier.profile} profile",
         caption=(f"{summary(dossier.verdicts)}.", *((names,) if elsewhere else ())),
-        columns=tuple(each for each in _COLUMNS if each.key in _BRIEF),
+        columns=_BRIEF,
         groups=tuple(Group(title=part, rows=tuple(some)) for part, some in groups.items() if some),
     )
 
@@ -124,8 +133,8 @@ def keys_text(where: Mapping[str, Any]) -> str:
 class _Part(StrEnum):
     """The groups in their order; the value is the heading."""
 
-    COMPARED = "Compared"
     FINDINGS = "Findings: the printed claim is not what its evidence holds"
+    COMPARED = "Compared"
     ELSEWHERE = "Not comparable here: other device or profile"
 
 
@@ -156,8 +165,8 @@ def _row(entry: Expectation, verdict: Verdict) -> Row:
         _printed_box(entry.claimed),
         _printed_box(entry.recorded),
         _printed_box(entry.derived),
-        words(verdict.expected),
-        words(verdict.measured),
+        _sentence_box(verdict.expected),
+        _sentence_box(verdict.measured),
         _badge(verdict.kind),
         _badge(verdict.claim),
         words(_sentences(verdict.claim_detail, verdict.detail)),
@@ -166,14 +175,25 @@ def _row(entry: Expectation, verdict: Verdict) -> Row:
 
 
 def _brief_row(entry: Expectation, verdict: Verdict) -> Row:
-    row = dict(zip([each.key for each in _COLUMNS], _row(entry, verdict), strict=False))
-    return tuple(row[key] for key in _BRIEF)
+    judged = f"{verdict.kind}; claim: {verdict.claim}"
+    return (
+        words(entry.id),
+        _printed_box(entry.claimed),
+        _printed_box(entry.derived or entry.recorded),
+        _sentence_box(verdict.expected),
+        _sentence_box(verdict.measured),
+        words(judged if verdict.claim in FINDINGS else verdict.kind),
+    )
 
 
 def _printed_box(given: Printed | None) -> Box:
     if given is None:
         return Box(text="")
     return Box(text=printed(given), raw=given.value)
+
+
+def _sentence_box(text: str) -> Box:
+    return Box(text=shortened(text), raw=text)
 
 
 def _badge(kind: VerdictKind | None) -> Box:

@@ -105,10 +105,28 @@ def absent(reason: str) -> Box:
 
 
 def visible(table: Table) -> Table:
-    """Return the table as people see it: without the quiet columns."""
-    kept = [index for index, each in enumerate(table.columns) if not each.quiet]
+    """Return the table as people see it.
+
+    Quiet columns are left out; a column that is absent in every row, and why, becomes a line of
+    the caption.
+    """
+    columns = range(len(table.columns))
+    reasons = {index: why for index in columns if (why := _absent_throughout(table, index))}
+    kept = [index for index in columns if not table.columns[index].quiet and index not in reasons]
     groups = tuple(
         replace(group, rows=tuple(tuple(row[index] for index in kept) for row in group.rows))
         for group in table.groups
     )
-    return replace(table, columns=tuple(table.columns[index] for index in kept), groups=groups)
+    notes = tuple(f"No {table.columns[index].header}: {why}." for index, why in reasons.items())
+    return replace(
+        table,
+        caption=(*table.caption, *notes),
+        columns=tuple(table.columns[index] for index in kept),
+        groups=groups,
+    )
+
+
+def _absent_throughout(table: Table, index: int) -> str:
+    """Return why a column has no figure in any row; empty where it has one, or reasons differ."""
+    reasons = {row[index].absent for row in table.rows}
+    return reasons.pop() if len(reasons) == 1 else ""

@@ -64,12 +64,12 @@ _COMPLAINTS = (
         remedy="sudo systemctl status docker",
     ),
     _Complaint(
-        text=r"client version (?P<ours>\S+) is too new\. .* API version is (?P<its>\S+)",
+        text=r"client version (?P<ours>\S+) is too new\. .* API version is (?P<its>[\d.]*\d)",
         means="the Docker engine speaks API {its}, and {ours} is asked for",
         remedy="unset DOCKER_API_VERSION",
     ),
     _Complaint(
-        text=r"client version (?P<ours>\S+) is too old\. .* API version is (?P<its>\S+)",
+        text=r"client version (?P<ours>\S+) is too old\. .* API version is (?P<its>[\d.]*\d)",
         means="the Docker engine speaks API {its} and later; this client speaks {ours}",
         remedy="python -m pip install --upgrade docker",
     ),

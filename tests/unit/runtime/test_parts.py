@@ -1,0 +1,142 @@
+"""The small parts: owners, marks, environments, logs, frames and the watch."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.records import Limits
+from harness.runtime import environ, owner
+from harness.runtime.base import Stop
+from harness.runtime.frames import Frames
+from harness.runtime.logs import BoundedLog
+from harness.runtime.processes import mark_of
+from harness.runtime.watch import Watch
+
+
+def test_an_owner_survives_its_token() -> None:
+    me = owner.this_process()
+    assert owner.parse(me.token) == me
+    assert (me.is_here, me.is_dead, me.pid) == (True, False, os.getpid())
+
+
+@pytest.mark.parametrize("token", ["", "x", "0123abcd.1.2", "0123abcd.1.2.3.4", "zzzzzzzz.1.2.3"])
+def test_no_owner(token: str) -> None:
+    assert owner.parse(token) is None
+
+
+def test_a_pid_that_is_used_again_is_another_owner() -> None:
+    me = owner.this_process()
+    assert replace(me, started=me.started + 1).is_dead
+    assert replace(me, pid=2**22 + 1).is_dead
+
+
+def test_of_another_boot_or_namespace_nothing_is_said() -> None:
+    me = owner.this_process()
+    for elsewhere in (replace(me, boot="ffffffff"), replace(me, namespace=1)):
+        assert (elsewhere.is_here, elsewhere.is_dead) == (False, False)
+
+
+def test_an_unmarked_process_has_no_mark() -> None:
+    assert mark_of(1) is None
+    assert mark_of(2**22 + 1) is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("HF_TOKEN", "OPENAI_API_KEY", "NGC_APIKEY", "AWS_SECRET_ACCESS_KEY", "DB_PASSWORD"),
+        *("GOOGLE_APPLICATION_CREDENTIALS", "api_key", "HF_AUTH", "WANDB_API_KEY", "NGC_KEY"),
+    ],
+)
+def test_names_of_secrets(name: str) -> None:
+    assert environ.looks_secret(name)
+
+
+@pytest.mark.parametrize("name", ["HF_HOME", "TOKENIZERS_PARALLELISM", "KEYBOARD", "OMP_SCHEDULE"])
+def test_names_of_no_secrets(name: str) -> None:
+    assert not environ.looks_secret(name)
+
+
+def test_what_is_passed_on() -> None:
+    given = {
+        "PATH": "/bin",
+        "PATHOLOGY": "x",
+        "HOME": "/h",
+        "HF_HOME": "/hf",
+        "HF_TOKEN": "t",
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "0",
+        "PYTHONPATH": "/x",
+        "FOO": "1",
+    }
+    assert sorted(environ.host_environment(given)) == [
+        *("CUDA_VISIBLE_DEVICES", "HF_HOME", "HOME", "OMP_NUM_THREADS", "PATH"),
+    ]
+    assert sorted(environ.container_environment(given)) == ["OMP_NUM_THREADS"]
+
+
+def test_a_short_log_is_kept_whole(tmp_path: Path) -> None:
+    with BoundedLog(tmp_path / "log", limit_bytes=10) as log:
+        log.write(b"12345")
+        log.write(b"67890")
+    assert (tmp_path / "log").read_bytes() == b"1234567890"
+    assert log.tail() == ("1234567890",)
+
+
+def test_a_long_log_keeps_its_beginning_and_its_end(tmp_path: Path) -> None:
+    with BoundedLog(tmp_path / "log", limit_bytes=10) as log:
+        log.write(b"begin\n")
+        log.write(b"x" * 200_000)
+        log.write(b"\nend\n")
+    text = (tmp_path / "log").read_text(encoding="utf-8")
+    assert text.startswith("begin\nxxxx\n[harness: the limit of 10 bytes is reached; ")
+    assert text.endswith("xxx\nend\n")
+    left_out = int(text.partition("reached; ")[2].partition(" ")[0])
+    assert text.count("x") + left_out == 200_000
+    assert log.tail(1) == ("end",)
+
+
+def test_a_log_that_is_no_text_has_a_tail(tmp_path: Path) -> None:
+    with BoundedLog(tmp_path / "log") as log:
+        log.write(b"\xff\xfe\n" * 300)
+    assert len(log.tail()) == 100
+
+
+@pytest.mark.parametrize("size", [1, 3, 8, 11, 1000])
+def test_frames_may_be_torn_anywhere(size: int) -> None:
+    stream = b"".join(
+        bytes([kind, 0, 0, 0]) + len(text).to_bytes(4, "big") + text
+        for kind, text in ((1, b"out one"), (2, b"err"), (1, b""), (1, b" and two"), (2, b"or"))
+    )
+    out, err = bytearray(), bytearray()
+    frames = Frames({Frames.STDOUT: out.extend, Frames.STDERR: err.extend})
+    for start in range(0, len(stream), size):
+        frames.feed(stream[start : start + size])
+    assert (bytes(out), bytes(err)) == (b"out one and two", b"error")
+
+
+def test_the_watch_waits_for_the_next_look_or_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    looks: list[float] = []
+    used = [0.5]
+    held = Watch(
+        Limits(timeout_s=1.2, memory_gib=1.0),
+        memory_gib=lambda: used[0],
+        each_look=lambda: looks.append(now[0]),
+    )
+    assert (held.wait_s(), held.reason()) == (0.5, None)
+    now[0] = 100.5
+    assert held.reason() is None
+    used[0] = 1.01
+    assert held.reason() is None  # looked at a moment ago
+    now[0] = 101.0
+    assert held.reason() is Stop.MEMORY
+    assert looks == [100.5, 101.0]
+    now[0] = 101.2
+    assert (held.wait_s(), held.reason()) == (0.0, Stop.TIME)

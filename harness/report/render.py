@@ -98,14 +98,17 @@ def _blocks(table: Table, group: Group, width: int | None) -> list[str]:
 
 def _column_widths(table: Table, width: int | None) -> list[int] | None:
     """Return how wide each column may be; None where not even narrow columns fit."""
-    natural, floors = [], []
-    for index, each in enumerate(table.columns):
-        texts = [_text(row[index]) for row in table.rows]
-        natural.append(max(map(len, [each.label + _HEADER_PAD, *texts])))
-        shortest = min(_longest_word(texts), _WORD_LIMIT)
-        floors.append(max(_longest_word([each.label]) + len(_HEADER_PAD), shortest))
+    columns = [
+        (each.label, [_text(row[index]) for row in table.rows])
+        for index, each in enumerate(table.columns)
+    ]
+    natural = [max(map(len, [label + _HEADER_PAD, *texts])) for label, texts in columns]
     if width is None:
         return natural
+    floors = [
+        max(len(_HEADER_PAD) + _longest_word([label]), min(_longest_word(texts), _WORD_LIMIT))
+        for label, texts in columns
+    ]
     room = width - _GAP * (len(natural) - 1)
     for limit in range(max(natural, default=0), 0, -1):
         sizes = [min(n, max(f, limit)) for n, f in zip(natural, floors, strict=True)]
@@ -131,7 +134,7 @@ def _text(box: Box) -> str:
 
 
 def _fill(text: str, size: int) -> str:
-    return "\n".join(_Wrapper(width=max(size, 1)).wrap(text))
+    return text if len(text) <= size else "\n".join(_Wrapper(width=max(size, 1)).wrap(text))
 
 
 def _wrap(text: str, width: int | None, indent: str = "") -> list[str]:

@@ -129,6 +129,15 @@ def test_a_memory_budget_is_held(bench: Bench) -> None:
     assert outcome.cause == "used up its 0.25 GiB"
 
 
+def test_a_run_is_ended_before_the_machine_has_no_memory_left(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench.runtime, "_floor_gib", 1e6)  # more than any machine has
+    outcome, _ = bench.run("import time; time.sleep(60)")
+    assert outcome.status is Status.OUT_OF_MEMORY
+    assert outcome.cause.endswith("below the floor of 1e+06 GiB")
+
+
 def test_secrets_stay_outside_unless_named(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HF_TOKEN", "OPENAI_API_KEY", "NGC_API_KEY", "DB_PASSWORD", "SOMETHING_ELSE"):
         monkeypatch.setenv(name, "from the shell")

@@ -16,6 +16,7 @@ DECLARED_IN = {
     "pretrain.envelope": "harness.workloads.pretrain.declare",
     "pretrain.envelope_evidence": "harness.workloads.pretrain.declare",
     "autoresearch.trajectory_evidence": "harness.workloads.autoresearch.declare",
+    "lineage.release_evidence": "harness.workloads.lineage.declare",
 }
 
 

@@ -98,9 +98,8 @@ def _add_scenario(scenario: Path) -> None:
         harness(session, python, "run", name, "--with-evidence", *session.posargs)
 
     reproduce.__doc__ = f"Reproduce: {_head(scenario, 'title')}."
-    nox.session(
-        reproduce, name=f"reproduce-{name.partition('-')[0]}", venv_backend="none", default=False
-    )
+    short = name.partition("-")[0]
+    nox.session(name=f"reproduce-{short}", venv_backend="none", default=False)(reproduce)
 
 
 SCENARIOS = sorted((ROOT / "scenarios").glob("*/scenario.yaml"))
@@ -187,7 +186,7 @@ def bench(session: nox.Session) -> None:
     session.run(*command, *session.posargs, external=True)
 
 
-# --- what changes files -----------------------------------------------------------------------------
+# --- what changes files ---------------------------------------------------------------------------
 
 
 @nox.session(venv_backend="none", default=False)

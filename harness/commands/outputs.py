@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from harness.commands.project import Project
 from harness.report.dossier import Dossier
-from harness.report.github import annotations, render_summary
+from harness.report.github import annotate, render_summary
 from harness.report.junit import render_junit
 from harness.results.store import write_whole
 from harness.scenario.folders import EXPECTATIONS_FILE
@@ -27,5 +27,5 @@ def write_outputs(
     if os.environ.get("GITHUB_ACTIONS") == "true":
         for dossier in dossiers:
             ledger = read(project.scenarios / dossier.scenario.scenario / EXPECTATIONS_FILE)
-            for line in annotations(dossier.verdicts, ledger, project.root):
+            for line in annotate(dossier.verdicts, ledger, project.root):
                 print(line)

@@ -53,7 +53,7 @@ def project(tmp_path: Path) -> Path:
 def test_a_sweep_survives_being_killed_at_random_moments(
     project: Path, project_root: Path, num_kills: int
 ) -> None:
-    chance = random.Random(num_kills)
+    chance = random.Random(num_kills)  # noqa: S311 - moments, not secrets
     finished_before = 0
     for _ in range(num_kills):
         _run_and_kill(project, project_root, chance)
@@ -151,7 +151,7 @@ def _workloads(project: Path) -> list[int]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            place = os.readlink(process / "cwd")
+            place = str((process / "cwd").readlink())
         except OSError:
             continue  # it has ended, or is not ours to see
         if place.startswith(str(project)):

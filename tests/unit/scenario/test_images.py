@@ -60,8 +60,8 @@ def test_every_mistake_is_reported_with_its_place(containers: Path) -> None:
         "gone: 3\n"
     )
     assert problems(containers, text) == [
-        "2:3: cpu.bass: unknown key (allowed: base, base_digest, built; did you mean 'base'?)",
         "1:1: cpu.base: key is required",
+        "2:3: cpu.bass: unknown key (allowed: base, base_digest, built; did you mean 'base'?)",
         (
             "6:3: nemo.base: not an allowed value (got 'nvcr.io/nvidia/nemo:latest'; "
             "allowed: an image with its tag (never latest), or null)"

@@ -139,7 +139,7 @@ def test_a_misspelling_has_its_place_and_the_nearest_name(
             "expectations[0].expect",
             "above",
         ),
-        ("    reason: an example\n", "", "expectations[0]", "needs its reason"),
+        ("    reason: an example\n", "", "expectations[0].reason", "key is required"),
         ('unit: "1"', "unit: GiB", "expectations[0].unit", "does not fit"),
         (
             "    source: article 99",
@@ -196,7 +196,7 @@ def test_two_scenarios_of_one_short_name_are_not_guessed_between(folder: Path) -
 
 def test_a_folder_without_a_scenario_is_an_error(folder: Path) -> None:
     (folder.parent / "stray").mkdir()
-    with pytest.raises(InputError, match="stray: has no scenario.yaml"):
+    with pytest.raises(InputError, match=r"stray: has no scenario\.yaml"):
         folders(folder.parent)
 
 

@@ -88,8 +88,12 @@ class InputError(HarnessError):
     exit_code = ExitCode.USAGE
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(problems)
+        self.problems = tuple(sorted(problems, key=_in_file_order))
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def _in_file_order(problem: Problem) -> tuple[str, int, int]:
+    return str(problem.path or ""), problem.line or 0, problem.column or 0
 
 
 class HostError(HarnessError):

@@ -332,7 +332,7 @@ def _decode_record(cls: type, value: Any, place: str) -> Any:
     hints = _HINTS.get(cls) or _HINTS.setdefault(cls, get_type_hints(cls))
     known = {f.name for f in fields(cls)}
     if extra := sorted(set(value) - known):
-        message = f"{place}: unknown field {extra[0]!r}"
+        message = f"{place}: unknown field {extra[0]!r}; known: {', '.join(sorted(known))}"
         raise ValueError(message)
     decoded = {name: _decode(hints[name], item, f"{place}.{name}") for name, item in value.items()}
     try:

@@ -8,7 +8,7 @@ from typing import Any
 from harness.errors import Problem, nearest
 from harness.records import Profile
 from harness.scenario.cells import MAX_RUNS, cells_of, matches, num_cells
-from harness.scenario.expectations import TOLERANT, Expectation, Law, Ratio
+from harness.scenario.expectations import Expectation, Law, Ratio
 from harness.scenario.positions import Document, Key
 from harness.scenario.schema import Environment, ProfileModel, Scenario, Sweep
 from harness.units import UNITS, same_dimension
@@ -30,7 +30,7 @@ def scenario_problems(scenario: Scenario, document: Document) -> Iterator[Proble
             allowed=folder,
         )
     yield from _workload_name_problems(document, ("workload",), scenario.workload)
-    yield from _evidence_problems(scenario, document)
+    yield from _evidence_problems(document)
     base = _known_workload(scenario.workload)
     if base is not None:
         yield from _params_problems(document, ("params",), base, scenario.params)
@@ -61,7 +61,7 @@ def _profile_problems(
             value=repr(model.params[name]),
             allowed="a sweep of the profile's own without this axis",
         )
-    known = [each.file for each in scenario.evidence]
+    known = list(dict.fromkeys(_evidence_names(document).values()))
     for index, name in enumerate(model.uses):
         if name not in known:
             yield document.problem(
@@ -155,7 +155,7 @@ def _axis_problems(
 ) -> Iterator[Problem]:
     axis = str(key[-1])
     if axis not in fields_of(declared.params):
-        for problem in problems_of(declared.params, {axis: None}):
+        for problem in problems_of(declared.params, {axis: values}):
             if problem.message == "unknown parameter":
                 yield placed(document, key, problem)
         return
@@ -184,14 +184,22 @@ def _environment_problems(scenario: Scenario, document: Document) -> Iterator[Pr
         )
 
 
-def _evidence_problems(scenario: Scenario, document: Document) -> Iterator[Problem]:
+def _evidence_names(document: Document) -> dict[int, str]:
+    """Return place -> file as written, so that one that is mistaken is not also unknown."""
+    listed = document.value.get("evidence")
+    entries = enumerate(listed if isinstance(listed, list) else [])
+    return {
+        i: str(each["file"]) for i, each in entries if isinstance(each, dict) and "file" in each
+    }
+
+
+def _evidence_problems(document: Document) -> Iterator[Problem]:
     seen: set[str] = set()
-    for index, each in enumerate(scenario.evidence):
-        if each.file in seen:
-            yield document.problem(
-                ("evidence", index, "file"), "evidence file stands twice", value=repr(each.file)
-            )
-        seen.add(each.file)
+    for index, name in _evidence_names(document).items():
+        if name in seen:
+            at: Key = ("evidence", index, "file")
+            yield document.problem(at, "evidence file stands twice", value=repr(name))
+        seen.add(name)
 
 
 def _report_problems(scenario: Scenario, document: Document) -> Iterator[Problem]:
@@ -270,8 +278,6 @@ def _entry_problems(
                 value=entry.unit,
                 allowed=f"{unit} or another unit of the same kind",
             )
-    if isinstance(entry, TOLERANT) and entry.reason is None:
-        yield document.problem(key, "a tolerance needs its reason (key `reason`)", value=entry.id)
     for index, profile in enumerate(entry.binds.profile):
         if profile not in scenario.profiles:
             yield document.problem(

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
@@ -227,14 +227,20 @@ class Exact(Entry):
     expect: ExactTarget
 
 
-class Bound(Entry):
+class Tolerant(Entry):
+    """What every kind holds whose target is a judgement: why the tolerance is what it is."""
+
+    reason: Text
+
+
+class Bound(Tolerant):
     """A value with a tolerance, or an interval."""
 
     kind: Literal["bound"]
     expect: Tolerance
 
 
-class Ratio(Entry):
+class Ratio(Tolerant):
     """Two metrics of the same results."""
 
     kind: Literal["ratio"]
@@ -255,28 +261,28 @@ class Proportion(Entry):
     expect: ProportionTarget
 
 
-class Trajectory(Entry):
+class Trajectory(Tolerant):
     """A series along steps."""
 
     kind: Literal["trajectory"]
     expect: TrajectoryTarget
 
 
-class Law(Entry):
+class Law(Tolerant):
     """A named relation between measurements."""
 
     kind: Literal["law"]
     expect: LawTarget
 
 
-class Equivalence(Entry):
+class Equivalence(Tolerant):
     """Statistically the same, over replicates."""
 
     kind: Literal["equivalence"]
     expect: EquivalenceTarget
 
 
-class Noninferiority(Entry):
+class Noninferiority(Tolerant):
     """Statistically not worse, over replicates."""
 
     kind: Literal["noninferiority"]
@@ -288,10 +294,7 @@ Expectation = Annotated[
     Field(discriminator="kind"),
 ]
 
-KINDS = tuple(Entry.__subclasses__())
-
-# kinds whose target is a judgement: the tolerance must say why it is what it is
-TOLERANT = (Bound, Ratio, Trajectory, Law, Equivalence, Noninferiority)
+KINDS: tuple[type[Entry], ...] = get_args(get_args(Expectation)[0])
 
 
 class Expectations(Strict):

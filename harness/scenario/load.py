@@ -70,7 +70,6 @@ def load_expectations(loaded: Loaded, entry_problems: EntryCheck | None = None) 
 
 
 def _together(refused: Iterable[Problem], later: Iterable[Problem]) -> list[Problem]:
-    """Return all mistakes of a file in its order; one that was refused is not judged as well."""
+    """Return all mistakes of a file; what was refused is not judged as well."""
     keys = {problem.key for problem in refused}
-    found = [*refused, *(problem for problem in later if problem.key not in keys)]
-    return sorted(found, key=lambda problem: (problem.line or 0, problem.column or 0))
+    return [*refused, *(problem for problem in later if problem.key not in keys)]

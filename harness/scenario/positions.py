@@ -110,7 +110,13 @@ def examine(text: str, path: Path) -> tuple[Document, list[Problem]]:
     except yaml.MarkedYAMLError as error:
         raise InputError([*builder.problems, yaml_problem(error, text, path)]) from None
     if not isinstance(value, dict):
-        problem = Problem(message="the file must hold a mapping", path=path, line=1, column=1)
+        problem = Problem(
+            message="the file must hold a mapping",
+            path=path,
+            line=1,
+            column=1,
+            allowed="key: value",
+        )
         raise InputError(builder.problems or [problem])
     return Document(path, value, builder.places, builder.values), builder.problems
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -12,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from harness.errors import Problem, nearest
 from harness.records import record
-from harness.scenario.expectations import KINDS, Entry, Expectation, Expectations
+from harness.scenario.expectations import KINDS, Expectation, Expectations
 from harness.scenario.positions import Document, Key
 from harness.scenario.schema import WRITTEN_AS, Strict
 
@@ -61,11 +60,31 @@ def validate(model: type[Model], document: Document) -> Shape[Model]:
         errors = error.errors(include_url=False)
     found = [problem for each in errors for problem in _problems(model, document, each)]
     mended = _without(document.value, {_key_in_file(document, each) for each in errors}, ())
-    problems = list(dict.fromkeys(found))  # each member of a union complains
-    try:
-        return Shape(model=model.model_validate(mended), problems=problems, mended=mended)
-    except ValidationError:
-        return Shape(model=None, problems=problems, mended=mended)
+    return Shape(
+        model=_closest(model, document, mended),
+        problems=list(dict.fromkeys(found)),  # each member of a union complains
+        mended=mended,
+    )
+
+
+def _closest(model: type[Model], document: Document, value: Any) -> Model | None:
+    """Return the model of `value` without the optional keys whose value is no good inside."""
+    while True:
+        try:
+            return model.model_validate(value)
+        except ValidationError as error:
+            owners = {_owner_key(_key_in_file(document, each)) for each in error.errors()}
+        if () in owners:
+            return None
+        value = _without(value, owners, ())
+
+
+def _owner_key(key: Key) -> Key:
+    """Return the key that holds what is mistaken; never a list's item, as others would move up."""
+    key = key[:-1]
+    while key and isinstance(key[-1], int):
+        key = key[:-1]
+    return key
 
 
 def readable_entries(shape: Shape[Expectations]) -> Iterator[tuple[int, Expectation]]:
@@ -102,10 +121,13 @@ def _problems(model: type[Strict], document: Document, error: ErrorDetails) -> I
     elif kind in ("union_tag_invalid", "union_tag_not_found"):
         yield from _kind_problems(document, key, error)
     else:
-        yield document.problem(key, **_wrong_value(document, error))
+        within = _owner(model, (*error["loc"], ""))
+        yield document.problem(key, **_wrong_value(document, error, within))
 
 
-def _wrong_value(document: Document, error: ErrorDetails) -> dict[str, str]:
+def _wrong_value(
+    document: Document, error: ErrorDetails, owner: type[Strict] | None
+) -> dict[str, str]:
     """Return message, value, allowed and nearest for a value that does not fit."""
     kind, given, context = error["type"], error["input"], error.get("ctx", {})
     facts = {"value": _shown(given)}
@@ -120,7 +142,10 @@ def _wrong_value(document: Document, error: ErrorDetails) -> dict[str, str]:
         return {**facts, "message": "must be text, a number, true, false or null"}
     if kind in _WANTED:
         close = _rewritten(given, kind)
-        return {**facts, "message": f"must be {_WANTED[kind]}", "nearest": close}
+        keys = _names(owner) if owner and kind == "model_type" else set()
+        allowed = ", ".join(sorted(keys))
+        message = f"must be {_WANTED[kind]}"
+        return {**facts, "message": message, "allowed": allowed, "nearest": close}
     return {**facts, "message": _plain(error["msg"])}
 
 
@@ -159,11 +184,10 @@ def _kind_problems(document: Document, key: Key, error: ErrorDetails) -> Iterato
         yield document.problem((*key, "kind"), "not an allowed value", allowed=allowed, **facts)
     else:
         yield document.problem((*key, "kind"), "key is required", allowed=allowed)
-    known = {*_names(Entry), "kind", "expect"}
-    for name in entry:
-        if name not in known:
-            problem = _unknown_key(document, (*key, name), KINDS[0])
-            yield replace(problem, nearest=nearest(name, known))
+    for name in sorted(entry.keys() - _names(KINDS[0])):
+        yield _unknown_key(document, (*key, name), KINDS[0])
+    for name in sorted(_names(KINDS[0], required=True) - entry.keys() - {"kind"}):
+        yield document.problem((*key, name), "key is required")
 
 
 def _plain(message: str) -> str:
@@ -234,8 +258,10 @@ def _tags(model: type[Strict]) -> tuple[str, ...]:
     return getattr(field.annotation, "__args__", ()) if field else ()
 
 
-def _names(model: type[Strict]) -> list[str]:
-    return [field.alias or name for name, field in model.model_fields.items()]
+def _names(model: type[Strict], *, required: bool = False) -> set[str]:
+    """Return the keys of a model as they are written; only the required ones where so asked."""
+    fields = model.model_fields.items()
+    return {f.alias or name for name, f in fields if f.is_required() or not required}
 
 
 def _one_level_down(word: str, owner: type[Strict]) -> str:

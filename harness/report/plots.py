@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import io
 import itertools
+import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HostError
@@ -26,13 +27,15 @@ from harness.scenario.schema import Plot, PlotKind
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_WIDTH_IN, _HEIGHT_IN, _PAD_IN = 7.5, 4.4, 0.1
+_WIDTH_IN, _HEIGHT_IN, _PAD_IN = 7.5, 4.0, 0.1
+_LEGEND_ROW_IN = 0.19
+_LEGEND_CHARACTERS = 116  # in a row; a mark takes the place of six
 _TITLE_CHARACTERS = 72
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _HATCHES = ("", "//", "..", "xx", "\\\\", "--", "++")
-_DASHES = ("-", "--", "-.", ":")  # a next one once the colours are used up
+_DASHES = ("-", "--", "-.", ":")
 _BAR_SHARE = 0.8  # of the distance between two groups of bars
-_MAX_TICKS = 10
+_LEAST_GAP = 0.07  # between labels, as a share of the axis
 _LONG_LABELS = 60  # characters of all tick labels together, beyond which they are slanted
 _LOG_SPAN = 100.0
 _STYLE: dict[str, Any] = {
@@ -110,14 +113,15 @@ def _svg(shown: Curves, origin: str) -> str:
 
     style = {**_STYLE, "svg.hashsalt": shown.plot.file}
     with matplotlib.style.context(["default", style]):
-        figure = Figure(
-            figsize=(_WIDTH_IN, _HEIGHT_IN), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)
-        )
+        legend = _legend(shown)
+        height_in = _HEIGHT_IN + legend.num_rows * _LEGEND_ROW_IN
+        layout = ConstrainedLayoutEngine(w_pad=_PAD_IN, h_pad=_PAD_IN)
+        figure = Figure(figsize=(_WIDTH_IN, height_in), layout=layout)
         axes = figure.add_subplot()
         _put_data(axes, shown)
         _put_words(axes, shown, origin)
-        if len(shown.series) > 1:
-            figure.legend(loc="outside lower left", ncols=3, fontsize=9)
+        if legend.num_rows:
+            figure.legend(loc="outside lower left", ncols=legend.num_columns, fontsize=9)
         stream = io.StringIO()
         figure.savefig(stream, format="svg", metadata=dict.fromkeys(_METADATA))
     return stream.getvalue()
@@ -125,6 +129,44 @@ def _svg(shown: Curves, origin: str) -> str:
 
 # what matplotlib would write of itself and the time
 _METADATA = ("Date", "Creator", "Format", "Type")
+
+
+@record
+class _Legend:
+    """How the names of the series are laid out below a plot; no rows for a single one."""
+
+    num_columns: int
+    num_rows: int
+
+
+def _legend(shown: Curves) -> _Legend:
+    labels = [series.label for series in shown.series]
+    if len(labels) == 1:
+        return _Legend(num_columns=1, num_rows=0)
+    columns = max(1, min(3, _LEGEND_CHARACTERS // (max(map(len, labels)) + 6)))
+    return _Legend(num_columns=columns, num_rows=math.ceil(len(labels) / columns))
+
+
+@record
+class Look:
+    """How a series is told from others, by colour and without."""
+
+    colour: str
+    marker: str
+    hatch: str
+    dash: str
+
+
+def look_of(index: int) -> Look:
+    """Return the look of the series number `index`; a colour comes back with another shape."""
+    turn, colour = divmod(index, len(SERIES))
+    shape = (colour + turn) % len(SERIES)
+    return Look(
+        colour=SERIES[colour],
+        marker=_MARKERS[shape],
+        hatch=_HATCHES[shape],
+        dash=_DASHES[turn % len(_DASHES)],
+    )
 
 
 def _put_data(axes: Axes, shown: Curves) -> None:
@@ -139,7 +181,7 @@ def _put_data(axes: Axes, shown: Curves) -> None:
 
 
 def _put_bars(axes: Axes, series: Series, index: int, of: int, positions: dict[str, float]) -> None:
-    width = _BAR_SHARE / of
+    width, look = _BAR_SHARE / of, look_of(index)
     shift = (index - (of - 1) / 2) * width
     axes.bar(
         [positions[setting(point.x)] + shift for point in series.points],
@@ -147,9 +189,9 @@ def _put_bars(axes: Axes, series: Series, index: int, of: int, positions: dict[s
         width,
         yerr=_errors(series.points),
         label=series.label,
-        color=SERIES[index % len(SERIES)],
+        color=look.colour,
         edgecolor=SURFACE,
-        hatch=_HATCHES[index % len(_HATCHES)],
+        hatch=look.hatch,
         error_kw={"ecolor": INK, "capsize": 3, "elinewidth": 1},
     )
 
@@ -157,16 +199,16 @@ def _put_bars(axes: Axes, series: Series, index: int, of: int, positions: dict[s
 def _put_points(
     axes: Axes, series: Series, index: int, positions: dict[str, float], *, joined: bool
 ) -> None:
-    turn, colour = divmod(index, len(SERIES))
+    look = look_of(index)
     axes.errorbar(
         [positions[setting(point.x)] for point in series.points],
         [point.y for point in series.points],
         yerr=_errors(series.points),
         label=series.label,
-        color=SERIES[colour],
-        marker=_MARKERS[index % len(_MARKERS)],
+        color=look.colour,
+        marker=look.marker,
         markersize=5,
-        linestyle=_DASHES[turn % len(_DASHES)] if joined else "none",
+        linestyle=look.dash if joined else "none",
         linewidth=1.6,
         capsize=3,
         elinewidth=1,
@@ -183,13 +225,22 @@ def _numbers(axes: Axes, values: Sequence[Scalar]) -> dict[str, float]:
     """Make x an axis of numbers and return where each value stands."""
     positions = {setting(value): float(value or 0) for value in values}
     distinct = sorted(set(positions.values()))
+    scale: Callable[[float], float] = float
     if _geometric(distinct):
+        scale = math.log
         axes.set_xscale("log")
         axes.minorticks_off()
-    if len(distinct) <= _MAX_TICKS:
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.6g}")
+    if _apart([scale(value) for value in distinct]):
         by_place = {place: text for text, place in positions.items()}
         axes.set_xticks(distinct, [by_place[place] for place in distinct])
     return positions
+
+
+def _apart(places: Sequence[float]) -> bool:
+    """Say whether each of some ascending places has room for a label of its own."""
+    least = (places[-1] - places[0]) * _LEAST_GAP
+    return all(after - before >= least for before, after in itertools.pairwise(places))
 
 
 def _categories(axes: Axes, values: Sequence[Scalar]) -> dict[str, float]:

@@ -110,7 +110,7 @@ def _column_widths(table: Table, width: int | None) -> list[int] | None:
         for label, texts in columns
     ]
     room = width - _GAP * (len(natural) - 1)
-    for limit in range(max(natural, default=0), 0, -1):
+    for limit in range(max(natural, default=0), -1, -1):
         sizes = [min(n, max(f, limit)) for n, f in zip(natural, floors, strict=True)]
         if sum(sizes) <= room:
             return sizes

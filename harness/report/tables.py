@@ -108,7 +108,7 @@ def visible(table: Table) -> Table:
     """Return the table as people see it.
 
     Quiet columns are left out; a column that is absent in every row, and why, becomes a line of
-    the caption.
+    the caption. Where no column is left there are no rows either: the caption says it all.
     """
     columns = range(len(table.columns))
     reasons = {index: why for index in columns if (why := _absent_throughout(table, index))}
@@ -122,7 +122,7 @@ def visible(table: Table) -> Table:
         table,
         caption=(*table.caption, *notes),
         columns=tuple(table.columns[index] for index in kept),
-        groups=groups,
+        groups=groups if kept else (),
     )
 
 

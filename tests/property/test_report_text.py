@@ -67,7 +67,7 @@ def test_json_has_every_field(one: Table) -> None:
     assert shown == [[clean.plain(box.text) for box in row] for row in one.rows]
 
 
-@given(tables, st.integers(min_value=20, max_value=200))
+@given(tables, st.integers(min_value=30, max_value=200))
 def test_text_keeps_to_the_width(one: Table, width: int) -> None:
     assert max(len(line) for line in render_text(one, width).splitlines()) <= width
 

@@ -4,7 +4,7 @@ import pytest
 
 from harness.records import Measurement, Profile, Status
 from harness.report.cells import cells_table, rows_tables
-from harness.report.render import render_csv
+from harness.report.render import Form, render, render_csv, render_text
 from harness.report.tables import Box, Table, visible
 
 from .conftest import MakeDossier, MakeRun
@@ -136,6 +136,16 @@ def test_no_runs_at_all(make_dossier: MakeDossier) -> None:
     assert table.rows == ()
     assert "No runs." in table.caption
     assert rows_tables(make_dossier([])) == ()
+
+
+@pytest.mark.parametrize("form", Form)
+def test_a_table_without_a_column_to_see_is_its_caption(
+    make_run: MakeRun, make_dossier: MakeDossier, form: Form
+) -> None:
+    figures = [Measurement(metric="loss", value=1.0, unit="nat", where={"step": 1})]
+    table = cells_table(make_dossier([make_run({}, figures)], metrics=["loss"]))
+    assert "Device box" in render(table, form) or form is Form.CSV
+    assert render_text(table, 80).splitlines()[-1].endswith("1 run: 1 finished.")
 
 
 def test_words_that_differ_between_replicates_are_all_named(

@@ -44,6 +44,12 @@ def test_other_values_stand_as_they_are() -> None:
     assert figure(float("nan")) == "nan"
 
 
+def test_digests_are_cut_short() -> None:
+    assert figure("0123456789abcdef" * 4) == "0123456789ab…"
+    assert figure("sha256:" + "f" * 64 + " of the file") == "sha256:ffffffffffff… of the file"
+    assert figure("deadbeef") == "deadbeef"
+
+
 def test_a_small_negative_rounds_to_plain_zero() -> None:
     metric = Metric(name="m", unit="1", doc="", resolution=0.1)
     assert figure(-0.01, metric) == "0"

@@ -20,12 +20,12 @@ def test_every_entry_is_in_exactly_one_group(make_dossier: MakeDossier) -> None:
     table = ledger_table(make_dossier([], entries=entries, verdicts=verdicts))
     ids = {group.title.split(":")[0]: [row[0].text for row in group.rows] for group in table.groups}
     assert ids == {
-        "Compared": ["fine", "agreed"],
         "Findings": ["wrong", "wrong.elsewhere"],
+        "Compared": ["fine", "agreed"],
         "Not comparable here": ["elsewhere"],
     }
     detail = [each.key for each in table.columns].index("detail")
-    assert table.groups[1].rows[0][detail].text == "claimed 1, derived 2"
+    assert table.groups[0].rows[0][detail].text == "claimed 1, derived 2"
 
 
 def test_figures_as_claimed_recorded_and_derived(make_dossier: MakeDossier) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from harness.records import Measurement
 from harness.report.dossier import Dossier
-from harness.report.plots import draw, draw_all
+from harness.report.plots import draw, draw_all, look_of
 from harness.report.series import Curves, curves
 
 from .conftest import MakeDossier, MakeRun
@@ -165,13 +165,11 @@ def test_words_on_the_x_axis_keep_the_order_of_the_sweep(
     assert text.index("low") < text.index("mid") < text.index("high")
 
 
-def test_many_series_repeat_no_look(make_run: MakeRun, make_dossier: MakeDossier) -> None:
-    runs = [
-        make_run({"rate": rate / 7, "size": size}, {"loss": rate + size})
-        for rate in range(9)
-        for size in (1, 2)
-    ]
-    assert "rate 0.0" in words_of(svg(make_dossier(runs, plots=[plot(series=["rate"])])))
+def test_many_series_look_different_with_and_without_lines() -> None:
+    looks = [look_of(index) for index in range(49)]
+    assert len({(look.colour, look.marker) for look in looks}) == 49
+    assert len({(look.colour, look.hatch) for look in looks}) == 49
+    assert len({look.marker for look in looks[:7]}) == 7  # without colour, too
 
 
 def test_no_figures_no_plot_but_a_reason(make_run: MakeRun, make_dossier: MakeDossier) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -32,7 +32,13 @@ class Step(StrEnum):
 
 @record
 class Progress:
-    """One step of one run."""
+    """One step of one run.
+
+    Attributes:
+        number: its place in the plan, from 1.
+        total: how many runs the plan has.
+        finished: what came of a run that ended.
+    """
 
     step: Step
     spec: RunSpec
@@ -54,8 +60,8 @@ class Surroundings:
 Listener = Callable[[Progress], None]
 
 
-def run_plan(plan: Plan, around: Surroundings, listen: Listener) -> tuple[Finished, ...]:
-    """Execute every run of the plan that is not finished, and return all of them.
+def run_plan(plan: Plan, around: Surroundings, listen: Listener) -> None:
+    """Execute every run of the plan that is not finished; the store has all of them afterwards.
 
     A run that fails is data: it is stored with its cause, and the next one starts.
 
@@ -67,19 +73,13 @@ def run_plan(plan: Plan, around: Surroundings, listen: Listener) -> tuple[Finish
         owed = [spec for spec in plan.runs if not around.store.has(spec)]
         if owed:
             _refuse(runtime.problems(owed[0]))
-        return tuple(_runs(plan, around, listen))
-
-
-def _runs(plan: Plan, around: Surroundings, listen: Listener) -> Iterator[Finished]:
-    total = len(plan.runs)
-    for number, spec in enumerate(plan.runs, 1):
-        if around.store.has(spec):
-            finished, step = around.store.load(spec), Step.REUSED
-        else:
-            listen(Progress(step=Step.STARTED, spec=spec, number=number, total=total))
-            finished, step = _run(spec, around), Step.ENDED
-        listen(Progress(step=step, spec=spec, number=number, total=total, finished=finished))
-        yield finished
+        total = len(plan.runs)
+        for number, spec in enumerate(plan.runs, 1):
+            progress = Progress(step=Step.REUSED, spec=spec, number=number, total=total)
+            if not around.store.has(spec):
+                listen(replace(progress, step=Step.STARTED))
+                progress = replace(progress, step=Step.ENDED, finished=_run(spec, around))
+            listen(progress)
 
 
 def _run(spec: RunSpec, around: Surroundings) -> Finished:

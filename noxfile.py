@@ -196,7 +196,7 @@ def schema(session: nox.Session) -> None:
     for name in ("scenario", "expectations"):
         command = [python, "-m", "harness", "validate", "--schema", name]
         text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        (ROOT / "scenarios" / f"{name}.schema.json").write_text(text, encoding="utf-8")
+        (ROOT / "docs" / "schema" / f"{name}.json").write_text(text, encoding="utf-8")
 
 
 @nox.session(venv_backend="none", default=False)

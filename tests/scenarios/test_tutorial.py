@@ -92,7 +92,7 @@ def _execute(line: str, folder: Path) -> str:
     environment = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("HARNESS_", "PYTHON"))
+        if not name.startswith(("HARNESS_", "PYTHON", "COLUMNS"))
     }
     done = subprocess.run(
         ["/bin/bash", "-c", _HARNESS + line],

@@ -7,7 +7,7 @@ import argparse
 from harness.commands.dossiers import assemble, stored_profile
 from harness.commands.project import open_project
 from harness.commands.selection import open_scenario
-from harness.errors import ExitCode
+from harness.errors import ExitCode, HostError
 from harness.plan.expand import expand
 from harness.plan.overrides import Overrides
 from harness.report.compare import compare_table
@@ -29,4 +29,8 @@ def main(options: argparse.Namespace) -> ExitCode:
 
 def _dossier(loaded: Loaded, word: str, store: Store) -> Dossier:
     profile = stored_profile(word, loaded, store)
-    return assemble(loaded, expand(loaded, profile, Overrides()), store)
+    dossier = assemble(loaded, expand(loaded, profile, Overrides()), store)
+    if not dossier.runs:
+        message = f"no results of {loaded.scenario.scenario} {profile} in {store.root}"
+        raise HostError(message, f"harness run {loaded.scenario.scenario} --profile {profile}")
+    return dossier

@@ -10,7 +10,7 @@ from harness.commands.project import Project
 from harness.report.dossier import Dossier
 from harness.report.github import annotate, render_summary
 from harness.report.junit import render_junit
-from harness.results.store import write_whole
+from harness.results.store import unwritable, write_whole
 from harness.scenario.folders import EXPECTATIONS_FILE
 from harness.scenario.positions import read
 
@@ -18,12 +18,19 @@ from harness.scenario.positions import read
 def write_outputs(
     dossiers: Sequence[Dossier], project: Project, options: argparse.Namespace
 ) -> None:
-    """Write what the options ask for; on GitHub also annotate the ledger's lines."""
+    """Write what the options ask for; on GitHub also annotate the ledger's lines.
+
+    Raises:
+        HostError: a file cannot be written.
+    """
     if options.junit:
         write_whole(options.junit, render_junit(dossiers))
     if options.summary:
-        with options.summary.open("a", encoding="utf-8") as file:
-            file.write(render_summary(dossiers))
+        try:
+            with options.summary.open("a", encoding="utf-8") as file:
+                file.write(render_summary(dossiers))
+        except OSError as error:
+            raise unwritable(options.summary, error) from None
     if os.environ.get("GITHUB_ACTIONS") == "true":
         for dossier in dossiers:
             ledger = read(project.scenarios / dossier.scenario.scenario / EXPECTATIONS_FILE)

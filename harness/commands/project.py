@@ -37,12 +37,15 @@ def open_project(options: argparse.Namespace) -> Project:
     """Return the project that the options name, else the one around the working folder.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or what is named as its store cannot be one.
     """
     root = options.root or _root_above(Path.cwd())
     if not (root / "scenarios").is_dir():
         raise InputError([Problem(message="no project here: it has no scenarios/", path=root)])
-    return Project(root=root, store=options.store or root / "results" / "local")
+    store = options.store or root / "results" / "local"
+    if store.exists() and not store.is_dir():
+        raise InputError([Problem(message="is no folder, so no store of results", path=store)])
+    return Project(root=root, store=store)
 
 
 def cache_folder() -> Path:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
-from typing import Any
 
 from harness.commands.dossiers import assemble
+from harness.commands.environment import EnvironmentRecorder
 from harness.commands.outputs import write_outputs
 from harness.commands.preparation import Preparation, prepare
 from harness.commands.printing import judgement, print_dossiers
 from harness.commands.progress import Narrator
 from harness.errors import ExitCode, HostError
-from harness.records import RunSpec, to_json
 from harness.report.dossier import Dossier
-from harness.results.environment import capture
 from harness.run import Surroundings, run_plan
 from harness.runtime.evidence import fetch
 
@@ -43,7 +40,7 @@ def reproduce(ready: Preparation) -> Dossier:
         runtime=ready.choice.runtime,
         store=ready.store,
         evidence_dir=ready.evidence_dir if ready.evidence_files else None,
-        environment=lambda spec: _environment(ready, spec),
+        environment=EnvironmentRecorder(ready),
     )
     what = f"{ready.plan.scenario} {ready.profile}, {ready.where}"
     with Narrator(what, len(ready.plan.runs)) as narrator:
@@ -61,8 +58,3 @@ def _recomputed(ready: Preparation) -> list[Dossier]:
     except HostError as error:
         print(f"published data not recomputed here: {error}", file=sys.stderr)
         return []
-
-
-def _environment(ready: Preparation, spec: RunSpec) -> Mapping[str, Any]:
-    environment: Mapping[str, Any] = to_json(capture(spec, ready.host, project=ready.project.root))
-    return environment

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from harness.report import clean
 from harness.report.tables import Table, visible
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 
 def render_html(table: Table) -> str:
@@ -25,6 +27,9 @@ def fill(template: str, **values: Any) -> str:
 
 @cache
 def _environment() -> Environment:
+    # text, the usual form of a table, needs no templates
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
+
     environment = Environment(
         loader=PackageLoader("harness.report"),
         autoescape=True,

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from harness import __version__
-from harness.errors import ExitCode, HarnessError, Interrupted
+from harness.errors import ExitCode, HarnessError, InputError, Interrupted, unknown
 
 if TYPE_CHECKING:
     _Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - its only name
@@ -28,13 +28,15 @@ _RUNTIMES = ("auto", "local", "docker")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _stop)
+    name = "harness"
     try:
+        options = _parser().parse_args(arguments)
+        name = f"harness {options.command}"
         code: ExitCode = import_module(f"harness.commands.{options.command}").main(options)
         sys.stdout.flush()
     except HarnessError as error:
-        print(f"harness {options.command}: {error}", file=sys.stderr)
+        print(f"{name}: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("harness: interrupted; what was finished is kept", file=sys.stderr)
@@ -50,8 +52,26 @@ def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
     raise Interrupted(message)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Refuses an unknown word or option as everything else here: with the nearest known one."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse the words of one command; argparse itself asks each for what it knows."""
+        options, left = super().parse_known_args(args, namespace)
+        known = [name for name in self._option_string_actions if name.startswith("--")]
+        wrong = [word.partition("=")[0] for word in left if word.startswith("-")]
+        if wrong:
+            raise InputError(unknown("option", word, known) for word in wrong)
+        return options, left
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        if action.choices is not None and value not in action.choices:
+            what = action.option_strings[0] if action.option_strings else str(action.metavar)
+            raise InputError([unknown(what, value, action.choices)])
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = _Parser(
         prog="harness",
         description="Re-run and check the DGX Spark article experiments.",
         epilog="exit codes: 0 reproduced, 1 outside, 2 wrong input, 3 the machine or a run broke, "
@@ -135,8 +155,9 @@ def _add_reporting(commands: _Commands) -> None:
     command = _command(
         commands, "publish", "copy finished runs into results/ and render their tables"
     )
-    _scenario(command)
+    command.add_argument("scenario", nargs="?", help="scenario id; none with --all")
     _profile(command)
+    command.add_argument("--all", action="store_true", help="render every published table again")
     command.add_argument(
         "--stale", action="store_true", help="change nothing, fail where a table is out of date"
     )

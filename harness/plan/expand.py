@@ -5,7 +5,7 @@ Conservation: declared cells = planned + skipped, each skipped one with its reas
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from harness.errors import InputError, Problem, nearest, unknown
@@ -211,8 +211,14 @@ def _override_problems(declared: Workload, sweep: Sweep, overrides: Overrides) -
                     key=axis,
                     value=repr(value),
                     allowed=", ".join(str(each) for each in axes[axis]),
-                    nearest=nearest(value, [str(each) for each in axes[axis]]),
+                    nearest=_nearest_text(value, axes[axis]),
                 )
+
+
+def _nearest_text(value: object, known: Iterable[object]) -> str:
+    """Return the nearest of `known` to a text; a number is misspelt like no other."""
+    texts = [each for each in known if isinstance(each, str)]
+    return nearest(value, texts) if isinstance(value, str) else ""
 
 
 def _cell_problems(

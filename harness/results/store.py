@@ -151,13 +151,27 @@ def _load_all(folders: Iterable[Path]) -> list[Finished]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old one or the new one, never a part."""
+    """Write a file so that a reader sees the old one or the new one, never a part.
+
+    Raises:
+        HostError: it cannot be written.
+    """
     _make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8", newline="\n")
-    _flush(temporary)
-    temporary.rename(path)
+    try:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+        _flush(temporary)
+        temporary.rename(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise unwritable(path, error) from None
     _flush(path.parent)
+
+
+def unwritable(path: Path, error: OSError) -> HostError:
+    """Return what to say where `path` cannot be written."""
+    message = f"cannot write to {path}: {error.strerror}"
+    return HostError(message, "name another place, or free the disk")
 
 
 def _lock(descriptor: int, root: Path, what: str) -> None:
@@ -172,8 +186,7 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        message = f"cannot write to {folder}: {error.strerror}"
-        raise HostError(message, "give another --store, or free the disk") from None
+        raise unwritable(folder, error) from None
 
 
 def _next_failed(place: Path) -> Path:

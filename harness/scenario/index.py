@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from harness import __version__
@@ -93,7 +94,9 @@ def _read_cache(path: Path) -> dict[str, Mapping[str, object]]:
 
 
 def _write_cache(path: Path, entries: Mapping[str, object]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"version": __version__, "entries": entries})
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps({"version": __version__, "entries": entries}), encoding="utf-8")
-    temporary.rename(path)
+    with suppress(OSError):  # a read-only home: everything is read again next time
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.rename(path)

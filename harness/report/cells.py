@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from harness.records import Finished, RunSpec, Status, canonical_json, record
+from harness.records import Finished, RunSpec, Scalar, Status, canonical_json, record
 from harness.report.dossier import Dossier, Origin, origin
 from harness.report.figures import setting
-from harness.report.readings import Place, Readings, box, pool, readings
+from harness.report.readings import Place, Readings, box, place, pool, readings
 from harness.report.tables import Align, Box, Column, Group, Table, absent, words
 from harness.scenario.cells import cells_of
 from harness.workloads.declare import Metric
@@ -37,7 +37,7 @@ def cells_table(dossier: Dossier) -> Table:
     finished = replicates(dossier)
     metrics = _cell_metrics(dossier, finished)
     lines = [
-        *(_finished_line(each, (), metrics) for each in finished),
+        *(_finished_line(each, {}, metrics) for each in finished),
         *(_unfinished_line(run, metrics) for run in _unfinished(dossier)),
         *(_not_run_line(spec, metrics) for spec in _not_run(dossier)),
     ]
@@ -58,7 +58,8 @@ def rows_tables(dossier: Dossier) -> tuple[Table, ...]:
             for each in finished
             for where in _places(each, keys, metrics)
         ]
-        title = f"{dossier.scenario.title}: {dossier.profile} profile, by {', '.join(keys)}"
+        by = ", ".join(lines[0].where)
+        title = f"{dossier.scenario.title}: {dossier.profile} profile, by {by}"
         tables.append(_table(dossier, title, lines, metrics))
     return tuple(tables)
 
@@ -93,20 +94,22 @@ class _Line:
 
     spec: RunSpec
     origin: Origin
-    where: Place
+    where: Mapping[str, Scalar]
     status: str
     count: int
     figures: tuple[Box, ...]
 
 
-def _finished_line(each: Replicates, where: Place, metrics: Sequence[Metric]) -> _Line:
+def _finished_line(
+    each: Replicates, where: Mapping[str, Scalar], metrics: Sequence[Metric]
+) -> _Line:
     return _Line(
         spec=each.spec,
         origin=each.origin,
         where=where,
         status=Status.FINISHED,
         count=len(each.readings),
-        figures=tuple(box(metric, pool(metric, where, each.readings)) for metric in metrics),
+        figures=tuple(box(metric, pool(metric, place(where), each.readings)) for metric in metrics),
     )
 
 
@@ -115,7 +118,7 @@ def _unfinished_line(run: Finished, metrics: Sequence[Metric]) -> _Line:
     return _Line(
         spec=run.spec,
         origin=origin(run),
-        where=(),
+        where={},
         status=f"{status}: {cause}" if cause else status,
         count=0,
         figures=tuple(absent(status) for _ in metrics),
@@ -126,7 +129,7 @@ def _not_run_line(spec: RunSpec, metrics: Sequence[Metric]) -> _Line:
     return _Line(
         spec=spec,
         origin=Origin(profile=spec.profile, device="", runtime="", image="", source=""),
-        where=(),
+        where={},
         status="not run",
         count=0,
         figures=tuple(absent("not run") for _ in metrics),
@@ -163,13 +166,13 @@ class _Filled:
 def _leading_columns(dossier: Dossier, lines: Sequence[_Line]) -> list[_Filled]:
     """Return the columns before the metrics: what a row is about, and what became of it."""
     axes = dict.fromkeys(axis for line in lines for axis in line.spec.axes)
-    keys = dict.fromkeys(key for line in lines for key, _ in line.where)
+    keys = dict.fromkeys(key for line in lines for key in line.where)
     return [
         *(
             _settings(axis, [line.spec.params[axis] for line in lines], dossier.param_unit(axis))
             for axis in axes
         ),
-        *(_settings(key, [dict(line.where)[key] for line in lines]) for key in keys),
+        *(_settings(key, [line.where[key] for line in lines]) for key in keys),
         *_origin_columns(lines),
         *_ending_columns(lines),
     ]
@@ -279,14 +282,15 @@ def _key_sets(finished: Sequence[Replicates]) -> dict[str, dict[tuple[str, ...],
 
 def _places(
     each: Replicates, keys: tuple[str, ...], metrics: Sequence[Metric]
-) -> dict[Place, None]:
+) -> list[Mapping[str, Scalar]]:
+    """Return where the metrics were measured, each place once and as the workload wrote it."""
     names = {metric.name for metric in metrics}
-    return dict.fromkeys(
-        where
-        for run in each.readings
-        for name, where in run
-        if name in names and _keys(where) == keys
-    )
+    found: dict[Place, Mapping[str, Scalar]] = {}
+    for run in each.readings:
+        for (name, where), measured in run.items():
+            if name in names and _keys(where) == keys:
+                found.setdefault(where, measured.where)
+    return [*found.values()]
 
 
 def _keys(where: Place) -> tuple[str, ...]:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 _WIDTH_IN, _HEIGHT_IN, _PAD_IN = 7.5, 4.0, 0.1
 _LEGEND_ROW_IN = 0.19
-_LEGEND_CHARACTERS = 116  # in a row; a mark takes the place of six
+# what a row of the legend has room for, and what a mark with its gaps and a character take
+_LEGEND_WIDTH_PT, _MARK_PT, _CHARACTER_PT = 520, 38, 5
 _TITLE_CHARACTERS = 72
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _HATCHES = ("", "//", "..", "xx", "\\\\", "--", "++")
@@ -143,7 +144,8 @@ def _legend(shown: Curves) -> _Legend:
     labels = [series.label for series in shown.series]
     if len(labels) == 1:
         return _Legend(num_columns=1, num_rows=0)
-    columns = max(1, min(3, _LEGEND_CHARACTERS // (max(map(len, labels)) + 6)))
+    label_pt = _MARK_PT + _CHARACTER_PT * max(map(len, labels))
+    columns = max(1, min(_LEGEND_WIDTH_PT // label_pt, 3))
     return _Legend(num_columns=columns, num_rows=math.ceil(len(labels) / columns))
 
 

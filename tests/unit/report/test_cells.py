@@ -160,14 +160,15 @@ def test_figures_by_row_key_have_tables_of_their_own(
 ) -> None:
     figures = [
         *(Measurement(metric="loss", value=1.0 / s, unit="nat", where={"step": s}) for s in (1, 2)),
-        Measurement(metric="loss", value=9.0, unit="nat", where={"knob": "x", "arm": 1}),
+        Measurement(metric="loss", value=9.0, unit="nat", where={"knob": "x", "arm": 1.5}),
         Measurement(metric="step_time", value=1.0, unit="s"),
     ]
     dossier = make_dossier([make_run({"size": 2}, figures)])
     by_step, by_knob = rows_tables(dossier)
     assert texts(by_step, "step") == ["1", "2"]
     assert texts(by_step, "loss") == ["1", "0.5"]
-    assert [each.key for each in visible(by_knob).columns] == ["size", "arm", "knob", "loss"]
+    assert [each.key for each in visible(by_knob).columns] == ["size", "knob", "arm", "loss"]
+    assert by_knob.title.endswith(", by knob, arm")
     assert "loss" not in {each.key for each in cells_table(dossier).columns}
 
 

@@ -13,13 +13,15 @@ from harness.records import record
 from harness.telemetry.reading import NotSupported, Reasons, check_absent
 
 # Results are written by the runs themselves: they make no tree dirty.
-_WITHOUT_RESULTS = (".", ":(exclude)results")
+# what running the harness itself changes: results, and the lock of images built on this machine,
+# which every run's environment names by digest
+_BY_HAND = (".", ":(exclude)results", ":(exclude)containers/images.lock.yaml")
 _TIMEOUT_S = 20.0
 
 
 @record
 class Code:
-    """The state of a source tree; results in it aside.
+    """The state of a source tree; what running the harness changes aside.
 
     Attributes:
         commit: full hash.
@@ -75,7 +77,7 @@ def _difference(project: Path, changes: list[str]) -> str | NotSupported:
 
 
 def _git(project: Path, *arguments: str) -> bytes | NotSupported:
-    command = ["git", "-C", str(project), *arguments, "--", *_WITHOUT_RESULTS]
+    command = ["git", "-C", str(project), *arguments, "--", *_BY_HAND]
     quiet = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}  # never in the way of the user's own git
     try:
         done = subprocess.run(

@@ -281,7 +281,7 @@ def from_json(cls: type[T], document: object) -> T:
     Raises:
         ValueError: a field is missing, unknown or of another type.
     """
-    return typing.cast("T", _decode(cls, document, cls.__name__))
+    return typing.cast("T", _decode(cls, document, cls.__name__ if is_dataclass(cls) else "value"))
 
 
 def _decode(kind: Any, value: Any, place: str) -> Any:

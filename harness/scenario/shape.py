@@ -13,7 +13,7 @@ from harness.errors import Problem, nearest
 from harness.records import record
 from harness.scenario.expectations import KINDS, Expectation, Expectations
 from harness.scenario.positions import Document, Key
-from harness.scenario.schema import WRITTEN_AS, Strict
+from harness.scenario.schema import WRITTEN_AS, Strict, Sweep
 
 Model = TypeVar("Model", bound=Strict)
 
@@ -270,4 +270,4 @@ def _one_level_down(word: str, owner: type[Strict]) -> str:
         for inner in _models_in(field.annotation):
             if word in _names(inner):
                 return f"{field.alias or name}.{word}"
-    return ""
+    return f"product.{word}" if owner is Sweep else ""

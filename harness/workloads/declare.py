@@ -195,6 +195,15 @@ def _coerce(kind: Any, value: Any) -> Any:
     return float(value) if kind is float else value
 
 
+_IN_WORDS = {
+    float: "a number",
+    int: "a whole number",
+    str: "text",
+    bool: "true or false",
+    type(None): "null",
+}
+
+
 def _type_name(kind: Any) -> str:
     if get_origin(kind) is tuple:
         return f"a list of {_type_name(get_args(kind)[0])}"
@@ -202,4 +211,4 @@ def _type_name(kind: Any) -> str:
         return f"a mapping to {_type_name(get_args(kind)[1])}"
     if options := get_args(kind):
         return " or ".join(_type_name(option) for option in options)
-    return "null" if kind is type(None) else str(kind.__name__)
+    return _IN_WORDS.get(kind) or str(kind.__name__)

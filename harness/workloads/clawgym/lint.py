@@ -1,0 +1,149 @@
+"""What is wrong with a task that is well-formed: assertions that measure nothing.
+
+Article 32 published none of its tasks and checked none of this; its author guessed that a linter
+would lift the reachable share of assertions from 80 to 95 %. Every finding names the assertion, so
+that rates can be given with and without those that a linter would have sent back.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from enum import StrEnum
+
+from harness.records import record
+from harness.workloads.clawgym.grade import grade, read_text
+from harness.workloads.clawgym.task import Assertion, AssertionKind, Task, compiled
+from harness.workloads.clawgym.witness import satisfiable
+
+ASKED_FOR = (2, 6)  # assertions a task, by the prompt of article 32
+
+
+class Rule(StrEnum):
+    """What a linter looks for."""
+
+    TRUE_AT_START = "true-at-start"  # holds before anything is done
+    FREE_PASS = "free-pass"  # noqa: S105 - no password; `file_unchanged` of a stub: the grader never looks at it
+    UNSATISFIABLE = "unsatisfiable"  # a regex that no text matches
+    CONTRADICTION = "contradiction"  # cannot hold together with another one
+    DUPLICATE = "duplicate"  # says what another one says
+    STUB_TEXT = "stub-text"  # asks for text in a file that starts as zero bytes
+    COUNT = "count"  # more or fewer assertions than the author was asked for
+    DUPLICATE_TASK = "duplicate-task"  # asserts what another task on the same workspace asserts
+
+
+@record
+class Finding:
+    """One thing that is wrong.
+
+    Attributes:
+        assertion: which assertion of the task, from 0; None where it is the task.
+        text: what exactly, in a clause.
+    """
+
+    task_id: str
+    rule: Rule
+    assertion: int | None
+    text: str
+
+
+def lint(tasks: Iterable[Task]) -> tuple[Finding, ...]:
+    """Return every finding of every task, in order; those between tasks come last."""
+    given = tuple(tasks)
+    findings = [finding for task in given for finding in lint_task(task)]
+    return (*findings, *_duplicate_tasks(given))
+
+
+def lint_task(task: Task) -> tuple[Finding, ...]:
+    """Return every finding of one task."""
+    texts = {file.path: file.text for file in task.seed}
+    findings = [
+        Finding(task_id=task.task_id, rule=rule, assertion=index, text=text)
+        for index, assertion in enumerate(task.assertions)
+        for rule, text in _faults(assertion, texts)
+    ]
+    held = zip(task.assertions, grade(task, task.workspace).results, strict=True)
+    for index, (assertion, result) in enumerate(held):
+        if result.passed and assertion.kind is not AssertionKind.UNCHANGED:
+            text = f"{assertion.kind} {assertion.path} holds in the seed"
+            rule = Rule.TRUE_AT_START
+            findings.append(Finding(task_id=task.task_id, rule=rule, assertion=index, text=text))
+    findings += _between(task, texts)
+    low, high = ASKED_FOR
+    if not low <= len(task.assertions) <= high:
+        text = f"{len(task.assertions)} assertions, asked for {low} to {high}"
+        findings.append(Finding(task_id=task.task_id, rule=Rule.COUNT, assertion=None, text=text))
+    return tuple(findings)
+
+
+def linted(task: Task) -> Task:
+    """Return the task without the assertions that have a finding; it may have none left."""
+    faulty = {finding.assertion for finding in lint_task(task)}
+    kept = [each for index, each in enumerate(task.assertions) if index not in faulty]
+    return replace(task, assertions=tuple(kept))
+
+
+Texts = dict[str, str | None]  # of the seed; None for a stub
+
+
+def _faults(assertion: Assertion, texts: Texts) -> Iterator[tuple[Rule, str]]:
+    """Yield what is wrong with one assertion by itself."""
+    path = assertion.path
+    is_stub = path in texts and texts[path] is None
+    if assertion.kind is AssertionKind.UNCHANGED and is_stub:
+        yield Rule.FREE_PASS, f"{path} is a stub, which the grader does not compare"
+    if assertion.kind in {AssertionKind.CONTAIN, AssertionKind.MATCH} and is_stub:
+        yield Rule.STUB_TEXT, f"{path} starts as zero bytes"
+    if assertion.kind is AssertionKind.MATCH and not satisfiable(assertion.regex):
+        yield Rule.UNSATISFIABLE, f"no text matches {assertion.regex!r}"
+
+
+def _between(task: Task, texts: Texts) -> Iterator[Finding]:
+    """Yield duplicates and contradictions; the later of the two assertions is the one named."""
+    for index, later in enumerate(task.assertions):
+        for earlier in task.assertions[:index]:
+            rule, text = None, ""
+            if later == earlier:
+                rule, text = Rule.DUPLICATE, f"{later.kind} {later.path} stands twice"
+            elif text := _conflict(earlier, later, texts) or _conflict(later, earlier, texts):
+                rule = Rule.CONTRADICTION
+            if rule is not None:
+                yield Finding(task_id=task.task_id, rule=rule, assertion=index, text=text)
+
+
+_NEEDS_FILE = {AssertionKind.CONTAIN, AssertionKind.MATCH, AssertionKind.UNCHANGED}
+
+
+def _conflict(one: Assertion, other: Assertion, texts: Texts) -> str:
+    """Say why `one` cannot hold when `other` does; empty when it can, or when nobody knows."""
+    path, above = one.path.removesuffix("/"), f"{other.path.removesuffix('/')}/"
+    must_be_there = one.kind is not AssertionKind.NOT_EXISTS and not _is_free(one, texts)
+    if other.kind is AssertionKind.NOT_EXISTS and must_be_there and f"{path}/".startswith(above):
+        return f"{other.path} must not exist, yet {path} must"
+    is_file = other.kind in _NEEDS_FILE and not _is_free(other, texts)
+    if is_file and must_be_there and path.startswith(above):
+        return f"{other.path} must be a file, yet {path} lies in it"
+    before = texts.get(other.path)
+    if other.kind is AssertionKind.UNCHANGED and other.path == path and before is not None:
+        text = read_text(before.encode())
+        if not all(each in text for each in one.must_contain):
+            return f"{path} must stay as it is, yet contain what it does not"
+        pattern = compiled(one.regex)
+        if pattern is not None and not pattern.search(text):
+            return f"{path} must stay as it is, yet match what it does not"
+    return ""
+
+
+def _is_free(assertion: Assertion, texts: Texts) -> bool:
+    return assertion.kind is AssertionKind.UNCHANGED and texts.get(assertion.path) is None
+
+
+def _duplicate_tasks(tasks: tuple[Task, ...]) -> Iterator[Finding]:
+    alike: dict[object, list[str]] = defaultdict(list)
+    for task in tasks:
+        alike[task.seed, frozenset(task.assertions)].append(task.task_id)
+    for first, *others in alike.values():
+        for task_id in others:
+            text = f"same workspace and assertions as {first}"
+            yield Finding(task_id=task_id, rule=Rule.DUPLICATE_TASK, assertion=None, text=text)

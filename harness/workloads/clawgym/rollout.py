@@ -1,0 +1,221 @@
+"""A rollout: an agent's turns on one task until it stops, as a record that is kept whole.
+
+Article 32, section "The agent protocol": at most 12 turns, one command each, ten seconds a command.
+Two things differ from it. A rollout that broke is kept with its cause and has no grade: it is never
+counted as one that passed nothing. And every rollout says which parser understood it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from harness.errors import HarnessError, InputError, Problem
+from harness.records import from_json, record, to_json
+from harness.workloads.clawgym.grade import MAX_TURNS, Grade, grade
+from harness.workloads.clawgym.protocol import (
+    STOP_WORD,
+    ActionKind,
+    Message,
+    NotUnderstoodError,
+    ParserVersion,
+    Turn,
+    conversation,
+    parse,
+    shortened,
+)
+from harness.workloads.clawgym.sandbox.base import CommandLimits, Sandbox, SandboxUnavailable
+from harness.workloads.clawgym.task import Task
+from harness.workloads.clawgym.workspace import WorkspaceOverflow
+
+
+class StopReason(StrEnum):
+    """Why a rollout ended. The first three are the agent's own doing, and are graded."""
+
+    TASK_COMPLETE = "task_complete"
+    MAX_TURNS = "max_turns"
+    CONTEXT_FULL = "context_full"  # the conversation outgrew the model
+    AGENT_ERROR = "agent_error"  # the model's client broke
+    SANDBOX_UNAVAILABLE = "sandbox_unavailable"
+    WORKSPACE_OVERFLOW = "workspace_overflow"  # it left more than is read back
+
+
+class AgentError(HarnessError):
+    """The model gave no reply: its server or its client broke."""
+
+
+class ContextFullError(AgentError):
+    """The conversation no longer fits into the model's context."""
+
+
+class Agent(Protocol):
+    """Whoever answers."""
+
+    def __call__(self, messages: Sequence[Message]) -> str:
+        """Return the reply to a conversation that ends with a user's message.
+
+        Raises:
+            AgentError: there is none.
+        """
+        ...
+
+
+@record
+class Rules:
+    """What every rollout of an evaluation has in common."""
+
+    parser: ParserVersion = ParserVersion.PHASE6
+    max_turns: int = MAX_TURNS
+    command: CommandLimits = CommandLimits()
+
+
+@record
+class Rollout:
+    """One rollout.
+
+    Attributes:
+        task_id: the task.
+        agent: who answered: a model's name, with its adapter.
+        sample: which of several rollouts of this task, from 0.
+        parser: how its replies were understood.
+        turns: every reply, the stop and what was not understood included.
+        stopped: why it ended.
+        grade: of the end state; None where it broke.
+        cause: for a rollout that broke, why.
+        wall_s: from the first listing to the end, seconds.
+    """
+
+    task_id: str
+    agent: str
+    sample: int = 0
+    parser: ParserVersion
+    turns: tuple[Turn, ...]
+    stopped: StopReason
+    grade: Grade | None = None
+    cause: str = ""
+    wall_s: float = 0.0
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """What it is the rollout of."""
+        return self.agent, self.task_id, self.sample
+
+
+def play(
+    task: Task, agent: Agent, box: Sandbox, *, name: str, sample: int = 0, rules: Rules
+) -> Rollout:
+    """Let `agent` work on `task` in `box`, which exists; its workspace is replaced."""
+    turns: list[Turn] = []
+    graded, cause = None, ""
+    began = time.monotonic()
+    try:
+        box.materialise(task.workspace)
+        stopped = _take_turns(task, agent, box, rules, turns)
+        graded = grade(task, box.snapshot())
+    except SandboxUnavailable as error:
+        stopped, cause = StopReason.SANDBOX_UNAVAILABLE, str(error)
+    except WorkspaceOverflow as error:
+        stopped, cause = StopReason.WORKSPACE_OVERFLOW, str(error)
+    except AgentError as error:
+        stopped, cause = StopReason.AGENT_ERROR, str(error)
+    return Rollout(
+        task_id=task.task_id,
+        agent=name,
+        sample=sample,
+        parser=rules.parser,
+        turns=tuple(turns),
+        stopped=stopped,
+        grade=graded,
+        cause=cause,
+        wall_s=round(time.monotonic() - began, 3),
+    )
+
+
+def _take_turns(
+    task: Task, agent: Agent, box: Sandbox, rules: Rules, turns: list[Turn]
+) -> StopReason:
+    listing = box.list()
+    while len(turns) < rules.max_turns:
+        try:
+            reply = agent(conversation(task.intent, listing, turns))
+        except ContextFullError:
+            return StopReason.CONTEXT_FULL
+        turns.append(take_turn(reply, box, rules))
+        action = turns[-1].action
+        if action is not None and action.kind is ActionKind.DONE:
+            return StopReason.TASK_COMPLETE
+    return StopReason.MAX_TURNS
+
+
+def take_turn(reply: str, box: Sandbox, rules: Rules) -> Turn:
+    """Understand one reply, and run its command if it has one."""
+    response = shortened(reply)
+    try:
+        action = parse(reply, rules.parser)
+    except NotUnderstoodError as error:
+        return Turn(response=response, parse_error=str(error))
+    if action.kind is ActionKind.DONE:
+        return Turn(response=response, action=action)
+    result = box.run(action.command, rules.command)
+    return Turn(response=response, action=action, observation=result)
+
+
+def scripted(commands: Sequence[str]) -> Agent:
+    """Return an agent that gives these commands in turn, and then stops."""
+
+    def reply(messages: Sequence[Message]) -> str:
+        number = (len(messages) - 1) // 2  # each turn adds a reply and an observation
+        return f"```bash\n{commands[number]}\n```" if number < len(commands) else STOP_WORD
+
+    return reply
+
+
+# --- The log ------------------------------------------------------------------------------------
+
+
+class RolloutLog:
+    """A file of rollouts, one whole JSON line each; a killed writer loses at most its last line.
+
+    Args:
+        path: the file; made when it does not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> tuple[Rollout, ...]:
+        """Return the rollouts, the later one where a broken one was done again.
+
+        Raises:
+            InputError: a line that is not the last is damaged; names file and line.
+        """
+        return tuple({rollout.key: rollout for rollout in self._rollouts()}.values())
+
+    def done(self) -> frozenset[tuple[str, str, int]]:
+        """Return the keys of the rollouts that need not be done again: those with a grade."""
+        return frozenset(each.key for each in self.read() if each.grade is not None)
+
+    def append(self, rollout: Rollout) -> None:
+        """Write one rollout as one line, after cutting off what a killed writer left."""
+        line = json.dumps(to_json(rollout)) + "\n"
+        with self._path.open("ab+") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(end - 1, 0))
+            if file.read(1) not in {b"\n", b""}:
+                file.truncate(self._path.read_bytes().rfind(b"\n") + 1)
+            file.write(line.encode())
+
+    def _rollouts(self) -> Iterator[Rollout]:
+        content = self._path.read_bytes() if self._path.exists() else b""
+        for number, line in enumerate(content.split(b"\n")[:-1], 1):
+            try:
+                yield from_json(Rollout, json.loads(line))
+            except ValueError as error:
+                message = f"damaged rollout: {error}"
+                problem = Problem(message=message, path=self._path, line=number)
+                raise InputError([problem]) from None

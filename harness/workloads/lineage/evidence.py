@@ -9,6 +9,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from harness.errors import InputError, Problem
 from harness.records import Scalar
 from harness.workloads.context import Context
 from harness.workloads.lineage import recount
@@ -26,10 +27,17 @@ _HOUR_S = 3600.0
 
 
 def run(context: Context) -> None:
-    """Recount each run, then the ablation."""
+    """Recount each run, then the ablation.
+
+    Raises:
+        InputError: a run is not of the published form, or two have the same folder name.
+    """
     params: ReleaseEvidenceParams = context.params
     shown, hidden = _read(context, params.shown), _read(context, params.hidden)
     runs = (shown, hidden, *(_read(context, folder) for folder in params.others))
+    if len({each.name for each in runs}) < len(runs):
+        names = ", ".join(each.name for each in runs)
+        raise InputError([Problem(message="two runs have one name", key="others", value=names)])
     context.emit.started("no device: published files")
     for each in runs:
         for note in each.notes:

@@ -12,7 +12,6 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from enum import StrEnum
-from itertools import pairwise
 from pathlib import Path
 
 from harness.errors import InputError, Problem
@@ -22,8 +21,8 @@ from harness.workloads.lineage.sheet import rows_of
 from harness.workloads.lineage.trial import Label, Layout, Trial, layout_of, trial_of
 
 _PARENT_PREFIX = "exp_"
-_HYPOTHESIS = 6  # its place in every layout
-# the score stands behind the status, under the name that the task has for it
+_HYPOTHESIS, _STATUS = 6, 8  # their places in every layout
+# and the score, under its name in the layout or any other
 _TREE_COLUMNS = ("exp_id", "parent_exp", "path", "specialist", "status", "hypothesis")
 
 Leaf = Mapping[str, str]  # column of the run's layout -> cell, where the tree has it
@@ -81,7 +80,8 @@ def read_run(folder: Path) -> Run:
         if trial is not None:
             trials.append((line, trial))
             if trial.status is Label.UNKNOWN:
-                notes.append(f"{path.name}:{line}: {trial.exp_id!r} has an unknown label")
+                label = cells[_STATUS] if repair is None else leaves[trial.exp_id]["status"]
+                notes.append(f"{path.name}:{line}: {trial.exp_id!r}: unknown label {label!r}")
     linked = dict(_without_prefixes(trials))
     history = _history(path, layout, linked)
     notes += _strays(history, leaves)
@@ -174,9 +174,8 @@ def _read_tree(path: Path, layout: Layout) -> tuple[dict[str, Leaf], int | None]
     (_, header), *rows = _whole_rows(path)[0] or [(1, [])]
     if absent := [name for name in _TREE_COLUMNS if name not in header]:
         raise InputError([Problem(message=f"lacks the columns {absent}", path=path, line=1)])
-    names = [
-        layout.score if before == "status" else name for before, name in pairwise(["", *header])
-    ]
+    named = (*layout.columns, "depth", "path")
+    names = [name if name in named else layout.score for name in header]
     nodes = [dict(zip(names, cells, strict=False)) for _, cells in rows if len(cells) == len(names)]
     depth = max((node["path"].count("/") for node in nodes), default=0)
     kept = [name for name in names if name in layout.columns]

@@ -60,7 +60,8 @@ class Store:
 
         Raises:
             InputError: the trial cannot be written so that it reads back the same, its id is
-                taken, its parent is not in the store, or the file is not of this layout.
+                taken, its parent is not in the store, the file is not of this layout, or another
+                program left a quote open in it.
         """
         line = line_of(cells_of(trial, self.layout))
         is_new = not self._path.exists()

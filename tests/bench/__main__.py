@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from harness.errors import HostError
 from harness.records import record
+from tests.bench.byhand import locked_image
 from tests.bench.cost import ROOT, Cost
 from tests.bench.ours import Harness
 from tests.bench.peer import ReFrame
@@ -28,9 +30,10 @@ class Row:
     Attributes:
         name: what ``--only`` calls it.
         what: what is done.
-        target_s: what it may cost, CPU seconds.
+        target_s: what it may cost, seconds; CPU time unless `what` says otherwise.
         ours: the harness doing it once.
         peer: ReFrame doing the same once; None where it has nothing of the kind.
+        needs_image: whether it needs an engine that has the locked image.
     """
 
     name: str
@@ -38,6 +41,7 @@ class Row:
     target_s: float
     ours: Callable[[Harness], float]
     peer: Callable[[ReFrame], float] | None = None
+    needs_image: bool = False
 
 
 ROWS = (
@@ -69,6 +73,13 @@ ROWS = (
         ours=Harness.cell,
         peer=ReFrame.cell,
     ),
+    Row(
+        name="container",
+        what="a container cell beyond docker run (wall)",
+        target_s=0.06,
+        ours=Harness.container_cell,
+        needs_image=True,
+    ),
     Row(name="rerun", what="run of 100 finished cells", target_s=0.8, ours=Harness.rerun),
     Row(name="check", what="check 1000 rows, 1000 entries", target_s=0.6, ours=Harness.check),
 )
@@ -78,6 +89,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure the rows asked for."""
     options = _parser().parse_args(arguments)
     rows = [row for row in ROWS if not options.only or row.name in options.only]
+    if lacking := _no_image():
+        print(f"no container cell: {lacking}", file=sys.stderr)
+        rows = [row for row in rows if not row.needs_image]
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         ours = Harness(Path(name) / "harness")
         place = Path(name) / "reframe"
@@ -101,6 +115,15 @@ def _parser() -> argparse.ArgumentParser:
         "--reframe", type=Path, metavar="PROGRAM", help="measure this ReFrame as well"
     )
     return parser
+
+
+def _no_image() -> str:
+    """Say why no container cell can be run here; nothing where one can."""
+    try:
+        locked_image()
+    except HostError as error:
+        return str(error)
+    return ""
 
 
 def _measured(

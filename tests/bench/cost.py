@@ -33,7 +33,7 @@ class Cost:
     """One thing measured several times.
 
     Attributes:
-        samples_s: CPU seconds, in the order they were taken.
+        samples_s: seconds, in the order they were taken.
     """
 
     samples_s: tuple[float, ...]

@@ -41,8 +41,16 @@ class Harness:
 
     def cell(self) -> float:
         """One cell that does nothing, beyond its program started by hand."""
-        program = (sys.executable, "-m", "tests.bench.cells", str(self._folder / "cells"))
-        cpu_s(Program(arguments=program), self._printed)
+        return self._beyond("local")
+
+    def container_cell(self) -> float:
+        """The same in a container, beyond ``docker run`` by hand; wall-clock seconds."""
+        return self._beyond("docker")
+
+    def _beyond(self, runtime: str) -> float:
+        project = str(self._folder / "cells")
+        command = (sys.executable, "-m", "tests.bench.cells", project, runtime)
+        cpu_s(Program(arguments=command), self._printed)
         pairs: list[tuple[float, float]] = json.loads(self._printed.read_text(encoding="utf-8"))
         return statistics.median(cell - alone for cell, alone in pairs)
 

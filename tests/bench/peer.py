@@ -10,7 +10,7 @@ import statistics
 import sys
 from pathlib import Path
 
-from tests.bench.cells import program_alone
+from tests.bench.byhand import program_cpu_s
 from tests.bench.corpus import NUM_SCENARIOS
 from tests.bench.cost import ROOT, Program, cpu_s
 
@@ -90,7 +90,7 @@ class ReFrame:
         started = self._cost(*self._checks("cells"), "--list", says=f"Found {NUM_CELLS} check(s)")
         ran = f"Ran {NUM_CELLS}/{NUM_CELLS} test case(s)"
         run = self._cost(*self._checks("cells"), "--exec-policy=serial", "--run", says=ran)
-        alone = [program_alone(self._spec, self._folder) for _ in range(NUM_CELLS)]
+        alone = [program_cpu_s(self._spec) for _ in range(NUM_CELLS)]
         return (run - started) / NUM_CELLS - statistics.median(alone)
 
     def _checks(self, name: str) -> tuple[str, str]:

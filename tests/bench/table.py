@@ -20,7 +20,7 @@ from harness.runtime.host import probe_host
 from tests.bench.cost import ROOT, Cost
 
 _HEADERS = (
-    *("CPU ms", "target", "median", "lowest .. highest", "verdict"),
+    *("ms", "target", "median", "lowest .. highest", "verdict"),
     *("ReFrame", "lowest .. highest", "ReFrame / harness"),
 )
 
@@ -32,7 +32,7 @@ class Result:
     Attributes:
         name: what ``--only`` calls the row.
         what: what was done.
-        target_s: what it may cost, CPU seconds.
+        target_s: what it may cost, seconds; CPU time unless `what` says otherwise.
         harness: what it cost.
         reframe: what ReFrame needed for the same; None where that was not measured.
     """

@@ -141,6 +141,7 @@ def writers(
         subprocess.Popen(
             [sys.executable, "-c", WRITER, str(path), f"w{each}", str(count), str(size)],
             stdout=subprocess.PIPE,
+            cwd=Path(__file__).parents[2],
             text=True,
         )
         for each in range(number)

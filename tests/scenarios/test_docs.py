@@ -219,6 +219,14 @@ def test_the_examples_of_scenario_keys_are_valid() -> None:
             TypeAdapter(annotation).validate_python(value)
 
 
+def test_the_table_of_the_readme_is_part_of_a_real_output() -> None:
+    shown = section("README.md", "The table").partition("```text\n")[2].partition("```")[0]
+    output = (ROOT / "docs" / "images" / "a19-evidence.txt").read_text(encoding="utf-8")
+    lines = iter(output.splitlines())
+    for line in shown.splitlines():
+        assert line in ("...", "") or line in lines, line
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     text = page.read_text(encoding="utf-8")

@@ -126,7 +126,7 @@ def reproduce(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def lint(session: nox.Session) -> None:
-    """Check style, formatting, import directions and the exported schemas."""
+    """Check style, formatting and import directions."""
     python = environment(session, "tools")
     session.run(python, "-m", "ruff", "check", ".", external=True)
     session.run(python, "-m", "ruff", "format", "--check", ".", external=True)

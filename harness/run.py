@@ -72,7 +72,7 @@ def run_plan(plan: Plan, around: Surroundings, listen: Listener) -> None:
         runtime.reap()
         owed = [spec for spec in plan.runs if not around.store.has(spec)]
         if owed:
-            _refuse(runtime.problems(owed[0]))
+            refuse(runtime.problems(owed[0]))
         total = len(plan.runs)
         for number, spec in enumerate(plan.runs, 1):
             progress = Progress(step=Step.REUSED, spec=spec, number=number, total=total)
@@ -135,7 +135,12 @@ def _judged(outcome: RunOutcome, events: tuple[Event, ...], damage: str) -> RunO
     return replace(outcome, status=Status.FAILED, cause=damage) if damage else outcome
 
 
-def _refuse(problems: Iterable[HostError]) -> None:
+def refuse(problems: Iterable[HostError]) -> None:
+    """Raise every problem at once, if there is one.
+
+    Raises:
+        HostError: all of them, each with its next command.
+    """
     found = [str(problem) for problem in problems]
     if found:
         raise HostError("\n".join(found))

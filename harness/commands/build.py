@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
+from harness.commands.progress import say
 from harness.commands.project import open_project
 from harness.errors import ExitCode
 from harness.runtime.images import build, resolve
@@ -29,8 +29,4 @@ def main(options: argparse.Namespace) -> ExitCode:
 def _digest(containers: Path, name: str, options: argparse.Namespace) -> str | None:
     if options.resolve:
         return resolve(containers, name, accept=options.accept)
-    return build(containers, name, accept=options.accept, listen=_say).digest
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    return build(containers, name, accept=options.accept, listen=say).digest

@@ -7,16 +7,19 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
+from harness.commands.progress import say
 from harness.commands.project import Project, cache_folder, open_project
 from harness.commands.selection import open_scenario, overrides_of, profile_named
 from harness.errors import HostError
 from harness.plan.expand import Plan, expand
 from harness.plan.overrides import Overrides
-from harness.records import Profile
+from harness.records import ImageRef, Limits, Profile
 from harness.results.store import Store
-from harness.runtime.choice import Choice, choose
+from harness.run import refuse
+from harness.runtime.choice import Choice, choose, made
 from harness.runtime.evidence import EvidenceState, evidence_folder, statuses
 from harness.runtime.host import Host, probe_host
+from harness.runtime.watch import host_problems
 from harness.scenario.load import Loaded
 from harness.scenario.schema import EvidenceFile
 
@@ -43,7 +46,14 @@ class Preparation:
     def choice(self) -> Choice:
         """The runtime that the options and the machine come to."""
         image = self.loaded.scenario.profiles[self.profile].image
-        return choose(self.options.runtime, self.profile, image, self.project.containers)
+        obtain = self._obtain if self.options.command == "run" else None
+        return choose(self.options.runtime, self.profile, image, self.project.containers, obtain)
+
+    def _obtain(self, image: str) -> ImageRef:
+        """Build an image, unless the machine could not run in it anyway."""
+        limits = Limits(**self.loaded.scenario.profiles[self.profile].limits.model_dump())
+        refuse(host_problems(limits, self.host))
+        return made(self.project.containers, image, say)
 
     @cached_property
     def plan(self) -> Plan:

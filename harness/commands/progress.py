@@ -90,4 +90,9 @@ class Narrator:
         if self._console.is_terminal:
             self._console.print(line, markup=False, soft_wrap=True)
         else:
-            print(line, file=sys.stderr, flush=True)
+            say(line)
+
+
+def say(line: str) -> None:
+    """Tell a line of progress."""
+    print(line, file=sys.stderr, flush=True)

@@ -13,7 +13,7 @@ from harness.commands.printing import judgement, print_dossiers
 from harness.commands.progress import Narrator
 from harness.errors import ExitCode, HostError
 from harness.report.dossier import Dossier
-from harness.run import Surroundings, run_plan
+from harness.run import Surroundings, refuse, run_plan
 from harness.runtime.evidence import fetch
 
 
@@ -34,8 +34,7 @@ def reproduce(ready: Preparation) -> Dossier:
     Raises:
         HostError: this machine cannot execute it.
     """
-    for problem in ready.evidence_problems():
-        raise problem
+    refuse(ready.evidence_problems())
     around = Surroundings(
         runtime=ready.choice.runtime,
         store=ready.store,

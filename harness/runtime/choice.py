@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from harness.errors import HostError
 from harness.records import ImageRef, Profile, record
 from harness.runtime.base import Runtime
 from harness.runtime.docker import DockerRuntime
-from harness.runtime.images import built
+from harness.runtime.images import Listener, build, built, resolve
 from harness.runtime.local import LocalRuntime
+from harness.scenario.images import UNRESOLVED, read_lock
 
 
 @record
@@ -25,15 +27,28 @@ class Choice:
     reason: str
 
 
-def choose(asked: str, profile: Profile, image: str | None, containers: Path) -> Choice:
+def choose(
+    asked: str,
+    profile: Profile,
+    image: str | None,
+    containers: Path,
+    obtain: Callable[[str], ImageRef] | None = None,
+) -> Choice:
     """Return the runtime for a profile.
 
-    `asked` is ``local``, ``docker`` or ``auto``: a container where an engine answers and has the
-    locked image; the machine itself otherwise, except that the article's own experiment (profile
-    spark) is defined by its image and never silently runs without it.
+    The article's own experiment (profile spark) is defined by its image and never silently runs
+    without it. Any other profile uses its image where an engine has it, and the machine itself
+    otherwise.
+
+    Args:
+        asked: ``local``, ``docker`` or ``auto``.
+        profile: the profile to run.
+        image: the image it names; None for none.
+        containers: the folder of recipes and lock.
+        obtain: gets an image that is needed and not there, e.g. with `made`; None decides only.
 
     Raises:
-        HostError: a container is needed and cannot be had; says what to type.
+        HostError: a container is asked for and none can be had; says what to type.
     """
     if asked == "local" or image is None:
         if asked == "docker":
@@ -42,14 +57,26 @@ def choose(asked: str, profile: Profile, image: str | None, containers: Path) ->
         reason = "asked for" if asked == "local" else "the profile names no image"
         return Choice(runtime=LocalRuntime(), image=None, reason=reason)
     try:
-        return _in_container(image, containers)
+        there = built(containers, image)
+        return Choice(runtime=DockerRuntime(), image=there, reason="the engine has it")
     except HostError as error:
-        if asked == "docker" or profile is Profile.SPARK:
-            raise
         reason = str(error).partition("\n")[0]
+    if asked == "auto" and profile is not Profile.SPARK:
         return Choice(runtime=LocalRuntime(), image=None, reason=f"no container: {reason}")
+    if obtain is None:
+        wanted = ImageRef(name=image, digest=UNRESOLVED)
+        return Choice(runtime=DockerRuntime(), image=wanted, reason=f"to be built: {reason}")
+    return Choice(runtime=DockerRuntime(), image=obtain(image), reason="built just now")
 
 
-def _in_container(image: str, containers: Path) -> Choice:
-    locked = built(containers, image)
-    return Choice(runtime=DockerRuntime(), image=locked, reason="the engine has the locked image")
+def made(containers: Path, image: str, listen: Listener) -> ImageRef:
+    """Look the base of an image up where nobody has, build it, lock both digests and return it.
+
+    Raises:
+        HostError: it cannot be had, or is not what the lock names; says what to type.
+    """
+    locked = read_lock(containers)[image]
+    if locked.base is not None and locked.base_digest is None:
+        listen(f"looking {locked.base} up")
+        resolve(containers, image, accept=False)
+    return build(containers, image, accept=False, listen=listen)

@@ -24,7 +24,7 @@ class Harness:
         corpus.write_scenarios(folder / "list")
         corpus.write_cells(folder / "cells")
         corpus.write_ledger(folder / "ledger")
-        self.rerun()  # the first time it is no re-run
+        self._run(says=f"{corpus.NUM_CELLS} declared = {corpus.NUM_CELLS} finished")
 
     def version(self) -> float:
         """``harness --version``."""
@@ -47,17 +47,9 @@ class Harness:
         """The same in a container, beyond ``docker run`` by hand; wall-clock seconds."""
         return self._beyond("docker")
 
-    def _beyond(self, runtime: str) -> float:
-        project = str(self._folder / "cells")
-        command = (sys.executable, "-m", "tests.bench.cells", project, runtime)
-        cpu_s(Program(arguments=command), self._printed)
-        pairs: list[tuple[float, float]] = json.loads(self._printed.read_text(encoding="utf-8"))
-        return statistics.median(cell - alone for cell, alone in pairs)
-
     def rerun(self) -> float:
         """``harness run`` where every cell is finished."""
-        says = f"{corpus.NUM_CELLS} declared = {corpus.NUM_CELLS} finished"
-        return self._cost_in("cells", "run", corpus.CELLS_ID, "--profile", "cpu", says=says)
+        return self._run(says=f"{corpus.NUM_CELLS} runs were finished before")
 
     def check(self) -> float:
         """``harness check`` of many rows against a long ledger."""
@@ -76,6 +68,16 @@ class Harness:
     @property
     def _printed(self) -> Path:
         return self._folder / "printed"
+
+    def _run(self, says: str) -> float:
+        return self._cost_in("cells", "run", corpus.CELLS_ID, "--profile", "cpu", says=says)
+
+    def _beyond(self, runtime: str) -> float:
+        project = str(self._folder / "cells")
+        command = (sys.executable, "-m", "tests.bench.cells", project, runtime)
+        cpu_s(Program(arguments=command), self._printed)
+        pairs: list[tuple[float, float]] = json.loads(self._printed.read_text(encoding="utf-8"))
+        return statistics.median(cell - alone for cell, alone in pairs)
 
     def _cost_in(self, project: str, *arguments: str, says: str) -> float:
         return self._cost(*arguments, "--root", str(self._folder / project), says=says)

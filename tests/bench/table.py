@@ -19,6 +19,7 @@ from harness.results.store import write_whole
 from harness.runtime.host import probe_host
 from tests.bench.cost import ROOT, Cost
 
+_DIGITS = 6  # a microsecond: as fine as the kernel accounts
 _HEADERS = (
     *("ms", "target", "median", "lowest .. highest", "verdict"),
     *("ReFrame", "lowest .. highest", "ReFrame / harness"),
@@ -88,11 +89,16 @@ def _row(result: Result) -> dict[str, Any]:
         "name": result.name,
         "what": result.what,
         "target_s": result.target_s,
-        "median_s": result.harness.median_s,
-        "samples_s": result.harness.samples_s,
-        "reframe_median_s": result.reframe.median_s if result.reframe else None,
-        "reframe_samples_s": result.reframe.samples_s if result.reframe else None,
-        "ratio": result.ratio,
+        "harness": _document(result.harness),
+        "reframe": _document(result.reframe) if result.reframe else None,
+        "ratio": None if result.ratio is None else round(result.ratio, 1),
+    }
+
+
+def _document(cost: Cost) -> dict[str, Any]:
+    return {
+        "median_s": round(cost.median_s, _DIGITS),
+        "samples_s": [round(sample_s, _DIGITS) for sample_s in cost.samples_s],
     }
 
 
@@ -101,12 +107,11 @@ def _machine(reframe: Path | None) -> dict[str, Any]:
     return {
         "cpu_model": host.cpu_model,
         "cores": host.cores,
-        "memory_gib": host.memory_total_gib,
         "kernel": host.kernel,
         "system": host.system,
         "architecture": host.architecture,
         "virtualised": host.virtualised,
-        "load_average": os.getloadavg(),
+        "load_average": [round(load, 1) for load in os.getloadavg()],
         "python": this_interpreter().python,
         "harness": __version__,
         "commit": code_state(ROOT).commit,

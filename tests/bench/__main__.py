@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure the rows asked for."""
     options = _parser().parse_args(arguments)
     rows = [row for row in ROWS if not options.only or row.name in options.only]
-    if lacking := _no_image():
+    if any(row.needs_image for row in rows) and (lacking := _no_image()):
         print(f"no container cell: {lacking}", file=sys.stderr)
         rows = [row for row in rows if not row.needs_image]
     with tempfile.TemporaryDirectory(prefix="bench-") as name:

@@ -17,6 +17,8 @@ DECLARED_IN = {
     "pretrain.envelope_evidence": "harness.workloads.pretrain.declare",
     "autoresearch.trajectory_evidence": "harness.workloads.autoresearch.declare",
     "lineage.release_evidence": "harness.workloads.lineage.declare",
+    "clawgym.tasks": "harness.workloads.clawgym.declare",
+    "clawgym.task_evidence": "harness.workloads.clawgym.declare",
 }
 
 

@@ -19,7 +19,7 @@ def to_document(task: Task) -> dict[str, Any]:
         "task_id": task.task_id,
         "persona": {"role": task.role, "context": task.context},
         "intent": task.intent,
-        "workspace_seed": {"files": [_file_document(file) for file in task.seed]},
+        "workspace_seed": {"files": [file_document(file) for file in task.seed]},
         "skills_required": list(task.skills),
         "verifiable_assertions": [_assertion_document(each) for each in task.assertions],
         "difficulty": task.difficulty.value,
@@ -28,7 +28,8 @@ def to_document(task: Task) -> dict[str, Any]:
     return {**document, "oracle": list(task.oracle)} if task.oracle else document
 
 
-def _file_document(file: SeedFile) -> dict[str, Any]:
+def file_document(file: SeedFile) -> dict[str, Any]:
+    """Return the JSON form of a file of a seed."""
     if file.text is None:
         return {"path": file.path, "kind": "binary-stub", "size_bytes": file.size}
     return {"path": file.path, "kind": "text", "content": file.text}

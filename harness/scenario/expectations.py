@@ -13,12 +13,14 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from harness.records import VerdictKind
-from harness.scenario.schema import Name, ProfileName, RowKey, Scalar, Strict, Text
+from harness.scenario.schema import Name, ProfileName, RowKey, Scalar, Strict, Text, written
 
-EntryId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=100)]
+EntryId = Annotated[
+    str, written(r"^[a-z0-9][a-z0-9_.-]*$", "lower-case words joined by dots, _ or -", 100)
+]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Point = Annotated[tuple[float, float], Field(strict=False)]  # a list in the file

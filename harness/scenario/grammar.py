@@ -42,7 +42,11 @@ def yaml_problem(error: yaml.MarkedYAMLError, text: str, path: Path) -> Problem:
             mark, words = begins, "the bracket is not closed"
         elif begins.line < mark.line:
             words += f" in what the bracket on line {begins.line + 1} begins"
-    line, column = mark.line + 1, mark.column + 1
+    lines = text.splitlines()
+    if mark.line < len(lines):
+        line, column = mark.line + 1, mark.column + 1
+    else:  # the parser ends on a line of its own
+        line, column = len(lines), len(lines[-1]) + 1
     return Problem(message=f"YAML: {words}", path=path, line=line, column=column)
 
 

@@ -16,24 +16,25 @@ from harness.records import Profile
 WRITTEN_AS: dict[str, str] = {}  # pattern -> what it asks for, in words
 
 
-def _written(pattern: str, words: str, max_length: int | None = None) -> StringConstraints:
+def written(pattern: str, words: str, max_length: int | None = None) -> StringConstraints:
+    """Return the constraint that text is written as `pattern`, which asks for `words`."""
     WRITTEN_AS[pattern] = words
     return StringConstraints(pattern=pattern, max_length=max_length)
 
 
 # of something declared elsewhere: looked up there, so that a wrong one has a nearest right one
 Name = Annotated[str, StringConstraints(min_length=1, max_length=80)]
-RowKey = Annotated[str, _written(r"^[a-z][a-z0-9_]*$", "lower-case words joined by _", 80)]
+RowKey = Annotated[str, written(r"^[a-z][a-z0-9_]*$", "lower-case words joined by _", 80)]
 Slug = Annotated[
-    str, _written(r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", "lower-case words joined by dashes", 60)
+    str, written(r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", "lower-case words joined by dashes", 60)
 ]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
-Day = Annotated[str, _written(r"^\d{4}-\d{2}-\d{2}$", "a day, e.g. 2026-01-31")]
-Sha256 = Annotated[str, _written(r"^[0-9a-f]{64}$", "64 hex digits")]
-Url = Annotated[str, _written(r"^https://", "an address that begins with https://")]
+Day = Annotated[str, written(r"^\d{4}-\d{2}-\d{2}$", "a day, e.g. 2026-01-31")]
+Sha256 = Annotated[str, written(r"^[0-9a-f]{64}$", "64 hex digits")]
+Url = Annotated[str, written(r"^https://", "an address that begins with https://")]
 RelativePath = Annotated[
     str,
-    _written(
+    written(
         r"^[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*$",
         "a relative path of letters, digits and _.-",
     ),
@@ -60,6 +61,7 @@ class Environment(StrEnum):
 
     BASE = "base"
     TORCH = "torch"
+    MEGATRON = "megatron"
 
 
 class Article(Strict):

@@ -83,7 +83,8 @@ def _post(endpoint: Endpoint, body: bytes) -> bytes:
                 content: bytes = answer.read(_MAX_BYTES)
                 return content
         except HTTPError as error:
-            said = _shown(error.read(500).decode(errors="replace"))
+            with error:
+                said = _shown(error.read(500).decode(errors="replace"))
             message = f"{endpoint.base_url} answers {error.code}: {said}"
             if error.code not in _AGAIN or attempt == endpoint.attempts:
                 raise HostError(message, f"check the model's name and {KEY_VARIABLE}") from None

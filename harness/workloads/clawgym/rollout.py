@@ -56,7 +56,7 @@ class ContextFullError(AgentError):
 class Agent(Protocol):
     """Whoever answers."""
 
-    def __call__(self, messages: Sequence[Message]) -> str:
+    def __call__(self, messages: Sequence[Message], /) -> str:
         """Return the reply to a conversation that ends with a user's message.
 
         Raises:

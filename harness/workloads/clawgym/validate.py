@@ -138,8 +138,9 @@ def _check_facts(sound: Mapping[str, Any], found: _Found) -> None:
             found.add("task_id", "wrong id", sound["task_id"], wanted)
     if "intent" in sound and not sound["intent"].strip():
         found.add("intent", "is empty")
-    if sound.get("difficulty", Difficulty.EASY) not in list(Difficulty):
-        found.append(unknown("difficulty", sound["difficulty"], Difficulty, key="difficulty"))
+    bands = [band.value for band in Difficulty]
+    if "difficulty" in sound and sound["difficulty"] not in bands:
+        found.append(unknown("difficulty", sound["difficulty"], bands, key="difficulty"))
     if sound.get("estimated_steps", 1) < 1:
         found.add("estimated_steps", "out of range", sound["estimated_steps"], ">= 1")
 

@@ -1,8 +1,8 @@
 """Whether a regex can match at all, shown by a text that it matches.
 
-No general answer is quick, so a text is built from the pattern's own parse tree and tried: if the
-pattern finds itself in it, it can match. That "no" may be wrong only for patterns that look around
-or refer back in ways the builder does not follow; those in tasks are literals, classes and anchors.
+No general answer is quick, so texts are built from the pattern's own parse tree and tried: if the
+pattern finds itself in one, it can match. Where it does not, the answer is "no", unless the pattern
+looks around or refers back: the builder follows neither, and they get the benefit of the doubt.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any
 from harness.workloads.clawgym.task import compiled
 
 _parse: Callable[[str], Any] = re._parser.parse  # type: ignore[attr-defined] # noqa: SLF001 - the only parser there is
-_TRIED = 256  # texts, before a pattern is given up
+_TRIED = 4096  # texts, before a pattern is given up
+_AROUND = tuple(product(("", "a", " ", "\n"), repeat=2))  # what may stand before and after
 _LONGEST = 100_000  # letters of a repeat
 _CATEGORIES = {
     "CATEGORY_DIGIT": re.compile(r"\d"),
@@ -29,63 +30,62 @@ _CATEGORIES = {
 
 
 def satisfiable(regex: str) -> bool:
-    """Whether some text matches `regex` as the grader searches it."""
+    """Whether some text matches `regex` as the grader searches it, as far as this can be told."""
     pattern = compiled(regex)
     if pattern is None:
         return False
-    return any(pattern.search(text) for text in islice(_texts(_parse(regex), {}), _TRIED))
+    tree = _parse(regex)
+    texts = islice(_texts(tree), _TRIED)
+    found = any(pattern.search(f"{left}{text}{right}") for text in texts for left, right in _AROUND)
+    return found or _is_beyond(tree)
 
 
-def _texts(tree: Any, groups: dict[int, str]) -> Iterator[str]:
+def _is_beyond(tree: Any) -> bool:
+    """Whether a parsed pattern looks around or refers back."""
+    shown = repr(tree)
+    return any(name in shown for name in ("ASSERT", "GROUPREF"))
+
+
+def _texts(tree: Any) -> Iterator[str]:
     """Yield texts for a sequence of parsed items; a few choices of each, combined."""
-    choices = [list(islice(_choices(name, value, groups), 4)) for name, value in tree]
+    choices = [list(islice(_choices(str(name), value), 4)) for name, value in tree]
     yield from ("".join(parts) for parts in product(*choices))
 
 
-def _choices(  # noqa: C901, PLR0912 - the closed list of what a regex is made of
-    name: Any, value: Any, groups: dict[int, str]
-) -> Iterator[str]:
-    match str(name):
+def _choices(name: str, value: Any) -> Iterator[str]:
+    """Yield texts for one parsed item; nothing for what consumes nothing."""
+    match name:
         case "LITERAL":
             yield chr(value)
         case "NOT_LITERAL":
-            yield "b" if chr(value) == "a" else "a"
+            yield from (letter for letter in "ab " if ord(letter) != value)
         case "ANY":
-            yield "a"
+            yield from "a "
         case "IN":
-            yield _member(value)
+            yield from _members(value)
         case "BRANCH":
-            for branch in value[1]:
-                yield from islice(_texts(branch, groups), 2)
+            yield from (text for branch in value[1] for text in islice(_texts(branch), 2))
         case "SUBPATTERN":
-            number, *_, tree = value
-            for text in _texts(tree, groups):
-                groups[number] = text
-                yield text
-        case "GROUPREF":
-            yield groups.get(value, "")
+            yield from _texts(value[-1])
+        case "ATOMIC_GROUP":
+            yield from _texts(value)
         case "MAX_REPEAT" | "MIN_REPEAT" | "POSSESSIVE_REPEAT":
             low, _, tree = value
-            for text in islice(_texts(tree, groups), 2):
+            for text in islice(_texts(tree), 2):
                 yield from (
                     text * times for times in (low, low + 1) if len(text) * times < _LONGEST
                 )
-        case "ATOMIC_GROUP":
-            yield from _texts(value, groups)
-        case "AT":
-            yield from ("", "\n", " ")
-        case "ASSERT":
-            yield ""
-            yield from _texts(value[1], groups)
-        case _:  # what must not follow is left out
+        case _:
             yield ""
 
 
-def _member(items: Any) -> str:
-    """Return a letter of a class; a printable one where there is one."""
+def _members(items: Any) -> Iterator[str]:
+    """Yield a letter of a class that is part of a word, and one that is not, where it has them."""
     own = [chr(value if name == "LITERAL" else value[0]) for name, value in _named(items)]
-    letters = (*string.printable, *own)
-    return next((letter for letter in letters if _holds(items, letter)), "")
+    held = [letter for letter in (*own, *string.printable) if _holds(items, letter)]
+    for of_word in (True, False):
+        letters = (letter for letter in held if (letter == "_" or letter.isalnum()) is of_word)
+        yield from islice(letters, 1)
 
 
 def _named(items: Any) -> list[tuple[str, Any]]:

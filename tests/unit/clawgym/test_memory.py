@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import pytest
+
+from harness.errors import InputError
+from harness.workloads.clawgym.sandbox.base import CommandLimits, Sandbox
+from harness.workloads.clawgym.sandbox.memory import MemorySandbox
+
+SEED = {"a.txt": b"one two one\n", "d/b.txt": b"b\n"}
+
+
+def after(*commands: str) -> dict[str, bytes]:
+    with MemorySandbox() as box:
+        box.materialise(SEED)
+        assert [box.run(command).exit_code for command in commands] == [0] * len(commands)
+        return dict(box.snapshot())
+
+
+def test_it_keeps_the_protocol() -> None:
+    box: Sandbox = MemorySandbox()
+    with box:
+        box.materialise(SEED)
+        box.run("rm a.txt")
+        assert box.list() == ("d/b.txt",)
+        box.reset()
+        assert box.snapshot() == SEED
+    assert box.list() == ()
+
+
+@pytest.mark.parametrize(
+    ("commands", "end"),
+    [
+        (("mkdir -p x/y",), {**SEED, "x/y/": b""}),
+        (("mkdir -p d",), SEED),
+        (("mkdir -p x", "mv a.txt x"), {"d/b.txt": b"b\n", "x/a.txt": SEED["a.txt"]}),
+        (
+            ("mkdir -p x", "mv a.txt d/b.txt x/"),
+            {"d/": b"", "x/a.txt": SEED["a.txt"], "x/b.txt": b"b\n"},
+        ),
+        (("cp a.txt d/c.txt",), {**SEED, "d/c.txt": SEED["a.txt"]}),
+        (("rm d/b.txt",), {"a.txt": SEED["a.txt"], "d/": b""}),
+        (("echo 'x  y' > n", "echo z >> n"), {**SEED, "n": b"x  y\nz\n"}),
+        (("sed -i 's/one/1/g' a.txt",), {**SEED, "a.txt": b"1 two 1\n"}),
+    ],
+)
+def test_a_command_does_what_a_shell_does(commands: tuple[str, ...], end: dict[str, bytes]) -> None:
+    assert after(*commands) == end
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("mv x y", "rm d", "mv a.txt x/", "cp a.txt x/y", "echo x > x/y", "mkdir x", "cat x"),
+        *("sed -n p a.txt", "echo 'x", "mv a.txt", "mkdir -p a.txt"),
+    ],
+)
+def test_what_cannot_be_done_fails_and_changes_nothing(command: str) -> None:
+    with MemorySandbox() as box:
+        box.materialise(SEED)
+        result = box.run(command)
+        assert (result.exit_code, bool(result.stderr)) == (1, True)
+        assert box.snapshot() == SEED
+
+
+@pytest.mark.parametrize("command", ["", "ls", "curl x"])
+def test_what_it_does_not_know_is_not_found(command: str) -> None:
+    assert MemorySandbox().run(command).exit_code == 127
+
+
+def test_output_is_cut_where_the_limits_say() -> None:
+    result = MemorySandbox().run("echo 12345", CommandLimits(output_bytes=3))
+    assert (result.stdout, result.truncated) == ("123", True)
+
+
+def test_a_workspace_that_cannot_be_is_refused() -> None:
+    box = MemorySandbox()
+    box.materialise(SEED)
+    with pytest.raises(InputError):
+        box.materialise({"../x": b""})
+    assert box.snapshot() == SEED

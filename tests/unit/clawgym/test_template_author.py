@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import subprocess
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from harness.workloads.clawgym.author import AuthorFailedError, synthesise
+from harness.workloads.clawgym.baseline import do_nothing, play_oracle, rates
+from harness.workloads.clawgym.grade import grade
+from harness.workloads.clawgym.lint import lint
+from harness.workloads.clawgym.personas import Slot, slots
+from harness.workloads.clawgym.rollout import Rules, StopReason
+from harness.workloads.clawgym.sandbox.memory import MemorySandbox
+from harness.workloads.clawgym.task import Task
+from harness.workloads.clawgym.task_json import parse_task, to_document
+from harness.workloads.clawgym.template_author import TemplateAuthor
+from harness.workloads.clawgym.workspace import read_tree, write_tree
+
+TASKS = synthesise(TemplateAuthor(), slots()).tasks
+
+
+def test_every_slot_gets_the_same_task_again() -> None:
+    assert len(TASKS) == 200
+    assert synthesise(TemplateAuthor(), slots()).tasks == TASKS
+    assert [task.task_id for task in TASKS] == [slot.task_id for slot in slots()]
+
+
+@pytest.mark.parametrize("base_seed", [42, 1042, 77_000])
+def test_tasks_are_valid_sound_and_solvable_and_none_is_solved_at_the_start(base_seed: int) -> None:
+    tasks = synthesise(TemplateAuthor(), slots(base_seed=base_seed)).tasks
+    assert all(parse_task(to_document(task)) == task for task in tasks)
+    assert lint(tasks) == ()
+    assert do_nothing(tasks).tasks_passed == 0
+    with MemorySandbox() as box:
+        played = play_oracle(tasks, box, Rules())
+    assert {rollout.stopped for rollout in played} == {StopReason.TASK_COMPLETE}
+    grades = [rollout.grade for rollout in played if rollout.grade is not None]
+    assert rates(grades).tasks_passed == len(tasks) == 200
+
+
+def test_a_real_shell_leaves_what_the_box_in_memory_leaves(tmp_path: Path) -> None:
+    for task in islice(TASKS, 0, None, 9):
+        root = tmp_path / task.task_id
+        root.mkdir()
+        write_tree(root, task.workspace)
+        script = "set -e\n" + "\n".join(task.oracle)
+        subprocess.run(["bash", "-c", script], cwd=root, check=True, stdin=subprocess.DEVNULL)  # noqa: S607
+        with MemorySandbox() as box:
+            box.materialise(task.workspace)
+            assert [box.run(command).exit_code for command in task.oracle] == [0] * len(task.oracle)
+            assert box.snapshot() == read_tree(root)
+        assert grade(task, root).passed
+
+
+def test_a_slot_that_fails_is_skipped_with_its_cause() -> None:
+    class Moody:
+        def write(self, slot: Slot) -> Task:
+            if slot.index == 1:
+                message = "not today"
+                raise AuthorFailedError(message)
+            return TemplateAuthor().write(slot)
+
+    written = synthesise(Moody(), slots(per_persona=2))
+    assert len(written.tasks) == 8
+    assert set(written.failures.values()) == {"not today"}
+    assert "synth-ml-engineer-01" in written.failures

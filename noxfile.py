@@ -18,7 +18,11 @@ import nox
 
 ROOT = Path(__file__).parent
 REQUIREMENTS = ROOT / "requirements"
+HAS_GPU = Path("/dev/nvidiactl").exists()
 TORCH = "2.13.0"
+# PyTorch is installed before a lock, as one version has many builds; the others come in builds for
+# CUDA only or must match PyTorch's, and vLLM asks for them, but serves text without
+NOT_LOCKED = ("torch", "torchaudio", "torchcodec", "torchvision", "triton")
 
 nox.options.sessions = ["lint", "types", "tests"]
 nox.options.error_on_missing_interpreters = True
@@ -36,10 +40,10 @@ def environment(session: nox.Session, name: str) -> str:
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
         return str(python)
     session.run(sys.executable, "-m", "venv", "--clear", str(folder), external=True)
-    if name in ("torch", "tests"):
-        _install_torch(session, str(python))
+    if name in ("torch", "tests", "serving"):
+        _install_torch(session, str(python), cpu=name == "serving" or not HAS_GPU)
     files = [argument for lock in locks for argument in ("--requirement", str(lock))]
-    _pip(session, str(python), "install", "--require-hashes", *files)
+    _pip(session, str(python), "install", "--no-deps", "--require-hashes", *files)
     stamp.write_text(wanted, encoding="utf-8")
     return str(python)
 
@@ -49,18 +53,17 @@ def _locks(name: str) -> list[Path]:
     return [REQUIREMENTS / f"{part}.txt" for part in parts.get(name, [name])]
 
 
-def _install_torch(session: nox.Session, python: str) -> None:
-    """Install PyTorch: the CPU build unless an NVIDIA GPU is here, as the CUDA one is gigabytes.
+def _install_torch(session: nox.Session, python: str, *, cpu: bool) -> None:
+    """Install PyTorch: the CPU build where that will do, as the CUDA one is gigabytes.
 
     pip takes a CPU wheel that this machine is set up to offer; else uv knows where PyTorch
     publishes its builds.
     """
-    has_gpu = Path("/dev/nvidiactl").exists()
-    if not has_gpu and _pip_can(python, f"torch=={TORCH}+cpu"):
+    if cpu and _pip_can(python, f"torch=={TORCH}+cpu"):
         return
     lock = str(REQUIREMENTS / "uv.txt")
     _pip(session, python, "install", "--require-hashes", "--requirement", lock)
-    backend = "auto" if has_gpu else "cpu"
+    backend = "cpu" if cpu else "auto"
     session.run(
         *(python, "-m", "uv", "pip", "install", "--python", python),
         *(f"--torch-backend={backend}", f"torch=={TORCH}"),
@@ -154,8 +157,8 @@ def containers(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=False)
 def serving(session: nox.Session) -> None:
-    """Run the tests of services beside a run."""
-    _pytest(session, "--run-serving", "tests/serving", *session.posargs)
+    """Run the tests of vLLM beside a run: its CPU build, on Linux."""
+    _pytest(session, "--run-serving", "tests/serving", *session.posargs, within="serving")
 
 
 @nox.session(venv_backend="none", default=False)
@@ -164,8 +167,8 @@ def gpu(session: nox.Session) -> None:
     _pytest(session, "--run-gpu", "tests/gpu", *session.posargs)
 
 
-def _pytest(session: nox.Session, *arguments: str) -> None:
-    python = environment(session, "tests")
+def _pytest(session: nox.Session, *arguments: str, within: str = "tests") -> None:
+    python = environment(session, within)
     env = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
     session.run(python, "-m", "pytest", *arguments, env=env, external=True)
 
@@ -210,10 +213,14 @@ def update_images(session: nox.Session) -> None:
 def update_requirements(session: nox.Session) -> None:
     """Resolve the requirements again, with hashes for every platform."""
     python = environment(session, "tools")
+    overrides = Path(session.create_tmp()) / "overrides.txt"
+    overrides.write_text("".join(f"{name} ; sys_platform == 'never'\n" for name in NOT_LOCKED))
     for source in sorted(REQUIREMENTS.glob("*.in")):
         session.run(
             *(python, "-m", "uv", "pip", "compile", "--quiet", "--universal", "--upgrade"),
             *("--python-version", "3.11", "--generate-hashes", "--no-header", "--no-annotate"),
+            *("--override", str(overrides)),
+            *(f"--no-emit-package={name}" for name in NOT_LOCKED),
             *(str(source), "--output-file", str(source.with_suffix(".txt"))),
             external=True,
         )

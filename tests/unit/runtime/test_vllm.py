@@ -1,0 +1,58 @@
+"""The command line and the environment of vLLM: nothing is left to its defaults."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from harness.runtime.services import PORT
+from harness.runtime.vllm import Dtype, OnCpu, OnGpu, Serving, vllm_service
+
+ON_CPU = Serving(
+    model_dir=Path("/models/tiny"),
+    name="tiny",
+    dtype=Dtype.FLOAT32,
+    max_model_len=512,
+    max_num_seqs=4,
+    seed=7,
+    place=OnCpu(kv_cache_gib=1),
+)
+
+
+def test_a_server_on_processors() -> None:
+    service = vllm_service(ON_CPU, "/env/bin/python")
+    command = (
+        "/env/bin/python -m vllm.entrypoints.openai.api_server"
+        " --model /models/tiny --served-model-name tiny --host 127.0.0.1 --port {port}"
+        " --disable-uvicorn-access-log --generation-config vllm --seed 7 --dtype float32"
+        " --max-model-len 512 --max-num-seqs 4 --enable-prefix-caching --enforce-eager"
+    )
+    assert service.argv == tuple(command.split())
+    assert PORT in service.argv
+    assert service.env == {
+        "HF_HUB_OFFLINE": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "SPT_NOENV": "1",
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "OMP_NUM_THREADS": "1",
+        "TORCH_COMPILE_DISABLE": "1",
+    }
+
+
+def test_adapters_can_be_exchanged_only_where_they_are_wanted() -> None:
+    service = vllm_service(replace(ON_CPU, max_lora_rank=16))
+    at = service.argv.index("--enable-lora")
+    assert service.argv[at : at + 5] == (
+        *("--enable-lora", "--max-loras", "1"),
+        *("--max-lora-rank", "16"),
+    )
+    assert service.env["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] == "1"
+
+
+def test_a_server_on_a_gpu_gets_a_share_of_its_memory_and_may_compile() -> None:
+    on_gpu = replace(ON_CPU, dtype=Dtype.BFLOAT16, place=OnGpu(memory_share=0.25))
+    service = vllm_service(on_gpu)
+    assert service.argv[-2:] == ("--gpu-memory-utilization", "0.25")
+    assert "--enforce-eager" not in service.argv
+    assert service.env == {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "SPT_NOENV": "1"}

@@ -66,14 +66,16 @@ def read(sizes: Path, end_states: Path) -> Published:
     Raises:
         InputError: one of them is not of its form.
     """
-    documents = {}
-    for name, path in (("workspaces", sizes), ("runs", end_states)):
-        try:
-            documents[name] = json.loads(path.read_text(encoding="utf-8"))
-            from_json(Published, {"workspaces": {}, "runs": {}, name: documents[name]})
-        except ValueError as error:
-            raise InputError([Problem(message=str(error), path=path)]) from None
-    return from_json(Published, documents)
+    recorded, left = _read(sizes, "workspaces"), _read(end_states, "runs")
+    return Published(workspaces=recorded.workspaces, runs=left.runs)
+
+
+def _read(path: Path, field: str) -> Published:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return from_json(Published, {"workspaces": {}, "runs": {}, field: document})
+    except ValueError as error:
+        raise InputError([Problem(message=str(error), path=path)]) from None
 
 
 def report_workspaces(emit: EventWriter, recorded: Mapping[str, RecordedWorkspace]) -> None:

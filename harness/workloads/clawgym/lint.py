@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from enum import StrEnum
+from itertools import chain
 
 from harness.records import record
 from harness.workloads.clawgym.grade import grade, read_text
@@ -24,7 +25,7 @@ class Rule(StrEnum):
     """What a linter looks for."""
 
     TRUE_AT_START = "true-at-start"  # holds before anything is done
-    FREE_PASS = "free-pass"  # noqa: S105 - no password; `file_unchanged` of a stub: the grader never looks at it
+    UNCOMPARED = "uncompared"  # `file_unchanged` of a stub, which the grader never looks at
     UNSATISFIABLE = "unsatisfiable"  # a regex that no text matches
     CONTRADICTION = "contradiction"  # cannot hold together with another one
     DUPLICATE = "duplicate"  # says what another one says
@@ -58,23 +59,11 @@ def lint(tasks: Iterable[Task]) -> tuple[Finding, ...]:
 def lint_task(task: Task) -> tuple[Finding, ...]:
     """Return every finding of one task."""
     texts = {file.path: file.text for file in task.seed}
-    findings = [
+    found = (_single(task, texts), _at_start(task), _between(task, texts), _count(task))
+    return tuple(
         Finding(task_id=task.task_id, rule=rule, assertion=index, text=text)
-        for index, assertion in enumerate(task.assertions)
-        for rule, text in _faults(assertion, texts)
-    ]
-    held = zip(task.assertions, grade(task, task.workspace).results, strict=True)
-    for index, (assertion, result) in enumerate(held):
-        if result.passed and assertion.kind is not AssertionKind.UNCHANGED:
-            text = f"{assertion.kind} {assertion.path} holds in the seed"
-            rule = Rule.TRUE_AT_START
-            findings.append(Finding(task_id=task.task_id, rule=rule, assertion=index, text=text))
-    findings += _between(task, texts)
-    low, high = ASKED_FOR
-    if not low <= len(task.assertions) <= high:
-        text = f"{len(task.assertions)} assertions, asked for {low} to {high}"
-        findings.append(Finding(task_id=task.task_id, rule=Rule.COUNT, assertion=None, text=text))
-    return tuple(findings)
+        for rule, index, text in chain(*found)
+    )
 
 
 def linted(task: Task) -> Task:
@@ -85,31 +74,43 @@ def linted(task: Task) -> Task:
 
 
 Texts = dict[str, str | None]  # of the seed; None for a stub
+Faults = Iterator[tuple[Rule, int | None, str]]  # the rule, which assertion, what exactly
 
 
-def _faults(assertion: Assertion, texts: Texts) -> Iterator[tuple[Rule, str]]:
+def _single(task: Task, texts: Texts) -> Faults:
     """Yield what is wrong with one assertion by itself."""
-    path = assertion.path
-    is_stub = path in texts and texts[path] is None
-    if assertion.kind is AssertionKind.UNCHANGED and is_stub:
-        yield Rule.FREE_PASS, f"{path} is a stub, which the grader does not compare"
-    if assertion.kind in {AssertionKind.CONTAIN, AssertionKind.MATCH} and is_stub:
-        yield Rule.STUB_TEXT, f"{path} starts as zero bytes"
-    if assertion.kind is AssertionKind.MATCH and not satisfiable(assertion.regex):
-        yield Rule.UNSATISFIABLE, f"no text matches {assertion.regex!r}"
+    for index, assertion in enumerate(task.assertions):
+        kind, path = assertion.kind, assertion.path
+        is_stub = path in texts and texts[path] is None
+        if kind is AssertionKind.UNCHANGED and is_stub:
+            yield Rule.UNCOMPARED, index, f"{path} is a stub, which the grader does not compare"
+        if kind in {AssertionKind.CONTAIN, AssertionKind.MATCH} and is_stub:
+            yield Rule.STUB_TEXT, index, f"{path} starts as zero bytes"
+        if kind is AssertionKind.MATCH and not satisfiable(assertion.regex):
+            yield Rule.UNSATISFIABLE, index, f"no text matches {assertion.regex!r}"
 
 
-def _between(task: Task, texts: Texts) -> Iterator[Finding]:
+def _at_start(task: Task) -> Faults:
+    """Yield what holds before anything is done; that a file stays as it is, must."""
+    for index, result in enumerate(grade(task, task.workspace).results):
+        if result.passed and result.kind is not AssertionKind.UNCHANGED:
+            yield Rule.TRUE_AT_START, index, f"{result.kind} {result.path} holds in the seed"
+
+
+def _between(task: Task, texts: Texts) -> Faults:
     """Yield duplicates and contradictions; the later of the two assertions is the one named."""
     for index, later in enumerate(task.assertions):
         for earlier in task.assertions[:index]:
-            rule, text = None, ""
             if later == earlier:
-                rule, text = Rule.DUPLICATE, f"{later.kind} {later.path} stands twice"
+                yield Rule.DUPLICATE, index, f"{later.kind} {later.path} stands twice"
             elif text := _conflict(earlier, later, texts) or _conflict(later, earlier, texts):
-                rule = Rule.CONTRADICTION
-            if rule is not None:
-                yield Finding(task_id=task.task_id, rule=rule, assertion=index, text=text)
+                yield Rule.CONTRADICTION, index, text
+
+
+def _count(task: Task) -> Faults:
+    low, high = ASKED_FOR
+    if not low <= len(task.assertions) <= high:
+        yield Rule.COUNT, None, f"{len(task.assertions)} assertions, asked for {low} to {high}"
 
 
 _NEEDS_FILE = {AssertionKind.CONTAIN, AssertionKind.MATCH, AssertionKind.UNCHANGED}

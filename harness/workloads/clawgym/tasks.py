@@ -36,7 +36,7 @@ def run(context: Context) -> None:
         emit.note(f"{task_id} has no task: {cause}")
     if not written.tasks:
         message = "not one task was written; the notes of the run say why"
-        raise HostError(message, f"harness show {context.spec.scenario}")
+        raise HostError(message, f"curl {params.base_url}/models")
 
     path = context.out / "tasks.jsonl"
     write_tasks(path, written.tasks)

@@ -19,7 +19,7 @@ FAULTY: dict[str, tuple[list[dict[str, Any]], Rule, int | None]] = {
     "never there": ([MOVED, simple("file_not_exists", "x")], Rule.TRUE_AT_START, 1),
     "text already there": ([MOVED, contain("old")], Rule.TRUE_AT_START, 1),
     "pattern already there": ([MOVED, match("o.d")], Rule.TRUE_AT_START, 1),
-    "stub unchanged": ([MOVED, simple("file_unchanged", PNG)], Rule.FREE_PASS, 1),
+    "stub unchanged": ([MOVED, simple("file_unchanged", PNG)], Rule.UNCOMPARED, 1),
     "text of a stub": ([MOVED, contain("x", path=PNG)], Rule.STUB_TEXT, 1),
     "no text matches": ([MOVED, match("^a$\n^b", path="n")], Rule.UNSATISFIABLE, 1),
     "twice": ([MOVED, GONE, MOVED], Rule.DUPLICATE, 2),
@@ -68,7 +68,7 @@ def test_a_file_kept_as_it_is_is_no_fault(make: Make) -> None:
 
 def test_a_stub_may_be_unchanged_and_gone_as_far_as_the_grader_sees(make: Make) -> None:
     task = make(simple("file_not_exists", PNG), simple("file_unchanged", PNG))
-    assert [finding.rule for finding in lint_task(task)] == [Rule.FREE_PASS]
+    assert [finding.rule for finding in lint_task(task)] == [Rule.UNCOMPARED]
 
 
 def test_faulty_assertions_are_left_out(make: Make) -> None:

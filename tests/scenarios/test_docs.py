@@ -163,6 +163,14 @@ def test_classes_verdicts_and_profiles_are_listed() -> None:
     assert set(table("docs/scenarios.md", "profiles", "profile")) == {*Profile}
 
 
+def test_every_choice_of_a_scenario_key_is_named() -> None:
+    for heading, model in SCENARIO_MODELS.items():
+        rows = table("docs/scenarios.md", heading, "key")
+        for key, field in model.model_fields.items():
+            if isinstance(field.annotation, type) and issubclass(field.annotation, StrEnum):
+                assert {*field.annotation} <= set(re.findall(r"`([\w-]+)`", rows[key][1])), key
+
+
 def test_every_law_is_listed_with_its_params() -> None:
     rows = table("docs/ledger.md", "law", "law")
     listed = {name: re.findall(r"`(\w+)`", cells[0]) for name, cells in rows.items()}

@@ -54,6 +54,7 @@ def run_environment(source: str) -> dict[str, str]:
         "PYTHONSAFEPATH": "1",  # a file in the run's folder never stands in for a module
         "PYTHONUNBUFFERED": "1",  # the last words of a killed run are in its log
         "PYTHONUTF8": "1",
+        "SPT_NOENV": "1",  # else setproctitle writes a title over the mark that a run is ended by
     }
 
 

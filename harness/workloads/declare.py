@@ -69,7 +69,7 @@ class Workload:
         entry: ``module:function``; the function takes one `harness.workloads.context.Context`.
         derivation: ``module:function`` turning step events into measurements, or empty where the
             workload reports every figure itself. It must import without torch.
-        requires: import names that must be installed where it runs.
+        requires: distributions that must be installed where it runs.
     """
 
     name: str

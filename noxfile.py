@@ -40,7 +40,7 @@ def environment(session: nox.Session, name: str) -> str:
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
         return str(python)
     session.run(sys.executable, "-m", "venv", "--clear", str(folder), external=True)
-    if name in ("torch", "tests", "serving"):
+    if name in ("torch", "tests", "serving", "megatron"):
         _install_torch(session, str(python), cpu=name == "serving" or not HAS_GPU)
     files = [argument for lock in locks for argument in ("--requirement", str(lock))]
     _pip(session, str(python), "install", "--no-deps", "--require-hashes", *files)
@@ -49,7 +49,9 @@ def environment(session: nox.Session, name: str) -> str:
 
 
 def _locks(name: str) -> list[Path]:
-    parts = {"torch": ["base"], "tests": ["base", "tests"]}
+    # the tests of Megatron-Core run where its scenario does: one gigabyte serves both
+    tests = ["base", "tests"]
+    parts = {"torch": ["base"], "tests": tests, "megatron": [*tests, "megatron"]}
     return [REQUIREMENTS / f"{part}.txt" for part in parts.get(name, [name])]
 
 
@@ -159,6 +161,13 @@ def containers(session: nox.Session) -> None:
 def serving(session: nox.Session) -> None:
     """Run the tests of vLLM beside a run: its CPU build, on Linux."""
     _pytest(session, "--run-serving", "tests/serving", *session.posargs, within="serving")
+
+
+@nox.session(venv_backend="none", default=False)
+def megatron(session: nox.Session) -> None:
+    """Run the tests that need Megatron-Core; they skip in the default session."""
+    default = ["tests/unit/pretrain/test_megatron.py"]
+    _pytest(session, *(session.posargs or default), within="megatron")
 
 
 @nox.session(venv_backend="none", default=False)

@@ -20,9 +20,14 @@ from harness.check.tolerance import ROUND_OFF, shortfall, slack
 from harness.records import Scalar, record
 from harness.scenario import expectations as ledger
 from harness.workloads.declare import build, fields_of, param
-from harness.workloads.pretrain.declare import EnvelopeParams
-from harness.workloads.pretrain.memory import least_squares, peak_bytes, published_peak_bytes
-from harness.workloads.pretrain.shape import Precision, num_parameters
+from harness.workloads.pretrain.declare import ArmParams, CellParams, EnvelopeParams
+from harness.workloads.pretrain.memory import (
+    least_squares,
+    local_peak_bytes,
+    peak_bytes,
+    published_peak_bytes,
+)
+from harness.workloads.pretrain.shape import num_parameters
 
 
 @record
@@ -247,25 +252,32 @@ def falls(params: Falls, subject: Subject) -> Outcome:
 # --- the GPT of articles 18 to 25 -----------------------------------------------------------------
 
 
+_MEMORY_LAWS = {
+    "harness": peak_bytes,
+    "published": published_peak_bytes,
+    "local": local_peak_bytes,
+}
+
+
 @record
 class MemoryLaw:
     """Peak memory follows from the model's shape, the tokens of a step and the precision."""
 
     loop: str = param(
         "harness",
-        doc="whose training loop: the harness's own, or the published one of article 19",
-        choices=("harness", "published"),
+        doc="whose layers: the hand-written ones, Transformer Engine's as published with articles "
+        "18 and 19, or Megatron-Core's local ones",
+        choices=tuple(_MEMORY_LAWS),
     )
 
 
 def memory_law(params: MemoryLaw, subject: Subject) -> Outcome:
     """Return how much further from the analytic peak a run might have been."""
+    law = _MEMORY_LAWS[params.loop]
 
-    def peak(step: EnvelopeParams) -> float:
-        precision = Precision(step.precision)
-        if params.loop == "published":
-            return published_peak_bytes(step.shape, step.tokens_per_step, precision)
-        return peak_bytes(step.shape, step.tokens_per_step, precision, dropout=step.dropout > 0)
+    def peak(step: CellParams) -> float:
+        precision, dropout = step.conditions.precision, step.conditions.dropout > 0
+        return law(step.shape, step.tokens_per_step, precision, dropout=dropout)
 
     return _formula(subject, "B", peak)
 
@@ -280,7 +292,7 @@ def parameter_count(_: ParameterCount, subject: Subject) -> Outcome:
     return _formula(subject, "parameter", lambda step: num_parameters(step.shape))
 
 
-def _formula(subject: Subject, unit: str, formula: Callable[[EnvelopeParams], float]) -> Outcome:
+def _formula(subject: Subject, unit: str, formula: Callable[[CellParams], float]) -> Outcome:
     found = [row.number(subject.unit) for row in subject.rows]
     derived = [in_unit(formula(_step(row)), unit, subject.unit) for row in subject.rows]
     margins = [
@@ -297,11 +309,15 @@ def _formula(subject: Subject, unit: str, formula: Callable[[EnvelopeParams], fl
     )
 
 
-def _step(row: Row) -> EnvelopeParams:
-    """Return the training step a row tells of; what its keys do not name is as in article 19."""
-    named = {name: value for name, value in row.keys.items() if name in fields_of(EnvelopeParams)}
+def _step(row: Row) -> CellParams:
+    """Return the training step a row tells of: an arm of article 18, else a cell of article 19.
+
+    What its keys do not name is as in that article.
+    """
+    kind = ArmParams if "arm" in row.keys else EnvelopeParams
+    named = {name: value for name, value in row.keys.items() if name in fields_of(kind)}
     try:
-        step: EnvelopeParams = build(EnvelopeParams, named)
+        step: CellParams = build(kind, named)
     except ValueError as error:
         call_invalid(f"{row.label} is no training step: {error}")
     return step

@@ -18,6 +18,13 @@ from harness.workloads.registry import DECLARED_IN, workload
 
 _MISFIT = "unit does not fit the metric"
 
+# what an environment has beside the packages of base.txt
+PROVIDES: Mapping[Environment, frozenset[str]] = {
+    Environment.BASE: frozenset(),
+    Environment.TORCH: frozenset({"torch"}),
+    Environment.MEGATRON: frozenset({"torch", "megatron-core"}),
+}
+
 
 def scenario_problems(scenario: Scenario, document: Document) -> Iterator[Problem]:
     """Yield every mistake of a scenario whose shape is right."""
@@ -173,14 +180,15 @@ def _axis_problems(
 def _environment_problems(scenario: Scenario, document: Document) -> Iterator[Problem]:
     """Yield the problem of a workload whose packages the scenario's environment lacks."""
     names = {scenario.workload_of(profile) for profile in scenario.profiles}
-    known = [each for name in names if (each := _known_workload(name)) is not None]
-    needs_torch = sorted(each.name for each in known if "torch" in each.requires)
-    if needs_torch and scenario.environment is Environment.BASE:
+    known = [each for name in sorted(names) if (each := _known_workload(name)) is not None]
+    needed_by = {package: each.name for each in known for package in each.requires}
+    if lacking := sorted(set(needed_by) - PROVIDES[scenario.environment]):
+        enough = [name.value for name, has in PROVIDES.items() if has >= set(needed_by)]
         yield document.problem(
             ("environment",),
-            f"{needs_torch[0]} needs torch",
+            f"{needed_by[lacking[0]]} needs {', '.join(lacking)}",
             value=scenario.environment.value,
-            allowed=Environment.TORCH.value,
+            allowed=", ".join(enough),
         )
 
 

@@ -14,6 +14,8 @@ DECLARED_IN = {
     "economics.campaign": "harness.workloads.economics.declare",
     "economics.training_tiers": "harness.workloads.economics.declare",
     "pretrain.envelope": "harness.workloads.pretrain.declare",
+    "pretrain.frameworks": "harness.workloads.pretrain.declare",
+    "pretrain.frameworks_evidence": "harness.workloads.pretrain.frameworks_declare",
     "pretrain.envelope_evidence": "harness.workloads.pretrain.declare",
     "autoresearch.trajectory_evidence": "harness.workloads.autoresearch.declare",
     "lineage.release_evidence": "harness.workloads.lineage.declare",

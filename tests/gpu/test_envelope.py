@@ -7,8 +7,10 @@ from collections import deque
 import pytest
 import torch
 
+from harness.workloads.pretrain.cell import training_run
+from harness.workloads.pretrain.conditions import Framework
 from harness.workloads.pretrain.declare import EnvelopeParams
-from harness.workloads.pretrain.envelope import training_run
+from harness.workloads.pretrain.frameworks import library
 from harness.workloads.pretrain.memory import peak_bytes
 from harness.workloads.pretrain.peak import CudaAllocator
 from harness.workloads.pretrain.precision import arithmetic
@@ -24,7 +26,8 @@ def test_a_cell_holds_what_the_law_says_and_starts_where_it_must(
     params = EnvelopeParams(batch_size=2, seq_len=1024, precision=precision)
     torch.manual_seed(0)
     with CudaAllocator(device) as counter:
-        run = training_run(params, arithmetic(Precision(precision), device), device)
+        way = arithmetic(Precision(precision), device)
+        run = training_run(params, way, library(Framework.HAND_WRITTEN, device))
         steps = run.steps(num_steps=3)
         first = next(steps)
         deque(steps, maxlen=0)

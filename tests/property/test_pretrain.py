@@ -57,6 +57,8 @@ def test_fp32_needs_most_and_dropout_is_never_free(shape: GptShape, tokens: int)
     for dropout in (False, True):
         wide = peak_bytes(shape, tokens, Precision.FP32, dropout=dropout)
         assert wide > peak_bytes(shape, tokens, Precision.BF16, dropout=dropout)
+        mixed = peak_bytes(shape, tokens, Precision.MIXED, dropout=dropout)
+        assert mixed > peak_bytes(shape, tokens, Precision.BF16, dropout=dropout)
     for precision in Precision:
         without, with_masks = (
             layer_bytes_per_token(shape, precision, dropout=dropout) for dropout in (False, True)

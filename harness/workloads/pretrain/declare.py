@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
+import math
+from abc import ABC, abstractmethod
+
 from harness.records import record
 from harness.workloads.declare import Better, Metric, Workload, param
+from harness.workloads.pretrain.conditions import ARMS, Conditions, Framework
 from harness.workloads.pretrain.evidence_declare import EVIDENCE_METRICS, EnvelopeEvidenceParams
-from harness.workloads.pretrain.shape import GptShape, Precision
+from harness.workloads.pretrain.shape import GptShape, Init, Precision
 
 
 @record
-class EnvelopeParams:
-    """One cell of the envelope; the defaults are article 19's model and recipe."""
+class CellParams(ABC):
+    """One cell of a sweep but for its conditions; defaults are article 19's model and recipe."""
 
     batch_size: int = param(doc="sequences a step", low=1)
     seq_len: int = param(doc="tokens a sequence; also the model's number of positions", low=2)
-    precision: str = param(
-        doc="arithmetic of the matrix products", choices=tuple(each.value for each in Precision)
-    )
     num_layers: int = param(24, doc="layers", low=1)
     width: int = param(1024, doc="width of the residual stream", low=1)
     num_heads: int = param(16, doc="attention heads; divides width", low=1)
     ff_width: int = param(4096, doc="hidden width of the feed-forward map", low=1)
-    vocab_size: int = param(50257, doc="token ids, not padded", low=2)
-    dropout: float = param(
-        0.1, doc="embedding, attention weights and residual branches", low=0.0, high=0.9
-    )
+    vocab_size: int = param(50257, doc="token ids of the data", low=2)
     steps: int = param(30, doc="optimizer steps", low=3)
     warmup_steps: int = param(
         5,
@@ -42,10 +40,16 @@ class EnvelopeParams:
     num_threads: int = param(1, doc="torch threads on the CPU", low=1)
 
     @property
+    @abstractmethod
+    def conditions(self) -> Conditions:
+        """What the cell is trained under."""
+
+    @property
     def shape(self) -> GptShape:
         """The model."""
+        multiple = self.conditions.pad_vocab_to
         return GptShape(
-            vocab_size=self.vocab_size,
+            vocab_size=math.ceil(self.vocab_size / multiple) * multiple,
             max_positions=self.seq_len,
             num_layers=self.num_layers,
             width=self.width,
@@ -59,7 +63,47 @@ class EnvelopeParams:
         return self.batch_size * self.seq_len
 
 
-_CELL_METRICS = (
+@record
+class EnvelopeParams(CellParams):
+    """One cell of article 19's envelope: the hand-written model, its vocabulary not padded."""
+
+    precision: str = param(
+        doc="arithmetic of the matrix products", choices=tuple(each.value for each in Precision)
+    )
+    dropout: float = param(
+        0.1, doc="embedding, attention weights and residual branches", low=0.0, high=0.9
+    )
+
+    @property
+    def conditions(self) -> Conditions:
+        """What the cell is trained under."""
+        return Conditions(
+            framework=Framework.HAND_WRITTEN,
+            precision=Precision(self.precision),
+            init=Init.SCALED,
+            dropout=self.dropout,
+        )
+
+
+@record
+class ArmParams(CellParams):
+    """One arm of article 18; the defaults are the article's model and recipe."""
+
+    arm: str = param(doc="the conditions, by name", choices=tuple(ARMS))
+    batch_size: int = param(4, doc="sequences a step", low=1)
+    seq_len: int = param(1024, doc="tokens a sequence; also the number of positions", low=2)
+    steps: int = param(100, doc="optimizer steps", low=3)
+    warmup_steps: int = param(
+        10, doc="first steps: rising learning rate, left out of the mean", low=2
+    )
+
+    @property
+    def conditions(self) -> Conditions:
+        """What the arm is trained under."""
+        return ARMS[self.arm]
+
+
+CELL_METRICS = (
     Metric(
         name="step_time.mean",
         unit="ms",
@@ -111,6 +155,8 @@ _CELL_METRICS = (
 )
 
 _RUN_METRICS = (
+    Metric(name="conditions", unit="text", doc="what may differ between cells beside their sizes"),
+    Metric(name="framework", unit="text", doc="what the model was made of, with its version"),
     Metric(name="memory.counter", unit="text", doc="what memory.peak_allocated was counted by"),
     Metric(name="fp8.backend", unit="text", doc="what did the eight-bit products"),
 )
@@ -119,18 +165,28 @@ ENVELOPE = Workload(
     name="pretrain.envelope",
     doc="time, memory and loss of one batch shape and precision over a few steps",
     params=EnvelopeParams,
-    metrics=(*_CELL_METRICS, *_RUN_METRICS),
-    entry="harness.workloads.pretrain.envelope:run",
-    derivation="harness.workloads.pretrain.derive:envelope",
+    metrics=(*CELL_METRICS, *_RUN_METRICS),
+    entry="harness.workloads.pretrain.cell:run",
+    derivation="harness.workloads.pretrain.derive:cell",
     requires=("torch",),
+)
+
+FRAMEWORKS = Workload(
+    name="pretrain.frameworks",
+    doc="one arm: the GPT by hand or out of Megatron-Core, under published or matched conditions",
+    params=ArmParams,
+    metrics=(*CELL_METRICS, *_RUN_METRICS),
+    entry="harness.workloads.pretrain.cell:run",
+    derivation="harness.workloads.pretrain.derive:cell",
+    requires=("torch", "megatron-core"),
 )
 
 ENVELOPE_EVIDENCE = Workload(
     name="pretrain.envelope_evidence",
     doc="article 19's figures, recomputed from the raw files it published",
     params=EnvelopeEvidenceParams,
-    metrics=(*_CELL_METRICS, *EVIDENCE_METRICS),
+    metrics=(*CELL_METRICS, *EVIDENCE_METRICS),
     entry="harness.workloads.pretrain.evidence:run",
 )
 
-WORKLOADS = (ENVELOPE, ENVELOPE_EVIDENCE)
+WORKLOADS = (ENVELOPE, FRAMEWORKS, ENVELOPE_EVIDENCE)

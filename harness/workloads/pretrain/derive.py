@@ -8,7 +8,8 @@ from typing import Any
 
 from harness.records import Event, Measurement, RunSpec, record
 from harness.workloads.declare import build
-from harness.workloads.pretrain.declare import EnvelopeParams
+from harness.workloads.pretrain.declare import CellParams
+from harness.workloads.registry import workload
 
 _MS_PER_S = 1e3
 
@@ -19,13 +20,13 @@ class _Step:
     step_s: float
 
 
-def envelope(spec: RunSpec, events: Sequence[Event]) -> Iterator[Measurement]:
+def cell(spec: RunSpec, events: Sequence[Event]) -> Iterator[Measurement]:
     """Yield step time, throughput and losses of one cell.
 
     A cell whose steps are not all there, or one of whose losses is no number, has no throughput:
     what it did fast was not training.
     """
-    params: EnvelopeParams = build(EnvelopeParams, spec.params)
+    params: CellParams = build(workload(spec.workload).params, spec.params)
     steps = [_step(event.payload["values"]) for event in events if event.kind == "step"]
     yield from _losses(steps, params.steps)
     reason = _why_unfit(steps, params.steps)

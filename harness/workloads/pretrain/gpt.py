@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor, nn
 
-from harness.workloads.pretrain.shape import INIT_STD, GptShape
+from harness.workloads.pretrain.shape import INIT_STD, GptShape, Init
 
 LinearFactory = Callable[[int, int], nn.Module]
 bias_free: LinearFactory = partial(nn.Linear, bias=False)
@@ -31,10 +31,16 @@ class Gpt(nn.Module):
         shape: the sizes.
         dropout: probability, for the embedding, the attention weights and both residual branches.
         linear: makes the four linear maps of a layer, given input and output width.
+        init: what the matrices are drawn from.
     """
 
     def __init__(
-        self, shape: GptShape, *, dropout: float, linear: LinearFactory = bias_free
+        self,
+        shape: GptShape,
+        *,
+        dropout: float,
+        linear: LinearFactory = bias_free,
+        init: Init = Init.SCALED,
     ) -> None:
         super().__init__()
         self.tokens = nn.Embedding(shape.vocab_size, shape.width)
@@ -44,7 +50,7 @@ class Gpt(nn.Module):
             Block(shape, dropout=dropout, linear=linear) for _ in range(shape.num_layers)
         )
         self.norm = LayerNorm(shape.width)
-        self._initialise(shape.num_layers)
+        self._initialise(init, shape.num_layers)
 
     def forward(self, ids_BS: Tensor) -> Tensor:
         """Return the logits of the next token at every position."""
@@ -63,20 +69,10 @@ class Gpt(nn.Module):
         self.to(dtype)
         self.positions.to(torch.float32)
 
-    def _initialise(self, num_layers: int) -> None:
-        """Draw every matrix from N(0, 0.02), the maps into the residual stream from less.
-
-        Those are scaled by 1 / sqrt(2 L), as Megatron-Core does; LayerNorm keeps ones and zeros.
-        """
-        into_residual = INIT_STD / math.sqrt(2 * num_layers)
+    def _initialise(self, init: Init, num_layers: int) -> None:
         for name, parameter in self.named_parameters():
             if parameter.ndim == 2:  # noqa: PLR2004 - a matrix
-                std = (
-                    into_residual
-                    if name.endswith(("attend.out.weight", "down.weight"))
-                    else INIT_STD
-                )
-                nn.init.normal_(parameter, std=std)
+                _draw(name, parameter, init, num_layers)
 
 
 class Block(nn.Module):
@@ -134,3 +130,13 @@ class LayerNorm(nn.LayerNorm):
         """Return the normed residual stream, in the weights' dtype."""
         with torch.autocast(x_BSD.device.type, enabled=False):
             return super().forward(x_BSD)
+
+
+def _draw(name: str, matrix: nn.Parameter, init: Init, num_layers: int) -> None:
+    if name in ("tokens.weight", "positions.weight"):
+        nn.init.normal_(matrix, std=1.0 if init is Init.TORCH else INIT_STD)
+    elif init in (Init.TORCH, Init.SMALL_TABLES):
+        nn.init.kaiming_uniform_(matrix, a=math.sqrt(5))  # U(-1, 1) / sqrt(inputs)
+    else:
+        into_residual = name.endswith(("attend.out.weight", "down.weight"))
+        nn.init.normal_(matrix, std=INIT_STD / math.sqrt(2 * num_layers if into_residual else 1))

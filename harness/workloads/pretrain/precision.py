@@ -19,7 +19,7 @@ class Arithmetic:
     """The parts that a precision decides.
 
     Attributes:
-        parameter_dtype: of parameters, gradients and optimizer state; there is no float32 copy.
+        parameter_dtype: of parameters, gradients and optimizer state; there is no second copy.
         linear: makes the linear maps inside the layers.
         forward_context: what the forward pass, without the loss, runs in.
         fp8_backend: what does the eight-bit products; ``none`` where nothing does.
@@ -42,6 +42,10 @@ def arithmetic(precision: Precision, device: torch.device) -> Arithmetic:
         case Precision.FP32:
             return Arithmetic(
                 parameter_dtype=torch.float32, linear=bias_free, forward_context=nullcontext
+            )
+        case Precision.MIXED:
+            return Arithmetic(
+                parameter_dtype=torch.float32, linear=bias_free, forward_context=autocast
             )
         case Precision.BF16:
             return Arithmetic(

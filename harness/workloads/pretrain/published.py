@@ -116,6 +116,18 @@ class PublishedArm:
     cuda_device: str
 
 
+@record
+class PublishedSnapshot:
+    """``nvidia_smi_during_run.txt`` of article 18: one look at the GPU."""
+
+    device: str
+    utilisation_pct: float
+    memory_used: str
+    memory_total: str
+    power_w: float
+    temperature_c: float
+
+
 def read(kind: type[T], path: Path) -> T:
     """Return the record that a published JSON file holds.
 
@@ -124,6 +136,27 @@ def read(kind: type[T], path: Path) -> T:
     """
     try:
         return from_json(kind, json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise InputError([Problem(message=str(error), path=path)]) from None
+
+
+def read_snapshot(path: Path) -> PublishedSnapshot:
+    """Return what the one line of a look at the GPU says.
+
+    Raises:
+        InputError: it has not six cells, or a number is none.
+    """
+    cells = [cell.strip() for cell in path.read_text(encoding="utf-8").split(",")]
+    try:
+        device, utilisation, used, total, power, temperature = cells
+        return PublishedSnapshot(
+            device=device,
+            utilisation_pct=float(utilisation.removesuffix("%")),
+            memory_used=used,
+            memory_total=total,
+            power_w=float(power.removesuffix("W")),
+            temperature_c=float(temperature),
+        )
     except ValueError as error:
         raise InputError([Problem(message=str(error), path=path)]) from None
 

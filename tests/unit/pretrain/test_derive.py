@@ -5,7 +5,7 @@ import pytest
 from harness.records import Event, Measurement, Profile, RunSpec
 from harness.workloads.declare import defaults_of
 from harness.workloads.pretrain.declare import ENVELOPE, EnvelopeParams
-from harness.workloads.pretrain.derive import envelope
+from harness.workloads.pretrain.derive import cell
 
 _SPEC = RunSpec(
     scenario="a19-gb10-pretrain-envelope",
@@ -34,7 +34,7 @@ def _steps(*values: tuple[float | str, float]) -> list[Event]:
 
 
 def _derived(events: list[Event]) -> dict[str, Measurement]:
-    return {each.metric: each for each in envelope(_SPEC, events)}
+    return {each.metric: each for each in cell(_SPEC, events)}
 
 
 def test_the_mean_leaves_the_warm_up_out() -> None:
@@ -68,5 +68,5 @@ def test_no_step_at_all_is_absent_throughout() -> None:
 
 def test_every_figure_is_declared_with_its_unit() -> None:
     declared = {metric.name: metric.unit for metric in ENVELOPE.metrics}
-    for each in envelope(_SPEC, _steps((3.0, 9.0), (2.5, 9.0), (2.0, 0.1), (1.0, 0.3))):
+    for each in cell(_SPEC, _steps((3.0, 9.0), (2.5, 9.0), (2.0, 0.1), (1.0, 0.3))):
         assert declared[each.metric] == each.unit

@@ -3,11 +3,12 @@ from __future__ import annotations
 import pytest
 
 from harness.workloads.pretrain.memory import (
-    fp8_weight_bytes,
     layer_bytes_per_token,
     least_squares,
+    local_peak_bytes,
     peak_bytes,
     published_peak_bytes,
+    weight_copy_bytes,
 )
 from harness.workloads.pretrain.shape import GptShape, Precision
 
@@ -57,6 +58,40 @@ def test_both_laws_are_within_1_1_percent_of_every_published_peak(
     assert of_ours == pytest.approx(published_gib, rel=0.011)
 
 
+def test_the_laws_are_within_0_7_percent_of_article_18s_two_peaks() -> None:
+    shape, tokens = _article(), 4096
+    vanilla = peak_bytes(shape, tokens, Precision.MIXED, dropout=False) / _GIB
+    nemo = published_peak_bytes(shape, tokens, Precision.BF16) / _GIB
+    assert vanilla == pytest.approx(11.28, rel=0.002)
+    assert nemo == pytest.approx(7.94, rel=0.007)
+
+
+def test_mixed_is_sixteen_bytes_a_parameter_and_a_copy_of_two() -> None:
+    shape = _article()
+    assert layer_bytes_per_token(shape, Precision.MIXED, dropout=False) == 36 * shape.width
+    multiplied = 12 * 24 * 1024**2 + 50257 * 1024
+    assert weight_copy_bytes(shape, Precision.MIXED) == 2 * multiplied
+
+
+def test_without_dropout_the_published_loop_keeps_no_masks() -> None:
+    shape, tokens = _article(), 4096
+    with_masks, without = (
+        published_peak_bytes(shape, tokens, Precision.BF16, dropout=dropout)
+        for dropout in (True, False)
+    )
+    assert with_masks - without == tokens * 1024 * (2 * 24 + 1)
+
+
+def test_local_layers_keep_a_score_matrix_a_layer() -> None:
+    shape, tokens = _article(), 4096
+    for precision, scores in ((Precision.FP32, 4), (Precision.BF16, 6)):
+        more = local_peak_bytes(shape, tokens, precision, dropout=False) - peak_bytes(
+            shape, tokens, precision, dropout=False
+        )
+        matrices = 24 * 16 * tokens * 1024 * scores
+        assert more == pytest.approx(matrices, rel=0.002)
+
+
 def test_a_layer_keeps_the_textbooks_34_bytes_a_token_and_width() -> None:
     shape = _article()
     assert layer_bytes_per_token(shape, Precision.BF16, dropout=True) == 34 * shape.width
@@ -66,8 +101,8 @@ def test_a_layer_keeps_the_textbooks_34_bytes_a_token_and_width() -> None:
 
 
 def test_two_eight_bit_weight_copies_are_0_5625_gib() -> None:
-    assert fp8_weight_bytes(_article(), Precision.FP8) / _GIB == 0.5625
-    assert fp8_weight_bytes(_article(), Precision.BF16) == 0
+    assert weight_copy_bytes(_article(), Precision.FP8) / _GIB == 0.5625
+    assert weight_copy_bytes(_article(), Precision.BF16) == 0
 
 
 def test_least_squares_agrees_with_the_published_bf16_line() -> None:

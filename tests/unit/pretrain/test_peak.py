@@ -7,8 +7,10 @@ from collections import deque
 import pytest
 import torch
 
+from harness.workloads.pretrain.cell import training_run
+from harness.workloads.pretrain.conditions import Framework
 from harness.workloads.pretrain.declare import EnvelopeParams
-from harness.workloads.pretrain.envelope import training_run
+from harness.workloads.pretrain.frameworks import library
 from harness.workloads.pretrain.memory import peak_bytes
 from harness.workloads.pretrain.peak import LiveStorages
 from harness.workloads.pretrain.precision import arithmetic
@@ -35,7 +37,8 @@ def _params(precision: str, batch_size: int = 2) -> EnvelopeParams:
 def _counted_bytes(params: EnvelopeParams, *, num_steps: int = 6) -> int:
     counter = LiveStorages()
     with counter:
-        run = training_run(params, arithmetic(Precision(params.precision), _CPU), _CPU)
+        way = arithmetic(Precision(params.precision), _CPU)
+        run = training_run(params, way, library(Framework.HAND_WRITTEN, _CPU))
         deque(run.steps(num_steps), maxlen=0)
     return counter.peak_bytes
 
@@ -70,7 +73,7 @@ def test_sees_what_autograd_keeps() -> None:
 
 
 @pytest.mark.parametrize("batch_size", [2, 16])  # each side of where the two moments cross
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", "mixed", "bf16"])
 def test_the_law_is_what_is_counted(precision: str, batch_size: int) -> None:
     params = _params(precision, batch_size)
     law = peak_bytes(params.shape, params.tokens_per_step, Precision(precision), dropout=False)

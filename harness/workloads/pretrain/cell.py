@@ -1,8 +1,9 @@
-"""One cell of article 19's envelope: thirty steps of one shape in one precision.
+"""One cell of article 18 or 19: some steps of one shape under some conditions.
 
-How it departs from the article: the model is written by hand (see `gpt`), torch's generator is
-seeded before the weights are drawn, and every cell is a process of its own, so that neither weights
-nor fragmentation nor heat of one cell depend on the cell before.
+How it departs from the articles: article 19's model is written by hand too (see `gpt`), torch's
+generator is seeded before the weights are drawn, and every cell is a process of its own, so that
+neither weights nor fragmentation nor heat of one cell depend on the cell before. The arms of
+article 18 ran in two containers with two builds of torch; here they share one.
 """
 
 from __future__ import annotations
@@ -17,29 +18,25 @@ from harness.errors import HostError
 from harness.workloads.common.device import cpu_model
 from harness.workloads.context import Context
 from harness.workloads.emit import EventWriter
-from harness.workloads.pretrain.declare import EnvelopeParams
-from harness.workloads.pretrain.gpt import Gpt
+from harness.workloads.pretrain.declare import CellParams
+from harness.workloads.pretrain.frameworks import Library, library
 from harness.workloads.pretrain.loop import Step, TrainingRun, repeated_batch
 from harness.workloads.pretrain.peak import CudaAllocator, LiveStorages, PeakCounter
 from harness.workloads.pretrain.precision import Arithmetic, arithmetic
 from harness.workloads.pretrain.schedule import WarmupCosine
-from harness.workloads.pretrain.shape import Precision
 
 _BYTES_PER_GIB = 1024.0**3
 
 
 def run(context: Context) -> None:
     """Train one cell; running out of GPU memory is an outcome, reported like any other."""
-    params: EnvelopeParams = context.params
+    params: CellParams = context.params
     device = _device(params)
-    way = arithmetic(Precision(params.precision), device)
-    context.emit.started(_name(device), torch=torch.__version__, threads=torch.get_num_threads())
-    context.emit.measured("fp8.backend", way.fp8_backend)
     counter: PeakCounter = CudaAllocator(device) if device.type == "cuda" else LiveStorages()
-    torch.manual_seed(context.spec.seed)
+    context.emit.started(_name(device), torch=torch.__version__, threads=torch.get_num_threads())
     began = time.perf_counter()
     try:
-        _train(context.emit, params, way, device, counter)
+        _train(context, params, device, counter)
     except torch.OutOfMemoryError:
         _report_out_of_memory(context.emit)
         return
@@ -47,11 +44,9 @@ def run(context: Context) -> None:
     _report_memory(context.emit, counter)
 
 
-def training_run(params: EnvelopeParams, way: Arithmetic, device: torch.device) -> TrainingRun:
-    """Build model, optimizer, schedule and data of one cell on `device`."""
-    with device:
-        model = Gpt(params.shape, dropout=params.dropout, linear=way.linear)
-    model.store_in(way.parameter_dtype)
+def training_run(params: CellParams, way: Arithmetic, make: Library) -> TrainingRun:
+    """Build model, optimizer, schedule and data of one cell, inside the library's world."""
+    model = make.model(params.shape, params.conditions, way)
     optimizer = torch.optim.AdamW(
         model.parameters(),
         lr=params.learning_rate,
@@ -70,7 +65,7 @@ def training_run(params: EnvelopeParams, way: Arithmetic, device: torch.device) 
             batch_size=params.batch_size,
             seq_len=params.seq_len,
             seed=params.data_seed,
-            device=device,
+            device=torch.device(params.device),
         ),
         forward_context=way.forward_context,
         clip_norm=params.clip_norm,
@@ -78,24 +73,28 @@ def training_run(params: EnvelopeParams, way: Arithmetic, device: torch.device) 
 
 
 def _train(
-    emit: EventWriter,
-    params: EnvelopeParams,
-    way: Arithmetic,
-    device: torch.device,
-    counter: PeakCounter,
+    context: Context, params: CellParams, device: torch.device, counter: PeakCounter
 ) -> None:
     """Build, warm up under the counter, then take the steps that are timed without it.
 
     Following storages costs time on the CPU, and from the second step on every step holds the
     same; the CUDA allocator counts throughout.
     """
-    with counter:
-        training = training_run(params, way, device)
-        num_parameters = sum(parameter.numel() for parameter in training.model.parameters())
-        emit.measured("parameters", num_parameters)
-        steps = training.steps(params.steps)
-        _report_steps(emit, islice(steps, params.warmup_steps))
-    _report_steps(emit, steps)
+    emit, seed = context.emit, context.spec.seed
+    way = arithmetic(params.conditions.precision, device)
+    make = library(params.conditions.framework, device)
+    emit.measured("conditions", params.conditions.text)
+    emit.measured("framework", make.version)
+    emit.measured("fp8.backend", way.fp8_backend)
+    with make.world(seed):
+        with counter:
+            torch.manual_seed(seed)
+            training = training_run(params, way, make)
+            num_parameters = sum(parameter.numel() for parameter in training.model.parameters())
+            emit.measured("parameters", num_parameters)
+            steps = training.steps(params.steps)
+            _report_steps(emit, islice(steps, params.warmup_steps))
+        _report_steps(emit, steps)
 
 
 def _report_steps(emit: EventWriter, steps: Iterable[Step]) -> None:
@@ -120,7 +119,7 @@ def _report_out_of_memory(emit: EventWriter) -> None:
         emit.measured(metric, None, absent="out of memory")
 
 
-def _device(params: EnvelopeParams) -> torch.device:
+def _device(params: CellParams) -> torch.device:
     if params.device == "cpu":
         torch.set_num_threads(params.num_threads)
     elif not torch.cuda.is_available():

@@ -14,7 +14,8 @@ from harness.records import Profile, RunSpec
 from harness.workloads.__main__ import run
 from harness.workloads.declare import defaults_of
 from harness.workloads.emit import EVENTS_FILE, read_events
-from harness.workloads.pretrain import envelope
+from harness.workloads.pretrain import cell
+from harness.workloads.pretrain.conditions import ARMS
 from harness.workloads.pretrain.declare import EnvelopeParams
 
 _TINY = {
@@ -47,7 +48,7 @@ def _spec(**params: Any) -> RunSpec:
 
 def _figures(spec: RunSpec, out: Path) -> tuple[dict[str, Any], list[float]]:
     out.mkdir()
-    run("pretrain.envelope", spec, out)
+    run(spec.workload, spec, out)
     events = read_events(out / EVENTS_FILE)
     measured = {e.payload["metric"]: e.payload["value"] for e in events if e.kind == "measured"}
     return measured, [e.payload["values"]["loss"] for e in events if e.kind == "step"]
@@ -73,10 +74,25 @@ def test_the_seed_decides_the_weights(tmp_path: Path) -> None:
     assert one != other
 
 
+def test_an_arm_says_its_conditions_and_pads_the_table_but_not_the_data(tmp_path: Path) -> None:
+    shared = {key: value for key, value in _TINY.items() if key not in ("precision", "dropout")}
+    spec = RunSpec(
+        scenario="a18-nemo-framework",
+        profile=Profile.CPU,
+        workload="pretrain.frameworks",
+        params={**shared, "arm": "vanilla-padded"},
+    )
+    measured, losses = _figures(spec, tmp_path / "out")
+    assert measured["conditions"] == ARMS["vanilla-padded"].text
+    assert measured["framework"] == f"torch {torch.__version__}"
+    assert measured["parameters"] == (128 + 16 + 6) * 32 + 4 * 32**2 + 2 * 32 * 64
+    assert losses[-1] < losses[0] - 0.5
+
+
 def test_running_out_of_memory_is_an_outcome_of_the_cell(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = envelope.training_run
+    whole = cell.training_run
 
     def short_of_memory(*args: Any) -> Any:
         def batch(_: int) -> Any:
@@ -84,7 +100,7 @@ def test_running_out_of_memory_is_an_outcome_of_the_cell(
 
         return replace(whole(*args), batch=batch)
 
-    monkeypatch.setattr(envelope, "training_run", short_of_memory)
+    monkeypatch.setattr(cell, "training_run", short_of_memory)
     measured, losses = _figures(_spec(), tmp_path / "out")
     assert losses == []
     assert measured["cell.out_of_memory"] is True

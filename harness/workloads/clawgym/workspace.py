@@ -86,7 +86,7 @@ def read_tree(root: Path, *, max_bytes: int = MAX_BYTES, max_paths: int = MAX_PA
     """Return what lies in the directory `root`; nothing may be writing there meanwhile.
 
     Raises:
-        WorkspaceOverflow: more bytes or paths than allowed.
+        WorkspaceOverflow: more bytes or paths than allowed, or a directory that cannot be read.
     """
     workspace: dict[str, bytes] = {}
     left = max_bytes
@@ -113,13 +113,19 @@ def is_there(workspace: Workspace, path: str) -> bool:
 
 def _entries(root: Path) -> Iterator[tuple[str, int]]:
     """Yield every regular file and empty directory below `root`, with its size in bytes."""
-    for folder, folders, files in os.walk(root, followlinks=False):
+    for folder, folders, files in os.walk(root, onerror=_refuse, followlinks=False):
         here = Path(folder)
         for name in (*folders, *files):
             if (size := _size_of_file(root, here / name)) is not None:
                 yield (here / name).relative_to(root).as_posix(), size
         if not folders and not files and here != root:
             yield f"{here.relative_to(root).as_posix()}/", 0
+
+
+def _refuse(error: OSError) -> None:
+    """Leave out nothing that an agent made unreadable, or named longer than can be named."""
+    message = f"the workspace holds a directory that cannot be read: {error.strerror}"
+    raise WorkspaceOverflow(message) from error
 
 
 def _size_of_file(root: Path, path: Path) -> int | None:

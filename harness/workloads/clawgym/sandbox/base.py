@@ -49,12 +49,14 @@ class BoxLimits:
     Attributes:
         memory_mib: of all its processes together, MiB.
         processes: how many at once.
+        cpus: how many cores' worth of time.
         workspace_bytes: how much `snapshot` reads back.
         workspace_paths: how many files and empty directories it reads back.
     """
 
     memory_mib: int = 512
     processes: int = 64
+    cpus: float = 1.0
     workspace_bytes: int = MAX_BYTES
     workspace_paths: int = MAX_PATHS
 

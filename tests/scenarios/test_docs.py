@@ -75,7 +75,9 @@ def table(page: str, heading: str, first: str) -> Rows:
             break
         name, *cells = [cell.strip() for cell in line.strip().strip("|").split(" | ")]
         for each in name.split(", "):
-            rows[each.strip("`")] = cells
+            key = each.strip("`")
+            assert key not in rows, f"{page}, {heading}: {key} stands twice"
+            rows[key] = cells
     return rows
 
 

@@ -14,7 +14,6 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from importlib import metadata
 from importlib.util import find_spec
 
 import torch
@@ -23,6 +22,7 @@ from torch.distributed import HashStore  # type: ignore[attr-defined]  # no stub
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of every package it can do without
+    from megatron.core import __version__ as CORE_VERSION  # noqa: N812 - a constant
     from megatron.core import parallel_state, tensor_parallel
     from megatron.core.models.gpt import GPTModel
     from megatron.core.models.gpt.gpt_layer_specs import (
@@ -41,10 +41,12 @@ from harness.workloads.pretrain.shape import GptShape, Init
 
 def version(device: torch.device) -> str:
     """Return what is used on `device`: Megatron-Core, and whose layers."""
-    core = f"megatron-core {metadata.version('megatron-core')}"
+    core = f"megatron-core {CORE_VERSION}"
     if not uses_transformer_engine(device):
         return f"{core}, local layers"
-    return f"{core}, Transformer Engine {metadata.version('transformer-engine')}"
+    import transformer_engine  # noqa: PLC0415 - CUDA only, and slow to import
+
+    return f"{core}, Transformer Engine {transformer_engine.__version__}"
 
 
 def uses_transformer_engine(device: torch.device) -> bool:
@@ -59,7 +61,7 @@ def world(seed: int, *, device: torch.device) -> Iterator[None]:
     store = HashStore()  # in this process: no port is taken
     torch.distributed.init_process_group(backend, store=store, rank=0, world_size=1)
     try:
-        parallel_state.initialize_model_parallel()
+        parallel_state.initialize_model_parallel(create_gloo_process_groups=False)
         if device.type == "cuda":
             tensor_parallel.model_parallel_cuda_manual_seed(seed)
         else:

@@ -63,3 +63,8 @@ def test_the_defaults_are_the_articles() -> None:
     step = ArmParams(arm="nemo")
     assert (step.tokens_per_step, step.steps, step.warmup_steps) == (4096, 100, 10)
     assert num_parameters(step.shape) == 354_601_984
+
+
+def test_megatrons_arms_are_in_the_one_precision_that_its_local_layers_know_too() -> None:
+    megatron = [each for each in ARMS.values() if each.framework is Framework.MEGATRON]
+    assert {each.precision for each in megatron} == {Precision.BF16}

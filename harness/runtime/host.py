@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.errors import HostError
 from harness.records import Profile, record
 from harness.runtime import machine
 from harness.runtime.daemon import Engine, ask_engine, engine_socket
@@ -18,6 +19,7 @@ from harness.telemetry.nvml import NvmlGpu, nvml_session
 from harness.telemetry.reading import NotSupported, Reasons, check_absent, read_meminfo, read_text
 
 GB10 = "NVIDIA GB10"  # the exact device name, whoever built the box
+ON_CPU = "harness run SCENARIO --profile cpu"
 
 
 @record
@@ -104,6 +106,20 @@ def default_profile(host: Host) -> Profile:
     if host.is_gb10:
         return Profile.SPARK
     return Profile.CUDA if host.gpus else Profile.CPU
+
+
+def profile_problem(profile: Profile, host: Host) -> HostError | None:
+    """Return why a machine is none that a profile is asked on; None where it is one.
+
+    The profiles cpu and evidence are asked on any machine.
+    """
+    seen = ", ".join(gpu.name or "an unnamed GPU" for gpu in host.gpus)
+    seen = seen or f"no GPU is seen: {host.absent.get('gpus', 'the driver shows none')}"
+    if profile is Profile.SPARK and not host.is_gb10:
+        return HostError(f"profile spark is for a DGX Spark, whose GPU is {GB10} ({seen})", ON_CPU)
+    if profile is Profile.CUDA and not host.gpus:
+        return HostError(f"profile cuda needs an NVIDIA GPU ({seen})", ON_CPU)
+    return None
 
 
 def probe_host(

@@ -10,7 +10,7 @@ import pytest
 from harness.records import Profile, from_json, to_json
 from harness.runtime import machine
 from harness.runtime.daemon import EngineState, engine_socket
-from harness.runtime.host import Host, default_profile, probe_host
+from harness.runtime.host import Host, default_profile, probe_host, profile_problem
 from harness.runtime.machine import PowerSource
 from harness.telemetry.reading import NotSupported
 
@@ -78,6 +78,19 @@ def test_no_gpu_means_the_cpu_profile_with_a_reason(
     assert default_profile(host) is Profile.CPU
     assert host.gpus == ()
     assert host.absent["gpus"].startswith("NVML: ")
+
+
+def test_a_profile_is_asked_only_on_its_machines(spark: Path, fake_nvml: Any) -> None:
+    on_spark = _probe(spark, fake_nvml())
+    on_h100 = _probe(spark, fake_nvml(names=("NVIDIA H100 80GB HBM3",), refuses=()))
+    on_plain = _probe(spark, fake_nvml(unopened="Driver Not Loaded"))
+    assert [profile_problem(each, on_spark) for each in Profile] == [None] * len(Profile)
+    assert [each for each in Profile if profile_problem(each, on_h100)] == [Profile.SPARK]
+    refused = {each: profile_problem(each, on_plain) for each in Profile}
+    assert [each for each in Profile if refused[each]] == [Profile.SPARK, Profile.CUDA]
+    assert "Driver Not Loaded" in str(refused[Profile.CUDA])
+    assert "H100" in str(profile_problem(Profile.SPARK, on_h100))
+    assert all(each.remedy.endswith("--profile cpu") for each in refused.values() if each)
 
 
 def test_the_driver_is_seen_without_the_management_library(spark: Path, fake_nvml: Any) -> None:

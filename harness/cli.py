@@ -26,6 +26,9 @@ _PROFILES = ("auto", "spark", "cuda", "cpu", "evidence")
 _RUNTIMES = ("auto", "local", "docker")
 
 
+_BROKEN_PIPE = 141  # as a shell reports a program that SIGPIPE ended
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     signal.signal(signal.SIGTERM, _stop)
@@ -43,7 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:  # the reader of our output left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.OK
+        return _BROKEN_PIPE
+    except OSError as error:  # a disk or a file system that fails under us
+        print(f"{name}: {error}", file=sys.stderr)
+        return ExitCode.INFRASTRUCTURE
     return code
 
 
@@ -167,7 +173,8 @@ def _add_machine(commands: _Commands) -> None:
     command = _command(commands, "fetch", "fetch a scenario's published evidence and verify it")
     _scenario(command)
     command = _command(commands, "build", "build, resolve and lock container images")
-    command.add_argument("image", nargs="*", help="image names; all where none is given")
+    command.add_argument("image", nargs="*", help="image names")
+    command.add_argument("--all", action="store_true", help="every image of the lock")
     command.add_argument("--resolve", action="store_true", help="only look base digests up")
     command.add_argument(
         "--accept", action="store_true", help="record a digest that differs from the lock"

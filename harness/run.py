@@ -63,12 +63,13 @@ Listener = Callable[[Progress], None]
 def run_plan(plan: Plan, around: Surroundings, listen: Listener) -> None:
     """Execute every run of the plan that is not finished; the store has all of them afterwards.
 
-    A run that fails is data: it is stored with its cause, and the next one starts.
+    The caller holds the store's lock of the scenario's profile (`Store.locked`). A run that fails
+    is data: it is stored with its cause, and the next one starts.
 
     Raises:
         HostError: this machine cannot execute the plan; nothing has been started.
     """
-    with around.store.locked(plan.scenario, plan.profile), around.runtime as runtime:
+    with around.runtime as runtime:
         runtime.reap()
         owed = [spec for spec in plan.runs if not around.store.has(spec)]
         if owed:

@@ -42,8 +42,8 @@ def _print(ready: Preparation, states: list[Owed], obstacles: list[str]) -> None
 
 
 def _obstacles(ready: Preparation) -> Iterator[HostError]:
-    with ready.choice.runtime as runtime:
-        yield from runtime.problems(ready.plan.runs[0])
+    yield from ready.profile_problems()
+    yield from ready.choice.runtime.problems(ready.plan.runs[0])
     yield from ready.evidence_problems()
 
 

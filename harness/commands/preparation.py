@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
+from harness.check.laws import law_problems
 from harness.commands.progress import say
 from harness.commands.project import Project, cache_folder, open_project
 from harness.commands.selection import open_scenario, overrides_of, profile_named
@@ -17,10 +18,15 @@ from harness.records import ImageRef, Limits, Profile
 from harness.results.store import Store
 from harness.run import refuse
 from harness.runtime.choice import Choice, choose, made
-from harness.runtime.evidence import EvidenceState, evidence_folder, statuses
-from harness.runtime.host import Host, probe_host
+from harness.runtime.evidence import (
+    EvidenceState,
+    EvidenceStatus,
+    evidence_folder,
+    statuses,
+)
+from harness.runtime.host import Host, probe_host, profile_problem
 from harness.runtime.watch import host_problems
-from harness.scenario.load import Loaded
+from harness.scenario.load import Loaded, load_expectations
 from harness.scenario.schema import EvidenceFile
 
 
@@ -78,12 +84,18 @@ class Preparation:
         used = self.loaded.scenario.profiles[self.profile].uses
         return [each for each in self.loaded.scenario.evidence if each.file in used]
 
+    def profile_problems(self) -> Iterator[HostError]:
+        """Yield why this machine is none that the profile is asked on."""
+        if problem := profile_problem(self.profile, self.host):
+            yield problem
+
     def evidence_problems(self) -> Iterator[HostError]:
-        """Yield every published file that is not here, or is not what was published."""
-        for each in statuses(self.evidence_files, self.evidence_dir):
-            if each.state is not EvidenceState.HERE:
-                message = f"evidence {each.path}: {each.state.value}"
-                yield HostError(message, f"harness fetch {self.loaded.scenario.scenario}")
+        """Yield one problem for the published files that are not here as they were published."""
+        found = statuses(self.evidence_files, self.evidence_dir)
+        wrong = [f"{each.file} ({each.state})" for each in found if not _is_here(each)]
+        if wrong:
+            message = f"published data is not in {self.evidence_dir}: {', '.join(wrong)}"
+            yield HostError(message, f"harness fetch {self.loaded.scenario.scenario}")
 
     def of_evidence(self) -> Preparation | None:
         """Return the same for the profile that recomputes published data; None without one."""
@@ -98,10 +110,20 @@ class Preparation:
         return overrides_of(self.options) if asked_for else Overrides()
 
 
+def _is_here(status: EvidenceStatus) -> bool:
+    return status.state is EvidenceState.HERE
+
+
 def prepare(options: argparse.Namespace) -> Preparation:
-    """Decide what the options ask for, on this machine."""
+    """Decide what the options ask for, on this machine.
+
+    Raises:
+        InputError: every mistake in the scenario, or else in its ledger: a sweep is not begun
+            whose figures could not be checked.
+    """
     project = open_project(options)
     loaded = open_scenario(project, options)
+    load_expectations(loaded, law_problems)
     host = probe_host()
     profile = profile_named(options.profile, loaded.scenario, host)
     return Preparation(options, project, loaded, profile, host)

@@ -72,5 +72,4 @@ def judgement(dossiers: Iterable[Dossier]) -> ExitCode:
 def _codes(dossier: Dossier) -> Iterator[ExitCode]:
     failed = any(run.outcome.status is not Status.FINISHED for run in dossier.runs)
     yield ExitCode.INFRASTRUCTURE if failed else ExitCode.OK
-    if dossier.plan is None or not dossier.plan.changed:  # else there is nothing to judge
-        yield exit_code(dossier.verdicts)
+    yield exit_code(dossier.verdicts)

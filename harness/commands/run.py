@@ -12,6 +12,7 @@ from harness.commands.preparation import Preparation, prepare
 from harness.commands.printing import judgement, print_dossiers
 from harness.commands.progress import Narrator
 from harness.errors import ExitCode, HostError
+from harness.records import Profile
 from harness.report.dossier import Dossier
 from harness.run import Surroundings, refuse, run_plan
 from harness.runtime.evidence import fetch
@@ -20,11 +21,13 @@ from harness.runtime.evidence import fetch
 def main(options: argparse.Namespace) -> ExitCode:
     """Run the profile asked for, and the evidence too where that is asked and can be had."""
     ready = prepare(options)
+    if options.with_evidence and ready.profile is Profile.EVIDENCE:
+        fetch(ready.evidence_files, ready.evidence_dir)
     dossiers = [reproduce(ready)]
-    if options.with_evidence and options.profile != "evidence":
+    if options.with_evidence and ready.profile is not Profile.EVIDENCE:
         dossiers += _recomputed(ready)
-    print_dossiers(dossiers, options)
     write_outputs(dossiers, ready.project, options)
+    print_dossiers(dossiers, options)
     return judgement(dossiers)
 
 
@@ -34,22 +37,24 @@ def reproduce(ready: Preparation) -> Dossier:
     Raises:
         HostError: this machine cannot execute it.
     """
-    refuse(ready.evidence_problems())
-    around = Surroundings(
-        runtime=ready.choice.runtime,
-        store=ready.store,
-        evidence_dir=ready.evidence_dir if ready.evidence_files else None,
-        environment=EnvironmentRecorder(ready),
-    )
-    what = f"{ready.plan.scenario} {ready.profile}, {ready.where}"
-    with Narrator(what, len(ready.plan.runs)) as narrator:
-        run_plan(ready.plan, around, narrator)
+    refuse([*ready.profile_problems(), *ready.evidence_problems()])
+    # held before an image is built: a second harness is refused with nothing changed
+    with ready.store.locked(ready.loaded.scenario.scenario, ready.profile):
+        around = Surroundings(
+            runtime=ready.choice.runtime,
+            store=ready.store,
+            evidence_dir=ready.evidence_dir if ready.evidence_files else None,
+            environment=EnvironmentRecorder(ready),
+        )
+        what = f"{ready.plan.scenario} {ready.profile}, {ready.where}"
+        with Narrator(what, len(ready.plan.runs)) as narrator:
+            run_plan(ready.plan, around, narrator)
     return assemble(ready.loaded, ready.plan, ready.store)
 
 
 def _recomputed(ready: Preparation) -> list[Dossier]:
     evidence = ready.of_evidence()
-    if evidence is None or evidence.profile is ready.profile:
+    if evidence is None:
         return []
     try:
         fetch(evidence.evidence_files, evidence.evidence_dir)

@@ -77,7 +77,7 @@ def _by_point(runs: Iterable[Finished]) -> dict[tuple[str, int], Finished]:
 def _difference(one: RunSpec, other: RunSpec) -> str:
     """Return what keeps `one` from answering for `other`, where both ask the same point."""
     if one.image != other.image:
-        return "the image is another"
+        return "the image is another" if one.image else "it was run without a container"
     if one.evidence != other.evidence:
         return "the evidence is another"
     return "the workload's code has changed"

@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TextIO, TypeVar
 
 from harness.errors import HostError, InputError, Problem
 from harness.records import (
@@ -61,7 +61,7 @@ class Store:
         """
         staging = self.root / _STAGING
         _make_folder(staging)
-        with (staging / f"{scenario}.{profile}.lock").open("a+") as lock:
+        with _opened(staging / f"{scenario}.{profile}.lock") as lock:
             _lock(lock.fileno(), self.root, f"{scenario} {profile}")
             for left in staging.glob(f"{scenario}.{profile}.*/"):
                 shutil.rmtree(left)
@@ -172,6 +172,14 @@ def unwritable(path: Path, error: OSError) -> HostError:
     """Return what to say where `path` cannot be written."""
     message = f"cannot write to {path}: {error.strerror}"
     return HostError(message, "name another place, or free the disk")
+
+
+def _opened(path: Path) -> TextIO:
+    try:
+        return path.open("a+")
+    except OSError as error:
+        message = f"cannot write to {path.parent.parent}: {error.strerror}"
+        raise HostError(message, "give another --store, or free the disk") from None
 
 
 def _lock(descriptor: int, root: Path, what: str) -> None:

@@ -89,7 +89,9 @@ def measure(project: Path, way: Way) -> list[tuple[float, float]]:
             environment=lambda spec: to_json(capture(spec, host, project=project)),
         )
         stopwatch = Stopwatch(way, store)
-        run_plan(_plan(project, way), around, stopwatch)
+        plan = _plan(project, way)
+        with around.store.locked(plan.scenario, plan.profile):
+            run_plan(plan, around, stopwatch)
     return stopwatch.pairs_s[1:]
 
 

@@ -16,7 +16,7 @@ from typing import Self
 
 from harness.errors import HostError
 from harness.records import Limits, Status, record
-from harness.runtime.host import Host
+from harness.runtime.host import ON_CPU, Host
 from harness.telemetry.reading import NotSupported, Reading, read_meminfo
 
 # The floor that owners of DGX Sparks settled on: a prompt of 128K tokens takes gigabytes within
@@ -28,6 +28,7 @@ _LOOK_EVERY_S = 0.1  # reading /proc/meminfo takes some 0.1 ms
 _STOP_WITHIN_S = 5.0
 
 _SHOW_USERS = "ps -eo pid,rss,args --sort=-rss | head"
+_ON_EVIDENCE = "harness run SCENARIO --profile evidence"
 _DROP_CACHES = "sudo sh -c 'sync; echo 3 > /proc/sys/vm/drop_caches'"
 
 
@@ -67,22 +68,28 @@ def memory_problem(limits: Limits, host: Host) -> HostError | None:
 
     Above the budget, the floor of this machine must stay available.
     """
-    free_gib = _free_gib(host)
+    free_gib = _least(host.memory_available_gib, host.memory_limit_gib)
     if limits.memory_gib is None or free_gib is None:
         return None
     needed_gib = limits.memory_gib + floor_gib(host)
     if needed_gib <= free_gib:
         return None
+    need = (
+        f"the run may use {limits.memory_gib:g} GiB and {floor_gib(host):g} GiB must stay "
+        "available on the machine"
+    )
+    total_gib = _least(host.memory_total_gib, host.memory_limit_gib)
+    if total_gib is not None and total_gib < needed_gib:
+        message = f"memory is too small: {need}, which has {total_gib:.1f} GiB in all"
+        return HostError(message, ON_CPU if limits.gpus else _ON_EVIDENCE)
     return HostError(
-        f"memory is {needed_gib - free_gib:.1f} GiB short: the run may use "
-        f"{limits.memory_gib:g} GiB and {floor_gib(host):g} GiB must stay available on the "
-        f"machine, but {free_gib:.1f} GiB are available now",
+        f"memory is {needed_gib - free_gib:.1f} GiB short: {need}, "
+        f"but {free_gib:.1f} GiB are available now",
         _DROP_CACHES if host.unified_memory else _SHOW_USERS,
     )
 
 
-def _free_gib(host: Host) -> float | None:
-    known = (host.memory_available_gib, host.memory_limit_gib)
+def _least(*known: float | None) -> float | None:
     return min((each for each in known if each is not None), default=None)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from harness.errors import HostError
 from harness.records import Limits
 from harness.runtime.base import Stop
-from harness.runtime.host import Host
+from harness.runtime.host import ON_CPU, Host
 from harness.runtime.memory import memory_problem
 
 _LOOK_S = 0.5
@@ -69,5 +69,6 @@ def host_problems(limits: Limits, host: Host) -> Iterator[HostError]:
     if limits.gpus > len(host.gpus):
         reason = host.absent.get("gpus", "the driver shows no more")
         yield HostError(
-            f"the run needs {limits.gpus} NVIDIA GPU, {len(host.gpus)} seen: {reason}", "nvidia-smi"
+            f"the run needs {limits.gpus} NVIDIA GPU, {len(host.gpus)} seen: {reason}",
+            "nvidia-smi" if host.driver else ON_CPU,
         )

@@ -21,6 +21,7 @@ from harness.runtime.memory import (
     floor_gib,
     memory_problem,
 )
+from harness.runtime.watch import host_problems
 from harness.telemetry.reading import NotSupported
 
 Tree = Callable[[Mapping[str, str]], Path]
@@ -55,7 +56,29 @@ def test_a_control_group_counts_as_the_machine(host: Host) -> None:
     limited = replace(host, memory_limit_gib=20.0, absent=absent)
     problem = memory_problem(Limits(memory_gib=16.0), limited)
     assert problem is not None
-    assert "4.0 GiB short" in str(problem)
+    assert "20.0 GiB in all" in str(problem)
+
+
+def test_a_machine_that_is_too_small_is_told_of_another_profile(host: Host) -> None:
+    on_gpu = memory_problem(Limits(memory_gib=200.0, gpus=1), host)
+    assert on_gpu is not None
+    assert "121.7 GiB in all" in str(on_gpu)
+    assert on_gpu.remedy == "harness run SCENARIO --profile cpu"
+    on_cpu = memory_problem(Limits(memory_gib=200.0), host)
+    assert on_cpu is not None
+    assert on_cpu.remedy == "harness run SCENARIO --profile evidence"
+
+
+def test_a_gpu_that_is_not_there_is_not_looked_for_without_a_driver(
+    spark: Path, fake_nvml: Any
+) -> None:
+    def remedy(**nvml: Any) -> str:
+        seen = probe_host(spark, nvml_api=fake_nvml(**nvml), docker_socket=spark / "none")
+        (problem,) = host_problems(Limits(gpus=1), seen)
+        return problem.remedy
+
+    assert remedy(unopened="Driver Not Loaded") == "harness run SCENARIO --profile cpu"
+    assert remedy(names=()) == "nvidia-smi"
 
 
 def test_no_budget_is_no_problem(host: Host) -> None:

@@ -1,16 +1,19 @@
 """Published raw data: found in a folder given by the user, or fetched once and verified.
 
 Nothing is used whose sha256 is not the one the scenario names. The data is never part of this
-repository.
+repository, and nothing is ever written into the user's folder.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+from collections import defaultdict
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from harness.errors import HostError
 from harness.records import record
@@ -35,10 +38,23 @@ class EvidenceStatus:
     path: Path
 
 
-def evidence_folder(cache: Path) -> Path:
-    """Return the folder that runs read evidence from: the user's own, else the cache."""
-    given = os.environ.get(EVIDENCE_VARIABLE)
-    return Path(given) if given else cache / "evidence"
+def evidence_folder(cache: Path, files: Iterable[EvidenceFile] = ()) -> Path:
+    """Return the one folder that holds `files`, or into which what is missing can be fetched.
+
+    That is the user's own where it holds them all; else one in the cache, which is given a copy
+    of those that the user has.
+    """
+    given, ours = os.environ.get(EVIDENCE_VARIABLE), cache / "evidence"
+    if not given:
+        return ours
+    wanted = tuple(files)
+    theirs = [each for each in wanted if _status(each, Path(given)).state is EvidenceState.HERE]
+    if len(theirs) == len(wanted):
+        return Path(given)
+    for each in theirs:
+        if _status(each, ours).state is not EvidenceState.HERE:
+            _copy(Path(given) / each.file, ours / each.file)
+    return ours
 
 
 def statuses(files: Iterable[EvidenceFile], folder: Path) -> tuple[EvidenceStatus, ...]:
@@ -49,25 +65,61 @@ def statuses(files: Iterable[EvidenceFile], folder: Path) -> tuple[EvidenceStatu
 def fetch(files: Iterable[EvidenceFile], folder: Path) -> tuple[EvidenceStatus, ...]:
     """Download what `folder` lacks, each file verified before it gets its name.
 
-    Raises:
-        HostError: a file has no URL, cannot be reached, or is not what was published.
-    """
-    import pooch  # noqa: PLC0415 - 0.2 s that only fetching needs
+    Every file is tried before one that cannot be had is complained about.
 
-    for each in files:
+    Raises:
+        HostError: files have no URL, cannot be reached, or are not what was published.
+    """
+    wanted = tuple(files)
+    failed: defaultdict[str, list[str]] = defaultdict(list)
+    for each in wanted:
         if _status(each, folder).state is EvidenceState.HERE:
             continue
-        if each.url is None:
-            message = f"{each.file} was published at no address of its own"
-            raise HostError(message, f"set {EVIDENCE_VARIABLE} to a folder that holds it")
-        place = folder / each.file
-        try:
-            pooch.retrieve(each.url, f"sha256:{each.sha256}", fname=place.name, path=place.parent)
-        except (OSError, ValueError) as error:  # requests' errors are OSErrors
-            message = f"{each.file} cannot be fetched: {_first_line(error)}"
-            remedy = f"go online, or set {EVIDENCE_VARIABLE} to a folder that holds {each.file}"
-            raise HostError(message, remedy) from None
-    return statuses(files, folder)
+        if why := _download(each, folder / each.file):
+            failed[why].append(each.file)
+    if failed:
+        reasons = "; ".join(f"{', '.join(names)}: {why}" for why, names in failed.items())
+        message = f"published files cannot be fetched: {reasons}"
+        raise HostError(message, f"export {EVIDENCE_VARIABLE}=FOLDER  # one that holds them")
+    return statuses(wanted, folder)
+
+
+def missing(files: Iterable[EvidenceFile], folder: Path, scenario: str) -> HostError | None:
+    """Return what keeps a run from reading its files, all in one; None where all are here."""
+    lacking = [each for each in statuses(files, folder) if each.state is not EvidenceState.HERE]
+    if not lacking:
+        return None
+    names = ", ".join(f"{each.file} ({each.state.value})" for each in lacking)
+    return HostError(f"published files are not in {folder}: {names}", f"harness fetch {scenario}")
+
+
+def _download(each: EvidenceFile, place: Path) -> str:
+    """Fetch one file; return in a short clause why it cannot be had, empty where it was."""
+    import pooch  # noqa: PLC0415 - 0.2 s that only fetching needs
+    import requests  # noqa: PLC0415 - its exceptions come through pooch
+
+    if each.url is None:
+        return "published at no address of their own"
+    pooch.get_logger().setLevel("ERROR")  # it tells of every download on stderr
+    host = urlsplit(each.url).hostname
+    try:
+        pooch.retrieve(each.url, f"sha256:{each.sha256}", fname=place.name, path=place.parent)
+    except requests.HTTPError as error:
+        return f"{host} answered {error.response.status_code}"
+    except requests.RequestException:
+        return f"no connection to {host}"
+    except ValueError:
+        return f"what {host} has is not what was published"
+    except OSError as error:
+        return f"cannot be written: {error.strerror}"
+    return ""
+
+
+def _copy(source: Path, place: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    temporary = place.with_name(f".{place.name}.{os.getpid()}")
+    shutil.copyfile(source, temporary)
+    temporary.replace(place)
 
 
 def _status(each: EvidenceFile, folder: Path) -> EvidenceStatus:
@@ -79,7 +131,3 @@ def _status(each: EvidenceFile, folder: Path) -> EvidenceStatus:
     else:
         state = EvidenceState.OTHER
     return EvidenceStatus(file=each.file, state=state, path=path)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]

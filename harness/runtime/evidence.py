@@ -84,15 +84,6 @@ def fetch(files: Iterable[EvidenceFile], folder: Path) -> tuple[EvidenceStatus, 
     return statuses(wanted, folder)
 
 
-def missing(files: Iterable[EvidenceFile], folder: Path, scenario: str) -> HostError | None:
-    """Return what keeps a run from reading its files, all in one; None where all are here."""
-    lacking = [each for each in statuses(files, folder) if each.state is not EvidenceState.HERE]
-    if not lacking:
-        return None
-    names = ", ".join(f"{each.file} ({each.state.value})" for each in lacking)
-    return HostError(f"published files are not in {folder}: {names}", f"harness fetch {scenario}")
-
-
 def _download(each: EvidenceFile, place: Path) -> str:
     """Fetch one file; return in a short clause why it cannot be had, empty where it was."""
     import pooch  # noqa: PLC0415 - 0.2 s that only fetching needs

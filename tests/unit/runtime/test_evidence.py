@@ -13,7 +13,7 @@ import requests
 
 from harness.cli import main
 from harness.errors import HostError
-from harness.runtime.evidence import evidence_folder, fetch, missing
+from harness.runtime.evidence import EvidenceState, evidence_folder, fetch
 from harness.scenario.schema import EvidenceFile
 
 Retrieve = Callable[..., str]
@@ -86,21 +86,10 @@ def test_what_the_user_lacks_is_fetched_beside_a_copy_of_what_they_have(
     before = {path: path.read_bytes() for path in theirs.rglob("*") if path.is_file()}
     folder = evidence_folder(tmp_path / "cache", [ONE, TWO])
     assert folder == tmp_path / "cache" / "evidence"
-    fetch([ONE, TWO], folder)
+    fetched = fetch([ONE, TWO], folder)
     assert online == ["two.json"]
-    assert missing([ONE, TWO], folder, "aNN") is None
+    assert {each.state for each in fetched} == {EvidenceState.HERE}
     assert before == {path: path.read_bytes() for path in theirs.rglob("*") if path.is_file()}
-
-
-def test_missing_files_are_one_line_with_one_remedy(tmp_path: Path) -> None:
-    (tmp_path / "aNN").mkdir()
-    (tmp_path / TWO.file).write_text("something else")
-    problem = missing([ONE, TWO], tmp_path, "aNN-example")
-    names = "aNN/one.json (absent), aNN/two.json (other contents)"
-    assert str(problem).splitlines() == [
-        f"published files are not in {tmp_path}: {names}",
-        "  next: harness fetch aNN-example",
-    ]
 
 
 @pytest.mark.parametrize(

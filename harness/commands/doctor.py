@@ -4,33 +4,45 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from harness.commands.project import open_project
-from harness.errors import ExitCode, HostError
-from harness.plan.presets import holdings
+from harness.commands.project import Project, cache_folder, open_project
+from harness.errors import ExitCode, HostError, InputError, Problem
+from harness.plan.presets import Use, holdings
 from harness.records import Limits, to_json
 from harness.runtime.daemon import EngineState
-from harness.runtime.doctor import Demand, ImageFact, diagnose, probe_tools, render
+from harness.runtime.doctor import (
+    Demand,
+    Finding,
+    ImageFact,
+    State,
+    diagnose,
+    probe_tools,
+    render,
+)
+from harness.runtime.evidence import EvidenceState, evidence_folder, statuses
 from harness.runtime.host import Host, probe_host
 from harness.runtime.images import built
-from harness.scenario.folders import folders
+from harness.scenario.folders import survey
 from harness.scenario.images import read_lock, this_platform
 from harness.scenario.load import load
+from harness.scenario.schema import EvidenceFile, Scenario
 from harness.workloads.registry import workload
 
 
 def main(options: argparse.Namespace) -> ExitCode:
     """Print how the machine stands; a part that is missing is a finding, not a failure."""
     project, host = open_project(options), probe_host()
+    scenarios, faults = _scenarios(project)
     findings = diagnose(
         host,
         probe_tools(project.root),
         images=tuple(_images(project.containers, host)),
-        demands=tuple(_demands(project.scenarios)),
+        demands=tuple(each for scenario in scenarios for each in _demands(scenario)),
         models_that_fit=_models_that_fit,
     )
+    findings += tuple(faults)
     print(json.dumps(to_json(findings), indent=1) if options.json else render(findings))
     return ExitCode.OK
 
@@ -41,7 +53,8 @@ def _images(containers: Path, host: Host) -> Iterator[ImageFact]:
         present = None
         if locked and host.docker.state is EngineState.REACHABLE:
             present = _is_present(containers, name)
-        yield ImageFact(name=name, locked=locked, present=present)
+        resolved = image.base is None or image.base_digest is not None
+        yield ImageFact(name=name, locked=locked, resolved=resolved, present=present)
 
 
 def _is_present(containers: Path, name: str) -> bool:
@@ -52,19 +65,47 @@ def _is_present(containers: Path, name: str) -> bool:
     return True
 
 
-def _demands(scenarios: Path) -> Iterator[Demand]:
-    for folder in folders(scenarios):
-        scenario = load(folder).scenario
-        for profile, model in scenario.profiles.items():
-            yield Demand(
-                scenario=scenario.scenario,
-                profile=profile,
-                packages=workload(scenario.workload_of(profile)).requires,
-                image=model.image,
-                limits=Limits(**model.limits.model_dump()),
-            )
+def _scenarios(project: Project) -> tuple[list[Scenario], list[Finding]]:
+    """Return the scenarios that can be read, and what is wrong with others."""
+    folders, problems = survey(project.scenarios)
+    faults = [_fault("scenarios", [problem]) for problem in problems]
+    healthy = []
+    for folder in folders:
+        try:
+            healthy.append(load(folder).scenario)
+        except InputError as error:
+            faults.append(_fault(f"scenario {folder.name.partition('-')[0]}", error.problems))
+    return healthy, faults
 
 
-def _models_that_fit(available_gib: float) -> Sequence[str]:
-    fitting = [each for each in holdings(available_gib) if each.fit.fits]
-    return [f"{each.model} ({each.use})" for each in fitting]
+def _fault(what: str, problems: Sequence[Problem]) -> Finding:
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return Finding(
+        what=what, state=State.MISSING, detail=f"{problems[0]}{more}", remedy="harness validate"
+    )
+
+
+def _demands(scenario: Scenario) -> Iterator[Demand]:
+    for profile, model in scenario.profiles.items():
+        read = [each for each in scenario.evidence if each.file in model.uses]
+        yield Demand(
+            scenario=scenario.scenario,
+            profile=profile,
+            packages=workload(scenario.workload_of(profile)).requires,
+            image=model.image,
+            lacks_files=_lacks(read),
+            limits=Limits(**model.limits.model_dump()),
+        )
+
+
+def _lacks(files: Sequence[EvidenceFile]) -> bool:
+    found = statuses(files, evidence_folder(cache_folder(), files))
+    return any(each.state is not EvidenceState.HERE for each in found)
+
+
+def _models_that_fit(available_gib: float) -> Mapping[str, Sequence[str]]:
+    fitting: dict[str, list[str]] = {use.value: [] for use in Use}
+    for each in holdings(available_gib):
+        if each.fit.fits:
+            fitting[each.use.value].append(each.model)
+    return fitting

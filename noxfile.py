@@ -18,6 +18,7 @@ import nox
 
 ROOT = Path(__file__).parent
 REQUIREMENTS = ROOT / "requirements"
+COULD_NOT_RUN = 3  # the harness's exit code where the machine or a run broke
 HAS_GPU = Path("/dev/nvidiactl").exists()
 TORCH = "2.13.0"
 # PyTorch is installed before a lock, as one version has many builds; the others come in builds for
@@ -90,8 +91,9 @@ def harness(session: nox.Session, python: str, *arguments: str) -> None:
 # --- scenarios ------------------------------------------------------------------------------------
 
 
-def _head(scenario: Path, key: str, default: str = "") -> str:
-    found = re.search(rf"^{key}: (.+)$", scenario.read_text(encoding="utf-8"), re.MULTILINE)
+def _head(scenario: Path, key: str, default: str) -> str:
+    text = scenario.read_text(encoding="utf-8", errors="replace")
+    found = re.search(rf"^{key}: (.+)$", text, re.MULTILINE)
     return found.group(1).strip().strip("\"'") if found else default
 
 
@@ -102,7 +104,7 @@ def _add_scenario(scenario: Path) -> None:
         python = environment(session, _head(scenario, "environment", "base"))
         harness(session, python, "run", name, "--with-evidence", *session.posargs)
 
-    reproduce.__doc__ = f"Reproduce: {_head(scenario, 'title')}."
+    reproduce.__doc__ = f"Reproduce: {_head(scenario, 'title', name)}."
     short = name.partition("-")[0]
     nox.session(name=f"reproduce-{short}", venv_backend="none", default=False)(reproduce)
 
@@ -115,15 +117,19 @@ for _scenario in SCENARIOS:
 @nox.session(venv_backend="none", default=False)
 def reproduce(session: nox.Session) -> None:
     """Reproduce every scenario that this machine can run."""
-    failed = []
+    failed: list[str] = []
+    not_here: list[str] = []
     for scenario in SCENARIOS:
         python = environment(session, _head(scenario, "environment", "base"))
         name = scenario.parent.name
         command = [python, "-m", "harness", "run", name, "--with-evidence", *session.posargs]
-        if subprocess.run(command, check=False).returncode:
-            failed.append(name)
-    if failed:
-        session.error(f"not reproduced: {', '.join(failed)}")
+        code = subprocess.run(command, check=False).returncode
+        if code:
+            (not_here if code == COULD_NOT_RUN else failed).append(name)
+    outcomes = (("not reproduced", failed), ("could not run here", not_here))
+    if failed or not_here:
+        said = (f"{outcome}: {', '.join(names)}" for outcome, names in outcomes if names)
+        session.error("; ".join(said))
 
 
 # --- checks ---------------------------------------------------------------------------------------
@@ -215,7 +221,7 @@ def schema(session: nox.Session) -> None:
 def update_images(session: nox.Session) -> None:
     """Look the base images' digests up and record them in the lock."""
     python = environment(session, "base")
-    harness(session, python, "build", "--resolve", *session.posargs)
+    harness(session, python, "build", "--resolve", *(session.posargs or ["--all"]))
 
 
 @nox.session(venv_backend="none", default=False)

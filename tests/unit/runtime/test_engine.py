@@ -98,7 +98,7 @@ CAPTURED = [
         "docker login nvcr.io",
     ),
     (
-        'Get "https://registry.example/v2/": dial tcp: lookup registry.example: no such host',
+        'Get "https://images.example/v2/": dial tcp: lookup images.example: no such host',
         "the registry of image cpu cannot be reached",
         "docker pull cpu",
     ),

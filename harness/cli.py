@@ -145,6 +145,9 @@ def _add_reporting(commands: _Commands) -> None:
         "--format", choices=("text", "markdown", "csv", "json", "html"), default="text"
     )
     command.add_argument(
+        "--table", choices=("cells", "rows", "ledger"), help="only these; default all, csv: cells"
+    )
+    command.add_argument(
         "--out", type=Path, metavar="FOLDER", help="write page, tables and plots here"
     )
     command.add_argument(

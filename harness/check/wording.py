@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from harness.check.statistics import ALPHA, Interval, Proportion, wilson
 from harness.records import Scalar
@@ -127,10 +128,43 @@ def _tolerance(tolerance: ledger.Tolerance, unit: str) -> str:
 
 
 def _law(entry: ledger.Law) -> str:
-    target = entry.expect
-    text = f"{target.law} {keys(target.params)}".rstrip()
-    if target.rel is not None:
-        text += f" within {percent(target.rel)}"
-    if target.abs is not None:
-        text += f" within {figure(target.abs, entry.unit)}"
-    return text
+    target, phrase = entry.expect, LAWS[entry.expect.law]
+    allowed = [percent(target.rel)] if target.rel is not None else []
+    allowed += [figure(target.abs, entry.unit)] if target.abs is not None else []
+    text = phrase(target.params, entry.unit)
+    if target.law in _COMPARISONS:
+        return f"{text} (slack {' or '.join(allowed)})" if allowed else text
+    return " within ".join([text, *allowed])
+
+
+def _every_cell(params: Mapping[str, Any], unit: str) -> str:
+    low, high = params.get("low"), params.get("high")
+    accepted = Interval(
+        low=-math.inf if low is None else low, high=math.inf if high is None else high
+    )
+    return f"every cell {interval(accepted, unit)}"
+
+
+def _below(params: Mapping[str, Any], unit: str) -> str:
+    text = f"below {params['than']}"
+    return f"{text} by more than {figure(params['by'], unit)}" if params.get("by") else text
+
+
+def _line(params: Mapping[str, Any], _unit: str) -> str:
+    over, least = " x ".join(params["over"]), params.get("least")
+    text = f"{params['coefficient']} {number(params['value'])} of the line over {over}"
+    return text if least is None else f"{text} from {number(least)}"
+
+
+# each law in words, from the params that the ledger gives it
+LAWS: dict[str, Callable[[Mapping[str, Any], str], str]] = {
+    "all_cells": _every_cell,
+    "best_cell": lambda params, _: f"{params['extreme']} at {keys(params['cell'])}",
+    "falls": _below,
+    "linear_fit": _line,
+    "memory_law": lambda params, _: f"the {params.get('loop', 'harness')} loop's memory law",
+    "monotone": lambda params, _: f"{params['direction']} along {params['along']}",
+    "parameter_count": lambda _params, _: "the GPT formula",
+    "plateau": lambda params, _: f"flat along {params['along']} from {number(params['start'])}",
+}
+_COMPARISONS = frozenset({"best_cell", "monotone"})  # what may be off is no distance to a figure

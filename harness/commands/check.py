@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 
 from harness.commands.dossiers import stored_dossier
 from harness.commands.outputs import write_outputs
-from harness.commands.printing import judgement
+from harness.commands.printing import judgement, terminal_width
 from harness.commands.project import open_project
 from harness.errors import ExitCode
 from harness.records import to_json
-from harness.report.ledger import ledger_table, summary
+from harness.report.ledger import judged, ledger_table
 from harness.report.render import render_text
 
 
@@ -22,6 +23,7 @@ def main(options: argparse.Namespace) -> ExitCode:
     if options.json:
         print(json.dumps([to_json(each) for each in dossier.verdicts], indent=1))
     else:
-        print(render_text(ledger_table(dossier)))
-        print(summary(dossier.verdicts))
+        table = replace(ledger_table(dossier), caption=dossier.caption)  # the counts come last
+        print(render_text(table, terminal_width()))
+        print(judged(dossier))
     return judgement([dossier])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from harness.commands.dossiers import assemble, stored_profile
+from harness.commands.printing import terminal_width
 from harness.commands.project import open_project
 from harness.commands.selection import open_scenario
 from harness.errors import ExitCode, HostError
@@ -12,7 +13,7 @@ from harness.plan.expand import expand
 from harness.plan.overrides import Overrides
 from harness.report.compare import compare_table
 from harness.report.dossier import Dossier
-from harness.report.render import Form, render
+from harness.report.render import render_json, render_text
 from harness.results.store import Store
 from harness.scenario.load import Loaded
 
@@ -23,7 +24,8 @@ def main(options: argparse.Namespace) -> ExitCode:
     loaded = open_scenario(project, options)
     ours = _dossier(loaded, options.profile, Store(project.store))
     theirs = _dossier(loaded, options.other_profile or options.profile, Store(options.other))
-    print(render(compare_table(ours, theirs), Form.JSON if options.json else Form.TEXT))
+    table = compare_table(ours, theirs)
+    print(render_json(table) if options.json else render_text(table, terminal_width()), end="")
     return ExitCode.OK
 
 

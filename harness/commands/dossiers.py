@@ -31,6 +31,16 @@ def stored_dossier(options: argparse.Namespace) -> Dossier:
     return assemble(loaded, plan, store)
 
 
+def stored_dossiers(options: argparse.Namespace) -> list[Dossier]:
+    """Return the dossier of the profile asked for; with ``auto``, of each with stored results."""
+    project = open_project(options)
+    loaded, store = open_scenario(project, options), Store(project.store)
+    first = stored_profile(options.profile, loaded, store)
+    every = store.profiles(loaded.scenario.scenario) if options.profile == "auto" else [first]
+    plans = [expand(loaded, profile, overrides_of(options)) for profile in every]
+    return [assemble(loaded, plan, store) for plan in plans]
+
+
 def stored_profile(word: str, loaded: Loaded, store: Store) -> Profile:
     """Return the profile that `word` names; ``auto`` is the first with stored results.
 

@@ -8,6 +8,7 @@ import json
 from harness.commands.project import cache_folder, open_project
 from harness.errors import ExitCode
 from harness.records import to_json
+from harness.report.figures import counted
 from harness.scenario.index import summaries
 
 
@@ -21,5 +22,5 @@ def main(options: argparse.Namespace) -> ExitCode:
     for each in listed:
         planned = " (planned)" if each.status == "planned" else ""
         print(f"{each.scenario:{width}}  {each.title}{planned}  [{' '.join(each.profiles)}]")
-    print(f"{len(listed)} scenarios")
+    print(counted(len(listed), "scenario"))
     return ExitCode.OK

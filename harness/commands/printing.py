@@ -12,7 +12,7 @@ from harness.errors import ExitCode
 from harness.records import Status
 from harness.report.cells import cells_table, rows_tables
 from harness.report.dossier import Dossier
-from harness.report.ledger import brief_table, ledger_table, summary
+from harness.report.ledger import brief_table, judged, ledger_table
 from harness.report.render import render_json, render_text
 from harness.report.tables import Table
 
@@ -30,21 +30,29 @@ def tables_of(dossier: Dossier) -> tuple[Table, ...]:
 def print_dossiers(dossiers: Sequence[Dossier], options: argparse.Namespace) -> None:
     """Print cells, claims and counts; every table as JSON where the options say so."""
     if options.json:
-        documents = [
-            json.loads(render_json(table)) for each in dossiers for table in tables_of(each)
-        ]
-        print(json.dumps({"tables": documents, "exit_code": judgement(dossiers)}, indent=1))
+        tables = [table for each in dossiers for table in tables_of(each)]
+        print_json(tables, exit_code=judgement(dossiers))
         return
-    # what is not a terminal is mostly a log that a person reads
-    width = shutil.get_terminal_size((_LOG_COLUMNS, 0)).columns
+    width = terminal_width()
     for dossier in dossiers:
         for table in (cells_table(dossier), brief_table(dossier)):
             print(render_text(table, width))
     for dossier in dossiers:
         print(f"{dossier.scenario.scenario} {dossier.profile}: {counts(dossier)}")
-        print(f"{dossier.scenario.scenario} {dossier.profile}: {summary(dossier.verdicts)}")
+        print(f"{dossier.scenario.scenario} {dossier.profile}: {judged(dossier)}")
     names = sorted({each.scenario.scenario.partition("-")[0] for each in dossiers})
     print(f"everything, with sources, notes and plots: harness report {names[0]} --out FOLDER")
+
+
+def print_json(tables: Iterable[Table], **facts: object) -> None:
+    """Print one JSON document: the tables, and what else is known beside them."""
+    documents = [json.loads(render_json(table)) for table in tables]
+    print(json.dumps({"tables": documents, **facts}, indent=1))
+
+
+def terminal_width() -> int:
+    """Return the columns there are to print in; what is no terminal is mostly a log to be read."""
+    return shutil.get_terminal_size((_LOG_COLUMNS, 0)).columns
 
 
 def counts(dossier: Dossier) -> str:

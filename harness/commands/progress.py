@@ -63,7 +63,8 @@ class Narrator:
     ) -> None:
         self._bar.stop()
         if self._reused:
-            self._say(f"{self._what}: {self._reused} runs were finished before")
+            runs = "run was" if self._reused == 1 else "runs were"
+            self._say(f"{self._what}: {self._reused} {runs} finished before")
 
     def __call__(self, progress: RunProgress) -> None:
         """Show one step of one run."""

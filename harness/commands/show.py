@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import argparse
 import json
+import textwrap
+from collections.abc import Iterable, Sequence
 
-from tabulate import tabulate
-
+from harness.commands.printing import terminal_width
 from harness.commands.project import open_project
 from harness.commands.selection import open_scenario, overrides_of, profile_named
 from harness.errors import ExitCode
 from harness.plan.expand import Sourced, expand, free_axes, params_of
 from harness.records import Profile
+from harness.report.figures import setting
+from harness.report.render import render_text
+from harness.report.tables import Column, Group, Table, words
 from harness.runtime.host import probe_host
 from harness.scenario.load import Loaded
 from harness.scenario.schema import Sweep
 from harness.workloads.declare import fields_of
 from harness.workloads.registry import workload
+
+_NAMES = ("param", "metric")  # columns of names, which are read whole
 
 
 def main(options: argparse.Namespace) -> ExitCode:
@@ -36,27 +42,38 @@ def main(options: argparse.Namespace) -> ExitCode:
 
 def _print(loaded: Loaded, profile: Profile, params: dict[str, Sourced], sweep: Sweep) -> None:
     scenario, model = loaded.scenario, loaded.scenario.profiles[profile]
-    declared = workload(scenario.workload_of(profile))
-    print(f"{scenario.scenario}: {scenario.title}")
-    print(f"article {scenario.article.number}, {scenario.article.title}")
-    print(f"question: {scenario.question}")
-    print(f"\nprofile {profile}: {model.summary}")
-    print(f"workload {declared.name}: {declared.doc}\n")
+    declared, width = workload(scenario.workload_of(profile)), terminal_width()
     axes = {**sweep.zip, **sweep.product}
-    rows = [
-        (name, each.value, facts["unit"], facts["doc"], each.origin)
+    settings = [
+        (name, setting(each.value), facts["unit"], facts["doc"], each.origin)
         for name, each in params.items()
         if name not in axes
         for facts in [fields_of(declared.params)[name][1].metadata]
     ]
-    print(tabulate(rows, headers=("param", "value", "unit", "meaning", "from"), tablefmt="simple"))
+    about = (
+        f"article {scenario.article.number}, {scenario.article.title}",
+        f"question: {scenario.question}",
+        f"profile {profile}: {model.summary}",
+        f"workload {declared.name}: {declared.doc}",
+    )
+    head = ("param", "value", "unit", "meaning", "from")
+    title = f"{scenario.scenario}: {scenario.title}"
+    print(render_text(_table(title, about, head, settings), width))
     for axis, values in axes.items():
-        print(f"sweep {axis}: {', '.join(str(value) for value in values)}")
+        print(textwrap.fill(f"sweep {axis}: {', '.join(map(setting, values))}", width))
     print()
     metrics = [(each.name, each.unit, each.doc) for each in declared.metrics]
-    print(tabulate(metrics, headers=("metric", "unit", "meaning"), tablefmt="simple"))
+    print(render_text(_table("metrics", (), ("metric", "unit", "meaning"), metrics), width))
     others = [each.value for each in scenario.profiles if each is not profile]
-    print(f"\nother profiles: {', '.join(others) or 'none'}")
+    print(f"other profiles: {', '.join(others) or 'none'}")
+
+
+def _table(
+    title: str, caption: tuple[str, ...], headers: Sequence[str], rows: Iterable[Sequence[str]]
+) -> Table:
+    columns = tuple(Column(key=each, header=each, whole=each in _NAMES) for each in headers)
+    body = tuple(tuple(words(text) for text in row) for row in rows)
+    return Table(title=title, caption=caption, columns=columns, groups=(Group(rows=body),))
 
 
 def _document(loaded: Loaded, profile: Profile, params: dict[str, Sourced]) -> dict[str, object]:

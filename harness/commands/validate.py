@@ -13,6 +13,7 @@ from harness.commands.project import Project, open_project
 from harness.errors import ExitCode, InputError, Problem, nearest
 from harness.plan.expand import expand
 from harness.plan.overrides import Overrides
+from harness.report.figures import counted
 from harness.scenario.expectations import Expectations
 from harness.scenario.folders import find, survey
 from harness.scenario.images import read_lock
@@ -42,7 +43,7 @@ def main(options: argparse.Namespace) -> ExitCode:
     if options.json:
         print(json.dumps({"valid": [folder.name for folder in chosen]}))
     else:
-        print(f"{len(chosen)} scenarios valid")
+        print(f"{counted(len(chosen), 'scenario')} valid")
     return ExitCode.OK
 
 

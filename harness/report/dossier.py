@@ -12,13 +12,6 @@ from harness.scenario.expectations import Expectations
 from harness.scenario.schema import Scenario
 from harness.workloads.declare import Metric, Workload, fields_of
 
-_PROFILES = {
-    Profile.SPARK: "the article's own experiment, on a DGX Spark",
-    Profile.CUDA: "the article's shapes on another NVIDIA GPU",
-    Profile.CPU: "the same code at a small size",
-    Profile.EVIDENCE: "the published raw data, recomputed",
-}
-
 
 @record
 class Dossier:
@@ -45,7 +38,7 @@ class Dossier:
     @property
     def caption(self) -> tuple[str, ...]:
         """Where the figures come from; stands under every table and plot of this dossier."""
-        asked = f"Profile {self.profile}: {_PROFILES[self.profile]}."
+        asked = f"Profile {self.profile}: {self.scenario.profiles[self.profile].summary}."
         return (asked, *provenance(self.runs), *_left_out(self.plan))
 
     @property

@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.records import Verdict
 from harness.report import clean
 from harness.report.dossier import Dossier
-from harness.report.ledger import ledger_table, summary
+from harness.report.ledger import judged, ledger_table
 from harness.report.outcome import Outcome, outcome, reason
 from harness.report.render import render_markdown
 from harness.report.tables import Table
@@ -24,7 +24,7 @@ def render_summary(dossiers: Sequence[Dossier]) -> str:
     lines = ["## Claims", ""]
     for dossier in dossiers:
         name = f"{dossier.scenario.title}, {dossier.profile} profile"
-        lines += [f"**{clean.markdown(name)}**: {summary(dossier.verdicts)}.", ""]
+        lines += [f"**{clean.markdown(name)}**: {judged(dossier)}.", ""]
     for dossier in dossiers:
         lines += _ledger(dossier)
     return "\n".join(lines).rstrip("\n") + "\n"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
-from harness.records import Scalar, Verdict, VerdictKind, record
+from harness.records import Profile, Scalar, Verdict, VerdictKind, record
 from harness.report.cells import spoken
 from harness.report.dossier import Dossier
 from harness.report.figures import printed, setting, shortened
@@ -20,7 +21,7 @@ FINDINGS = frozenset(
 )
 
 _COLUMNS = (
-    Column(key="id", header="id", names_row=True),
+    Column(key="id", header="id", names_row=True, whole=True),
     Column(key="metric", header="metric", prose=True),
     Column(key="unit", header="unit"),
     Column(key="claimed", header="claimed", align=Align.RIGHT),
@@ -28,8 +29,8 @@ _COLUMNS = (
     Column(key="derived", header="derived", align=Align.RIGHT),
     Column(key="expected", header="expected", align=Align.RIGHT),
     Column(key="measured", header="measured", align=Align.RIGHT),
-    Column(key="verdict", header="verdict"),
-    Column(key="claim", header="printed claim"),
+    Column(key="verdict", header="verdict", whole=True),
+    Column(key="claim", header="printed claim", whole=True),
     Column(key="detail", header="detail", prose=True),
     Column(key="source", header="source and note", prose=True),
     Column(key="profile", header="profile", quiet=True),
@@ -42,7 +43,7 @@ _BRIEF = (
     Column(key="ledger", header="derived or recorded", align=Align.RIGHT),
     Column(key="expected", header="expected", align=Align.RIGHT),
     Column(key="measured", header="measured", align=Align.RIGHT),
-    Column(key="verdict", header="verdict"),
+    Column(key="verdict", header="verdict", whole=True),
 )
 
 
@@ -75,6 +76,13 @@ def summary(verdicts: Iterable[Verdict]) -> Summary:
     )
 
 
+def judged(dossier: Dossier) -> str:
+    """Return the counts of the verdicts in one line, or why there is nothing to judge."""
+    if _changed(dossier):
+        return "not judged: the command line changed the experiment"
+    return str(summary(dossier.verdicts))
+
+
 def ledger_table(dossier: Dossier) -> Table:
     """Return one row for each entry of the ledger, in three groups.
 
@@ -90,8 +98,8 @@ def ledger_table(dossier: Dossier) -> Table:
         rows[_part(verdict)].append((*_row(entry, verdict), *here))
     return Table(
         title=f"{dossier.scenario.title}: claims, {dossier.profile} profile",
-        caption=(f"{summary(dossier.verdicts)}.", *dossier.caption),
-        columns=_COLUMNS,
+        caption=(f"{judged(dossier)}.", *dossier.caption),
+        columns=_named(_COLUMNS, dossier),
         groups=tuple(Group(title=part, rows=tuple(some)) for part, some in rows.items() if some),
     )
 
@@ -101,7 +109,10 @@ def brief_table(dossier: Dossier) -> Table:
 
     Entries that cannot be compared here are counted in the caption by the first part of their
     names; a divergence from a claim is shown wherever it binds. `ledger_table` has everything.
+    The table of a changed experiment is empty: it says nothing about any claim.
     """
+    if _changed(dossier):
+        return _brief(dossier, (), {})
     groups: dict[_Part, list[Row]] = {_Part.COMPARED: [], _Part.FINDINGS: []}
     elsewhere = []
     for entry, verdict in _paired(dossier.ledger, dossier.verdicts):
@@ -112,11 +123,30 @@ def brief_table(dossier: Dossier) -> Table:
     families = Counter(name.partition(".")[0] for name in elsewhere)
     counted = ", ".join(f"{count} {family}" for family, count in families.items())
     names = f"Not comparable here: {counted} (harness check shows each, and where it binds)."
+    return _brief(dossier, (names,) if elsewhere else (), groups)
+
+
+def _brief(
+    dossier: Dossier, caption: tuple[str, ...], groups: Mapping[_Part, Sequence[Row]]
+) -> Table:
     return Table(
         title=f"{dossier.scenario.title}: claims, {dossier.profile} profile",
-        caption=(f"{summary(dossier.verdicts)}.", *((names,) if elsewhere else ())),
-        columns=_BRIEF,
+        caption=caption,
+        columns=_named(_BRIEF, dossier),
         groups=tuple(Group(title=part, rows=tuple(some)) for part, some in groups.items() if some),
+    )
+
+
+def _changed(dossier: Dossier) -> bool:
+    return dossier.plan is not None and dossier.plan.changed
+
+
+def _named(columns: Sequence[Column], dossier: Dossier) -> tuple[Column, ...]:
+    """Return the columns under the profile's names: published data is recomputed, not measured."""
+    if dossier.profile is not Profile.EVIDENCE:
+        return tuple(columns)
+    return tuple(
+        replace(each, header="recomputed") if each.key == "measured" else each for each in columns
     )
 
 

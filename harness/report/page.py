@@ -16,7 +16,7 @@ from harness.report import clean, facts
 from harness.report.cells import cells_table, rows_tables
 from harness.report.dossier import Dossier
 from harness.report.html import fill
-from harness.report.ledger import Summary, ledger_table, summary
+from harness.report.ledger import Summary, judged, ledger_table, summary
 from harness.report.palette import DARK, LIGHT
 from harness.report.plots import Drawn
 from harness.report.tables import Table
@@ -62,6 +62,7 @@ class _Section:
 
     dossier: Dossier
     summary: Summary
+    judged: str
     ledger: Table
     cells: Table
     rows: tuple[tuple[Table, bool], ...]
@@ -77,6 +78,7 @@ def _section(sheet: Sheet) -> _Section:
     return _Section(
         dossier=dossier,
         summary=summary(dossier.verdicts),
+        judged=judged(dossier),
         ledger=ledger_table(dossier),
         cells=cells,
         rows=tuple((table, len(table.rows) > _FOLD_ROWS) for table in rows),

@@ -273,11 +273,17 @@ def _put_words(axes: Axes, shown: Curves, origin: str) -> None:
     plot, metric = shown.plot, shown.metric
     title = textwrap.fill(clean.plain(plot.title), _TITLE_CHARACTERS)
     axes.figure.suptitle(title, x=0.01, ha="left", weight="bold", size=12)
-    subtitle = "; ".join([clean.plain(origin), *_error_bars(shown)])
+    subtitle = "; ".join([clean.plain(origin), *_error_bars(shown), *_cut_axis(axes, plot.kind)])
     axes.set_title(textwrap.fill(subtitle, 100), loc="left", color=QUIET, size=9)
     axes.set_xlabel(_label(plot.x, spoken(shown.x_unit)))
     axes.set_ylabel(_label(metric.name, spoken(metric.unit)))
     axes.yaxis.set_major_formatter(lambda value, _: _tick(value, axes.get_yticks().tolist()))
+
+
+def _cut_axis(axes: Axes, kind: PlotKind) -> list[str]:
+    """Say so where zero is not on the y axis; bars always stand on it."""
+    low, high = axes.get_ylim()
+    return ["y axis does not start at 0"] if kind is not PlotKind.BAR and low * high > 0 else []
 
 
 def _tick(value: float, ticks: Sequence[float]) -> str:

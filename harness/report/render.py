@@ -23,7 +23,9 @@ from harness.report.tables import Align, Box, Column, Group, Row, Table, visible
 
 # where a line may end: at spaces, and inside dotted, underscored and hyphenated names
 _BREAKS = re.compile(r"( +|(?<=[A-Za-z][-._=])(?=[A-Za-z]))")
-_UNBROKEN = "\u00a0±\u00a0"
+_SPACES = re.compile(r"( +)")
+_DOTS = re.compile(r"( +|(?<=\.)(?=\w))")
+_UNBROKEN = "\u00a0"  # stands for a space at which no line ends
 _GAP = 2  # spaces between columns in text
 _HEADER_PAD = "  "  # by which tabulate makes a column wider than its header
 _WORD_LIMIT = 16  # a column is not narrowed below its longest word, up to this
@@ -56,21 +58,29 @@ def render_text(table: Table, width: int | None = None) -> str:
     table = visible(table)
     head = [clean.plain(table.title), *(clean.plain(line) for line in table.caption)]
     lines = [each for line in head for each in _wrap(line, width)]
-    widths = _column_widths(table, width)
+    folds = _folds(table, width)
     for group in table.groups:
         lines += ["", *_wrap(clean.plain(group.title), width)] if group.title else [""]
-        lines += _blocks(table, group, width) if widths is None else _grid(table, group, widths)
-    return _joined(lines).replace(_UNBROKEN, " ± ")
+        lines += _blocks(table, group, width) if folds is None else _grid(table, group, folds)
+    return _joined(lines).replace(_UNBROKEN, " ")
 
 
-def _grid(table: Table, group: Group, widths: Sequence[int]) -> list[str]:
+@record
+class _Fold:
+    """How wide a column may be, and where its fields may break."""
+
+    size: int
+    breaks: re.Pattern[str]
+
+
+def _grid(table: Table, group: Group, folds: Sequence[_Fold]) -> list[str]:
     rows = [
-        [_fill(_text(box), size) for box, size in zip(row, widths, strict=True)]
+        [_fill(_text(box), fold.size, fold.breaks) for box, fold in zip(row, folds, strict=True)]
         for row in group.rows
     ]
     heads = [
-        _fill(each.label, size - len(_HEADER_PAD))
-        for each, size in zip(table.columns, widths, strict=True)
+        _fill(each.label, fold.size - len(_HEADER_PAD))
+        for each, fold in zip(table.columns, folds, strict=True)
     ]
     text = tabulate(
         rows,
@@ -91,13 +101,25 @@ def _blocks(table: Table, group: Group, width: int | None) -> list[str]:
         for column, box in zip(table.columns, row, strict=True):
             if box.text:
                 label = column.label.ljust(len(indent))
-                lines += _wrap(label + _text(box), width, indent)
+                breaks = _SPACES if column.whole else _BREAKS
+                lines += _wrap(label + _text(box), width, indent, breaks)
         lines.append("")
     return lines[:-1]
 
 
-def _column_widths(table: Table, width: int | None) -> list[int] | None:
-    """Return how wide each column may be; None where not even narrow columns fit."""
+def _folds(table: Table, width: int | None) -> list[_Fold] | None:
+    """Return how each column folds, names last of all; None where not even narrow columns fit."""
+    for of_names in (_SPACES, _DOTS):
+        breaks = [of_names if each.whole else _BREAKS for each in table.columns]
+        sizes = _column_widths(table, width, breaks)
+        if sizes is not None:
+            return [_Fold(size=n, breaks=at) for n, at in zip(sizes, breaks, strict=True)]
+    return None
+
+
+def _column_widths(
+    table: Table, width: int | None, breaks: Sequence[re.Pattern[str]]
+) -> list[int] | None:
     columns = [
         (each.label, [_text(row[index]) for row in table.rows])
         for index, each in enumerate(table.columns)
@@ -106,8 +128,11 @@ def _column_widths(table: Table, width: int | None) -> list[int] | None:
     if width is None:
         return natural
     floors = [
-        max(len(_HEADER_PAD) + _longest_word([label]), min(_longest_word(texts), _WORD_LIMIT))
-        for label, texts in columns
+        max(
+            len(_HEADER_PAD) + _longest_word([label], _BREAKS),
+            min(_longest_word(texts, at), max(natural) if column.whole else _WORD_LIMIT),
+        )
+        for column, at, (label, texts) in zip(table.columns, breaks, columns, strict=True)
     ]
     room = width - _GAP * (len(natural) - 1)
     for limit in range(max(natural, default=0), -1, -1):
@@ -117,31 +142,38 @@ def _column_widths(table: Table, width: int | None) -> list[int] | None:
     return None
 
 
-def _longest_word(texts: Sequence[str]) -> int:
-    return max((len(word) for text in texts for word in _BREAKS.split(text)), default=0)
+def _longest_word(texts: Sequence[str], breaks: re.Pattern[str]) -> int:
+    return max((len(word) for text in texts for word in breaks.split(text)), default=0)
 
 
 class _Wrapper(textwrap.TextWrapper):
-    """Wraps at `_BREAKS` instead of at the standard library's hyphens."""
+    """Wraps where a pattern says, instead of at the standard library's hyphens."""
+
+    def __init__(self, width: int, breaks: re.Pattern[str], indent: str = "") -> None:
+        super().__init__(width=width, subsequent_indent=indent)
+        self._breaks = breaks
 
     def _split(self, text: str) -> list[str]:
-        return [chunk for chunk in _BREAKS.split(text) if chunk]
+        return [chunk for chunk in self._breaks.split(text) if chunk]
 
 
 def _text(box: Box) -> str:
     """Return what a field shows, with a deviation that no line end parts from its mean."""
-    return clean.plain(box.text).replace(" ± ", _UNBROKEN)
+    text = clean.plain(box.text).replace(" ± ", f"{_UNBROKEN}±{_UNBROKEN}")
+    return text.replace(" %", f"{_UNBROKEN}%")
 
 
-def _fill(text: str, size: int) -> str:
-    return text if len(text) <= size else "\n".join(_Wrapper(width=max(size, 1)).wrap(text))
+def _fill(text: str, size: int, breaks: re.Pattern[str] = _BREAKS) -> str:
+    return text if len(text) <= size else "\n".join(_Wrapper(max(size, 1), breaks).wrap(text))
 
 
-def _wrap(text: str, width: int | None, indent: str = "") -> list[str]:
+def _wrap(
+    text: str, width: int | None, indent: str = "", breaks: re.Pattern[str] = _SPACES
+) -> list[str]:
     if width is None:
         return [text]
     room = max(width, len(indent) + _WORD_LIMIT)
-    return _Wrapper(width=room, subsequent_indent=indent).wrap(text)
+    return _Wrapper(room, breaks, indent).wrap(text)
 
 
 # --- Markdown -------------------------------------------------------------------------------------

@@ -27,6 +27,8 @@ class Column:
         prose: sentences; a page shows them under the row instead of beside it.
         quiet: the same in every row, so that people read it in the caption; csv and json, which
             are cut and joined, have it in each row.
+        whole: its words are names, which text breaks nowhere; where nothing else makes a table
+            fit, after their dots.
     """
 
     key: str
@@ -36,6 +38,7 @@ class Column:
     names_row: bool = False
     prose: bool = False
     quiet: bool = False
+    whole: bool = False
 
     @property
     def label(self) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from harness.check import wording
 from harness.check.laws import LAWS, law_problems
 from harness.records import Finished, Status, Verdict, VerdictKind
 from harness.scenario.expectations import Expectations
@@ -32,6 +33,18 @@ def cells(metric: str, key: str, values: dict[float, float], **params: Any) -> l
 
 LOSSES = cells("loss", "size", {2: 11.02, 4: 11.04, 8: 11.03})
 SPEEDS = cells("speed", "batch", {2: 100.0, 4: 120.0, 8: 130.0, 16: 130.0})
+
+
+def test_every_law_is_said_in_words() -> None:
+    assert {*wording.LAWS} == {*LAWS}
+    fp8 = {"precision": "fp8", "batch_size": 16}
+    runs = cells("speed", "batch_size", {8: 1.0, 16: 2.0}, precision="fp8")
+    best = law("best_cell", "speed", runs, cell=fp8, extreme="highest")
+    assert best.expected == "highest at precision=fp8 batch_size=16"
+    rising = law("monotone", "speed", runs, along="batch_size", direction="rises", rel=0.01)
+    assert rising.expected == "rises along batch_size (slack 1 %)"
+    assert law("all_cells", "loss", LOSSES, low=6.904).expected == "every cell >= 6.904 nat"
+    assert law("falls", "loss", LOSSES, than="loss.first").expected == "below loss.first"
 
 
 def test_all_cells_lie_in_the_interval() -> None:

@@ -101,7 +101,7 @@ def test_every_kind_says_what_it_expects(
         assert verdict(entry(kind, "loss", expect), []).expected == text
     else:
         asked = entry(kind, "loss", {"law": "parameter_count", "rel": 0.02})
-        assert verdict(asked, []).expected == "parameter_count within 2 %"
+        assert verdict(asked, []).expected == "the GPT formula within 2 %"
 
 
 # --- exit code ------------------------------------------------------------------------------------

@@ -76,7 +76,7 @@ class Preparation:
     @cached_property
     def evidence_dir(self) -> Path:
         """The folder that published files are read from."""
-        return evidence_folder(cache_folder())
+        return evidence_folder(cache_folder(), self.evidence_files)
 
     @property
     def evidence_files(self) -> list[EvidenceFile]:
@@ -126,4 +126,5 @@ def prepare(options: argparse.Namespace) -> Preparation:
     load_expectations(loaded, law_problems)
     host = probe_host()
     profile = profile_named(options.profile, loaded.scenario, host)
+    expand(loaded, profile, overrides_of(options))  # so that a wrong argument changes nothing
     return Preparation(options, project, loaded, profile, host)

@@ -38,7 +38,7 @@ class EvidenceStatus:
     path: Path
 
 
-def evidence_folder(cache: Path, files: Iterable[EvidenceFile] = ()) -> Path:
+def evidence_folder(cache: Path, files: Iterable[EvidenceFile]) -> Path:
     """Return the one folder that holds `files`, or into which what is missing can be fetched.
 
     That is the user's own where it holds them all; else one in the cache, which is given a copy

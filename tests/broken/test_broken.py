@@ -377,7 +377,9 @@ def test_every_damaged_run_is_named(project: Project, capsys: pytest.CaptureFixt
 def test_a_copy_kept_beside_a_run_is_not_counted(project: Project) -> None:
     for suffix in (".bak", ".failed-old", ".failed-1x"):
         shutil.copytree(project.run, project.run.with_name(project.run.name + suffix))
-    assert main(project.words("check a99 --profile cpu --only index=1")) == ExitCode.OK
+    store = Store(project.run.parents[2])
+    found = store.runs(project.run.parents[1].name, Profile.CPU)
+    assert [each.spec.run_id for each in found] == [project.run.name]
 
 
 @pytest.mark.parametrize("option", ["--junit", "--summary"])

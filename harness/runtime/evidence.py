@@ -41,16 +41,19 @@ class EvidenceStatus:
 def evidence_folder(cache: Path, files: Iterable[EvidenceFile]) -> Path:
     """Return the one folder that holds `files`, or into which what is missing can be fetched.
 
-    That is the user's own where it holds them all; else one in the cache, which is given a copy
-    of those that the user has.
+    That is the user's own where it holds them all, or holds another file under one of the names,
+    which the user must see; else one in the cache, which is given a copy of those the user has.
     """
     given, ours = os.environ.get(EVIDENCE_VARIABLE), cache / "evidence"
     if not given:
         return ours
     wanted = tuple(files)
-    theirs = [each for each in wanted if _status(each, Path(given)).state is EvidenceState.HERE]
-    if len(theirs) == len(wanted):
+    states = [_status(each, Path(given)).state for each in wanted]
+    if EvidenceState.OTHER in states or EvidenceState.ABSENT not in states:
         return Path(given)
+    theirs = [
+        each for each, state in zip(wanted, states, strict=True) if state is EvidenceState.HERE
+    ]
     for each in theirs:
         if _status(each, ours).state is not EvidenceState.HERE:
             _copy(Path(given) / each.file, ours / each.file)
@@ -73,9 +76,12 @@ def fetch(files: Iterable[EvidenceFile], folder: Path) -> tuple[EvidenceStatus, 
     wanted = tuple(files)
     failed: defaultdict[str, list[str]] = defaultdict(list)
     for each in wanted:
-        if _status(each, folder).state is EvidenceState.HERE:
+        state = _status(each, folder).state
+        if state is EvidenceState.HERE:
             continue
-        if why := _download(each, folder / each.file):
+        if state is EvidenceState.OTHER and str(folder) == os.environ.get(EVIDENCE_VARIABLE):
+            failed[f"not the published contents in {folder}"].append(each.file)
+        elif why := _download(each, folder / each.file):
             failed[why].append(each.file)
     if failed:
         reasons = "; ".join(f"{', '.join(names)}: {why}" for why, names in failed.items())

@@ -21,7 +21,7 @@ import pytest
 
 from harness.cli import main
 from harness.errors import ExitCode
-from harness.records import RunSpec, from_json, record
+from harness.records import Profile, RunSpec, from_json, record
 from harness.results.store import Store
 from harness.scenario.positions import read
 

@@ -82,7 +82,6 @@ def test_what_the_user_lacks_is_fetched_beside_a_copy_of_what_they_have(
     theirs: Path, tmp_path: Path, online: list[str]
 ) -> None:
     _write(theirs, ONE)
-    (theirs / TWO.file).write_text("something else")
     before = {path: path.read_bytes() for path in theirs.rglob("*") if path.is_file()}
     folder = evidence_folder(tmp_path / "cache", [ONE, TWO])
     assert folder == tmp_path / "cache" / "evidence"
@@ -90,6 +89,20 @@ def test_what_the_user_lacks_is_fetched_beside_a_copy_of_what_they_have(
     assert online == ["two.json"]
     assert {each.state for each in fetched} == {EvidenceState.HERE}
     assert before == {path: path.read_bytes() for path in theirs.rglob("*") if path.is_file()}
+
+
+def test_a_users_file_of_other_contents_is_shown_and_never_replaced(
+    theirs: Path, tmp_path: Path, online: list[str]
+) -> None:
+    _write(theirs, ONE)
+    (theirs / TWO.file).parent.mkdir(parents=True, exist_ok=True)
+    (theirs / TWO.file).write_text("something else")
+    folder = evidence_folder(tmp_path / "cache", [ONE, TWO])
+    assert folder == theirs
+    with pytest.raises(HostError, match=f"{TWO.file}: not the published contents in"):
+        fetch([ONE, TWO], folder)
+    assert online == []
+    assert (theirs / TWO.file).read_text() == "something else"
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
-"""The runtimes that the conformance suite is held against, and programs for them to run."""
+"""What the conformance suites are held against: runtimes and programs for them, and sandboxes."""
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +16,10 @@ from harness.records import ImageRef, Limits, Profile, RunOutcome, RunSpec, reco
 from harness.runtime.base import Launch, Runtime
 from harness.runtime.docker import DockerRuntime
 from harness.runtime.local import LocalRuntime
+from harness.workloads.clawgym.sandbox.base import BoxLimits
+from harness.workloads.clawgym.sandbox.box import Box
+from harness.workloads.clawgym.sandbox.bubblewrap import Bubblewrap
+from harness.workloads.clawgym.sandbox.pool import ContainerPool
 
 LIMITS = Limits(timeout_s=60.0)
 
@@ -83,3 +89,91 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     with runtime:
         runtime.reap()  # what an earlier session left that was killed
         yield Bench(runtime=runtime, image=image, folder=folder)
+
+
+# small, so that what fills them is quick
+BOX_LIMITS = BoxLimits(memory_mib=128, processes=32, workspace_bytes=4 << 20, workspace_paths=200)
+BOXES = ["bubblewrap", pytest.param("pool", marks=pytest.mark.docker)]
+Boxes = Bubblewrap | ContainerPool
+
+
+@pytest.fixture(scope="session")
+def container_pool(cpu_image: ImageRef) -> Iterator[ContainerPool]:
+    with ContainerPool(cpu_image, BOX_LIMITS) as pool:
+        yield pool
+
+
+@pytest.fixture(params=BOXES)
+def boxes(request: pytest.FixtureRequest) -> Boxes:
+    """Each maker of boxes in turn."""
+    return makers(request.param, request)
+
+
+def makers(name: str, request: pytest.FixtureRequest) -> Boxes:
+    """The maker of a name in `BOXES`."""
+    if name == "bubblewrap":
+        return bubblewrap()
+    pool: ContainerPool = request.getfixturevalue("container_pool")
+    return pool
+
+
+def bubblewrap(*, use_groups: bool = True) -> Bubblewrap:
+    if shutil.which("bwrap") is None:
+        pytest.skip("there is no bubblewrap here: sudo apt-get install bubblewrap")
+    return Bubblewrap(BOX_LIMITS, use_groups=use_groups)
+
+
+@pytest.fixture(scope="session")
+def used_boxes() -> Iterator[dict[str, Box]]:
+    """The boxes of the last test, to be used again: starting one takes a while."""
+    used: dict[str, Box] = {}
+    yield used
+    for box in used.values():
+        box.destroy()
+
+
+@pytest.fixture(params=BOXES)
+def box(request: pytest.FixtureRequest, used_boxes: dict[str, Box]) -> Iterator[Box]:
+    """An empty box that other tests have used; it must survive what the test does to it."""
+    name: str = request.param
+    box = used_boxes.pop(name, None) or makers(name, request).box().__enter__()
+    box.materialise({})
+    try:
+        yield box
+        assert box.run("echo alive").stdout == "alive\n"
+        used_boxes[name] = box
+    finally:
+        if name not in used_boxes:
+            box.destroy()
+
+
+@record
+class Marker:
+    """A word that the processes of one test, and no others of this machine, carry."""
+
+    word: str
+
+    @property
+    def sleep(self) -> str:
+        """A command that stays, with the word in its arguments."""
+        return f"sleep {self.word}"
+
+    def pids(self) -> list[int]:
+        """The processes that run now, in whatever namespace, with the word in their arguments."""
+        return [int(entry.name) for entry in os.scandir("/proc") if self._is_on(entry.name)]
+
+    def _is_on(self, name: str) -> bool:
+        try:
+            return (
+                name.isdigit() and self.word.encode() in Path(f"/proc/{name}/cmdline").read_bytes()
+            )
+        except OSError:  # it has just ended
+            return False
+
+
+@pytest.fixture
+def marker() -> Iterator[Marker]:
+    """A marker; nothing that carries it may be left when the test is over."""
+    marker = Marker(word=f"3600.{secrets.randbelow(10**12):012}")
+    yield marker
+    assert marker.pids() == []

@@ -113,13 +113,14 @@ def is_there(workspace: Workspace, path: str) -> bool:
 
 def _entries(root: Path) -> Iterator[tuple[str, int]]:
     """Yield every regular file and empty directory below `root`, with its size in bytes."""
+    begin = len(f"{root}/")
     for folder, folders, files in os.walk(root, onerror=_refuse, followlinks=False):
-        here = Path(folder)
         for name in (*folders, *files):
-            if (size := _size_of_file(root, here / name)) is not None:
-                yield (here / name).relative_to(root).as_posix(), size
-        if not folders and not files and here != root:
-            yield f"{here.relative_to(root).as_posix()}/", 0
+            place = os.path.join(folder, name)  # noqa: PTH118 - a deep tree makes many long paths
+            if (size := _size_of_file(root, place)) is not None:
+                yield place[begin:], size
+        if not folders and not files and len(folder) > begin:
+            yield f"{folder[begin:]}/", 0
 
 
 def _refuse(error: OSError) -> None:
@@ -128,10 +129,24 @@ def _refuse(error: OSError) -> None:
     raise WorkspaceOverflow(message) from error
 
 
-def _size_of_file(root: Path, path: Path) -> int | None:
+def _size_of_file(root: Path, place: str) -> int | None:
     """Bytes of a regular file, or of the one inside `root` that a link leads to; else None."""
-    target = Path(os.path.realpath(path))
-    if not target.is_relative_to(root) or not target.exists():
-        return None
-    facts = target.lstat()
+    facts = os.lstat(place)
+    if stat.S_ISLNK(facts.st_mode):
+        return _size_behind_link(root, place)
     return facts.st_size if stat.S_ISREG(facts.st_mode) else None
+
+
+def _size_behind_link(root: Path, link: str) -> int | None:
+    try:
+        place = os.open(link, os.O_PATH)  # names what is there, and opens nothing
+    except OSError:  # it leads to nothing, or in a circle
+        return None
+    try:
+        facts = os.fstat(place)
+        # resolving a long path by hand would take a call for each of its parts
+        target = Path(f"/proc/self/fd/{place}").readlink()
+    finally:
+        os.close(place)
+    is_inside = stat.S_ISREG(facts.st_mode) and target.is_relative_to(root)
+    return facts.st_size if is_inside else None

@@ -87,7 +87,9 @@ class Box:
         """Run one command; see the protocol."""
         request = Request(deed=Deed.RUN, command=command, limits=limits)
         answer, _ = self._open().ask(request, within_s=limits.timeout_s + _AFTER_S)
-        assert answer.result is not None
+        if answer.result is None:
+            message = "the box gave no result of a command"
+            raise SandboxUnavailable(message)
         return answer.result
 
     def list(self) -> tuple[str, ...]:
@@ -104,7 +106,11 @@ class Box:
         answer, content = self._open().ask(request, max_blob=max_bytes, within_s=_FILES_S)
         if answer.overflow:
             raise WorkspaceOverflow(answer.overflow)
-        return parted(answer.sizes or {}, content)
+        try:
+            return parted(answer.sizes or {}, content)
+        except ValueError as error:
+            message = f"the box gave no workspace: {error}"
+            raise SandboxUnavailable(message) from error
 
     def destroy(self) -> None:
         """End every process of the box and remove it; a second time does nothing."""

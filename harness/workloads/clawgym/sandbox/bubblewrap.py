@@ -27,7 +27,6 @@ from harness.workloads.clawgym.sandbox.link import Link, keeper_command
 from harness.workloads.clawgym.sandbox.place import (
     ENVIRONMENT,
     HOST_NAME,
-    KEEPER_MIB,
     NOBODY,
     SHM_BYTES,
     SHM_INODES,
@@ -37,6 +36,7 @@ from harness.workloads.clawgym.sandbox.place import (
     Disk,
     Place,
     command_limits,
+    memory_bytes,
     workspace_bytes,
     workspace_inodes,
 )
@@ -97,16 +97,16 @@ class Bubblewrap:
     @property
     def _bounds(self) -> Bounds:
         return Bounds(
-            memory_bytes=(self.limits.memory_mib + KEEPER_MIB) << 20,
+            memory_bytes=memory_bytes(self.limits),
             processes=self.limits.processes + _OWN_PROCESSES,
             cpus=self.limits.cpus,
         )
 
     def _place(self, bwrap: str, filter_: bytes, *, is_held: bool) -> Place:
         limits, memory = self.limits, self.limits.memory_mib << 20
-        workspace, tmp, shm = (f"{_DISKS}/{name}" for name in ("workspace", "tmp", "shm"))
+        workspace, tmp, shm = f"{_DISKS}{WORKSPACE}", f"{_DISKS}/tmp", f"{_DISKS}/shm"  # noqa: S108 - in the box
         return Place(
-            workspace=workspace,
+            base=_DISKS,
             scratch=(tmp, shm),
             prefix=(bwrap, *_arguments(workspace, tmp, shm)),
             disks=(

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from harness.records import record
 from harness.workloads.clawgym.sandbox.base import TIMED_OUT, CommandLimits, CommandResult
-from harness.workloads.clawgym.sandbox.place import Place
+from harness.workloads.clawgym.sandbox.place import WORKSPACE, Place
 
 FILTER_FD = 10  # where `Place.prefix` finds the filter
 STATUS_FD = 11  # where it says, as bubblewrap does with --json-status-fd, that the shell has run
@@ -37,6 +37,7 @@ _SET_DUMPABLE, _SET_SECCOMP, _SET_NO_NEW_PRIVS = 4, 22, 38  # linux/prctl.h
 _FILTER_MODE = 2
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_libc.prctl.argtypes = (ctypes.c_int, *[ctypes.c_ulong] * 4)
 
 
 class NoShellError(Exception):
@@ -132,10 +133,10 @@ class Commands:
             os.setresuid(place.user, place.user, place.user)
         _prctl(_SET_NO_NEW_PRIVS, 1)
         if not place.prefix:
-            os.chdir(place.workspace)
+            os.chdir(WORKSPACE)
             os.closerange(FILTER_FD, STATUS_FD + 1)
             filter_ = _Filter(len(self._filter) // 8, self._filter)
-            _prctl(_SET_SECCOMP, _FILTER_MODE, ctypes.byref(filter_))
+            _prctl(_SET_SECCOMP, _FILTER_MODE, ctypes.addressof(filter_))
         argv = [*place.prefix, *shell]
         os.execvpe(argv[0], argv, dict(place.environment))  # noqa: S606 - the shell comes later
 
@@ -272,8 +273,8 @@ def check_call(result: int, what: str) -> None:
         raise OSError(number, f"{what}: {os.strerror(number)}")
 
 
-def _prctl(option: int, *arguments: object) -> None:
-    check_call(_libc.prctl(option, *arguments, *(0,) * (4 - len(arguments))), "prctl")
+def _prctl(option: int, value: int, pointer: int = 0) -> None:
+    check_call(_libc.prctl(option, value, pointer, 0, 0), "prctl")
 
 
 def hide_this_process() -> None:

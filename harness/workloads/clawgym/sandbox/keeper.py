@@ -24,7 +24,7 @@ from harness.workloads.clawgym.sandbox.commands import (
     check_call,
     hide_this_process,
 )
-from harness.workloads.clawgym.sandbox.place import Disk, Place
+from harness.workloads.clawgym.sandbox.place import WORKSPACE, Disk, Place
 from harness.workloads.clawgym.sandbox.wire import (
     Answer,
     Deed,
@@ -43,9 +43,11 @@ from harness.workloads.clawgym.workspace import (
 
 _ANY_BLOB = 1 << 32
 _FRAMES = 10_000  # a path has at most 2048 parts, and walking each takes a few frames
-_NO_SETUID_NO_DEVICES = 2 | 4  # MS_NOSUID | MS_NODEV, linux/mount.h
+_ANYBODY = 0o1777  # as /tmp
+_NO_SETUID_NO_DEVICES, _BIND = 2 | 4, 4096  # linux/mount.h
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_libc.mount.argtypes = (*[ctypes.c_char_p] * 3, ctypes.c_ulong, ctypes.c_char_p)
 
 
 class _BrokenError(Exception):
@@ -62,7 +64,8 @@ def main() -> None:
     keeper = _Keeper(from_json(Place, received(_read, 0)[0]))
     while True:
         header, blob = received(_read, _ANY_BLOB)
-        _write(packed(*keeper.answer(from_json(Request, header), blob)))
+        for part in packed(*keeper.answer(from_json(Request, header), blob)):
+            _write(part)
 
 
 def _read(size: int) -> bytes:
@@ -75,8 +78,8 @@ def _read(size: int) -> bytes:
     return bytes(content)
 
 
-def _write(message: bytes) -> None:
-    left = memoryview(message)
+def _write(content: bytes) -> None:
+    left = memoryview(content)
     while left:
         left = left[os.write(1, left) :]
 
@@ -86,9 +89,11 @@ class _Keeper:
 
     def __init__(self, place: Place) -> None:
         self._place = place
-        self._root = Path(place.workspace)
+        self._root = Path(WORKSPACE)
         for disk in place.disks:
-            _mount(disk)
+            _mount_disk(disk)
+        if place.base:
+            _show_processes(f"{place.base}/proc")
         for path, text in place.files.items():
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             Path(path).write_text(text, encoding="utf-8")
@@ -111,10 +116,10 @@ class _Keeper:
             case Deed.RUN:
                 return self._run(request), b""
             case Deed.LIST:
-                with _readable(self._root):
+                with self._inside(), _readable(self._root):
                     return Answer(paths=list_tree(self._root)), b""
             case Deed.SNAPSHOT:
-                with _readable(self._root):
+                with self._inside(), _readable(self._root):
                     found = read_tree(
                         self._root, max_bytes=request.max_bytes, max_paths=request.max_paths
                     )
@@ -122,24 +127,48 @@ class _Keeper:
                 return Answer(sizes=sizes), content
 
     def _materialise(self, request: Request, blob: bytes) -> None:
-        _empty(self._root)
-        with _as_user(self._place.user):
+        _empty(Path(f"{self._place.base}{WORKSPACE}"))
+        with self._inside(), _as_user(self._place.user):
             write_tree(self._root, parted(request.sizes or {}, blob))
+
+    @contextmanager
+    def _inside(self) -> Iterator[None]:
+        """See the disks where a command sees them, and nothing of the machine."""
+        if not self._place.base:
+            yield
+            return
+        outside = os.open("/", os.O_PATH)
+        os.chroot(self._place.base)
+        try:
+            yield
+        finally:
+            os.fchdir(outside)
+            os.chroot(".")
+            os.close(outside)
 
     def _run(self, request: Request) -> Answer:
         try:
             return Answer(result=self._commands.run(request.command, request.limits))
         finally:
+            for disk in self._place.disks:  # a command that owns one can shut itself out
+                Path(disk.path).chmod(_ANYBODY)
             for folder in self._place.scratch:
                 _empty(Path(folder))
 
 
-def _mount(disk: Disk) -> None:
-    Path(disk.path).mkdir(parents=True, exist_ok=True)
-    options = f"size={disk.size_bytes},nr_inodes={disk.inodes},mode=1777"
-    kind = b"tmpfs"
-    target = os.fsencode(disk.path)
-    check_call(_libc.mount(kind, target, kind, _NO_SETUID_NO_DEVICES, options.encode()), "mount")
+def _mount_disk(disk: Disk) -> None:
+    options = f"size={disk.size_bytes},nr_inodes={disk.inodes},mode={_ANYBODY:o}"
+    _mount("tmpfs", disk.path, "tmpfs", _NO_SETUID_NO_DEVICES, options)
+
+
+def _show_processes(path: str) -> None:
+    _mount("/proc", path, "", _BIND, "")
+
+
+def _mount(source: str, path: str, kind: str, flags: int, options: str) -> None:
+    Path(path).mkdir(parents=True, exist_ok=True)
+    names = (text.encode() for text in (source, path, kind))
+    check_call(_libc.mount(*names, flags, options.encode()), "mount")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import json
 import os
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -98,9 +98,9 @@ class Link:
         Raises:
             SandboxUnavailable: it does not start.
         """
-        before = _modules() + packed(place)
-        request = Request(deed=Deed.MATERIALISE)
-        answer, _ = self._exchange(before + packed(request), 0, within_s=_START_S)
+        first = Request(deed=Deed.MATERIALISE)
+        parts = (_modules(), *packed(place), *packed(first))
+        answer, _ = self._exchange(parts, 0, within_s=_START_S)
         if answer.broken:
             raise self._broken(answer.broken)
 
@@ -135,13 +135,16 @@ class Link:
         self._is_open = False
         return self._end()
 
-    def _exchange(self, message: bytes, max_blob: int, *, within_s: float) -> tuple[Answer, bytes]:
+    def _exchange(
+        self, parts: Iterable[bytes], max_blob: int, *, within_s: float
+    ) -> tuple[Answer, bytes]:
         if not self._is_open:
             ended = "the box has been ended"
             raise SandboxUnavailable(ended)
         deadline = time.monotonic() + within_s
         try:
-            self._send(message, deadline)
+            for part in parts:
+                self._send(part, deadline)
             header, content = received(lambda size: self._read(size, deadline), max_blob)
             return from_json(Answer, header), content
         except TimeoutError:
@@ -157,8 +160,8 @@ class Link:
         last_words = self.end().strip()
         return SandboxUnavailable(f"the box broke: {cause}\n{last_words}".strip())
 
-    def _send(self, message: bytes, deadline: float) -> None:
-        left = memoryview(message)
+    def _send(self, content: bytes, deadline: float) -> None:
+        left = memoryview(content)
         while left:
             _wait(self._to_keeper, select.POLLOUT, deadline)
             left = left[os.write(self._to_keeper, left[:_CHUNK_BYTES]) :]

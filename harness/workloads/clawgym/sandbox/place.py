@@ -14,7 +14,7 @@ ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": WORKSPACE, "LANG": "C.UTF-8"}
 
 TMP_BYTES, TMP_INODES = 64 << 20, 4096
 SHM_BYTES, SHM_INODES = 16 << 20, 256
-KEEPER_MIB = 48  # resident after a snapshot of a usual workspace: 30 MiB
+_KEEPER_BYTES = 48 << 20  # Python with its modules: 25 MiB
 _PAGE_BYTES = 4096
 _INODES_PER_PATH = 4  # a path may need directories of its own
 _INODES_OF_EMPTY = 64
@@ -40,7 +40,9 @@ class Place:
     """What a keeper is told of its box.
 
     Attributes:
-        workspace: the directory that commands work in, as the keeper sees it.
+        base: what a command's ``/`` is to the keeper, as far as the disks go; empty where both see
+            the same. The keeper reads and writes the workspace from there, so that links lead it
+            where they lead a command.
         scratch: directories that are emptied after every command.
         prefix: what a command's shell is started through; empty where the keeper is in the box.
         disks: what the keeper mounts; empty where it finds everything made.
@@ -53,7 +55,7 @@ class Place:
         environment: all that a command finds in its environment.
     """
 
-    workspace: str
+    base: str = ""
     scratch: tuple[str, ...]
     prefix: tuple[str, ...] = ()
     disks: tuple[Disk, ...] = ()
@@ -73,6 +75,17 @@ def workspace_bytes(limits: BoxLimits) -> int:
 def workspace_inodes(limits: BoxLimits) -> int:
     """Return how many files and directories the disk of a workspace can hold."""
     return limits.workspace_paths * _INODES_PER_PATH + _INODES_OF_EMPTY
+
+
+def memory_bytes(limits: BoxLimits) -> int:
+    """Return what a box as a whole may hold: it must live when its disks are full.
+
+    Files in memory are its commands' memory; when those have ended, its keeper reads the workspace
+    back, and holds it twice for a moment.
+    """
+    disks = workspace_bytes(limits) + TMP_BYTES + SHM_BYTES
+    at_rest = disks + 2 * limits.workspace_bytes
+    return max(limits.memory_mib << 20, at_rest) + _KEEPER_BYTES
 
 
 def command_limits(limits: BoxLimits) -> Mapping[str, int]:

@@ -28,7 +28,6 @@ from harness.workloads.clawgym.sandbox.link import Link, keeper_command
 from harness.workloads.clawgym.sandbox.place import (
     ENVIRONMENT,
     HOST_NAME,
-    KEEPER_MIB,
     NOBODY,
     SHM_BYTES,
     TMP_BYTES,
@@ -36,6 +35,7 @@ from harness.workloads.clawgym.sandbox.place import (
     WORKSPACE,
     Place,
     command_limits,
+    memory_bytes,
     workspace_bytes,
     workspace_inodes,
 )
@@ -68,6 +68,7 @@ class ContainerPool:
         self._image = image
         self._spare = spare
         self._unused: queue.SimpleQueue[Link] = queue.SimpleQueue()
+        self._links: set[Link] = set()
         self._engine = threading.Lock()  # its client is not made for threads
 
     def __enter__(self) -> Self:
@@ -84,9 +85,8 @@ class ContainerPool:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with suppress(queue.Empty):
-            while True:
-                self._unused.get_nowait().end()
+        for link in tuple(self._links):  # also of boxes that were not given back
+            link.end()
         self._client.close()
 
     def box(self) -> Box:
@@ -115,10 +115,12 @@ class ContainerPool:
                 self._unused.put(link)
                 return
         link.end()
+        self._links.discard(link)
 
     def _start(self) -> Link:
         container = _Container(self._client, self._options(), self._engine)
         link = container.link
+        self._links.add(link)
         try:
             container.start()
             link.start(self._place())
@@ -130,7 +132,6 @@ class ContainerPool:
 
     def _place(self) -> Place:
         return Place(
-            workspace=WORKSPACE,
             scratch=_SCRATCH,
             files={},
             limits=command_limits(self.limits),
@@ -143,7 +144,7 @@ class ContainerPool:
         from docker.types import LogConfig, Ulimit  # noqa: PLC0415 - only where boxes are containers
 
         limits = self.limits
-        memory_bytes = (limits.memory_mib + KEEPER_MIB) << 20
+        memory = memory_bytes(limits)
         return {
             "image": self._image.digest,
             "entrypoint": [],
@@ -163,8 +164,8 @@ class ContainerPool:
             "ipc_mode": "private",
             "cap_drop": ["ALL"],
             "security_opt": ["no-new-privileges:true"],
-            "mem_limit": memory_bytes,
-            "memswap_limit": memory_bytes,  # no swap on top
+            "mem_limit": memory,
+            "memswap_limit": memory,  # no swap on top
             "pids_limit": limits.processes + _OWN_PROCESSES,
             "nano_cpus": round(min(limits.cpus, self._num_cpus) * 1e9),
             "ulimits": [Ulimit(name="core", soft=0, hard=0)],

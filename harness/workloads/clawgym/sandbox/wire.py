@@ -68,10 +68,10 @@ class Answer:
     broken: str = ""
 
 
-def packed(header: object, blob: bytes = b"") -> bytes:
-    """Return a message as bytes."""
+def packed(header: object, blob: bytes = b"") -> tuple[bytes, bytes]:
+    """Return a message as bytes, in two parts."""
     text = json.dumps(to_json(header)).encode()
-    return _LENGTHS.pack(len(text), len(blob)) + text + blob
+    return _LENGTHS.pack(len(text), len(blob)) + text, blob
 
 
 def received(read: Reader, max_blob: int) -> tuple[Any, bytes]:

@@ -1,0 +1,360 @@
+"""What every sandbox owes to whoever runs an agent's commands in it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from harness.errors import InputError
+from harness.workloads.clawgym.sandbox.base import (
+    TIMED_OUT,
+    CommandLimits,
+    Sandbox,
+    SandboxUnavailable,
+)
+from harness.workloads.clawgym.sandbox.box import Box
+from harness.workloads.clawgym.sandbox.memory import MemorySandbox
+from harness.workloads.clawgym.sandbox.pool import ContainerPool
+from harness.workloads.clawgym.workspace import Workspace, WorkspaceOverflow
+
+from .conftest import BOXES, Boxes, Marker, bubblewrap, makers
+
+SEED: Workspace = {
+    "notes/a.txt": b"first\nsecond\n",
+    "notes/b.bin": bytes(range(256)),
+    "empty/": b"",
+    ".hidden": b"",
+    "name with 'quotes' and\nnewline": b"x",
+    "\u00fcber/\U0001f980.txt": "\u00e4".encode(),
+}
+
+
+@pytest.fixture(params=["memory", *BOXES])
+def files(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
+    """Every sandbox, also the one without processes."""
+    name: str = request.param
+    with MemorySandbox() if name == "memory" else makers(name, request).box() as box:
+        yield box
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def test_a_new_box_is_empty(files: Sandbox) -> None:
+    assert (files.list(), files.snapshot()) == ((), {})
+
+
+def test_a_workspace_comes_back_as_it_was_put_there(files: Sandbox) -> None:
+    files.materialise(SEED)
+    assert files.snapshot() == SEED
+    assert files.list() == tuple(sorted(SEED))
+
+
+def test_materialising_leaves_nothing_of_what_was_there(files: Sandbox) -> None:
+    files.materialise(SEED)
+    files.materialise({"only": b"this"})
+    assert files.snapshot() == {"only": b"this"}
+
+
+def test_reset_brings_the_seed_back(files: Sandbox) -> None:
+    files.materialise({"a.txt": b"a", "b/": b""})
+    files.run("echo changed > a.txt")
+    files.run(
+        "rm b" if isinstance(files, MemorySandbox) else "rmdir b; mkdir -p c/d; ln -s a.txt l"
+    )
+    files.reset()
+    assert files.snapshot() == {"a.txt": b"a", "b/": b""}
+
+
+@pytest.mark.parametrize(
+    "workspace",
+    [
+        {"/etc/passwd": b""},
+        {"../outside": b""},
+        {"a/../../outside": b""},
+        {"a": b"", "a/b": b""},
+        {"directory/": b"bytes"},
+        {"nul\0": b""},
+        {"": b""},
+    ],
+)
+def test_an_impossible_workspace_is_refused_and_changes_nothing(
+    files: Sandbox, workspace: Workspace
+) -> None:
+    files.materialise({"kept": b"1"})
+    with pytest.raises(InputError):
+        files.materialise(workspace)
+    assert files.snapshot() == {"kept": b"1"}
+    files.reset()
+    assert files.snapshot() == {"kept": b"1"}
+
+
+def test_a_workspace_beyond_the_limits_is_refused(box: Box) -> None:
+    with pytest.raises(InputError, match="too large"):
+        box.materialise({"big": bytes((4 << 20) + 1)})
+    with pytest.raises(InputError, match="too large"):
+        box.materialise({f"{number}": b"" for number in range(201)})
+
+
+def test_the_largest_workspace_that_is_allowed_fits(box: Box) -> None:
+    content = bytes((4 << 20) // 200)
+    largest = {f"d{number}/file": content for number in range(200)}
+    box.materialise(largest)
+    assert box.snapshot() == largest
+
+
+def test_links_read_as_the_files_inside_that_they_lead_to(box: Box) -> None:
+    box.materialise({"a.txt": b"a", "d/e.txt": b"e"})
+    box.run("ln -s a.txt file; ln -s d directory; ln -s nowhere nothing; ln -s /etc/passwd outside")
+    box.run("ln a.txt hard; ln -s loop loop; ln -s $PWD/a.txt d/full; ln -s ../a.txt d/up")
+    links = dict.fromkeys(("file", "hard", "d/full", "d/up"), b"a")
+    wanted = {"a.txt": b"a", "d/e.txt": b"e", **links}
+    assert box.snapshot() == wanted
+    assert box.list() == tuple(sorted(wanted))
+
+
+def test_more_bytes_than_are_read_back_are_an_overflow(box: Box) -> None:
+    box.run("head -c 3000000 /dev/zero > a; ln -s a b")
+    with pytest.raises(WorkspaceOverflow):
+        box.snapshot()
+    box.run("rm b")
+    assert len(box.snapshot()["a"]) == 3_000_000
+
+
+def test_more_paths_than_are_read_back_are_an_overflow(box: Box) -> None:
+    box.run("touch $(seq 201)")
+    with pytest.raises(WorkspaceOverflow):
+        box.snapshot()
+    assert len(box.list()) == 201
+
+
+# --- commands -------------------------------------------------------------------------------------
+
+
+def test_a_command_works_on_the_workspace(box: Box) -> None:
+    box.materialise({"a.txt": b"one\n"})
+    result = box.run("sed -i s/one/two/ a.txt && mkdir -p x/y && cat a.txt")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "two\n", "")
+    assert box.snapshot() == {"a.txt": b"two\n", "x/y/": b""}
+
+
+def test_both_streams_and_the_exit_code_come_back(box: Box) -> None:
+    result = box.run("echo out; echo err >&2; exit 7")
+    assert (result.exit_code, result.stdout, result.stderr) == (7, "out\n", "err\n")
+    assert not result.timed_out
+    assert not result.truncated
+    assert 0 < result.wall_s < 10
+
+
+@pytest.mark.parametrize(
+    ("command", "exit_code"),
+    [
+        ("true", 0),
+        ("", 0),
+        ("# nothing", 0),
+        ("no-such-program", 127),
+        ("if then fi (", 2),
+        ("kill -9 $$", 128 + signal.SIGKILL),
+        ("kill -SEGV $$", 128 + signal.SIGSEGV),
+        ("exit 124", TIMED_OUT),
+        ("exit 256", 0),
+        ("touch script; chmod -x script; ./script", 126),
+    ],
+)
+def test_exit_codes_are_a_shells(box: Box, command: str, exit_code: int) -> None:
+    result = box.run(command)
+    assert (result.exit_code, result.timed_out) == (exit_code, False)
+
+
+@pytest.mark.parametrize("command", ["echo \0", "echo \ud800", "echo " + "x" * (128 << 10)])
+def test_a_text_that_no_shell_can_be_given_fails_as_a_command(box: Box, command: str) -> None:
+    result = box.run(command)
+    assert result.exit_code == 126
+    assert "command" in result.stderr
+
+
+def test_a_program_in_the_workspace_can_be_run(box: Box) -> None:
+    box.run("printf '#!/bin/sh\\necho ran' > program; chmod +x program")
+    assert box.run("./program").stdout == "ran\n"
+
+
+def test_the_environment_is_fixed(box: Box) -> None:
+    by_the_shell = ("PWD=", "SHLVL=", "_=")
+    lines = [line for line in box.run("env").stdout.split() if not line.startswith(by_the_shell)]
+    assert sorted(lines) == ["HOME=/workspace", "LANG=C.UTF-8", "PATH=/usr/bin:/bin"]
+    assert box.run("pwd; cd; pwd; date +%Z; umask").stdout.split() == [
+        "/workspace",
+        "/workspace",
+        "UTC",
+        "0022",
+    ]
+
+
+def test_standard_input_is_empty(box: Box) -> None:
+    assert box.run("cat; wc -c").stdout == "0\n"
+
+
+def test_a_command_that_takes_too_long_is_ended(box: Box) -> None:
+    began = time.monotonic()
+    result = box.run("echo begun; sleep 60; echo done", CommandLimits(timeout_s=0.3))
+    assert (result.exit_code, result.timed_out, result.stdout) == (TIMED_OUT, True, "begun\n")
+    assert time.monotonic() - began < 5
+
+
+def test_output_is_kept_from_its_beginning(box: Box) -> None:
+    result = box.run("seq 1000; echo short >&2", CommandLimits(output_bytes=10))
+    assert (result.stdout, result.stderr) == ("1\n2\n3\n4\n5\n", "short\n")
+    assert result.truncated
+    exact = box.run("printf 0123456789", CommandLimits(output_bytes=10))
+    assert (exact.stdout, exact.truncated) == ("0123456789", False)
+
+
+def test_bytes_that_are_no_text_are_replaced(box: Box) -> None:
+    assert box.run(r"printf 'a\377b\000c'").stdout == "a\ufffdb\0c"
+
+
+def test_nothing_but_the_workspace_outlives_a_command(box: Box) -> None:
+    box.run("touch /tmp/t /dev/shm/s kept; export VARIABLE=1; cd /tmp")
+    assert box.run("ls -A /tmp /dev/shm; echo $VARIABLE; pwd").stdout.split() == [
+        "/dev/shm:",
+        "/tmp:",
+        "/workspace",
+    ]
+    assert box.list() == ("kept",)
+
+
+# --- the box itself -------------------------------------------------------------------------------
+
+
+def test_a_box_that_is_not_there_says_so(boxes: Boxes) -> None:
+    box = boxes.box()
+    with pytest.raises(SandboxUnavailable):
+        box.run("true")
+    with box:
+        box.run("true")
+    for use in (box.list, box.snapshot, box.reset, lambda: box.run("true")):
+        with pytest.raises(SandboxUnavailable):
+            use()
+    box.destroy()
+
+
+def test_boxes_do_not_see_each_other(boxes: Boxes) -> None:
+    with boxes.box() as one, boxes.box() as other:
+        one.materialise({"one": b"1"})
+        other.materialise({"other": b"2"})
+        assert (one.list(), other.list()) == (("one",), ("other",))
+
+
+def test_a_box_is_new_although_its_place_was_used_before(boxes: Boxes) -> None:
+    with boxes.box() as box:
+        box.materialise({"left": b"1"})
+        box.run("touch /tmp/left /dev/shm/left")
+    with boxes.box() as box:
+        assert box.run("ls -A . /tmp /dev/shm | grep left").stdout == ""
+        box.reset()
+        assert box.list() == ()
+
+
+def test_a_box_that_somebody_else_ended_is_not_a_failed_command(
+    boxes: Boxes, marker: Marker
+) -> None:
+    with boxes.box() as box:
+        with ThreadPoolExecutor(1) as thread:
+            running = thread.submit(box.run, marker.sleep)
+            os.kill(_keeper_of(_wait_for(marker)), signal.SIGKILL)
+            with pytest.raises(SandboxUnavailable):
+                running.result(timeout=20)
+        with pytest.raises(SandboxUnavailable):
+            box.snapshot()
+    with boxes.box() as box:
+        assert box.run("echo new").stdout == "new\n"
+
+
+def test_destroying_a_box_ends_what_runs_in_it(boxes: Boxes, marker: Marker) -> None:
+    box = boxes.box().__enter__()
+    box.run(f"setsid {marker.sleep} & {marker.sleep} &")
+    box.destroy()
+    assert marker.pids() == []
+    box.destroy()
+
+
+OWNER = """
+import sys
+from harness.records import ImageRef
+from harness.workloads.clawgym.sandbox.bubblewrap import Bubblewrap
+from harness.workloads.clawgym.sandbox.pool import ContainerPool
+image, command = sys.stdin.readline().strip(), sys.stdin.readline()
+if image:
+    with ContainerPool(ImageRef(name="cpu", digest=image)) as pool, pool.box() as box:
+        box.run(command)
+else:
+    with Bubblewrap().box() as box:
+        box.run(command)
+"""
+
+
+def test_a_box_ends_with_its_owner_however_that_ends(
+    boxes: Boxes, marker: Marker, request: pytest.FixtureRequest
+) -> None:
+    is_pool = isinstance(boxes, ContainerPool)
+    image = request.getfixturevalue("cpu_image").digest if is_pool else ""
+    with subprocess.Popen([sys.executable, "-c", OWNER], stdin=subprocess.PIPE, text=True) as owner:
+        assert owner.stdin is not None
+        owner.stdin.write(f"{image}\nsetsid {marker.sleep} & {marker.sleep}\n")
+        owner.stdin.flush()
+        _wait_for(marker)
+        owner.kill()
+    deadline = time.monotonic() + 20
+    while marker.pids() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert marker.pids() == []
+
+
+PLAIN_USER = """
+from harness.workloads.clawgym.sandbox.bubblewrap import Bubblewrap
+with Bubblewrap().box() as box:
+    box.materialise({"a": b"1"})
+    assert box.run("id -u; chmod 0 a; ln -s $PWD/a b").stdout == "65534\\n"
+    assert box.run("setpriv --reuid 0 true; head -c 1G /dev/zero > fill").exit_code != 0
+    box.run("rm fill")
+    assert box.snapshot() == {"a": b"1", "b": b"1"}, box.snapshot()
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="every test of bubblewrap here is one")
+def test_a_user_without_rights_can_make_a_box(project_root: Path) -> None:
+    bubblewrap()
+    user = ["setpriv", "--reuid=65533", "--regid=65533", "--clear-groups"]
+    python = [*user, "/usr/bin/python3", "-B", "-c"]
+    if subprocess.run(
+        [*python, "import harness.records"], check=False, cwd=project_root
+    ).returncode:
+        pytest.skip("another user cannot read this checkout, or has no Python 3.11")
+    subprocess.run([*python, PLAIN_USER], check=True, cwd=project_root)
+
+
+def _wait_for(marker: Marker) -> int:
+    """Return the process id of a command that carries `marker`, once it runs."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        for pid in marker.pids():
+            if Path(f"/proc/{pid}/comm").read_text(encoding="ascii") == "sleep\n":
+                return pid
+        time.sleep(0.02)
+    pytest.fail("the command does not start")
+
+
+def _keeper_of(pid: int) -> int:
+    """Return the nearest ancestor that is the first process of a pid namespace with a keeper."""
+    while b"sys.modules" not in Path(f"/proc/{pid}/cmdline").read_bytes():
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+        pid = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("PPid"))
+    return pid

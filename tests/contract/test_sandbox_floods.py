@@ -1,0 +1,349 @@
+"""What an agent's command might use up or leave behind, and what must hold all the same.
+
+Each test attacks one promise of docs/sandbox.md, on every backend; the `box` fixture sees to it
+that a box works on after every one of them.
+"""
+
+from __future__ import annotations
+
+import shlex
+import textwrap
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from harness.workloads.clawgym.sandbox.base import CommandLimits, CommandResult
+from harness.workloads.clawgym.sandbox.box import Box
+from harness.workloads.clawgym.workspace import WorkspaceOverflow
+
+from .conftest import BOX_LIMITS, BOXES, Marker, bubblewrap, makers
+
+SHORT = CommandLimits(timeout_s=1.0)
+MIB = 1 << 20
+
+
+def python(box: Box, program: str, limits: CommandLimits = CommandLimits()) -> CommandResult:  # noqa: B008 - frozen
+    """Run a Python program as a command."""
+    result = box.run(f"python3 -c {shlex.quote(textwrap.dedent(program))}", limits)
+    if result.exit_code == 127:
+        pytest.skip("this box has no python3: use a machine or an image that has one")
+    return result
+
+
+@pytest.fixture(params=[*BOXES, "bubblewrap without groups"])
+def held(request: pytest.FixtureRequest) -> Iterator[Box]:
+    """Boxes as in `box`, and one that no control group holds."""
+    alone = request.param == "bubblewrap without groups"
+    maker = bubblewrap(use_groups=False) if alone else makers(request.param, request)
+    with maker.box() as box:
+        yield box
+        assert box.run("echo alive").stdout == "alive\n"
+
+
+# --- processes ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "{sleep} &",
+        "nohup {sleep} & disown",
+        "setsid {sleep} &",
+        "(setsid setsid {sleep} > /dev/null 2>&1 < /dev/null &)",
+        "trap '' TERM HUP INT; {sleep} & {sleep} &",
+        "(trap '' TERM; {sleep} &) & exec true",
+        "coproc {sleep}",
+        "cat < <({sleep}) &",
+    ],
+)
+def test_no_process_outlives_its_command(box: Box, marker: Marker, command: str) -> None:
+    began = time.monotonic()
+    result = box.run(f"echo begun; {command.format(sleep=marker.sleep)}")
+    assert (result.stdout, result.timed_out) == ("begun\n", False)
+    assert marker.pids() == []
+    assert time.monotonic() - began < 5
+
+
+def test_no_process_outlives_its_time(box: Box, marker: Marker) -> None:
+    command = f"trap '' TERM; setsid {marker.sleep} & {marker.sleep} & while :; do wait; done"
+    assert box.run(command, SHORT).timed_out
+    assert marker.pids() == []
+
+
+def test_nothing_is_written_after_a_command_has_ended(box: Box) -> None:
+    box.run("(setsid bash -c 'while :; do date +%N > beat; done' &); sleep 0.2")
+    first = box.snapshot()
+    time.sleep(0.2)
+    assert box.snapshot() == first
+
+
+@pytest.mark.parametrize("command", ["kill -STOP $$", "kill -STOP 0"])
+def test_a_command_that_stops_itself_is_ended(box: Box, command: str) -> None:
+    assert box.run(command, CommandLimits(timeout_s=0.3)).timed_out
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        "bomb() { bomb | bomb & }; bomb; sleep 60",
+        "while :; do sleep 60 & done",
+        "while :; do setsid setsid sleep 60 & done",
+    ],
+)
+def test_a_fork_bomb_meets_a_limit(held: Box, bomb: str, marker: Marker) -> None:
+    result = held.run(f"{bomb} # {marker.word}", SHORT)
+    assert result.timed_out or "fork" in result.stderr
+    assert "Resource temporarily unavailable" in result.stderr
+
+
+def test_children_that_nobody_waits_for_do_no_harm(held: Box) -> None:
+    result = python(
+        held,
+        """
+        import os, time
+        made = 0
+        try:
+            for made in range(10_000):
+                if os.fork() == 0:
+                    os._exit(0)
+        except BlockingIOError:
+            pass
+        print(made < 1000)
+        """,
+        SHORT,
+    )
+    assert result.stdout == "True\n"
+
+
+def test_orphans_that_end_free_their_place(box: Box) -> None:
+    loop = "for i in $(seq 200); do (true &); done; sleep 0.1; (echo last)"
+    assert box.run(loop).stdout == "last\n"
+
+
+def test_threads_count_as_processes(box: Box) -> None:
+    result = python(
+        box,
+        """
+        import threading
+        started = 0
+        try:
+            for started in range(1000):
+                threading.Thread(target=threading.Event().wait, daemon=True).start()
+        except RuntimeError:
+            pass
+        print(started, flush=True)
+        __import__("os")._exit(0)
+        """,
+        SHORT,
+    )
+    assert int(result.stdout) <= BOX_LIMITS.processes + 4
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "kill -9 1; kill -STOP 1; kill -INT 1; kill -SEGV 1; kill -CHLD 1",
+        "prlimit --pid 1 --nofile=0 --cpu=0 --as=0",
+        "renice -n 19 1; ionice -c 3 -p 1; chrt -i -p 0 1; taskset -p 0 1",
+        "for fd in /proc/*/fd/*; do printf 'xxxxxxxx{}' > $fd; done",
+        "cat /proc/1/mem /proc/1/environ /proc/1/fd/0 > copy",
+        "while :; do kill -CHLD 1; done & sleep 0.3",
+    ],
+)
+def test_what_runs_the_commands_is_out_of_their_reach(box: Box, attempt: str) -> None:
+    box.materialise({"seed": b"1"})
+    result = box.run(f"({attempt}) > /dev/null 2>&1; rm -f copy; echo done", SHORT)
+    assert result.exit_code == 0
+    assert result.stdout.endswith("done\n")  # its own output it may write to, by any name
+    assert box.snapshot() == {"seed": b"1"}
+
+
+# --- memory and time ------------------------------------------------------------------------------
+
+
+def test_one_process_cannot_hold_too_much_memory(held: Box) -> None:
+    result = python(held, "a = bytearray(1 << 30); print('held it')", SHORT)
+    assert result.stdout == ""
+    assert result.exit_code in {1, 137}
+
+
+def test_many_processes_cannot_hold_too_much_memory_together(held: Box) -> None:
+    hog = "import time; a = bytearray(b'x') * (40 << 20); time.sleep(1); print('kept')"
+    many = f'for i in 1 2 3 4 5 6 7 8; do python3 -c "{hog}" & done; wait'
+    result = held.run(many)
+    assert result.stdout.count("kept") < 8
+    assert not result.timed_out
+
+
+def test_files_in_memory_have_a_bound(box: Box) -> None:
+    fill = "head -c 300M /dev/zero > {}/fill; stat -c %s {}/fill"
+    for place in ("/tmp", "/dev/shm"):
+        size = box.run(fill.format(place, place)).stdout.strip() or "0"
+        assert int(size) <= 64 * MIB
+    assert box.run("df --output=used /tmp /dev/shm | tail -2").stdout.split() == ["0", "0"]
+
+
+def test_a_command_that_spins_is_ended(box: Box) -> None:
+    result = box.run("while :; do :; done & while :; do :; done", CommandLimits(timeout_s=0.5))
+    assert result.timed_out
+
+
+def test_no_core_is_dumped(box: Box) -> None:
+    box.run("ulimit -c unlimited; kill -SEGV $$")
+    python(box, "import ctypes; ctypes.string_at(0)")
+    assert box.list() == ()
+
+
+# --- the disk -------------------------------------------------------------------------------------
+
+
+def test_the_workspace_has_a_bound(box: Box) -> None:
+    result = box.run("head -c 100M /dev/zero > fill")
+    assert result.exit_code != 0
+    assert int(box.run("stat -c %s fill").stdout) < 10 * MIB
+    with pytest.raises(WorkspaceOverflow):
+        box.snapshot()
+    box.reset()
+    assert box.snapshot() == {}
+
+
+def test_many_files_that_are_each_allowed_meet_the_bound(box: Box) -> None:
+    result = box.run("for i in $(seq 20); do head -c 1M /dev/zero > fill$i; done")
+    assert "No space left" in result.stderr
+    box.reset()
+    assert box.run("head -c 1M /dev/zero > fits").exit_code == 0
+
+
+def test_empty_files_meet_a_bound(box: Box) -> None:
+    result = box.run("seq 100000 | xargs touch")
+    assert "No space left" in result.stderr
+    with pytest.raises(WorkspaceOverflow):
+        box.snapshot()
+    box.reset()
+    assert box.list() == ()
+
+
+def test_a_sparse_file_of_any_size_does_no_harm(box: Box) -> None:
+    assert box.run("truncate -s 8E huge; truncate -s 1T large").exit_code != 0
+    box.run("truncate -s 4500K some")
+    with pytest.raises(WorkspaceOverflow):
+        box.snapshot()
+
+
+def test_the_longest_names_come_back(box: Box) -> None:
+    name = "n" * 255
+    box.run(f"mkdir {name}; touch {name}/{name}; touch {name}x")
+    assert box.list() == (f"{name}/{name}",)
+
+
+def test_a_path_beyond_what_can_be_named_is_an_overflow_and_can_be_removed(box: Box) -> None:
+    name = "n" * 250
+    box.run(f"for i in $(seq 20); do mkdir {name} && cd {name}; done; echo x > file")
+    for read in (box.snapshot, box.list):
+        with pytest.raises(WorkspaceOverflow):
+            read()
+    box.reset()
+    assert box.list() == ()
+
+
+def test_a_deep_directory_comes_back(box: Box) -> None:
+    deep = "d/" * 600
+    box.run(f"mkdir -p {deep}; echo x > {deep}f; chmod 0 {deep}")
+    assert box.snapshot() == {f"{deep}f": b"x\n"}
+    box.reset()
+    assert box.list() == ()
+
+
+def test_any_name_comes_back(box: Box) -> None:
+    box.run(
+        r"""touch "$(printf 'a\nb')" "$(printf '\033[2J')" "$(printf '\377\376')" -- -rf '*' '~'"""
+    )
+    names = {"a\nb", "\x1b[2J", "\udcff\udcfe", "-rf", "*", "~"}
+    assert set(box.snapshot()) == names
+    again = box.snapshot()
+    box.materialise(again)
+    assert box.list() == tuple(sorted(names))
+
+
+def test_modes_hide_nothing_and_keep_nothing(box: Box) -> None:
+    box.run("mkdir -p d/e; echo 1 > d/e/f; echo 2 > g; chmod 0 d/e/f g d/e d; chmod 0 . /tmp")
+    assert box.snapshot() == {"d/e/f": b"1\n", "g": b"2\n"}
+    box.run("chmod 0 d/e d g")
+    box.reset()
+    assert box.list() == ()
+
+
+@pytest.mark.parametrize(
+    "special",
+    [
+        "mkfifo special",
+        "ln -s special special",
+        "ln -s /dev/zero special",
+        "ln -s /proc/self/fd/0 special; ln -s /dev/stdin other",
+        "python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"special\")'",
+    ],
+)
+def test_what_is_no_file_blocks_nobody(box: Box, special: str) -> None:
+    began = time.monotonic()
+    assert box.run(f"{special}; echo x > file").exit_code == 0
+    assert box.snapshot() == {"file": b"x\n"}
+    assert box.list() == ("file",)
+    box.reset()
+    assert box.run("ls -A").stdout == ""
+    assert time.monotonic() - began < 5
+
+
+def test_a_pipe_that_nobody_writes_to_is_given_up(box: Box) -> None:
+    assert box.run("mkfifo p; cat p", CommandLimits(timeout_s=0.5)).timed_out
+
+
+# --- output and what is inherited -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["yes", "yes >&2", "cat /dev/zero", "tr '\\0' x < /dev/zero"])
+def test_a_flood_of_output_is_cut_and_blocks_nothing(box: Box, command: str) -> None:
+    result = box.run(command, CommandLimits(timeout_s=0.5, output_bytes=1000))
+    assert (result.timed_out, result.truncated) == (True, True)
+    assert len(result.stdout) + len(result.stderr) == 1000
+
+
+def test_a_flood_that_ends_is_read_to_its_end(box: Box) -> None:
+    result = box.run("head -c 50M /dev/zero; echo end >&2", CommandLimits(output_bytes=10))
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "\0" * 10, "end\n")
+
+
+def test_terminal_escapes_are_text(box: Box) -> None:
+    result = box.run(r"printf '\033]0;title\007\033[2J\r'; echo x > /dev/tty")
+    assert result.stdout == "\x1b]0;title\x07\x1b[2J\r"
+    assert result.exit_code != 0
+
+
+def test_nothing_can_be_typed_into_a_terminal(box: Box) -> None:
+    program = "import fcntl; [fcntl.ioctl(fd, 0x5412, b'x') for fd in (0, 1, 2)]"
+    assert python(box, program).exit_code != 0
+
+
+def test_a_command_inherits_three_descriptors(box: Box) -> None:
+    listing = python(box, "import os; print(sorted(os.listdir('/proc/self/fd')))").stdout
+    assert listing == "['0', '1', '2', '3']\n"  # the fourth is the listing's own
+
+
+def test_start_up_files_in_the_workspace_are_not_run(box: Box) -> None:
+    names = (".bashrc", ".profile", ".bash_profile", ".bash_env", ".env", "sitecustomize.py")
+    box.materialise(dict.fromkeys(names, b"echo taken\n"))
+    assert box.run("echo mine").stdout == "mine\n"
+
+
+def test_a_program_of_a_known_name_is_not_taken_from_the_workspace(box: Box) -> None:
+    box.run("for name in bash ls find chmod env; do printf '#!/bin/sh\\necho taken' > $name; done")
+    box.run("chmod +x *")
+    assert "taken" not in box.run("ls; env").stdout
+    box.reset()
+    assert box.list() == ()
+
+
+def test_shared_memory_and_queues_do_not_outlive_a_command(box: Box) -> None:
+    box.run("ipcmk -M 4096; ipcmk -Q; ipcmk -S 1; touch /dev/mqueue/left")
+    assert "0x" not in box.run("ipcs").stdout
+    assert box.run("ls -A /dev/mqueue 2> /dev/null").stdout == ""

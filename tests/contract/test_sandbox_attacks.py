@@ -268,6 +268,10 @@ def test_there_is_no_device_but_the_harmless(box: Box, device: str) -> None:
     assert outcome(box, f"os.open({device!r}, os.O_RDONLY)") in {"ENOENT", "ENXIO", "EPERM"}
 
 
+def test_there_are_no_terminals_to_use_up(box: Box) -> None:
+    assert outcome(box, "os.openpty()") == "ENOENT"
+
+
 # --- rights ---------------------------------------------------------------------------------------
 
 

@@ -6,18 +6,23 @@ import errno
 import io
 import re
 import struct
+import time
 from pathlib import Path
 
 import pytest
 
 from harness.errors import HostError
 from harness.records import from_json
+from harness.runtime import processes
+from harness.runtime.container import DEADLINE_LABEL, OWNER_LABEL, RUN_LABEL
+from harness.runtime.owner import this_process
+from harness.runtime.processes import Mark
 from harness.workloads.clawgym.sandbox import seccomp
 from harness.workloads.clawgym.sandbox.base import BoxLimits, SandboxUnavailable
 from harness.workloads.clawgym.sandbox.bubblewrap import Bubblewrap
 from harness.workloads.clawgym.sandbox.groups import Bounds, make_group
-from harness.workloads.clawgym.sandbox.place import memory_bytes, workspace_bytes
-from harness.workloads.clawgym.sandbox.pool import _Frames
+from harness.workloads.clawgym.sandbox.place import RUN_VARIABLE, memory_bytes, workspace_bytes
+from harness.workloads.clawgym.sandbox.pool import _Frames, _labels
 from harness.workloads.clawgym.sandbox.wire import (
     Answer,
     Deed,
@@ -242,6 +247,18 @@ def test_without_bubblewrap_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("shutil.which", lambda _name, **_: None)
     with pytest.raises(SandboxUnavailable, match="apt-get install bubblewrap"):
         Bubblewrap().open()
+
+
+def test_a_container_is_labelled_as_the_run_that_it_belongs_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mark = Mark(run_id="abc", owner=this_process())
+    monkeypatch.setenv(processes.RUN_VARIABLE, mark.text)
+    labels = _labels()
+    assert labels[RUN_LABEL] == "abc"
+    assert labels[OWNER_LABEL] == mark.owner.token
+    assert float(labels[DEADLINE_LABEL]) > time.time()
+    assert RUN_VARIABLE == processes.RUN_VARIABLE
 
 
 def test_a_box_can_hold_full_disks_and_read_them_back() -> None:

@@ -28,6 +28,7 @@ from harness.workloads.clawgym.sandbox.place import (
     ENVIRONMENT,
     HOST_NAME,
     NOBODY,
+    RUN_VARIABLE,
     SHM_BYTES,
     SHM_INODES,
     TMP_BYTES,
@@ -145,7 +146,7 @@ class _Process:
         self._popen = subprocess.Popen(
             [unshare, *namespaces, *keeper_command(sys.executable)],
             cwd="/",
-            env={"PATH": _KEEPER_PATH},
+            env={"PATH": _KEEPER_PATH, **_mark()},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -184,6 +185,12 @@ class _Process:
         return str(last_words.decode(errors="replace"))
 
 
+def _mark() -> dict[str, str]:
+    """Return what says whose a keeper is, as on the processes of runs (`runtime.processes`)."""
+    given = os.environ.get(RUN_VARIABLE)
+    return {RUN_VARIABLE: given} if given else {}
+
+
 def _program(name: str) -> str:
     found = shutil.which(name, path=_KEEPER_PATH)
     if found is None:
@@ -219,7 +226,7 @@ def _arguments(workspace: str, tmp: str, shm: str) -> Iterator[str]:
     for name in ("alternatives", "ld.so.cache"):  # which awk; where the libraries are
         yield from ("--ro-bind-try", f"/etc/{name}", f"/etc/{name}")
     yield from ("--proc", "/proc", "--dev", "/dev")
-    yield from ("--tmpfs", "/dev/pts", "--remount-ro", "/dev/pts")  # terminals are few, for all
+    yield from ("--tmpfs", "/dev/pts", "--remount-ro", "/dev/pts")  # the machine has few for all
     yield from ("--bind", shm, "/dev/shm", "--remount-ro", "/dev")  # noqa: S108 - its usual place
     yield from ("--bind", tmp, "/tmp", "--bind", workspace, WORKSPACE)  # noqa: S108 - its usual place
     yield from ("--remount-ro", "/", "--chdir", WORKSPACE)

@@ -29,6 +29,7 @@ from harness.workloads.clawgym.sandbox.place import (
     ENVIRONMENT,
     HOST_NAME,
     NOBODY,
+    RUN_VARIABLE,
     SHM_BYTES,
     TMP_BYTES,
     TMP_INODES,
@@ -159,6 +160,7 @@ class ContainerPool:
             "tmpfs": {
                 WORKSPACE: _disk(workspace_bytes(limits), workspace_inodes(limits)),
                 "/tmp": _disk(TMP_BYTES, TMP_INODES),  # noqa: S108 - in the container
+                "/dev/pts": "ro,size=4k",  # the machine has a few thousand terminals for all
             },
             "shm_size": SHM_BYTES,
             "ipc_mode": "private",
@@ -253,7 +255,7 @@ def _labels() -> Mapping[str, str]:
     The run that this process belongs to is named in its environment (`harness.runtime.processes`);
     what belongs to a dead harness is removed by the next one.
     """
-    run, _, owner = os.environ.get("HARNESS_RUN", "").rpartition(":")
+    run, _, owner = os.environ.get(RUN_VARIABLE, "").rpartition(":")
     labels = {"harness.sandbox": "1"}
     if owner:
         deadline = f"{time.time() + _DAY_S:.0f}"

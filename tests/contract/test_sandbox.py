@@ -221,6 +221,11 @@ def test_bytes_that_are_no_text_are_replaced(box: Box) -> None:
     assert box.run(r"printf 'a\377b\000c'").stdout == "a\ufffdb\0c"
 
 
+def test_a_command_starts_with_no_signal_blocked_or_ignored(box: Box) -> None:
+    result = box.run("grep -E 'Sig(Blk|Ign)' /proc/self/status; yes | head -1; echo ${PIPESTATUS}")
+    assert result.stdout.split() == ["SigBlk:", "0" * 16, "SigIgn:", "0" * 16, "y", "141"]
+
+
 def test_nothing_but_the_workspace_outlives_a_command(box: Box) -> None:
     box.run("touch /tmp/t /dev/shm/s kept; export VARIABLE=1; cd /tmp")
     assert box.run("ls -A /tmp /dev/shm; echo $VARIABLE; pwd").stdout.split() == [

@@ -49,6 +49,9 @@ _ETC = {
     "passwd": f"nobody:x:{NOBODY}:{NOBODY}:nobody:{WORKSPACE}:/bin/bash\n",
     "group": f"nogroup:x:{NOBODY}:\n",
 }
+_SAID_ALWAYS = (
+    "unshare: sigprocmask unblock failed: Invalid argument"  # util-linux 2.38, at its end
+)
 # ids that systemd's list of users and groups leaves to nobody
 _FIRST_USER, _NUM_USERS = 0x7000_0000, 0x0FFE_0000
 _users = itertools.count()
@@ -182,7 +185,8 @@ class _Process:
         _, last_words = self._popen.communicate()
         if self._group is not None:
             self._group.remove()
-        return str(last_words.decode(errors="replace"))
+        lines = last_words.decode(errors="replace").splitlines()
+        return "\n".join(line for line in lines if line != _SAID_ALWAYS)
 
 
 def _mark() -> dict[str, str]:

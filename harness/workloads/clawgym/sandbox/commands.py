@@ -23,7 +23,8 @@ from harness.workloads.clawgym.sandbox.base import TIMED_OUT, CommandLimits, Com
 from harness.workloads.clawgym.sandbox.place import WORKSPACE, Place
 
 FILTER_FD = 10  # where `Place.prefix` finds the filter
-STATUS_FD = 11  # where it says, as bubblewrap does with --json-status-fd, that the shell has run
+STATUS_FD = 11  # where it says, as bubblewrap's --json-status-fd, that the shell has run; its own
+# mistakes look like the shell's. Without a prefix, what keeps the shell from being run is said here
 _FREE_FD = 32  # and all above: a keeper has some ten open
 
 _CANNOT_RUN = 126  # a shell's exit code for what it found and cannot execute
@@ -73,6 +74,7 @@ class Commands:
         self._filter = bytes.fromhex(place.seccomp)
         self._filter_file = os.memfd_create("filter")
         os.write(self._filter_file, self._filter)
+        self._nothing = os.open(os.devnull, os.O_RDONLY)
         self._child_ended = _woken_by_children()
 
     def run(self, command: str, limits: CommandLimits) -> CommandResult:
@@ -93,8 +95,10 @@ class Commands:
         wall_s = time.monotonic() - began
         _end_all()
         stdout, stderr = (stream.finish() for stream in streams)
-        if not _has_run(status[0]) and self._place.prefix and ended.by_itself:
-            raise NoShellError(stderr.strip() or f"no shell, exit code {ended.exit_code}")
+        said = _read_all(status[0])
+        has_run = "exit-code" in said if self._place.prefix else not said
+        if ended.by_itself and not has_run:
+            raise NoShellError(said or stderr.strip() or f"exit code {ended.exit_code}")
         return CommandResult(
             exit_code=ended.exit_code,
             stdout=stdout,
@@ -109,12 +113,15 @@ class Commands:
         shell = os.fork()
         if shell == 0:
             try:
-                self._become(["bash", "-c", command], descriptors)
+                _place_descriptors({0: self._nothing, FILTER_FD: self._filter_file, **descriptors})
+                self._become(["bash", "-c", command])
+            except OSError as error:
+                os.write(STATUS_FD, str(error).encode())
             finally:
                 os._exit(_CANNOT_RUN)
         return shell
 
-    def _become(self, shell: list[str], descriptors: dict[int, int]) -> None:
+    def _become(self, shell: list[str]) -> None:
         """Turn this process, a new one, into a shell that is held to everything."""
         place = self._place
         os.setsid()
@@ -124,9 +131,7 @@ class Commands:
         Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO, encoding="ascii")
         for name, value in place.limits.items():
             _limit(getattr(resource, f"RLIMIT_{name.upper()}"), value)
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        os.lseek(self._filter_file, 0, os.SEEK_SET)
-        _place_descriptors({0: nothing, FILTER_FD: self._filter_file, **descriptors})
+        os.lseek(FILTER_FD, 0, os.SEEK_SET)
         if place.user is not None:
             os.setgroups([])
             os.setresgid(place.user, place.user, place.user)
@@ -134,7 +139,8 @@ class Commands:
         _prctl(_SET_NO_NEW_PRIVS, 1)
         if not place.prefix:
             os.chdir(WORKSPACE)
-            os.closerange(FILTER_FD, STATUS_FD + 1)
+            for descriptor in (FILTER_FD, STATUS_FD):
+                os.set_inheritable(descriptor, False)  # noqa: FBT003 - its only argument
             filter_ = _Filter(len(self._filter) // 8, self._filter)
             _prctl(_SET_SECCOMP, _FILTER_MODE, ctypes.addressof(filter_))
         argv = [*place.prefix, *shell]
@@ -245,10 +251,9 @@ def _place_descriptors(wanted: dict[int, int]) -> None:
         os.dup2(descriptor, number)
 
 
-def _has_run(status: int) -> bool:
-    """Whether bubblewrap got as far as the shell; its own mistakes look like the shell's."""
-    with open(status, encoding="ascii") as file:
-        return "exit-code" in file.read()
+def _read_all(pipe: int) -> str:
+    with open(pipe, encoding="utf-8", errors="replace") as file:
+        return file.read()
 
 
 def _limit(which: int, value: int) -> None:

@@ -21,16 +21,17 @@ def source_digest(workload: Workload) -> str:
     Comments count too: telling a harmless edit from a harmful one is not worth the doubt.
     """
     room = workload.entry.partition(":")[0].rpartition(".")[0]
-    files = {file for package in {*_SHARED, room} for file in _package_files(package)}
+    files = {file for package in _SHARED for file in _folder(package).glob("*.py")}
+    if room not in _SHARED:  # a room may have rooms of its own
+        files |= set(_folder(room).rglob("*.py"))
     files |= {_module_file(module) for module in _FOUNDATION}
     return _digest(sorted(files))
 
 
-def _package_files(package: str) -> Iterable[Path]:
-    return _module_file(package).parent.glob("*.py")
+def _folder(package: str) -> Path:
+    return _module_file(package).parent
 
 
-@cache
 def _module_file(module: str) -> Path:
     spec = find_spec(module)
     assert spec is not None

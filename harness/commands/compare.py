@@ -7,7 +7,7 @@ import argparse
 from harness.commands.dossiers import assemble, stored_profile
 from harness.commands.printing import terminal_width
 from harness.commands.project import open_project
-from harness.commands.selection import open_scenario
+from harness.commands.selection import open_ledger, open_scenario
 from harness.errors import ExitCode, HostError
 from harness.plan.expand import expand
 from harness.plan.overrides import Overrides
@@ -15,6 +15,7 @@ from harness.report.compare import compare_table
 from harness.report.dossier import Dossier
 from harness.report.render import render_json, render_text
 from harness.results.store import Store
+from harness.scenario.expectations import Expectations
 from harness.scenario.load import Loaded
 
 
@@ -22,16 +23,18 @@ def main(options: argparse.Namespace) -> ExitCode:
     """Print every figure of either store, and whether replicates can tell the two apart."""
     project = open_project(options)
     loaded = open_scenario(project, options)
-    ours = _dossier(loaded, options.profile, Store(project.store))
-    theirs = _dossier(loaded, options.other_profile or options.profile, Store(options.other))
+    ledger = open_ledger(loaded)
+    ours = _dossier(loaded, ledger, options.profile, Store(project.store))
+    word = options.other_profile or options.profile
+    theirs = _dossier(loaded, ledger, word, Store(options.other))
     table = compare_table(ours, theirs)
     print(render_json(table) if options.json else render_text(table, terminal_width()), end="")
     return ExitCode.OK
 
 
-def _dossier(loaded: Loaded, word: str, store: Store) -> Dossier:
+def _dossier(loaded: Loaded, ledger: Expectations, word: str, store: Store) -> Dossier:
     profile = stored_profile(word, loaded, store)
-    dossier = assemble(loaded, expand(loaded, profile, Overrides()), store)
+    dossier = assemble(loaded, ledger, expand(loaded, profile, Overrides()), store)
     if not dossier.runs:
         message = f"no results of {loaded.scenario.scenario} {profile} in {store.root}"
         raise HostError(message, f"harness run {loaded.scenario.scenario} --profile {profile}")

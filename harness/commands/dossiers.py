@@ -6,10 +6,9 @@ import argparse
 from collections.abc import Iterator
 from dataclasses import replace
 
-from harness.check.laws import law_problems
 from harness.check.verdicts import check
 from harness.commands.project import open_project
-from harness.commands.selection import declared_profile, open_scenario, overrides_of
+from harness.commands.selection import declared_profile, open_ledger, open_scenario, overrides_of
 from harness.errors import HostError
 from harness.measure import metrics_by_name
 from harness.plan.expand import Plan, expand
@@ -18,7 +17,7 @@ from harness.report.dossier import Dossier
 from harness.results.selection import select
 from harness.results.store import Store
 from harness.scenario.expectations import Expectations
-from harness.scenario.load import Loaded, load_expectations
+from harness.scenario.load import Loaded
 from harness.workloads.registry import workload
 
 
@@ -28,7 +27,7 @@ def stored_dossier(options: argparse.Namespace) -> Dossier:
     loaded, store = open_scenario(project, options), Store(project.store)
     profile = stored_profile(options.profile, loaded, store)
     plan = expand(loaded, profile, overrides_of(options))
-    return assemble(loaded, plan, store)
+    return assemble(loaded, open_ledger(loaded), plan, store)
 
 
 def stored_dossiers(options: argparse.Namespace) -> list[Dossier]:
@@ -38,7 +37,8 @@ def stored_dossiers(options: argparse.Namespace) -> list[Dossier]:
     first = stored_profile(options.profile, loaded, store)
     every = store.profiles(loaded.scenario.scenario) if options.profile == "auto" else [first]
     plans = [expand(loaded, profile, overrides_of(options)) for profile in every]
-    return [assemble(loaded, plan, store) for plan in plans]
+    ledger = open_ledger(loaded)
+    return [assemble(loaded, ledger, plan, store) for plan in plans]
 
 
 def stored_profile(word: str, loaded: Loaded, store: Store) -> Profile:
@@ -57,11 +57,10 @@ def stored_profile(word: str, loaded: Loaded, store: Store) -> Profile:
     return stored[0]
 
 
-def assemble(loaded: Loaded, plan: Plan, store: Store) -> Dossier:
-    """Return the dossier of a plan: its stored runs, checked against the scenario's ledger."""
+def assemble(loaded: Loaded, ledger: Expectations, plan: Plan, store: Store) -> Dossier:
+    """Return the dossier of a plan: its stored runs, checked against the ledger."""
     scenario, profile = loaded.scenario, plan.profile
     runs = select(store, plan.runs)
-    ledger = load_expectations(loaded, law_problems)
     return Dossier(
         scenario=scenario,
         profile=profile,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from harness.check.laws import law_problems
 from harness.commands.progress import say
 from harness.commands.project import Project, cache_folder, open_project
-from harness.commands.selection import open_scenario, overrides_of, profile_named
+from harness.commands.selection import open_ledger, open_scenario, overrides_of, profile_named
 from harness.errors import HostError
 from harness.plan.expand import Plan, expand
 from harness.plan.overrides import Overrides
@@ -26,27 +26,27 @@ from harness.runtime.evidence import (
 )
 from harness.runtime.host import Host, probe_host, profile_problem
 from harness.runtime.watch import host_problems
-from harness.scenario.load import Loaded, load_expectations
+from harness.scenario.expectations import Expectations
+from harness.scenario.load import Loaded
 from harness.scenario.schema import EvidenceFile
 
 
+@dataclass(frozen=True, kw_only=True)
 class Preparation:
     """One scenario at one profile on this machine, ready to be planned or run."""
 
-    def __init__(
-        self,
-        options: argparse.Namespace,
-        project: Project,
-        loaded: Loaded,
-        profile: Profile,
-        host: Host,
-    ) -> None:
-        self.options = options
-        self.project = project
-        self.loaded = loaded
-        self.profile = profile
-        self.host = host
-        self.store = Store(project.store)
+    options: argparse.Namespace
+    project: Project
+    loaded: Loaded
+    ledger: Expectations
+    profile: Profile
+    overrides: Overrides
+    host: Host
+
+    @property
+    def store(self) -> Store:
+        """Where the results go."""
+        return Store(self.project.store)
 
     @cached_property
     def choice(self) -> Choice:
@@ -64,7 +64,7 @@ class Preparation:
     @cached_property
     def plan(self) -> Plan:
         """The plan, with the image that the runtime will use."""
-        return expand(self.loaded, self.profile, self._overrides, self.choice.image)
+        return expand(self.loaded, self.profile, self.overrides, self.choice.image)
 
     @property
     def where(self) -> str:
@@ -98,16 +98,13 @@ class Preparation:
             yield HostError(message, f"harness fetch {self.loaded.scenario.scenario}")
 
     def of_evidence(self) -> Preparation | None:
-        """Return the same for the profile that recomputes published data; None without one."""
+        """Return the same for the profile that recomputes published data; None without one.
+
+        What the command line changes is about the profile asked for, and left out here.
+        """
         if Profile.EVIDENCE not in self.loaded.scenario.profiles:
             return None
-        return Preparation(self.options, self.project, self.loaded, Profile.EVIDENCE, self.host)
-
-    @property
-    def _overrides(self) -> Overrides:
-        # what the command line changes is about the profile it names
-        asked_for = self.profile is not Profile.EVIDENCE or self.options.profile == "evidence"
-        return overrides_of(self.options) if asked_for else Overrides()
+        return replace(self, profile=Profile.EVIDENCE, overrides=Overrides())
 
 
 def _is_here(status: EvidenceStatus) -> bool:
@@ -123,8 +120,17 @@ def prepare(options: argparse.Namespace) -> Preparation:
     """
     project = open_project(options)
     loaded = open_scenario(project, options)
-    load_expectations(loaded, law_problems)
+    ledger = open_ledger(loaded)
     host = probe_host()
     profile = profile_named(options.profile, loaded.scenario, host)
-    expand(loaded, profile, overrides_of(options))  # so that a wrong argument changes nothing
-    return Preparation(options, project, loaded, profile, host)
+    overrides = overrides_of(options)
+    expand(loaded, profile, overrides)  # so that a wrong argument changes nothing
+    return Preparation(
+        options=options,
+        project=project,
+        loaded=loaded,
+        ledger=ledger,
+        profile=profile,
+        overrides=overrides,
+        host=host,
+    )

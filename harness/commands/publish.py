@@ -15,7 +15,7 @@ from pathlib import Path
 from harness.commands.dossiers import assemble, stored_profile
 from harness.commands.project import Project, open_project
 from harness.commands.rendering import files_of
-from harness.commands.selection import open_scenario
+from harness.commands.selection import open_ledger, open_scenario
 from harness.errors import ExitCode, HostError, InputError, Problem
 from harness.plan.expand import expand
 from harness.plan.overrides import Overrides
@@ -83,7 +83,8 @@ def _render(loaded: Loaded, project: Project, *, keep: bool) -> Iterator[Path]:
     store = Store(project.published)
     profiles = store.profiles(loaded.scenario.scenario)
     plans = [expand(loaded, profile, Overrides()) for profile in profiles]
-    dossiers = [assemble(loaded, plan, store) for plan in plans]
+    ledger = open_ledger(loaded)
+    dossiers = [assemble(loaded, ledger, plan, store) for plan in plans]
     for name, text in (files_of(dossiers) if dossiers else {}).items():
         path = store.root / loaded.scenario.scenario / name
         if not path.is_file() or path.read_text(encoding="utf-8") != text:

@@ -11,7 +11,7 @@ from harness.commands.dossiers import assemble, stored_dossier, stored_dossiers
 from harness.commands.printing import print_json, tables_of, terminal_width
 from harness.commands.project import open_project
 from harness.commands.rendering import files_of
-from harness.commands.selection import declared_profile
+from harness.commands.selection import declared_profile, open_ledger
 from harness.errors import ExitCode
 from harness.plan.expand import expand
 from harness.plan.overrides import Overrides
@@ -91,7 +91,8 @@ def _splice(options: argparse.Namespace) -> ExitCode:
             return None
         loaded = load(folder)
         plan = expand(loaded, declared_profile(marker.profile, loaded.scenario), Overrides())
-        return block(assemble(loaded, plan, Store(project.store)), marker.shown)
+        dossier = assemble(loaded, open_ledger(loaded), plan, Store(project.store))
+        return block(dossier, marker.shown)
 
     if not options.stale:
         print(f"{article}: {'filled' if splice(article, fill) else 'was up to date'}")

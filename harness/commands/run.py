@@ -49,7 +49,7 @@ def reproduce(ready: Preparation) -> Dossier:
         what = f"{ready.plan.scenario} {ready.profile}, {ready.where}"
         with Narrator(what, len(ready.plan.runs)) as narrator:
             run_plan(ready.plan, around, narrator)
-    return assemble(ready.loaded, ready.plan, ready.store)
+    return assemble(ready.loaded, ready.ledger, ready.plan, ready.store)
 
 
 def _recomputed(ready: Preparation) -> list[Dossier]:

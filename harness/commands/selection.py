@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 
+from harness.check.laws import law_problems
 from harness.commands.project import Project
 from harness.errors import HostError, InputError, unknown
 from harness.plan.overrides import Overrides, read_overrides
 from harness.records import Profile
 from harness.runtime.host import Host, default_profile
+from harness.scenario.expectations import Expectations
 from harness.scenario.folders import find
-from harness.scenario.load import Loaded, load
+from harness.scenario.load import Loaded, load, load_expectations
 from harness.scenario.schema import Scenario
 
 # a machine that can run one of these can run those after it
@@ -20,6 +22,11 @@ _FALLBACKS = (Profile.SPARK, Profile.CUDA, Profile.CPU, Profile.EVIDENCE)
 def open_scenario(project: Project, options: argparse.Namespace) -> Loaded:
     """Load the scenario that the options name."""
     return load(find(project.scenarios, options.scenario))
+
+
+def open_ledger(loaded: Loaded) -> Expectations:
+    """Load the ledger of a scenario, its laws checked too."""
+    return load_expectations(loaded, law_problems)
 
 
 def profile_named(word: str, scenario: Scenario, host: Host) -> Profile:

@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.check.laws import law_problems
 from harness.commands.project import Project, open_project
+from harness.commands.selection import open_ledger
 from harness.errors import ExitCode, InputError, Problem, nearest
 from harness.plan.expand import expand
 from harness.plan.overrides import Overrides
@@ -17,7 +17,7 @@ from harness.report.figures import counted
 from harness.scenario.expectations import Expectations
 from harness.scenario.folders import find, survey
 from harness.scenario.images import read_lock
-from harness.scenario.load import Loaded, load, load_expectations
+from harness.scenario.load import Loaded, load
 from harness.scenario.schema import Scenario, Strict
 
 
@@ -68,7 +68,7 @@ def scenario_problems(folder: Path, images: Collection[str] | None) -> list[Prob
                 expand(loaded, profile, Overrides())
         if images is not None:
             problems += _image_problems(loaded, images)
-        load_expectations(loaded, law_problems)
+        open_ledger(loaded)
     return problems
 
 

@@ -12,9 +12,8 @@ from pathlib import Path
 from harness.records import record
 from harness.telemetry.reading import NotSupported, Reasons, check_absent
 
-# Results are written by the runs themselves: they make no tree dirty.
-# what running the harness itself changes: results, and the lock of images built on this machine,
-# which every run's environment names by digest
+# what running the harness changes makes no tree dirty: results, and the lock of the images built
+# on this machine, which every run's environment names by digest
 _BY_HAND = (".", ":(exclude)results", ":(exclude)containers/images.lock.yaml")
 _TIMEOUT_S = 20.0
 

@@ -39,9 +39,9 @@ from harness.runtime.host import probe_host
 from harness.runtime.logs import BoundedLog
 from harness.runtime.memory import Breach, MemoryWatchdog, floor_gib
 from harness.runtime.owner import this_process
-from harness.runtime.processes import RUN_VARIABLE, Mark
+from harness.runtime.processes import Mark
 from harness.runtime.watch import Watch, host_problems
-from harness.workloads.context import EVIDENCE_VARIABLE
+from harness.workloads.context import EVIDENCE_VARIABLE, RUN_VARIABLE
 from harness.workloads.registry import workload
 
 _CHUNK_BYTES = 64 * 2**10

@@ -19,8 +19,8 @@ from pathlib import Path
 from harness.errors import HostError
 from harness.records import record
 from harness.runtime.owner import Owner, parse
+from harness.workloads.context import RUN_VARIABLE
 
-RUN_VARIABLE = "HARNESS_RUN"
 _ENTRY = f"{RUN_VARIABLE}=".encode()
 _END_S = 10.0  # a killed process ends at once, unless the kernel holds it (a dead network disk)
 

@@ -22,7 +22,8 @@ from harness.runtime import processes
 from harness.runtime.environ import host_environment
 from harness.runtime.logs import TAIL_LINES
 from harness.runtime.owner import this_process
-from harness.runtime.processes import RUN_VARIABLE, Mark
+from harness.runtime.processes import Mark
+from harness.workloads.context import RUN_VARIABLE
 
 PORT = "{port}"  # stands for the port in a service's arguments
 _HOST = "127.0.0.1"

@@ -300,11 +300,6 @@ def _entry_problems(
         yield from _metric_problems(document, (*key, "expect", side, "metric"), other.metric, units)
 
 
-def _unit_of(entry: Expectation, units: Mapping[str, str]) -> str | None:
-    """Return a unit of the kind that an entry is stated in; None where its metric is unknown."""
-    return "x" if isinstance(entry, Ratio) else units.get(entry.metric)
-
-
 def _metric_problems(
     document: Document, key: Key, name: str, units: Mapping[str, str]
 ) -> Iterator[Problem]:

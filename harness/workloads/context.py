@@ -12,6 +12,7 @@ from harness.records import RunSpec, record
 from harness.workloads.emit import EventWriter
 
 EVIDENCE_VARIABLE = "HARNESS_EVIDENCE_DIR"
+RUN_VARIABLE = "HARNESS_RUN"  # names the run, and its owner, that a process belongs to
 
 
 @record

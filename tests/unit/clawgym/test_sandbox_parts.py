@@ -13,7 +13,6 @@ import pytest
 
 from harness.errors import HostError
 from harness.records import from_json
-from harness.runtime import processes
 from harness.runtime.container import DEADLINE_LABEL, OWNER_LABEL, RUN_LABEL
 from harness.runtime.owner import this_process
 from harness.runtime.processes import Mark
@@ -21,7 +20,7 @@ from harness.workloads.clawgym.sandbox import seccomp
 from harness.workloads.clawgym.sandbox.base import BoxLimits, SandboxUnavailable
 from harness.workloads.clawgym.sandbox.bubblewrap import Bubblewrap
 from harness.workloads.clawgym.sandbox.groups import Bounds, make_group
-from harness.workloads.clawgym.sandbox.place import RUN_VARIABLE, memory_bytes, workspace_bytes
+from harness.workloads.clawgym.sandbox.place import memory_bytes, workspace_bytes
 from harness.workloads.clawgym.sandbox.pool import _Frames, _labels
 from harness.workloads.clawgym.sandbox.wire import (
     Answer,
@@ -33,6 +32,7 @@ from harness.workloads.clawgym.sandbox.wire import (
     parted,
     received,
 )
+from harness.workloads.context import RUN_VARIABLE
 
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 ALLOWED = 0x7FFF0000
@@ -253,12 +253,12 @@ def test_a_container_is_labelled_as_the_run_that_it_belongs_to(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     mark = Mark(run_id="abc", owner=this_process())
-    monkeypatch.setenv(processes.RUN_VARIABLE, mark.text)
+    monkeypatch.setenv(RUN_VARIABLE, mark.text)
     labels = _labels()
     assert labels[RUN_LABEL] == "abc"
     assert labels[OWNER_LABEL] == mark.owner.token
     assert float(labels[DEADLINE_LABEL]) > time.time()
-    assert RUN_VARIABLE == processes.RUN_VARIABLE
+    assert RUN_VARIABLE == "HARNESS_RUN"
 
 
 def test_a_box_can_hold_full_disks_and_read_them_back() -> None:

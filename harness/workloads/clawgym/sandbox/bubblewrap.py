@@ -28,7 +28,6 @@ from harness.workloads.clawgym.sandbox.place import (
     ENVIRONMENT,
     HOST_NAME,
     NOBODY,
-    RUN_VARIABLE,
     SHM_BYTES,
     SHM_INODES,
     TMP_BYTES,
@@ -41,6 +40,7 @@ from harness.workloads.clawgym.sandbox.place import (
     workspace_bytes,
     workspace_inodes,
 )
+from harness.workloads.context import RUN_VARIABLE
 
 _DISKS = "/dev/shm"  # noqa: S108 - a place every machine has; only the keeper sees what is put there
 _OWN_PROCESSES = 3  # the keeper, and bubblewrap outside and inside its namespaces

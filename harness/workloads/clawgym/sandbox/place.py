@@ -10,7 +10,6 @@ from harness.workloads.clawgym.sandbox.base import BoxLimits
 WORKSPACE = "/workspace"
 HOST_NAME = "box"
 NOBODY = 65534
-RUN_VARIABLE = "HARNESS_RUN"  # names the run, and its owner, that this process belongs to
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": WORKSPACE, "LANG": "C.UTF-8"}
 
 TMP_BYTES, TMP_INODES = 64 << 20, 4096

@@ -29,7 +29,6 @@ from harness.workloads.clawgym.sandbox.place import (
     ENVIRONMENT,
     HOST_NAME,
     NOBODY,
-    RUN_VARIABLE,
     SHM_BYTES,
     TMP_BYTES,
     TMP_INODES,
@@ -41,6 +40,7 @@ from harness.workloads.clawgym.sandbox.place import (
     workspace_inodes,
 )
 from harness.workloads.clawgym.sandbox.wire import Deed, Request
+from harness.workloads.context import RUN_VARIABLE
 
 if TYPE_CHECKING:
     from docker import DockerClient

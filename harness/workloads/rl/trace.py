@@ -47,7 +47,7 @@ class Trace:
 
     @property
     def turn_ids(self) -> tuple[int, ...]:
-        """Of each token its turn, from 0; `NOT_TRAINED` for what the policy was shown: T numbers."""
+        """Of each token its turn, from 0; `NOT_TRAINED` for what was shown: T numbers."""
         return tuple(
             number
             for turn_number, turn in enumerate(self.turns)

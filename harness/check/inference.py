@@ -13,7 +13,9 @@ from harness.check import wording
 from harness.check.finding import Finding, call_invalid, inconclusive, outside, reproduced
 from harness.check.measured import Measured
 from harness.check.rows import Row
-from harness.check.statistics import (
+from harness.records import record
+from harness.scenario import expectations as ledger
+from harness.statistics import (
     POWER,
     Detectable,
     Proportion,
@@ -27,8 +29,6 @@ from harness.check.statistics import (
     sample,
     two_proportions,
 )
-from harness.records import record
-from harness.scenario import expectations as ledger
 
 MIN_REPLICATES = 3  # below it a spread says too little for a test of means
 _MIN_SPREAD = 2

@@ -18,10 +18,10 @@ from harness.check.inference import equivalence, noninferiority, proportion
 from harness.check.laws import law
 from harness.check.measured import Measured
 from harness.check.rows import Row, is_number, refuse_several_cells
-from harness.check.statistics import Interval
 from harness.check.tolerance import ROUND_OFF, accepted, accepts, shortfall
 from harness.records import Scalar
 from harness.scenario import expectations as ledger
+from harness.statistics import Interval
 from harness.units import UNITS
 
 

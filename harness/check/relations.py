@@ -15,10 +15,10 @@ from harness.check import wording
 from harness.check.finding import call_invalid, call_missing
 from harness.check.measured import Measured
 from harness.check.rows import Mean, Row, frozen, in_unit, is_number, matches, means
-from harness.check.statistics import Interval
 from harness.check.tolerance import ROUND_OFF, shortfall, slack
 from harness.records import Scalar, record
 from harness.scenario import expectations as ledger
+from harness.statistics import Interval
 from harness.workloads.declare import build, fields_of, param
 from harness.workloads.pretrain.declare import ArmParams, CellParams, EnvelopeParams
 from harness.workloads.pretrain.memory import (

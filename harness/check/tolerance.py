@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from harness.check.statistics import Interval
 from harness.scenario.expectations import Tolerance
+from harness.statistics import Interval
 
 # what writing numbers in decimal and converting units may lose; far below any stated tolerance
 ROUND_OFF = 1e-12

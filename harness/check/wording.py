@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from harness.check.statistics import ALPHA, Interval, Proportion, wilson
 from harness.records import Scalar
 from harness.scenario import expectations as ledger
+from harness.statistics import ALPHA, Interval, Proportion, wilson
 
 _UNWRITTEN = {"1", "text", "flag"}  # units that say nothing beside the figure
 _EXACT_LIMIT = 1e15  # whole numbers below it are exact in a float

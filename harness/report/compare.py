@@ -1,7 +1,7 @@
 """Two sets of runs, figure by figure: other machines, images, profiles or days.
 
 Whether replicates can tell two means apart is decided by Welch's t-test (Welch 1947), with Holm's
-correction over all tests of the table, at the level of `harness.check.statistics`. Replicates
+correction over all tests of the table, at the level of `harness.statistics`. Replicates
 share their seeds between the sets; leaving that out makes the test the more careful one.
 """
 
@@ -13,7 +13,6 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
-from harness.check.statistics import ALPHA, Sample, holm, sample, t_tail
 from harness.errors import InputError, Problem
 from harness.records import canonical_json, record
 from harness.report.cells import Replicates, replicates, report_metrics, spoken
@@ -22,6 +21,7 @@ from harness.report.figures import figure
 from harness.report.ledger import keys_text
 from harness.report.readings import Place, Pooled, box, pool
 from harness.report.tables import Align, Box, Column, Group, Row, Table, absent, words
+from harness.statistics import ALPHA, Sample, holm, sample, t_tail
 from harness.workloads.declare import Metric
 
 

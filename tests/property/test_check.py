@@ -10,17 +10,6 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from harness.check.statistics import (
-    Interval,
-    Proportion,
-    fisher_exact,
-    holm,
-    mcnemar_exact,
-    pooled_z,
-    t_quantile,
-    t_tail,
-    wilson,
-)
 from harness.check.tolerance import accepted, accepts
 from harness.check.verdicts import check
 from harness.records import (
@@ -36,6 +25,17 @@ from harness.records import (
     VerdictKind,
 )
 from harness.scenario.expectations import Expectations, Tolerance
+from harness.statistics import (
+    Interval,
+    Proportion,
+    fisher_exact,
+    holm,
+    mcnemar_exact,
+    pooled_z,
+    t_quantile,
+    t_tail,
+    wilson,
+)
 from harness.units import UNITS
 from harness.workloads.declare import Better, Metric
 

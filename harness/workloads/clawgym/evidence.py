@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from harness.errors import InputError, Problem
 from harness.records import from_json, record
+from harness.statistics import Proportion, wilson
 from harness.workloads.clawgym import published
 from harness.workloads.clawgym.personas import PERSONAS, Slot, Split, slots, split_of
 from harness.workloads.clawgym.protocol import shortened
@@ -197,9 +198,9 @@ def report_evaluation(emit: EventWriter, policy: str, printed: Evaluation) -> No
     tasks, passed = printed.tasks, printed.tasks_passed
     emit.measured("agent.tasks", tasks, where=where)
     emit.measured("agent.task_pass", _percent(passed, tasks), where=where, count=tasks)
-    low, high = published.wilson(passed, tasks)
-    emit.measured("agent.task_pass_low", 100 * low, where=where, count=tasks)
-    emit.measured("agent.task_pass_high", 100 * high, where=where, count=tasks)
+    interval = wilson(Proportion(successes=passed, trials=tasks))
+    emit.measured("agent.task_pass_low", 100 * interval.low, where=where, count=tasks)
+    emit.measured("agent.task_pass_high", 100 * interval.high, where=where, count=tasks)
     share = _percent(printed.assertions_passed, printed.assertions)
     emit.measured("agent.assertions", share, where=where, count=printed.assertions)
     emit.measured("agent.assertion_count", printed.assertions, where=where)

@@ -102,11 +102,3 @@ def learning_rates() -> tuple[float, ...]:
         *rising,
         *(PEAK_RATE * (steps - at) / (steps - warm_up) for at in range(warm_up, steps)),
     )
-
-
-def wilson(successes: int, trials: int, z: float = 1.959964) -> tuple[float, float]:
-    """Return the Wilson score interval of a proportion (Wilson 1927), at 95 %."""
-    share, weight = successes / trials, z * z / trials
-    middle = (share + weight / 2) / (1 + weight)
-    margin = z / (1 + weight) * math.sqrt(share * (1 - share) / trials + weight / (4 * trials))
-    return middle - margin, middle + margin

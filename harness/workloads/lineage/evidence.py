@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from harness.errors import InputError, Problem
 from harness.records import Scalar
+from harness.statistics import Proportion, fisher_exact
 from harness.workloads.context import Context
 from harness.workloads.lineage import recount
 from harness.workloads.lineage.declare import ReleaseEvidenceParams
@@ -216,10 +217,16 @@ def ablation_of(shown: History, hidden: History) -> Iterator[tuple[str, float | 
     yield "overruns.wall_ratio", _ratio(recount.wall_s(overruns_hidden), recount.wall_s(overruns))
     yield "lost.ratio", _ratio(lost_hidden_s, lost_s)
     yield "best.gap", _gap(shown, hidden)
-    totals = len(arms[0]), len(arms[1])
-    num_keeps, num_overruns = (len(keeps), len(keeps_hidden)), (len(overruns), len(overruns_hidden))
-    yield "fisher.keeps_p", recount.fisher_exact_p(num_keeps, totals)
-    yield "fisher.overruns_p", recount.fisher_exact_p(num_overruns, totals)
+    yield "fisher.keeps_p", _p_value((keeps, keeps_hidden), arms)
+    yield "fisher.overruns_p", _p_value((overruns, overruns_hidden), arms)
+
+
+def _p_value(found: Sequence[list[Trial]], arms: Sequence[list[Trial]]) -> float | None:
+    if not all(arms):
+        return None
+    pairs = zip(found, arms, strict=True)
+    one, other = (Proportion(successes=len(some), trials=len(arm)) for some, arm in pairs)
+    return fisher_exact(one, other)
 
 
 def _gap(shown: History, hidden: History) -> float | None:

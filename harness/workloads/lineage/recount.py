@@ -96,20 +96,6 @@ def forecasts(trials: Iterable[Trial]) -> tuple[int, int]:
     return sum(signs), len(signs)
 
 
-def fisher_exact_p(successes: tuple[int, int], totals: tuple[int, int]) -> float:
-    """Return the two-sided p of two proportions: the tables no likelier than the one seen.
-
-    Fisher, Statistical Methods for Research Workers (1934), section 21.02; in whole numbers.
-    """
-    hits, size = sum(successes), sum(totals)
-    ways = [
-        math.comb(totals[0], first) * math.comb(totals[1], hits - first)
-        for first in range(hits + 1)
-    ]
-    seen = ways[successes[0]]
-    return sum(each for each in ways if each <= seen) / math.comb(size, hits)
-
-
 def _seconds(timestamp: str) -> float | None:
     try:
         stamp = datetime.fromisoformat(timestamp)

@@ -151,10 +151,3 @@ def test_the_schedule_begins_with_a_step_that_does_nothing() -> None:
 
 def test_the_adapter_has_its_published_size() -> None:
     assert published.adapter_parameters() == 40_370_176
-
-
-@pytest.mark.parametrize(("k", "n"), [(0, 158), (4, 158), (10, 158), (158, 158)])
-def test_intervals_are_those_of_scipy(k: int, n: int) -> None:
-    stats = pytest.importorskip("scipy.stats")
-    theirs = stats.binomtest(k, n).proportion_ci(method="wilson")
-    assert published.wilson(k, n) == pytest.approx((theirs.low, theirs.high), abs=1e-6)

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from scipy import stats
 
 from harness.errors import InputError
 from harness.records import Profile, RunSpec, Scalar
@@ -102,24 +101,6 @@ def test_a_run_of_a_baseline_alone_has_figures_or_reasons(folder: Folder) -> Non
     figures = recounted(*both_arms(folder), NAMES)
     assert figures["best.score", frozenset({"run": "any name"}.items())] is None
     assert figures["keeps.ratio", frozenset()] is None
-
-
-@pytest.mark.parametrize(
-    ("successes", "totals"),
-    [
-        ((16, 3), (200, 200)),
-        ((38, 123), (200, 200)),
-        ((0, 0), (5, 7)),
-        ((5, 1), (5, 9)),
-        ((1, 1), (1, 1)),
-    ],
-)
-def test_the_exact_test_agrees_with_scipy(
-    successes: tuple[int, int], totals: tuple[int, int]
-) -> None:
-    table = [[k, n - k] for k, n in zip(successes, totals, strict=True)]
-    expected = stats.fisher_exact(table).pvalue
-    assert recount.fisher_exact_p(successes, totals) == pytest.approx(expected, rel=1e-9)
 
 
 def test_a_drought_is_counted_between_keeps_and_at_the_ends() -> None:

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from harness.check.statistics import sample
 from harness.errors import InputError
 from harness.records import Finished, Profile
 from harness.report.compare import Apart, compare_table, differences, welch_test
+from harness.statistics import sample
 
 from .conftest import MakeDossier, MakeRun
 

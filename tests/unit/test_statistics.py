@@ -8,7 +8,7 @@ from statistics import median
 
 import pytest
 
-from harness.check.statistics import (
+from harness.statistics import (
     Detectable,
     Proportion,
     Sample,

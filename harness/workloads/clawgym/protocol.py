@@ -2,7 +2,9 @@
 
 Article 32, section "The agent protocol", with the contract of its prompts in our own words. One
 builder makes the conversation for demonstrations, rollouts and training alike; the article's
-demonstrations listed directories that its rollouts did not.
+demonstrations listed directories that its rollouts did not. The same conversation has a second,
+brief wording of ours, for models whose context or size the article's prompts are too much for; the
+replies, and so the parsers, are the same.
 
 The parsers keep two rules that cost an agent work, as published: a reply that holds the stop word
 ends the rollout without running its command, and of a block only the first command line is run.
@@ -20,6 +22,7 @@ from harness.workloads.clawgym.sandbox.base import CommandResult
 STOP_WORD = "TASK_COMPLETE"
 MAX_CHARS = 4000  # of a reply, a stdout or a stderr that is shown again
 _KEPT = MAX_CHARS // 2 - 16  # at each end of a longer one
+BRIEF_CHARS = 80  # of a stdout, in the brief wording
 
 SYSTEM_PROMPT = f"""\
 You are a file agent. You work in a sandboxed Linux directory, one command at a time.
@@ -45,6 +48,13 @@ class ParserVersion(StrEnum):
 
     PHASE5 = "phase5"
     PHASE6 = "phase6"  # also takes `echo "Task complete"` for a stop
+
+
+class Wording(StrEnum):
+    """How an agent is spoken to."""
+
+    ARTICLE = "article"
+    BRIEF = "brief"  # no system message, no reminders; for a model of a million parameters
 
 
 class ActionKind(StrEnum):
@@ -140,35 +150,49 @@ def _first_command(block: str) -> str:
 # --- Speaking to it -----------------------------------------------------------------------------
 
 
-def conversation(intent: str, listing: Iterable[str], turns: Sequence[Turn]) -> list[Message]:
+def conversation(
+    intent: str,
+    listing: Iterable[str],
+    turns: Sequence[Turn],
+    wording: Wording = Wording.ARTICLE,
+) -> list[Message]:
     """Return the messages so far; the last one is the user's, unless the agent stopped.
 
     Args:
         intent: the task, as its author put it.
         listing: the sorted paths of the workspace before the first turn.
         turns: the turns so far.
+        wording: what the user says; the brief wording has no system message.
     """
-    messages = [
-        Message(role=Role.SYSTEM, content=SYSTEM_PROMPT),
-        Message(role=Role.USER, content=first_message(intent, listing)),
-    ]
+    messages = [Message(role=Role.USER, content=first_message(intent, listing, wording))]
+    if wording is Wording.ARTICLE:
+        messages.insert(0, Message(role=Role.SYSTEM, content=SYSTEM_PROMPT))
     for turn in turns:
         messages.append(Message(role=Role.ASSISTANT, content=turn.response))
         if turn.observation is not None:
-            messages.append(Message(role=Role.USER, content=observation_message(turn.observation)))
+            said = observation_message(turn.observation, wording)
+            messages.append(Message(role=Role.USER, content=said))
         elif turn.parse_error:
-            messages.append(Message(role=Role.USER, content=error_message(turn.parse_error)))
+            said = error_message(turn.parse_error, wording)
+            messages.append(Message(role=Role.USER, content=said))
     return messages
 
 
-def first_message(intent: str, listing: Iterable[str]) -> str:
+def first_message(intent: str, listing: Iterable[str], wording: Wording = Wording.ARTICLE) -> str:
     """Return what an agent is told first: the task, and every file of its workspace."""
+    if wording is Wording.BRIEF:
+        return "\n".join(("TASK", intent, "FILES", *listing))
     files = "\n".join(f"  {path}" for path in listing)
     return f"TASK\n{intent}\n\nWORKSPACE FILES\n{files}\n\nBegin with your first command."
 
 
-def observation_message(result: CommandResult) -> str:
-    """Return what an agent is told of its command: exit code, both outputs, and what to do next."""
+def observation_message(result: CommandResult, wording: Wording = Wording.ARTICLE) -> str:
+    """Return what an agent is told of its command: exit code, both outputs, and what to do next.
+
+    The brief wording tells the exit code and the beginning of stdout, if there is any.
+    """
+    if wording is Wording.BRIEF:
+        return f"exit {result.exit_code}\n{result.stdout[:BRIEF_CHARS]}".rstrip("\n")
     late = " TIMED OUT" if result.timed_out else ""
     return (
         f"OBSERVATION\nexit code: {result.exit_code}{late}\n"
@@ -177,8 +201,10 @@ def observation_message(result: CommandResult) -> str:
     )
 
 
-def error_message(error: str) -> str:
-    """Return what an agent is told of a reply that was not understood."""
+def error_message(error: str, wording: Wording = Wording.ARTICLE) -> str:
+    """Return what an agent is told of a reply that was not understood; briefly, that it was not."""
+    if wording is Wording.BRIEF:
+        return "not understood"
     return (
         f"PARSE ERROR\n{error}\n"
         f"Reply with exactly one ```bash block that holds one command, or with {STOP_WORD}."

@@ -2,7 +2,8 @@
 
 Article 32, section "The agent protocol": at most 12 turns, one command each, ten seconds a command.
 Two things differ from it. A rollout that broke is kept with its cause and has no grade: it is never
-counted as one that passed nothing. And every rollout says which parser understood it.
+counted as one that passed nothing. And every rollout says which parser understood it, and in which
+wording it was asked.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from harness.workloads.clawgym.protocol import (
     NotUnderstoodError,
     ParserVersion,
     Turn,
+    Wording,
     conversation,
     parse,
     shortened,
@@ -70,6 +72,7 @@ class Rules:
     """What every rollout of an evaluation has in common."""
 
     parser: ParserVersion = ParserVersion.PHASE6
+    wording: Wording = Wording.ARTICLE
     max_turns: int = MAX_TURNS
     command: CommandLimits = CommandLimits()
 
@@ -83,6 +86,7 @@ class Rollout:
         agent: who answered: a model's name, with its adapter.
         sample: which of several rollouts of this task, from 0.
         parser: how its replies were understood.
+        wording: how it was spoken to.
         turns: every reply, the stop and what was not understood included.
         stopped: why it ended.
         grade: of the end state; None where it broke.
@@ -94,6 +98,7 @@ class Rollout:
     agent: str
     sample: int = 0
     parser: ParserVersion
+    wording: Wording = Wording.ARTICLE
     turns: tuple[Turn, ...]
     stopped: StopReason
     grade: Grade | None = None
@@ -128,6 +133,7 @@ def play(
         agent=name,
         sample=sample,
         parser=rules.parser,
+        wording=rules.wording,
         turns=tuple(turns),
         stopped=stopped,
         grade=graded,
@@ -142,7 +148,7 @@ def _take_turns(
     listing = box.list()
     while len(turns) < rules.max_turns:
         try:
-            reply = agent(conversation(task.intent, listing, turns))
+            reply = agent(conversation(task.intent, listing, turns, rules.wording))
         except ContextFullError:
             return StopReason.CONTEXT_FULL
         turns.append(take_turn(reply, box, rules))
@@ -169,7 +175,8 @@ def scripted(commands: Sequence[str]) -> Agent:
     """Return an agent that gives these commands in turn, and then stops."""
 
     def reply(messages: Sequence[Message]) -> str:
-        number = (len(messages) - 1) // 2  # each turn adds a reply and an observation
+        # each turn adds a reply and an observation; a system message is rounded off
+        number = (len(messages) - 1) // 2
         return f"```bash\n{commands[number]}\n```" if number < len(commands) else STOP_WORD
 
     return reply

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from harness.workloads.clawgym.protocol import (
@@ -11,6 +13,7 @@ from harness.workloads.clawgym.protocol import (
     ParserVersion,
     Role,
     Turn,
+    Wording,
     conversation,
     error_message,
     observation_message,
@@ -137,3 +140,21 @@ def test_a_conversation_is_built_from_its_turns() -> None:
     assert messages[1].content.startswith("TASK\nTidy up.\n\nWORKSPACE FILES\n  a\n  b/\n")
     assert messages[5].content == error_message(lost.parse_error)
     assert messages[:4] == conversation("Tidy up.", ("a", "b/"), [ran])
+
+
+def test_the_brief_wording_says_the_same_in_few_words() -> None:
+    failed = Turn(
+        response=block("cat a"),
+        action=Action(kind=ActionKind.COMMAND, command="cat a"),
+        observation=CommandResult(exit_code=1, stdout="", stderr="a: no such file"),
+    )
+    shown = replace(failed, observation=CommandResult(exit_code=0, stdout="x" * 99, stderr=""))
+    lost = Turn(response="hm", parse_error="there is no closed ```bash block")
+    messages = conversation("Tidy up.", ("a", "b/"), [failed, shown, lost], Wording.BRIEF)
+    assert [message.content for message in messages if message.role is Role.USER] == [
+        "TASK\nTidy up.\nFILES\na\nb/",
+        "exit 1",
+        "exit 0\n" + "x" * 80,
+        "not understood",
+    ]
+    assert all(message.role is not Role.SYSTEM for message in messages)

@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InputError
-from harness.workloads.clawgym.protocol import STOP_WORD, ActionKind, Message, ParserVersion
+from harness.workloads.clawgym.protocol import (
+    STOP_WORD,
+    ActionKind,
+    Message,
+    ParserVersion,
+    Wording,
+)
 from harness.workloads.clawgym.rollout import (
     Agent,
     AgentError,
@@ -47,6 +53,13 @@ def test_a_rollout_that_stops_is_graded(task: Task) -> None:
     assert rollout.grade is not None
     assert rollout.grade.passed
     assert rollout.cause == ""
+
+
+def test_a_rollout_in_the_brief_wording_says_so_and_plays_the_same(task: Task) -> None:
+    rules = Rules(wording=Wording.BRIEF)
+    brief = play(task, scripted(MOVES), MemorySandbox(), name="test", rules=rules)
+    assert brief.wording is Wording.BRIEF
+    assert brief.turns == played(task, scripted(MOVES)).turns
 
 
 def test_a_rollout_that_never_stops_is_graded_after_twelve_turns(task: Task) -> None:

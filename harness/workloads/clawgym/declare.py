@@ -89,7 +89,7 @@ _END_STATES = (
 )
 
 # Reported by the rollouts of an agent; recomputed here from printed counts, where these suffice.
-_AGENT = (
+AGENT = (
     Metric(name="agent.tasks", unit="count", doc="tasks played; where: policy"),
     Metric(name="agent.task_pass", unit="%", doc="where: policy", better=_HIGHER),
     Metric(name="agent.task_pass_low", unit="%", doc="Wilson, 95 %; where: policy"),
@@ -131,7 +131,7 @@ WORKLOADS = (
         name="clawgym.task_evidence",
         doc="recount the published workspaces and end states, and the printed counts",
         params=TaskEvidenceParams,
-        metrics=(*_WORKSPACES, *_END_STATES, *_AGENT, *_TRAINING),
+        metrics=(*_WORKSPACES, *_END_STATES, *AGENT, *_TRAINING),
         entry="harness.workloads.clawgym.evidence:run",
     ),
 )

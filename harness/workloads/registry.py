@@ -21,6 +21,8 @@ DECLARED_IN = {
     "lineage.release_evidence": "harness.workloads.lineage.declare",
     "clawgym.tasks": "harness.workloads.clawgym.declare",
     "clawgym.task_evidence": "harness.workloads.clawgym.declare",
+    "clawgym.grpo_evidence": "harness.workloads.clawgym.rl_declare",
+    "clawgym.t2po_evidence": "harness.workloads.clawgym.rl_declare",
 }
 
 

@@ -74,7 +74,7 @@ _WORKSPACES = (
     Metric(name="protocol.shortened", unit="count", doc="letters that 5000 are shortened to"),
 )
 
-_END_STATES = (
+END_STATES = (
     Metric(name="end_state.rollouts", unit="count", doc="with images left; where: run"),
     Metric(name="end_state.images", unit="count", doc="images left; where: run"),
     Metric(name="sprites.tasks", unit="count", doc="tasks with sprites; where: run"),
@@ -131,7 +131,7 @@ WORKLOADS = (
         name="clawgym.task_evidence",
         doc="recount the published workspaces and end states, and the printed counts",
         params=TaskEvidenceParams,
-        metrics=(*_WORKSPACES, *_END_STATES, *AGENT, *_TRAINING),
+        metrics=(*_WORKSPACES, *END_STATES, *AGENT, *_TRAINING),
         entry="harness.workloads.clawgym.evidence:run",
     ),
 )

@@ -67,8 +67,17 @@ def read(sizes: Path, end_states: Path) -> Published:
     Raises:
         InputError: one of them is not of its form.
     """
-    recorded, left = _read(sizes, "workspaces"), _read(end_states, "runs")
-    return Published(workspaces=recorded.workspaces, runs=left.runs)
+    recorded = _read(sizes, "workspaces")
+    return Published(workspaces=recorded.workspaces, runs=read_end_states(end_states))
+
+
+def read_end_states(path: Path) -> Mapping[str, Run]:
+    """Read the images that rollouts left behind.
+
+    Raises:
+        InputError: the file is not of its form.
+    """
+    return _read(path, "runs").runs
 
 
 def _read(path: Path, field: str) -> Published:

@@ -34,6 +34,7 @@ from harness.workloads.clawgym.protocol import (
 from harness.workloads.clawgym.sandbox.base import CommandLimits, Sandbox, SandboxUnavailable
 from harness.workloads.clawgym.task import Task
 from harness.workloads.clawgym.workspace import WorkspaceOverflow
+from harness.workloads.rl.trace import Trace
 
 
 class StopReason(StrEnum):
@@ -78,6 +79,21 @@ class Rules:
 
 
 @record
+class Spent:
+    """Where the time of a rollout went, seconds; the rest of it is bookkeeping.
+
+    Attributes:
+        engine_s: waiting for replies.
+        sandbox_s: laying the workspace out, running commands, reading it back.
+        grading_s: looking at the assertions.
+    """
+
+    engine_s: float = 0.0
+    sandbox_s: float = 0.0
+    grading_s: float = 0.0
+
+
+@record
 class Rollout:
     """One rollout.
 
@@ -92,6 +108,10 @@ class Rollout:
         grade: of the end state; None where it broke.
         cause: for a rollout that broke, why.
         wall_s: from the first listing to the end, seconds.
+        spent: on what.
+        engine: what drew the replies, with its version; empty where no model did.
+        served: its weights.
+        trace: what the model was shown and what it drew, token by token.
     """
 
     task_id: str
@@ -104,6 +124,15 @@ class Rollout:
     grade: Grade | None = None
     cause: str = ""
     wall_s: float = 0.0
+    spent: Spent = Spent()
+    engine: str = ""
+    served: str = ""
+    trace: Trace | None = None
+
+    @property
+    def environment_s(self) -> float:
+        """What a rollout takes beside the model's own time, seconds."""
+        return self.wall_s - self.spent.engine_s
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -115,13 +144,11 @@ def play(
     task: Task, agent: Agent, box: Sandbox, *, name: str, sample: int = 0, rules: Rules
 ) -> Rollout:
     """Let `agent` work on `task` in `box`, which exists; its workspace is replaced."""
-    turns: list[Turn] = []
+    game = _Game(task, agent, box, rules)
     graded, cause = None, ""
     began = time.monotonic()
     try:
-        box.materialise(task.workspace)
-        stopped = _take_turns(task, agent, box, rules, turns)
-        graded = grade(task, box.snapshot())
+        stopped, graded = game.play()
     except SandboxUnavailable as error:
         stopped, cause = StopReason.SANDBOX_UNAVAILABLE, str(error)
     except WorkspaceOverflow as error:
@@ -134,41 +161,74 @@ def play(
         sample=sample,
         parser=rules.parser,
         wording=rules.wording,
-        turns=tuple(turns),
+        turns=tuple(game.turns),
         stopped=stopped,
         grade=graded,
         cause=cause,
-        wall_s=round(time.monotonic() - began, 3),
+        wall_s=round(time.monotonic() - began, 6),
+        spent=Spent(
+            sandbox_s=round(game.sandbox.total_s, 6), grading_s=round(game.grading.total_s, 6)
+        ),
     )
 
 
-def _take_turns(
-    task: Task, agent: Agent, box: Sandbox, rules: Rules, turns: list[Turn]
-) -> StopReason:
-    listing = box.list()
-    while len(turns) < rules.max_turns:
+class _Stopwatch:
+    """Adds up how long its blocks take."""
+
+    def __init__(self) -> None:
+        self.total_s = 0.0
+
+    def __enter__(self) -> None:
+        self._began = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        self.total_s += time.monotonic() - self._began
+
+
+class _Game:
+    """One rollout while it is played."""
+
+    def __init__(self, task: Task, agent: Agent, box: Sandbox, rules: Rules) -> None:
+        self._task, self._agent, self._box, self._rules = task, agent, box, rules
+        self.turns: list[Turn] = []
+        self.sandbox, self.grading = _Stopwatch(), _Stopwatch()
+
+    def play(self) -> tuple[StopReason, Grade]:
+        """Take all turns, and grade what they leave."""
+        with self.sandbox:
+            self._box.materialise(self._task.workspace)
+            listing = self._box.list()
+        stopped = self._take_turns(listing)
+        with self.sandbox:
+            end = self._box.snapshot()
+        with self.grading:
+            return stopped, grade(self._task, end)
+
+    def _take_turns(self, listing: Sequence[str]) -> StopReason:
+        intent, wording = self._task.intent, self._rules.wording
+        while len(self.turns) < self._rules.max_turns:
+            try:
+                reply = self._agent(conversation(intent, listing, self.turns, wording))
+            except ContextFullError:
+                return StopReason.CONTEXT_FULL
+            self.turns.append(self._take_turn(reply))
+            action = self.turns[-1].action
+            if action is not None and action.kind is ActionKind.DONE:
+                return StopReason.TASK_COMPLETE
+        return StopReason.MAX_TURNS
+
+    def _take_turn(self, reply: str) -> Turn:
+        """Understand one reply, and run its command if it has one."""
+        response = shortened(reply)
         try:
-            reply = agent(conversation(task.intent, listing, turns, rules.wording))
-        except ContextFullError:
-            return StopReason.CONTEXT_FULL
-        turns.append(take_turn(reply, box, rules))
-        action = turns[-1].action
-        if action is not None and action.kind is ActionKind.DONE:
-            return StopReason.TASK_COMPLETE
-    return StopReason.MAX_TURNS
-
-
-def take_turn(reply: str, box: Sandbox, rules: Rules) -> Turn:
-    """Understand one reply, and run its command if it has one."""
-    response = shortened(reply)
-    try:
-        action = parse(reply, rules.parser)
-    except NotUnderstoodError as error:
-        return Turn(response=response, parse_error=str(error))
-    if action.kind is ActionKind.DONE:
-        return Turn(response=response, action=action)
-    result = box.run(action.command, rules.command)
-    return Turn(response=response, action=action, observation=result)
+            action = parse(reply, self._rules.parser)
+        except NotUnderstoodError as error:
+            return Turn(response=response, parse_error=str(error))
+        if action.kind is ActionKind.DONE:
+            return Turn(response=response, action=action)
+        with self.sandbox:
+            result = self._box.run(action.command, self._rules.command)
+        return Turn(response=response, action=action, observation=result)
 
 
 def scripted(commands: Sequence[str]) -> Agent:

@@ -62,7 +62,7 @@ def test_what_cannot_be_done_fails_and_changes_nothing(command: str) -> None:
         assert box.snapshot() == SEED
 
 
-@pytest.mark.parametrize("command", ["", "ls", "curl x"])
+@pytest.mark.parametrize("command", ["", "wc a", "curl x"])
 def test_what_it_does_not_know_is_not_found(command: str) -> None:
     assert MemorySandbox().run(command).exit_code == 127
 
@@ -78,3 +78,13 @@ def test_a_workspace_that_cannot_be_is_refused() -> None:
     with pytest.raises(InputError):
         box.materialise({"../x": b""})
     assert box.snapshot() == SEED
+
+
+def test_it_lists_as_a_shell_does() -> None:
+    box = MemorySandbox()
+    box.materialise({"a/b.txt": b"", "a/.c": b"", "d/": b"", "e": b""})
+    assert box.run("ls").stdout == "a\nd\ne\n"
+    assert box.run("ls a").stdout == "b.txt\n"
+    assert box.run("ls d/").stdout == ""
+    assert box.run("ls e").stdout == "e\n"
+    assert box.run("ls nowhere").exit_code == 1

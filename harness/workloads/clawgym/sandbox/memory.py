@@ -139,6 +139,18 @@ def _cat(files: Files, words: list[str]) -> str:
     return "".join(_content(files, path).decode(errors="replace") for path in words)
 
 
+def _ls(files: Files, words: list[str]) -> str:
+    _require(len(words) < 2, "only one directory is listed")  # noqa: PLR2004 - as it says
+    folder = words[0].removesuffix("/") if words and words[0] != "." else ""
+    if folder in files:
+        return f"{folder}\n"
+    _require(not folder or is_there(files, folder), f"{folder}: no such file or directory")
+    begin = f"{folder}/" if folder else ""
+    below = (path.removeprefix(begin) for path in files if path.startswith(begin))
+    names = {path.partition("/")[0] for path in below if not path.startswith(".")}
+    return "".join(f"{name}\n" for name in sorted(names - {""}))
+
+
 def _pairs(files: Files, words: list[str]) -> Iterator[tuple[str, str]]:
     """Yield each source with its target, which lies in the last word where that is a directory."""
     _require(len(words) > 1, "missing operand")
@@ -178,4 +190,5 @@ _COMMANDS: Mapping[str, Callable[[Files, list[str]], str]] = {
     "echo": _echo,
     "sed": _sed,
     "cat": _cat,
+    "ls": _ls,
 }

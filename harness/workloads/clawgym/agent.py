@@ -1,0 +1,157 @@
+"""An agent that is a model: it answers by tokens that an engine draws, and keeps all of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from harness.records import digest, record
+from harness.workloads.clawgym.dialogue import Dialogue
+from harness.workloads.clawgym.protocol import Message
+from harness.workloads.clawgym.rollout import (
+    AgentError,
+    ContextFullError,
+    Rollout,
+    Rules,
+    play,
+)
+from harness.workloads.clawgym.sandbox.base import Sandbox
+from harness.workloads.clawgym.task import Task
+from harness.workloads.rl.trace import Trace, TurnTrace
+from harness.workloads.serving.engine import (
+    Engine,
+    EngineError,
+    PromptTooLongError,
+    Reply,
+    Sampling,
+)
+
+_SEED_DIGITS = 15  # hex; 60 bits, which every engine takes
+
+# the entropy of a reply, nats a token
+Entropy = Callable[[Reply], float]
+# Whether to draw a turn again, from the entropies of the turns before and of this turn's draws so
+# far, the last one being the one in question. It must say no in the end.
+Redraw = Callable[[Sequence[float], Sequence[float]], bool]
+
+
+def seed_of(*parts: str | int) -> int:
+    """Return a seed that depends on `parts` alone: on no order, no thread and no machine."""
+    return int(digest(list(parts))[:_SEED_DIGITS], 16)
+
+
+@record
+class EnginePlayer:
+    """A model that plays tasks.
+
+    Attributes:
+        name: what its rollouts are filed under.
+        engine: who draws.
+        dialogue: of the engine's model.
+        sampling: how replies are drawn. Its seed is the run's: each reply has one of its own, made
+            of this, the task, the sample, the turn and the draw.
+        entropy: takes each reply's entropy, for which `Sampling.alternatives` must be asked for.
+        redraw: says which turns are drawn again (article 34, "turn-level resampling").
+    """
+
+    name: str
+    engine: Engine
+    dialogue: Dialogue
+    sampling: Sampling
+    entropy: Entropy | None = None
+    redraw: Redraw | None = None
+
+    @property
+    def served(self) -> str:
+        """Which weights play."""
+        return self.engine.served
+
+    def play(self, task: Task, sample: int, box: Sandbox, rules: Rules) -> Rollout:
+        """Play one task in a box that exists."""
+        agent = EngineAgent(self, task.task_id, sample)
+        rollout = play(task, agent, box, name=self.name, sample=sample, rules=rules)
+        return replace(
+            rollout,
+            engine=self.engine.identity,
+            served=agent.trace.served,
+            trace=agent.trace,
+            spent=replace(rollout.spent, engine_s=round(agent.engine_s, 6)),
+        )
+
+
+class EngineAgent:
+    """The protocol `rollout.Agent`, for one rollout of a player.
+
+    Attributes:
+        engine_s: how long the engine was waited for, seconds.
+    """
+
+    def __init__(self, player: EnginePlayer, task_id: str, sample: int) -> None:
+        self._player = player
+        self._rollout = (player.sampling.seed, task_id, sample)
+        self._served = player.served
+        self._turns: list[TurnTrace] = []
+        self._tokens: list[int] = []  # everything so far
+        self.engine_s = 0.0
+
+    @property
+    def trace(self) -> Trace:
+        """What was shown and drawn."""
+        return Trace(turns=tuple(self._turns), served=self._served)
+
+    def __call__(self, messages: Sequence[Message]) -> str:
+        """Draw the next reply; `messages` are those of the last call, the reply, and one more.
+
+        Raises:
+            ContextFullError: the conversation no longer fits.
+            AgentError: the engine gives no reply, for any other reason.
+        """
+        context = self._context(messages)
+        try:
+            reply, entropies = self._drawn((*self._tokens, *context))
+        except PromptTooLongError as error:
+            raise ContextFullError(str(error)) from error
+        except EngineError as error:
+            raise AgentError(str(error)) from error
+        self._keep(context, reply, entropies)
+        return self._player.dialogue.text(reply)
+
+    def _context(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        dialogue = self._player.dialogue
+        if not self._turns:
+            return dialogue.opening(messages)
+        return dialogue.following(self._turns[-1].reply, messages[-1].content)
+
+    def _drawn(self, prompt: tuple[int, ...]) -> tuple[Reply, list[float]]:
+        """Draw until the player is content; return the last reply and all draws' entropies."""
+        player = self._player
+        entropies: list[float] = []
+        earlier = [turn.entropy for turn in self._turns if turn.entropy is not None]
+        while True:
+            reply = self._reply(prompt, draw=len(entropies))
+            if player.entropy is None:
+                return reply, entropies
+            entropies.append(player.entropy(reply))
+            if player.redraw is None or not player.redraw(earlier, entropies):
+                return reply, entropies
+
+    def _reply(self, prompt: tuple[int, ...], draw: int) -> Reply:
+        seed = seed_of(*self._rollout, len(self._turns), draw)
+        began = time.monotonic()
+        try:
+            return self._player.engine.reply(prompt, replace(self._player.sampling, seed=seed))
+        finally:
+            self.engine_s += time.monotonic() - began
+
+    def _keep(self, context: tuple[int, ...], reply: Reply, entropies: list[float]) -> None:
+        self._tokens += (*context, *reply.tokens)
+        self._turns.append(
+            TurnTrace(
+                context=context,
+                reply=reply.tokens,
+                logprobs=reply.logprobs,
+                entropy=entropies[-1] if entropies else None,
+                draws=max(len(entropies), 1),
+            )
+        )

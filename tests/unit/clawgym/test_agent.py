@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import chain
+
+import pytest
+
+from harness.workloads.clawgym.agent import EngineAgent, EnginePlayer, Redraw, seed_of
+from harness.workloads.clawgym.dialogue import Dialogue
+from harness.workloads.clawgym.protocol import STOP_WORD, Wording
+from harness.workloads.clawgym.rollout import Rollout, Rules, StopReason
+from harness.workloads.clawgym.sandbox.memory import MemorySandbox
+from harness.workloads.clawgym.task import Task
+from harness.workloads.rl.trace import NOT_TRAINED
+from harness.workloads.serving.engine import Reply, Sampling
+from tests.unit.clawgym.conftest import Make
+from tests.unit.clawgym.test_grade import GUIDE, simple
+from tests.unit.clawgym.voices import END_TOKEN, Letters, VoiceEngine, block
+
+COMMANDS = ("mkdir -p manual", f"mv {GUIDE} manual/guide.md")
+SAMPLING = Sampling(temperature=0.8, max_tokens=400, seed=7)
+
+
+@pytest.fixture
+def task(make: Make) -> Task:
+    return make(simple("file_exists", "manual/guide.md"), simple("file_not_exists", GUIDE))
+
+
+def knowing(prompt: str, _: int) -> str:
+    """Do the task, by how many commands have been answered."""
+    turn = prompt.count("exit code:") + prompt.count("exit 0")
+    return block(COMMANDS[turn]) if turn < len(COMMANDS) else STOP_WORD
+
+
+def player_of(engine: VoiceEngine, sampling: Sampling = SAMPLING) -> EnginePlayer:
+    return EnginePlayer(
+        name="voice", engine=engine, dialogue=Dialogue(Letters()), sampling=sampling
+    )
+
+
+def played(player: EnginePlayer, task: Task, rules: Rules = Rules()) -> Rollout:  # noqa: B008
+    with MemorySandbox() as box:
+        return player.play(task, 0, box, rules)
+
+
+@pytest.mark.parametrize("wording", list(Wording))
+def test_a_model_plays_and_its_trace_is_what_it_was_shown(task: Task, wording: Wording) -> None:
+    engine = VoiceEngine(knowing)
+    rollout = played(player_of(engine), task, Rules(wording=wording))
+    assert rollout.stopped is StopReason.TASK_COMPLETE
+    assert rollout.grade is not None
+    assert rollout.grade.passed
+    trace = rollout.trace
+    assert trace is not None
+    assert (rollout.engine, rollout.served, trace.served) == ("voice 1", "base", "base")
+    assert len(trace.turns) == len(rollout.turns) == len(engine.prompts) == 3
+    shown: tuple[int, ...] = ()
+    for turn, prompt in zip(trace.turns, engine.prompts, strict=True):
+        assert prompt == (*shown, *turn.context)
+        shown = (*prompt, *turn.reply)
+    assert trace.tokens == shown
+    # where it drew, the scores of the whole are those of the drawing
+    scores = (0.0, *engine.score(trace.tokens))
+    drawn = [number for number, turn in enumerate(trace.turn_ids) if turn != NOT_TRAINED]
+    assert trace.logprobs == tuple(scores[number] for number in drawn)
+
+
+def test_replies_are_never_tokenised_again(task: Task) -> None:
+    engine = VoiceEngine(lambda prompt, _: block("ls") if "exit code" not in prompt else STOP_WORD)
+    trace = played(player_of(engine), task).trace
+    assert trace is not None
+    assert trace.turns[0].reply == (*map(ord, block("ls")), END_TOKEN)
+    assert engine.prompts[1][len(engine.prompts[0]) :][:-1] != engine.prompts[1]
+    assert (
+        trace.turns[0].reply == engine.prompts[1][len(engine.prompts[0]) :][: len(block("ls")) + 1]
+    )
+
+
+def test_a_reply_that_is_cut_is_ended_for_the_model(task: Task) -> None:
+    engine = VoiceEngine(lambda *_: "abcdefgh")
+    rollout = played(player_of(engine, replace(SAMPLING, max_tokens=4)), task, Rules(max_turns=2))
+    assert [turn.response for turn in rollout.turns] == ["abcd", "abcd"]
+    assert rollout.trace is not None
+    first, second = rollout.trace.turns
+    assert first.reply == tuple(map(ord, "abcd"))
+    assert second.context[0] == END_TOKEN
+
+
+def test_every_reply_has_a_seed_of_its_own_and_always_the_same(task: Task) -> None:
+    engines = [VoiceEngine(knowing), VoiceEngine(knowing)]
+    for engine in engines:
+        played(player_of(engine), task)
+    assert engines[0].seeds == engines[1].seeds
+    assert len(set(engines[0].seeds)) == 3
+    assert engines[0].seeds[0] == seed_of(7, task.task_id, 0, 0, 0)
+    assert all(0 <= seed < 2**63 for seed in engines[0].seeds)
+
+
+def test_a_full_context_ends_the_rollout_and_is_graded(task: Task) -> None:
+    engine = VoiceEngine(lambda *_: block("cat " + GUIDE), context_tokens=2800)
+    rollout = played(player_of(engine), task)
+    assert rollout.stopped is StopReason.CONTEXT_FULL
+    assert rollout.grade is not None
+    assert rollout.trace is not None
+    assert 1 <= len(rollout.turns) == len(rollout.trace.turns) < 12
+
+
+def test_an_engine_that_breaks_leaves_the_cause_and_what_was_drawn(task: Task) -> None:
+    rollout = played(player_of(VoiceEngine(knowing, breaks_after=1)), task)
+    assert (rollout.stopped, rollout.grade) == (StopReason.AGENT_ERROR, None)
+    assert rollout.cause == "the server has gone"
+    assert rollout.trace is not None
+    assert len(rollout.trace.turns) == 1
+
+
+def test_time_is_accounted_for(task: Task) -> None:
+    rollout = played(player_of(VoiceEngine(knowing, takes_s=0.01)), task)
+    assert 0.03 <= rollout.spent.engine_s < rollout.wall_s
+    assert rollout.spent.sandbox_s > 0
+    assert rollout.spent.sandbox_s + rollout.spent.grading_s <= rollout.environment_s + 1e-5
+
+
+# --- Drawing a turn again -----------------------------------------------------------------------
+
+
+def length(reply: Reply) -> float:
+    return float(len(reply.tokens))
+
+
+def redrawn(task: Task, redraw: Redraw) -> Rollout:
+    player = player_of(VoiceEngine(lambda _, seed: block(f"ls {seed}")))
+    return played(replace(player, entropy=length, redraw=redraw), task, Rules(max_turns=3))
+
+
+def test_a_turn_is_drawn_again_until_the_rule_is_content(task: Task) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def twice_from_the_second_turn(earlier: Sequence[float], drawn: Sequence[float]) -> bool:
+        asked.append((len(earlier), len(drawn)))
+        return bool(earlier) and len(drawn) < 3
+
+    rollout = redrawn(task, twice_from_the_second_turn)
+    assert asked == [(0, 1), *((1, n) for n in (1, 2, 3)), *((2, n) for n in (1, 2, 3))]
+    assert rollout.trace is not None
+    assert [turn.draws for turn in rollout.trace.turns] == [1, 3, 3]
+    assert [turn.entropy for turn in rollout.trace.turns] == [
+        float(len(turn.reply)) for turn in rollout.trace.turns
+    ]
+
+
+def test_the_last_draw_is_kept(task: Task) -> None:
+    rollout = redrawn(task, lambda earlier, drawn: len(earlier) == 1 and len(drawn) < 2)
+    seeds = [seed_of(7, task.task_id, 0, turn, draw) for turn, draw in ((0, 0), (1, 1), (2, 0))]
+    assert [turn.response for turn in rollout.turns] == [block(f"ls {seed}") for seed in seeds]
+
+
+def test_entropy_is_taken_without_drawing_again(task: Task) -> None:
+    player = replace(player_of(VoiceEngine(knowing)), entropy=length)
+    trace = played(player, task).trace
+    assert trace is not None
+    assert [turn.draws for turn in trace.turns] == [1, 1, 1]
+    assert all(turn.entropy for turn in trace.turns)
+
+
+def test_an_agent_that_was_never_asked_has_an_empty_trace(task: Task) -> None:
+    trace = EngineAgent(player_of(VoiceEngine(knowing)), task.task_id, 0).trace
+    assert list(chain(trace.tokens, trace.turns)) == []

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from harness.errors import InputError, Problem
 from harness.workloads.lineage.history import History
+from harness.workloads.lineage.index import Index
 from harness.workloads.lineage.sheet import line_of, rows_of
 from harness.workloads.lineage.text import escape
 from harness.workloads.lineage.trial import PRETRAINING, Layout, Trial, cells_of, trial_of
-
-_FIRST_CELL = re.compile(rb"^[^\t\n]*", re.MULTILINE)
 
 
 class Store:
@@ -34,6 +32,7 @@ class Store:
     def __init__(self, path: Path, layout: Layout = PRETRAINING) -> None:
         self.layout = layout
         self._path = path
+        self._header = line_of(layout.columns)
         self._forget()
 
     def history(self) -> History:
@@ -42,13 +41,15 @@ class Store:
         Raises:
             InputError: the file has other columns, or cannot be split into rows.
         """
-        if self._path.exists():
-            with _locked(self._path, os.O_RDONLY, fcntl.LOCK_SH) as file:
-                self._catch_up(file)
-        for line, cells in rows_of(b"".join(self._unread), self._path, self._num_lines_read + 1):
+        if not self._path.exists():
+            return self._history
+        with _locked(self._path, os.O_RDONLY, fcntl.LOCK_SH) as file:
+            self._require_layout(file)
+            lines = self._added(file)
+        for line, cells in rows_of(lines, self._path, self._num_lines + 1):
             self._take(line, cells)
-        self._num_lines_read += sum(lines.count(b"\n") for lines in self._unread)
-        self._unread.clear()
+        self._size += len(lines)
+        self._num_lines += lines.count(b"\n")
         return self._history
 
     def damage(self) -> tuple[Problem, ...]:
@@ -65,39 +66,34 @@ class Store:
         """
         line = line_of(cells_of(trial, self.layout))
         is_new = not self._path.exists()
-        with _locked(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, fcntl.LOCK_EX) as file:
-            self._catch_up(file)
-            self._require_place(trial)
-            if os.fstat(file).st_size > self._size:
-                os.ftruncate(file, self._size)  # the last line of a writer that was killed
-            _write(file, line if self._size else line_of(self.layout.columns) + line)
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+        with (
+            _locked(self._path, flags, fcntl.LOCK_EX) as file,
+            Index(self._path, file) as index,
+        ):
+            self._require_layout(file)
+            size = self._place(index, trial)
+            if os.fstat(file).st_size > size:
+                os.ftruncate(file, size)  # the last line of a writer that was killed
+            _write(file, line if size else self._header + line)
             os.fsync(file)
-            self._catch_up(file)
+            index.look()
         if is_new:
             _sync_folder(self._path.parent)
 
     def _forget(self) -> None:
-        self._size = 0  # bytes of whole lines seen
-        self._first_cells: set[bytes] = set()
-        self._num_quotes = 0
-        self._unread: list[bytes] = []
-        self._num_lines_read = 0
+        self._size = 0  # bytes of whole lines read, and how many lines they are
+        self._num_lines = 0
         self._history = History(self.layout)
         self._damage: list[Problem] = []
 
-    def _catch_up(self, file: int) -> None:
-        """See the whole lines that were added since the last time; `history` will read them."""
+    def _added(self, file: int) -> bytes:
+        """Return the whole lines that were added since the last time."""
         size = os.fstat(file).st_size
         if size < self._size:  # another file has taken its place
             self._forget()
         added, end, _torn = os.pread(file, size - self._size, self._size).rpartition(b"\n")
-        lines = added + end
-        if lines and not self._size:
-            self._require_layout(lines.partition(b"\n")[0] + b"\n")
-        self._size += len(lines)
-        self._num_quotes += lines.count(b'"')
-        self._first_cells.update(_FIRST_CELL.findall(lines))
-        self._unread.append(lines)
+        return added + end
 
     def _take(self, line: int, cells: list[str]) -> None:
         if tuple(cells) == self.layout.columns:  # writers without a lock may repeat the header
@@ -107,21 +103,31 @@ class Store:
         except ValueError as error:
             self._damage.append(Problem(message=str(error), path=self._path, line=line))
 
-    def _require_layout(self, header: bytes) -> None:
-        if header != line_of(self.layout.columns):
-            message = f"has other columns: {header[:200]!r}"
+    def _require_layout(self, file: int) -> None:
+        """Refuse a file whose first line is whole and another."""
+        begin = os.pread(file, len(self._header), 0)
+        first, end, _ = begin.partition(b"\n")
+        if begin != self._header and (end or len(begin) == len(self._header)):
+            message = f"has other columns: {(first + end)[:200]!r}"
             raise InputError([Problem(message=message, path=self._path, line=1)])
 
-    def _require_place(self, trial: Trial) -> None:
-        """Refuse a taken id, a parent that is not there, and a file that a row could vanish in."""
+    def _place(self, index: Index, trial: Trial) -> int:
+        """Return where the trial's row belongs, bytes from the start.
+
+        Raises:
+            InputError: the id is taken, the parent is not there, or the row could vanish in the
+                text of another.
+        """
         name, parent = (line_of([escape(text)])[:-1] for text in (trial.exp_id, trial.parent_exp))
-        if name in self._first_cells:
+        seen, known = index.look(name, parent)
+        if name in known:
             raise InputError([Problem(message="the id is taken", key="exp_id", value=trial.exp_id)])
-        if trial.parent_exp and parent not in self._first_cells:
+        if trial.parent_exp and parent not in known:
             message = "the parent is not in the store"
             raise InputError([Problem(message=message, key="parent_exp", value=trial.parent_exp)])
-        if self._num_quotes % 2:
+        if seen.quotes % 2:
             raise InputError([Problem(message="a quote is never closed", path=self._path)])
+        return seen.size
 
 
 @contextmanager

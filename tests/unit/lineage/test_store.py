@@ -151,3 +151,100 @@ def test_a_file_put_in_its_place_is_read_anew(path: Path) -> None:
     path.unlink()
     Store(path).append(trial("005"))
     assert ids(store) == ["005"]
+
+
+# --- the index beside the file --------------------------------------------------------------------
+
+
+def index_of(path: Path) -> Path:
+    return path.with_name("results.tsv.index")
+
+
+def refuse_taken(path: Path, *taken: str) -> None:
+    for exp_id in taken:
+        with pytest.raises(InputError, match="taken"):
+            Store(path).append(trial(exp_id))
+
+
+def test_an_open_quote_is_reported_every_time(path: Path) -> None:
+    store = Store(path)
+    store.append(trial("000"))
+    with path.open("ab") as file:
+        file.write(b'001\t\t\t\t\t\t"never closed\n')
+    for _ in range(2):
+        with pytest.raises(InputError, match="quote"):
+            store.history()
+
+
+@pytest.mark.parametrize("content", [b"", b"no database", b"SQLite format 3\0" + bytes(500)])
+def test_a_damaged_index_is_made_anew(path: Path, content: bytes) -> None:
+    Store(path).append(trial("000"))
+    index_of(path).write_bytes(content)
+    refuse_taken(path, "000")
+    Store(path).append(trial("001", parent_exp="000"))
+    assert ids(Store(path)) == ["000", "001"]
+
+
+def test_a_truncated_index_loses_no_id(path: Path) -> None:
+    store = Store(path)
+    names = [f"{number:03}" for number in range(400)]
+    for name in names:
+        store.append(trial(name))
+    whole = index_of(path).read_bytes()
+    for size in (len(whole) // 2, len(whole) - 1, 4096, 100):
+        index_of(path).write_bytes(whole[:size])
+        refuse_taken(path, "000", "200", "399")
+
+
+def test_an_index_that_was_removed_or_cannot_be_written_costs_time_only(path: Path) -> None:
+    store = Store(path)
+    store.append(trial("000"))
+    index_of(path).unlink()
+    store.append(trial("001", parent_exp="000"))
+    refuse_taken(path, "000", "001")
+    index_of(path).unlink()
+    index_of(path).mkdir()  # no file can be made here
+    Store(path).append(trial("002", parent_exp="001"))
+    refuse_taken(path, "000", "002")
+    assert ids(store) == ["000", "001", "002"]
+
+
+def test_an_index_of_another_file_or_another_state_of_it_is_not_believed(path: Path) -> None:
+    store = Store(path)
+    for name in ("000", "001"):
+        store.append(trial(name))
+    text = path.read_bytes()
+    path.write_bytes(text.replace(b"\n001", b"\n777"))  # as long as before
+    refuse_taken(path, "000", "777")
+    store.append(trial("001"))
+    other = path.with_name("other.tsv")
+    Store(other).append(trial("900"))
+    other.replace(path)
+    refuse_taken(path, "900")
+    store.append(trial("000"))
+    assert ids(Store(path)) == ["900", "000"]
+
+
+def test_rows_of_a_writer_without_an_index_are_seen(path: Path) -> None:
+    store = Store(path)
+    store.append(trial("000"))
+    with path.open("ab") as file:
+        file.write(line_of(["001", *[""] * 7, "keep", *[""] * 8]))
+    store.append(trial("002", parent_exp="001"))
+    with path.open("ab") as file:
+        file.write(line_of(["003", *[""] * 7, "keep", *[""] * 8]) + b"00")
+    refuse_taken(path, "001", "003")
+    store.append(trial("00"))
+    assert ids(store) == ["000", "001", "002", "003", "00"]
+
+
+def test_a_carriage_return_of_another_writer_is_no_end_of_a_row(path: Path) -> None:
+    Store(path).append(trial("000"))
+    with path.open("ab") as file:
+        file.write(b"001" + b"\t" * 8 + b"keep" + b"\t" * 8 + b"\r\n")
+        file.write(b'002\t\t\t\t\t\t"one\rline"\t\tkeep' + b"\t" * 8 + b"\n")
+    store = Store(path)
+    found = {each.exp_id: each for each in store.history().trials}
+    assert found["002"].hypothesis == "one\rline"
+    store.append(trial("003", parent_exp="002"))
+    assert "003" in ids(Store(path))

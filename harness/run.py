@@ -54,6 +54,7 @@ class Surroundings:
     runtime: Runtime
     store: Store
     evidence_dir: Path | None
+    models_dir: Path | None = None
     environment: Callable[[RunSpec], Mapping[str, Any]]
 
 
@@ -95,7 +96,13 @@ def _run(spec: RunSpec, around: Surroundings) -> Finished:
 
 
 def _execute(spec: RunSpec, staged: Path, around: Surroundings) -> Finished:
-    launch = Launch(spec=spec, run_dir=staged, evidence_dir=around.evidence_dir, label=spec.label)
+    launch = Launch(
+        spec=spec,
+        run_dir=staged,
+        evidence_dir=around.evidence_dir,
+        models_dir=around.models_dir,
+        label=spec.label,
+    )
     with Sampler(staged / TELEMETRY_FILE):
         outcome = around.runtime.run(launch)
     events, damage = _events(staged)

@@ -45,6 +45,7 @@ def _obstacles(ready: Preparation) -> Iterator[HostError]:
     yield from ready.profile_problems()
     yield from ready.choice.runtime.problems(ready.plan.runs[0])
     yield from ready.evidence_problems()
+    yield from ready.model_problems()
 
 
 def _counts(ready: Preparation, states: list[Owed]) -> Iterator[str]:

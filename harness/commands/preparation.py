@@ -25,6 +25,7 @@ from harness.runtime.evidence import (
     statuses,
 )
 from harness.runtime.host import Host, probe_host, profile_problem
+from harness.runtime.models import model_problems, models_folder
 from harness.runtime.watch import host_problems
 from harness.scenario.expectations import Expectations
 from harness.scenario.load import Loaded
@@ -83,6 +84,20 @@ class Preparation:
         """The published files that the profile reads."""
         used = self.loaded.scenario.profiles[self.profile].uses
         return [each for each in self.loaded.scenario.evidence if each.file in used]
+
+    @property
+    def models(self) -> list[str]:
+        """The published models that the profile needs."""
+        return self.loaded.scenario.profiles[self.profile].models
+
+    @property
+    def models_dir(self) -> Path:
+        """The folder that published models are read from."""
+        return models_folder(cache_folder())
+
+    def model_problems(self) -> Iterator[HostError]:
+        """Yield one problem for each model that is not here at its revision."""
+        yield from model_problems(self.models, self.models_dir)
 
     def profile_problems(self) -> Iterator[HostError]:
         """Yield why this machine is none that the profile is asked on."""

@@ -37,13 +37,14 @@ def reproduce(ready: Preparation) -> Dossier:
     Raises:
         HostError: this machine cannot execute it.
     """
-    refuse([*ready.profile_problems(), *ready.evidence_problems()])
+    refuse([*ready.profile_problems(), *ready.evidence_problems(), *ready.model_problems()])
     # held before an image is built: a second harness is refused with nothing changed
     with ready.store.locked(ready.loaded.scenario.scenario, ready.profile):
         around = Surroundings(
             runtime=ready.choice.runtime,
             store=ready.store,
             evidence_dir=ready.evidence_dir if ready.evidence_files else None,
+            models_dir=ready.models_dir if ready.models else None,
             environment=EnvironmentRecorder(ready),
         )
         what = f"{ready.plan.scenario} {ready.profile}, {ready.where}"

@@ -31,6 +31,7 @@ class Launch:
             folder of the program, in every runtime.
         env: variables that the run is given by name; the only way for a secret to get in.
         evidence_dir: the published files; a container sees them read-only.
+        models_dir: the published models; a container sees them read-only.
         program: arguments of Python; None for the workload that the spec names.
         label: how people name the run in messages.
     """
@@ -39,6 +40,7 @@ class Launch:
     run_dir: Path
     env: Mapping[str, str] = field(default_factory=dict)
     evidence_dir: Path | None = None
+    models_dir: Path | None = None
     program: tuple[str, ...] | None = None
     label: str = ""
 

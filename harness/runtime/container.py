@@ -16,7 +16,7 @@ from harness.records import ImageRef, RunSpec
 from harness.runtime.base import SPEC_FILE, Launch
 from harness.runtime.environ import container_environment, run_environment
 from harness.runtime.owner import Owner
-from harness.workloads.context import EVIDENCE_VARIABLE
+from harness.workloads.context import EVIDENCE_VARIABLE, MODELS_VARIABLE
 
 RUN_LABEL = "harness.run"
 OWNER_LABEL = "harness.owner"
@@ -24,6 +24,7 @@ DEADLINE_LABEL = "harness.deadline"
 RUN_DIR = "/harness/run"
 SOURCE_DIR = "/harness/source"
 EVIDENCE_DIR = "/harness/evidence"
+MODELS_DIR = "/harness/models"
 _SOURCE = Path(harness.__file__).resolve().parent
 _NUM_FILES = 65536  # data loaders with many workers need more than the usual 1024
 _NUM_PROCESSES = 4096
@@ -59,7 +60,7 @@ def container_options(launch: Launch, owner: Owner, user: str) -> dict[str, Any]
         "tmpfs": {"/tmp": f"rw,exec,nosuid,nodev,size={_TMP_BYTES},mode=1777"},  # noqa: S108 - compiled kernels are loaded from it
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true"],
-        "network_mode": "host" if spec.limits.network else "none",  # services listen on loopback
+        "network_mode": "host" if spec.limits.network else "none",  # loopback is in both
         "ipc_mode": "private",
         "shm_size": round(spec.limits.shm_gib * _GIB),
         "mem_limit": memory,
@@ -84,6 +85,8 @@ def _environment(launch: Launch) -> dict[str, str]:
     }
     if launch.evidence_dir is not None:
         given[EVIDENCE_VARIABLE] = EVIDENCE_DIR
+    if launch.models_dir is not None:
+        given[MODELS_VARIABLE] = MODELS_DIR
     return {**given, **launch.env}
 
 
@@ -106,6 +109,8 @@ def _mounts(launch: Launch) -> list[Any]:
     ]
     if launch.evidence_dir is not None:
         shown.append((launch.evidence_dir.resolve(), EVIDENCE_DIR, True))
+    if launch.models_dir is not None:
+        shown.append((launch.models_dir.resolve(), MODELS_DIR, True))
     return [
         Mount(target=target, source=str(source), type="bind", read_only=read_only)
         for source, target, read_only in shown

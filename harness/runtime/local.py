@@ -41,7 +41,7 @@ from harness.runtime.memory import Breach, MemoryWatchdog, floor_gib
 from harness.runtime.owner import this_process
 from harness.runtime.processes import Mark
 from harness.runtime.watch import Watch, host_problems
-from harness.workloads.context import EVIDENCE_VARIABLE, RUN_VARIABLE
+from harness.workloads.context import EVIDENCE_VARIABLE, MODELS_VARIABLE, RUN_VARIABLE
 from harness.workloads.registry import workload
 
 _CHUNK_BYTES = 64 * 2**10
@@ -218,6 +218,8 @@ def _environment(launch: Launch, mark: Mark) -> dict[str, str]:
     given = {**host_environment(), **run_environment(str(_SOURCE)), RUN_VARIABLE: mark.text}
     if launch.evidence_dir is not None:
         given[EVIDENCE_VARIABLE] = str(launch.evidence_dir.resolve())
+    if launch.models_dir is not None:
+        given[MODELS_VARIABLE] = str(launch.models_dir.resolve())
     return {**given, **launch.env}
 
 

@@ -39,6 +39,13 @@ RelativePath = Annotated[
         "a relative path of letters, digits and _.-",
     ),
 ]
+ModelName = Annotated[
+    str,
+    written(
+        r"^[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*@[0-9a-f]{40}$",
+        "organisation/name@revision, the revision in 40 hex digits",
+    ),
+]
 Scalar = str | int | float | bool | None
 ProfileName = Annotated[Profile, Field(strict=False)]  # text becomes the enum; nothing else is lax
 
@@ -120,6 +127,7 @@ class ProfileModel(Strict):
     seed: Annotated[int, Field(ge=0)] | None = None
     replicates: Annotated[int, Field(ge=1, le=1000)] | None = None
     uses: list[str] = []
+    models: list[ModelName] = []
     limits: LimitsModel = LimitsModel()
     estimate: Estimate | None = None
 

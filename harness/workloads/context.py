@@ -12,6 +12,8 @@ from harness.records import RunSpec, record
 from harness.workloads.emit import EventWriter
 
 EVIDENCE_VARIABLE = "HARNESS_EVIDENCE_DIR"
+MODELS_VARIABLE = "HARNESS_MODELS_DIR"
+KEY_VARIABLE = "HARNESS_CHAT_API_KEY"  # for the one server that a run may ask for replies
 RUN_VARIABLE = "HARNESS_RUN"  # names the run, and its owner, that a process belongs to
 
 
@@ -45,4 +47,17 @@ class Context:
         if hashlib.sha256(path.read_bytes()).hexdigest() != self.spec.evidence[name]:
             message = f"evidence {path} is not the published file (its sha256 differs)"
             raise HostError(message, f"harness fetch {self.spec.scenario}")
+        return path
+
+    def model(self, name: str) -> Path:
+        """Return the folder of a published model, named as ``organisation/name@revision``.
+
+        Raises:
+            HostError: it is not there; the profile does not list it among its models.
+        """
+        root = Path(os.environ.get(MODELS_VARIABLE, "models"))
+        path = root / name.partition("@")[0]
+        if not (path / "config.json").is_file():
+            message = f"model {name} is not in {root}"
+            raise HostError(message, f"list it under models in {self.spec.scenario}")
         return path

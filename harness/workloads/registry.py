@@ -11,6 +11,7 @@ from harness.workloads.declare import Workload
 # name -> the torch-free module that declares it, in its constant WORKLOADS
 DECLARED_IN = {
     "noop": "harness.workloads.noop",
+    "capacity.training": "harness.workloads.capacity.declare",
     "economics.campaign": "harness.workloads.economics.declare",
     "economics.training_tiers": "harness.workloads.economics.declare",
     "pretrain.envelope": "harness.workloads.pretrain.declare",
@@ -21,8 +22,8 @@ DECLARED_IN = {
     "lineage.release_evidence": "harness.workloads.lineage.declare",
     "clawgym.tasks": "harness.workloads.clawgym.declare",
     "clawgym.task_evidence": "harness.workloads.clawgym.declare",
-    "clawgym.grpo_evidence": "harness.workloads.clawgym.rl_declare",
-    "clawgym.t2po_evidence": "harness.workloads.clawgym.rl_declare",
+    "agent.grpo_evidence": "harness.workloads.agent.declare",
+    "agent.t2po_evidence": "harness.workloads.agent.declare",
 }
 
 

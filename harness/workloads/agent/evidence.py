@@ -1,4 +1,4 @@
-"""Workloads ``clawgym.grpo_evidence`` and ``clawgym.t2po_evidence``: printed figures, done again.
+"""Workloads ``agent.grpo_evidence`` and ``agent.t2po_evidence``: printed figures, done again.
 
 Neither run's raw data is published. What can be checked is whether what the articles print agrees
 with itself, with the formulas that it follows from, and with the images that article 33's rollouts
@@ -12,10 +12,10 @@ import statistics
 from collections.abc import Mapping
 
 from harness.statistics import Proportion, fisher_exact, trials_per_arm
-from harness.workloads.clawgym import printed
+from harness.workloads.agent import printed
+from harness.workloads.agent.printed import Batch
 from harness.workloads.clawgym.evidence import read_end_states, report_end_states, report_evaluation
 from harness.workloads.clawgym.grade import TURN_PENALTY
-from harness.workloads.clawgym.printed import Batch
 from harness.workloads.clawgym.published import Evaluation
 from harness.workloads.context import Context
 from harness.workloads.emit import EventWriter

@@ -90,17 +90,17 @@ _T2PO_PRINTED = (
 
 WORKLOADS = (
     Workload(
-        name="clawgym.grpo_evidence",
+        name="agent.grpo_evidence",
         doc="recompute article 33 from what it prints and the images its rollouts left",
         params=GrpoEvidenceParams,
         metrics=(*AGENT, *END_STATES, *_COMPARED, *_PRINTED),
-        entry="harness.workloads.clawgym.rl_evidence:run_grpo",
+        entry="harness.workloads.agent.evidence:run_grpo",
     ),
     Workload(
-        name="clawgym.t2po_evidence",
+        name="agent.t2po_evidence",
         doc="recompute article 34 from what it prints",
         params=T2poEvidenceParams,
         metrics=(*AGENT, *_COMPARED, *_PRINTED, *_T2PO_PRINTED),
-        entry="harness.workloads.clawgym.rl_evidence:run_t2po",
+        entry="harness.workloads.agent.evidence:run_t2po",
     ),
 )

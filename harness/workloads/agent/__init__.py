@@ -1,1 +1,1 @@
-"""A file agent that learns: from demonstrations (article 32), from rewards (33), turn by turn (34)."""
+"""A file agent that learns: from demonstrations, from rewards, turn by turn (articles 32 to 34)."""

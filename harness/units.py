@@ -52,6 +52,7 @@ UNITS = _table(
     ("KiB", "memory", _KIB),
     ("MiB", "memory", _KIB**2),
     ("GiB", "memory", _KIB**3),
+    ("GB", "memory", 1e9),
     ("B/parameter", "memory/parameter", 1.0),
     ("B/token", "memory/token", 1.0),
     ("KiB/token", "memory/token", _KIB),

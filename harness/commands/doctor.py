@@ -9,7 +9,6 @@ from pathlib import Path
 
 from harness.commands.project import Project, cache_folder, open_project
 from harness.errors import ExitCode, HostError, InputError, Problem
-from harness.plan.presets import Use, holdings
 from harness.records import Limits, to_json
 from harness.runtime.daemon import EngineState
 from harness.runtime.doctor import (
@@ -28,6 +27,7 @@ from harness.scenario.folders import survey
 from harness.scenario.images import read_lock, this_platform
 from harness.scenario.load import load
 from harness.scenario.schema import EvidenceFile, Scenario
+from harness.workloads.capacity.presets import Use, holdings
 from harness.workloads.registry import workload
 
 

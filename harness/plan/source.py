@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,20 +13,38 @@ from harness.workloads.declare import Workload
 
 _SHARED = ("harness.workloads", "harness.workloads.common")
 _FOUNDATION = ("harness.records", "harness.units", "harness.errors")
+_ANOTHER_ROOM = re.compile(r"^\s*(?:from|import) (harness\.workloads\.\w+)\b", re.MULTILINE)
 
 
 @cache
 def source_digest(workload: Workload) -> str:
-    """Return the sha256 over the code a run executes: its room, the shared rooms, the records.
+    """Return the sha256 over the code a run executes: its rooms, the shared rooms, the records.
 
-    Comments count too: telling a harmless edit from a harmful one is not worth the doubt.
+    Its rooms are the one of its program, and those that a room of them imports from. Comments count
+    too: telling a harmless edit from a harmful one is not worth the doubt.
     """
-    room = workload.entry.partition(":")[0].rpartition(".")[0]
     files = {file for package in _SHARED for file in _folder(package).glob("*.py")}
-    if room not in _SHARED:  # a room may have rooms of its own
-        files |= set(_folder(room).rglob("*.py"))
+    files |= _rooms(workload.entry.partition(":")[0].rpartition(".")[0])
     files |= {_module_file(module) for module in _FOUNDATION}
     return _digest(sorted(files))
+
+
+def _rooms(entered: str) -> set[Path]:
+    """Return the files of a room, of the rooms within it, and of all that they import from."""
+    found: dict[str, set[Path]] = {}
+    waiting = {entered}
+    while waiting:
+        room = waiting.pop()
+        # what lies in a shared room itself is counted already, and opens no other
+        found[room] = set() if room in _SHARED else set(_folder(room).rglob("*.py"))
+        waiting |= {each for file in found[room] for each in _imported_rooms(file)} - set(found)
+    return set().union(*found.values())
+
+
+def _imported_rooms(file: Path) -> Iterator[str]:
+    for name in _ANOTHER_ROOM.findall(file.read_text(encoding="utf-8")):
+        if _module_file(name).name == "__init__.py":
+            yield name
 
 
 def _folder(package: str) -> Path:

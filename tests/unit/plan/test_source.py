@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from harness.plan import source
 from harness.plan.source import source_digest
 from harness.workloads.declare import Workload
 from harness.workloads.noop import NoopParams
@@ -43,3 +45,21 @@ def test_any_change_in_the_room_counts_also_in_a_room_within_it(room: Path, file
     assert digest() == before
     (room / file).write_text("# another\n", encoding="utf-8")
     assert digest() != before
+
+
+def test_a_room_that_the_room_imports_from_counts_too(
+    room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = digest()
+    lines = "from harness.workloads.lineage.trial import Trial\n"
+    (room / "inner/box.py").write_text(lines, encoding="utf-8")
+    another = digest()
+    monkeypatch.setattr(source, "_ANOTHER_ROOM", re.compile("(?!)"))
+    unseen = digest()
+    assert len({alone, another, unseen}) == 3
+
+
+def test_a_room_may_import_from_the_room_that_imports_from_it(room: Path) -> None:
+    lines = "from harness.workloads.clawgym.task import Task\n"
+    (room / "run.py").write_text(lines, encoding="utf-8")
+    assert digest() == digest()

@@ -1,11 +1,12 @@
-"""Machines and models by name, for `harness.plan.capacity`; each figure has its source."""
+"""Machines and models by name, for `capacity.needs`; each figure has its source."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
 
-from harness.plan.capacity import (
+from harness.records import record
+from harness.workloads.capacity.needs import (
     GIB,
     MIXED,
     PURE_BF16,
@@ -19,7 +20,6 @@ from harness.plan.capacity import (
     serving_need,
     training_need,
 )
-from harness.records import record
 
 # --- machines -----------------------------------------------------------------------------------
 
@@ -148,7 +148,7 @@ _STEP = ForwardPass(tokens=4096, logit_bytes=14)  # a plain framework path, arti
 
 
 def need_of(shape: ModelShape, use: Use) -> Need:
-    """Return what `shape` takes in `use`; a lower bound, see `harness.plan.capacity`."""
+    """Return what `shape` takes in `use`; a lower bound, see `harness.workloads.capacity.needs`."""
     match use:
         case Use.SERVE_BF16:
             return serving_need(shape, Dtype.BF16, Dtype.BF16, _CACHED_TOKENS, 1)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from harness.plan import capacity, presets
-from harness.plan.capacity import GIB, Dtype, ForwardPass, ModelShape, Need, Projection
 from harness.workloads.autoresearch.recount import parameter_count as of_candidate
 from harness.workloads.autoresearch.trajectory import TrainConfig
+from harness.workloads.capacity import needs as capacity
+from harness.workloads.capacity import presets
+from harness.workloads.capacity.needs import GIB, Dtype, ForwardPass, ModelShape, Need, Projection
 
 ATTENTION = frozenset({Projection.Q, Projection.K, Projection.V, Projection.O})
 
@@ -79,6 +80,7 @@ def test_a_model_without_a_gate_has_none_to_adapt() -> None:
     [
         (capacity.EIGHT_BIT_ADAM, 6, 48.2),
         (capacity.PURE_BF16, 8, 64.2),
+        (capacity.PRECISION_AWARE, 10, 80.3),
         (capacity.FP32_MOMENTS, 12, 96.4),
         (capacity.MIXED, 16, 128.5),
         (capacity.PURE_FP32, 16, 128.5),
@@ -103,6 +105,15 @@ def test_the_textbook_layer_is_34_d_and_its_scores_5_a_s() -> None:
     assert layers == gpt.num_layers * 34 * gpt.d_model
     scores = capacity.activation_bytes_per_token(gpt, plain) - layers - outside
     assert scores == gpt.num_layers * 5 * gpt.num_heads * seq
+
+
+def test_a_recomputed_layer_keeps_its_input_and_one_layer_is_whole() -> None:
+    llama = presets.LLAMA31_8B
+    kept, again = ForwardPass(tokens=1), ForwardPass(tokens=1, recompute=True)
+    outside = 4 * llama.d_model + 4 * llama.vocab_size
+    layer = (capacity.activation_bytes_per_token(llama, kept) - outside) // 32
+    found = capacity.activation_bytes_per_token(llama, again)
+    assert found == 32 * 2 * 4096 + layer - 2 * 4096 + outside
 
 
 # article 19, sweep_results.json, bf16 rows: tokens in a step, peak GiB allocated

@@ -30,6 +30,7 @@ class Dtype(StrEnum):
     FP8 = "fp8"
     INT8 = "int8"  # block-wise quantized optimizer moments; their scales are below 1 %
     NVFP4 = "nvfp4"
+    REMAINDER = "fp32 remainder"  # the low half of an fp32 number whose bf16 half is stored anyway
 
 
 BITS = {
@@ -38,6 +39,7 @@ BITS = {
     Dtype.FP8: 8.0,
     Dtype.INT8: 8.0,
     Dtype.NVFP4: 4.5,  # four bits, and one FP8 scale for sixteen of them
+    Dtype.REMAINDER: 16.0,
 }
 
 
@@ -177,16 +179,29 @@ EIGHT_BIT_ADAM = Regime(name="8-bit AdamW", weights=_BF16, gradients=_BF16, mome
 PURE_BF16 = Regime(
     name="pure bf16", weights=_BF16, gradients=_BF16, moments=_BF16
 )  # articles 18-22
+# Megatron-Core with use_precision_aware_optimizer, moments and gradients in bf16: Transformer
+# Engine's AdamW keeps an fp32 master all the same, as the 16 bits that the bf16 weight lacks
+PRECISION_AWARE = Regime(
+    name="precision-aware", weights=_BF16, gradients=_BF16, moments=_BF16, master=Dtype.REMAINDER
+)
 FP32_MOMENTS = Regime(name="fp32 moments", weights=_BF16, gradients=_BF16, moments=_FP32)
 MIXED = Regime(name="mixed", weights=_BF16, gradients=_BF16, moments=_FP32, master=_FP32)
 PURE_FP32 = Regime(name="pure fp32", weights=_FP32, gradients=_FP32, moments=_FP32)
 MEGATRON = Regime(name="Megatron", weights=_BF16, gradients=_FP32, moments=_FP32, master=_FP32)
-REGIMES = (EIGHT_BIT_ADAM, PURE_BF16, FP32_MOMENTS, MIXED, PURE_FP32, MEGATRON)
+REGIMES = (
+    EIGHT_BIT_ADAM,
+    PURE_BF16,
+    PRECISION_AWARE,
+    FP32_MOMENTS,
+    MIXED,
+    PURE_FP32,
+    MEGATRON,
+)
 
 
 @record
 class ForwardPass:
-    """What a training step keeps for its backward pass; nothing is recomputed.
+    """What a training step keeps for its backward pass.
 
     Attributes:
         tokens: batch times sequence length of one forward pass.
@@ -195,12 +210,14 @@ class ForwardPass:
             fused attention, which never stores them.
         logit_bytes: for each logit; 4 is the textbook's (fp32 alone). A plain framework path keeps
             bf16 logits, their fp32 copy and gradients: 10 to 14 (article 18, decomposition).
+        recompute: a layer keeps its input alone, and the backward pass computes it once more.
     """
 
     tokens: int
     dropout: bool = False
     scores_context: int | None = None
     logit_bytes: int = 4
+    recompute: bool = False
 
 
 def activation_bytes_per_token(shape: ModelShape, forward: ForwardPass) -> int:
@@ -209,16 +226,24 @@ def activation_bytes_per_token(shape: ModelShape, forward: ForwardPass) -> int:
     For a gateless model with equal heads, f = 4 d and dropout a layer comes to the ``34 d`` of
     Korthikanti et al. 2022 (arXiv:2205.05198, equation 1), plus ``5 a s`` for scores, and the
     rest to ``5 d + 4 V`` (section 4.1 there); the other shapes follow by the same bookkeeping.
+    Recomputed, the layers keep ``2 d`` each and one of them is whole at a time (section 5 there).
     """
+    layer, stream = _layer_bytes_per_token(shape, forward), 2 * shape.d_model
+    mask = shape.d_model if forward.dropout else 0
+    outside = mask + 2 * stream + forward.logit_bytes * shape.vocab_size
+    if forward.recompute:
+        return shape.num_layers * stream + (layer - stream) + outside
+    return shape.num_layers * layer + outside
+
+
+def _layer_bytes_per_token(shape: ModelShape, forward: ForwardPass) -> int:
     d, mask = shape.d_model, shape.d_model if forward.dropout else 0
     attention = 2 * d + 2 * (shape.q_width + 2 * shape.kv_width) + 2 * shape.q_width + mask
     # gated: gate, its SiLU, up and their product; else the hidden layer before and after GELU
     hidden = (8 if shape.gated else 4) * shape.d_ff
     feed_forward = 2 * d + hidden + mask
     norms = 2 * 2 * d
-    scores = _score_bytes(shape, forward)
-    outside = mask + 2 * 2 * d + forward.logit_bytes * shape.vocab_size
-    return shape.num_layers * (attention + feed_forward + norms + scores) + outside
+    return attention + feed_forward + norms + _score_bytes(shape, forward)
 
 
 def _score_bytes(shape: ModelShape, forward: ForwardPass) -> int:

@@ -1,0 +1,67 @@
+"""Learning rates of the supervised runs: a warm-up, then a line or a cosine to zero. No torch.
+
+Both are the schedules of Hugging Face's transformers, whose first step has rate 0 where there is a
+warm-up: it moves nothing. Article 32's eleven steps are ten updates for that reason; the rate that
+its log prints beside a step is the next step's.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+
+from harness.records import record
+
+
+class Decay(StrEnum):
+    """How the rate falls after the warm-up."""
+
+    LINEAR = "linear"  # article 32
+    COSINE = "cosine"  # article 25
+    NONE = "none"
+
+
+class FirstStep(StrEnum):
+    """Where the warm-up starts."""
+
+    ZERO = "zero"  # 0, 1/w, ... (w - 1)/w of the peak: as the articles ran it
+    ONE = "one"  # 1/w, ... w/w of the peak: no step is lost
+
+
+@record
+class Schedule:
+    """The learning rate of every step.
+
+    Attributes:
+        peak: the rate after the warm-up.
+        num_warmup: w.
+        num_steps: n; step n, which is never taken, has rate 0 unless there is no decay.
+    """
+
+    peak: float
+    num_warmup: int
+    num_steps: int
+    decay: Decay = Decay.LINEAR
+    first: FirstStep = FirstStep.ZERO
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.num_warmup <= self.num_steps:
+            message = f"{self.num_warmup} warm-up steps of {self.num_steps}"
+            raise ValueError(message)
+
+    def lr_at(self, step: int) -> float:
+        """Return the rate that the 0-based `step` is taken with."""
+        if step < self.num_warmup:
+            done = step + (self.first is FirstStep.ONE)
+            return self.peak * done / self.num_warmup
+        share = (step - self.num_warmup) / max(1, self.num_steps - self.num_warmup)
+        return self.peak * self._left(share)
+
+    def _left(self, share: float) -> float:
+        match self.decay:
+            case Decay.LINEAR:
+                return 1.0 - share
+            case Decay.COSINE:
+                return 0.5 * (1.0 + math.cos(math.pi * share))
+            case Decay.NONE:
+                return 1.0

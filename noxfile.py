@@ -52,7 +52,8 @@ def environment(session: nox.Session, name: str) -> str:
 def _locks(name: str) -> list[Path]:
     # the tests of Megatron-Core run where its scenario does: one gigabyte serves both
     tests = ["base", "tests"]
-    parts = {"torch": ["base"], "tests": tests, "megatron": [*tests, "megatron"]}
+    beside_tests = {name: [*tests, name] for name in ("fieldkit", "megatron")}
+    parts = {"torch": ["base"], "tests": tests, **beside_tests}
     return [REQUIREMENTS / f"{part}.txt" for part in parts.get(name, [name])]
 
 
@@ -174,6 +175,13 @@ def megatron(session: nox.Session) -> None:
     """Run the tests that need Megatron-Core; they skip in the default session."""
     default = ["tests/unit/pretrain/test_megatron.py"]
     _pytest(session, *(session.posargs or default), within="megatron")
+
+
+@nox.session(venv_backend="none", default=False)
+def fieldkit(session: nox.Session) -> None:
+    """Run the tests of the record of trials beside the author's own library."""
+    default = ["tests/unit/lineage/test_fieldkit.py"]
+    _pytest(session, *(session.posargs or default), within="fieldkit")
 
 
 @nox.session(venv_backend="none", default=False)

@@ -1,10 +1,11 @@
 """The author's own library and this store read each other's files.
 
-``fieldkit`` is an optional package of the tests: ``pip install fieldkit`` where these are wanted.
+``fieldkit`` is an optional package of the tests, with a session of its own: ``nox -s fieldkit``.
 """
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from harness.workloads.lineage.text import escape
 from harness.workloads.lineage.trial import PRETRAINING, Label, Trial
 
 lineage: Any = pytest.importorskip(
-    "fieldkit.lineage", reason="the author's library is not installed: pip install fieldkit"
+    "fieldkit.lineage", reason="the author's library is not installed: nox -s fieldkit"
 )
 
 PLAIN = 'a "quoted" \\n pipe | λ Δ 中文, 100 % '
@@ -66,6 +67,26 @@ def test_both_append_to_one_file(tmp_path: Path) -> None:
     store.append(ROWS[2])
     library.append(theirs(ROWS[3]))
     assert store.history().trials == [ours(each) for each in library.all_trials()] == list(ROWS)
+
+
+def test_both_append_at_once(tmp_path: Path) -> None:
+    library, store = lineage.LineageStore(tmp_path), Store(tmp_path / "results.tsv")
+    store.append(ROWS[0])
+    names = [f"{number:03}" for number in range(1, 81)]
+
+    def append(name: str) -> None:
+        trial = replace(ROWS[2], exp_id=name, parent_exp="000")
+        if int(name) % 2:
+            library.append(theirs(trial))
+        else:
+            Store(tmp_path / "results.tsv").append(trial)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(append, names))
+    trials = store.history().trials
+    assert sorted(each.exp_id for each in trials) == ["000", *names]
+    assert [ours(each) for each in library.all_trials()] == trials
+    assert not store.damage()
 
 
 def test_both_write_the_same_bytes(tmp_path: Path) -> None:

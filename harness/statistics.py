@@ -14,6 +14,7 @@ import random
 from collections.abc import Callable, Sequence
 from functools import cache
 from statistics import NormalDist, fmean, median, stdev
+from typing import TypeVar
 
 from harness.records import record
 
@@ -21,6 +22,8 @@ POWER = 0.8  # the chance of seeing an effect that is there, where "could have s
 ALPHA = 0.05
 _SMALL_COUNT = 5.0  # Cochran's rule: below it the normal approximation does not hold
 _TINY = 1e-300
+
+T = TypeVar("T")
 
 _normal_quantile = NormalDist().inv_cdf
 
@@ -246,14 +249,35 @@ def equivalence_margin(seen: Sample, alpha: float = ALPHA, power: float = POWER)
     return noninferiority_margin(seen, alpha, (1 + power) / 2)
 
 
+def bootstrap(
+    units: Sequence[T],
+    statistic: Callable[[Sequence[T]], float],
+    *,
+    alpha: float = ALPHA,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Return the percentile bootstrap interval of a statistic; the seed makes it repeatable.
+
+    Args:
+        units: what is drawn with replacement, whole: values, or clusters of values that hang
+            together, as the assertions of one task do.
+        statistic: of the units drawn.
+        alpha: one minus the confidence.
+        resamples: how often they are drawn.
+        seed: of the draws.
+    """
+    draw = random.Random(seed)  # noqa: S311 - resampling, not secrecy
+    found = sorted(statistic(draw.choices(units, k=len(units))) for _ in range(resamples))
+    cut = math.floor(alpha / 2 * resamples)
+    return Interval(low=found[cut], high=found[resamples - 1 - cut])
+
+
 def bootstrap_median(
     values: Sequence[float], *, alpha: float = ALPHA, resamples: int = 2000, seed: int = 0
 ) -> Interval:
-    """Return the percentile bootstrap interval of the median; the seed makes it repeatable."""
-    draw = random.Random(seed)  # noqa: S311 - resampling, not secrecy
-    medians = sorted(median(draw.choices(values, k=len(values))) for _ in range(resamples))
-    cut = math.floor(alpha / 2 * resamples)
-    return Interval(low=medians[cut], high=medians[resamples - 1 - cut])
+    """Return the percentile bootstrap interval of the median."""
+    return bootstrap(values, median, alpha=alpha, resamples=resamples, seed=seed)
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:

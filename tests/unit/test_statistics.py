@@ -14,6 +14,7 @@ from harness.statistics import (
     Sample,
     above_test,
     below_test,
+    bootstrap,
     bootstrap_median,
     detectable_rates,
     equivalence_margin,
@@ -182,3 +183,22 @@ def test_holm_by_hand() -> None:
 def test_what_is_no_proportion_is_refused(k: int, n: int) -> None:
     with pytest.raises(ValueError, match="no proportion"):
         of(k, n)
+
+
+def test_a_bootstrap_of_the_mean_is_nearly_the_t_interval() -> None:
+    draw = random.Random(3)  # noqa: S311 - a sample, not secrecy
+    values = [draw.gauss(5.0, 2.0) for _ in range(200)]
+    found = bootstrap(values, lambda sample: sum(sample) / len(sample))
+    seen = sample(values)
+    reach = t_quantile(0.975, 199) * seen.standard_error
+    assert (found.low, found.high) == pytest.approx(
+        (seen.mean - reach, seen.mean + reach), abs=0.05
+    )
+
+
+def test_clusters_are_drawn_whole() -> None:
+    clusters = [(0,) * 10, (1,) * 10] * 10  # twenty units, whatever they hold
+    found = bootstrap(clusters, lambda sample: sum(map(sum, sample)) / (10 * len(sample)))
+    exact = stats.binom(20, 0.5)
+    assert found.low == pytest.approx(exact.ppf(0.025) / 20, abs=0.05)
+    assert found.high == pytest.approx(exact.ppf(0.975) / 20, abs=0.05)

@@ -108,6 +108,11 @@ def split_of(task_id: str) -> Split:
     return Split.TRAIN if task_id in TRAIN_IDS else Split.HELD_OUT
 
 
+def role_of(task_id: str) -> str:
+    """Return the persona that a task is of."""
+    return task_id.removeprefix("synth-").rpartition("-")[0]
+
+
 # --- Workspaces ---------------------------------------------------------------------------------
 
 

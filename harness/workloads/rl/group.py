@@ -45,6 +45,7 @@ class Muted(StrEnum):
 
     SINGLE_MEMBER = "single member"
     EQUAL_REWARDS = "equal rewards"
+    NO_ADVANTAGE = "its reward is the group's mean"
     NO_REPLY = "no token drawn"
     TOO_LONG = "longer than the trainer's context"
 

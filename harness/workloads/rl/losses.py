@@ -1,0 +1,278 @@
+"""Losses on the trained tokens of one sequence, from log-probabilities and credit.
+
+Shapes: N trained tokens of one sequence, T of its turns. All log-probabilities are nats, float.
+Every loss is a mean over the N tokens; `batch_weights` says how sequences are put together.
+
+========================  ===========================================================
+`reinforce`               -A log p + beta K3; articles 33 and 34: one update a batch,
+                          so that the ratio to the weights that drew is 1
+`clipped`, ratio TOKEN    GRPO as its paper has it; A2TGPO's baseline
+`clipped`, ratio TURN     A2TGPO, equations 10 to 12
+`clipped`, ratio SEQUENCE GSPO
+========================  ===========================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import accumulate, pairwise
+
+import torch
+from torch import Tensor
+
+from harness.records import record
+from harness.workloads.rl.a2tgpo import Aggregation, Boundaries, RatioForm
+from harness.workloads.rl.group import Credit
+from harness.workloads.rl.scores import UnscorableError
+
+KL_COEFFICIENT = 0.04  # articles 33 and 34
+_MAX_LOG_RATIO = 10.0  # the released code of A2TGPO
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Drawn:
+    """The trained tokens of one sequence, in order.
+
+    Attributes:
+        name: of the sequence, for an error's message.
+        new: log-probabilities under the weights that are trained; carries gradients: (N,).
+        old: under the weights that drew them, without gradients: (N,).
+        reference: under the weights that the policy is kept near, without gradients: (N,); None
+            where there are none.
+        turn_ids: of each token its turn, from 0, ascending; whole numbers: (N,).
+    """
+
+    name: str
+    new: Tensor
+    old: Tensor
+    reference: Tensor | None = None
+    turn_ids: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SequenceLoss:
+    """The loss of one sequence.
+
+    Attributes:
+        value: a scalar with gradients.
+        num_tokens: N.
+        statistics: means over its tokens. ``kl``: K3 to the reference, nats, where there is one,
+            and ``kl_term``, that times its coefficient; ``ratio_mean``: of the ratios to the
+            weights that drew; ``clip_share``: share whose gradient the clip took.
+    """
+
+    value: Tensor
+    num_tokens: int
+    statistics: Mapping[str, float]
+
+
+Loss = Callable[[Drawn, Credit], SequenceLoss]
+
+
+class RatioOf(StrEnum):
+    """What shares one ratio to the weights that drew it."""
+
+    TOKEN = "token"  # noqa: S105 - not a password
+    TURN = "turn"
+    SEQUENCE = "sequence"
+
+
+@record
+class Clip:
+    """How a ratio is taken and clipped.
+
+    Attributes:
+        ratio_of: what shares one ratio: the geometric mean of its tokens'.
+        low: clip width below 1, before a turn's scale.
+        high: above 1.
+        kl_coefficient: of K3 to the reference; 0 for none.
+        boundaries: what one turn is.
+        ratio_form: how the ratio is differentiated.
+    """
+
+    ratio_of: RatioOf
+    low: float
+    high: float
+    kl_coefficient: float = 0.0
+    boundaries: Boundaries = Boundaries.EXPLICIT
+    ratio_form: RatioForm = RatioForm.GEOMETRIC
+
+
+GRPO_CLIP = Clip(ratio_of=RatioOf.TOKEN, low=0.2, high=0.2, kl_coefficient=0.001)  # table 3
+GSPO_CLIP = Clip(ratio_of=RatioOf.SEQUENCE, low=3e-4, high=4e-4)  # its bullet in the appendix
+TURN_CLIP = Clip(ratio_of=RatioOf.TURN, low=3e-3, high=4e-3)  # A2TGPO
+
+
+def reinforce(drawn: Drawn, credit: Credit, kl_coefficient: float = KL_COEFFICIENT) -> SequenceLoss:
+    """Return mean(-A log p) + beta mean(K3); articles 33 and 34, section "Loss".
+
+    Raises:
+        UnscorableError: names the sequence and what is wrong with its numbers.
+    """
+    _check(drawn, credit)
+    weights_N = _of_turns(credit.advantages, drawn)[drawn.turn_ids]
+    policy = -torch.dot(weights_N, drawn.new) / drawn.new.numel()
+    with torch.no_grad():
+        ratio_mean = torch.exp(drawn.new - drawn.old).mean().item()  # 1 where it is on-policy
+    return _with_kl(policy, drawn, kl_coefficient, {"ratio_mean": ratio_mean})
+
+
+def clipped(drawn: Drawn, credit: Credit, clip: Clip) -> SequenceLoss:
+    """Return -mean(min(s A, clip(s, 1 - c low, 1 + c high) A)) + beta mean(K3) (eq. 12).
+
+    s is the ratio, c the turn's clip scale, which carries no gradient; 1 where the credit has none.
+
+    Raises:
+        UnscorableError: names the sequence and what is wrong with its numbers.
+    """
+    _check(drawn, credit)
+    if clip.ratio_of is RatioOf.TOKEN or clip.ratio_form is RatioForm.DETACHED:
+        policy, statistics = _clipped_by_token(drawn, credit, clip)
+    else:
+        policy, statistics = _clipped_by_turn(drawn, credit, clip)
+    return _with_kl(policy, drawn, clip.kl_coefficient, statistics)
+
+
+def batch_weights(num_tokens: Sequence[int], aggregation: Aggregation) -> tuple[float, ...]:
+    """Return what each sequence's loss is multiplied with; their sum is 1.
+
+    Args:
+        num_tokens: of each sequence that is used, at least 1.
+        aggregation: SEQUENCE weighs sequences alike, TOKEN by their tokens.
+    """
+    if aggregation is Aggregation.SEQUENCE:
+        return (1 / len(num_tokens),) * len(num_tokens)
+    return tuple(count / sum(num_tokens) for count in num_tokens)
+
+
+def k3(new: Tensor, reference: Tensor) -> Tensor:
+    """Return exp(-d) + d - 1 with d = new - reference, token by token; never below 0."""
+    difference = new - reference
+    return torch.expm1(-difference) + difference
+
+
+# --- Parts --------------------------------------------------------------------------------------
+
+
+def _clipped_by_turn(drawn: Drawn, credit: Credit, clip: Clip) -> tuple[Tensor, dict[str, float]]:
+    """Work on T numbers instead of N: all that differs between a turn's tokens is in their mean.
+
+    A turn of n tokens stands for n equal terms. Where the ratio is of more than one turn, they
+    share its value and keep their own advantage and clip scale.
+    """
+    tokens_T = torch.bincount(drawn.turn_ids, minlength=len(credit.advantages)).to(drawn.new)
+    ratio_T = torch.exp(_mean_log_ratios(drawn, credit, clip, tokens_T))
+    advantage_T, low_T, high_T = _bounds(drawn, credit, clip)
+    free_T = ratio_T * advantage_T
+    held_T = torch.clamp(ratio_T, low_T, high_T) * advantage_T
+    share_T = tokens_T / drawn.new.numel()
+    value = -torch.dot(torch.minimum(free_T, held_T), share_T)
+    with torch.no_grad():
+        statistics = {
+            "ratio_mean": torch.dot(ratio_T, share_T).item(),
+            "clip_share": torch.dot((held_T < free_T).to(share_T), share_T).item(),
+        }
+    return value, statistics
+
+
+def _clipped_by_token(drawn: Drawn, credit: Credit, clip: Clip) -> tuple[Tensor, dict[str, float]]:
+    ratio_N = torch.exp(_log_ratios(drawn, credit, clip))
+    advantage_N, low_N, high_N = (each[drawn.turn_ids] for each in _bounds(drawn, credit, clip))
+    free_N = ratio_N * advantage_N
+    held_N = torch.clamp(ratio_N, low_N, high_N) * advantage_N
+    value = -torch.minimum(free_N, held_N).mean()
+    with torch.no_grad():
+        statistics = {
+            "ratio_mean": ratio_N.mean().item(),
+            "clip_share": (held_N < free_N).to(ratio_N).mean().item(),
+        }
+    return value, statistics
+
+
+def _log_ratios(drawn: Drawn, credit: Credit, clip: Clip) -> Tensor:
+    """Return one log-ratio a token: (N,); its own, or its turn's value with its own gradient."""
+    if clip.ratio_of is RatioOf.TOKEN:
+        return drawn.new - drawn.old
+    tokens_T = torch.bincount(drawn.turn_ids, minlength=len(credit.advantages)).to(drawn.new)
+    with torch.no_grad():
+        means_N = _mean_log_ratios(drawn, credit, clip, tokens_T)[drawn.turn_ids]
+    return torch.clamp(drawn.new - drawn.new.detach() + means_N, max=_MAX_LOG_RATIO)
+
+
+def _mean_log_ratios(drawn: Drawn, credit: Credit, clip: Clip, tokens_T: Tensor) -> Tensor:
+    """Return the mean log-ratio of the unit that each turn belongs to: (T,); 0 without tokens."""
+    units = torch.tensor(_units(credit, clip), device=drawn.new.device)
+    sums_T = torch.zeros_like(tokens_T).index_add(0, drawn.turn_ids, drawn.new - drawn.old)
+    if len(set(units.tolist())) == len(units):
+        return sums_T / tokens_T.clamp(min=1)
+    sums_U = torch.zeros_like(tokens_T).index_add(0, units, sums_T)
+    tokens_U = torch.zeros_like(tokens_T).index_add(0, units, tokens_T)
+    return (sums_U / tokens_U.clamp(min=1))[units]
+
+
+def _units(credit: Credit, clip: Clip) -> tuple[int, ...]:
+    """Return for each turn the number of the unit whose tokens share one ratio."""
+    turns = len(credit.advantages)
+    if clip.ratio_of is RatioOf.SEQUENCE:
+        return (0,) * turns
+    if clip.boundaries is Boundaries.EXPLICIT:
+        return tuple(range(turns))
+    changes = (now != before for before, now in pairwise(credit.advantages))
+    return tuple(accumulate(changes, initial=0))
+
+
+def _bounds(drawn: Drawn, credit: Credit, clip: Clip) -> tuple[Tensor, Tensor, Tensor]:
+    """Return advantage, least and largest ratio of each turn: (T,) each."""
+    scale_T = _of_turns(credit.clip_scales or (1.0,) * len(credit.advantages), drawn)
+    return _of_turns(credit.advantages, drawn), 1 - clip.low * scale_T, 1 + clip.high * scale_T
+
+
+def _of_turns(values: Sequence[float], drawn: Drawn) -> Tensor:
+    return torch.tensor(values, dtype=drawn.new.dtype, device=drawn.new.device)
+
+
+def _with_kl(
+    policy: Tensor, drawn: Drawn, coefficient: float, statistics: dict[str, float]
+) -> SequenceLoss:
+    value = policy
+    if drawn.reference is not None:
+        kl = k3(drawn.new, drawn.reference).mean()
+        statistics["kl"] = kl.item()
+        statistics["kl_term"] = coefficient * statistics["kl"]
+        value = policy + coefficient * kl if coefficient else policy
+    elif coefficient:
+        message = f"{drawn.name}: a KL term needs log-probabilities of the reference"
+        raise ValueError(message)
+    if not torch.isfinite(value):
+        message = f"{drawn.name}: its loss is {value.item()}"
+        raise UnscorableError(message)
+    return SequenceLoss(value=value, num_tokens=drawn.new.numel(), statistics=statistics)
+
+
+def _check(drawn: Drawn, credit: Credit) -> None:
+    if problem := _problem(drawn, credit):
+        message = f"{drawn.name}: {problem}"
+        raise UnscorableError(message)
+
+
+def _problem(drawn: Drawn, credit: Credit) -> str:
+    given = {"new": drawn.new, "old": drawn.old, "turn_ids": drawn.turn_ids}
+    if drawn.reference is not None:
+        given["reference"] = drawn.reference
+    shapes = {name: tuple(each.shape) for name, each in given.items()}
+    if len(set(shapes.values())) > 1 or drawn.new.dim() != 1:
+        return f"shapes differ: {shapes}"
+    if not drawn.new.numel():
+        return "it has no trained token"
+    turns = len(credit.advantages)
+    low, high = (int(each) for each in torch.aminmax(drawn.turn_ids))
+    if low < 0 or high >= turns:
+        return f"tokens of turns {low}..{high}, credit for {turns} turns"
+    if credit.clip_scales and len(credit.clip_scales) != turns:
+        return f"{len(credit.clip_scales)} clip scales for {turns} turns"
+    del given["turn_ids"]
+    # a sum of log-probabilities is finite exactly where each of them is
+    broken = [name for name, each in given.items() if not torch.isfinite(each.detach().sum())]
+    return f"log-probabilities are not finite: {', '.join(broken)}" if broken else ""

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pytest
+
+from harness.workloads.rl import grpo
+from harness.workloads.rl.group import Muted
+
+from .builders import rewarded
+
+
+@pytest.mark.parametrize(
+    ("rewards", "expected"),
+    [
+        ((0.05, 0.6333333, 0.05, 0.55), (-0.9941, 1.1471, -0.9941, 0.8412)),  # article 33, smoke
+        ((0.05, 0.633, 0.05, 0.55), (-0.9942, 1.1466, -0.9942, 0.8418)),  # as printed
+        ((0.93333333, 0.8, 0.4, -0.01666667), (1.0887, 0.7295, -0.3479, -1.4702)),  # article 34
+        ((0.2, 0.9), (-1.0, 1.0)),
+    ],
+)
+def test_the_articles_advantages(rewards: tuple[float, ...], expected: tuple[float, ...]) -> None:
+    assert grpo.advantages(rewarded(*rewards)) == pytest.approx(expected, abs=1e-4)
+
+
+def test_every_turn_of_a_rollout_has_its_advantage() -> None:
+    credit = grpo.credit(rewarded(0.0, 1.0, turns=3))
+    assert credit[1].advantages == pytest.approx((1.0, 1.0, 1.0))
+    assert credit[1].clip_scales == ()
+
+
+def test_a_group_without_variance_is_muted() -> None:
+    """The last step of article 33: four rewards of .917."""
+    credit = grpo.credit(rewarded(*(0.9167,) * 4, turns=2))
+    assert {each.muted for each in credit} == {Muted.EQUAL_REWARDS}
+    assert {each.advantages for each in credit} == {(0.0, 0.0)}
+
+
+def test_a_single_rollout_is_muted() -> None:
+    assert [each.muted for each in grpo.credit(rewarded(1.0))] == [Muted.SINGLE_MEMBER]
+
+
+def test_a_rollout_at_the_mean_is_muted_alone() -> None:
+    credit = grpo.credit(rewarded(0.0, 0.5, 1.0))
+    assert [each.muted for each in credit] == [None, Muted.NO_ADVANTAGE, None]

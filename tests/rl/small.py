@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from harness.workloads.rl.example import Example, masked
+from harness.workloads.rl.example import Example, masked, traced
+from harness.workloads.rl.group import Group, Member
 from harness.workloads.rl.lora import LoraPolicy
 from harness.workloads.rl.settings import Compute, LoraSettings
+from harness.workloads.rl.trace import Trace, TurnTrace
 
 VOCABULARY = 64
 LORA = LoraSettings(rank=4, alpha=8, seed=3)
@@ -61,3 +65,38 @@ def new_examples(count: int, seed: int = 0) -> list[Example]:
         mask = [at > 0 and drawn.random() < 0.5 for at in range(len(tokens) - 1)]
         made.append(masked(tokens, [*mask, True]))
     return made
+
+
+def new_group(
+    policy: LoraPolicy, rewards: Sequence[float], seed: int = 0, key: str = "task"
+) -> Group:
+    """Return rollouts of two to four random turns, with the policy's own log-probabilities."""
+    drawn = random.Random(seed)  # noqa: S311 - no secret
+    members = []
+    for reward in rewards:
+        turns = [
+            ([drawn.randrange(VOCABULARY) for _ in range(drawn.randint(2, 9))] for _ in "cr")
+            for _ in range(drawn.randint(2, 4))
+        ]
+        members.append(
+            Member(trace=said(policy, [tuple(map(tuple, turn)) for turn in turns]), reward=reward)
+        )
+    return Group(key=key, members=tuple(members))
+
+
+def said(policy: LoraPolicy, turns: Sequence[tuple[tuple[int, ...], ...]]) -> Trace:
+    """Return the trace of these contexts and replies, as if the policy had drawn them."""
+    silent = Trace(
+        turns=tuple(
+            TurnTrace(context=context, reply=reply, logprobs=(0.0,) * len(reply))
+            for context, reply in turns
+        )
+    )
+    with torch.no_grad():
+        (logprobs,) = policy.logprobs([traced(silent)])
+    values = iter(logprobs.tolist())
+    return Trace(
+        turns=tuple(
+            replace(turn, logprobs=tuple(next(values) for _ in turn.reply)) for turn in silent.turns
+        )
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from harness.records import record
+from harness.workloads.rl.a2tgpo import Aggregation
 
 SEVEN_PROJECTIONS = (
     *("q_proj", "k_proj", "v_proj", "o_proj"),
@@ -75,3 +76,48 @@ class Compute:
     gradient_checkpointing: bool = False
     product: Product = Product.BRANCH
     tokens_per_batch: int = 2048
+
+
+class Optimizer(StrEnum):
+    """How long AdamW's moments live."""
+
+    FRESH = "fresh"  # a step: each weight then moves by the rate or less (articles 33 and 34)
+    PERSISTENT = "persistent"  # the run
+
+
+class Old(StrEnum):
+    """Which log-probabilities a ratio is taken to."""
+
+    DRAWN = "drawn"  # what the engine said when it drew the token
+    COMPUTED = "computed"  # the trainer's own, of the weights that the step begins with
+
+
+@record
+class TrainerSettings:
+    """How one batch of groups becomes a change of the adapter.
+
+    Attributes:
+        learning_rate: AdamW; betas and epsilon are torch's.
+        weight_decay: AdamW; torch's default.
+        clip_norm: gradients are clipped to this norm.
+        optimizer: whether its moments outlive a step.
+        dropout: of the passes that train, and of the reference's.
+        max_tokens: a rollout of as many or more trains nothing.
+        epochs: how often each rollout is used in a step.
+        mini_batches: into how many parts, one update each, an epoch is divided at random.
+        old: what a ratio is taken to; a loss without ratio has no use for it.
+        aggregation: how the losses of an update's rollouts are averaged.
+        seed: dropout and the division are drawn from it and the step's number.
+    """
+
+    learning_rate: float = 1e-5
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    optimizer: Optimizer = Optimizer.FRESH
+    dropout: Dropout = Dropout.ACTIVE
+    max_tokens: int = 8192
+    epochs: int = 1
+    mini_batches: int = 1
+    old: Old = Old.DRAWN
+    aggregation: Aggregation = Aggregation.SEQUENCE
+    seed: int = 42

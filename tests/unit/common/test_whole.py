@@ -28,6 +28,12 @@ def test_a_folder_that_was_there_is_replaced(tmp_path: Path) -> None:
 def test_what_fails_leaves_the_old_folder(tmp_path: Path) -> None:
     with whole_folder(tmp_path / "made") as folder:
         (folder / "kept").write_text("kept")
-    with pytest.raises(FileNotFoundError), whole_folder(tmp_path / "made") as folder:
-        (folder / "half").write_text((tmp_path / "nowhere").read_text())
+    with pytest.raises(RuntimeError):
+        _fail_half_way(tmp_path / "made")
     assert [path.name for path in tmp_path.rglob("*")] == ["made", "kept"]
+
+
+def _fail_half_way(folder: Path) -> None:
+    with whole_folder(folder) as new:
+        (new / "half").write_text("half")
+        raise RuntimeError

@@ -1,0 +1,345 @@
+"""The one trainer: a step against torch in float64, the size of a step, what is muted, resuming."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+NEEDS = "needs the environment `rl`: nox -s rl"
+pytest.importorskip("transformers", reason=NEEDS)
+pytest.importorskip("peft", reason=NEEDS)
+
+from transformers import AutoModelForCausalLM  # noqa: E402
+
+from harness.errors import InputError  # noqa: E402
+from harness.workloads.rl import grpo, losses  # noqa: E402
+from harness.workloads.rl.a2tgpo import Aggregation  # noqa: E402
+from harness.workloads.rl.adapter import Weights  # noqa: E402
+from harness.workloads.rl.group import Credit, Group, Muted  # noqa: E402
+from harness.workloads.rl.lora import LoraPolicy  # noqa: E402
+from harness.workloads.rl.losses import Drawn, Loss, SequenceLoss  # noqa: E402
+from harness.workloads.rl.scores import UnscorableError  # noqa: E402
+from harness.workloads.rl.settings import Dropout, Old, Optimizer, TrainerSettings  # noqa: E402
+from harness.workloads.rl.step import Phase, Update  # noqa: E402
+from harness.workloads.rl.trainer import DivergedError, Trainer  # noqa: E402
+
+from .small import LORA, VOCABULARY, new_group, new_policy, shaken  # noqa: E402
+
+STILL = TrainerSettings(dropout=Dropout.OFF, weight_decay=0.0, learning_rate=1e-3)
+REWARDS = (1.0, 0.2, 0.5, 0.1)
+KL = 0.04
+
+
+def trainer(
+    policy: LoraPolicy,
+    settings: TrainerSettings = STILL,
+    reference: Weights | None = None,
+    loss: Loss | None = None,
+) -> Trainer:
+    by_default = partial(losses.reinforce, kl_coefficient=KL if reference else 0.0)
+    return Trainer(policy, grpo.credit, loss or by_default, settings, reference)
+
+
+def updated(trainer: Trainer, groups: Sequence[Group]) -> Update:
+    update = trainer.step(groups).update
+    assert update
+    return update
+
+
+def flat(weights: Weights) -> Tensor:
+    return torch.cat([each.flatten() for each in weights.values()])
+
+
+# --- the oracle -----------------------------------------------------------------------------------
+
+
+def by_hand(base: Path, weights: Weights, reference: Weights, group: Group) -> dict[str, Tensor]:
+    """Return the gradient of article 33's loss in float64, one rollout at a time."""
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float64)
+    matrices = dict(model.named_parameters())
+    leaves = {name: value.double().requires_grad_() for name, value in weights.items()}
+
+    def logprobs(adapter: Weights, tokens: Sequence[int]) -> Tensor:
+        merged = {
+            name: matrix + LORA.alpha / LORA.rank * adapter[b].double() @ adapter[a].double()
+            for name, matrix in matrices.items()
+            for a, b in [[f"base_model.model.{name[:-7]}.lora_{end}.weight" for end in "AB"]]
+            if a in adapter
+        }
+        ids = torch.tensor([tokens])
+        logits: Tensor = torch.func.functional_call(model, merged, (ids,)).logits[0, :-1]
+        return logits.log_softmax(-1).gather(1, ids[0, 1:, None]).squeeze(1)
+
+    total = torch.zeros((), dtype=torch.float64)
+    for member, advantage in zip(group.members, grpo.advantages(group), strict=True):
+        drawn = torch.tensor(member.trace.turn_ids[1:]) >= 0
+        new = logprobs(leaves, member.trace.tokens)[drawn]
+        difference = new - logprobs(reference, member.trace.tokens)[drawn].detach()
+        k3 = torch.exp(-difference) + difference - 1
+        total = total - advantage * new.mean() + KL * k3.mean()
+    gradients = torch.autograd.grad(total / len(group.members), list(leaves.values()))
+    return dict(zip(leaves, gradients, strict=True))
+
+
+def test_a_step_is_the_one_computed_by_hand(base: Path) -> None:
+    policy = new_policy(base)
+    before, reference, group = policy.weights(), shaken(policy, seed=5), new_group(policy, REWARDS)
+    gradient = flat(by_hand(base, before, reference, group))
+    update = updated(trainer(policy, reference=reference), [group])
+    assert update.gradient_norm == pytest.approx(float(gradient.norm()), rel=1e-4)
+    # a fresh AdamW moves every weight by rate * g / (|g| + eps)
+    clipped = gradient * min(1.0, 1.0 / float(gradient.norm()))
+    moved = (flat(policy.weights()) - flat(before)).double()
+    expected = -STILL.learning_rate * clipped / (clipped.abs() + 1e-8)
+    # a gradient below the rounding of its neighbours may have either sign
+    sure = clipped.abs() > 1e-5 * clipped.abs().max()
+    assert sure.double().mean() > 0.99
+    assert float((moved - expected)[sure].abs().max()) < 1e-3 * STILL.learning_rate
+
+
+def test_the_reference_s_kl_is_raw_and_weighted(base: Path) -> None:
+    policy = new_policy(base)
+    group = new_group(policy, REWARDS)
+    here = updated(trainer(policy, reference=policy.weights()), [group])
+    assert here.statistics["kl"] == 0.0
+    away = updated(trainer(policy, reference=shaken(policy, seed=5)), [group])
+    assert away.statistics["kl"] > 0
+    assert away.statistics["kl_term"] == pytest.approx(KL * away.statistics["kl"])
+
+
+def test_dropout_keeps_the_kl_above_zero(base: Path) -> None:
+    policy = new_policy(base)
+    active = replace(STILL, dropout=Dropout.ACTIVE)
+    update = updated(
+        trainer(policy, active, reference=policy.weights()), [new_group(policy, REWARDS)]
+    )
+    assert update.statistics["kl"] > 0
+    assert update.agreement.largest < 1e-4  # taken without dropout
+
+
+# --- the size of a step ---------------------------------------------------------------------------
+
+
+def test_a_fresh_adamw_moves_by_rate_times_root_of_n(base: Path) -> None:
+    for learning_rate in (1e-5, 1e-3):
+        policy = new_policy(base)
+        settings = replace(STILL, learning_rate=learning_rate)
+        steps = trainer(policy, settings)
+        for seed in range(2):
+            update = updated(steps, [new_group(policy, REWARDS, seed)])
+            # float32 stores a weight of 0.1 to 4e-9, of a rate of 1e-5
+            assert 0.98 < update.weight_delta_ratio <= 1.001
+            bound = learning_rate * policy.num_trainable**0.5
+            assert update.weight_delta == pytest.approx(update.weight_delta_ratio * bound)
+
+
+def test_moments_that_persist_make_another_second_step(base: Path) -> None:
+    weights = {}
+    for optimizer in Optimizer:
+        policy = new_policy(base)
+        steps = trainer(policy, replace(STILL, optimizer=optimizer))
+        groups = [new_group(policy, REWARDS, seed) for seed in range(2)]
+        first = updated(steps, groups[:1])
+        second = updated(steps, groups[1:])
+        weights[optimizer] = flat(policy.weights())
+        assert (second.weight_delta_ratio < 0.95) == (optimizer is Optimizer.PERSISTENT)
+        assert first.weight_delta_ratio > 0.98
+    assert not torch.equal(*weights.values())
+
+
+# --- muting ---------------------------------------------------------------------------------------
+
+
+def test_a_muted_group_leaves_no_trace(base: Path) -> None:
+    moved = []
+    for with_muted in (False, True):
+        policy = new_policy(base)
+        groups = [new_group(policy, REWARDS)]
+        if with_muted:
+            groups.append(new_group(policy, (0.5, 0.5), seed=1))
+        report = trainer(policy, reference=shaken(policy, seed=5)).step(groups)
+        assert (report.groups, report.muted_groups) == (len(groups), int(with_muted))
+        assert (report.used, report.rollouts) == (4, 4 + 2 * with_muted)
+        assert dict(report.muted) == ({Muted.EQUAL_REWARDS: 2} if with_muted else {})
+        moved.append(flat(policy.weights()))
+    assert torch.equal(*moved)
+
+
+def test_nothing_to_train_on_is_an_end_and_no_failure(base: Path) -> None:
+    policy = new_policy(base)
+    before = flat(policy.weights())
+    groups = [new_group(policy, (0.5, 0.5)), new_group(policy, (1.0,))]
+    report = trainer(policy, TrainerSettings(), policy.weights()).step(groups)
+    assert report.converged
+    assert report.update is None
+    assert dict(report.muted) == {Muted.EQUAL_REWARDS: 2, Muted.SINGLE_MEMBER: 1}
+    assert torch.equal(flat(policy.weights()), before)
+
+
+def test_what_is_too_long_is_not_trained_on_but_compared_with(base: Path) -> None:
+    policy = new_policy(base)
+    group = new_group(policy, REWARDS)
+    longest = max(len(member.trace.tokens) for member in group.members)
+    seen: list[Credit] = []
+
+    def listening(drawn: Drawn, credit: Credit) -> SequenceLoss:
+        seen.append(credit)
+        return losses.reinforce(drawn, credit, 0.0)
+
+    report = trainer(policy, replace(STILL, max_tokens=longest), loss=listening).step([group])
+    assert dict(report.muted) == {Muted.TOO_LONG: 1}
+    assert {each.advantages for each in seen} < {each.advantages for each in grpo.credit(group)}
+
+
+# --- several updates ------------------------------------------------------------------------------
+
+
+def test_a_ratio_moves_over_the_updates_of_a_step(base: Path) -> None:
+    policy = new_policy(base)
+    settings = replace(STILL, epochs=2, mini_batches=2, old=Old.COMPUTED)
+    loss = partial(losses.clipped, clip=replace(losses.GRPO_CLIP, kl_coefficient=0.0))
+    once = updated(trainer(policy, STILL, loss=loss), [new_group(policy, REWARDS)])
+    assert once.updates == 1
+    assert once.statistics["ratio_mean"] == pytest.approx(1.0, abs=1e-5)
+    group = new_group(policy, REWARDS)
+    update = updated(trainer(policy, settings, loss=loss), [group])
+    assert update.updates == 4
+    assert update.tokens == sum(len(member.trace.logprobs) for member in group.members)
+    assert abs(update.statistics["ratio_mean"] - 1.0) > 1e-4
+
+
+def test_the_trainer_s_own_log_probabilities_replace_the_engine_s(base: Path) -> None:
+    policy = new_policy(base)
+    group = off(new_group(policy, REWARDS), by=0.5)
+    loss = partial(losses.clipped, clip=replace(losses.GRPO_CLIP, kl_coefficient=0.0))
+    ratios = {
+        old: updated(
+            trainer(new_policy(base), replace(STILL, old=old), loss=loss), [group]
+        ).statistics["ratio_mean"]
+        for old in Old
+    }
+    assert ratios[Old.DRAWN] == pytest.approx(2.718281828**-0.5, rel=1e-4)
+    assert ratios[Old.COMPUTED] == 1.0
+
+
+def off(group: Group, by: float) -> Group:
+    """Return the group as an engine would report it whose log-probabilities are too high."""
+    members = []
+    for member in group.members:
+        turns = tuple(
+            replace(turn, logprobs=tuple(value + by for value in turn.logprobs))
+            for turn in member.trace.turns
+        )
+        members.append(replace(member, trace=replace(member.trace, turns=turns)))
+    return replace(group, members=tuple(members))
+
+
+def test_engine_and_trainer_are_compared_token_by_token(base: Path) -> None:
+    policy = new_policy(base)
+    group = new_group(policy, REWARDS)
+    alike = updated(trainer(policy), [group]).agreement
+    assert alike.mean <= alike.largest < 1e-5
+    policy = new_policy(base)
+    for settings in (STILL, replace(STILL, mini_batches=2)):
+        apart = updated(trainer(new_policy(base), settings), [off(group, by=0.5)]).agreement
+        assert apart.mean == pytest.approx(0.5, abs=1e-5)
+        assert apart.largest == pytest.approx(0.5, abs=1e-5)
+
+
+def test_tokens_or_sequences_are_averaged(base: Path) -> None:
+    norms = set()
+    for aggregation in Aggregation:
+        policy = new_policy(base)
+        update = updated(
+            trainer(policy, replace(STILL, aggregation=aggregation)), [new_group(policy, REWARDS)]
+        )
+        norms.add(update.gradient_norm)
+    assert len(norms) == 2
+
+
+def test_every_phase_that_ran_has_its_seconds(base: Path) -> None:
+    policy = new_policy(base)
+    report = trainer(policy, TrainerSettings(), policy.weights()).step([new_group(policy, REWARDS)])
+    assert set(report.seconds) == set(Phase)
+    assert all(seconds > 0 for seconds in report.seconds.values())
+
+
+def test_the_entropy_is_of_the_policy(base: Path) -> None:
+    policy = new_policy(base)
+    update = updated(trainer(policy), [new_group(policy, REWARDS)])
+    assert 0 < update.entropy < float(torch.tensor(VOCABULARY).log())
+
+
+# --- what is not finite ---------------------------------------------------------------------------
+
+
+def test_a_loss_that_is_not_finite_names_its_group_and_changes_nothing(base: Path) -> None:
+    policy = new_policy(base)
+    before = flat(policy.weights())
+    groups = [
+        new_group(policy, REWARDS, key="fine"),
+        off(new_group(policy, REWARDS, key="broken"), by=float("nan")),
+    ]
+    with pytest.raises(UnscorableError, match="group broken, member"):
+        trainer(policy).step(groups)
+    assert torch.equal(flat(policy.weights()), before)
+
+
+def test_a_gradient_that_is_not_finite_is_never_applied(base: Path) -> None:
+    policy = new_policy(base)
+    before = flat(policy.weights())
+
+    def root(drawn: Drawn, _: Credit) -> SequenceLoss:
+        """Return 0, whose derivative is none: the root of |x| at 0."""
+        value = (drawn.new - drawn.new.detach()).abs().sqrt().sum()
+        return SequenceLoss(value=value, num_tokens=len(drawn.new), statistics={})
+
+    with pytest.raises(DivergedError, match=r"step 1: .*group worse, member 3"):
+        trainer(policy, loss=root).step([new_group(policy, REWARDS, key="worse")])
+    assert torch.equal(flat(policy.weights()), before)
+    assert all(each.grad is None for each in policy.parameters)
+
+
+# --- going on -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("optimizer", Optimizer)
+def test_a_resumed_run_is_the_uninterrupted_one(
+    base: Path, tmp_path: Path, optimizer: Optimizer
+) -> None:
+    settings = TrainerSettings(optimizer=optimizer, learning_rate=1e-3, mini_batches=2)
+    policy = new_policy(base)
+    reference = policy.weights()
+    batches = [[new_group(policy, REWARDS, seed)] for seed in range(4)]
+    whole = trainer(policy, settings, reference)
+    for batch in batches[:2]:
+        whole.step(batch)
+    whole.save(tmp_path / "after-2")
+    rest = [whole.step(batch).update for batch in batches[2:]]
+
+    torch.manual_seed(99)  # a new process stands elsewhere
+    again = new_policy(base)
+    resumed = trainer(again, settings, reference)
+    resumed.resume(tmp_path / "after-2")
+    assert resumed.steps == 2
+    assert [resumed.step(batch).update for batch in batches[2:]] == rest
+    assert torch.equal(flat(policy.weights()), flat(again.weights()))
+
+
+def test_a_step_draws_nothing_from_others(base: Path) -> None:
+    policy = new_policy(base)
+    group = new_group(policy, REWARDS)
+    state = torch.get_rng_state()
+    trainer(policy, TrainerSettings(mini_batches=2)).step([group])
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_there_is_nothing_to_resume_from(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no step of a trainer can be read here"):
+        trainer(new_policy(base)).resume(tmp_path)

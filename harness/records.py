@@ -46,8 +46,7 @@ class Status(StrEnum):
     FAILED = "failed"  # the workload exited with an error
     TIMED_OUT = "timed-out"
     OUT_OF_MEMORY = "out-of-memory"  # the kernel, the container limit or the watchdog ended it
-    SERVICE_DIED = "service-died"
-    HOST_FAILED = "host-failed"  # the daemon or the image broke; the workload is not to blame
+    HOST_FAILED = "host-failed"  # the daemon, the image or a server broke, not the workload
     INTERRUPTED = "interrupted"
 
 
@@ -81,7 +80,7 @@ class Limits:
         memory_gib: memory budget, GiB; None for no limit.
         shm_gib: size of ``/dev/shm`` in a container, GiB.
         gpus: number of NVIDIA GPUs.
-        network: whether the workload may reach the network (a service counts).
+        network: whether the workload may reach the network; a server of its own it always can.
     """
 
     timeout_s: float = 600.0

@@ -110,7 +110,7 @@ def test_the_container_is_shut(cpu_image: ImageRef, tmp_path: Path) -> None:
 
 def test_the_network_is_there_where_a_run_asks_for_it(cpu_image: ImageRef, tmp_path: Path) -> None:
     found = probed(cpu_image, tmp_path, network=True)
-    assert len(found["interfaces"]) > 1  # the machine's own: services listen on loopback
+    assert len(found["interfaces"]) > 1  # the machine's own
     assert {int(each, 16) for each in found["capabilities"]} == {0}
 
 

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 import psutil
 import pytest
 
 from harness.records import from_json, record
-from harness.runtime.processes import marked
-from harness.runtime.services import RunningService
-from harness.runtime.vllm import Dtype, OnCpu, Serving, vllm_service
-from harness.workloads.common.served import Adapter, Server
+from harness.workloads.serving.client import VllmEngine, serve
+from harness.workloads.serving.engine import Reply, Sampling
+from harness.workloads.serving.server import Server
+from harness.workloads.serving.vllm import Dtype, OnCpu, Serving
 
 NAME = "tiny"
+END_TOKEN = 0
+CONTEXT_TOKENS = 512
+GREEDY = Sampling(temperature=0.0, max_tokens=8, seed=0)
 
 
 @record
-class Reply:
+class Known:
     """Greedy tokens, the log-probability of each, and its lead on the second likeliest."""
 
     tokens: tuple[int, ...]
@@ -39,7 +39,7 @@ class Expected:
     """What transformers computes."""
 
     prompt: tuple[int, ...]
-    replies: Mapping[str, Reply]
+    replies: Mapping[str, Known]
 
 
 @record
@@ -54,71 +54,38 @@ class Tiny:
             model_dir=self.folder / "model",
             name=NAME,
             dtype=Dtype.FLOAT32,
-            max_model_len=512,
-            max_num_seqs=4,
+            max_model_len=CONTEXT_TOKENS,
+            max_num_seqs=16,
             seed=0,
             place=OnCpu(kv_cache_gib=1),
             max_lora_rank=8,  # vLLM's smallest
         )
 
-    def adapter(self, version: str) -> Adapter:
-        return Adapter(name="policy", folder=str(self.folder / version))
 
+def is_vllm(pids: Iterable[int]) -> bool:
+    """Whether these are a server's processes, its engine's and its worker's among them.
 
-def processes_of(parent: int) -> list[psutil.Process]:
-    """Return a service's processes: its lifeline, the server, the engine, a worker and a tracker.
-
-    They are found as descendants, not by the mark that they are ended by: programs that give
-    themselves a title write it over their environment, and so over the mark.
+    Programs that give themselves a title write it over their environment, and so over the marks
+    that a service and a run are ended by: these two do, unless they are told not to.
     """
-    found = psutil.Process(parent).children(recursive=True)
-    titles = {title for process in found for title in process.cmdline()[:1]}
-    assert {"VLLM::EngineCore", "VLLM::Worker"} <= titles
-    assert {process.pid for process in found} <= {pid for pid, _ in marked()}
-    return found
+    titles = {title for pid in pids for title in psutil.Process(pid).cmdline()[:1]}
+    return {"VLLM::EngineCore", "VLLM::Worker"} <= titles
 
 
-def until_ended(processes: list[psutil.Process], timeout_s: float) -> None:
-    """Wait; an ended process that nobody has asked about yet is a zombie."""
+def until_ended(pids: Iterable[int], timeout_s: float) -> None:
+    """Wait; a killed process needs a moment to give its memory back."""
     deadline = time.monotonic() + timeout_s
-    while still := [each for each in processes if is_alive(each)]:
+    while still := [pid for pid in pids if is_alive(pid)]:
         assert time.monotonic() < deadline, f"still running: {still}"
         time.sleep(0.05)
 
 
-def is_alive(process: psutil.Process) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether it runs; one that has ended and that nobody has asked about yet is a zombie."""
     try:
-        return process.status() != psutil.STATUS_ZOMBIE
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-def complete(server: Server, model: str, prompt: tuple[int, ...], **sampling: float) -> Reply:
-    """Return a completion by vLLM; its tokens are numbers, so that nothing is decoded."""
-    asked = {
-        "model": model,
-        "prompt": list(prompt),
-        "temperature": 0.0,
-        "max_tokens": 8,
-        "seed": 0,
-        "logprobs": 1,
-        "ignore_eos": True,
-        "return_token_ids": True,
-        **sampling,
-    }
-    choice = post(server, "/v1/completions", asked)["choices"][0]
-    logprobs = tuple(choice["logprobs"]["token_logprobs"])
-    return Reply(tokens=tuple(choice["token_ids"]), logprobs=logprobs, leads=())
-
-
-def post(server: Server, path: str, body: Mapping[str, Any]) -> Any:
-    connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=120)
-    connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
-    answer = connection.getresponse()
-    content = answer.read()
-    connection.close()
-    assert answer.status == 200, content
-    return json.loads(content)
 
 
 @pytest.fixture(scope="session")
@@ -131,16 +98,35 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
 
 
 @pytest.fixture(scope="session")
-def running(tiny: Tiny) -> Iterator[RunningService]:
-    """The shared server; that nothing is left of it when it stops is tested where it does."""
-    log_file = tiny.folder / "vllm.log"
-    with RunningService(vllm_service(tiny.serving()), log_file) as service:
-        yield service
-        processes = processes_of(os.getpid())
-    until_ended(processes, timeout_s=1.0)  # a killed process needs a moment to give its memory back
+def shared(tiny: Tiny) -> Iterator[VllmEngine]:
+    """The one server, which ends with all that it started."""
+    with serve(tiny.serving(), END_TOKEN, tiny.folder / "vllm.log") as engine:
+        pids = engine.service.processes()
+        assert is_vllm(pids)
+        assert {os.getpgid(pid) for pid in pids} == {os.getpgid(0)}
+        yield engine
+    until_ended(pids, timeout_s=1.0)
 
 
 @pytest.fixture
-def server(running: RunningService) -> Server:
-    running.check()
-    return Server(url=running.url)
+def engine(shared: VllmEngine) -> Iterator[VllmEngine]:
+    """The shared engine, with the base model's weights."""
+    shared.service.check()
+    shared.refresh(None)
+    yield shared
+    shared.refresh(None)
+
+
+@pytest.fixture
+def server(engine: VllmEngine) -> Iterator[Server]:
+    """Where the shared engine asks."""
+    server = Server(engine.service.url)
+    yield server
+    server.close()
+
+
+def check_close(reply: Reply, known: Known, bound: float) -> None:
+    """Hold a greedy reply against what transformers computed."""
+    assert min(known.leads) > 2 * bound  # so rounding cannot swap two tokens
+    assert reply.tokens == known.tokens
+    assert reply.logprobs == pytest.approx(known.logprobs, rel=0, abs=bound)

@@ -6,30 +6,48 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
-from harness.runtime.services import RunningService, ServiceDied
-from harness.runtime.vllm import vllm_service
+from harness.runtime.processes import marked
+from harness.workloads.serving.client import serve
+from harness.workloads.serving.engine import EngineError, Sampling
+from harness.workloads.serving.service import RunningService, ServiceDied
+from harness.workloads.serving.vllm import vllm_service
 
-from .conftest import Tiny, processes_of, until_ended
+from .conftest import END_TOKEN, Tiny, is_vllm, until_ended
 
 pytestmark = pytest.mark.serving
 
-# stands for a harness that has no chance to clean up
+# a harness, whose workload has a server; it has no chance to clean up
 OWNER = """
-import pathlib, sys, time
-from harness.runtime.services import RunningService
-from harness.runtime.vllm import Dtype, OnCpu, Serving, vllm_service
-folder = pathlib.Path(sys.argv[1])
-serving = Serving(model_dir=folder / "model", name="owned", dtype=Dtype.FLOAT32, max_model_len=512,
-                  max_num_seqs=4, seed=0, place=OnCpu(kv_cache_gib=1))
-with RunningService(vllm_service(serving), folder / "owned.log"):
-    (folder / "begun").touch()
+import json, pathlib, sys
+from harness.records import Profile, RunSpec
+from harness.runtime.base import Launch
+from harness.runtime.local import LocalRuntime
+spec = RunSpec(scenario="a99-serving", profile=Profile.CPU, workload="noop", params={})
+launch = Launch(spec=spec, run_dir=pathlib.Path(sys.argv[1]), program=("-c", sys.argv[2]))
+with LocalRuntime() as runtime:
+    runtime.run(launch)
+"""
+WORKLOAD = """
+import pathlib, time
+from harness.workloads.__main__ import hold_lifeline
+from harness.workloads.serving.client import serve
+from harness.workloads.serving.vllm import Dtype, OnCpu, Serving
+hold_lifeline()
+serving = Serving(model_dir=pathlib.Path("model").resolve(), name="owned", dtype=Dtype.FLOAT32,
+                  max_model_len=512, max_num_seqs=4, seed=0, place=OnCpu(kv_cache_gib=1))
+with serve(serving, 0, pathlib.Path("owned.log")) as engine:
+    pathlib.Path("pids").write_text(" ".join(map(str, engine.service.processes())))
+    pathlib.Path("begun").touch()
     time.sleep(60)
 """
 
@@ -52,14 +70,47 @@ def test_a_model_that_cannot_be_read_is_blamed_at_once(tiny: Tiny, tmp_path: Pat
     assert time.monotonic() - began < 120  # of its own 600 s; importing vLLM takes most
 
 
-def test_nothing_is_left_of_a_server_whose_owner_is_killed(tiny: Tiny) -> None:
-    owner = subprocess.Popen([sys.executable, "-c", OWNER, str(tiny.folder)])
+def test_nothing_is_left_of_a_server_whose_harness_is_killed(tiny: Tiny) -> None:
+    """All of it is in the workload's process group, which ends with the harness."""
+    owner = subprocess.Popen([sys.executable, "-c", OWNER, str(tiny.folder), WORKLOAD])
     try:
         until((tiny.folder / "begun").exists, timeout_s=180.0)
-        processes = processes_of(owner.pid)
+        pids = set(map(int, (tiny.folder / "pids").read_text(encoding="ascii").split()))
+        assert is_vllm(pids)
         os.kill(owner.pid, signal.SIGKILL)
         owner.wait()
-        until_ended(processes, timeout_s=5.0)
+        until_ended(pids, timeout_s=5.0)
     finally:
         owner.kill()
         owner.wait()
+    assert not pids & {pid for pid, _ in marked()}
+
+
+@pytest.mark.parametrize("title", ["VLLM::EngineCore", "python"])
+def test_a_server_that_is_killed_at_work_is_an_error_with_its_cause(
+    tiny: Tiny, tmp_path: Path, title: str
+) -> None:
+    """No request hangs, whichever of its processes dies; and nothing is left of the others."""
+    endless = Sampling(temperature=1.0, max_tokens=500, seed=0)
+    with (
+        serve(tiny.serving(), END_TOKEN, tmp_path / "vllm.log") as engine,
+        ThreadPoolExecutor(4) as threads,
+    ):
+        stop = threading.Event()
+
+        def ask() -> None:
+            while not stop.is_set():
+                engine.reply(tiny.expected.prompt[:4], endless)
+
+        asking = [threads.submit(ask) for _ in range(4)]
+        time.sleep(1.0)
+        pids = engine.service.processes()
+        assert is_vllm(pids)
+        os.kill(next(pid for pid in pids if title in psutil.Process(pid).cmdline()[0]), 9)
+        began = time.monotonic()
+        errors = [each.exception(timeout=60.0) for each in asking]
+        stop.set()
+    assert time.monotonic() - began < 30
+    assert all(isinstance(error, EngineError) for error in errors)
+    assert any(str(error).rpartition("\n")[2].startswith("service vllm-tiny ") for error in errors)
+    until_ended(pids, timeout_s=1.0)

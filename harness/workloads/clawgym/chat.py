@@ -19,8 +19,8 @@ from urllib.request import Request, urlopen
 from harness.errors import HostError
 from harness.records import record, to_json
 from harness.workloads.clawgym.protocol import Message
+from harness.workloads.context import KEY_VARIABLE
 
-KEY_VARIABLE = "HARNESS_CHAT_API_KEY"
 _AGAIN = {408, 425, 429, 500, 502, 503, 504}  # the server may answer the same request later
 _MAX_BYTES = 8 << 20  # of an answer
 

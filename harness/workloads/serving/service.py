@@ -1,36 +1,41 @@
-"""A server beside a run: started on loopback, waited for, watched, and ended with its children."""
+"""A server that a workload starts, waits for, watches, and ends with all its children.
+
+It stays in the workload's process group and inherits its environment, and with that the mark of
+the run. So whatever ends the run ends the server too; no runtime knows of it.
+"""
 
 from __future__ import annotations
 
 import http.client
 import os
+import secrets
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
-from dataclasses import field, replace
+from contextlib import suppress
+from dataclasses import field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import harness
-from harness.errors import HarnessError
-from harness.records import RunOutcome, Status, record
-from harness.runtime import processes
-from harness.runtime.environ import host_environment
-from harness.runtime.logs import TAIL_LINES
-from harness.runtime.owner import this_process
-from harness.runtime.processes import Mark
-from harness.workloads.context import RUN_VARIABLE
+from harness.errors import HostError
+from harness.records import record
+from harness.workloads.context import KEY_VARIABLE
+from harness.workloads.serving.engine import EngineError
 
 PORT = "{port}"  # stands for the port in a service's arguments
 _HOST = "127.0.0.1"
 _POLL_S = 0.1
+_KILL_POLL_S = 0.02
 _ANSWER_S = 2.0
+_KILL_S = 10.0  # a killed process ends at once, unless the kernel holds it (a dead network disk)
 _TAIL_BYTES = 64 * 2**10
-_SOURCE = Path(harness.__file__).resolve().parent.parent
+_TAIL_LINES = 90  # a run keeps the last 100 of its own, and these must be among them
+_MARK_VARIABLE = "HARNESS_SERVICE"  # inherited by all that a server starts, so it finds them
+# the harness's own modules, and a key for another server
+_NOT_INHERITED = ("PYTHONPATH", KEY_VARIABLE)
 
 
 @record
@@ -43,7 +48,7 @@ class Service:
         health_path: answers 200 once the server can work.
         start_timeout_s: how long that may take; the articles' vLLM took 190 to 220 s.
         stop_grace_s: what it gets between SIGTERM and SIGKILL.
-        env: variables that it is given by name.
+        env: variables beside those of this process.
     """
 
     name: str
@@ -54,23 +59,18 @@ class Service:
     env: Mapping[str, str] = field(default_factory=dict)
 
 
-class ServiceDied(HarnessError):  # noqa: N818 - it says what happened
+class ServiceDied(EngineError):  # noqa: N818 - it says what happened
     """A service ended, or never became healthy.
 
     Args:
-        cause: one line.
+        cause: one line. It also ends the message, where the runtime looks for a run's cause.
         log_tail: the last lines of its log.
     """
 
     def __init__(self, cause: str, log_tail: tuple[str, ...]) -> None:
         self.cause = cause
         self.log_tail = log_tail
-        super().__init__("\n  ".join([cause, *log_tail]))
-
-
-def blame(outcome: RunOutcome, error: ServiceDied) -> RunOutcome:
-    """Return the outcome of a run whose service died under it: that is why it broke."""
-    return replace(outcome, status=Status.SERVICE_DIED, cause=error.cause, log_tail=error.log_tail)
+        super().__init__("\n".join([*log_tail, cause]))
 
 
 class RunningService:
@@ -81,12 +81,14 @@ class RunningService:
         log_file: takes its standard output and error.
 
     Attributes:
+        log_file: as given.
         port: where it listens, on loopback.
+        start_s: what it took to become healthy, seconds.
     """
 
     def __init__(self, service: Service, log_file: Path) -> None:
         self._service = service
-        self._log_file = log_file
+        self.log_file = log_file
 
     def __enter__(self) -> Self:
         """Start the service and wait until it is healthy.
@@ -95,21 +97,23 @@ class RunningService:
             ServiceDied: it ended, or was not healthy in time; nothing is left of it.
         """
         self.port = _free_port()
-        self._mark = Mark(run_id=f"service-{self._service.name}", owner=this_process())
-        with self._log_file.open("wb") as log:
+        self._mark = secrets.token_hex(8)
+        began = time.monotonic()
+        with self.log_file.open("wb") as log:
+            # no new session: what ends the workload's process group ends the server
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "harness.runtime.lifeline", *self._argv()],
+                [argument.replace(PORT, str(self.port)) for argument in self._service.argv],
                 env=self._environment(),
-                stdin=subprocess.PIPE,
+                stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
             )
         try:
             self._wait_until_healthy()
         except BaseException:
             self._stop()
             raise
+        self.start_s = time.monotonic() - began
         return self
 
     def __exit__(
@@ -125,27 +129,38 @@ class RunningService:
         """Where it answers, without a slash at the end."""
         return f"http://{_HOST}:{self.port}"
 
-    @property
-    def ended(self) -> bool:
-        """Whether it has ended, which a service never does by itself."""
-        return self._process.poll() is not None
-
-    def check(self) -> None:
+    def check(self, within_s: float = 0.0) -> None:
         """Make sure that it still runs.
+
+        Args:
+            within_s: how long an end is waited for that shows already.
 
         Raises:
             ServiceDied: it has ended; holds the last lines of its log.
         """
-        if self.ended:
-            how = f"ended with exit code {self._process.returncode}"
-            raise self._died(how)
+        try:
+            code = self._process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            return
+        how = f"ended with exit code {code}"
+        raise self._died(how)
 
-    def _argv(self) -> list[str]:
-        return [argument.replace(PORT, str(self.port)) for argument in self._service.argv]
+    def processes(self) -> tuple[int, ...]:
+        """Return the pids of the server and of all that it started, orphans included."""
+        with os.scandir("/proc") as entries:
+            pids = [int(entry.name) for entry in entries if entry.name.isdigit()]
+        return tuple(pid for pid in pids if self._is_ours(pid))
+
+    def _is_ours(self, pid: int) -> bool:
+        try:
+            environment = Path(f"/proc/{pid}/environ").read_bytes()
+        except OSError:  # another user's, or it has just ended
+            return False
+        return f"{_MARK_VARIABLE}={self._mark}".encode() in environment.split(b"\0")
 
     def _environment(self) -> dict[str, str]:
-        given = {**host_environment(), "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(_SOURCE)}
-        return {**given, RUN_VARIABLE: self._mark.text, **self._service.env}
+        given = {name: text for name, text in os.environ.items() if name not in _NOT_INHERITED}
+        return {**given, _MARK_VARIABLE: self._mark, **self._service.env}
 
     def _wait_until_healthy(self) -> None:
         deadline = time.monotonic() + self._service.start_timeout_s
@@ -168,21 +183,23 @@ class RunningService:
             connection.close()
 
     def _died(self, how: str) -> ServiceDied:
-        return ServiceDied(f"service {self._service.name} {how}", _tail(self._log_file))
+        return ServiceDied(f"service {self._service.name} {how}", _tail(self.log_file))
 
     def _stop(self) -> None:
-        """End the service's group, politely first, and whatever left the group."""
-        group = self._process.pid
-        if self._process.poll() is None:
-            processes.end_group(group, signal.SIGTERM)
-            try:
-                self._process.wait(self._service.stop_grace_s)
-            except subprocess.TimeoutExpired:
-                processes.end_group(group)
-                self._process.wait()
-        processes.end_marked(self._mark)
-        assert self._process.stdin is not None
-        self._process.stdin.close()
+        """End the server, politely first, and then whatever it started and left behind."""
+        self._process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(self._service.stop_grace_s)
+        deadline = time.monotonic() + _KILL_S
+        while left := self.processes():
+            if time.monotonic() > deadline:
+                message = f"process {left[0]} of {self._service.name} does not end on SIGKILL"
+                raise HostError(message, f"cat /proc/{left[0]}/stack")
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(_KILL_POLL_S)
+        self._process.wait()
 
 
 def _free_port() -> int:
@@ -196,4 +213,4 @@ def _free_port() -> int:
 def _tail(log_file: Path) -> tuple[str, ...]:
     with log_file.open("rb") as log:
         log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
-        return tuple(log.read().decode(errors="replace").splitlines()[-TAIL_LINES:])
+        return tuple(log.read().decode(errors="replace").splitlines()[-_TAIL_LINES:])

@@ -36,6 +36,8 @@ UNITS = _table(
     ("count", "count", 1.0),
     ("token", "token", 1.0),
     ("Gtoken", "token", 1e9),
+    ("document", "document", 1.0),
+    ("character", "character", 1.0),
     ("step", "step", 1.0),
     ("turn", "turn", 1.0),
     ("parameter", "parameter", 1.0),
@@ -67,9 +69,12 @@ UNITS = _table(
     ("degC", "temperature", 1.0),
     # rates
     ("token/s", "token/time", 1.0),
+    ("document/s", "document/time", 1.0),
+    ("character/token", "character/token", 1.0),
     ("token/J", "token/energy", 1.0),
     ("FLOP", "work", 1.0),
     ("TFLOP/s", "work/time", 1e12),
+    ("MB/s", "bandwidth", 1e6),
     ("GB/s", "bandwidth", 1e9),
     # money
     ("USD", "money", 1.0),

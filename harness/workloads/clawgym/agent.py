@@ -18,6 +18,7 @@ from harness.workloads.clawgym.rollout import (
 )
 from harness.workloads.clawgym.sandbox.base import Sandbox
 from harness.workloads.clawgym.task import Task
+from harness.workloads.rl.t2po import Redraw, RedrawRule
 from harness.workloads.rl.trace import Trace, TurnTrace
 from harness.workloads.serving.engine import (
     Engine,
@@ -29,11 +30,8 @@ from harness.workloads.serving.engine import (
 
 _SEED_DIGITS = 15  # hex; 60 bits, which every engine takes
 
-# the entropy of a reply, nats a token
-Entropy = Callable[[Reply], float]
-# Whether to draw a turn again, from the entropies of the turns before and of this turn's draws so
-# far, the last one being the one in question. It must say no in the end.
-Redraw = Callable[[Sequence[float], Sequence[float]], bool]
+# how uncertain a reply was, from the alternatives of its tokens (`t2po.turn_entropy`)
+Uncertainty = Callable[[Sequence[Sequence[float]]], float | None]
 
 
 def seed_of(*parts: str | int) -> int:
@@ -51,16 +49,16 @@ class EnginePlayer:
         dialogue: of the engine's model.
         sampling: how replies are drawn. Its seed is the run's: each reply has one of its own, made
             of this, the task, the sample, the turn and the draw.
-        entropy: takes each reply's entropy, for which `Sampling.alternatives` must be asked for.
-        redraw: says which turns are drawn again (article 34, "turn-level resampling").
+        uncertainty: taken of each reply; `Sampling.alternatives` must be asked for.
+        redraw: which turns are drawn again, by their uncertainty (article 34, "Turn-level").
     """
 
     name: str
     engine: Engine
     dialogue: Dialogue
     sampling: Sampling
-    entropy: Entropy | None = None
-    redraw: Redraw | None = None
+    uncertainty: Uncertainty | None = None
+    redraw: RedrawRule | None = None
 
     @property
     def served(self) -> str:
@@ -93,6 +91,7 @@ class EngineAgent:
         self._served = player.served
         self._turns: list[TurnTrace] = []
         self._tokens: list[int] = []  # everything so far
+        self._redraw = Redraw(rule=player.redraw or RedrawRule(tries=0))
         self.engine_s = 0.0
 
     @property
@@ -109,12 +108,13 @@ class EngineAgent:
         """
         context = self._context(messages)
         try:
-            reply, entropies = self._drawn((*self._tokens, *context))
+            turn, reply = self._drawn(context)
         except PromptTooLongError as error:
             raise ContextFullError(str(error)) from error
         except EngineError as error:
             raise AgentError(str(error)) from error
-        self._keep(context, reply, entropies)
+        self._turns.append(turn)
+        self._tokens += (*turn.context, *turn.reply)
         return self._player.dialogue.text(reply)
 
     def _context(self, messages: Sequence[Message]) -> tuple[int, ...]:
@@ -123,35 +123,30 @@ class EngineAgent:
             return dialogue.opening(messages)
         return dialogue.following(self._turns[-1].reply, messages[-1].content)
 
-    def _drawn(self, prompt: tuple[int, ...]) -> tuple[Reply, list[float]]:
-        """Draw until the player is content; return the last reply and all draws' entropies."""
-        player = self._player
-        entropies: list[float] = []
-        earlier = [turn.entropy for turn in self._turns if turn.entropy is not None]
+    def _drawn(self, context: tuple[int, ...]) -> tuple[TurnTrace, Reply]:
+        """Draw a turn until the rule is content; the last draw is kept."""
+        measure = self._player.uncertainty
+        draws = 0
         while True:
-            reply = self._reply(prompt, draw=len(entropies))
-            if player.entropy is None:
-                return reply, entropies
-            entropies.append(player.entropy(reply))
-            if player.redraw is None or not player.redraw(earlier, entropies):
-                return reply, entropies
+            reply = self._reply((*self._tokens, *context), draws)
+            uncertainty = None if measure is None else measure(reply.alternatives)
+            self._redraw = self._redraw.drew(uncertainty)
+            draws += 1
+            if self._redraw.accepted:
+                break
+        turn = TurnTrace(
+            context=context,
+            reply=reply.tokens,
+            logprobs=reply.logprobs,
+            entropy=uncertainty,
+            draws=draws,
+        )
+        return turn, reply
 
-    def _reply(self, prompt: tuple[int, ...], draw: int) -> Reply:
+    def _reply(self, prompt: Sequence[int], draw: int) -> Reply:
         seed = seed_of(*self._rollout, len(self._turns), draw)
         began = time.monotonic()
         try:
             return self._player.engine.reply(prompt, replace(self._player.sampling, seed=seed))
         finally:
             self.engine_s += time.monotonic() - began
-
-    def _keep(self, context: tuple[int, ...], reply: Reply, entropies: list[float]) -> None:
-        self._tokens += (*context, *reply.tokens)
-        self._turns.append(
-            TurnTrace(
-                context=context,
-                reply=reply.tokens,
-                logprobs=reply.logprobs,
-                entropy=entropies[-1] if entropies else None,
-                draws=max(len(entropies), 1),
-            )
-        )

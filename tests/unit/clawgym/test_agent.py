@@ -1,19 +1,21 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
 
 import pytest
 
-from harness.workloads.clawgym.agent import EngineAgent, EnginePlayer, Redraw, seed_of
+from harness.workloads.clawgym.agent import EngineAgent, EnginePlayer, seed_of
 from harness.workloads.clawgym.dialogue import Dialogue
 from harness.workloads.clawgym.protocol import STOP_WORD, Wording
 from harness.workloads.clawgym.rollout import Rollout, Rules, StopReason
 from harness.workloads.clawgym.sandbox.memory import MemorySandbox
 from harness.workloads.clawgym.task import Task
+from harness.workloads.rl.t2po import RedrawRule
 from harness.workloads.rl.trace import NOT_TRAINED
-from harness.workloads.serving.engine import Reply, Sampling
+from harness.workloads.serving.engine import Sampling
 from tests.unit.clawgym.conftest import Make
 from tests.unit.clawgym.test_grade import GUIDE, simple
 from tests.unit.clawgym.voices import END_TOKEN, Letters, VoiceEngine, block
@@ -123,41 +125,38 @@ def test_time_is_accounted_for(task: Task) -> None:
 
 # --- Drawing a turn again -----------------------------------------------------------------------
 
-
-def length(reply: Reply) -> float:
-    return float(len(reply.tokens))
+ONCE_MORE = RedrawRule(eta=math.inf, tries=1, accept_equal=False)
 
 
-def redrawn(task: Task, redraw: Redraw) -> Rollout:
-    player = player_of(VoiceEngine(lambda _, seed: block(f"ls {seed}")))
-    return played(replace(player, entropy=length, redraw=redraw), task, Rules(max_turns=3))
+def uncertain(alternatives: Sequence[Sequence[float]]) -> float:
+    return float(len(alternatives))
 
 
-def test_a_turn_is_drawn_again_until_the_rule_is_content(task: Task) -> None:
-    asked: list[tuple[int, int]] = []
+def babbling(seed: int) -> str:
+    return block(f"ls {seed % 100}")
 
-    def twice_from_the_second_turn(earlier: Sequence[float], drawn: Sequence[float]) -> bool:
-        asked.append((len(earlier), len(drawn)))
-        return bool(earlier) and len(drawn) < 3
 
-    rollout = redrawn(task, twice_from_the_second_turn)
-    assert asked == [(0, 1), *((1, n) for n in (1, 2, 3)), *((2, n) for n in (1, 2, 3))]
+def redrawn(task: Task, rule: RedrawRule | None) -> Rollout:
+    player = player_of(
+        VoiceEngine(lambda _, seed: babbling(seed)), replace(SAMPLING, alternatives=2)
+    )
+    player = replace(player, uncertainty=uncertain, redraw=rule)
+    return played(player, task, Rules(max_turns=3))
+
+
+def test_turns_after_the_first_are_drawn_again_and_the_last_draw_is_kept(task: Task) -> None:
+    rollout = redrawn(task, ONCE_MORE)
     assert rollout.trace is not None
-    assert [turn.draws for turn in rollout.trace.turns] == [1, 3, 3]
+    assert [turn.draws for turn in rollout.trace.turns] == [1, 2, 2]
     assert [turn.entropy for turn in rollout.trace.turns] == [
         float(len(turn.reply)) for turn in rollout.trace.turns
     ]
+    seeds = [seed_of(7, task.task_id, 0, turn, draw) for turn, draw in ((0, 0), (1, 1), (2, 1))]
+    assert [turn.response for turn in rollout.turns] == list(map(babbling, seeds))
 
 
-def test_the_last_draw_is_kept(task: Task) -> None:
-    rollout = redrawn(task, lambda earlier, drawn: len(earlier) == 1 and len(drawn) < 2)
-    seeds = [seed_of(7, task.task_id, 0, turn, draw) for turn, draw in ((0, 0), (1, 1), (2, 0))]
-    assert [turn.response for turn in rollout.turns] == [block(f"ls {seed}") for seed in seeds]
-
-
-def test_entropy_is_taken_without_drawing_again(task: Task) -> None:
-    player = replace(player_of(VoiceEngine(knowing)), entropy=length)
-    trace = played(player, task).trace
+def test_uncertainty_is_taken_without_drawing_again(task: Task) -> None:
+    trace = redrawn(task, None).trace
     assert trace is not None
     assert [turn.draws for turn in trace.turns] == [1, 1, 1]
     assert all(turn.entropy for turn in trace.turns)

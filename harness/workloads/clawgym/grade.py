@@ -4,6 +4,8 @@ Article 32, section "Assertions and the grader", and article 33, section "The re
 a pure function of a workspace; two of its rules are the article's and generous: `file_exists` is
 satisfied by a directory, and `file_unchanged` says nothing of a file that was no text at the start,
 which therefore passes even when it is gone. The linter names the assertions that rest on them.
+
+A regex that takes too long to search does not hold. Article 32's grader would wait for it forever.
 """
 
 from __future__ import annotations
@@ -11,11 +13,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.records import record
-from harness.workloads.clawgym.task import Assertion, AssertionKind, Task, compiled
+from harness.workloads.clawgym.search import Found, search
+from harness.workloads.clawgym.task import Assertion, AssertionKind, Task
 from harness.workloads.clawgym.workspace import Workspace, is_there, read_tree
 
 MAX_TURNS = 12
 TURN_PENALTY = 0.2  # article 33: what a rollout loses that uses all its turns
+
+_NOT_FOUND = {
+    Found.YES: "",
+    Found.NO: "does not match",
+    Found.NO_PATTERN: "the regex does not compile",
+    Found.TOO_SLOW: "the regex takes too long",
+}
 
 
 @record
@@ -109,9 +119,6 @@ def _failure(assertion: Assertion, workspace: Workspace, seed: dict[str, str]) -
             absent = [each for each in assertion.must_contain if each not in text]
             return f"does not contain {absent[0]!r}" if absent else ""
         case AssertionKind.MATCH:
-            pattern = compiled(assertion.regex)
-            if pattern is None:
-                return "the regex does not compile"
-            return "" if pattern.search(text) else "does not match"
+            return _NOT_FOUND[search(assertion.regex, [text])]
         case AssertionKind.UNCHANGED:
             return "" if text == read_text(seed[path].encode()) else "is changed"

@@ -15,8 +15,9 @@ from itertools import chain
 
 from harness.records import record
 from harness.workloads.clawgym.grade import grade, read_text
-from harness.workloads.clawgym.task import Assertion, AssertionKind, Task, compiled
-from harness.workloads.clawgym.witness import satisfiable
+from harness.workloads.clawgym.search import Found, search
+from harness.workloads.clawgym.task import Assertion, AssertionKind, Task
+from harness.workloads.clawgym.witness import satisfiable, stalls
 
 ASKED_FOR = (2, 6)  # assertions a task, by the prompt of article 32
 
@@ -27,6 +28,7 @@ class Rule(StrEnum):
     TRUE_AT_START = "true-at-start"  # holds before anything is done
     UNCOMPARED = "uncompared"  # `file_unchanged` of a stub, which the grader never looks at
     UNSATISFIABLE = "unsatisfiable"  # a regex that no text matches
+    SLOW = "slow"  # a regex that some text keeps searching for longer than the grader waits
     CONTRADICTION = "contradiction"  # cannot hold together with another one
     DUPLICATE = "duplicate"  # says what another one says
     STUB_TEXT = "stub-text"  # asks for text in a file that starts as zero bytes
@@ -88,6 +90,8 @@ def _single(task: Task, texts: Texts) -> Faults:
             yield Rule.STUB_TEXT, index, f"{path} starts as zero bytes"
         if kind is AssertionKind.MATCH and not satisfiable(assertion.regex):
             yield Rule.UNSATISFIABLE, index, f"no text matches {assertion.regex!r}"
+        if kind is AssertionKind.MATCH and stalls(assertion.regex):
+            yield Rule.SLOW, index, f"{assertion.regex!r} takes too long on some texts"
 
 
 def _at_start(task: Task) -> Faults:
@@ -130,8 +134,7 @@ def _conflict(one: Assertion, other: Assertion, texts: Texts) -> str:
         text = read_text(before.encode())
         if not all(each in text for each in one.must_contain):
             return f"{path} must stay as it is, yet contain what it does not"
-        pattern = compiled(one.regex)
-        if pattern is not None and not pattern.search(text):
+        if one.kind is AssertionKind.MATCH and search(one.regex, [text]) is Found.NO:
             return f"{path} must stay as it is, yet match what it does not"
     return ""
 

@@ -1,8 +1,11 @@
-"""Whether a regex can match at all, shown by a text that it matches.
+"""Whether a regex can match at all, shown by a text that it matches; and whether it can stall.
 
 No general answer is quick, so texts are built from the pattern's own parse tree and tried: if the
 pattern finds itself in one, it can match. Where it does not, the answer is "no", unless the pattern
 looks around or refers back: the builder follows neither, and they get the benefit of the doubt.
+
+A regex stalls where a repeat can be taken in many ways and what follows it then fails. So every
+repeat's own text is written many times over, with a letter after it that no pattern asks for.
 """
 
 from __future__ import annotations
@@ -13,12 +16,16 @@ from collections.abc import Callable, Iterator
 from itertools import islice, product
 from typing import Any
 
+from harness.workloads.clawgym.search import Found, search
 from harness.workloads.clawgym.task import compiled
 
 _parse: Callable[[str], Any] = re._parser.parse  # type: ignore[attr-defined] # noqa: SLF001 - the only parser there is
 _TRIED = 4096  # texts, before a pattern is given up
 _AROUND = tuple(product(("", "a", " ", "\n"), repeat=2))  # what may stand before and after
 _LONGEST = 100_000  # letters of a repeat
+_AT_ONCE = 64  # texts of one question
+_PUMPED = 50  # times a repeat's text; with two ways to take each, more than can be tried
+_UNASKED = "\0"
 _CATEGORIES = {
     "CATEGORY_DIGIT": re.compile(r"\d"),
     "CATEGORY_NOT_DIGIT": re.compile(r"\D"),
@@ -31,13 +38,45 @@ _CATEGORIES = {
 
 def satisfiable(regex: str) -> bool:
     """Whether some text matches `regex` as the grader searches it, as far as this can be told."""
-    pattern = compiled(regex)
-    if pattern is None:
+    if compiled(regex) is None:
         return False
     tree = _parse(regex)
     texts = islice(_texts(tree), _TRIED)
-    found = any(pattern.search(f"{left}{text}{right}") for text in texts for left, right in _AROUND)
-    return found or _is_beyond(tree)
+    while batch := list(islice(texts, _AT_ONCE)):
+        tried = [f"{left}{text}{right}" for text in batch for left, right in _AROUND]
+        if search(regex, tried) is not Found.NO:
+            return True  # also where it takes too long: nobody knows
+    return _is_beyond(tree)
+
+
+def stalls(regex: str) -> bool:
+    """Whether some text keeps the search for `regex` going for too long, as far as can be told."""
+    if compiled(regex) is None:
+        return False
+    return search(regex, list(_pumped(_parse(regex)))) is Found.TOO_SLOW
+
+
+def _pumped(tree: Any) -> Iterator[str]:
+    """Yield what leads up to each repeat, the repeat many times over, and what cannot follow."""
+    before = ""
+    for name, value in tree:
+        yield from (f"{before}{text * _PUMPED}{_UNASKED}" for text in _repeated([(name, value)]))
+        before += next(_choices(str(name), value), "")
+
+
+def _repeated(tree: Any) -> Iterator[str]:
+    """Yield the texts of all that is repeated, at any depth."""
+    for name, value in tree:
+        match str(name):
+            case "MAX_REPEAT" | "MIN_REPEAT":
+                yield from islice(_texts(value[2]), 2)
+                yield from _repeated(value[2])
+            case "SUBPATTERN":
+                yield from _repeated(value[-1])
+            case "BRANCH":
+                yield from (text for branch in value[1] for text in _repeated(branch))
+            case _:
+                pass
 
 
 def _is_beyond(tree: Any) -> bool:

@@ -17,8 +17,8 @@ from typing import Any, NoReturn
 from harness.errors import InputError, Problem, unknown
 from harness.records import Scalar, from_json, record
 
-_RENAMED = {"iter": "iteration", "ts": "ended_at", "_meta": "meta"}
-_STAMP = "%Y-%m-%d %H:%M:%S"
+RENAMED = {"iter": "iteration", "ts": "ended_at", "_meta": "meta"}
+STAMP = "%Y-%m-%d %H:%M:%S"
 
 
 class Stage(StrEnum):
@@ -85,6 +85,8 @@ class EvalMetrics:
         train_loss_last: the same of the last step.
         val_bpb: bits per *token* of the held-out text; the file's name for it says byte.
         mean_step_ms: optimizer step, milliseconds.
+        peak_gpu_mem_gib: most that torch had allocated on a GPU; on a CPU the largest resident
+            set of the evaluating process.
     """
 
     ok: bool
@@ -102,12 +104,17 @@ class EvalMetrics:
 
 @record
 class EvalFailure:
-    """How the evaluation of a candidate broke."""
+    """How the evaluation of a candidate broke.
+
+    Attributes:
+        timed_out: it was ended at its time limit; the published loop has none.
+    """
 
     ok: bool
     oom: bool
     error: str
     trace: str = ""
+    timed_out: bool = False
 
 
 @record
@@ -116,12 +123,19 @@ class Header:
 
     Attributes:
         accept_delta_frac: the improvement from which on a candidate is kept, as a fraction.
+        climbs: a keep is what later proposals change, and are compared with; never so in
+            article 22.
+        noise_val_bpb: further draws of the baseline, each from other weights.
+        settings: digest of all that decides the loop; one of another digest does not resume it.
     """
 
     meta: str
     baseline_val_bpb: float
     baseline_cfg: TrainConfig
     accept_delta_frac: float
+    climbs: bool = False
+    noise_val_bpb: tuple[float, ...] = ()
+    settings: str = ""
 
 
 @record
@@ -134,7 +148,13 @@ class BaselineEval:
 
 @record
 class Evaluated:
-    """An iteration whose candidate was trained and measured."""
+    """An iteration whose candidate was trained and measured.
+
+    Attributes:
+        baseline_val_bpb: what it was compared with.
+        eval_seed: what its weights were drawn from.
+        energy_j: of the whole iteration; None where no probe tells.
+    """
 
     stage: Stage
     iteration: int
@@ -151,11 +171,13 @@ class Evaluated:
     is_new_best: bool
     nim_latency_s: float
     iter_wall_s: float
+    eval_seed: int = 0
+    energy_j: float | None = None
 
     @property
     def ended_at_s(self) -> float:
         """The end of the iteration, seconds since 1970; the file gives UTC in whole seconds."""
-        return datetime.strptime(self.ended_at, _STAMP).replace(tzinfo=UTC).timestamp()
+        return datetime.strptime(self.ended_at, STAMP).replace(tzinfo=UTC).timestamp()
 
     @property
     def started_at_s(self) -> float:
@@ -199,6 +221,8 @@ class EvalFailed:
     decision: str
     nim_latency_s: float
     iter_wall_s: float
+    eval_seed: int = 0
+    energy_j: float | None = None
 
 
 @record
@@ -332,7 +356,7 @@ def _record(document: dict[str, Any]) -> TrajectoryRecord:
         raise ValueError(str(unknown("stage", stage, stages)))
     found = from_json(_KINDS[Stage(stage)], document)
     if not isinstance(found, LoopComplete):
-        datetime.strptime(found.ended_at, _STAMP).replace(tzinfo=UTC)  # a wrong stamp is refused
+        datetime.strptime(found.ended_at, STAMP).replace(tzinfo=UTC)  # a wrong stamp is refused
     return found
 
 
@@ -345,7 +369,7 @@ def _document(line: str) -> dict[str, Any]:
 
 
 def _renamed(document: dict[str, Any]) -> dict[str, Any]:
-    return {_RENAMED.get(name, name): value for name, value in document.items()}
+    return {RENAMED.get(name, name): value for name, value in document.items()}
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -1,0 +1,218 @@
+"""The evaluator's side that the loop sees: a candidate in, figures or a failure out.
+
+A server process imports torch once and then forks for each candidate, so that an evaluation starts
+in milliseconds, in a state that no other has touched, and can be killed at any moment. What breaks
+in it is data: out of memory, out of time, a loss that is no number, a signal. The published loop
+evaluates in its own process, where a crash ends the night.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from harness.errors import HostError
+from harness.records import from_json, record, to_json
+from harness.workloads.autoresearch.trajectory import EvalFailure, EvalMetrics, TrainConfig
+
+_SERVER = "harness.workloads.autoresearch.fork_server"
+_START_S = 300.0  # importing torch from a slow disk, and opening the corpus
+_END_S = 10.0  # a killed process ends at once, unless the kernel holds it
+_CHUNK_BYTES = 1 << 16
+
+
+@record
+class Evaluation:
+    """What one evaluation came to.
+
+    Attributes:
+        device: what it computed on; empty where it did not get to say.
+    """
+
+    result: EvalMetrics | EvalFailure
+    device: str = ""
+
+
+@record
+class Bench:
+    """What every candidate of a loop is evaluated on.
+
+    Attributes:
+        device: ``cuda`` or ``cpu``.
+        num_threads: of torch on a CPU.
+        dropout: of the embedding, the attention weights and the residual branches.
+        memory_gib: what one evaluation may take beyond an idle one, on a CPU.
+        published_held_out: validate on as many tokens as fill whole batches of the candidate, as
+            article 22 does; else on the same tokens whatever the candidate's batch.
+        corpus: ``source`` draws one; ``packed`` reads `corpus_folder`.
+        vocabulary: ids of the corpus.
+        training_tokens: so many are drawn of a source.
+        held_out_tokens: so many behind them.
+        corpus_seed: what a source is made from.
+    """
+
+    device: str
+    num_threads: int
+    dropout: float
+    memory_gib: float
+    published_held_out: bool
+    corpus: str
+    corpus_folder: str
+    vocabulary: int
+    training_tokens: int
+    held_out_tokens: int
+    corpus_seed: int = 0
+
+
+class Evaluates(Protocol):
+    """Trains a candidate and measures it."""
+
+    def evaluate(self, cfg: TrainConfig, seed: int, limit_s: float) -> Evaluation:
+        """Return what the candidate came to, from weights drawn with `seed`."""
+        ...
+
+
+class Evaluator:
+    """The protocol `Evaluates`, in processes of its own; use it as a context manager.
+
+    Attributes:
+        least_bits: what a perfect model of the corpus would have on the held-out tokens, bits a
+            token; None where nobody knows.
+    """
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self.least_bits: float | None = None
+
+    def __enter__(self) -> Self:
+        self._start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._end()
+
+    def evaluate(self, cfg: TrainConfig, seed: int, limit_s: float) -> Evaluation:
+        """Return what the candidate came to; at `limit_s` it is ended.
+
+        Raises:
+            HostError: the server process ended, and cannot be started again.
+        """
+        request = json.dumps({"cfg": to_json(cfg), "seed": seed})
+        try:
+            self._send(request)
+            return self._outcome(time.monotonic() + limit_s, limit_s)
+        except _GoneError:
+            self._end()
+            self._start()
+            return _broken("the evaluating process and its server ended")
+
+    def _outcome(self, deadline_s: float, limit_s: float) -> Evaluation:
+        """Read until the evaluation has ended: its answer, if it had time for one."""
+        answer: dict[str, Any] | None = None
+        timed_out, pid = False, 0
+        while True:
+            message = self._receive(deadline_s)
+            if message is None:  # out of time; then out of patience
+                if timed_out or not pid:
+                    raise _GoneError
+                timed_out, deadline_s = True, time.monotonic() + _END_S
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            elif "pid" in message:
+                pid = message["pid"]
+            elif "answer" in message:
+                answer = message["answer"]
+            elif answer is not None:
+                return _read_answer(answer)
+            elif timed_out:
+                error = f"ended at its limit of {limit_s:.1f} s"
+                failure = EvalFailure(ok=False, oom=False, error=error, timed_out=True)
+                return Evaluation(result=failure)
+            else:
+                return _broken(_how_ended(message["ended"]))
+
+    def _start(self) -> None:
+        self._server = subprocess.Popen(
+            [sys.executable, "-m", _SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        self._pending = b""
+        try:
+            self._send(json.dumps(to_json(self._bench)))
+            ready = self._receive(time.monotonic() + _START_S)
+        except _GoneError:
+            ready = None
+        if ready is None or "refused" in ready:
+            self._end()
+            message, remedy = ready["refused"] if ready else ("the evaluator does not start", "")
+            raise HostError(message, remedy)
+        self.least_bits = ready["least_bits"]
+
+    def _end(self) -> None:
+        self._server.kill()  # what it forked ends with it
+        self._server.wait()
+        for stream in (self._server.stdin, self._server.stdout):
+            assert stream is not None
+            with suppress(BrokenPipeError):
+                stream.close()
+
+    def _send(self, line: str) -> None:
+        assert self._server.stdin is not None
+        try:
+            self._server.stdin.write(line.encode() + b"\n")
+            self._server.stdin.flush()
+        except BrokenPipeError:
+            raise _GoneError from None
+
+    def _receive(self, deadline_s: float) -> dict[str, Any] | None:
+        """Return the server's next message; None where none comes before the deadline."""
+        assert self._server.stdout is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._server.stdout, selectors.EVENT_READ)
+            while b"\n" not in self._pending:
+                if not selector.select(max(0.0, deadline_s - time.monotonic())):
+                    return None
+                chunk = os.read(self._server.stdout.fileno(), _CHUNK_BYTES)
+                if not chunk:
+                    raise _GoneError
+                self._pending += chunk
+        line, _, self._pending = self._pending.partition(b"\n")
+        message: dict[str, Any] = json.loads(line)
+        return message
+
+
+class _GoneError(Exception):
+    """The server process has ended, or says nothing."""
+
+
+def _read_answer(answer: dict[str, Any]) -> Evaluation:
+    document = answer["result"]
+    result: EvalMetrics | EvalFailure
+    if document["ok"]:
+        result = from_json(EvalMetrics, document)
+    else:
+        result = from_json(EvalFailure, document)
+    return Evaluation(result=result, device=answer["device"])
+
+
+def _broken(error: str) -> Evaluation:
+    return Evaluation(result=EvalFailure(ok=False, oom=False, error=error))
+
+
+def _how_ended(status: int) -> str:
+    code = os.waitstatus_to_exitcode(status)
+    if code < 0:
+        return f"ended by {signal.Signals(-code).name}"
+    return f"exited with {code} and no answer"

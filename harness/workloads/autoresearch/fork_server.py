@@ -1,0 +1,111 @@
+"""``python -m harness.workloads.autoresearch.fork_server``: evaluate candidates, a process each.
+
+The first line of standard input says what they are evaluated on, each further one is a candidate.
+Answers are lines of JSON on standard output; what torch prints goes to standard error. This
+process never computes: threads that torch starts would not survive a fork, nor would CUDA.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+import traceback
+from typing import Any, NoReturn
+
+import torch
+
+from harness.errors import HostError
+from harness.records import from_json, to_json
+from harness.workloads.autoresearch import training
+from harness.workloads.autoresearch.corpus import Corpus
+from harness.workloads.autoresearch.evaluator import Bench, Evaluation
+from harness.workloads.autoresearch.trajectory import EvalFailure, TrainConfig
+
+_SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of linux/prctl.h
+_BYTES_PER_GIB = 1024**3
+_BYTES_PER_KIB = 1024
+_TRACE_CHARACTERS = 1000  # twice that, escaped, still goes through a pipe at once
+_NO_MEMORY = "can't allocate memory"  # of torch's allocator on a CPU
+
+
+def main() -> None:
+    """Serve until standard input closes."""
+    end_with_parent(os.getppid())
+    answers = os.dup(1)
+    os.dup2(2, 1)
+    bench = from_json(Bench, json.loads(sys.stdin.readline()))
+    try:
+        corpus = training.corpus_of(bench)
+    except HostError as error:
+        message, _, _ = str(error).partition("\n")
+        _say(answers, {"refused": [message, error.remedy]})
+        return
+    _warm_up()
+    _say(answers, {"least_bits": corpus.least_bits})
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            _evaluate(bench, corpus, json.loads(line), answers)
+        _say(answers, {"pid": pid})
+        _, status = os.waitpid(pid, 0)
+        _say(answers, {"ended": status})
+
+
+def end_with_parent(parent: int) -> None:
+    """Have the kernel end this process when the one that started it ends, however it does."""
+    ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before that
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _warm_up() -> None:
+    # making the first optimizer imports a second's worth of modules
+    torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], fused=True)
+
+
+def _evaluate(bench: Bench, corpus: Corpus, request: dict[str, Any], answers: int) -> NoReturn:
+    """Do one evaluation in this process, and end it."""
+    end_with_parent(os.getppid())
+    if bench.device == "cpu":
+        _limit_memory(bench.memory_gib)
+    try:
+        cfg = from_json(TrainConfig, request["cfg"])
+        evaluation = training.evaluate(cfg, corpus, bench, request["seed"])
+    except Exception as error:  # noqa: BLE001 - whatever breaks here is a fact about the candidate
+        evaluation = Evaluation(result=_failure(error))
+    _say(answers, {"answer": to_json(evaluation)})
+    os._exit(0)
+
+
+def _failure(error: Exception) -> EvalFailure:
+    text = f"{type(error).__name__}: {error}"
+    no_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or _NO_MEMORY in text
+    return EvalFailure(
+        ok=False,
+        oom=no_memory,
+        error=text[:_TRACE_CHARACTERS],
+        trace=traceback.format_exc()[-_TRACE_CHARACTERS:],
+    )
+
+
+def _limit_memory(more_gib: float) -> None:
+    """Let this process's data grow by so much and no more; the kernel refuses what is beyond."""
+    used_kib = next(
+        int(line.split()[1])
+        for line in open("/proc/self/status", encoding="ascii")  # noqa: SIM115, PTH123 - ends with us
+        if line.startswith("VmData:")
+    )
+    limit = used_kib * _BYTES_PER_KIB + int(more_gib * _BYTES_PER_GIB)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def _say(answers: int, message: dict[str, Any]) -> None:
+    os.write(answers, json.dumps(message).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    main()

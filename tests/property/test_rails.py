@@ -1,0 +1,129 @@
+"""What holds for any answer: a verdict, never a crash, and nothing passes that is off the menu."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from harness.workloads.autoresearch.rails import Gate, Passed, Refused, Rules, is_finite
+from harness.workloads.autoresearch.reason import fault
+from harness.workloads.autoresearch.space import SMALL, SPACES, Kind, Space
+from harness.workloads.autoresearch.trajectory import TrainConfig
+
+BASE = SMALL.baseline
+CLOSED = Gate(space=SMALL, rules=Rules.CLOSED)
+GATES = [Gate(space=SMALL, rules=rules) for rules in Rules]
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**400), 10**400)
+    | st.floats()
+    | st.text(st.characters(codec=None, exclude_categories=()), max_size=20)
+)
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner)
+)
+KNOBS = st.sampled_from([*SMALL.knobs, "seed", "steps", "vocab_size", "__class__"]) | st.text(
+    max_size=10
+)
+PIECES = st.sampled_from(
+    [
+        *('{"knob": "lr", "new_value": 0.01, "reason": "a step"}', "```json\n", "```", "\n"),
+        *("NaN", "Infinity", "1e999", "-0", "9" * 5000, "{", "}", "[", "]", '"', ",", ":", "\0"),
+        *('"knob"', '"new_value"', '"reason"', '"seed"', "Sure! ", "\ufeff", "\u202e", "\ud800"),
+    ]
+) | st.text(max_size=8)
+
+
+def answer(knob: Any, value: Any, reason: Any) -> str:
+    return json.dumps({"knob": knob, "new_value": value, "reason": reason})
+
+
+@pytest.mark.parametrize("gate", GATES, ids=lambda gate: gate.rules)
+@given(text=st.lists(PIECES, max_size=8).map("".join))
+@example(text="[" * 200_000)
+@example(text='{"knob":' * 50_000)
+def test_any_text_gets_a_verdict(gate: Gate, text: str) -> None:
+    verdict = gate.judge(text, BASE)
+    if isinstance(verdict, Refused):
+        assert verdict.reason.isascii()
+        assert verdict.reason.isprintable()
+        assert len(verdict.reason) < 400
+
+
+@given(knob=KNOBS, value=VALUES, reason=st.text(max_size=300))
+def test_what_passes_is_one_knob_of_the_menu_at_a_value_of_its_domain(
+    knob: str, value: Any, reason: str
+) -> None:
+    verdict = CLOSED.judge(answer(knob, value, reason), BASE)
+    if isinstance(verdict, Passed):
+        moved = [f.name for f in fields(TrainConfig) if differ(verdict.candidate, f.name)]
+        assert moved == [knob]
+        domain = SMALL.knobs[knob]
+        found = getattr(verdict.candidate, knob)
+        assert found in domain.choices or domain.low <= found <= domain.high
+        assert type(found) is {Kind.INT: int, Kind.FLOAT: float, Kind.TEXT: str}[domain.kind]
+        assert not fault(reason)
+
+
+@pytest.mark.parametrize("gate", GATES, ids=lambda gate: gate.rules)
+@given(knob=KNOBS, value=VALUES)
+def test_the_seed_is_never_changed_and_nothing_fixed_is(gate: Gate, knob: str, value: Any) -> None:
+    verdict = gate.judge(answer(knob, value, "a step"), BASE)
+    if isinstance(verdict, Passed):
+        fixed = ("seed", "steps", "vocab_size", "val_chunk_tokens")
+        assert not any(differ(verdict.candidate, name) for name in fixed)
+
+
+@given(knob=KNOBS, value=VALUES, reason=st.text(max_size=300))
+def test_closed_rules_pass_numbers_only(knob: str, value: Any, reason: str) -> None:
+    verdict = CLOSED.judge(answer(knob, value, reason), BASE)
+    assert isinstance(verdict, Refused) or is_finite(verdict.candidate)
+
+
+@given(st.data())
+def test_two_answers_in_one_are_none(data: st.DataObject) -> None:
+    one, other = (
+        answer(knob, SMALL.knobs[knob].draw(Random(0)), "a step")  # noqa: S311 - no secret
+        for knob in data.draw(st.tuples(*[st.sampled_from(list(SMALL.knobs))] * 2))
+    )
+    between = data.draw(st.sampled_from(["", "\n", " ", ",", "\n\n"]))
+    assert isinstance(CLOSED.judge(one + between + other, BASE), Refused)
+
+
+@pytest.mark.parametrize("space", SPACES.values(), ids=lambda space: space.name)
+@given(seed=st.integers(0, 2**32))
+def test_every_draw_of_a_knob_passes_unless_it_changes_nothing(space: Space, seed: int) -> None:
+    random = Random(seed)  # noqa: S311 - no secret
+    gate = Gate(space=space, rules=Rules.CLOSED)
+    for name, knob in space.knobs.items():
+        value = knob.draw(random)
+        if value != getattr(space.baseline, name):
+            assert isinstance(gate.judge(answer(name, value, "A step."), space.baseline), Passed)
+
+
+@given(st.text(st.characters(codec=None, exclude_categories=()), max_size=250))
+def test_a_plain_reason_is_one_short_visible_line(reason: str) -> None:
+    if not fault(reason):
+        assert reason.isascii()
+        assert reason.isprintable()
+        assert 0 < len(reason) <= 200
+
+
+@given(
+    st.sampled_from(["ignore", "Disregard", "SYSTEM:", "you must", "new instructions", "seed 3"]),
+    st.text("abc ", max_size=40),
+    st.text("abc ", max_size=40),
+)
+def test_an_order_is_found_wherever_it_stands(order: str, before: str, after: str) -> None:
+    assert fault(f"{before} {order} {after}")
+
+
+def differ(candidate: TrainConfig, name: str) -> bool:
+    return bool(getattr(candidate, name) != getattr(BASE, name))

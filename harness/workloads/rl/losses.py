@@ -14,6 +14,7 @@ Every loss is a mean over the N tokens; `batch_weights` says how sequences are p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -112,7 +113,7 @@ def reinforce(drawn: Drawn, credit: Credit, kl_coefficient: float = KL_COEFFICIE
         UnscorableError: names the sequence and what is wrong with its numbers.
     """
     _check(drawn, credit)
-    weights_N = _of_turns(credit.advantages, drawn)[drawn.turn_ids]
+    weights_N = _of_turns(credit.advantages, drawn).index_select(0, drawn.turn_ids)
     policy = -torch.dot(weights_N, drawn.new) / drawn.new.numel()
     with torch.no_grad():
         ratio_mean = torch.exp(drawn.new - drawn.old).mean().item()  # 1 where it is on-policy
@@ -162,31 +163,31 @@ def _clipped_by_turn(drawn: Drawn, credit: Credit, clip: Clip) -> tuple[Tensor, 
     A turn of n tokens stands for n equal terms. Where the ratio is of more than one turn, they
     share its value and keep their own advantage and clip scale.
     """
-    tokens_T = torch.bincount(drawn.turn_ids, minlength=len(credit.advantages)).to(drawn.new)
+    tokens_T = _tokens_of_turns(drawn, credit)
+    share_T = tokens_T.to(drawn.new) / drawn.new.numel()
     ratio_T = torch.exp(_mean_log_ratios(drawn, credit, clip, tokens_T))
-    advantage_T, low_T, high_T = _bounds(drawn, credit, clip)
-    free_T = ratio_T * advantage_T
-    held_T = torch.clamp(ratio_T, low_T, high_T) * advantage_T
-    share_T = tokens_T / drawn.new.numel()
-    value = -torch.dot(torch.minimum(free_T, held_T), share_T)
+    held_T = torch.clamp(ratio_T, *_bounds(drawn, credit, clip))
+    value = -torch.dot(held_T, _of_turns(credit.advantages, drawn) * share_T)
     with torch.no_grad():
         statistics = {
             "ratio_mean": torch.dot(ratio_T, share_T).item(),
-            "clip_share": torch.dot((held_T < free_T).to(share_T), share_T).item(),
+            "clip_share": torch.dot((held_T != ratio_T).to(share_T), share_T).item(),
         }
     return value, statistics
 
 
 def _clipped_by_token(drawn: Drawn, credit: Credit, clip: Clip) -> tuple[Tensor, dict[str, float]]:
     ratio_N = torch.exp(_log_ratios(drawn, credit, clip))
-    advantage_N, low_N, high_N = (each[drawn.turn_ids] for each in _bounds(drawn, credit, clip))
-    free_N = ratio_N * advantage_N
-    held_N = torch.clamp(ratio_N, low_N, high_N) * advantage_N
-    value = -torch.minimum(free_N, held_N).mean()
+    advantage_N, low_N, high_N = (
+        each_T.index_select(0, drawn.turn_ids)
+        for each_T in (_of_turns(credit.advantages, drawn), *_bounds(drawn, credit, clip))
+    )
+    held_N = torch.clamp(ratio_N, low_N, high_N)
+    value = -torch.dot(held_N, advantage_N) / drawn.new.numel()
     with torch.no_grad():
         statistics = {
             "ratio_mean": ratio_N.mean().item(),
-            "clip_share": (held_N < free_N).to(ratio_N).mean().item(),
+            "clip_share": int(torch.count_nonzero(held_N != ratio_N)) / drawn.new.numel(),
         }
     return value, statistics
 
@@ -195,21 +196,29 @@ def _log_ratios(drawn: Drawn, credit: Credit, clip: Clip) -> Tensor:
     """Return one log-ratio a token: (N,); its own, or its turn's value with its own gradient."""
     if clip.ratio_of is RatioOf.TOKEN:
         return drawn.new - drawn.old
-    tokens_T = torch.bincount(drawn.turn_ids, minlength=len(credit.advantages)).to(drawn.new)
     with torch.no_grad():
-        means_N = _mean_log_ratios(drawn, credit, clip, tokens_T)[drawn.turn_ids]
+        means_T = _mean_log_ratios(drawn, credit, clip, _tokens_of_turns(drawn, credit))
+        means_N = means_T.index_select(0, drawn.turn_ids)
     return torch.clamp(drawn.new - drawn.new.detach() + means_N, max=_MAX_LOG_RATIO)
 
 
 def _mean_log_ratios(drawn: Drawn, credit: Credit, clip: Clip, tokens_T: Tensor) -> Tensor:
     """Return the mean log-ratio of the unit that each turn belongs to: (T,); 0 without tokens."""
-    units = torch.tensor(_units(credit, clip), device=drawn.new.device)
-    sums_T = torch.zeros_like(tokens_T).index_add(0, drawn.turn_ids, drawn.new - drawn.old)
-    if len(set(units.tolist())) == len(units):
+    log_ratio_N = drawn.new - drawn.old
+    sums_T = torch.segment_reduce(log_ratio_N, "sum", lengths=tokens_T, unsafe=True)
+    units = _units(credit, clip)
+    if units[-1] == len(units) - 1:  # each turn is a unit
         return sums_T / tokens_T.clamp(min=1)
-    sums_U = torch.zeros_like(tokens_T).index_add(0, units, sums_T)
-    tokens_U = torch.zeros_like(tokens_T).index_add(0, units, tokens_T)
-    return (sums_U / tokens_U.clamp(min=1))[units]
+    unit_T = torch.tensor(units, device=drawn.new.device)
+    sums_U = torch.zeros_like(sums_T).index_add(0, unit_T, sums_T)
+    tokens_U = torch.zeros_like(tokens_T).index_add(0, unit_T, tokens_T)
+    return (sums_U / tokens_U.clamp(min=1))[unit_T]
+
+
+def _tokens_of_turns(drawn: Drawn, credit: Credit) -> Tensor:
+    """Return how many tokens each turn has: (T,), whole numbers."""
+    starts = torch.arange(len(credit.advantages) + 1, device=drawn.new.device)
+    return torch.searchsorted(drawn.turn_ids, starts).diff()
 
 
 def _units(credit: Credit, clip: Clip) -> tuple[int, ...]:
@@ -223,10 +232,16 @@ def _units(credit: Credit, clip: Clip) -> tuple[int, ...]:
     return tuple(accumulate(changes, initial=0))
 
 
-def _bounds(drawn: Drawn, credit: Credit, clip: Clip) -> tuple[Tensor, Tensor, Tensor]:
-    """Return advantage, least and largest ratio of each turn: (T,) each."""
-    scale_T = _of_turns(credit.clip_scales or (1.0,) * len(credit.advantages), drawn)
-    return _of_turns(credit.advantages, drawn), 1 - clip.low * scale_T, 1 + clip.high * scale_T
+def _bounds(drawn: Drawn, credit: Credit, clip: Clip) -> tuple[Tensor, Tensor]:
+    """Return between what each turn's ratio is held: (T,) each.
+
+    min(s A, clip(s) A) holds s from above alone where A is positive, from below where negative.
+    """
+    scales = credit.clip_scales or (1.0,) * len(credit.advantages)
+    pairs = list(zip(credit.advantages, scales, strict=True))
+    low = [1 - clip.low * scale if advantage < 0 else -math.inf for advantage, scale in pairs]
+    high = [1 + clip.high * scale if advantage > 0 else math.inf for advantage, scale in pairs]
+    return _of_turns(low, drawn), _of_turns(high, drawn)
 
 
 def _of_turns(values: Sequence[float], drawn: Drawn) -> Tensor:
@@ -238,10 +253,11 @@ def _with_kl(
 ) -> SequenceLoss:
     value = policy
     if drawn.reference is not None:
-        kl = k3(drawn.new, drawn.reference).mean()
+        with torch.set_grad_enabled(coefficient != 0):
+            kl = k3(drawn.new, drawn.reference).mean()
+        value = policy + coefficient * kl
         statistics["kl"] = kl.item()
         statistics["kl_term"] = coefficient * statistics["kl"]
-        value = policy + coefficient * kl if coefficient else policy
     elif coefficient:
         message = f"{drawn.name}: a KL term needs log-probabilities of the reference"
         raise ValueError(message)
@@ -258,21 +274,25 @@ def _check(drawn: Drawn, credit: Credit) -> None:
 
 
 def _problem(drawn: Drawn, credit: Credit) -> str:
-    given = {"new": drawn.new, "old": drawn.old, "turn_ids": drawn.turn_ids}
+    logprobs = {"new": drawn.new.detach(), "old": drawn.old}
     if drawn.reference is not None:
-        given["reference"] = drawn.reference
-    shapes = {name: tuple(each.shape) for name, each in given.items()}
+        logprobs["reference"] = drawn.reference
+    shapes = {name: tuple(each.shape) for name, each in logprobs.items()}
+    shapes["turn_ids"] = tuple(drawn.turn_ids.shape)
     if len(set(shapes.values())) > 1 or drawn.new.dim() != 1:
         return f"shapes differ: {shapes}"
     if not drawn.new.numel():
         return "it has no trained token"
     turns = len(credit.advantages)
-    low, high = (int(each) for each in torch.aminmax(drawn.turn_ids))
-    if low < 0 or high >= turns:
-        return f"tokens of turns {low}..{high}, credit for {turns} turns"
+    first, last = int(drawn.turn_ids[0]), int(drawn.turn_ids[-1])
+    if first < 0 or last >= turns:
+        return f"tokens of turns {first}..{last}, credit for {turns} turns"
+    if not bool((drawn.turn_ids[1:] >= drawn.turn_ids[:-1]).all()):
+        return "its turns are not one after the other"
     if credit.clip_scales and len(credit.clip_scales) != turns:
         return f"{len(credit.clip_scales)} clip scales for {turns} turns"
-    del given["turn_ids"]
     # a sum of log-probabilities is finite exactly where each of them is
-    broken = [name for name, each in given.items() if not torch.isfinite(each.detach().sum())]
-    return f"log-probabilities are not finite: {', '.join(broken)}" if broken else ""
+    if torch.isfinite(torch.stack([each.sum() for each in logprobs.values()]).sum()):
+        return ""
+    broken = [name for name, each in logprobs.items() if not torch.isfinite(each).all()]
+    return f"log-probabilities are not finite: {', '.join(broken)}"

@@ -147,19 +147,18 @@ def test_separate_scores_outcomes_apart() -> None:
 def test_the_released_turn_group_is_another_thing() -> None:
     """Gains on the outcomes' scale, accumulated from the raw outcome, scored, plus 1.5 R."""
     gamma = 0.9
-    scale = np.std(_REWARDS) / np.std([gain for row in _GAINS for gain in row])
-    sums = []
+    scale = float(np.std(_REWARDS) / np.std([gain for row in _GAINS for gain in row]))
+    sums: list[list[float]] = []
     for own, reward in zip(_GAINS, _REWARDS, strict=True):
-        following, row = gamma * reward, []
+        following = [gamma * reward]
         for gain in reversed(own):
-            following = gain * scale + gamma * following
-            row.append(following)
-        sums.append(row[::-1])
+            following.append(gain * scale + gamma * following[-1])
+        sums.append(following[:0:-1])
     outcomes = (np.array(_REWARDS) - np.mean(_REWARDS)) / np.std(_REWARDS)
     rules = Rules(normalisation=Normalisation.RELEASED_TURN_GROUP, gamma=gamma)
-    for found, own, outcome in zip(_rows(_credit(rules)), sums, outcomes, strict=True):
+    for found, following, outcome in zip(_rows(_credit(rules)), sums, outcomes, strict=True):
         wanted = []
-        for turn, value in enumerate(own):
+        for turn, value in enumerate(following):
             group = np.array([other[turn] for other in sums if len(other) > turn])
             score = 0.0 if len(group) == 1 else float((value - group.mean()) / group.std())
             wanted.append(score + 1.5 * outcome)

@@ -287,6 +287,12 @@ def test_turns_without_credit_are_refused(turns: Sequence[int]) -> None:
         clipped(_drawn(new, old, None, turns), _CREDIT, _WIDE)
 
 
+def test_turns_that_are_out_of_order_are_refused() -> None:
+    new, old, _ = _numbers()
+    with pytest.raises(UnscorableError, match="q/3: its turns are not one after the other"):
+        clipped(_drawn(new, old, None, (0, 2, 0, 1, 2, 2, 2, 2)), _CREDIT, _WIDE)
+
+
 def test_clip_scales_that_miss_a_turn_are_refused() -> None:
     new, old, _ = _numbers()
     with pytest.raises(UnscorableError, match="1 clip scales for 3 turns"):

@@ -23,10 +23,11 @@ class Finding:
 
 
 class Unanswered(Exception):  # noqa: N818 - not an error: a verdict of its own
-    """Nothing could be compared.
+    """Nothing could be compared, or too little.
 
     Args:
-        kind: MISSING where a figure is absent, INVALID where what is there cannot be trusted.
+        kind: MISSING where a figure is absent, INVALID where what is there cannot be trusted,
+            INCONCLUSIVE where there is too little of it.
         detail: why, in one line.
     """
 
@@ -43,6 +44,11 @@ def call_missing(detail: str) -> NoReturn:
 def call_invalid(detail: str) -> NoReturn:
     """Give up: a run broke, or figures contradict each other or the entry."""
     raise Unanswered(VerdictKind.INVALID, detail) from None
+
+
+def call_inconclusive(detail: str) -> NoReturn:
+    """Give up: there are too few samples to say anything of."""
+    raise Unanswered(VerdictKind.INCONCLUSIVE, detail) from None
 
 
 def reproduced(measured: str, detail: str) -> Finding:

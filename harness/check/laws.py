@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from harness.check import relations, wording
-from harness.check.finding import Finding, outside, reproduced
+from harness.check import paired, relations, wording
+from harness.check.finding import Finding, inconclusive, outside, reproduced
 from harness.check.measured import Measured
 from harness.check.relations import Outcome, Subject
 from harness.errors import Problem, nearest
@@ -42,6 +42,7 @@ LAWS = {
     "linear_fit": Relation(params=relations.LinearFit, test=relations.linear_fit),
     "memory_law": Relation(params=relations.MemoryLaw, test=relations.memory_law),
     "monotone": Relation(params=relations.Monotone, test=relations.monotone),
+    "paired_mean": Relation(params=paired.PairedMean, test=paired.paired_mean, tolerant=False),
     "parameter_count": Relation(params=relations.ParameterCount, test=relations.parameter_count),
     "plateau": Relation(params=relations.Plateau, test=relations.plateau),
 }
@@ -57,6 +58,8 @@ def law(entry: ledger.Law, measured: Measured) -> Finding:
     subject = Subject(entry=entry, rows=measured.rows.select(entry), measured=measured)
     outcome = relation.test(build(relation.params, entry.expect.params), subject)
     detail = f"{outcome.text}; margin {wording.figure(outcome.margin, entry.unit)}"
+    if outcome.holds is None:
+        return inconclusive(outcome.measured, detail)
     answer = reproduced if outcome.holds else outside
     return answer(outcome.measured, detail)
 

@@ -66,12 +66,13 @@ class Outcome:
     """How a law came out.
 
     Attributes:
+        holds: None where the sample cannot tell.
         margin: how much more could have been off before it broke, or by how much it is broken.
         measured: what was found, formatted.
         text: where it is closest to breaking, or broken worst.
     """
 
-    holds: bool
+    holds: bool | None
     margin: float
     measured: str
     text: str

@@ -150,6 +150,14 @@ def _below(params: Mapping[str, Any], unit: str) -> str:
     return f"{text} by more than {figure(params['by'], unit)}" if params.get("by") else text
 
 
+def _paired(params: Mapping[str, Any], unit: str) -> str:
+    low, high = params.get("low"), params.get("high")
+    accepted = Interval(
+        low=-math.inf if low is None else low, high=math.inf if high is None else high
+    )
+    return f"mean difference to {keys(params['cell'])} {interval(accepted, unit)}"
+
+
 def _line(params: Mapping[str, Any], _unit: str) -> str:
     over, least = " x ".join(params["over"]), params.get("least")
     text = f"{params['coefficient']} {number(params['value'])} of the line over {over}"
@@ -164,6 +172,7 @@ LAWS: dict[str, Callable[[Mapping[str, Any], str], str]] = {
     "linear_fit": _line,
     "memory_law": lambda params, _: f"the {params.get('loop', 'harness')} loop's memory law",
     "monotone": lambda params, _: f"{params['direction']} along {params['along']}",
+    "paired_mean": _paired,
     "parameter_count": lambda _params, _: "the GPT formula",
     "plateau": lambda params, _: f"flat along {params['along']} from {number(params['start'])}",
 }

@@ -57,7 +57,7 @@ class Knob:
             return random.choice(self.choices)
         if self.kind is Kind.INT:
             return random.randint(int(self.low), int(self.high))
-        return float(f"{self._at(random.random()):.3g}")
+        return self._short(self._at(random.random()))
 
     def levels(self) -> tuple[Scalar, ...]:
         """Return values that stand for the domain: its choices, or a few from end to end."""
@@ -66,7 +66,11 @@ class Knob:
         places = (self._at(step / (_LEVELS - 1)) for step in range(_LEVELS))
         if self.kind is Kind.INT:
             return tuple(dict.fromkeys(round(place) for place in places))
-        return tuple(float(f"{place:.3g}") for place in places)
+        return tuple(self._short(place) for place in places)
+
+    def _short(self, place: float) -> float:
+        """Return three digits of a place in the range, which rounding must not leave."""
+        return min(max(float(f"{place:.3g}"), self.low), self.high)
 
     def _at(self, share: float) -> float:
         if self.low > 0 and self.high / self.low >= _LOG_SPAN:

@@ -115,3 +115,12 @@ def test_each_baseline_means_the_baseline_of_the_other(space: Space) -> None:
         for name in space.knobs:
             value = getattr(space.baseline, name)
             assert translated(name, value, space, other) == getattr(other.baseline, name)
+
+
+@pytest.mark.parametrize("space", SPACES.values(), ids=list(SPACES))
+def test_the_levels_of_a_knob_are_in_its_domain_and_reach_its_ends(space: Space) -> None:
+    for knob in space.knobs.values():
+        levels = knob.levels()
+        assert len(set(levels)) == len(levels) > 1
+        if not knob.choices:
+            assert (levels[0], levels[-1]) == (knob.low, knob.high)

@@ -31,7 +31,8 @@ def write_adapter(folder: Path, weights: Weights, config: Mapping[str, Any], bas
         text = json.dumps(config, indent=1, sort_keys=True)
         (new / CONFIG).write_text(text + "\n", encoding="utf-8")
         on_cpu = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
-        save_file(on_cpu, new / WEIGHTS, metadata={"format": "pt", "base": base})
+        # one entry only: safetensors writes several in an order that differs from file to file
+        save_file(on_cpu, new / WEIGHTS, metadata={"base": base})
 
 
 def read_adapter(

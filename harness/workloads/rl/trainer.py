@@ -24,23 +24,21 @@ from statistics import fmean
 import torch
 from torch import Tensor, nn
 
-from harness.errors import HarnessError, InputError, Problem
+from harness.errors import InputError, Problem
 from harness.workloads.common.whole import whole_folder
 from harness.workloads.pretrain.loop import synchronise
 from harness.workloads.rl.adapter import Weights
+from harness.workloads.rl.diverged import DivergedError
 from harness.workloads.rl.example import Example, traced
 from harness.workloads.rl.group import Credit, Group, Muted, Objective
 from harness.workloads.rl.lora import LoraPolicy
 from harness.workloads.rl.losses import Drawn, Loss, SequenceLoss, batch_weights
+from harness.workloads.rl.seeded import seeded
 from harness.workloads.rl.settings import Dropout, Old, Optimizer, TrainerSettings
 from harness.workloads.rl.step import Agreement, Phase, StepReport, Update
 from harness.workloads.rl.trace import NOT_TRAINED, Trace
 
 _STEP, _OPTIMIZER, _ADAPTER = "step.json", "optimizer.pt", "adapter"
-
-
-class DivergedError(HarnessError):
-    """A gradient is not finite; the update was not made, and the message names the groups."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,7 +117,7 @@ class Trainer:
             credits_ = [self._credits(group) for group in groups]
         muted = [[credit.muted for credit in of_group] for of_group in credits_]
         rollouts = list(_used(groups, credits_, self._policy.device))
-        with _seeded(self._policy.device, f"{self._settings.seed} {self.steps}"):
+        with seeded(self._policy.device, f"{self._settings.seed} {self.steps}"):
             update = self._update(rollouts) if rollouts else None
         self.steps += 1
         return StepReport(
@@ -319,15 +317,6 @@ class _Clock:
         finally:
             synchronise(self._device)
             self.seconds[phase] += time.perf_counter() - began
-
-
-@contextmanager
-def _seeded(device: torch.device, seed: str) -> Iterator[None]:
-    """Draw from generators of the block's own; outside nothing is drawn."""
-    number = random.Random(seed).getrandbits(32)  # noqa: S311 - no secret
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(number)
-        yield
 
 
 def _used(

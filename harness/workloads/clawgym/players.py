@@ -16,6 +16,7 @@ from harness.errors import HostError
 from harness.records import record
 from harness.workloads.clawgym.boxes import Boxes
 from harness.workloads.clawgym.rollout import (
+    Key,
     Rollout,
     RolloutLog,
     Rules,
@@ -117,7 +118,8 @@ class _Session:
         rules: Rules,
     ) -> None:
         self._player, self._boxes, self._log, self._rules = player, boxes, log, rules
-        self._played = {each.key: each for each in log.read() if self._counts(each)}
+        there = log.find(map(self._key, wanted))
+        self._played = {key: each for key, each in there.items() if self._counts(each)}
         self._left: queue.SimpleQueue[Attempt] = queue.SimpleQueue()
         for attempt in wanted:
             if self._key(attempt) not in self._played:
@@ -171,5 +173,5 @@ class _Session:
         given = rollout.served, rollout.parser, rollout.wording
         return rollout.grade is not None and given == asked
 
-    def _key(self, attempt: Attempt) -> tuple[str, str, int]:
+    def _key(self, attempt: Attempt) -> Key:
         return self._player.name, attempt.task.task_id, attempt.sample

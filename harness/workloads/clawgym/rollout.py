@@ -9,12 +9,11 @@ wording it was asked.
 from __future__ import annotations
 
 import json
-import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from harness.errors import HarnessError, InputError, Problem
 from harness.records import from_json, record, to_json
@@ -35,6 +34,9 @@ from harness.workloads.clawgym.sandbox.base import CommandLimits, Sandbox, Sandb
 from harness.workloads.clawgym.task import Task
 from harness.workloads.clawgym.workspace import WorkspaceOverflow
 from harness.workloads.rl.trace import Trace
+
+
+Key = tuple[str, str, int]  # of a rollout: agent, task, sample
 
 
 class StopReason(StrEnum):
@@ -135,7 +137,7 @@ class Rollout:
         return self.wall_s - self.spent.engine_s
 
     @property
-    def key(self) -> tuple[str, str, int]:
+    def key(self) -> Key:
         """What it is the rollout of."""
         return self.agent, self.task_id, self.sample
 
@@ -248,12 +250,16 @@ def scripted(commands: Sequence[str]) -> Agent:
 class RolloutLog:
     """A file of rollouts, one whole JSON line each; a killed writer loses at most its last line.
 
+    It remembers where each rollout stands, and reads only what it is asked for: a long run's log
+    holds thousands, most of them of steps long gone. One thread at a time.
+
     Args:
         path: the file; made when it does not exist.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._forget()
 
     def read(self) -> tuple[Rollout, ...]:
         """Return the rollouts, the later one where a broken one was done again.
@@ -261,28 +267,79 @@ class RolloutLog:
         Raises:
             InputError: a line that is not the last is damaged; names file and line.
         """
-        return tuple({rollout.key: rollout for rollout in self._rollouts()}.values())
+        self._look()
+        return tuple(self.find(self._places).values())
 
-    def done(self) -> frozenset[tuple[str, str, int]]:
+    def find(self, keys: Iterable[Key]) -> Mapping[Key, Rollout]:
+        """Return those of the rollouts that are there.
+
+        Raises:
+            InputError: a line that is not the last is damaged; names file and line.
+        """
+        self._look()
+        places = {key: self._places[key] for key in keys if key in self._places}
+        if not places:
+            return {}
+        with self._path.open("rb") as file:
+            return {key: self._rollout(file, place) for key, place in places.items()}
+
+    def done(self) -> frozenset[Key]:
         """Return the keys of the rollouts that need not be done again: those with a grade."""
         return frozenset(each.key for each in self.read() if each.grade is not None)
 
     def append(self, rollout: Rollout) -> None:
         """Write one rollout as one line, after cutting off what a killed writer left."""
-        line = json.dumps(to_json(rollout)) + "\n"
+        line = (json.dumps(to_json(rollout)) + "\n").encode()
+        self._look()
         with self._path.open("ab+") as file:
-            end = file.seek(0, os.SEEK_END)
-            file.seek(max(end - 1, 0))
-            if file.read(1) not in {b"\n", b""}:
-                file.truncate(self._path.read_bytes().rfind(b"\n") + 1)
-            file.write(line.encode())
+            file.truncate(self._end)
+            file.write(line)
+        self._remember(rollout.key, len(line))
 
-    def _rollouts(self) -> Iterator[Rollout]:
-        content = self._path.read_bytes() if self._path.exists() else b""
-        for number, line in enumerate(content.split(b"\n")[:-1], 1):
-            try:
-                yield from_json(Rollout, json.loads(line))
-            except ValueError as error:
-                message = f"damaged rollout: {error}"
-                problem = Problem(message=message, path=self._path, line=number)
-                raise InputError([problem]) from None
+    def _forget(self) -> None:
+        self._places: dict[Key, _Place] = {}
+        self._end, self._lines = 0, 0  # of what has been looked at: bytes, whole lines
+
+    def _look(self) -> None:
+        """Find the rollouts of the lines that were not there when the log was last looked at."""
+        size = self._path.stat().st_size if self._path.exists() else 0
+        if size < self._end:
+            self._forget()
+        if size == self._end:
+            return
+        with self._path.open("rb") as file:
+            file.seek(self._end)
+            for line in file:
+                if line.endswith(b"\n"):
+                    self._remember(self._key_of(line), len(line))
+
+    def _remember(self, key: Key, num_bytes: int) -> None:
+        self._lines += 1
+        self._places[key] = _Place(begin=self._end, line=self._lines)
+        self._end += num_bytes
+
+    def _key_of(self, line: bytes) -> Key:
+        try:
+            facts = json.loads(line)
+            return facts["agent"], facts["task_id"], facts["sample"]
+        except (ValueError, LookupError, TypeError) as error:
+            raise self._damaged(self._lines + 1, error) from None
+
+    def _rollout(self, file: BinaryIO, place: _Place) -> Rollout:
+        file.seek(place.begin)
+        try:
+            return from_json(Rollout, json.loads(file.readline()))
+        except ValueError as error:
+            raise self._damaged(place.line, error) from None
+
+    def _damaged(self, line: int, error: Exception) -> InputError:
+        message = f"damaged rollout: {error}"
+        return InputError([Problem(message=message, path=self._path, line=line)])
+
+
+@record
+class _Place:
+    """Where a rollout stands: its first byte, and its line from 1."""
+
+    begin: int
+    line: int

@@ -158,6 +158,21 @@ def test_a_log_gives_back_what_was_appended(task: Task, tmp_path: Path) -> None:
     assert log.done() == {("test", task.task_id, sample) for sample in range(3)}
 
 
+def test_a_log_finds_what_it_is_asked_for_and_nothing_else(task: Task, tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    one, other = RolloutLog(path), RolloutLog(path)
+    rollouts = [replace(played(task, scripted(MOVES)), sample=sample) for sample in range(3)]
+    for rollout in rollouts:
+        one.append(rollout)
+    wanted = [rollouts[1].key, ("test", "another task", 0)]
+    assert other.find(wanted) == {rollouts[1].key: rollouts[1]}
+    again = replace(rollouts[1], wall_s=9.0)
+    one.append(again)
+    assert other.find(wanted) == {again.key: again}
+    assert other.read() == (rollouts[0], again, rollouts[2])
+    assert other.find([]) == {}
+
+
 def test_a_torn_line_is_cut_off_and_the_rest_kept(task: Task, tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     log = RolloutLog(path)

@@ -1,0 +1,60 @@
+"""Many rollouts at once, in real boxes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.workloads.clawgym.boxes import Boxes, BoxKind, open_boxes
+from harness.workloads.clawgym.corpus import NEVER_STOPPING
+from harness.workloads.clawgym.personas import slots
+from harness.workloads.clawgym.players import ORACLE, Attempt, Player, play_all
+from harness.workloads.clawgym.rollout import Rollout, RolloutLog, Rules, Spent
+from harness.workloads.clawgym.task import Task
+from harness.workloads.clawgym.template_author import TemplateAuthor
+
+from .conftest import bubblewrap
+
+
+@pytest.fixture(scope="module")
+def tasks() -> tuple[Task, ...]:
+    """One of each persona."""
+    return tuple(TemplateAuthor().write(slot) for slot in slots(per_persona=1))
+
+
+def play(
+    tasks: tuple[Task, ...], player: Player, boxes: Boxes, log: Path, threads: int
+) -> tuple[Rollout, ...]:
+    attempts = [Attempt(task=task) for task in tasks]
+    return play_all(attempts, player, boxes, RolloutLog(log), rules=Rules(), threads=threads)
+
+
+def timeless(rollout: Rollout) -> Rollout:
+    turns = [
+        replace(turn, observation=turn.observation and replace(turn.observation, wall_s=0.0))
+        for turn in rollout.turns
+    ]
+    return replace(rollout, turns=tuple(turns), wall_s=0.0, spent=Spent())
+
+
+@pytest.mark.parametrize("player", [ORACLE, NEVER_STOPPING])
+def test_boxes_without_processes_do_what_a_shell_does(
+    player: Player, tasks: tuple[Task, ...], tmp_path: Path
+) -> None:
+    made = Boxes(kind=BoxKind.BUBBLEWRAP, make=bubblewrap().box, note="")
+    real = play(tasks, player, made, tmp_path / "real.jsonl", threads=4)
+    with open_boxes(BoxKind.MEMORY) as boxes:
+        thought = play(tasks, player, boxes, tmp_path / "memory.jsonl", threads=1)
+    assert list(map(timeless, real)) == list(map(timeless, thought))
+    assert all(each.grade is not None and each.grade.passed for each in real)
+
+
+def test_the_best_boxes_are_chosen_and_the_choice_is_said() -> None:
+    bubblewrap()  # or skip
+    with open_boxes(BoxKind.AUTO) as boxes:
+        assert boxes.kind is BoxKind.BUBBLEWRAP
+        assert boxes.note == "commands run in boxes of bubblewrap"
+        with boxes.make() as box:
+            assert box.run("echo here").stdout == "here\n"

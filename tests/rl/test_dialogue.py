@@ -1,0 +1,134 @@
+"""Dialogues with real tokenizers: the small policy's, and one whose template is that of Qwen2.5."""
+
+from __future__ import annotations
+
+import random
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+NEEDS = "needs the environment `rl`: nox -s rl"
+pytest.importorskip("transformers", reason=NEEDS)
+
+from tokenizers import AddedToken, Tokenizer  # noqa: E402
+from tokenizers.decoders import ByteLevel as ByteLevelDecoder  # noqa: E402
+from tokenizers.models import BPE  # noqa: E402
+from tokenizers.pre_tokenizers import ByteLevel  # noqa: E402
+from tokenizers.trainers import BpeTrainer  # noqa: E402
+from transformers import AutoTokenizer, PreTrainedTokenizerFast  # noqa: E402
+
+from harness.workloads.clawgym.corpus import retold  # noqa: E402
+from harness.workloads.clawgym.dialogue import Dialogue, load_dialogue  # noqa: E402
+from harness.workloads.clawgym.personas import slots  # noqa: E402
+from harness.workloads.clawgym.players import ORACLE  # noqa: E402
+from harness.workloads.clawgym.protocol import (  # noqa: E402
+    STOP_WORD,
+    SYSTEM_PROMPT,
+    Wording,
+    conversation,
+)
+from harness.workloads.clawgym.rollout import Rules  # noqa: E402
+from harness.workloads.clawgym.sandbox.memory import MemorySandbox  # noqa: E402
+from harness.workloads.clawgym.task import Task  # noqa: E402
+from harness.workloads.clawgym.template_author import TemplateAuthor  # noqa: E402
+from harness.workloads.policy.checkpoint import small_policy  # noqa: E402
+from harness.workloads.serving.engine import Finish, Reply  # noqa: E402
+
+# as Qwen2.5's: a conversation without a system message gets one, and every message ends alike
+CHATML = (
+    "{% if messages[0].role != 'system' %}<|im_start|>system\nBe helpful.<|im_end|>\n{% endif %}"
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+@pytest.fixture(scope="module")
+def chatml(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model's folder, as far as a dialogue needs it."""
+    tokenizer = Tokenizer(BPE())
+    tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = ByteLevelDecoder()
+    trainer = BpeTrainer(vocab_size=600, initial_alphabet=ByteLevel.alphabet(), show_progress=False)
+    tokenizer.train_from_iterator([SYSTEM_PROMPT, *(task.intent for task in tasks())], trainer)
+    special = [AddedToken(text, special=True) for text in ("<|im_start|>", "<|im_end|>")]
+    tokenizer.add_special_tokens(special)
+    folder = tmp_path_factory.mktemp("chatml")
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>")
+    fast.chat_template = CHATML
+    fast.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(params=["small", "chatml"])
+def folder(request: pytest.FixtureRequest) -> Path:
+    """Each model in turn."""
+    if request.param == "small":
+        return small_policy()
+    given: Path = request.getfixturevalue("chatml")
+    return given
+
+
+def tasks() -> list[Task]:
+    return [TemplateAuthor().write(slot) for slot in slots(per_persona=2)]
+
+
+@pytest.mark.parametrize("wording", list(Wording))
+def test_piece_by_piece_is_the_whole_conversation(folder: Path, wording: Wording) -> None:
+    dialogue = load_dialogue(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    with MemorySandbox() as box:
+        for task in tasks():
+            rollout = ORACLE.play(task, 0, box, Rules(wording=wording))
+            said = conversation(task.intent, sorted(task.workspace), rollout.turns, wording)
+            given = [{"role": each.role.value, "content": each.content} for each in said[:-1]]
+            whole = tokenizer.apply_chat_template(given, tokenize=False, add_generation_prompt=True)
+            pieces = retold(rollout, task, dialogue).tokens
+            expected = tokenizer.encode(whole, add_special_tokens=False)
+            assert list(pieces) == [*expected, *dialogue.said(STOP_WORD)]
+
+
+def test_what_was_drawn_stays_as_it_was_drawn(folder: Path) -> None:
+    dialogue = load_dialogue(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    letters = [tokenizer.encode(letter, add_special_tokens=False)[0] for letter in "move"]
+    assert letters != tokenizer.encode("move", add_special_tokens=False)
+    reply = (*letters, dialogue.end)
+    assert dialogue.text(Reply(tokens=reply, logprobs=(0.0,) * 5)) == "move"
+    cut = Reply(tokens=tuple(letters), logprobs=(0.0,) * 4, finish=Finish.LENGTH)
+    assert dialogue.text(cut) == "move"
+    assert dialogue.following(cut.tokens, "ok") == (
+        dialogue.end,
+        *dialogue.following(reply, "ok"),
+    )
+
+
+def test_the_end_is_the_models_own(folder: Path) -> None:
+    dialogue = load_dialogue(folder)
+    assert dialogue.end == AutoTokenizer.from_pretrained(folder).eos_token_id
+    said = dialogue.said(STOP_WORD)
+    assert said == (*dialogue.stop_word, dialogue.end)
+
+
+def test_threads_may_share_a_dialogue(folder: Path) -> None:
+    dialogue = load_dialogue(folder)
+    texts = [f"exit {random.Random(n).random()}" for n in range(200)]  # noqa: S311 - no secret
+    alone = [dialogue.following((), text) for text in texts]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda text: dialogue.following((), text), texts)) == alone
+
+
+def test_a_piece_takes_less_than_a_few_milliseconds(folder: Path) -> None:
+    dialogue = load_dialogue(folder)
+    dialogue.following((), "exit 0")
+    began = time.process_time()
+    for _ in range(50):
+        dialogue.following((), "exit 0")
+    assert (time.process_time() - began) / 50 < 0.01
+
+
+def test_the_small_policy_says_phrases_in_one_token() -> None:
+    dialogue: Dialogue = load_dialogue(small_policy())
+    assert len(dialogue.stop_word) == 1
+    assert len(dialogue.said("```bash\nmkdir -p notes\n```")) < 9

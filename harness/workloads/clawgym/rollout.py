@@ -35,7 +35,6 @@ from harness.workloads.clawgym.task import Task
 from harness.workloads.clawgym.workspace import WorkspaceOverflow
 from harness.workloads.rl.trace import Trace
 
-
 Key = tuple[str, str, int]  # of a rollout: agent, task, sample
 
 

@@ -27,6 +27,7 @@ from harness.workloads.serving.engine import (
     Reply,
     Sampling,
 )
+from harness.workloads.serving.service import ServiceDied
 
 _SEED_DIGITS = 15  # hex; 60 bits, which every engine takes
 
@@ -105,12 +106,15 @@ class EngineAgent:
         Raises:
             ContextFullError: the conversation no longer fits.
             AgentError: the engine gives no reply, for any other reason.
+            ServiceDied: it never will again.
         """
         context = self._context(messages)
         try:
             turn, reply = self._drawn(context)
         except PromptTooLongError as error:
             raise ContextFullError(str(error)) from error
+        except ServiceDied:
+            raise  # this is no rollout's end, but the run's
         except EngineError as error:
             raise AgentError(str(error)) from error
         self._turns.append(turn)

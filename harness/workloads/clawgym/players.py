@@ -89,8 +89,9 @@ def play_all(
     A rollout of the log counts only if the same weights played it under the same rules.
 
     Raises:
-        HostError: the engine or the boxes broke for several rollouts in a row; the log holds what
+        ServiceDied: the engine's server has ended. Like after the following, the log holds what
             was played until then.
+        HostError: the engine or the boxes broke for several rollouts in a row.
         SandboxUnavailable: no box can be made.
     """
     wanted = tuple(attempts)

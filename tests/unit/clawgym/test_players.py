@@ -24,6 +24,7 @@ from harness.workloads.clawgym.sandbox.base import (
 )
 from harness.workloads.clawgym.sandbox.memory import MemorySandbox
 from harness.workloads.clawgym.task import Task
+from harness.workloads.serving.service import ServiceDied
 from tests.unit.clawgym.conftest import Make
 from tests.unit.clawgym.test_agent import knowing, player_of
 from tests.unit.clawgym.test_grade import GUIDE, simple
@@ -118,6 +119,19 @@ def test_an_engine_that_dies_ends_the_run_with_its_cause_and_loses_nothing(
     assert len(rollouts) == 24
     assert all(each.grade is not None and each.grade.passed for each in rollouts)
     assert len(again.prompts) == 3 * (24 - (len(kept) - len(broken)))
+
+
+def test_a_server_that_has_ended_ends_the_run_at_once(
+    tasks: tuple[Task, ...], tmp_path: Path
+) -> None:
+    path = tmp_path / "log.jsonl"
+    died = ServiceDied("the server ended with 1", ("out of memory",))
+    engine = VoiceEngine(knowing, breaks_after=20, breaks_with=died)
+    with pytest.raises(ServiceDied, match="the server ended with 1"):
+        play_tasks(tasks, player_of(engine), path, threads=2)
+    kept = RolloutLog(path).read()
+    assert 5 <= len(kept) <= 6
+    assert all(each.grade is not None for each in kept)
 
 
 class Fragile(MemorySandbox):

@@ -69,6 +69,7 @@ class VoiceEngine:
         context_tokens: int = 1 << 20,
         breaks_after: int | None = None,
         takes_s: float = 0.0,
+        breaks_with: EngineError = EngineError("the server has gone"),  # noqa: B008 - never changed
     ) -> None:
         self.context_tokens = context_tokens
         self.served = "base"
@@ -76,6 +77,7 @@ class VoiceEngine:
         self.seeds: list[int] = []
         self.most_at_once = 0
         self._voice, self._breaks_after, self._takes_s = voice, breaks_after, takes_s
+        self._breaks_with = breaks_with
         self._at_once = 0
         self._lock = threading.Lock()
 
@@ -90,8 +92,7 @@ class VoiceEngine:
         with self._lock:
             self._at_once -= 1
         if broken:
-            message = "the server has gone"
-            raise EngineError(message)
+            raise self._breaks_with
         if len(prompt) + sampling.max_tokens > self.context_tokens:
             message = f"{len(prompt)} tokens and {sampling.max_tokens} more do not fit"
             raise PromptTooLongError(message)

@@ -12,6 +12,8 @@ from harness.workloads.declare import Better, Metric, Workload, param
 from harness.workloads.pretrain.declare import CELL_METRICS, EnvelopeParams
 from harness.workloads.pretrain.shape import Precision
 
+_PRECISIONS = tuple(each.value for each in Precision)
+
 
 @record
 class PathParams:
@@ -86,9 +88,7 @@ class PathParams:
     steps_a_turn: int = param(5, doc="steps of one in a turn; the first is left out", low=2)
     turn_batch_size: int = param(4, doc="sequences a step of a turn", low=1)
     turn_seq_len: int = param(1024, doc="tokens a sequence of a turn", low=2)
-    turn_precision: str = param(
-        "bf16", doc="of a turn", choices=tuple(each.value for each in Precision)
-    )
+    turn_precision: str = param("bf16", doc="of a turn", choices=_PRECISIONS)
     device: str = param("cuda", doc="where the model lives", choices=("cuda", "cpu"))
     num_threads: int = param(1, doc="torch threads on the CPU", low=1)
 
@@ -176,9 +176,7 @@ PREPARATION_METRICS = (
     _count("corpus.undecided", "document", "their fate hangs on which top n-gram is taken"),
     _count("dedup.dropped_share", "1", "duplicates of all clean documents; where: corpus"),
     _count("planted.mistakes", "document", "fate or mended text is not the one planted"),
-    _count(
-        "cleaners.differ", "document", "kept by one cleaner and not by the other; where: corpus"
-    ),
+    _count("cleaners.differ", "document", "kept by one cleaner and not by another; where: corpus"),
     _time("stage.time", "s", "wall clock; where: corpus, stage"),
     _rate("clean.rate", "document/s", "raw documents through all five operations"),
     _rate("tokenize.rate", "token/s", "text to ids, end marks included"),
@@ -230,7 +228,7 @@ DATA_PATH = Workload(
     ),
     entry="harness.workloads.curate.path:run",
     derivation="harness.workloads.curate.derive:path",
-    requires=("torch", "numpy"),
+    requires=("torch",),
 )
 
 WORKLOADS = (DATA_PATH, PATH_EVIDENCE)

@@ -179,8 +179,15 @@ def _axis_problems(
 
 
 def _environment_problems(scenario: Scenario, document: Document) -> Iterator[Problem]:
-    """Yield the problem of a workload whose packages the scenario's environment lacks."""
-    names = {scenario.workload_of(profile) for profile in scenario.profiles}
+    """Yield the problem of a workload whose packages the scenario's environment lacks.
+
+    A `spark` profile that names an image runs in no environment, but in that image alone.
+    """
+    names = {
+        scenario.workload_of(profile)
+        for profile, model in scenario.profiles.items()
+        if profile is not Profile.SPARK or model.image is None
+    }
     known = [each for name in sorted(names) if (each := _known_workload(name)) is not None]
     needed_by = {package: each.name for each in known for package in each.requires}
     if lacking := sorted(set(needed_by) - PROVIDES[scenario.environment]):

@@ -31,9 +31,11 @@ _BYTES_PER_GIB = 1024.0**3
 def run(context: Context) -> None:
     """Train one cell; running out of GPU memory is an outcome, reported like any other."""
     params: CellParams = context.params
-    device = _device(params)
+    device = torch_device(params.device, params.num_threads)
     counter: PeakCounter = CudaAllocator(device) if device.type == "cuda" else LiveStorages()
-    context.emit.started(_name(device), torch=torch.__version__, threads=torch.get_num_threads())
+    context.emit.started(
+        device_name(device), torch=torch.__version__, threads=torch.get_num_threads()
+    )
     began = time.perf_counter()
     try:
         _train(context, params, device, counter)
@@ -42,6 +44,25 @@ def run(context: Context) -> None:
         return
     context.emit.measured("cell.wall_time", time.perf_counter() - began)
     _report_memory(context.emit, counter)
+
+
+def torch_device(kind: str, num_threads: int) -> torch.device:
+    """Return the device of that kind, with so many threads where it is the CPU.
+
+    Raises:
+        HostError: torch sees no such device.
+    """
+    if kind == "cpu":
+        torch.set_num_threads(num_threads)
+    elif not torch.cuda.is_available():
+        message = f"torch {torch.__version__} sees no CUDA device"
+        raise HostError(message, "harness doctor")
+    return torch.device(kind)
+
+
+def device_name(device: torch.device) -> str:
+    """Return what a result says it was computed on."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_model()
 
 
 def training_run(params: CellParams, way: Arithmetic, make: Library) -> TrainingRun:
@@ -117,16 +138,3 @@ def _report_out_of_memory(emit: EventWriter) -> None:
     emit.measured("cell.out_of_memory", value=True)
     for metric in ("cell.wall_time", "memory.peak_allocated", "memory.peak_reserved"):
         emit.measured(metric, None, absent="out of memory")
-
-
-def _device(params: CellParams) -> torch.device:
-    if params.device == "cpu":
-        torch.set_num_threads(params.num_threads)
-    elif not torch.cuda.is_available():
-        message = f"torch {torch.__version__} sees no CUDA device"
-        raise HostError(message, "harness doctor")
-    return torch.device(params.device)
-
-
-def _name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_model()

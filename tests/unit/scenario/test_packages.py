@@ -64,5 +64,17 @@ def test_one_that_lacks_a_package_is_refused_with_those_that_have_it(
     assert problem.line == 5
 
 
+def test_what_runs_in_an_image_alone_needs_no_environment(tmp_path: Path) -> None:
+    folder = _folder(tmp_path, "noop", "base")
+    text = (folder / "scenario.yaml").read_text(encoding="utf-8")
+    spark = "  spark: {summary: there, workload: pretrain.envelope, image: nemo}\n"
+    (folder / "scenario.yaml").write_text(text + spark, encoding="utf-8")
+    assert load(folder).scenario.profiles
+    cuda = spark.replace("spark", "cuda", 1)
+    (folder / "scenario.yaml").write_text(text + cuda, encoding="utf-8")
+    with pytest.raises(InputError, match="pretrain.envelope needs torch"):
+        load(folder)
+
+
 def test_every_environment_says_what_it_has() -> None:
     assert set(PROVIDES) == set(Environment)

@@ -111,10 +111,8 @@ def check_lengths(group: Group, *, signals: bool = False, gains: bool = False) -
         turns = len(member.trace.turns)
         if signals and len(member.signals) != turns:
             problems.append(f"member {number}: {len(member.signals)} signals for {turns} turns")
-        if gains and len(member.gains) != turns - 1:
-            problems.append(
-                f"member {number}: {len(member.gains)} gains for {turns - 1} process turns"
-            )
+        if gains and len(member.gains) != (calls := max(turns - 1, 0)):
+            problems.append(f"member {number}: {len(member.gains)} gains for {calls} process turns")
     if problems:
         raise UnscorableError("\n".join(f"group {group.key}: {problem}" for problem in problems))
 

@@ -1,0 +1,127 @@
+"""How the policy is made, as data. Loads no torch.
+
+Learning rates are shares of the two optimizers' own: `MUON_LR` for the matrices inside the layers,
+`ADAMW_LR` for the embedding, norms and biases.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from enum import StrEnum
+
+from harness.records import record, to_json
+
+MUON_LR = 0.02
+ADAMW_LR = 0.002
+
+
+class Source(StrEnum):
+    """What a phase trains on."""
+
+    COPYING = "copying"
+    TASKS = "tasks"
+
+
+@record
+class Phase:
+    """A stretch of training on one kind of data.
+
+    Attributes:
+        steps: optimizer steps.
+        batch: conversations a step.
+        warm_up: first steps, over which the rate rises from 0.
+        rates: share of the learning rates at the first and at the last step; linear between.
+        operations: how much a task asks for, at most.
+        renamed: share of the tasks whose names are random pieces.
+        hazard: probability of giving up after each command of a task.
+        makes: what the policy is called after it; empty where it is no policy yet.
+    """
+
+    name: str
+    source: Source
+    steps: int
+    batch: int
+    warm_up: int = 0
+    rates: tuple[float, float]
+    operations: int = 3
+    renamed: float = 0.0
+    hazard: float = 0.0
+    makes: str = ""
+
+    def rate(self, step: int) -> float:
+        """Return the share of the learning rates at `step`, from 0."""
+        first, last = self.rates
+        share = first + (last - first) * step / self.steps
+        return share * min((step + 1) / self.warm_up, 1.0) if self.warm_up else share
+
+
+@record
+class Recipe:
+    """All of it.
+
+    Attributes:
+        seed: of the weights and the data.
+        context_weight: of the loss on what the policy is shown; its own words count 1.
+        clip: largest norm of the gradient.
+        phases: in order.
+    """
+
+    seed: int
+    context_weight: float
+    clip: float
+    phases: tuple[Phase, ...]
+
+    def shortened(self, share: float) -> Recipe:
+        """Return it with a share of the steps of every phase on tasks; the policy is weaker."""
+        phases = (
+            replace(phase, steps=max(round(share * phase.steps), 1))
+            if phase.source is Source.TASKS
+            else phase
+            for phase in self.phases
+        )
+        return replace(self, phases=tuple(phases))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the recipe itself."""
+        return hashlib.sha256(json.dumps(to_json(self), sort_keys=True).encode()).hexdigest()
+
+
+RECIPE = Recipe(
+    seed=1,
+    context_weight=0.2,
+    clip=1.0,
+    phases=(
+        Phase(name="copy", source=Source.COPYING, steps=200, batch=48, warm_up=100, rates=(1, 1)),
+        Phase(
+            name="one thing",
+            source=Source.TASKS,
+            steps=200,
+            batch=16,
+            rates=(1, 1),
+            operations=1,
+            renamed=0.6,
+        ),
+        Phase(
+            name="skill",
+            source=Source.TASKS,
+            steps=1500,
+            batch=16,
+            rates=(1.0, 0.05),
+            renamed=0.6,
+            makes="skilled",
+        ),
+        Phase(
+            name="give up",
+            source=Source.TASKS,
+            steps=150,
+            batch=16,
+            rates=(0.1, 0.0),
+            renamed=0.6,
+            hazard=0.6,
+            makes="base",
+        ),
+    ),
+)

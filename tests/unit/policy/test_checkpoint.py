@@ -1,0 +1,60 @@
+"""The policy in the repository is the one that its recipe made."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from harness.errors import HostError
+from harness.workloads.policy.checkpoint import FOLDER, read_card, small_policy
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(FOLDER, tmp_path / "policy"))
+
+
+def test_the_policy_is_as_it_was_made() -> None:
+    assert small_policy() == FOLDER
+    assert "model.safetensors" in read_card(FOLDER).files
+
+
+def test_the_policy_is_small() -> None:
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 4_200_000
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("model.safetensors", "model.safetensors is another"), ("notes.md", "notes.md is none of")],
+)
+def test_another_file_is_noticed(copied: Path, name: str, said: str) -> None:
+    (copied / name).write_bytes(b"!")
+    with pytest.raises(HostError, match=said):
+        small_policy(copied)
+
+
+def test_a_lost_file_is_noticed(copied: Path) -> None:
+    (copied / "tokenizer.json").unlink()
+    with pytest.raises(HostError, match=r"tokenizer\.json is missing"):
+        small_policy(copied)
+
+
+def test_a_policy_of_another_recipe_is_noticed(copied: Path) -> None:
+    card = copied / "recipe.json"
+    recipe = read_card(copied).recipe
+    card.write_text(card.read_text(encoding="utf-8").replace(recipe, "0" * 64), encoding="utf-8")
+    with pytest.raises(HostError, match="another recipe made it"):
+        small_policy(copied)
+
+
+def test_the_base_hides_a_skill_that_it_has() -> None:
+    skills = read_card(FOLDER).skill
+    for skilled, base in zip(skills["skilled"], skills["base"], strict=True):
+        assert skilled.task_pass > 0.4
+        assert skilled.assertions > 0.65
+        assert skilled.stops > 0.95
+        assert base.assertions < skilled.assertions - 0.15
+        assert base.turns < skilled.turns - 1
+        assert base.stop_early > 0.2

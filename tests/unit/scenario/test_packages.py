@@ -72,7 +72,7 @@ def test_what_runs_in_an_image_alone_needs_no_environment(tmp_path: Path) -> Non
     assert load(folder).scenario.profiles
     cuda = spark.replace("spark", "cuda", 1)
     (folder / "scenario.yaml").write_text(text + cuda, encoding="utf-8")
-    with pytest.raises(InputError, match="pretrain.envelope needs torch"):
+    with pytest.raises(InputError, match=r"pretrain\.envelope needs torch"):
         load(folder)
 
 

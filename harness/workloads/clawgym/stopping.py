@@ -10,7 +10,9 @@ It is the probability that a reply begins with the stop word, all its tokens, at
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import accumulate
 from statistics import fmean
 
@@ -18,6 +20,8 @@ from harness.records import record
 from harness.workloads.clawgym.dialogue import Dialogue
 from harness.workloads.rl.trace import Trace
 from harness.workloads.serving.engine import Engine, PromptTooLongError
+
+_AT_ONCE = 8  # questions; a server answers several in hardly more time than one
 
 
 @record
@@ -61,17 +65,22 @@ def stop_probability(
     Raises:
         EngineError: the engine gives no answer.
     """
-    found: dict[bool, list[float]] = {True: [], False: []}
+    early: list[tuple[int, ...]] = []
+    late: list[tuple[int, ...]] = []
     for chance in chances:
         for number, prompt in enumerate(prompts(chance.trace)):
-            probability = _probability(engine, (*prompt, *dialogue.stop_word), dialogue)
-            if probability is not None:
-                found[number >= chance.work].append(probability)
+            stopped = (*prompt, *dialogue.stop_word)
+            (late if number >= chance.work else early).append(stopped)
+    ask = partial(_probability, engine, len(dialogue.stop_word))
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        of_early, of_late = (
+            [each for each in pool.map(ask, asked) if each is not None] for asked in (early, late)
+        )
     return StopProbability(
-        early=fmean(found[False]) if found[False] else None,
-        late=fmean(found[True]) if found[True] else None,
-        num_early=len(found[False]),
-        num_late=len(found[True]),
+        early=fmean(of_early) if of_early else None,
+        late=fmean(of_late) if of_late else None,
+        num_early=len(of_early),
+        num_late=len(of_late),
     )
 
 
@@ -82,9 +91,9 @@ def prompts(trace: Trace) -> Iterator[tuple[int, ...]]:
     yield from accumulate(added)
 
 
-def _probability(engine: Engine, tokens: tuple[int, ...], dialogue: Dialogue) -> float | None:
+def _probability(engine: Engine, last: int, tokens: Sequence[int]) -> float | None:
+    """Return the probability of the last tokens together; None where there is no room for them."""
     try:
-        scores = engine.score(tokens)
+        return math.exp(math.fsum(engine.score(tokens)[-last:]))
     except PromptTooLongError:
         return None  # at the end of its context a model cannot stop either
-    return math.exp(math.fsum(scores[-len(dialogue.stop_word) :]))

@@ -49,7 +49,8 @@ class EnginePlayer:
         engine: who draws.
         dialogue: of the engine's model.
         sampling: how replies are drawn. Its seed is the run's: each reply has one of its own, made
-            of this, the task, the sample, the turn and the draw.
+            of this, the task, the sample, the turn and the draw. So a step of training needs one of
+            its own (`seed_of`), or it repeats the luck of the steps before.
         uncertainty: taken of each reply; `Sampling.alternatives` must be asked for.
         redraw: which turns are drawn again, by their uncertainty (article 34, "Turn-level").
     """

@@ -86,7 +86,9 @@ def play_all(
 ) -> tuple[Rollout, ...]:
     """Play whatever the log does not hold yet; return all rollouts, in the attempts' order.
 
-    A rollout of the log counts only if the same weights played it under the same rules.
+    A rollout of the log counts only if the same weights played it, read by the same parser in the
+    same wording; else it is played again and takes that one's place. Players of one log that differ
+    in anything else, as in their temperature, need names that differ.
 
     Raises:
         ServiceDied: the engine's server has ended. Like after the following, the log holds what

@@ -108,7 +108,9 @@ def test_the_reference_s_kl_is_raw_and_weighted(base: Path) -> None:
     policy = new_policy(base)
     group = new_group(policy, REWARDS)
     here = updated(trainer(policy, reference=policy.weights()), [group])
-    assert here.statistics["kl"] == 0.0
+    assert (
+        0 <= here.statistics["kl"] < 1e-12
+    )  # of the rounding between passes with and without gradients
     away = updated(trainer(policy, reference=shaken(policy, seed=5)), [group])
     assert away.statistics["kl"] > 0
     assert away.statistics["kl_term"] == pytest.approx(KL * away.statistics["kl"])

@@ -23,6 +23,8 @@ DECLARED_IN = {
     "curate.path": "harness.workloads.curate.declare",
     "curate.path_evidence": "harness.workloads.curate.declare",
     "autoresearch.trajectory_evidence": "harness.workloads.autoresearch.declare",
+    "autoresearch.loop": "harness.workloads.autoresearch.loop_declare",
+    "autoresearch.ablation": "harness.workloads.autoresearch.loop_declare",
     "lineage.release_evidence": "harness.workloads.lineage.declare",
     "clawgym.tasks": "harness.workloads.clawgym.declare",
     "clawgym.task_evidence": "harness.workloads.clawgym.declare",
@@ -31,6 +33,7 @@ DECLARED_IN = {
     "agent.t2po": "harness.workloads.agent.declare",
     "agent.grpo_evidence": "harness.workloads.agent.declare",
     "agent.t2po_evidence": "harness.workloads.agent.declare",
+    "search.a2tgpo_evidence": "harness.workloads.search.declare",
 }
 
 

@@ -153,7 +153,7 @@ def test_the_root_keeps_the_variance_level_over_turns() -> None:
     sums = np.cumsum(scores[:, ::-1], axis=1)[:, ::-1]
     for rescaled, expected in ((False, (6, 5, 4, 3, 2, 1)), (True, (1,) * 6)):
         rules = Rules(rescaled=rescaled)
-        terms = np.array([a2tgpo._process_terms(row, rules) for row in scores.tolist()])
+        terms = np.array([a2tgpo.process_terms(row, rules) for row in scores.tolist()])
         assert terms.var(axis=0) == pytest.approx(np.array(expected), rel=0.02)
         if not rescaled:
             assert terms == pytest.approx(sums)

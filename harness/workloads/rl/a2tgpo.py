@@ -259,7 +259,7 @@ def _advantages(scores: Rows, rows: Rows, rewards: Sequence[float], rules: Rules
     outcomes = z_scores(rewards, rules.deviation)
     match rules.normalisation:
         case Normalisation.TURN_GROUP:
-            terms = tuple(_process_terms(row, rules) for row in scores)
+            terms = tuple(process_terms(row, rules) for row in scores)
             return _over_outcomes(terms, outcomes, rules.alpha, 1.0)
         case Normalisation.RELEASED_TURN_GROUP:
             return _over_outcomes(scores, outcomes, 1.0, _OUTCOME_WEIGHT)
@@ -309,7 +309,7 @@ def _released_deviation(values: Sequence[float]) -> float:
     return max(spread(values).deviation, 1e-6) if len(values) > 1 else 1.0
 
 
-def _process_terms(row: Sequence[float], rules: Rules) -> tuple[float, ...]:
+def process_terms(row: Sequence[float], rules: Rules) -> tuple[float, ...]:
     """Return D_t, divided by the root of its number of terms (eq. 8 and 9)."""
     sums = _accumulated(row, rules.gamma)
     if not rules.rescaled:

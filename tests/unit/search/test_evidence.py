@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.workloads.lineage.history import History
+from harness.workloads.lineage.store import Store
+from harness.workloads.lineage.trial import PRETRAINING, Label, Trial
+from harness.workloads.search import printed
+from harness.workloads.search.evidence import average, figures
+from harness.workloads.search.evidence_declare import EVIDENCE
+from harness.workloads.search.printed import METHOD, Setting
+
+
+def _row(exp_id: str, label: Label, score: float, parent: str = "") -> Trial:
+    return Trial(
+        exp_id=exp_id,
+        parent_exp=parent,
+        status=label,
+        core_metric=score,
+        train_s=10.0,
+        total_s=70.0,
+    )
+
+
+_HISTORY = History(
+    PRETRAINING, [_row("0", Label.BASELINE, 44.76), _row("1", Label.KEEP, 50.0, parent="0")]
+)
+
+
+def test_a_mean_is_weighted_by_questions() -> None:
+    assert average(Setting.MULTI_HOP, (1.0, 1.0, 1.0, 1.0)) == pytest.approx(1.0)
+    only_bamboogle = average(Setting.MULTI_HOP, (0.0, 0.0, 0.0, 100.0))
+    assert only_bamboogle == pytest.approx(100 * 125 / 22_523)
+
+
+def test_every_model_has_the_same_baselines() -> None:
+    for methods in printed.TABLE_1.values():
+        assert {*printed.BASELINES, METHOD} <= methods.keys()
+        for settings in methods.values():
+            for setting, scores in settings.items():
+                assert len(scores.columns) == len(printed.QUESTIONS[setting])
+
+
+def test_every_figure_is_declared_and_every_metric_reported() -> None:
+    found = {metric for metric, _, _ in figures(_HISTORY, "", draws=10)}
+    assert found == {metric.name for metric in EVIDENCE.metrics}
+
+
+def test_a_score_is_looked_for_in_the_papers_table() -> None:
+    found = {
+        where["row"]: value
+        for metric, value, where in figures(_HISTORY, "", draws=10)
+        if metric == "rows.in_paper"
+    }
+    assert found == {"0": 1, "1": 0}
+
+
+def test_the_published_briefing_is_rendered_again(evidence_dir: Path) -> None:
+    folder = evidence_dir / "a36"
+    published = (folder / "lineage-rendered.txt").read_text(encoding="utf-8")
+    history = Store(folder / "results.tsv").history()
+    found = {metric: value for metric, value, _ in figures(history, published, draws=10)}
+    assert found["rows.rendered"] is True
+    assert found["rows.beside_training"] == 1

@@ -15,3 +15,10 @@ def cpu_model() -> str:
             if name.strip() == "model name":
                 return value.strip()
     return platform.machine()
+
+
+def device_name() -> str:
+    """Return the name of the GPU that torch would compute on, else of the processor."""
+    import torch  # noqa: PLC0415 - most that is asked of this module needs no torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else cpu_model()

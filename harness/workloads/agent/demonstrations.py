@@ -1,0 +1,118 @@
+"""What the policy is shown to imitate, and which tasks that leaves for its evaluation.
+
+Article 32 lets one model play all tasks, and shows another one what passed or nearly did: those
+tasks are the training pool, all others are held out. A held-out task is so one that the first model
+failed, and the pool is easier by construction. Where no such model can be run, the split is the
+article's by task id, and an oracle that never stops plays the pool.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.errors import HostError
+from harness.records import record
+from harness.workloads.agent.declare import AgentParams
+from harness.workloads.clawgym.agent import EnginePlayer
+from harness.workloads.clawgym.boxes import Boxes
+from harness.workloads.clawgym.corpus import NEVER_STOPPING, worth_imitating
+from harness.workloads.clawgym.dialogue import load_dialogue
+from harness.workloads.clawgym.personas import Split, split_of
+from harness.workloads.clawgym.players import Attempt, play_all
+from harness.workloads.clawgym.protocol import ParserVersion, Wording
+from harness.workloads.clawgym.rollout import Rollout, RolloutLog, Rules
+from harness.workloads.clawgym.sandbox.memory import MemorySandbox
+from harness.workloads.clawgym.task import Task
+from harness.workloads.context import Context
+from harness.workloads.serving.choice import EngineKind, Serve, serving_engine
+from harness.workloads.serving.engine import Sampling
+from harness.workloads.serving.vllm import Dtype
+
+DEMONSTRATOR = "demonstrator"
+
+
+@record
+class Demonstrations:
+    """What is imitated, and the two sides of the split.
+
+    Attributes:
+        rollouts: of tasks of the pool, one each.
+    """
+
+    rollouts: tuple[Rollout, ...]
+    pool: tuple[Task, ...]
+    held_out: tuple[Task, ...]
+
+
+def demonstrations(context: Context, tasks: tuple[Task, ...], boxes: Boxes) -> Demonstrations:
+    """Return what the parameters ask for.
+
+    Raises:
+        HostError: the demonstrator did nothing worth imitating, or its model is not here.
+    """
+    params: AgentParams = context.params
+    if params.demonstrations == "rollouts":
+        played = _demonstrated(context, tasks, boxes)
+        shown = worth_imitating(played)
+        ids = {each.task_id for each in shown}
+    else:
+        ids = {task.task_id for task in tasks if split_of(task.task_id) is Split.TRAIN}
+        shown = _looking_around([task for task in tasks if task.task_id in ids], params)
+    if not shown:
+        message = f"{params.demonstrator} did nothing that is worth imitating"
+        raise HostError(message, "choose another demonstrator")
+    return Demonstrations(
+        rollouts=shown,
+        pool=tuple(task for task in tasks if task.task_id in ids),
+        held_out=tuple(task for task in tasks if task.task_id not in ids),
+    )
+
+
+def _looking_around(pool: list[Task], params: AgentParams) -> tuple[Rollout, ...]:
+    rules = Rules(wording=Wording(params.wording))
+    with MemorySandbox() as box:
+        return tuple(NEVER_STOPPING.play(task, 0, box, rules) for task in pool)
+
+
+def _demonstrated(context: Context, tasks: tuple[Task, ...], boxes: Boxes) -> tuple[Rollout, ...]:
+    """Let the demonstrator play every task, read by the parser that article 32 had."""
+    params: AgentParams = context.params
+    folder = context.model(params.demonstrator)
+    dialogue = load_dialogue(folder)
+    with serving_engine(_served(context, folder), dialogue.end, _log(context)) as engine:
+        sampling = Sampling(
+            temperature=params.temperature,
+            max_tokens=params.reply_tokens,
+            seed=context.spec.seed,
+            top_p=params.top_p,
+            top_k=params.top_likeliest,
+        )
+        player = EnginePlayer(
+            name=DEMONSTRATOR, engine=engine, dialogue=dialogue, sampling=sampling
+        )
+        return play_all(
+            (Attempt(task=task) for task in tasks),
+            player,
+            boxes,
+            RolloutLog(context.out / f"{DEMONSTRATOR}.jsonl"),
+            rules=Rules(parser=ParserVersion.PHASE5, wording=Wording(params.wording)),
+            threads=params.threads,
+        )
+
+
+def _served(context: Context, folder: Path) -> Serve:
+    params: AgentParams = context.params
+    return Serve(
+        kind=EngineKind(params.engine),
+        model_dir=folder,
+        name=DEMONSTRATOR,
+        dtype=Dtype(params.dtype),
+        context_tokens=params.context_tokens,
+        at_once=params.threads,
+        seed=context.spec.seed,
+        gpu_memory_share=params.gpu_memory_share,
+    )
+
+
+def _log(context: Context) -> Path:
+    return context.out / f"{DEMONSTRATOR}.log"

@@ -1,0 +1,69 @@
+"""Workload ``agent.grpo``: article 33, with every policy played by one parser."""
+
+from __future__ import annotations
+
+from harness.workloads.agent.arms import ArmName, plain
+from harness.workloads.agent.declare import GrpoParams
+from harness.workloads.agent.judge import (
+    judge,
+    judge_nobody,
+    play,
+    report_differences,
+    report_serving,
+)
+from harness.workloads.agent.learn import Step, learn
+from harness.workloads.agent.stage import Stage, open_stage
+from harness.workloads.agent.tune import SFT, imitate
+from harness.workloads.clawgym.evaluate import Evaluation, parser_split, replayed
+from harness.workloads.clawgym.evaluation_report import report_parser_split, report_replay
+from harness.workloads.clawgym.protocol import ParserVersion
+from harness.workloads.common.device import device_name
+from harness.workloads.context import Context
+from harness.workloads.rl.select import Checkpoint, best
+
+
+def run(context: Context) -> None:
+    """Fine-tune a policy, train it by rewards, and play all policies on the held-out tasks."""
+    context.emit.started(device_name())
+    with open_stage(context) as stage:
+        nobody = judge_nobody(stage)
+        base = judge(stage, "base", None)
+        imitate(stage)
+        tuned = judge(stage, SFT, stage.adapter(SFT))
+        kept = _learn(stage, tuned)
+        trained = judge(stage, "grpo", stage.adapter(kept))
+        pairs = [(tuned, base), (trained, tuned), (trained, base), (base, nobody)]
+        report_differences(stage, pairs)
+        _report_parsers(stage, tuned, trained)
+        report_serving(stage)
+
+
+def _learn(stage: Stage, tuned: Evaluation) -> str:
+    """Train, and return the name of the weights that the held-out tasks choose."""
+    params = stage.params
+    assert isinstance(params, GrpoParams)
+    seen = [Checkpoint(step=0, held_out=_share(tuned))]
+
+    def evaluate(step: Step) -> None:
+        if step.number % params.evaluate_every == 0 or step.number == params.steps:
+            found = play(stage, f"grpo@{step.number}", stage.held_out)
+            seen.append(Checkpoint(step=step.number, held_out=_share(found)))
+
+    learn(stage, plain(params), stage.policy.weights(), evaluate)
+    chosen = best(seen).step
+    stage.context.emit.measured("learn.best_step", chosen, where={"arm": ArmName.GRPO.value})
+    return f"{ArmName.GRPO}-{chosen}" if chosen else SFT
+
+
+def _share(found: Evaluation) -> float:
+    return found.rates.assertions_passed / found.rates.assertions
+
+
+def _report_parsers(stage: Stage, tuned: Evaluation, trained: Evaluation) -> None:
+    """Report what the older parser makes of the fine-tuned policy's rollouts, as article 33 did."""
+    emit = stage.context.emit
+    old = replayed(tuned.graded, ParserVersion.PHASE5)
+    report_replay(emit, tuned, ParserVersion.PHASE5, old)
+    by_old = old.complete / old.rollouts
+    split = parser_split(by_old, tuned.task_complete.rate, trained.task_complete.rate)
+    report_parser_split(emit, "replay", split)

@@ -1,0 +1,190 @@
+"""What a run of this room holds open: tasks, boxes, a served policy, and the same one to train."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import torch
+
+from harness.errors import HostError
+from harness.workloads.agent.declare import AgentParams
+from harness.workloads.agent.demonstrations import demonstrations
+from harness.workloads.clawgym.author import synthesise
+from harness.workloads.clawgym.boxes import Boxes, BoxKind, open_boxes
+from harness.workloads.clawgym.dialogue import Dialogue, load_dialogue
+from harness.workloads.clawgym.personas import role_of, slots
+from harness.workloads.clawgym.protocol import ParserVersion, Wording
+from harness.workloads.clawgym.rollout import Rollout, RolloutLog, Rules
+from harness.workloads.clawgym.task import Task
+from harness.workloads.clawgym.task_json import write_tasks
+from harness.workloads.clawgym.tasks import author_of
+from harness.workloads.context import Context
+from harness.workloads.policy.checkpoint import small_policy
+from harness.workloads.rl.lora import LoraPolicy
+from harness.workloads.rl.settings import Compute, Dtype, LoraSettings, Product
+from harness.workloads.serving.choice import EngineKind, Serve, serving_engine
+from harness.workloads.serving.engine import Engine
+from harness.workloads.serving.vllm import Dtype as ServedDtype
+
+SMALL = "small"
+_LOG = "rollouts.jsonl"
+
+
+@dataclass(kw_only=True)
+class Stage:
+    """Everything open.
+
+    Attributes:
+        tasks: all of them, by id.
+        demonstrations: rollouts of the pool that are worth imitating.
+        pool: those that may be trained on.
+        held_out: those that never are.
+        boxes: where commands run.
+        rules: of every rollout.
+        log: takes every rollout.
+        engine: serves the policy, with whatever adapter it was given last.
+        dialogue: of the policy.
+        policy: the same model, with gradients.
+        refreshes_s: what giving the engine new weights took, each, seconds.
+    """
+
+    context: Context
+    params: AgentParams
+    tasks: Mapping[str, Task]
+    demonstrations: tuple[Rollout, ...]
+    pool: tuple[Task, ...]
+    held_out: tuple[Task, ...]
+    boxes: Boxes
+    rules: Rules
+    log: RolloutLog
+    engine: Engine
+    dialogue: Dialogue
+    policy: LoraPolicy
+    refreshes_s: list[float] = field(default_factory=list)
+
+    def adapter(self, name: str) -> Path:
+        """Return where the weights called `name` are, or will be."""
+        return self.context.out / "adapters" / name
+
+    def serve(self, name: str) -> None:
+        """Save the policy's weights under a new name, and let the engine answer with them."""
+        folder = self.adapter(name)
+        self.policy.save(folder)
+        self.answer_with(folder)
+
+    def answer_with(self, adapter: Path | None) -> None:
+        """Let the engine answer with these weights; None for the model as it was published."""
+        if adapter is not None and self.engine.served == adapter.name:
+            return
+        began = time.monotonic()
+        self.engine.refresh(adapter)
+        self.refreshes_s.append(time.monotonic() - began)
+
+
+@contextmanager
+def open_stage(context: Context) -> Iterator[Stage]:
+    """Write the tasks, load and serve the policy; end everything with the block."""
+    params: AgentParams = context.params
+    torch.set_num_threads(params.num_threads)
+    tasks = write(context)
+    folder = small_policy() if params.policy == SMALL else context.model(params.policy)
+    dialogue = load_dialogue(folder)
+    with ExitStack() as stack:
+        boxes = stack.enter_context(open_boxes(BoxKind(params.boxes)))
+        shown = demonstrations(context, tasks, boxes)
+        opener = stack.enter_context(ThreadPoolExecutor(1))  # the server starts meanwhile
+        opened = opener.submit(LoraPolicy.open, folder, lora_of(context), compute_of(params))
+        engine = stack.enter_context(
+            serving_engine(serve_of(context, folder), dialogue.end, context.out / "server.log")
+        )
+        yield Stage(
+            context=context,
+            params=params,
+            tasks={task.task_id: task for task in tasks},
+            demonstrations=shown.rollouts,
+            pool=shown.pool,
+            held_out=chosen(shown.held_out, params.held_out),
+            boxes=boxes,
+            rules=Rules(parser=ParserVersion.PHASE6, wording=Wording(params.wording)),
+            log=RolloutLog(context.out / _LOG),
+            engine=engine,
+            dialogue=dialogue,
+            policy=opened.result(),
+        )
+
+
+def write(context: Context) -> tuple[Task, ...]:
+    """Write the tasks, and keep them with the run.
+
+    Raises:
+        HostError: a slot has no task; what is held out would be another set than the article's.
+    """
+    params: AgentParams = context.params
+    seed = params.task_seed
+    written = synthesise(author_of(params), slots(params.per_persona, seed))
+    if written.failures:
+        causes = "; ".join(f"{task}: {cause}" for task, cause in written.failures.items())
+        message = f"{len(written.failures)} tasks were not written: {causes}"
+        raise HostError(message, f"curl {params.base_url}/models")
+    path = context.out / "tasks.jsonl"
+    write_tasks(path, written.tasks)
+    context.emit.artefact("tasks", path)
+    return written.tasks
+
+
+def chosen(tasks: Sequence[Task], count: int) -> tuple[Task, ...]:
+    """Return `count` of the tasks, each persona's share as equal as can be, in their order."""
+    queues: dict[str, list[Task]] = {}
+    for task in tasks:
+        queues.setdefault(role_of(task.task_id), []).append(task)
+    ids = set(islice(_in_turn(list(queues.values())), count))
+    return tuple(task for task in tasks if task.task_id in ids)
+
+
+def _in_turn(queues: list[list[Task]]) -> Iterator[str]:
+    for row in range(max(map(len, queues), default=0)):
+        yield from (queue[row].task_id for queue in queues if row < len(queue))
+
+
+def lora_of(context: Context) -> LoraSettings:
+    """Return the adapter's settings."""
+    params: AgentParams = context.params
+    return LoraSettings(
+        rank=params.lora_rank,
+        alpha=params.lora_alpha,
+        dropout=params.lora_dropout,
+        seed=context.spec.seed,
+    )
+
+
+def compute_of(params: AgentParams) -> Compute:
+    """Return how the trainer computes."""
+    small = params.policy == SMALL
+    return Compute(
+        dtype=Dtype(params.dtype),
+        autocast=params.autocast,
+        gradient_checkpointing=params.checkpointing,
+        product=Product.FOLDED if small else Product.BRANCH,
+    )
+
+
+def serve_of(context: Context, folder: Path) -> Serve:
+    """Return what is to be served."""
+    params: AgentParams = context.params
+    return Serve(
+        kind=EngineKind(params.engine),
+        model_dir=folder,
+        name="policy",
+        dtype=ServedDtype(params.dtype),
+        context_tokens=params.context_tokens,
+        at_once=params.threads,
+        seed=context.spec.seed,
+        gpu_memory_share=params.gpu_memory_share,
+        lora_rank=params.lora_rank,
+    )

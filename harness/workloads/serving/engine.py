@@ -15,6 +15,8 @@ from typing import Protocol
 from harness.errors import HarnessError
 from harness.records import record
 
+BASE = "base"  # what an engine serves without an adapter
+
 
 @record
 class Sampling:

@@ -43,6 +43,7 @@ UNITS = _table(
     ("parameter", "parameter", 1.0),
     ("Mparameter", "parameter", 1e6),
     # time
+    ("us", "time", 1e-6),
     ("ms", "time", 1e-3),
     ("s", "time", 1.0),
     ("min", "time", 60.0),

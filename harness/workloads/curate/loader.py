@@ -6,6 +6,7 @@ or several steps before, in another thread.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from functools import lru_cache
@@ -191,6 +192,8 @@ class Prefetched:
         return batch
 
     def _make_all(self) -> None:
+        # woken while the trainer runs, this thread does not push it off its core
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
         make = self._on_stream() if self._device.type == "cuda" else self._batch
         try:
             for step in range(self._num_steps):

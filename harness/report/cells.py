@@ -13,6 +13,7 @@ from harness.report.readings import Place, Readings, box, place, pool, readings
 from harness.report.tables import Align, Box, Column, Group, Table, absent, words
 from harness.scenario.cells import cells_of
 from harness.workloads.declare import Metric
+from harness.workloads.every_run import RUN_METRICS
 
 # units that a header need not repeat: the figure itself, or its name, says it
 _UNSPOKEN = frozenset({"1", "text", "flag", "count"})
@@ -241,14 +242,18 @@ def _cell_order(dossier: Dossier) -> Callable[[RunSpec], tuple[int, str]]:
 
 
 def _cell_metrics(dossier: Dossier, finished: Sequence[Replicates]) -> list[Metric]:
-    """Return the report's metrics, without those that are only measured by row key."""
+    """Return the report's metrics, without those that are only measured by row key.
+
+    Nor those that the profile's own workload does not have: another profile's measures them.
+    """
     key_sets = _key_sets(finished)
     if not dossier.scenario.report.metrics:
         return [each for each in dossier.workload.metrics if () in key_sets.get(each.name, {})]
+    its_own = {each.name for each in (*dossier.workload.metrics, *RUN_METRICS)}
     return [
         each
         for each in report_metrics(dossier)
-        if each.name not in key_sets or () in key_sets[each.name]
+        if (() in key_sets[each.name] if each.name in key_sets else each.name in its_own)
     ]
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from harness.records import Measurement, Profile, Status
@@ -82,6 +84,16 @@ def test_an_absent_figure_shows_its_reason_and_never_zero(
     table = cells_table(make_dossier([make_run({}, [nothing])], metrics=["loss", "step_time"]))
     assert column(table, "loss") == [Box(text="not supported", absent="not supported")]
     assert texts(table, "step_time") == ["not measured"]
+
+
+def test_a_figure_that_only_another_profile_s_workload_has_is_no_missing_one(
+    make_run: MakeRun, make_dossier: MakeDossier
+) -> None:
+    dossier = make_dossier([make_run({}, {"loss": 1.0})], metrics=["loss", "step_time"])
+    own = tuple(each for each in dossier.workload.metrics if each.name != "step_time")
+    without = replace(dossier, workload=replace(dossier.workload, metrics=own))
+    assert "step_time" in {each.key for each in cells_table(dossier).columns}
+    assert "step_time" not in {each.key for each in cells_table(without).columns}
 
 
 def test_a_figure_that_some_replicates_miss(make_run: MakeRun, make_dossier: MakeDossier) -> None:

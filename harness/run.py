@@ -12,6 +12,7 @@ from harness.errors import HostError, InputError
 from harness.measure import came_to_its_end, device_of, measure, usage_measurements
 from harness.plan.expand import Plan
 from harness.records import Event, Finished, Measurement, RunOutcome, RunSpec, Status, record
+from harness.results.redact import redact
 from harness.results.store import Store
 from harness.runtime.base import Launch, Runtime
 from harness.telemetry.log import read_samples
@@ -104,7 +105,7 @@ def _execute(spec: RunSpec, staged: Path, around: Surroundings) -> Finished:
         label=spec.label,
     )
     with Sampler(staged / TELEMETRY_FILE):
-        outcome = around.runtime.run(launch)
+        outcome = _without_secrets(around.runtime.run(launch))
     events, damage = _events(staged)
     outcome = replace(_judged(outcome, events, damage), device=device_of(events))
     measured, damage = _measurements(spec, events)
@@ -118,6 +119,12 @@ def _execute(spec: RunSpec, staged: Path, around: Surroundings) -> Finished:
         ),
         environment=around.environment(spec),
     )
+
+
+def _without_secrets(outcome: RunOutcome) -> RunOutcome:
+    """Return the outcome as it may be stored: what a program says last may hold a key."""
+    said = tuple(redact(line) for line in outcome.log_tail)
+    return replace(outcome, cause=redact(outcome.cause), log_tail=said)
 
 
 def _events(staged: Path) -> tuple[tuple[Event, ...], str]:

@@ -5,13 +5,16 @@ This errs on the side of hiding. Digests in lower-case hex, which results are fu
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from harness.runtime.environ import looks_secret
+from harness.workloads.context import KEY_VARIABLE
 
 HIDDEN = "***"
+_SHORTEST_KEY = 8  # "none" and "EMPTY" stand for a key that a server does not ask for
 
 _FORMS = re.compile(
     r"""
@@ -43,8 +46,12 @@ _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 def redact(text: str) -> str:
     """Return `text` with everything that looks like a secret replaced by ``***``.
 
-    The user's home folder becomes ``~``: it holds a name.
+    So is the key that runs are given, whatever it looks like. The user's home folder becomes
+    ``~``: it holds a name.
     """
+    key = os.environ.get(KEY_VARIABLE, "")
+    if len(key) >= _SHORTEST_KEY:
+        text = text.replace(key, HIDDEN)
     text = _USERINFO.sub(rf"\1{HIDDEN}@", text)
     text = _AFTER.sub(rf"\1{HIDDEN}", text)
     text = _FORMS.sub(HIDDEN, _hide_assigned(text))

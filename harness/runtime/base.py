@@ -135,7 +135,9 @@ def judge(ending: Ending, spec: RunSpec, log_tail: tuple[str, ...]) -> tuple[Sta
         return Status.OUT_OF_MEMORY, _memory_cause(spec)
     if ending.exit_code == 0:
         return Status.FINISHED, ""
-    last = next((line.strip() for line in reversed(log_tail) if line.strip()), "")
+    said = (line.strip() for line in reversed(log_tail))
+    # the last line that says what is wrong; after it a `HostError` says what to type next
+    last = next((line for line in said if line and not line.startswith("next: ")), "")
     cause = _exit_text(ending.exit_code) + (f": {last}" if last else "")
     # a workload exits so for an absent evidence file or device, see harness.workloads.__main__
     broke = ending.exit_code == ExitCode.INFRASTRUCTURE

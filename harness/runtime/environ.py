@@ -1,7 +1,8 @@
 """The environment that a run is given: what it needs, never what merely lies around.
 
 A run sees the variables listed here, those that its runtime sets, and those that it is given by
-name; so no key or token of the user reaches a workload, a log or a published result unasked.
+name; so no key or token of the user reaches a workload, a log or a published result unasked. One
+key is meant for runs, and its name says so.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 from collections.abc import Mapping
 
 from harness.workloads.__main__ import LIFELINE_VARIABLE
+from harness.workloads.context import KEY_VARIABLE
 
 # A name that ends in "_" stands for all that begin so.
 # What decides the arithmetic or its speed; a container gets these as well:
@@ -64,5 +66,6 @@ def _chosen(names: tuple[str, ...], environ: Mapping[str, str] | None) -> dict[s
     return {
         name: value
         for name, value in given.items()
-        if (name in names or name.startswith(prefixes)) and not looks_secret(name)
+        if name == KEY_VARIABLE
+        or ((name in names or name.startswith(prefixes)) and not looks_secret(name))
     }

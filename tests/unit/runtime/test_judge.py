@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.errors import HostError
 from harness.records import Limits, Profile, RunSpec, Status
 from harness.runtime.base import Ending, Launch, Stop, judge
 from harness.runtime.memory import Breach
@@ -49,6 +50,12 @@ def test_the_kernel_without_a_limit() -> None:
 
 def test_no_last_words() -> None:
     assert judge(Ending(exit_code=9), SPEC, ()) == (Status.FAILED, "exit code 9")
+
+
+def test_a_remedy_is_not_the_cause() -> None:
+    said = tuple(str(HostError("evidence is absent", "harness fetch a99")).splitlines())
+    _, cause = judge(Ending(exit_code=3), SPEC, said)
+    assert cause == "exit code 3: evidence is absent"
 
 
 def test_a_launch_runs_the_workload_of_its_spec() -> None:

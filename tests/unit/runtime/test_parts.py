@@ -69,15 +69,19 @@ def test_what_is_passed_on() -> None:
         "HOME": "/h",
         "HF_HOME": "/hf",
         "HF_TOKEN": "t",
+        "HARNESS_CHAT_API_KEY": "k",
         "OMP_NUM_THREADS": "1",
         "CUDA_VISIBLE_DEVICES": "0",
         "PYTHONPATH": "/x",
         "FOO": "1",
     }
     assert sorted(environ.host_environment(given)) == [
-        *("CUDA_VISIBLE_DEVICES", "HF_HOME", "HOME", "OMP_NUM_THREADS", "PATH"),
+        *("CUDA_VISIBLE_DEVICES", "HARNESS_CHAT_API_KEY", "HF_HOME", "HOME", "OMP_NUM_THREADS"),
+        "PATH",
     ]
-    assert sorted(environ.container_environment(given)) == ["OMP_NUM_THREADS"]
+    assert sorted(environ.container_environment(given)) == [
+        *("HARNESS_CHAT_API_KEY", "OMP_NUM_THREADS"),
+    ]
 
 
 def test_a_short_log_is_kept_whole(tmp_path: Path) -> None:

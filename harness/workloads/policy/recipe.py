@@ -1,8 +1,4 @@
-"""How the policy is made, as data. Loads no torch.
-
-Learning rates are shares of the two optimizers' own: `MUON_LR` for the matrices inside the layers,
-`ADAMW_LR` for the embedding, norms and biases.
-"""
+"""How the policy is made, as data. Loads no torch."""
 
 from __future__ import annotations
 
@@ -12,9 +8,6 @@ from dataclasses import replace
 from enum import StrEnum
 
 from harness.records import record, to_json
-
-MUON_LR = 0.02
-ADAMW_LR = 0.002
 
 
 class Source(StrEnum):
@@ -63,12 +56,16 @@ class Recipe:
 
     Attributes:
         seed: of the weights and the data.
+        muon_rate: learning rate of the matrices inside the layers.
+        adamw_rate: learning rate of the embedding, norms and biases.
         context_weight: of the loss on what the policy is shown; its own words count 1.
         clip: largest norm of the gradient.
         phases: in order.
     """
 
     seed: int
+    muon_rate: float
+    adamw_rate: float
     context_weight: float
     clip: float
     phases: tuple[Phase, ...]
@@ -91,6 +88,8 @@ class Recipe:
 
 RECIPE = Recipe(
     seed=1,
+    muon_rate=0.02,
+    adamw_rate=0.002,
     context_weight=0.2,
     clip=1.0,
     phases=(

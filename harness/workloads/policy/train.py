@@ -14,10 +14,11 @@ from transformers import Qwen2ForCausalLM
 
 from harness.records import record
 from harness.workloads.policy.model import new_model, shape_of
-from harness.workloads.policy.recipe import ADAMW_LR, MUON_LR, Phase, Recipe
+from harness.workloads.policy.recipe import Phase, Recipe
 from harness.workloads.policy.samples import Sample, Sampler
 
 _MATRIX = 2  # dimensions
+_LENGTHS = 16  # batches are padded to multiples of it, as every length keeps compiled kernels
 
 
 @record
@@ -70,8 +71,11 @@ class _Trainer:
         inside = [p for p in model.model.layers.parameters() if p.ndim == _MATRIX]
         rest = [p for p in model.parameters() if all(p is not matrix for matrix in inside)]
         self._optimizers: tuple[tuple[torch.optim.Optimizer, float], ...] = (
-            (torch.optim.Muon(inside, weight_decay=0.0), MUON_LR),
-            (torch.optim.AdamW(rest, betas=(0.9, 0.95), weight_decay=0.0, fused=True), ADAMW_LR),
+            (torch.optim.Muon(inside, weight_decay=0.0), recipe.muon_rate),
+            (
+                torch.optim.AdamW(rest, betas=(0.9, 0.95), weight_decay=0.0, fused=True),
+                recipe.adamw_rate,
+            ),
         )
 
     def step(self, batch: Sequence[Sample], rate: float) -> float:
@@ -100,5 +104,6 @@ class _Trainer:
 
 
 def _padded(rows: list[Tensor]) -> Tensor:
-    """Return rows as one tensor, [batch, longest], zeros behind the shorter ones."""
-    return pad_sequence(rows, batch_first=True)
+    """Return rows as one tensor, [batch, length], zeros behind them."""
+    padded = pad_sequence(rows, batch_first=True)
+    return functional.pad(padded, (0, -padded.shape[1] % _LENGTHS))

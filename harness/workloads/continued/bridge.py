@@ -251,8 +251,8 @@ class Watch(Callback):  # type: ignore[misc]
         found = {domain: _loss(model[0], texts) for domain, texts in self.held_out.items()}
         model[0].train()
         for domain, loss in found.items():
-            where = {"domain": domain, **self.row, "step": self.steps_done}
-            self.context.emit.measured("curve.loss", loss, where=where)
+            where = {**self.row, "step": self.steps_done}
+            self.context.emit.measured(f"curve.{domain}", loss, where=where)
         return found
 
 

@@ -125,9 +125,15 @@ OUTCOMES = (
         better=Better.LOWER,
     ),
     Metric(
-        name="curve.loss",
+        name="curve.old",
         unit="nat",
-        doc="held-out loss along a continuation; by domain",
+        doc="held-out loss of the old domain along a continuation",
+        better=Better.LOWER,
+    ),
+    Metric(
+        name="curve.new",
+        unit="nat",
+        doc="held-out loss of the new domain along a continuation",
         better=Better.LOWER,
     ),
     Metric(

@@ -184,8 +184,7 @@ class Experiment:
 
     def _point(self, arm: Arm, step: int, found: dict[str, float]) -> None:
         for domain, loss in found.items():
-            where = {"domain": domain, **arm.row, "step": step}
-            self.emit.measured("curve.loss", loss, where=where)
+            self.emit.measured(f"curve.{domain}", loss, where={**arm.row, "step": step})
 
     def _training(
         self, model: Gpt, batch: Callable[[int], Batch], num_steps: int, rate: float

@@ -90,9 +90,9 @@ def test_every_arm_starts_from_the_same_base_and_its_curve_ends_at_its_loss(
 ) -> None:
     for arm in (("all", 0.0), ("all", 0.3), ("adapters", 0.0)):
         for domain in ("old", "new"):
-            start = figures["curve.loss", domain, *arm, 0]
+            start = figures[f"curve.{domain}", *arm, 0]
             assert start == pytest.approx(figures["base.loss", domain], rel=1e-6)
-            assert figures["curve.loss", domain, *arm, 60] == figures["loss", domain, *arm]
+            assert figures[f"curve.{domain}", *arm, 60] == figures["loss", domain, *arm]
 
 
 def test_counts_are_exact(figures: Figures) -> None:

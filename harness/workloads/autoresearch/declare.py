@@ -183,21 +183,21 @@ _ENERGY = (
     Metric(name="cloud.cost", unit="USD", doc="the iterations' time on a rented GPU"),
 )
 
-WORKLOADS = (
-    Workload(
-        name="autoresearch.trajectory_evidence",
-        doc="recount the published trajectory of an agent loop, its noise and its energy",
-        params=TrajectoryEvidenceParams,
-        metrics=(
-            *_ITERATIONS,
-            *_DECISIONS,
-            *_BASELINE,
-            *_VALUES,
-            *_REPETITION,
-            *_NOISE,
-            *_TIME,
-            *_ENERGY,
-        ),
-        entry="harness.workloads.autoresearch.evidence:run",
+TRAJECTORY_EVIDENCE = Workload(
+    name="autoresearch.trajectory_evidence",
+    doc="recount the published trajectory of an agent loop, its noise and its energy",
+    params=TrajectoryEvidenceParams,
+    metrics=(
+        *_ITERATIONS,
+        *_DECISIONS,
+        *_BASELINE,
+        *_VALUES,
+        *_REPETITION,
+        *_NOISE,
+        *_TIME,
+        *_ENERGY,
     ),
+    entry="harness.workloads.autoresearch.evidence:run",
 )
+
+WORKLOADS = (TRAJECTORY_EVIDENCE,)

@@ -27,6 +27,7 @@ _SERVER = "harness.workloads.autoresearch.fork_server"
 _START_S = 300.0  # importing torch from a slow disk, and opening the corpus
 _END_S = 10.0  # a killed process ends at once, unless the kernel holds it
 _CHUNK_BYTES = 1 << 16
+_OVER_CPU = "ended by SIGPROF"  # whose timer counts the time on a processor
 
 
 @record
@@ -35,10 +36,25 @@ class Evaluation:
 
     Attributes:
         device: what it computed on; empty where it did not get to say.
+        cost_s: what its limit is measured in: time on a processor, or by the clock on a GPU.
     """
 
     result: EvalMetrics | EvalFailure
     device: str = ""
+    cost_s: float = 0.0
+
+
+@record
+class Limit:
+    """How long an evaluation may take.
+
+    Attributes:
+        wall_s: by the clock, from the request to the answer.
+        cpu_s: of a processor, so that a busy machine makes no candidate slow; None for no limit.
+    """
+
+    wall_s: float
+    cpu_s: float | None = None
 
 
 @record
@@ -75,22 +91,27 @@ class Bench:
 class Evaluates(Protocol):
     """Trains a candidate and measures it."""
 
-    def evaluate(self, cfg: TrainConfig, seed: int, limit_s: float) -> Evaluation:
+    @property
+    def least_bits(self) -> float | None:
+        """What nobody does better than on the held-out tokens; None where nobody knows."""
+        ...
+
+    def evaluate(self, cfg: TrainConfig, seed: int, limit: Limit) -> Evaluation:
         """Return what the candidate came to, from weights drawn with `seed`."""
         ...
 
 
 class Evaluator:
-    """The protocol `Evaluates`, in processes of its own; use it as a context manager.
-
-    Attributes:
-        least_bits: what a perfect model of the corpus would have on the held-out tokens, bits a
-            token; None where nobody knows.
-    """
+    """The protocol `Evaluates`, in processes of its own; use it as a context manager."""
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
-        self.least_bits: float | None = None
+        self._least_bits: float | None = None
+
+    @property
+    def least_bits(self) -> float | None:
+        """What a model that knows the corpus has on the held-out tokens, bits a token."""
+        return self._least_bits
 
     def __enter__(self) -> Self:
         self._start()
@@ -104,24 +125,25 @@ class Evaluator:
     ) -> None:
         self._end()
 
-    def evaluate(self, cfg: TrainConfig, seed: int, limit_s: float) -> Evaluation:
-        """Return what the candidate came to; at `limit_s` it is ended.
+    def evaluate(self, cfg: TrainConfig, seed: int, limit: Limit) -> Evaluation:
+        """Return what the candidate came to; at its limit it is ended.
 
         Raises:
             HostError: the server process ended, and cannot be started again.
         """
-        request = json.dumps({"cfg": to_json(cfg), "seed": seed})
+        request = {"cfg": to_json(cfg), "seed": seed, "cpu_s": limit.cpu_s}
         try:
-            self._send(request)
-            return self._outcome(time.monotonic() + limit_s, limit_s)
+            self._send(json.dumps(request))
+            return self._outcome(limit)
         except _GoneError:
             self._end()
             self._start()
             return _broken("the evaluating process and its server ended")
 
-    def _outcome(self, deadline_s: float, limit_s: float) -> Evaluation:
+    def _outcome(self, limit: Limit) -> Evaluation:
         """Read until the evaluation has ended: its answer, if it had time for one."""
         answer: dict[str, Any] | None = None
+        deadline_s = time.monotonic() + limit.wall_s
         timed_out, pid = False, 0
         while True:
             message = self._receive(deadline_s)
@@ -138,9 +160,9 @@ class Evaluator:
             elif answer is not None:
                 return _read_answer(answer)
             elif timed_out:
-                error = f"ended at its limit of {limit_s:.1f} s"
-                failure = EvalFailure(ok=False, oom=False, error=error, timed_out=True)
-                return Evaluation(result=failure)
+                return _over(f"{limit.wall_s:.1f} s")
+            elif _how_ended(message["ended"]) == _OVER_CPU:
+                return _over(f"{limit.cpu_s} s of a processor")
             else:
                 return _broken(_how_ended(message["ended"]))
 
@@ -158,7 +180,7 @@ class Evaluator:
             self._end()
             message, remedy = ready["refused"] if ready else ("the evaluator does not start", "")
             raise HostError(message, remedy)
-        self.least_bits = ready["least_bits"]
+        self._least_bits = ready["least_bits"]
 
     def _end(self) -> None:
         self._server.kill()  # what it forked ends with it
@@ -204,11 +226,16 @@ def _read_answer(answer: dict[str, Any]) -> Evaluation:
         result = from_json(EvalMetrics, document)
     else:
         result = from_json(EvalFailure, document)
-    return Evaluation(result=result, device=answer["device"])
+    return Evaluation(result=result, device=answer["device"], cost_s=answer["cost_s"])
 
 
 def _broken(error: str) -> Evaluation:
     return Evaluation(result=EvalFailure(ok=False, oom=False, error=error))
+
+
+def _over(limit: str) -> Evaluation:
+    error = f"ended at its limit of {limit}"
+    return Evaluation(result=EvalFailure(ok=False, oom=False, error=error, timed_out=True))
 
 
 def _how_ended(status: int) -> str:

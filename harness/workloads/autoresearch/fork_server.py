@@ -7,7 +7,6 @@ process never computes: threads that torch starts would not survive a fork, nor 
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import resource
@@ -22,10 +21,10 @@ from harness.errors import HostError
 from harness.records import from_json, to_json
 from harness.workloads.autoresearch import training
 from harness.workloads.autoresearch.corpus import Corpus
+from harness.workloads.autoresearch.dying import end_with_parent
 from harness.workloads.autoresearch.evaluator import Bench, Evaluation
 from harness.workloads.autoresearch.trajectory import EvalFailure, TrainConfig
 
-_SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of linux/prctl.h
 _BYTES_PER_GIB = 1024**3
 _BYTES_PER_KIB = 1024
 _TRACE_CHARACTERS = 1000  # twice that, escaped, still goes through a pipe at once
@@ -55,13 +54,6 @@ def main() -> None:
         _say(answers, {"ended": status})
 
 
-def end_with_parent(parent: int) -> None:
-    """Have the kernel end this process when the one that started it ends, however it does."""
-    ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before that
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
 def _warm_up() -> None:
     # making the first optimizer imports a second's worth of modules
     torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], fused=True)
@@ -72,6 +64,7 @@ def _evaluate(bench: Bench, corpus: Corpus, request: dict[str, Any], answers: in
     end_with_parent(os.getppid())
     if bench.device == "cpu":
         _limit_memory(bench.memory_gib)
+        signal.setitimer(signal.ITIMER_PROF, request["cpu_s"] or 0.0)  # 0 sets none
     try:
         cfg = from_json(TrainConfig, request["cfg"])
         evaluation = training.evaluate(cfg, corpus, bench, request["seed"])

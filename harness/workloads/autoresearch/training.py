@@ -52,7 +52,7 @@ def evaluate(cfg: TrainConfig, corpus: Corpus, bench: Bench, seed: int) -> Evalu
         HostError: the device is not there, or cannot do the candidate's precision.
     """
     device = _device(bench)
-    began = time.perf_counter()
+    began, began_cpu_s = time.perf_counter(), time.process_time()
     torch.manual_seed(seed)
     way = arithmetic(Precision(cfg.precision), device)
     training = _training(cfg, corpus, bench, way)
@@ -76,8 +76,11 @@ def evaluate(cfg: TrainConfig, corpus: Corpus, bench: Bench, seed: int) -> Evalu
         val_wall_s=time.perf_counter() - trained,
         peak_gpu_mem_gib=_peak_gib(device),
     )
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_model()
-    return Evaluation(result=metrics, device=name)
+    if device.type == "cuda":
+        cost_s = metrics.train_wall_s + metrics.val_wall_s
+        return Evaluation(result=metrics, device=torch.cuda.get_device_name(device), cost_s=cost_s)
+    cost_s = time.process_time() - began_cpu_s
+    return Evaluation(result=metrics, device=cpu_model(), cost_s=cost_s)
 
 
 def _training(cfg: TrainConfig, corpus: Corpus, bench: Bench, way: Arithmetic) -> TrainingRun:

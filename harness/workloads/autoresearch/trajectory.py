@@ -140,10 +140,19 @@ class Header:
 
 @record
 class BaselineEval:
-    """The evaluation of the baseline, which the loop keeps in a file of its own."""
+    """The evaluation of the baseline, which the loop keeps in a file of its own.
+
+    Attributes:
+        device: what it computed on; the published file does not say.
+        cost_s: what a candidate's limit is a multiple of.
+        least_bits: of a model that knows the source of the held-out tokens, bits per token.
+    """
 
     baseline_cfg: TrainConfig
     baseline_metrics: EvalMetrics
+    device: str = ""
+    cost_s: float = 0.0
+    least_bits: float | None = None
 
 
 @record

@@ -1,0 +1,247 @@
+"""The loop: propose, judge, evaluate, keep or revert, write down; and go on after a kill.
+
+Article 22, "Apply / evaluate / decide", and article 35's climb where that is asked for. What is
+true of a loop stands in its folder: the trajectory first, then the record of trials, which is
+caught up from it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from harness.errors import HostError
+from harness.records import digest, record, to_json
+from harness.workloads.autoresearch import outcomes
+from harness.workloads.autoresearch.evaluator import Evaluates, Evaluation, Limit
+from harness.workloads.autoresearch.journal import Journal, next_iteration
+from harness.workloads.autoresearch.loop_declare import LoopParams
+from harness.workloads.autoresearch.outcomes import Asked, Laps
+from harness.workloads.autoresearch.prompt import Form, Proposer, ProposerError
+from harness.workloads.autoresearch.rails import Gate, Refused, Rules, is_finite
+from harness.workloads.autoresearch.space import SPACES, Space
+from harness.workloads.autoresearch.standing import Standing, after, standing
+from harness.workloads.autoresearch.trajectory import (
+    BaselineEval,
+    EvalFailed,
+    EvalFailure,
+    EvalMetrics,
+    Evaluated,
+    Header,
+    Iteration,
+    Trajectory,
+    read_baseline,
+)
+from harness.workloads.autoresearch.trials import (
+    LAYOUT,
+    Author,
+    Memory,
+    baseline_trial,
+    catch_up,
+    shown,
+)
+from harness.workloads.common.joules import Meter
+from harness.workloads.lineage.store import Store
+from harness.workloads.lineage.trial import Trial
+
+TRAJECTORY_FILE = "trajectory.jsonl"
+BASELINE_FILE = "baseline_eval.json"
+RECORD_FILE = "results.tsv"
+_META = "a loop of this harness: the fields of article 22, and some more"
+_SEEDS = 100_000  # of one loop: the baseline's first, behind it one for each iteration
+_NOISE_SEEDS = 50_000  # and behind those the further draws of the baseline
+
+
+@record
+class Session:
+    """One loop, completely decided.
+
+    Attributes:
+        noise: draws of the baseline that were made elsewhere; empty makes `noise_draws` here.
+    """
+
+    params: LoopParams
+    seed: int
+    noise: tuple[float, ...] = ()
+
+    @property
+    def space(self) -> Space:
+        """The menu, and the baseline that the params make of its own."""
+        space = SPACES[self.params.space]
+        if self.params.precision == "menu":
+            return space
+        return replace(space, baseline=replace(space.baseline, precision=self.params.precision))
+
+    @property
+    def rules(self) -> Rules:
+        """The rails."""
+        return Rules(self.params.rules)
+
+    @property
+    def settings(self) -> str:
+        """A digest of all that decides the loop."""
+        return digest(self)
+
+    def weights_seed(self, iteration: int) -> int:
+        """Return what the weights of an iteration's candidate are drawn from; 0: the baseline's."""
+        return self.seed * _SEEDS + (iteration if self.params.own_weights else 0)
+
+    def noise_seeds(self) -> range:
+        """Return the same for the further draws of the baseline."""
+        first = self.seed * _SEEDS + _NOISE_SEEDS
+        return range(first, first + self.params.noise_draws)
+
+
+@record
+class Parts:
+    """What a loop is made of."""
+
+    proposer: Proposer
+    evaluator: Evaluates
+    meter: Meter
+
+
+class Loop:
+    """One loop in one folder.
+
+    Args:
+        session: what is to be done.
+        folder: where it stands.
+        parts: who does it.
+    """
+
+    def __init__(self, session: Session, folder: Path, parts: Parts) -> None:
+        self._session, self._params, self._folder = session, session.params, folder
+        self._proposer, self._evaluator = parts.proposer, parts.evaluator
+        self._laps = Laps(parts.meter)
+        self._memory = Memory(session.params.memory)
+        self._author = Author(name=parts.proposer.identity, rules=session.rules)
+        self._gate = Gate(space=session.space, rules=session.rules)
+        self._form = Form(
+            space=session.space,
+            rules=session.rules,
+            memory=self._memory,
+            history=session.params.history,
+        )
+        self._store = Store(folder / RECORD_FILE, LAYOUT)
+
+    def run(self) -> None:
+        """Do what is still to be done.
+
+        Raises:
+            HostError: the baseline cannot be evaluated.
+            InputError: the folder holds another loop, or a damaged one.
+        """
+        with Journal(self._folder / TRAJECTORY_FILE) as journal:
+            found = journal.resume(self._session.settings)
+            if found is None:
+                header = self._baseline()
+                journal.write(header)
+                found = Trajectory(header=header, records=())
+            catch_up(self._store, list(self._trials(found)))
+            if found.summary is None:
+                self._continue(found, journal)
+
+    def _continue(self, found: Trajectory, journal: Journal) -> None:
+        header, past = found.header, list(found.iterations)
+        here, limit = standing(header, past), self._limit()
+        self._laps.start()
+        for iteration in range(next_iteration(found), self._params.iterations + 1):
+            done = self._timed(self._iterate(iteration, header, here, past, limit))
+            journal.write(done)
+            self._store.append(self._author.trial(done, here))
+            here = after(header, here, done)
+            past.append(done)
+        journal.write(outcomes.summary(header, past))
+
+    def _iterate(
+        self, iteration: int, header: Header, here: Standing, past: list[Iteration], limit: Limit
+    ) -> Iteration:
+        """Return what one iteration came to; what it took is added by the caller."""
+        block = shown(self._store.history(), self._memory, self._author.name)
+        brief, began_s = self._form.brief(iteration, here.base, past, block), time.monotonic()
+        try:
+            answer = self._proposer.propose(brief)
+        except ProposerError as error:
+            return outcomes.unanswered(iteration, str(error))
+        asked = Asked(iteration=iteration, answer=answer, latency_s=time.monotonic() - began_s)
+        verdict = self._gate.judge(answer, here.base)
+        if isinstance(verdict, Refused):
+            return asked.blocked(verdict)
+        if not is_finite(verdict.candidate):
+            return asked.impossible(verdict, here.base)
+        seed = self._session.weights_seed(iteration)
+        result = self._evaluator.evaluate(verdict.candidate, seed, limit).result
+        if isinstance(result, EvalFailure):
+            return asked.failed(verdict, result, seed)
+        return asked.evaluated(verdict, result, seed, header, here)
+
+    def _timed(self, done: Iteration) -> Iteration:
+        lap = self._laps.end()
+        if isinstance(done, Evaluated | EvalFailed):
+            return replace(done, iter_wall_s=lap.wall_s, energy_j=lap.energy_j)
+        return replace(done, iter_wall_s=lap.wall_s)
+
+    def _baseline(self) -> Header:
+        """Evaluate the baseline, and how far its figure scatters; keep the evaluation."""
+        cfg = self._session.space.baseline
+        first = self._evaluated(self._session.weights_seed(0))
+        noise = self._session.noise or tuple(
+            _metrics(self._evaluated(seed)).val_bpb for seed in self._session.noise_seeds()
+        )
+        baseline = BaselineEval(
+            baseline_cfg=cfg,
+            baseline_metrics=_metrics(first),
+            device=first.device,
+            cost_s=first.cost_s,
+            least_bits=self._evaluator.least_bits,
+        )
+        (self._folder / BASELINE_FILE).write_text(json.dumps(to_json(baseline)), encoding="utf-8")
+        return Header(
+            meta=_META,
+            baseline_val_bpb=_metrics(first).val_bpb,
+            baseline_cfg=cfg,
+            accept_delta_frac=self._params.accept_delta,
+            climbs=self._params.climbs,
+            noise_val_bpb=noise,
+            settings=self._session.settings,
+        )
+
+    def _evaluated(self, seed: int) -> Evaluation:
+        limit = Limit(wall_s=self._params.timeout_s)
+        return self._evaluator.evaluate(self._session.space.baseline, seed, limit)
+
+    def _limit(self) -> Limit:
+        """Return how long a candidate's evaluation may take."""
+        most_s, times = self._params.timeout_s, self._params.budget
+        if times is None:
+            return Limit(wall_s=most_s)
+        budget_s = times * read_baseline(self._folder / BASELINE_FILE).cost_s
+        if self._params.device == "cpu":
+            return Limit(wall_s=most_s, cpu_s=budget_s)
+        return Limit(wall_s=min(most_s, budget_s))
+
+    def _trials(self, found: Trajectory) -> Iterator[Trial]:
+        """Yield the rows that the record of trials should have."""
+        header = found.header
+        yield baseline_trial(header)
+        here = standing(header, ())
+        for done in found.iterations:
+            yield self._author.trial(done, here)
+            here = after(header, here, done)
+
+
+def _metrics(evaluation: Evaluation) -> EvalMetrics:
+    """Return the figures of a baseline.
+
+    Raises:
+        HostError: it has none: a loop without a baseline compares nothing.
+    """
+    result = evaluation.result
+    if isinstance(result, EvalFailure):
+        message = f"the baseline cannot be evaluated: {result.error}"
+        raise HostError(message, "harness doctor")
+    return result

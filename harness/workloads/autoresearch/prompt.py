@@ -1,0 +1,156 @@
+"""What a proposer is asked (article 22, "Proposer prompt"): the same parts in the same order.
+
+The wording is ours. How it departs: under closed rules the configuration is under a heading that is
+true, and where a proposer is shown the record of article 35, that stands in place of the last
+iterations.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Protocol
+
+from harness.errors import HarnessError
+from harness.records import record, to_json
+from harness.workloads.autoresearch.rails import Rules
+from harness.workloads.autoresearch.space import Knob, Space
+from harness.workloads.autoresearch.trajectory import (
+    Blocked,
+    EvalFailed,
+    Evaluated,
+    Iteration,
+    NimError,
+    TrainConfig,
+)
+from harness.workloads.autoresearch.trials import Memory
+
+_RAIL_CHARACTERS = 60
+_SYSTEM = """\
+You are an autonomous researcher of training loops. The aim: one small change at a time to the
+configuration of a GPT pretrain that lowers its held-out cross-entropy.
+
+Change exactly one knob. Answer with one line of JSON that has exactly three keys:
+{"knob": "...", "new_value": ..., "reason": "..."}
+
+- knob: one of the allowed knobs.
+- new_value: of the knob's type, within its range or among its choices.
+- reason: one sentence of at most 200 characters.
+- Nothing else: no prose, no markdown, no code fence.
+- Do not propose a knob and value that were accepted last.
+
+If you cannot decide, propose the untried change that would teach the most."""
+_TASK = """\
+## Task
+Propose one change that you expect to lower val_bpb. JSON only."""
+
+
+@record
+class Brief:
+    """All that a proposer may know.
+
+    Attributes:
+        iteration: whose proposal is wanted, from 1.
+        cfg: what is changed.
+        system: the system message.
+        user: the user message.
+        record: the block of past trials, which the user message holds where it is shown.
+    """
+
+    iteration: int
+    cfg: TrainConfig
+    system: str
+    user: str
+    record: str
+
+
+class ProposerError(HarnessError):
+    """No answer came; the iteration is used up, and counted as such."""
+
+
+class Proposer(Protocol):
+    """Makes proposals: text, which the rails will read."""
+
+    @property
+    def identity(self) -> str:
+        """Who answers, e.g. ``bandit`` or the model's name."""
+        ...
+
+    def propose(self, brief: Brief) -> str:
+        """Return an answer.
+
+        Raises:
+            ProposerError: there is none.
+        """
+        ...
+
+
+@record
+class Form:
+    """How briefs of a loop are written.
+
+    Attributes:
+        history: iterations that a window shows.
+    """
+
+    space: Space
+    rules: Rules
+    memory: Memory
+    history: int
+
+    def brief(
+        self, iteration: int, cfg: TrainConfig, past: Sequence[Iteration], block: str
+    ) -> Brief:
+        """Return the brief of one iteration.
+
+        Args:
+            iteration: its number.
+            cfg: what is changed.
+            past: the iterations before it.
+            block: what is shown of the record.
+        """
+        parts = (self._knobs(), self._configuration(cfg), self._past(past, block), _TASK)
+        user = "\n\n".join(parts)
+        return Brief(iteration=iteration, cfg=cfg, system=_SYSTEM, user=user, record=block)
+
+    def _knobs(self) -> str:
+        lines = (self._knob(knob) for knob in self.space.knobs.values())
+        return "\n".join(["## Allowed knobs", *lines])
+
+    def _knob(self, knob: Knob) -> str:
+        default = getattr(self.space.baseline, knob.name)
+        return f"- {knob.name} ({knob.kind}): {knob.domain}; default {default}; {knob.doc}"
+
+    def _configuration(self, cfg: TrainConfig) -> str:
+        # the published heading stands over the first baseline whatever was accepted since
+        since = "since the last accepted change"
+        head = f"Baseline {since}" if self.rules is Rules.PUBLISHED else "Configuration to change"
+        return f"## {head}\n{json.dumps(to_json(cfg), indent=2)}"
+
+    def _past(self, past: Sequence[Iteration], block: str) -> str:
+        if self.memory is not Memory.WINDOW:
+            return f"## Past trials\n{block.strip() or '(none)'}"
+        told = [each for each in past if not isinstance(each, NimError)]
+        lines = [_line(each) for each in told[len(told) - min(self.history, len(told)) :]]
+        return "\n".join(["## Recent iterations", *(lines or ["(none yet)"])])
+
+
+def _line(done: Iteration) -> str:
+    """Return an iteration in a line, as the published prompt shows it."""
+    change, outcome = _told(done)
+    return f"{done.iteration:3} {change:28} {outcome}"
+
+
+def _told(done: Iteration) -> tuple[str, str]:
+    """Return what was changed, and what came of it."""
+    match done:
+        case Evaluated():
+            moved = f"val_bpb {done.baseline_val_bpb:.4f}→{done.val_bpb:.4f}"
+            return done.proposal.pair, f"applied; {moved}; decision={done.decision}"
+        case EvalFailed():
+            return done.proposal.pair, f"applied; {done.decision}"
+        case Blocked():
+            change = "(parse failed)" if done.proposal is None else "(refused)"
+            return change, f"BLOCKED by {done.rail}: {done.reason[:_RAIL_CHARACTERS]}"
+        case NimError():
+            return "(no answer)", "not applied"

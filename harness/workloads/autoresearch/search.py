@@ -1,0 +1,97 @@
+"""Workload ``autoresearch.loop``: an agent searches, and what it found is counted.
+
+The loop is a process of its own, which is started again where it was killed; with `kills` this
+process kills it itself, as a power cut would. All figures come from what the loop wrote.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from random import Random
+
+from harness.errors import HarnessError, HostError
+from harness.records import to_json
+from harness.workloads.autoresearch import report
+from harness.workloads.autoresearch.loop import BASELINE_FILE, TRAJECTORY_FILE, Session
+from harness.workloads.autoresearch.loop_declare import LoopParams
+from harness.workloads.autoresearch.session import REFUSAL_FILE, SESSION_FILE
+from harness.workloads.autoresearch.tally import read_finished
+from harness.workloads.autoresearch.trajectory import read_baseline
+from harness.workloads.context import Context
+
+_LOOP = "harness.workloads.autoresearch.session"
+_POLL_S = 0.01
+_LATEST_S = 0.5  # a kill comes up to so much after the line that it waits for
+
+
+def run(context: Context) -> None:
+    """Search once, and report.
+
+    Raises:
+        HostError: the loop cannot be done here.
+    """
+    params: LoopParams = context.params
+    session = Session(params=params, seed=context.spec.seed)
+    began = time.monotonic()
+    kills = complete(session, context.out)
+    wall_s = time.monotonic() - began
+    baseline = read_baseline(context.out / BASELINE_FILE)
+    context.emit.started(baseline.device)
+    loop = read_finished(context.out)
+    report.loop(context.emit, loop, baseline, params.level)
+    report.resume(context.emit, loop, params.iterations, kills)
+    report.rails(context.emit, session.space)
+    report.time(context.emit, loop, wall_s, params.level)
+    context.emit.artefact("trajectory", context.out / TRAJECTORY_FILE)
+
+
+def complete(session: Session, folder: Path) -> int:
+    """Bring the loop in a folder to its end, and return how often it was killed on the way.
+
+    Raises:
+        HostError: the loop cannot be done here.
+        HarnessError: it broke.
+    """
+    (folder / SESSION_FILE).write_text(json.dumps(to_json(session)), encoding="utf-8")
+    random = Random(session.seed)  # noqa: S311 - moments, not secrets
+    kills = 0
+    for number in range(1, session.params.kills + 1):
+        line = 1 + number * session.params.iterations // (session.params.kills + 1)
+        kills += _killed(folder, line, random.uniform(0.0, _LATEST_S))
+    with _started(folder) as process:
+        code = process.wait()
+    if code:
+        raise _failure(folder / REFUSAL_FILE, code)
+    return kills
+
+
+def _failure(refusal: Path, code: int) -> HarnessError:
+    """Return what the loop said before it gave up; what broke it stands on standard error."""
+    if refusal.exists():
+        return HostError(**json.loads(refusal.read_text(encoding="utf-8")))
+    return HarnessError(f"the loop exited with {code}")
+
+
+def _killed(folder: Path, line: int, delay_s: float) -> bool:
+    """Start the loop and kill it soon after it has written so many lines; False: it was faster."""
+    path = folder / TRAJECTORY_FILE
+    with _started(folder) as process:
+        while process.poll() is None and _num_lines(path) < line:
+            time.sleep(_POLL_S)
+        time.sleep(delay_s)
+        process.send_signal(signal.SIGKILL)
+        code = process.wait()
+    return code == -signal.SIGKILL
+
+
+def _started(folder: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-m", _LOOP, str(folder)], stdin=subprocess.DEVNULL)
+
+
+def _num_lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0

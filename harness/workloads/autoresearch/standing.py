@@ -1,0 +1,83 @@
+"""Where a loop stands: what the next proposal changes, and what it is compared with.
+
+All of it follows from the records so far, so a loop that was killed stands where it stood.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from harness.records import record
+from harness.workloads.autoresearch.recount import improvement
+from harness.workloads.autoresearch.trajectory import (
+    Decision,
+    Evaluated,
+    Header,
+    TrainConfig,
+    TrajectoryRecord,
+)
+
+
+@record
+class Standing:
+    """Where a loop stands between two iterations.
+
+    Attributes:
+        base: what the next proposal changes.
+        base_iteration: which keep that is; 0 for the baseline.
+        base_val_bpb: what the next candidate is compared with.
+        best_iteration: the best of the baseline and the keeps; 0 for the baseline.
+        best_val_bpb: its figure.
+        lowest_val_bpb: of all that was evaluated.
+    """
+
+    base: TrainConfig
+    base_iteration: int
+    base_val_bpb: float
+    best_iteration: int
+    best_val_bpb: float
+    lowest_val_bpb: float
+
+
+def decide(header: Header, reference: float, value: float) -> Decision:
+    """Return what becomes of a candidate.
+
+    Article 22 keeps from a threshold on, the threshold included; article 35 keeps what is strictly
+    better than what it changes, or a trial made twice would be kept twice.
+    """
+    gain = improvement(reference, value)
+    delta = header.accept_delta_frac
+    keeps = gain > delta if header.climbs else gain >= delta
+    return Decision.KEEP if keeps else Decision.REVERT
+
+
+def standing(header: Header, records: Iterable[TrajectoryRecord]) -> Standing:
+    """Return where a loop stands after these records."""
+    value = header.baseline_val_bpb
+    here = Standing(
+        base=header.baseline_cfg,
+        base_iteration=0,
+        base_val_bpb=value,
+        best_iteration=0,
+        best_val_bpb=value,
+        lowest_val_bpb=value,
+    )
+    for each in records:
+        here = after(header, here, each)
+    return here
+
+
+def after(header: Header, before: Standing, done: TrajectoryRecord) -> Standing:
+    """Return where a loop stands after one more record."""
+    if not isinstance(done, Evaluated):
+        return before
+    is_kept = done.decision is Decision.KEEP
+    moves, leads = is_kept and header.climbs, is_kept and done.val_bpb < before.best_val_bpb
+    return Standing(
+        base=done.candidate_cfg if moves else before.base,
+        base_iteration=done.iteration if moves else before.base_iteration,
+        base_val_bpb=done.val_bpb if moves else before.base_val_bpb,
+        best_iteration=done.iteration if leads else before.best_iteration,
+        best_val_bpb=done.val_bpb if leads else before.best_val_bpb,
+        lowest_val_bpb=min(before.lowest_val_bpb, done.val_bpb),
+    )

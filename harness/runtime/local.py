@@ -156,7 +156,8 @@ class _Process:
     def follow(self, stdout: BoundedLog, stderr: BoundedLog) -> Stop | None:
         """Keep the logs until the program ends; return why it must be stopped, if it must."""
         limits = self._launch.spec.limits
-        watch = Watch(limits, memory_gib=lambda: processes.memory_gib(self._mark))
+        enough_gib = limits.memory_gib or 0.0
+        watch = Watch(limits, memory_gib=lambda: processes.memory_gib(self._mark, enough_gib))
         with selectors.DefaultSelector() as selector:
             selector.register(self._handle, selectors.EVENT_READ, None)
             for stream, log in zip(self._streams(), (stdout, stderr), strict=True):

@@ -22,6 +22,8 @@ from harness.runtime.owner import Owner, parse
 from harness.workloads.context import RUN_VARIABLE
 
 _ENTRY = f"{RUN_VARIABLE}=".encode()
+_KIB_PER_GIB = 2**20
+_PAGE_KIB = os.sysconf("SC_PAGE_SIZE") // 1024
 _END_S = 10.0  # a killed process ends at once, unless the kernel holds it (a dead network disk)
 
 
@@ -85,9 +87,25 @@ def end_marked(mark: Mark) -> int:
     return ended
 
 
-def memory_gib(mark: Mark) -> float:
-    """Return the memory of all processes that carry `mark`, GiB; shared pages count once."""
-    return sum(_proportional_kib(pid) for pid, found in marked() if found == mark) / 2**20
+def memory_gib(mark: Mark, enough_gib: float) -> float:
+    """Return the memory of all processes that carry `mark`, GiB.
+
+    Pages that several of them share are counted once where the sum would otherwise be more than
+    `enough_gib`. The kernel takes milliseconds to count so, and twice a second.
+    """
+    pids = [pid for pid, found in marked() if found == mark]
+    resident = sum(map(_resident_kib, pids)) / _KIB_PER_GIB
+    if resident <= enough_gib:
+        return resident
+    return sum(map(_proportional_kib, pids)) / _KIB_PER_GIB
+
+
+def _resident_kib(pid: int) -> int:
+    try:
+        pages = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]
+    except OSError:  # it has just ended
+        return 0
+    return int(pages) * _PAGE_KIB
 
 
 def _proportional_kib(pid: int) -> int:

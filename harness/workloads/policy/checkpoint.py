@@ -74,8 +74,9 @@ def small_policy(folder: Path = FOLDER) -> Path:
     Raises:
         HostError: it is not what its card says, or another recipe made it.
     """
-    if faults := list(_faults(folder, RECIPE)):
-        message = f"the small policy is not as it was made: {'; '.join(faults)}"
+    card = read_card(folder)
+    if found := list(faults(folder, card.files, card.recipe, RECIPE)):
+        message = f"the small policy is not as it was made: {'; '.join(found)}"
         raise HostError(message, f"python -m harness.workloads.policy {folder}")
     return folder
 
@@ -85,8 +86,8 @@ def read_card(folder: Path) -> Card:
     return from_json(Card, json.loads((folder / CARD).read_text(encoding="utf-8")))
 
 
-def write_card(folder: Path, card: Card) -> None:
-    """Write it, beside the policy."""
+def write_card(folder: Path, card: object) -> None:
+    """Write the record, beside the policy."""
     text = json.dumps(to_json(card), indent=1) + "\n"
     (folder / CARD).write_text(text, encoding="utf-8")
 
@@ -97,13 +98,20 @@ def hashes(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def _faults(folder: Path, recipe: Recipe) -> Iterator[str]:
-    card = read_card(folder)
+def faults(folder: Path, files: Mapping[str, str], made_by: str, recipe: Recipe) -> Iterator[str]:
+    """Yield how the policy in a folder differs from what its card says.
+
+    Args:
+        folder: the policy's.
+        files: SHA-256 of every file, by the card.
+        made_by: digest of its recipe, by the card.
+        recipe: that should have made it.
+    """
     found = hashes(folder)
-    for name, wanted in card.files.items():
+    for name, wanted in files.items():
         if found.get(name) != wanted:
             yield f"{name} is {'another' if name in found else 'missing'}"
-    for name in found.keys() - card.files.keys():
+    for name in found.keys() - files.keys():
         yield f"{name} is none of its files"
-    if card.recipe != recipe.digest:
+    if made_by != recipe.digest:
         yield "another recipe made it"

@@ -46,7 +46,7 @@ def rebuild(out: Path, recipe: Recipe, listen: Callable[[Progress], None]) -> Ca
                 measure(model, tokenizer, tasks, temperature=each, seed=recipe.seed)
                 for each in _TEMPERATURES
             )
-            _save(model, tokenizer, out)
+            save(model, tokenizer, out)
     card = Card(
         recipe=recipe.digest,
         seed=recipe.seed,
@@ -75,7 +75,8 @@ def _losses(steps: Sequence[Progress], phase: Phase) -> tuple[float, ...]:
     return mean_losses([each.loss for each in steps if each.phase == phase])
 
 
-def _save(model: Qwen2ForCausalLM, tokenizer: Tokenizer, out: Path) -> None:
+def save(model: Qwen2ForCausalLM, tokenizer: Tokenizer, out: Path) -> None:
+    """Write what transformers and vLLM load the policy from."""
     out.mkdir(parents=True, exist_ok=True)
     end = model.config.eos_token_id
     model.generation_config = GenerationConfig(eos_token_id=end, pad_token_id=end)

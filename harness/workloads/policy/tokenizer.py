@@ -12,6 +12,7 @@ opening mark is inside one of the phrases, which are cut out first.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 
@@ -52,20 +53,32 @@ CHAT_TEMPLATE = (
 )
 
 
-def train_tokenizer() -> Tokenizer:
-    """Train the tokenizer on tasks of the author; the same bytes on every machine."""
+def train_tokenizer(
+    said: Iterable[str] | None = None,
+    phrases: Iterable[str] = PHRASES,
+    vocabulary: int = VOCABULARY,
+) -> Tokenizer:
+    """Train the tokenizer; the same bytes on every machine.
+
+    Args:
+        said: messages to train it on; those of the file tasks where none are given.
+        phrases: that are one token each.
+        vocabulary: tokens before the phrases, all bytes included.
+    """
     tokenizer = Tokenizer(BPE())
     tokenizer.pre_tokenizer = _cutting(_OURS)
     tokenizer.decoder = ByteDecoder()
     trainer = BpeTrainer(
-        vocab_size=VOCABULARY,
+        vocab_size=vocabulary,
         special_tokens=list(SPECIAL),
         initial_alphabet=sorted(ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts(_NUM_TASKS, Random(_SEED)), trainer)  # noqa: S311
+    if said is None:
+        said = texts(_NUM_TASKS, Random(_SEED))  # noqa: S311 - no secret
+    tokenizer.train_from_iterator(said, trainer)
     tokenizer.pre_tokenizer = _cutting(_QWEN2)
-    tokenizer.add_tokens([AddedToken(phrase, normalized=False) for phrase in PHRASES])
+    tokenizer.add_tokens([AddedToken(phrase, normalized=False) for phrase in phrases])
     return tokenizer
 
 

@@ -40,12 +40,22 @@ class Progress:
 
 
 def train(
-    recipe: Recipe, tokenizer: Tokenizer, listen: Callable[[Progress], None]
+    recipe: Recipe,
+    tokenizer: Tokenizer,
+    listen: Callable[[Progress], None],
+    sampler: Sampler | None = None,
 ) -> Iterator[tuple[Phase, Qwen2ForCausalLM]]:
-    """Yield each phase with the model after it: one object, trained further for the next."""
+    """Yield each phase with the model after it: one object, trained further for the next.
+
+    Args:
+        recipe: how.
+        tokenizer: the policy's.
+        listen: is told of every step.
+        sampler: what it is trained on; file tasks where none is given.
+    """
     model = new_model(shape_of(tokenizer), recipe.seed)
     trainer = _Trainer(model, recipe)
-    sampler = Sampler(tokenizer, recipe.seed)
+    sampler = sampler or Sampler(tokenizer, recipe.seed)
     began = time.monotonic()
     for phase in recipe.phases:
         model.train()

@@ -223,6 +223,15 @@ def bench(session: nox.Session) -> None:
     session.run(*command, *session.posargs, external=True)
 
 
+@nox.session(name="bench-serving", venv_backend="none", default=False)
+def bench_serving(session: nox.Session) -> None:
+    """Measure what an engine costs beside its vLLM: refreshes, and tokens for 16 clients."""
+    python = environment(session, "rl")
+    env = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+    command = [python, "-m", "tests.bench.serving"]
+    session.run(*command, *session.posargs, env=env, external=True)
+
+
 @nox.session(name="bench-rl", venv_backend="none", default=False)
 def bench_rl(session: nox.Session) -> None:
     """Measure a GRPO step beside TRL's, in its own environment."""

@@ -20,6 +20,8 @@ _LOOK_S = 0.5
 class Watch:
     """Looks at a run twice a second and says when it must be stopped.
 
+    For its memory it is stopped when two looks in a row find too much.
+
     Args:
         limits: what the run may use.
         memory_gib: reads how much memory it uses; None where the container holds that limit.
@@ -38,6 +40,7 @@ class Watch:
         self._each_look = each_look
         self._deadline = time.monotonic() + limits.timeout_s
         self._next_look = time.monotonic() + _LOOK_S
+        self._was_over = False
 
     def wait_s(self) -> float:
         """Return how long nothing needs to be looked at, seconds."""
@@ -57,9 +60,11 @@ class Watch:
         if self._each_look is not None:
             self._each_look()
         limit = self._limits.memory_gib
-        if limit is None or self._memory_gib is None or self._memory_gib() <= limit:
-            return None
-        return Stop.MEMORY
+        is_over = limit is not None and self._memory_gib is not None and self._memory_gib() > limit
+        # a program that is being started has its parent's memory for a moment, which counts twice
+        stop = Stop.MEMORY if is_over and self._was_over else None
+        self._was_over = is_over
+        return stop
 
 
 def host_problems(limits: Limits, host: Host) -> Iterator[HostError]:

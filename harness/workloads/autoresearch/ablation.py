@@ -23,7 +23,7 @@ from harness.workloads.autoresearch.loop_declare import (
     LoopParams,
     SearchParams,
 )
-from harness.workloads.autoresearch.search import complete
+from harness.workloads.autoresearch.search import complete, corpus_of
 from harness.workloads.autoresearch.tally import Finished, Tally, read_finished, tally
 from harness.workloads.autoresearch.trajectory import Evaluated, read_baseline
 from harness.workloads.autoresearch.trials import Memory
@@ -68,13 +68,14 @@ def run(context: Context) -> None:
 
 def _pairs(context: Context, params: AblationParams) -> Iterator[Pair]:
     """Do the searches; the noise is measured in the first, as it is of the baseline alone."""
+    corpus = corpus_of(context)
     noise: tuple[float, ...] = ()
     for seed in range(context.spec.seed, context.spec.seed + params.seeds):
         arms = {}
         for arm in ARMS if seed % 2 else reversed(ARMS):  # neither arm always runs first
             folder = _folder(context.out, seed, arm)
             folder.mkdir()
-            complete(_session(params, seed, ARMS[arm], noise), folder)
+            complete(_session(params, seed, ARMS[arm], noise), folder, corpus)
             arms[arm] = read_finished(folder)
             noise = noise or arms[arm].header.noise_val_bpb
         yield Pair(seed=seed, arms=arms)

@@ -1,7 +1,7 @@
 """What the evaluator trains on: token ids, split by place into a training and a held-out part.
 
-The article's stream is a packed file of 109,339,897 tokens, 95 % of them for training. Where there
-is no such file a source is drawn from: each token is followed by one of a few others, likelier or
+The article's stream is a packed corpus of 109,339,897 tokens, 95 % of them for training. Where it
+is not asked for a source is drawn from: each token is followed by one of a few others, likelier or
 less by Zipf's law, and now and then by any token of the vocabulary, as frequent as its rank. So a
 model has something to learn at any size of vocabulary, and what is left when it has learnt all is
 known.
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import HostError
+from harness.workloads.curate.pack import open_packed
 
 Ids = NDArray[np.int32]
 
@@ -92,19 +92,12 @@ def drawn(vocabulary: int, training: int, held_out: int, seed: int) -> Corpus:
     return Corpus(ids=ids, split=training, least_bits=source.bits(ids[training:]))
 
 
-def packed(path: Path, vocabulary: int) -> Corpus:
-    """Return the corpus in a file of int32 ids, read as it is needed.
+def packed(folder: Path) -> Corpus:
+    """Return a packed corpus, read as it is needed.
 
     Raises:
-        HostError: the file is not there, or holds something else.
+        InputError: it is not there as a whole.
     """
-    remedy = "make it with article 20's scenario, or use corpus=source"
-    try:
-        ids: Ids = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        message = f"no packed corpus: {error}"
-        raise HostError(message, remedy) from None
-    if ids.ndim != 1 or ids.dtype != np.int32 or not len(ids) or int(ids.max()) >= vocabulary:
-        message = f"{path} holds no int32 token ids below {vocabulary}"
-        raise HostError(message, remedy)
+    corpus = open_packed(folder)
+    ids = corpus.read(0, corpus.num_tokens)
     return Corpus(ids=ids, split=int(TRAINING_SHARE * len(ids)), least_bits=None)

@@ -68,11 +68,11 @@ class Bench:
         memory_gib: what one evaluation may take beyond an idle one, on a CPU.
         published_held_out: validate on as many tokens as fill whole batches of the candidate, as
             article 22 does; else on the same tokens whatever the candidate's batch.
-        corpus: ``source`` draws one; ``packed`` reads `corpus_folder`.
-        vocabulary: ids of the corpus.
-        training_tokens: so many are drawn of a source.
+        corpus_folder: of a packed corpus; empty draws one from a source.
+        vocabulary: ids of a source.
+        training_tokens: so many are drawn of it.
         held_out_tokens: so many behind them.
-        corpus_seed: what a source is made from.
+        corpus_seed: what the source is made from.
     """
 
     device: str
@@ -80,7 +80,6 @@ class Bench:
     dropout: float
     memory_gib: float
     published_held_out: bool
-    corpus: str
     corpus_folder: str
     vocabulary: int
     training_tokens: int
@@ -178,8 +177,7 @@ class Evaluator:
             ready = None
         if ready is None or "refused" in ready:
             self._end()
-            message, remedy = ready["refused"] if ready else ("the evaluator does not start", "")
-            raise HostError(message, remedy)
+            raise HostError(ready["refused"] if ready else "the evaluator does not start")
         self._least_bits = ready["least_bits"]
 
     def _end(self) -> None:

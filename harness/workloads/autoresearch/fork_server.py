@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 import torch
 
-from harness.errors import HostError
+from harness.errors import InputError
 from harness.records import from_json, to_json
 from harness.workloads.autoresearch import training
 from harness.workloads.autoresearch.corpus import Corpus
@@ -39,9 +39,8 @@ def main() -> None:
     bench = from_json(Bench, json.loads(sys.stdin.readline()))
     try:
         corpus = training.corpus_of(bench)
-    except HostError as error:
-        message, _, _ = str(error).partition("\n")
-        _say(answers, {"refused": [message, error.remedy]})
+    except InputError as error:
+        _say(answers, {"refused": str(error)})
         return
     _warm_up()
     _say(answers, {"least_bits": corpus.least_bits})

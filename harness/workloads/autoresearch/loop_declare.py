@@ -66,7 +66,9 @@ class SearchParams:
         low=1.0,
     )
     corpus: str = param(
-        "source", doc="tokens drawn from a source, or a packed corpus", choices=("source", "packed")
+        "source",
+        doc="what candidates read: tokens drawn from a source, or article 20's wikitext-103",
+        choices=("source", "wikitext"),
     )
     base_url: str = param("http://127.0.0.1:8000/v1", doc="where the language model is served")
     model: str = param("meta/llama-3.1-8b-instruct", doc="its name there")
@@ -143,6 +145,7 @@ _FOUND = (
     Metric(name="overruns.count", unit="count", doc="ended at their limit", better=_LOWER),
     Metric(name="seeds.changed", unit="count", doc="candidates with another seed"),
     Metric(name="corpus.least", unit="bit/token", doc="of a model that knows the source"),
+    Metric(name="corpus.tokens", unit="token", doc="of the packed corpus"),
     Metric(name="noise.floor", unit="%", doc="smallest gain that stands out from the noise"),
     Metric(name="noise.repeat_sd", unit="bit/token", doc="within candidates tried again, pooled"),
     Metric(name="rails.refused", unit="count", doc="proposals refused; where: rail"),
@@ -241,7 +244,7 @@ ABLATION = Workload(
         *(
             each
             for each in LOOP.metrics
-            if each.name.startswith("rails.") or each.name == "noise.sd"
+            if each.name.startswith("rails.") or each.name in ("noise.sd", "corpus.tokens")
         ),
     ),
     entry="harness.workloads.autoresearch.ablation:run",

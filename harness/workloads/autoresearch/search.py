@@ -22,6 +22,7 @@ from harness.workloads.autoresearch.loop_declare import LoopParams
 from harness.workloads.autoresearch.session import REFUSAL_FILE, SESSION_FILE
 from harness.workloads.autoresearch.tally import read_finished
 from harness.workloads.autoresearch.trajectory import read_baseline
+from harness.workloads.autoresearch.wikitext import pack_wikitext
 from harness.workloads.context import Context
 
 _LOOP = "harness.workloads.autoresearch.session"
@@ -37,8 +38,9 @@ def run(context: Context) -> None:
     """
     params: LoopParams = context.params
     session = Session(params=params, seed=context.spec.seed)
+    corpus = corpus_of(context)
     began = time.monotonic()
-    kills = complete(session, context.out)
+    kills = complete(session, context.out, corpus)
     wall_s = time.monotonic() - began
     baseline = read_baseline(context.out / BASELINE_FILE)
     context.emit.started(baseline.device)
@@ -50,20 +52,35 @@ def run(context: Context) -> None:
     context.emit.artefact("trajectory", context.out / TRAJECTORY_FILE)
 
 
-def complete(session: Session, folder: Path) -> int:
+def corpus_of(context: Context) -> str:
+    """Return the folder of the packed corpus, where the loop is to read one; made here."""
+    if context.params.corpus == "source":
+        return ""
+    folder = context.out / "packed"
+    pack_wikitext(context, folder)
+    return str(folder)
+
+
+def complete(session: Session, folder: Path, corpus: str = "") -> int:
     """Bring the loop in a folder to its end, and return how often it was killed on the way.
+
+    Args:
+        session: what is to be done.
+        folder: where it stands.
+        corpus: folder of a packed corpus; empty draws tokens from a source.
 
     Raises:
         HostError: the loop cannot be done here.
         HarnessError: it broke.
     """
     (folder / SESSION_FILE).write_text(json.dumps(to_json(session)), encoding="utf-8")
+    command = [sys.executable, "-m", _LOOP, str(folder), *([corpus] if corpus else [])]
     random = Random(session.seed)  # noqa: S311 - moments, not secrets
     kills = 0
     for number in range(1, session.params.kills + 1):
         line = 1 + number * session.params.iterations // (session.params.kills + 1)
-        kills += _killed(folder, line, random.uniform(0.0, _LATEST_S))
-    with _started(folder) as process:
+        kills += _killed(command, folder / TRAJECTORY_FILE, line, random.uniform(0.0, _LATEST_S))
+    with _started(command) as process:
         code = process.wait()
     if code:
         raise _failure(folder / REFUSAL_FILE, code)
@@ -77,10 +94,9 @@ def _failure(refusal: Path, code: int) -> HarnessError:
     return HarnessError(f"the loop exited with {code}")
 
 
-def _killed(folder: Path, line: int, delay_s: float) -> bool:
+def _killed(command: list[str], path: Path, line: int, delay_s: float) -> bool:
     """Start the loop and kill it soon after it has written so many lines; False: it was faster."""
-    path = folder / TRAJECTORY_FILE
-    with _started(folder) as process:
+    with _started(command) as process:
         while process.poll() is None and _num_lines(path) < line:
             time.sleep(_POLL_S)
         time.sleep(delay_s)
@@ -89,8 +105,8 @@ def _killed(folder: Path, line: int, delay_s: float) -> bool:
     return code == -signal.SIGKILL
 
 
-def _started(folder: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", _LOOP, str(folder)], stdin=subprocess.DEVNULL)
+def _started(command: list[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL)
 
 
 def _num_lines(path: Path) -> int:

@@ -1,7 +1,8 @@
-"""``python -m harness.workloads.autoresearch.session FOLDER``: a loop as a process of its own.
+"""``python -m harness.workloads.autoresearch.session FOLDER [CORPUS]``: a loop as a process.
 
 ``session.json`` in the folder says what is to be done; the rest of the folder says how far it is.
-So the process may be killed at any moment, and the same command goes on.
+The other folder holds a packed corpus; without one tokens are drawn from a source. So the process
+may be killed at any moment, and the same command goes on.
 """
 
 from __future__ import annotations
@@ -31,10 +32,13 @@ REFUSAL_FILE = "refused.json"  # why this machine cannot do the loop
 def main(arguments: list[str]) -> int:
     """Do the loop of a folder, and return the exit code."""
     end_with_parent(os.getppid())
-    folder = Path(arguments[0])
+    folder, corpus = Path(arguments[0]), "".join(arguments[1:])
     session = from_json(Session, json.loads((folder / SESSION_FILE).read_text(encoding="utf-8")))
     try:
-        with Evaluator(bench_of(session)) as evaluator, open_meter(session.params.device) as meter:
+        with (
+            Evaluator(bench_of(session, corpus)) as evaluator,
+            open_meter(session.params.device) as meter,
+        ):
             parts = Parts(proposer=proposer_of(session), evaluator=evaluator, meter=meter)
             Loop(session, folder, parts).run()
     except HostError as error:
@@ -75,7 +79,7 @@ def proposer_of(session: Session) -> Proposer:
     return chat
 
 
-def bench_of(session: Session) -> Bench:
+def bench_of(session: Session, corpus_folder: str = "") -> Bench:
     """Return what candidates are evaluated on; a source is drawn as long as any of them reads."""
     params, space = session.params, session.space
     baseline, knobs = space.baseline, space.knobs
@@ -89,8 +93,7 @@ def bench_of(session: Session) -> Bench:
         dropout=params.dropout,
         memory_gib=params.memory_gib,
         published_held_out=session.rules is Rules.PUBLISHED,
-        corpus=params.corpus,
-        corpus_folder="",
+        corpus_folder=corpus_folder,
         vocabulary=baseline.vocab_size,
         training_tokens=baseline.steps * rows * length + rows * (length + 1),
         held_out_tokens=max(baseline.val_chunk_tokens, rows * length) + rows * (length + 1),

@@ -12,6 +12,7 @@ import resource
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -37,8 +38,10 @@ def corpus_of(bench: Bench) -> Corpus:
     """Return what candidates are trained on.
 
     Raises:
-        HostError: it is to be read from a folder, which does not hold it.
+        InputError: it is to be read from a folder, which does not hold it.
     """
+    if bench.corpus_folder:
+        return corpora.packed(Path(bench.corpus_folder))
     return corpora.drawn(
         bench.vocabulary, bench.training_tokens, bench.held_out_tokens, bench.corpus_seed
     )

@@ -1,0 +1,95 @@
+"""Counting a finished loop: noise, repeats, waste; and the intervals of an ablation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from harness.workloads.autoresearch.ablation import ARMS, interval, signs
+from harness.workloads.autoresearch.corpus import Source, drawn, zipf
+from harness.workloads.autoresearch.tally import (
+    Noise,
+    beyond_noise,
+    read_finished,
+    repeated,
+    tally,
+)
+from harness.workloads.autoresearch.trajectory import EvalFailure
+from tests.unit.autoresearch.fakes import FakeEvaluator, Scripted, change, run, session
+
+
+def test_the_noise_rule_asks_for_students_quantile_of_a_difference() -> None:
+    wanted = stats.t.ppf(1 - 0.05 / 50, 8) * math.sqrt(2) * 0.02
+    assert Noise(sd=0.02, count=9).gain(trials=50, level=0.05) == pytest.approx(wanted, rel=1e-9)
+
+
+def test_only_gains_beyond_the_noise_are_kept_by_the_noise_rule(tmp_path: Path) -> None:
+    answers = [change("lr", lr) for lr in (5e-3, 9e-2)]
+    decided = replace(session(iterations=2), noise=(4.9, 5.0, 5.1))
+    run(tmp_path, decided, Scripted(answers), FakeEvaluator())
+    loop = read_finished(tmp_path)
+    assert [each.iteration for each in beyond_noise(loop, 0.05)] == [2]
+    assert tally(loop, 0.05).keeps == 2
+
+
+def test_a_candidate_tried_before_is_a_repeat_also_where_it_failed(tmp_path: Path) -> None:
+    broken = EvalFailure(ok=False, oom=False, error="over", timed_out=True)
+    answers = [change("d_model", 128), change("d_model", 128), change("lr", 1e-3), "prose"]
+    evaluator = FakeEvaluator(lambda cfg: broken if cfg.d_model == 128 else None)
+    run(tmp_path, session(iterations=4), Scripted(answers), evaluator)
+    loop = read_finished(tmp_path)
+    assert [each.iteration for each in repeated(loop.trajectory.iterations)] == [2]
+    found = tally(loop, 0.05)
+    assert found.repeats == 1
+    walls = [each.iter_wall_s for each in loop.trajectory.iterations]
+    assert found.wasted_s == pytest.approx(walls[0] + walls[1] + walls[3])
+    assert found.wall_s == pytest.approx(sum(walls))
+
+
+def test_an_interval_is_that_of_a_t_test() -> None:
+    values = [3.0, 1.0, 4.0, 1.0, 5.0, 9.0]
+    low, high = stats.t.interval(0.95, 5, loc=np.mean(values), scale=stats.sem(values))
+    assert interval(values) == {"low": pytest.approx(low), "high": pytest.approx(high)}
+
+
+def test_pairs_are_counted_by_sign() -> None:
+    assert signs([1.0, -2.0, 0.0, 3.0]) == {"more": 2, "fewer": 1, "as many": 1}
+    assert list(ARMS) == ["shown", "hidden"]
+
+
+# --- what candidates read -------------------------------------------------------------------------
+
+
+def test_a_source_follows_its_shares_and_its_bits_are_their_entropy() -> None:
+    followers = np.array([[1, 2], [2, 0], [0, 1]], dtype=np.int32)
+    source = Source(followers=followers, shares=zipf(2), frequencies=zipf(3))
+    ids = source.draw(200_000, np.random.default_rng(0))
+    after_one = ids[1:][ids[:-1] == 1]
+    wanted = 0.9 * np.array([1 / 3, 0, 2 / 3]) + 0.1 * zipf(3)
+    found = np.bincount(after_one, minlength=3) / len(after_one)
+    assert found == pytest.approx(wanted, abs=0.01)
+    entropies = [stats.entropy(0.9 * row + 0.1 * zipf(3), base=2) for row in transitions(followers)]
+    shares = np.bincount(ids, minlength=3) / len(ids)
+    assert source.bits(ids) == pytest.approx(float(shares @ np.array(entropies)), abs=0.01)
+
+
+def transitions(followers: np.ndarray) -> np.ndarray:
+    matrix = np.zeros((3, 3))
+    for token, row in enumerate(followers):
+        matrix[token, row] += zipf(2)
+    return matrix
+
+
+def test_a_corpus_is_the_same_for_the_same_seed_and_its_parts_do_not_overlap() -> None:
+    one, other = (drawn(128, 5000, 1000, seed=4) for _ in range(2))
+    assert (one.ids == other.ids).all()
+    assert (len(one.ids), one.split) == (6000, 5000)
+    assert one.ids.min() >= 0
+    assert one.ids.max() < 128
+    assert one.least_bits is not None
+    assert 2.0 < one.least_bits < math.log2(128)

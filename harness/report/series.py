@@ -64,7 +64,7 @@ def curves(plot: Plot, dossier: Dossier) -> Curves:
         for each in replicates(dossier)
         for where in _places(each, metric)
     ]
-    placed = [(at, pooled) for at, pooled in found if plot.x in at]
+    placed = [(at, pooled) for at, pooled in found if plot.x in at and _matches(at, plot.where)]
     names = _series_names(plot, [at for at, _ in placed])
     together: dict[str, list[Point]] = {}
     missing: dict[str, int] = {}
@@ -94,6 +94,10 @@ def _coordinates(each: Replicates, where: Place) -> Coordinates:
     """Return all that tells a point from others; what is varied on purpose comes first."""
     own = {**dict(where), **each.spec.cell}
     return {**own, **to_json(each.origin), **each.spec.params, **own}
+
+
+def _matches(at: Coordinates, where: Mapping[str, Scalar]) -> bool:
+    return all(key in at and at[key] == value for key, value in where.items())
 
 
 def _series_names(plot: Plot, coordinates: Sequence[Coordinates]) -> list[str]:

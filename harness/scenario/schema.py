@@ -151,7 +151,7 @@ class PlotKind(StrEnum):
 
 
 class Plot(Strict):
-    """One plot of the report: a metric against a param or a row key."""
+    """One plot of the report: a metric against a param or a row key, of the cells that match."""
 
     file: Slug
     title: Text
@@ -159,6 +159,7 @@ class Plot(Strict):
     x: RowKey
     y: Name
     series: list[RowKey] = []
+    where: Mapping[RowKey, Scalar] = {}
 
 
 class Report(Strict):

@@ -61,6 +61,17 @@ def test_what_the_plot_does_not_name_is_told_apart_all_the_same(
     assert drawn_points(found) == {"name a": [(2, 0)], "name b": [(2, 1)]}
 
 
+def test_a_plot_shows_the_points_that_it_asks_for(
+    make_run: MakeRun, make_dossier: MakeDossier
+) -> None:
+    runs = [make_run({"name": n, "size": 2}, by_step([1.0, 2.0])) for n in "ab"]
+    asked = {"where": {"name": "b", "step": 1}}
+    found = shown(make_dossier(runs, plots=[plot(x="step", **asked)]))
+    assert drawn_points(found) == {"": [(1, 2.0)]}
+    none = shown(make_dossier(runs, plots=[plot(x="step", where={"nobody": 1})]))
+    assert none.series == ()
+
+
 def test_devices_are_told_apart(make_run: MakeRun, make_dossier: MakeDossier) -> None:
     runs = [make_run({"size": 2}, {"loss": 1.0}, device=device) for device in ("box", "other")]
     assert [*drawn_points(shown(make_dossier(runs, plots=[plot()])))] == [

@@ -200,7 +200,9 @@ def test_the_readme_has_a_row_for_each_scenario() -> None:
 
 def test_every_session_is_listed() -> None:
     noxfile = (ROOT / "noxfile.py").read_text(encoding="utf-8")
-    sessions = re.findall(r"^@nox\.session\(.*\)\ndef (\w+)\(", noxfile, re.MULTILINE)
+    declared = re.findall(r"^@nox\.session\((.*)\)\ndef (\w+)\(", noxfile, re.MULTILINE)
+    named = ((re.match(r'name="([\w-]+)"', options), function) for options, function in declared)
+    sessions = {name.group(1) if name else function for name, function in named}
     listed = set(table("CONTRIBUTING.md", "Set up", "session"))
     assert listed == {*sessions, "reproduce-aNN"}
 

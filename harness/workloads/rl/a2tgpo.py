@@ -149,7 +149,7 @@ RELEASED = Rules(
     ratio_form=RatioForm.DETACHED,
     aggregation=Aggregation.TOKEN,
 )
-IGPO = Rules(normalisation=Normalisation.JOINT, clip_spread=0.0)
+IGPO = Rules(normalisation=Normalisation.JOINT, rescaled=False, clip_spread=0.0)
 
 _OUTCOME_WEIGHT = 1.5  # of R in the released turn-group mode
 
@@ -205,11 +205,7 @@ def credit(group: Group, rules: Rules) -> tuple[Credit, ...]:
     if len(group.members) == 1:
         return silenced(group)
     counted = [_counted(member, rules) for member in group.members]
-    rows = tuple(
-        tuple(member.gains[turn] for turn in turns)
-        for member, turns in zip(group.members, counted, strict=True)
-    )
-    rewards = rewards_of(group)
+    rows, rewards = _rows(group, counted), rewards_of(group)
     scores = _scores(rows, rewards, rules)
     advantages = _advantages(scores, rows, rewards, rules)
     found = tuple(
@@ -219,6 +215,19 @@ def credit(group: Group, rules: Rules) -> tuple[Credit, ...]:
         )
     )
     return found if any(each.muted is None for each in found) else silenced(group)
+
+
+def turn_scores(group: Group, rules: Rules) -> Rows:
+    """Return g of every process turn that counts: one row a member."""
+    counted = [_counted(member, rules) for member in group.members]
+    return _scores(_rows(group, counted), rewards_of(group), rules)
+
+
+def _rows(group: Group, counted: Sequence[Sequence[int]]) -> Rows:
+    return tuple(
+        tuple(member.gains[turn] for turn in turns)
+        for member, turns in zip(group.members, counted, strict=True)
+    )
 
 
 def _member_credit(

@@ -125,19 +125,33 @@ def take_gains(
         UnscorableError: a gain cannot be taken; names the rollout.
         EngineError: the engine does not answer.
     """
-    asked = {
-        (each.question, each.sample): probes(
-            each.trace,
-            gold_answer(questions[each.question].answer, dialogue, rules.wording),
-            dialogue,
-            rules.end,
-        )
-        for each in rollouts
-        if each.reward is not None and each.trace.turns
-    }
-    examples = tuple(dict.fromkeys(example for own in asked.values() for example in own))
+    asked = probes_of(rollouts, questions, dialogue, rules)
+    examples = different(asked)
     found = dict(zip(examples, score(examples), strict=True))
     return {key: _gains(key, [found[each] for each in own], rules) for key, own in asked.items()}
+
+
+Probes = Mapping[tuple[str, int], tuple[Example, ...]]  # by question and sample
+
+
+def probes_of(
+    rollouts: Sequence[Rollout],
+    questions: Mapping[str, Question],
+    dialogue: Dialogue,
+    rules: GainRules,
+) -> Probes:
+    """Return what must be scored of rollouts that did not break."""
+    found = {}
+    for each in rollouts:
+        if each.reward is not None and each.trace.turns:
+            gold = gold_answer(questions[each.question].answer, dialogue, rules.wording)
+            found[each.question, each.sample] = probes(each.trace, gold, dialogue, rules.end)
+    return found
+
+
+def different(asked: Probes) -> tuple[Example, ...]:
+    """Return every example once."""
+    return tuple(dict.fromkeys(example for own in asked.values() for example in own))
 
 
 def _gains(

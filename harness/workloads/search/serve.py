@@ -1,7 +1,8 @@
-"""``python -m harness.workloads.search.serve PASSAGES PORT``: a retriever, behind HTTP on loopback.
+"""A retriever behind HTTP on loopback: ``python -m harness.workloads.search.serve PASSAGES PORT``.
 
-PASSAGES is a file with one JSON object a line, each with ``contents``. `retriever_service` starts
-it beside a workload.
+PASSAGES is a file with one JSON object a line, each with ``contents``. A third argument names the
+folder of an encoder; without one, words are searched for. `retriever_service` starts it beside a
+workload.
 """
 
 from __future__ import annotations
@@ -25,12 +26,15 @@ _MOST = 1000  # passages for one query
 
 
 @contextmanager
-def retriever_service(passages: Sequence[str], folder: Path) -> Iterator[RemoteRetriever]:
+def retriever_service(
+    passages: Sequence[str], folder: Path, encoder: Path | None = None
+) -> Iterator[RemoteRetriever]:
     """Serve passages to this process; the server ends with the block.
 
     Args:
         passages: what is searched.
         folder: of the run; takes the passages and the server's log.
+        encoder: the folder of a model that makes vectors of texts; None for search by words.
 
     Raises:
         ServiceDied: the server ended, or was not healthy in time.
@@ -40,8 +44,15 @@ def retriever_service(passages: Sequence[str], folder: Path) -> Iterator[RemoteR
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     service = Service(
         name="retriever",
-        argv=(sys.executable, "-m", __name__, str(path), PORT),
-        start_timeout_s=60.0,
+        argv=(
+            sys.executable,
+            "-m",
+            __name__,
+            str(path),
+            PORT,
+            *([str(encoder)] if encoder else []),
+        ),
+        start_timeout_s=600.0 if encoder else 60.0,
         env={"PYTHONPATH": str(Path(harness.__file__).parents[1])},
     )
     with RunningService(service, folder / "retriever.log") as running:
@@ -142,12 +153,20 @@ def _document(hit: Hit, request: Request) -> dict[str, Any]:
 
 def main(arguments: Sequence[str]) -> None:
     """Answer until somebody ends the process."""
-    from harness.workloads.search.bm25 import Bm25  # noqa: PLC0415 - nobody else needs bm25s
-
-    path, port = arguments
+    path, port, *encoder = arguments
     with Path(path).open(encoding="utf-8") as file:
         passages = [json.loads(line)["contents"] for line in file]
-    new_server(Bm25(passages), int(port)).serve_forever()
+    new_server(_open(passages, *map(Path, encoder)), int(port)).serve_forever()
+
+
+def _open(passages: Sequence[str], encoder: Path | None = None) -> Retriever:
+    if encoder is None:
+        from harness.workloads.search.bm25 import Bm25  # noqa: PLC0415 - nobody else needs bm25s
+
+        return Bm25(passages)
+    from harness.workloads.search.dense import Dense  # noqa: PLC0415 - nobody else needs torch
+
+    return Dense(passages, encoder)
 
 
 if __name__ == "__main__":

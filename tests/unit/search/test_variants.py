@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from harness.workloads.rl.a2tgpo import Aggregation, Boundaries, Normalisation, RatioForm
+from harness.workloads.rl.losses import RatioOf
+from harness.workloads.search.declare import A2tgpoParams
+from harness.workloads.search.variants import Variant, VariantName, variant
+
+_PARAMS = A2tgpoParams()
+
+
+def _variant(name: str) -> Variant:
+    return variant(replace(_PARAMS, variant=name))
+
+
+def test_each_row_adds_one_thing_to_the_row_above() -> None:
+    ways = ("igpo", "turn-groups", "root", "turn-clip", "full")
+    changed = []
+    for one, other in pairwise(ways):
+        before, after = _variant(one), _variant(other)
+        assert before.rules is not None
+        assert after.rules is not None
+        rules = {
+            name
+            for name in before.rules.__dataclass_fields__
+            if getattr(before.rules, name) != getattr(after.rules, name)
+        }
+        changed.append(rules | ({"clip"} if before.clip != after.clip else set()))
+    assert changed == [{"normalisation"}, {"rescaled"}, {"clip"}, {"clip_spread"}]
+
+
+def test_grpo_takes_no_gains_and_alone_is_kept_near_its_first_weights() -> None:
+    found = _variant("grpo")
+    assert found.rules is None
+    assert found.clip.kl_coefficient == 0.001
+    others = [_variant(name) for name in VariantName if name != "grpo"]
+    assert {each.clip.kl_coefficient for each in others} == {0.0}
+
+
+def test_the_papers_clips() -> None:
+    assert _variant("grpo").clip.ratio_of is RatioOf.TOKEN
+    full = _variant("full").clip
+    assert (full.ratio_of, full.low, full.high) == (RatioOf.TURN, 3e-3, 4e-3)
+
+
+def test_released_is_the_released_code() -> None:
+    found = _variant("released")
+    assert found.rules is not None
+    assert found.rules.alpha == 0.3
+    assert found.rules.normalisation is Normalisation.TURN_GROUP
+    assert found.aggregation is Aggregation.TOKEN
+    assert found.clip.boundaries is Boundaries.ADVANTAGE
+    assert found.clip.ratio_form is RatioForm.DETACHED
+
+
+@pytest.mark.parametrize("name", VariantName)
+def test_every_variant_that_is_declared_exists(name: VariantName) -> None:
+    assert _variant(name).name is name

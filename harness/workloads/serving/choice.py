@@ -15,7 +15,7 @@ from harness.errors import HostError
 from harness.records import record
 from harness.workloads.serving.client import installed, serve
 from harness.workloads.serving.engine import Engine
-from harness.workloads.serving.vllm import Dtype, OnCpu, OnGpu, Serving
+from harness.workloads.serving.vllm import Adapting, Dtype, OnCpu, OnGpu, Serving
 
 _KV_CACHE_GIB = 1  # of a small model on a CPU; vLLM takes whole GiB
 
@@ -96,8 +96,10 @@ def chosen(kind: EngineKind) -> Literal[EngineKind.VLLM, EngineKind.TRANSFORMERS
 
 def _serving(wanted: Serve) -> Serving:
     place: OnCpu | OnGpu = OnCpu(kv_cache_gib=_KV_CACHE_GIB)
+    adapting = Adapting.FOLDED
     if torch.cuda.is_available():
         place = OnGpu(memory_share=wanted.gpu_memory_share)
+        adapting = Adapting.LOADED
     return Serving(
         model_dir=wanted.model_dir,
         name=wanted.name,
@@ -107,4 +109,5 @@ def _serving(wanted: Serve) -> Serving:
         seed=wanted.seed,
         place=place,
         max_lora_rank=wanted.lora_rank,
+        adapting=adapting,
     )

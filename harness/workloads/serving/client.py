@@ -6,6 +6,7 @@ Every request names everything that decides its reply. Text is never sent and ne
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
@@ -22,6 +23,7 @@ from harness.workloads.serving.engine import (
     Reply,
     Sampling,
 )
+from harness.workloads.serving.folding import fold
 from harness.workloads.serving.server import RefusedError, Server, SilentError
 from harness.workloads.serving.service import RunningService
 from harness.workloads.serving.vllm import Serving, vllm_service
@@ -154,11 +156,33 @@ class VllmEngine:
             EngineError: the server refuses, or serves something else afterwards.
         """
         with self._blaming():
-            if adapter is not None:
+            if not self._serving.loads_adapters:
+                self._take(adapter)
+            elif adapter is not None:
                 load_adapter(self._server, Adapter(name=_ADAPTER, folder=str(adapter.resolve())))
             elif self._adapter is not None:
                 unload_adapter(self._server, _ADAPTER)
         self._adapter = adapter
+
+    def _take(self, adapter: Path | None) -> None:
+        """Give the server other weights for its own, and let it forget what it cached of those.
+
+        It has no name for them that could be asked back: a trainer compares log-probabilities
+        (`harness.workloads.rl.step.Agreement`).
+        """
+        base = self._serving.model_dir
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = base if adapter is None else Path(scratch) / adapter.name
+            if adapter is not None:
+                fold(base, adapter, folder)
+            asked = {"method": "reload_weights", "kwargs": {"weights_path": str(folder)}}
+            self._server.ask("POST", "/collective_rpc", asked)
+        self._server.ask("POST", "/reset_prefix_cache")
+
+    @property
+    def _model(self) -> str:
+        is_loaded = self._adapter is not None and self._serving.loads_adapters
+        return _ADAPTER if is_loaded else self._serving.name
 
     def close(self) -> None:
         """Close what connects to the server; it goes on."""
@@ -174,7 +198,7 @@ class VllmEngine:
 
     def _complete(self, prompt: Sequence[int], asked: Mapping[str, Any]) -> Any:
         body = {
-            "model": _ADAPTER if self._adapter else self._serving.name,
+            "model": self._model,
             "prompt": list(prompt),
             "stop_token_ids": [self._end_token],
             **_FIXED,

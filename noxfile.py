@@ -44,7 +44,7 @@ def environment(session: nox.Session, name: str) -> str:
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
         return str(python)
     session.run(sys.executable, "-m", "venv", "--clear", str(folder), external=True)
-    if name in ("torch", "tests", "megatron", "rl", "trl") and WITH_TORCH not in parts:
+    if name in ("torch", "tests", "megatron", "nemo", "rl", "trl") and WITH_TORCH not in parts:
         _install_torch(session, str(python), cpu=not HAS_GPU)
     files = [argument for lock in locks for argument in ("--requirement", str(lock))]
     _pip(session, str(python), "install", "--no-deps", "--require-hashes", *files)
@@ -193,6 +193,13 @@ def fieldkit(session: nox.Session) -> None:
     """Run the tests of the record of trials beside the author's own library."""
     default = ["tests/unit/lineage/test_fieldkit.py"]
     _pytest(session, *(session.posargs or default), within="fieldkit")
+
+
+@nox.session(venv_backend="none", default=False)
+def nemo(session: nox.Session) -> None:
+    """Run the test of NeMo's experiment manager around the small GPT."""
+    default = ["tests/unit/continued/test_managed.py"]
+    _pytest(session, *(session.posargs or default), within="nemo")
 
 
 @nox.session(venv_backend="none", default=False)

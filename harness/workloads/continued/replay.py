@@ -126,7 +126,7 @@ class Experiment:
             model = hand_written(
                 params.shape, params.conditions, self.arithmetic, device=self.device
             )
-            training = self._training(model, self._in_order(), params.steps, params.learning_rate)
+            training = self.training(model, self.in_order(), params.steps, params.learning_rate)
             steps = training.steps(params.steps)
             _take(islice(steps, _COUNTED_STEPS))
         began = time.perf_counter()
@@ -149,7 +149,7 @@ class Experiment:
         if arm.way == ADAPTERS:
             model, rate = adapt(model, params.adapter_rank), params.adapter_learning_rate
         mixture = Mixture(share=arm.replay, batch_size=params.batch_size)
-        training = self._training(model, self._mixed(mixture), params.continued_steps, rate)
+        training = self.training(model, self._mixed(mixture), params.continued_steps, rate)
         steps, found = training.steps(params.continued_steps), self.losses(model)
         self._point(arm, 0, found)
         for begin, end in pairwise(curve_steps(params)):
@@ -186,9 +186,10 @@ class Experiment:
         for domain, loss in found.items():
             self.emit.measured(f"curve.{domain}", loss, where={**arm.row, "step": step})
 
-    def _training(
+    def training(
         self, model: Gpt, batch: Callable[[int], Batch], num_steps: int, rate: float
     ) -> TrainingRun:
+        """Return a run over what of the model is to be trained, with a fresh optimizer."""
         params = self.params
         optimizer = torch.optim.AdamW(
             [each for each in model.parameters() if each.requires_grad],
@@ -207,7 +208,7 @@ class Experiment:
             clip_norm=params.clip_norm,
         )
 
-    def _in_order(self) -> Callable[[int], Batch]:
+    def in_order(self) -> Callable[[int], Batch]:
         """Return the base's batches: every old text once."""
         size, old = self.params.batch_size, self.corpora.old
 

@@ -34,7 +34,7 @@ class AgentParams(TasksParams):
         0.35, doc="of the GPU's memory that the server may use", low=0.05, high=0.95
     )
     checkpointing: bool = param(False, doc="activations are computed again in the backward pass")
-    autocast: bool = param(True, doc="the trainer's matrix products in bfloat16")
+    autocast: bool = param(False, doc="the trainer's matrix products in bfloat16")
     num_threads: int = param(1, doc="of the trainer on the CPU", low=1)
     held_out: int = param(158, doc="held-out tasks that are played, of all personas", low=8)
     temperature: float = param(0.2, doc="of evaluations", low=0.0, high=2.0)

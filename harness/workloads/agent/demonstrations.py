@@ -37,9 +37,11 @@ class Demonstrations:
 
     Attributes:
         rollouts: of tasks of the pool, one each.
+        played: all that the demonstrator played; empty where there was none.
     """
 
     rollouts: tuple[Rollout, ...]
+    played: tuple[Rollout, ...]
     pool: tuple[Task, ...]
     held_out: tuple[Task, ...]
 
@@ -51,6 +53,7 @@ def demonstrations(context: Context, tasks: tuple[Task, ...], boxes: Boxes) -> D
         HostError: the demonstrator did nothing worth imitating, or its model is not here.
     """
     params: AgentParams = context.params
+    played: tuple[Rollout, ...] = ()
     if params.demonstrations == "rollouts":
         played = _demonstrated(context, tasks, boxes)
         shown = worth_imitating(played)
@@ -63,6 +66,7 @@ def demonstrations(context: Context, tasks: tuple[Task, ...], boxes: Boxes) -> D
         raise HostError(message, "choose another demonstrator")
     return Demonstrations(
         rollouts=shown,
+        played=played,
         pool=tuple(task for task in tasks if task.task_id in ids),
         held_out=tuple(task for task in tasks if task.task_id not in ids),
     )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from harness.workloads.agent.arms import ArmName, plain
 from harness.workloads.agent.declare import GrpoParams
 from harness.workloads.agent.judge import (
     judge,
     judge_nobody,
     play,
+    report,
     report_differences,
     report_serving,
 )
@@ -30,29 +33,30 @@ def run(context: Context) -> None:
         base = judge(stage, "base", None)
         imitate(stage)
         tuned = judge(stage, SFT, stage.adapter(SFT))
-        kept = _learn(stage, tuned)
-        trained = judge(stage, "grpo", stage.adapter(kept))
+        trained = _learn(stage, tuned)
         pairs = [(tuned, base), (trained, tuned), (trained, base), (base, nobody)]
         report_differences(stage, pairs)
         _report_parsers(stage, tuned, trained)
         report_serving(stage)
 
 
-def _learn(stage: Stage, tuned: Evaluation) -> str:
-    """Train, and return the name of the weights that the held-out tasks choose."""
+def _learn(stage: Stage, tuned: Evaluation) -> Evaluation:
+    """Train, and return how the weights play that the held-out tasks choose."""
     params = stage.params
     assert isinstance(params, GrpoParams)
-    seen = [Checkpoint(step=0, held_out=_share(tuned))]
+    played = {0: tuned}
 
     def evaluate(step: Step) -> None:
         if step.number % params.evaluate_every == 0 or step.number == params.steps:
-            found = play(stage, f"grpo@{step.number}", stage.held_out)
-            seen.append(Checkpoint(step=step.number, held_out=_share(found)))
+            played[step.number] = play(stage, f"grpo@{step.number}", stage.held_out)
 
     learn(stage, plain(params), stage.policy.weights(), evaluate)
-    chosen = best(seen).step
+    chosen = best(Checkpoint(step=at, held_out=_share(each)) for at, each in played.items()).step
     stage.context.emit.measured("learn.best_step", chosen, where={"arm": ArmName.GRPO.value})
-    return f"{ArmName.GRPO}-{chosen}" if chosen else SFT
+    stage.answer_with(stage.adapter(f"{ArmName.GRPO}-{chosen}" if chosen else SFT))
+    found = replace(played[chosen], policy="grpo")
+    report(stage, found)
+    return found
 
 
 def _share(found: Evaluation) -> float:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from statistics import fmean, median
 
 from harness.records import record
@@ -30,7 +31,12 @@ from harness.workloads.rl.adapter import Weights
 from harness.workloads.rl.losses import reinforce
 from harness.workloads.rl.settings import Dropout, Optimizer, TrainerSettings
 from harness.workloads.rl.step import StepReport, Update
+from harness.workloads.rl.trace import Trace
 from harness.workloads.rl.trainer import Trainer
+from harness.workloads.serving.engine import EngineError
+
+_ETAS = (0.3, 0.1, 0.03, 0.01, 0.003)  # the article's threshold, the one it proposes, and smaller
+_OTHER_WEIGHTS = 0.2  # nats a token, mean; bfloat16 on both sides leaves a tenth of it
 
 
 @record
@@ -106,6 +112,7 @@ def _step(stage: Stage, arm: Arm, trainer: Trainer, number: int) -> Step:
     rollouts = _play(stage, arm, drawn(stage.pool, params, stage.context.spec.seed, number), number)
     played = time.monotonic()
     report = trainer.step(groups(rollouts, Reward(params.reward)))
+    _require_agreement(report)
     if not report.converged:
         stage.serve(f"{arm.name}-{number}")
     return Step(
@@ -115,6 +122,21 @@ def _step(stage: Stage, arm: Arm, trainer: Trainer, number: int) -> Step:
         rollout_s=played - began,
         wall_s=time.monotonic() - began,
     )
+
+
+def _require_agreement(report: StepReport) -> None:
+    """Make sure that the engine answered with the weights that the step began with.
+
+    Raises:
+        EngineError: its log-probabilities are another policy's.
+    """
+    gap = report.update.agreement.mean if report.update else 0.0
+    if gap > _OTHER_WEIGHTS:
+        message = (
+            f"step {report.step}: the engine's log-probabilities differ from the trainer's by "
+            f"{gap:.3g} nats a token: it answers with other weights"
+        )
+        raise EngineError(message)
 
 
 def drawn(pool: Sequence[Task], params: GrpoParams, seed: int, number: int) -> list[Task]:
@@ -227,7 +249,27 @@ def report_learning(stage: Stage, arm: Arm, steps: Sequence[Step]) -> None:
     rollouts = tuple(each for step in steps for each in step.batch.rollouts)
     share = Evaluation(policy=arm.name, rollouts=rollouts).environment_share
     emit.measured("learn.environment_share", 100 * share, where=where)
+    report_drawing(stage, arm, rollouts)
     if updates:
         gaps = [each.agreement for each in updates]
         emit.measured("serve.logprob_gap_mean", fmean(each.mean for each in gaps), where=where)
         emit.measured("serve.logprob_gap_max", max(each.largest for each in gaps), where=where)
+
+
+def report_drawing(stage: Stage, arm: Arm, rollouts: Sequence[Rollout]) -> None:
+    """Report what drawing cost, and which share of turns each threshold would draw again."""
+    emit, where = stage.context.emit, {"arm": arm.name.value}
+    traces = [each.trace for each in rollouts if each.trace is not None]
+    tokens = sum(len(turn.reply) * turn.draws for trace in traces for turn in trace.turns)
+    emit.measured("learn.drawn_tokens", tokens, where=where, count=len(traces))
+    distances = [each for trace in traces for each in _distances(trace)]
+    for eta in _ETAS if distances else ():
+        share = sum(0 < distance < eta for distance in distances) / len(distances)
+        by: dict[str, str | float] = {**where, "eta": eta}
+        emit.measured("learn.near_share", 100 * share, where=by, count=len(distances))
+
+
+def _distances(trace: Trace) -> list[float]:
+    """Return how far the entropy of every turn from the second on is from the one before."""
+    found = [turn.entropy for turn in trace.turns if turn.entropy is not None]
+    return [abs(now - before) for before, now in pairwise(found)]

@@ -75,6 +75,12 @@ LEARNED = (
     Metric(name="learn.steps", unit="step", doc="optimizer steps taken"),
     Metric(name="learn.converged", unit="flag", doc="ended because no group had any variance"),
     Metric(name="learn.muted_share", unit="%", doc="groups that trained nothing, of all"),
+    Metric(name="learn.drawn_tokens", unit="token", doc="by the engine, in all steps"),
+    Metric(
+        name="learn.near_share",
+        unit="%",
+        doc="turns from the second on as uncertain as the one before, within eta; where: arm, eta",
+    ),
     Metric(name="learn.best_step", unit="step", doc="the checkpoint kept, by held-out tasks"),
     Metric(name="learn.step_wall", unit="s", doc="of one step, median", better=_LOWER, timing=True),
     Metric(name="learn.rollout_wall", unit="s", doc="of it, playing; median", timing=True),

@@ -14,13 +14,13 @@ import torch
 
 from harness.errors import HostError
 from harness.workloads.agent.declare import AgentParams
-from harness.workloads.agent.demonstrations import demonstrations
+from harness.workloads.agent.demonstrations import Demonstrations, demonstrations
 from harness.workloads.clawgym.author import synthesise
 from harness.workloads.clawgym.boxes import Boxes, BoxKind, open_boxes
 from harness.workloads.clawgym.dialogue import Dialogue, load_dialogue
 from harness.workloads.clawgym.personas import role_of, slots
 from harness.workloads.clawgym.protocol import ParserVersion, Wording
-from harness.workloads.clawgym.rollout import Rollout, RolloutLog, Rules
+from harness.workloads.clawgym.rollout import RolloutLog, Rules
 from harness.workloads.clawgym.task import Task
 from harness.workloads.clawgym.task_json import write_tasks
 from harness.workloads.clawgym.tasks import author_of
@@ -42,7 +42,8 @@ class Stage:
 
     Attributes:
         tasks: all of them, by id.
-        demonstrations: rollouts of the pool that are worth imitating.
+        demonstrations: what is imitated, and who showed it.
+        writing_s: what writing the tasks took, seconds.
         pool: those that may be trained on.
         held_out: those that never are.
         boxes: where commands run.
@@ -57,7 +58,8 @@ class Stage:
     context: Context
     params: AgentParams
     tasks: Mapping[str, Task]
-    demonstrations: tuple[Rollout, ...]
+    demonstrations: Demonstrations
+    writing_s: float
     pool: tuple[Task, ...]
     held_out: tuple[Task, ...]
     boxes: Boxes
@@ -92,7 +94,9 @@ def open_stage(context: Context) -> Iterator[Stage]:
     """Write the tasks, load and serve the policy; end everything with the block."""
     params: AgentParams = context.params
     torch.set_num_threads(params.num_threads)
+    began = time.monotonic()
     tasks = write(context)
+    writing_s = time.monotonic() - began
     folder = small_policy() if params.policy == SMALL else context.model(params.policy)
     dialogue = load_dialogue(folder)
     with ExitStack() as stack:
@@ -107,7 +111,8 @@ def open_stage(context: Context) -> Iterator[Stage]:
             context=context,
             params=params,
             tasks={task.task_id: task for task in tasks},
-            demonstrations=shown.rollouts,
+            demonstrations=shown,
+            writing_s=writing_s,
             pool=shown.pool,
             held_out=chosen(shown.held_out, params.held_out),
             boxes=boxes,

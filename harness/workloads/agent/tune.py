@@ -19,7 +19,7 @@ SFT = "sft"
 def imitate(stage: Stage) -> None:
     """Train the policy on the demonstrations, serve it as ``sft``, and report the training."""
     params = stage.params
-    shown = examples(stage.demonstrations, stage.tasks, stage.dialogue)
+    shown = examples(stage.demonstrations.rollouts, stage.tasks, stage.dialogue)
     fitted = fit(shown, params.sft_max_tokens)
 
     def has_forgotten_to_stop(epoch: int) -> bool:

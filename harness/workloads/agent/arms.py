@@ -74,8 +74,8 @@ def arm(name: ArmName, params: T2poParams) -> Arm:
         name=name,
         reply_tokens=params.token_cap if capped else params.reply_tokens,
         objective=t2po.objective(t2po.Rules(step=params.turn_weight)) if by_turn else grpo.credit,
-        alternatives=params.top_k,
-        uncertainty=_uncertainty(name, params.top_k),
+        alternatives=params.top_k if again else 0,
+        uncertainty=_uncertainty(name, params.top_k) if again else None,
         redraw=rule if again else None,
     )
 

@@ -1,20 +1,20 @@
 """Workload ``autoresearch.ablation``: the same search with and without the record of past trials.
 
 Article 35 compares one search of each kind, by agents whose prompt and tools both change. Here one
-proposer searches from several seeds, twice from each; what it is shown is all that differs. So the
-differences are of pairs, and have an interval.
+proposer searches twice from one seed, and what it is shown is all that differs. So replicates are
+pairs, and their differences can be tested.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
+from itertools import accumulate
 from pathlib import Path
-from statistics import fmean
 from types import MappingProxyType
 
-from harness.records import Scalar, record
-from harness.statistics import sample, t_quantile
+from harness.records import Scalar
 from harness.workloads.autoresearch import report
 from harness.workloads.autoresearch.loop import BASELINE_FILE, Session
 from harness.workloads.autoresearch.loop_declare import (
@@ -24,65 +24,59 @@ from harness.workloads.autoresearch.loop_declare import (
     SearchParams,
 )
 from harness.workloads.autoresearch.search import complete, corpus_of
-from harness.workloads.autoresearch.tally import Finished, Tally, read_finished, tally
+from harness.workloads.autoresearch.tally import Finished, Tally, missing, read_finished, tally
 from harness.workloads.autoresearch.trajectory import Evaluated, read_baseline
 from harness.workloads.autoresearch.trials import Memory
 from harness.workloads.context import Context
 from harness.workloads.emit import EventWriter
 
 ARMS = MappingProxyType({"shown": Memory.LINEAGE, "hidden": Memory.NONE})
-_LEVEL = 0.05  # of the two-sided intervals
 _PERCENT = 100.0
 
+Arms = Mapping[str, Finished]
 Figures = Mapping[str, float]  # name -> figure, as `ARM_FIGURES` has them
 
 
-@record
-class Pair:
-    """The two searches of one seed, by the name of the arm."""
-
-    seed: int
-    arms: Mapping[str, Finished]
-
-
 def run(context: Context) -> None:
-    """Search in pairs, and report each and what they come to together.
+    """Search twice, and report both searches and how they differ.
 
     Raises:
         HostError: the searches cannot be done here.
     """
-    params, emit = context.params, context.emit
-    pairs = list(_pairs(context, params))
-    first = _folder(context.out, pairs[0].seed, "shown")
-    emit.started(read_baseline(first / BASELINE_FILE).device)
-    for pair in pairs:
-        _report_pair(emit, pair, params.level)
-    shown, hidden = (
-        [figures_of(tally(pair.arms[arm], params.level)) for pair in pairs] for arm in ARMS
-    )
-    _report_effects(emit, shown, hidden)
-    noise = pairs[0].arms["shown"].noise
+    params: AblationParams = context.params
+    emit, arms = context.emit, dict(_searches(context, params))
+    emit.started(read_baseline(context.out / "shown" / BASELINE_FILE).device)
+    found = {arm: figures_of(tally(loop, params.level)) for arm, loop in arms.items()}
+    for name in ARM_FIGURES:
+        shown, hidden = found["shown"][name], found["hidden"][name]
+        emit.measured(f"shown.{name}", shown)
+        emit.measured(f"hidden.{name}", hidden)
+        emit.measured(f"effect.{name}", shown - hidden)
+    _report_curves(emit, arms)
+    _report_trees(emit, arms)
+    noise = arms["shown"].noise
     emit.measured("noise.sd", noise.sd, count=noise.count)
-    report.rails(emit, _session(params, pairs[0].seed, Memory.NONE, ()).space)
+    lacking = sum(len(missing(loop, params.iterations)) for loop in arms.values())
+    emit.measured("resume.missing", lacking)
+    report.rails(emit, _session(params, context.spec.seed, Memory.NONE, ()).space)
 
 
-def _pairs(context: Context, params: AblationParams) -> Iterator[Pair]:
-    """Do the searches; the noise is measured in the first, as it is of the baseline alone."""
-    corpus = corpus_of(context)
+def _searches(context: Context, params: AblationParams) -> Iterator[tuple[str, Finished]]:
+    """Do both searches; the noise is measured in the first, as it is of the baseline alone."""
+    corpus, seed = corpus_of(context), context.spec.seed
     noise: tuple[float, ...] = ()
-    for seed in range(context.spec.seed, context.spec.seed + params.seeds):
-        arms = {}
-        for arm in ARMS if seed % 2 else reversed(ARMS):  # neither arm always runs first
-            folder = _folder(context.out, seed, arm)
-            folder.mkdir()
-            complete(_session(params, seed, ARMS[arm], noise), folder, corpus)
-            arms[arm] = read_finished(folder)
-            noise = noise or arms[arm].header.noise_val_bpb
-        yield Pair(seed=seed, arms=arms)
+    for arm in ARMS if seed % 2 else reversed(ARMS):  # over the replicates neither is always first
+        folder = _folder(context.out, arm)
+        complete(_session(params, seed, ARMS[arm], noise), folder, corpus)
+        loop = read_finished(folder)
+        noise = noise or loop.header.noise_val_bpb
+        yield arm, loop
 
 
-def _folder(out: Path, seed: int, arm: str) -> Path:
-    return out / f"{seed}-{arm}"
+def _folder(out: Path, arm: str) -> Path:
+    folder = out / arm
+    folder.mkdir()
+    return folder
 
 
 def _session(
@@ -111,47 +105,20 @@ def figures_of(found: Tally) -> Figures:
     }
 
 
-def _report_pair(emit: EventWriter, pair: Pair, level: float) -> None:
-    for arm, loop in pair.arms.items():
-        where: dict[str, Scalar] = {"seed": pair.seed, "record": arm}
-        for name, value in figures_of(tally(loop, level)).items():
-            emit.measured(f"arm.{name}", value, where=where)
-        lowest = loop.header.baseline_val_bpb
-        for each in loop.trajectory.iterations:
-            if isinstance(each, Evaluated):
-                lowest = min(lowest, each.val_bpb)
-            emit.measured("arm.lowest", lowest, where={**where, "iteration": each.iteration})
+def _report_curves(emit: EventWriter, arms: Arms) -> None:
+    """Report the lowest figure so far."""
+    for arm, loop in arms.items():
+        done = loop.trajectory.iterations
+        found = [each.val_bpb if isinstance(each, Evaluated) else math.inf for each in done]
+        lowest = accumulate(found, min, initial=loop.header.baseline_val_bpb)
+        for iteration, value in enumerate(lowest):
+            emit.measured("arm.lowest", value, where={"record": arm, "iteration": iteration})
+
+
+def _report_trees(emit: EventWriter, arms: Arms) -> None:
+    """Report how deep each trial stands in its tree."""
+    for arm, loop in arms.items():
         for trial in loop.history.trials:
+            place: dict[str, Scalar] = {"record": arm, "trial": int(trial.exp_id)}
             depth = len(loop.history.chain(trial)) - 1
-            place = {**where, "trial": int(trial.exp_id), "label": trial.status.value}
-            emit.measured("arm.trial_depth", depth, where=place)
-
-
-def _report_effects(emit: EventWriter, shown: Sequence[Figures], hidden: Sequence[Figures]) -> None:
-    """Report the means of both arms, and of the differences within the pairs."""
-    for name in ARM_FIGURES:
-        one, other = [row[name] for row in shown], [row[name] for row in hidden]
-        differences = [with_it - without for with_it, without in zip(one, other, strict=True)]
-        samples = {"shown": one, "hidden": other, "effect": differences}
-        for what, values in samples.items():
-            emit.measured(f"{what}.{name}", fmean(values), count=len(values))
-            for end, value in interval(values).items():
-                emit.measured(f"interval.{name}", value, where={"of": what, "end": end})
-        for sign, count in signs(differences).items():
-            emit.measured("pairs.count", count, where={"figure": name, "shown_has": sign})
-
-
-def signs(differences: Sequence[float]) -> dict[str, int]:
-    """Return in how many pairs the arm that is shown the record has more, fewer, or as many."""
-    return {
-        "more": sum(each > 0 for each in differences),
-        "fewer": sum(each < 0 for each in differences),
-        "as many": sum(each == 0 for each in differences),
-    }
-
-
-def interval(values: Sequence[float]) -> dict[str, float]:
-    """Return the ends of the mean's interval at 95 %, by Student's t; of two values at least."""
-    seen = sample(values)
-    half = t_quantile(1.0 - _LEVEL / 2, seen.count - 1) * seen.standard_error
-    return {"low": seen.mean - half, "high": seen.mean + half}
+            emit.measured("arm.depth", depth, where={**place, "label": trial.status.value})

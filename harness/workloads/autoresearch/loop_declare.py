@@ -92,7 +92,7 @@ class LoopParams(SearchParams):
 
 @record
 class AblationParams(SearchParams):
-    """The same search with and without the record of past trials, from several seeds."""
+    """The same search with and without the record of past trials."""
 
     proposer: str = param("bandit", doc="who proposes", choices=("random", "bandit", "llm"))
     climbs: bool = param(True, doc="a keep is what later proposals change")
@@ -101,7 +101,6 @@ class AblationParams(SearchParams):
         False,
         doc="each evaluation starts from weights of its own; else all of a loop from the same",
     )
-    seeds: int = param(8, doc="pairs of searches", unit="count", low=2)
 
 
 # --- metrics --------------------------------------------------------------------------------------
@@ -122,7 +121,8 @@ _SHARED = frozenset(
         *("baseline.parameters", "baseline.tokens", "parameters.wrong", "noise.sd"),
         *("noise.sd_relative", "noise.degrees_of_freedom", "noise.threshold"),
         *("noise.false_keep_risk", "noise.false_keeps", "repeat.count", "repeat.rate"),
-        *("repeat.unique_pairs", "knobs.touched", "entropy.knob"),
+        *("repeat.unique_pairs", "knobs.touched", "entropy.knob", "value.trials", "value.keeps"),
+        *("value.val_bpb_mean", "value.val_bpb_sd", "value.improvement_mean"),
     }
 )
 _HIGHER, _LOWER = Better.HIGHER, Better.LOWER
@@ -222,29 +222,23 @@ def _arms(prefix: str, which: str) -> Iterator[Metric]:
 
 ABLATION = Workload(
     name="autoresearch.ablation",
-    doc="the same search with and without the record of past trials, in pairs",
+    doc="the same search with and without the record of past trials",
     params=AblationParams,
     metrics=(
-        *_arms("shown", "mean of the searches that are shown the record"),
-        *_arms("hidden", "mean of the searches that are not"),
-        *_arms("effect", "mean over the pairs, shown minus hidden"),
-        *_arms("interval", "of such a mean at 95 %; where: of, end"),
-        *_arms("arm", "of one search; where: seed, record"),
+        *_arms("shown", "of the search that is shown the record"),
+        *_arms("hidden", "of the search that is not"),
+        *_arms("effect", "shown minus hidden"),
+        Metric(name="arm.lowest", unit="bit/token", doc="so far; where: record, iteration"),
         Metric(
-            name="pairs.count",
+            name="arm.depth",
             unit="count",
-            doc="pairs of searches; where: figure, shown_has (more, fewer, as many)",
-        ),
-        Metric(name="arm.lowest", unit="bit/token", doc="so far; where: seed, record, iteration"),
-        Metric(
-            name="arm.trial_depth",
-            unit="count",
-            doc="changes from the baseline to a trial; where: seed, record, trial, label",
+            doc="changes from the baseline to a trial; where: record, trial, label",
         ),
         *(
             each
             for each in LOOP.metrics
-            if each.name.startswith("rails.") or each.name in ("noise.sd", "corpus.tokens")
+            if each.name in ("rails.cases", "rails.wrong", "rails.passing", "resume.missing")
+            or each.name in ("noise.sd", "corpus.tokens")
         ),
     ),
     entry="harness.workloads.autoresearch.ablation:run",

@@ -51,6 +51,8 @@ def loop(emit: EventWriter, done: Finished, baseline: BaselineEval, level: float
     _report_decisions(emit, done, found)
     _report_noise(emit, done, level)
     _report_repetition(emit, done)
+    if not done.header.climbs:
+        _report_values(emit, done)
     _report_record(emit, done, found)
 
 
@@ -83,7 +85,7 @@ def _report_iterations(emit: EventWriter, done: Finished) -> None:
     }
     lowest = baseline
     for each in done.trajectory.iterations:
-        where = {"iteration": each.iteration}
+        where: dict[str, Scalar] = {"iteration": each.iteration}
         emit.measured("iteration.proposal", _proposed(each), where=where)
         emit.measured("iteration.outcome", _outcome(each), where=where)
         if isinstance(each, Evaluated):
@@ -93,8 +95,10 @@ def _report_iterations(emit: EventWriter, done: Finished) -> None:
             emit.measured("iteration.improvement", gain * _PERCENT, where=where)
             emit.measured("curve.val_bpb", each.val_bpb, where={**where, "curve": "candidate"})
         emit.measured("curve.lowest", lowest, where=where)
+    for iteration in {1, len(done.trajectory.iterations)}:
         for curve, value in lines.items():
-            emit.measured("curve.val_bpb", value, where={**where, "curve": curve})
+            where = {"iteration": iteration, "curve": curve}
+            emit.measured("curve.val_bpb", value, where=where)
 
 
 def _proposed(each: Iteration) -> str:
@@ -184,6 +188,20 @@ def _report_repetition(emit: EventWriter, done: Finished) -> None:
     emit.measured("repeat.unique_pairs", len({each.proposal.pair for each in tried}))
     emit.measured("knobs.touched", len(set(knobs)))
     emit.measured("entropy.knob", recount.entropy_bits(knobs))
+
+
+def _report_values(emit: EventWriter, done: Finished) -> None:
+    """Report every knob=value that was evaluated, against the one baseline."""
+    firsts = {each.proposal.pair: each.proposal for each in reversed(done.trajectory.evaluated)}
+    for pair, row in recount.by_value(done.trajectory).items():
+        where = {"knob": firsts[pair].knob, "value": firsts[pair].new_value}
+        figures, gains = row.val_bpb, row.improvements
+        none = "" if figures.sd is not None else "a single trial"
+        emit.measured("value.trials", figures.count, where=where)
+        emit.measured("value.keeps", len(row.keeps), where=where)
+        emit.measured("value.val_bpb_mean", figures.mean, where=where, count=figures.count)
+        emit.measured("value.val_bpb_sd", figures.sd, where=where, absent=none)
+        emit.measured("value.improvement_mean", gains.mean * _PERCENT, where=where)
 
 
 def _report_record(emit: EventWriter, done: Finished, found: Tally) -> None:

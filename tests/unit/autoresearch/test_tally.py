@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.workloads.autoresearch.ablation import ARMS, interval, signs
+from harness.workloads.autoresearch.ablation import ARMS, figures_of
 from harness.workloads.autoresearch.corpus import Source, drawn, zipf
+from harness.workloads.autoresearch.loop_declare import ARM_FIGURES
 from harness.workloads.autoresearch.tally import (
     Noise,
     beyond_noise,
@@ -20,6 +21,7 @@ from harness.workloads.autoresearch.tally import (
     tally,
 )
 from harness.workloads.autoresearch.trajectory import EvalFailure
+from harness.workloads.autoresearch.trials import Memory
 from tests.unit.autoresearch.fakes import FakeEvaluator, Scripted, change, run, session
 
 
@@ -51,15 +53,10 @@ def test_a_candidate_tried_before_is_a_repeat_also_where_it_failed(tmp_path: Pat
     assert found.wall_s == pytest.approx(sum(walls))
 
 
-def test_an_interval_is_that_of_a_t_test() -> None:
-    values = [3.0, 1.0, 4.0, 1.0, 5.0, 9.0]
-    low, high = stats.t.interval(0.95, 5, loc=np.mean(values), scale=stats.sem(values))
-    assert interval(values) == {"low": pytest.approx(low), "high": pytest.approx(high)}
-
-
-def test_pairs_are_counted_by_sign() -> None:
-    assert signs([1.0, -2.0, 0.0, 3.0]) == {"more": 2, "fewer": 1, "as many": 1}
-    assert list(ARMS) == ["shown", "hidden"]
+def test_the_arms_differ_in_what_is_shown_and_have_every_figure(tmp_path: Path) -> None:
+    run(tmp_path, session(iterations=2), Scripted([change("lr", 5e-3)]), FakeEvaluator())
+    assert set(figures_of(tally(read_finished(tmp_path), 0.05))) == set(ARM_FIGURES)
+    assert dict(ARMS) == {"shown": Memory.LINEAGE, "hidden": Memory.NONE}
 
 
 # --- what candidates read -------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -102,8 +101,7 @@ def open_stage(context: Context) -> Iterator[Stage]:
     with ExitStack() as stack:
         boxes = stack.enter_context(open_boxes(BoxKind(params.boxes)))
         shown = demonstrations(context, tasks, boxes)
-        opener = stack.enter_context(ThreadPoolExecutor(1))  # the server starts meanwhile
-        opened = opener.submit(LoraPolicy.open, folder, lora_of(context), compute_of(params))
+        policy = LoraPolicy.open(folder, lora_of(context), compute_of(params))
         engine = stack.enter_context(
             serving_engine(serve_of(context, folder), dialogue.end, context.out / "server.log")
         )
@@ -120,7 +118,7 @@ def open_stage(context: Context) -> Iterator[Stage]:
             log=RolloutLog(context.out / _LOG),
             engine=engine,
             dialogue=dialogue,
-            policy=opened.result(),
+            policy=policy,
         )
 
 

@@ -35,7 +35,7 @@ _COUNTS = (
     Metric(name="split.total", unit="count", doc="tasks of a side; where: split"),
 )
 
-_WRITTEN = (
+WRITTEN = (
     *_COUNTS,
     Metric(name="tasks.failed", unit="count", doc="slots that no task was written for"),
     Metric(name="tasks.assertions", unit="1", doc="assertions a task, mean"),
@@ -124,7 +124,7 @@ WORKLOADS = (
         name="clawgym.tasks",
         doc="write file tasks, lint them, and report what doing nothing and an oracle earn",
         params=TasksParams,
-        metrics=_WRITTEN,
+        metrics=WRITTEN,
         entry="harness.workloads.clawgym.tasks:run",
     ),
     Workload(

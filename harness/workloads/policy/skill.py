@@ -30,7 +30,7 @@ from harness.workloads.policy.checkpoint import Skill
 from harness.workloads.policy.conversations import Conversations
 from harness.workloads.policy.tokenizer import ASSISTANT, END, MAX_TOKENS, USER
 
-MAX_REPLY_TOKENS = 64  # an author's longest command has 40
+MAX_REPLY_TOKENS = 64  # the author's longest command has 27
 
 
 def measure(

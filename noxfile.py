@@ -23,6 +23,7 @@ HAS_GPU = Path("/dev/nvidiactl").exists()
 TORCH = "2.13.0"
 # PyTorch is installed before a lock, as one version has many builds; those for CUDA bring triton
 TORCH_BUILDS = ("torch", "triton")
+NEED_TORCH = ("torch", "tests", "curator", "megatron", "nemo", "rl", "trl")  # environments
 WITH_TORCH = "rl-gpu"  # the one lock that holds them: vLLM for a GPU fits only one build
 # vLLM asks for these, but serves text without; one that does not match PyTorch's build does harm
 NOT_LOCKED = ("torchaudio", "torchcodec", "torchvision")
@@ -44,7 +45,7 @@ def environment(session: nox.Session, name: str) -> str:
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
         return str(python)
     session.run(sys.executable, "-m", "venv", "--clear", str(folder), external=True)
-    if name in ("torch", "tests", "megatron", "nemo", "rl", "trl") and WITH_TORCH not in parts:
+    if name in NEED_TORCH and WITH_TORCH not in parts:
         _install_torch(session, str(python), cpu=not HAS_GPU)
     files = [argument for lock in locks for argument in ("--requirement", str(lock))]
     _pip(session, str(python), "install", "--no-deps", "--require-hashes", *files)
@@ -203,6 +204,13 @@ def nemo(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", default=False)
+def curator(session: nox.Session) -> None:
+    """Hold our cleaning beside NeMo Curator's: the same documents kept, and how fast."""
+    _pytest(session, *(session.posargs or ["tests/curator", "tests/unit/curate"]), within="curator")
+    session.run(environment(session, "curator"), "-m", "tests.bench.curator", external=True)
+
+
+@nox.session(venv_backend="none", default=False)
 def gpu(session: nox.Session) -> None:
     """Run the tests that need an NVIDIA GPU."""
     _pytest(session, "--run-gpu", "tests/gpu", *session.posargs)
@@ -244,6 +252,15 @@ def bench_rl(session: nox.Session) -> None:
     """Measure a GRPO step beside TRL's, in its own environment."""
     python, trl = environment(session, "rl"), environment(session, "trl")
     session.run(python, "-m", "tests.bench.grpo", "--trl", trl, *session.posargs, external=True)
+
+
+@nox.session(name="bench-pretrain", venv_backend="none", default=False)
+def bench_pretrain(session: nox.Session) -> None:
+    """Measure the data path and the training loop, beside a plain loop and HF's Trainer."""
+    python = environment(session, "rl")
+    env = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+    command = [python, "-m", "tests.bench.pretrain"]
+    session.run(*command, *session.posargs, env=env, external=True)
 
 
 # --- what changes files ---------------------------------------------------------------------------

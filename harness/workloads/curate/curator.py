@@ -1,7 +1,8 @@
-"""The same five operations by NeMo Curator itself, in a Ray cluster of this machine's own.
+"""``python -m harness.workloads.curate.curator REQUEST``: the five operations by NeMo Curator.
 
-Runs in the image of the `spark` profile and in the environment of the comparison; nowhere else is
-Curator installed. Its pipeline is article 20's: reader, two modifiers, three filters, writer.
+A process of its own (see `by_curator`), as Ray leaves threads in whatever process it was used from.
+Curator is installed in the image of the `spark` profile and in the environment of the comparison.
+Its pipeline is article 20's: reader, two modifiers, three filters, writer.
 """
 
 from __future__ import annotations
@@ -26,39 +27,21 @@ from nemo_curator.stages.text.io.writer import JsonlWriter
 from nemo_curator.stages.text.modifiers import NewlineNormalizer, UnicodeReformatter
 from nemo_curator.stages.text.modules import Modify, ScoreFilter
 
+from harness.records import from_json
+from harness.workloads.curate.by_curator import Request
 from harness.workloads.curate.clean import Limits
-from harness.workloads.curate.corpus import lines_of
 
 _LEAST_OBJECT_STORE_BYTES = 300_000_000
 _STORE_PER_FILE_BYTE = 8  # whole files pass from stage to stage through it, unpacked
 
 
-def write_jsonl(documents: Sequence[str], path: Path) -> Path:
-    """Write documents as Curator reads them, and return the path."""
-    lines = (json.dumps({"text": text}) + "\n" for text in documents)
-    path.write_text("".join(lines), encoding="utf-8")
-    return path
-
-
-def curated(files: Sequence[Path], folder: Path, limits: Limits, executor: str) -> list[str]:
-    """Clean the documents of parquet or JSON-lines files; return what is kept, in file order.
-
-    The order of the files in `folder` is that of their names, which Curator makes from a hash.
-
-    Args:
-        files: all parquet, or all JSON lines; the text is in the column ``text``.
-        folder: for the cleaned files; Curator makes it.
-        limits: what a document may be.
-        executor: ``xenna``, as the article, which wants more than two cores; or ``ray-data``.
-    """
-    pipeline = Pipeline(name="clean", stages=_stages(files, folder, limits))
+def main(request: str) -> None:
+    """Clean what a request, in JSON, asks for."""
+    asked = from_json(Request, json.loads(request))
+    files = [Path(file) for file in asked.files]
+    pipeline = Pipeline(name="clean", stages=_stages(files, Path(asked.folder), asked.limits))
     with _cluster(sum(path.stat().st_size for path in files)):
-        pipeline.run(_executor(executor))
-    return [
-        json.loads(line)["text"]
-        for path in sorted(folder.glob("*.jsonl"))
-        for line in lines_of(path)
-    ]
+        pipeline.run(_executor(asked.executor))
 
 
 def _stages(files: Sequence[Path], folder: Path, limits: Limits) -> list[Any]:
@@ -104,3 +87,7 @@ def _cluster(corpus_bytes: int) -> Iterator[None]:
         yield
     finally:
         client.stop()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

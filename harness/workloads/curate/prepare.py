@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harness.records import Scalar, record
 from harness.workloads.context import Context
+from harness.workloads.curate.by_curator import curated, write_jsonl
 from harness.workloads.curate.clean import Fate, Judged, clean
 from harness.workloads.curate.corpus import Corpus, parquet_rows, standard_library
 from harness.workloads.curate.declare import PathParams
@@ -98,13 +99,9 @@ def _clean(context: Context, source: Source, folder: Path) -> list[str]:
 
 
 def _by_curator(source: Source, folder: Path, params: PathParams) -> list[str]:
-    from harness.workloads.curate import curator  # noqa: PLC0415 - only where it is installed
-
     folder.mkdir(parents=True)
-    files = source.files
-    if not files:
-        files = (curator.write_jsonl(source.corpus.documents, folder / "raw.jsonl"),)
-    return curator.curated(files, folder / "clean", params.limits, params.executor)
+    files = source.files or (write_jsonl(source.corpus.documents, folder / "raw.jsonl"),)
+    return curated(files, folder / "clean", params.limits, params.executor)
 
 
 def _report_raw(emit: EventWriter, corpus: Corpus) -> None:

@@ -14,6 +14,8 @@ DECLARED_IN = {
     "capacity.training": "harness.workloads.capacity.declare",
     "continued.bridge": "harness.workloads.continued.declare",
     "continued.replay": "harness.workloads.continued.declare",
+    "distill.clone": "harness.workloads.distill.declare",
+    "distill.race_evidence": "harness.workloads.distill.evidence_declare",
     "economics.campaign": "harness.workloads.economics.declare",
     "economics.training_tiers": "harness.workloads.economics.declare",
     "pretrain.envelope": "harness.workloads.pretrain.declare",

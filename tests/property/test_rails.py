@@ -11,8 +11,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from harness.workloads.autoresearch.rails import Gate, Passed, Refused, Rules, is_finite
+from harness.workloads.autoresearch.rails import Gate, Passed, Rail, Refused, Rules, is_finite
 from harness.workloads.autoresearch.reason import fault
+from harness.workloads.autoresearch.served import response_format
 from harness.workloads.autoresearch.space import SMALL, SPACES, Kind, Space
 from harness.workloads.autoresearch.trajectory import TrainConfig
 
@@ -127,3 +128,21 @@ def test_an_order_is_found_wherever_it_stands(order: str, before: str, after: st
 
 def differ(candidate: TrainConfig, name: str) -> bool:
     return bool(getattr(candidate, name) != getattr(BASE, name))
+
+
+@pytest.mark.parametrize("space", SPACES.values(), ids=lambda space: space.name)
+@given(data=st.data())
+def test_what_a_served_model_is_held_to_passes_the_rails_or_changes_nothing(
+    space: Space, data: st.DataObject
+) -> None:
+    schema = response_format(space)["json_schema"]["schema"]
+    change = data.draw(st.sampled_from(schema["anyOf"]))["properties"]
+    (knob,) = change["knob"]["enum"]
+    value = data.draw(st.sampled_from(change["new_value"]["enum"]))
+    reason = data.draw(st.from_regex(change["reason"]["pattern"], fullmatch=True))
+    verdict = Gate(space=space, rules=Rules.CLOSED).judge(
+        answer(knob, value, reason), space.baseline
+    )
+    if isinstance(verdict, Refused):
+        changes_nothing = value == getattr(space.baseline, knob)
+        assert verdict.rail is (Rail.NO_OP if changes_nothing else Rail.REASON)

@@ -7,6 +7,10 @@ server which honours it answers the same again.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Any
+
 from harness.errors import HostError
 from harness.records import record
 from harness.workloads.autoresearch.prompt import Brief, ProposerError
@@ -20,12 +24,16 @@ class ChatProposer:
 
     Attributes:
         seed: of the first iteration; each further one adds 1.
+        form: what an answer is held to while it is drawn; empty for nothing.
+        most_characters: of the user message, its last ones; None for all.
     """
 
     endpoint: Endpoint
     temperature: float
     max_tokens: int
     seed: int
+    form: Mapping[str, Any] = field(default_factory=dict)
+    most_characters: int | None = None
 
     @property
     def identity(self) -> str:
@@ -49,10 +57,14 @@ class ChatProposer:
         """
         messages = (
             Message(role=Role.SYSTEM, content=brief.system),
-            Message(role=Role.USER, content=brief.user),
+            Message(role=Role.USER, content=brief.user[-(self.most_characters or 0) :]),
         )
-        seed = self.seed + brief.iteration - 1
-        sampling = Sampling(temperature=self.temperature, max_tokens=self.max_tokens, seed=seed)
+        sampling = Sampling(
+            temperature=self.temperature,
+            max_tokens=self.max_tokens,
+            seed=self.seed + brief.iteration - 1,
+            extra={"response_format": self.form} if self.form else None,
+        )
         try:
             return chat(self.endpoint, messages, sampling)
         except HostError as error:

@@ -17,8 +17,9 @@ class SearchParams:
     proposer: str = param(
         "random",
         doc="who proposes: a uniform draw, the article's own proposals, a bandit that reads the "
-        "record, answers that must be refused, or a language model",
-        choices=("random", "replay", "bandit", "hostile", "llm"),
+        "record, answers that must be refused, a language model at base_url, or the small policy, "
+        "served here and held to a schema",
+        choices=("random", "replay", "bandit", "hostile", "llm", "served"),
     )
     rules: str = param(
         "closed",

@@ -18,7 +18,7 @@ from harness.errors import HarnessError, HostError
 from harness.records import to_json
 from harness.workloads.autoresearch import report
 from harness.workloads.autoresearch.loop import BASELINE_FILE, TRAJECTORY_FILE, Session
-from harness.workloads.autoresearch.loop_declare import LoopParams
+from harness.workloads.autoresearch.served import served
 from harness.workloads.autoresearch.session import REFUSAL_FILE, SESSION_FILE
 from harness.workloads.autoresearch.tally import read_finished
 from harness.workloads.autoresearch.trajectory import read_baseline
@@ -36,12 +36,12 @@ def run(context: Context) -> None:
     Raises:
         HostError: the loop cannot be done here.
     """
-    params: LoopParams = context.params
-    session = Session(params=params, seed=context.spec.seed)
     corpus = corpus_of(context)
-    began = time.monotonic()
-    kills = complete(session, context.out, corpus)
-    wall_s = time.monotonic() - began
+    with served(context.params, context.out) as params:
+        session = Session(params=params, seed=context.spec.seed)
+        began = time.monotonic()
+        kills = complete(session, context.out, corpus)
+        wall_s = time.monotonic() - began
     baseline = read_baseline(context.out / BASELINE_FILE)
     context.emit.started(baseline.device)
     loop = read_finished(context.out)

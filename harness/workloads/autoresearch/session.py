@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from harness.errors import HostError
@@ -22,6 +23,7 @@ from harness.workloads.autoresearch.loop import Loop, Parts, Session
 from harness.workloads.autoresearch.prompt import Proposer
 from harness.workloads.autoresearch.proposers import Hostile, Replay, Uniform
 from harness.workloads.autoresearch.rails import Rules
+from harness.workloads.autoresearch.served import PROMPT_CHARACTERS, response_format
 from harness.workloads.clawgym.chat import Endpoint
 from harness.workloads.common.joules import open_meter
 
@@ -75,6 +77,9 @@ def proposer_of(session: Session) -> Proposer:
         max_tokens=params.max_tokens,
         seed=session.seed,
     )
+    if params.proposer == "served":
+        form = response_format(space)
+        chat = replace(chat, form=form, most_characters=PROMPT_CHARACTERS)
     chat.require()
     return chat
 

@@ -13,9 +13,11 @@ from harness.errors import HostError
 from harness.workloads.autoresearch import llm
 from harness.workloads.autoresearch.bandit import Bandit, Told, told, worth
 from harness.workloads.autoresearch.llm import ChatProposer
+from harness.workloads.autoresearch.loop_declare import LoopParams
 from harness.workloads.autoresearch.prompt import Brief, ProposerError
 from harness.workloads.autoresearch.proposers import PUBLISHED, Replay, Uniform
 from harness.workloads.autoresearch.rails import Rules
+from harness.workloads.autoresearch.served import response_format, served
 from harness.workloads.autoresearch.space import ARTICLE, SMALL
 from harness.workloads.autoresearch.trajectory import read_trajectory
 from harness.workloads.autoresearch.trials import LAYOUT, Memory, shown
@@ -216,6 +218,41 @@ def test_a_model_is_asked_as_published_with_a_seed_of_each_iteration(
     messages, sampling = asked[1]
     assert [(m.role, m.content) for m in messages] == [("system", "rules"), ("user", "state")]
     assert (sampling.temperature, sampling.max_tokens, sampling.seed) == (0.5, 200, 9)
+
+
+def test_a_small_model_gets_the_end_of_the_prompt_and_a_form_to_keep(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Any] = []
+
+    def chat(_: Endpoint, messages: Any, sampling: Any) -> str:
+        asked.append((messages, sampling))
+        return "{}"
+
+    monkeypatch.setattr(llm, "chat", chat)
+    proposer = ChatProposer(
+        endpoint=Endpoint(base_url="http://127.0.0.1:1/v1", model="policy"),
+        temperature=1.0,
+        max_tokens=50,
+        seed=0,
+        form=response_format(SMALL),
+        most_characters=3,
+    )
+    proposer.propose(brief(1))
+    ((messages, sampling),) = asked
+    assert messages[1].content == "ate"
+    assert sampling.extra == {"response_format": response_format(SMALL)}
+
+
+def test_nothing_is_served_for_other_proposers_and_vllm_is_asked_for_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = LoopParams(proposer="random")
+    with served(other, tmp_path) as params:
+        assert params is other
+    monkeypatch.setattr("harness.workloads.autoresearch.served.find_spec", lambda _: None)
+    with pytest.raises(HostError, match="vLLM"), served(LoopParams(proposer="served"), tmp_path):
+        pass
 
 
 def test_a_server_that_is_down_is_told_before_the_loop_and_counted_in_it() -> None:

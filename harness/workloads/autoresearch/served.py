@@ -1,0 +1,79 @@
+"""A small model as proposer, served beside the loop, that cannot but answer in form.
+
+The policy of `harness.workloads.policy` knows files, not pretraining: what it proposes is no
+better than a draw. Its answers are held to a schema while they are drawn (OpenAI's
+``response_format``, which vLLM enforces token by token), so every one is an object with the three
+keys, a knob of the menu and a value of its domain. What form cannot guarantee, such as that
+anything changes, is still for the rails.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HostError
+from harness.workloads.autoresearch.loop_declare import LoopParams
+from harness.workloads.autoresearch.space import Knob, Space
+from harness.workloads.policy.checkpoint import FOLDER
+from harness.workloads.serving.service import RunningService
+from harness.workloads.serving.vllm import Dtype, OnCpu, Serving, vllm_service
+
+LOG_FILE = "vllm.log"
+# the policy's context is 2048 tokens, about 1.4 characters each where the text is not of files
+PROMPT_CHARACTERS = 1200
+_NAME = "policy"
+_CONTEXT_TOKENS = 2048
+_REASON = "[A-Z][a-z]{1,11}( [a-z]{1,11}){0,7}\\."
+
+
+@contextmanager
+def served(params: LoopParams, out: Path) -> Iterator[LoopParams]:
+    """Serve the policy where it is to propose; give the params that say where it answers.
+
+    Raises:
+        HostError: vLLM is not installed.
+        EngineError: it does not start.
+    """
+    if params.proposer != "served":
+        yield params
+        return
+    if find_spec("vllm") is None:
+        message = f"vLLM is to serve the proposer, and {sys.executable} has none"
+        raise HostError(message, "nox -s rl  # makes an environment that has")
+    serving = Serving(
+        model_dir=FOLDER,
+        name=_NAME,
+        dtype=Dtype.FLOAT32,
+        max_model_len=_CONTEXT_TOKENS,
+        max_num_seqs=1,
+        seed=0,
+        place=OnCpu(kv_cache_gib=1),
+    )
+    with RunningService(vllm_service(serving), out / LOG_FILE) as service:
+        yield replace(params, base_url=f"{service.url}/v1", model=_NAME)
+
+
+def response_format(space: Space) -> dict[str, Any]:
+    """Return what an answer must look like: one of the menu's changes, with a plain reason."""
+    changes = [_change(knob) for knob in space.knobs.values()]
+    return {"type": "json_schema", "json_schema": {"name": "change", "schema": {"anyOf": changes}}}
+
+
+def _change(knob: Knob) -> dict[str, Any]:
+    properties = {
+        "knob": {"enum": [knob.name]},
+        "new_value": {"enum": list(knob.levels())},
+        "reason": {"type": "string", "pattern": _REASON},
+    }
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }

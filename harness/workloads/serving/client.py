@@ -23,7 +23,6 @@ from harness.workloads.serving.engine import (
     Reply,
     Sampling,
 )
-from harness.workloads.serving.folding import fold
 from harness.workloads.serving.server import RefusedError, Server, SilentError
 from harness.workloads.serving.service import RunningService
 from harness.workloads.serving.vllm import Serving, vllm_service
@@ -174,6 +173,10 @@ class VllmEngine:
         with tempfile.TemporaryDirectory() as scratch:
             folder = base if adapter is None else Path(scratch) / adapter.name
             if adapter is not None:
+                from harness.workloads.serving.folding import (  # noqa: PLC0415 - loads torch
+                    fold,
+                )
+
                 fold(base, adapter, folder)
             asked = {"method": "reload_weights", "kwargs": {"weights_path": str(folder)}}
             self._server.ask("POST", "/collective_rpc", asked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from harness.records import Measurement, Profile, VerdictKind
 from harness.scenario.expectations import Bound, Exact, Trajectory, claim_verdict
 from harness.scenario.load import Loaded, load, load_expectations
 from harness.workloads.__main__ import run
+from harness.workloads.clawgym.declare import TasksParams
 from harness.workloads.context import EVIDENCE_VARIABLE
+from harness.workloads.declare import defaults_of
 from harness.workloads.emit import EVENTS_FILE, read_events
 
 CONTRADICTED = 5  # claims that the article's own figures or files contradict
@@ -67,4 +70,25 @@ def test_every_figure_comes_out_of_the_published_files(
 
 
 def test_templates_give_what_the_ledger_says(loaded: Loaded, tmp_path: Path) -> None:
-    assert verify(loaded, Profile.CPU, measured(loaded, Profile.CPU, tmp_path)) == 16
+    """Without the policy, whose training is tested where its packages are."""
+    written = replace(
+        expand(loaded, Profile.CPU, Overrides()).runs[0],
+        workload="clawgym.tasks",
+        params=defaults_of(TasksParams),
+        seed=42,
+    )
+    run(written.workload, written, tmp_path)
+    found = measure(written, read_events(tmp_path / EVENTS_FILE))
+    known = {each.metric for each in found}
+    entries = [
+        each
+        for each in load_expectations(loaded).expectations
+        if Profile.CPU in each.binds.profile and each.metric in known
+    ]
+    assert len(entries) >= 15
+    for entry in entries:
+        assert isinstance(entry, Exact)
+        (row,) = (
+            m for m in found if m.metric == entry.metric and entry.where.items() <= m.where.items()
+        )
+        assert row.value == entry.expect.value, entry.id

@@ -32,7 +32,7 @@ def test_no_image_named_is_refused_with_the_images_there_are(
     assert main(["build", *options, "--root", str(project_root)]) == 2
     said = capsys.readouterr().err
     assert "--all" in said
-    assert "allowed: cpu, nemo, pretrain, rl" in said
+    assert "allowed: cpu, curator, nemo, pretrain, rl" in said
 
 
 def test_all_is_every_image_of_the_lock(project_root: Path, looked_up: list[str]) -> None:

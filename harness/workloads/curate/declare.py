@@ -177,7 +177,7 @@ PREPARATION_METRICS = (
     _count("dedup.dropped_share", "1", "duplicates of all clean documents; where: corpus"),
     _count("planted.mistakes", "document", "fate or mended text is not the one planted"),
     _count("cleaners.differ", "document", "kept by one cleaner and not by another; where: corpus"),
-    _time("stage.time", "s", "wall clock; where: corpus, stage"),
+    _time("stage.time", "s", "wall clock; where: corpus, part"),
     _rate("clean.rate", "document/s", "raw documents through all five operations"),
     _rate("tokenize.rate", "token/s", "text to ids, end marks included"),
     _rate("pack.rate", "MB/s", "UTF-8 text through tokenizer, hashes and disk"),

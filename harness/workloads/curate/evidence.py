@@ -123,7 +123,7 @@ def preparation_figures(
         "write": tokens.write_wall_s,
     }
     for stage, wall_s in walls.items():
-        yield Figure(metric="stage.time", value=wall_s, where={"stage": stage})
+        yield Figure(metric="stage.time", value=wall_s, where={"part": stage})
     recorded_s = math.fsum(walls.values())
     larger = params.larger_gb * _BYTES_PER_GB / cleaning.raw_chars
     rate = tokens.total_tokens / tokens.tokenize_wall_s

@@ -40,7 +40,7 @@ _EVIDENCE_METRICS = (
     _metric("packed.end_id", "count", "the id that follows every document"),
     _metric("packed.tokens_per_document", "token", "mean, end mark included"),
     _metric("packed.characters_per_token", "character/token", "clean characters, duplicates too"),
-    _metric("stage.time", "s", "as recorded; where: stage"),
+    _metric("stage.time", "s", "as recorded; where: part"),
     _metric("stage.recorded_time", "s", "all stages of the preparation that were recorded"),
     _metric("tokenize.rate", "token/s", "tokens / seconds, both as recorded"),
     _metric("tokenize.over_training", "x", "tokenize.rate / throughput; where: training"),

@@ -36,7 +36,7 @@ def run(context: Context) -> None:
         ):
             began = time.perf_counter()
             work()
-            where = {"corpus": "all", "stage": stage}
+            where = {"corpus": "all", "part": stage}
             context.emit.measured("stage.time", time.perf_counter() - began, where=where)
     finally:
         shutil.rmtree(corpus, ignore_errors=True)

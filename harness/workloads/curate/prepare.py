@@ -229,7 +229,7 @@ def _stage(emit: EventWriter, corpus: str, stage: str) -> Iterator[None]:
 
 
 def _report_stage(emit: EventWriter, corpus: str, stage: str, taken_s: float) -> None:
-    emit.measured("stage.time", taken_s, where={"corpus": corpus, "stage": stage})
+    emit.measured("stage.time", taken_s, where={"corpus": corpus, "part": stage})
 
 
 def _report_size(emit: EventWriter, corpus: str, stage: str, documents: Sequence[str]) -> None:

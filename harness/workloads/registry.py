@@ -35,6 +35,7 @@ DECLARED_IN = {
     "agent.t2po": "harness.workloads.agent.declare",
     "agent.grpo_evidence": "harness.workloads.agent.declare",
     "agent.t2po_evidence": "harness.workloads.agent.declare",
+    "search.a2tgpo": "harness.workloads.search.declare",
     "search.a2tgpo_evidence": "harness.workloads.search.declare",
 }
 

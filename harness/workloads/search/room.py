@@ -22,12 +22,12 @@ from harness.workloads.search.retriever import RemoteRetriever, Retriever
 from harness.workloads.search.rollout import Player
 from harness.workloads.search.serve import retriever_service
 from harness.workloads.search.world import Question, World
-from harness.workloads.serving.choice import EngineKind, Serve, serving_engine
+from harness.workloads.serving.choice import EngineKind, Serve, chosen, serving_engine
 from harness.workloads.serving.engine import Engine, Sampling
 from harness.workloads.serving.vllm import Dtype as ServedDtype
 
 SMALL = "small"
-E5 = "intfloat/e5-base-v2"
+E5 = "intfloat/e5-base-v2@f52bf8ec8c7124536f0efb74aca902b2995e5bcd"
 
 
 @dataclass(kw_only=True)
@@ -105,6 +105,8 @@ def open_room(context: Context) -> Iterator[Room]:
         retriever = stack.enter_context(_retriever(context, world.passages))
         opener = stack.enter_context(ThreadPoolExecutor(1))  # the server starts meanwhile
         opened = opener.submit(LoraPolicy.open, folder, _lora(context), _compute(params))
+        if chosen(EngineKind(params.engine)) is EngineKind.TRANSFORMERS:
+            opened.result()  # transformers cannot load two models at once
         engine = stack.enter_context(
             serving_engine(_serve(context, folder), dialogue.end, context.out / "server.log")
         )

@@ -1,0 +1,174 @@
+"""A policy that searches: the one that is kept, its gains both ways, and a whole small run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import pytest
+
+from harness.records import Event, Profile, RunSpec
+from harness.workloads.clawgym.dialogue import Dialogue, load_dialogue
+from harness.workloads.context import Context
+from harness.workloads.emit import EventWriter, read_events
+from harness.workloads.rl.a2tgpo import ContextEnd, GainOf
+from harness.workloads.rl.lora import LoraPolicy
+from harness.workloads.rl.settings import Compute, LoraSettings
+from harness.workloads.search import a2tgpo
+from harness.workloads.search.bm25 import Bm25
+from harness.workloads.search.checkpoint import read_card, small_policy
+from harness.workloads.search.declare import A2TGPO, A2tgpoParams
+from harness.workloads.search.gain import (
+    GainRules,
+    by_engine,
+    different,
+    probes_of,
+    take_gains,
+)
+from harness.workloads.search.learn import by_policy
+from harness.workloads.search.protocol import Wording
+from harness.workloads.search.rollout import Player, Rollout, Stop, play_all
+from harness.workloads.search.world import World
+from harness.workloads.serving.embedded import TransformersEngine
+from harness.workloads.serving.engine import Sampling
+from harness.workloads.serving.vllm import Dtype, OnCpu, Serving
+
+_WORLD = World(42, 40)
+_QUESTIONS = _WORLD.questions(42, 12, (1, 2, 3))
+_RULES = GainRules(wording=Wording.BRIEF, gain_of=GainOf.PROBABILITY, end=ContextEnd.RESULT)
+
+
+@pytest.fixture(scope="module")
+def dialogue() -> Dialogue:
+    return load_dialogue(small_policy())
+
+
+@pytest.fixture(scope="module")
+def engine(dialogue: Dialogue) -> TransformersEngine:
+    serving = Serving(
+        model_dir=small_policy(),
+        name="policy",
+        dtype=Dtype.FLOAT32,
+        max_model_len=1024,
+        max_num_seqs=1,
+        seed=0,
+        place=OnCpu(kv_cache_gib=1),
+    )
+    return TransformersEngine(serving, dialogue.end)
+
+
+@pytest.fixture(scope="module")
+def played(engine: TransformersEngine, dialogue: Dialogue) -> tuple[Rollout, ...]:
+    player = Player(
+        engine=engine,
+        dialogue=dialogue,
+        retriever=Bm25(_WORLD.passages),
+        sampling=Sampling(temperature=1.0, max_tokens=48, seed=1),
+    )
+    return play_all(player, _QUESTIONS, samples=2, threads=1)
+
+
+def test_the_kept_policy_can_do_the_work_but_gives_up() -> None:
+    """What its card says: before it learnt to give up it was nearly always right."""
+    skill = read_card(small_policy()).skill
+    assert skill["skilled"]["0"].exact_match > 0.95
+    assert 0.2 < skill["base"]["1"].exact_match < 0.6
+    assert skill["base"]["1"].no_answer < 0.05
+
+
+def test_its_replies_are_understood(played: tuple[Rollout, ...]) -> None:
+    assert sum(each.stopped is Stop.ANSWERED for each in played) > 20
+    assert any(each.reward == 1.0 for each in played)
+    assert any(each.reward == 0.0 for each in played)
+
+
+def test_gains_are_the_same_by_server_and_trainer(
+    played: tuple[Rollout, ...], engine: TransformersEngine, dialogue: Dialogue
+) -> None:
+    policy = LoraPolicy.open(small_policy(), LoraSettings(), Compute(device="cpu"))
+    questions = {each.key: each for each in _QUESTIONS}
+    ways = [
+        take_gains(played, questions, dialogue, score, _RULES)
+        for score in (by_engine(engine, 1), by_policy(policy))
+    ]
+    assert ways[0].keys() == ways[1].keys()
+    for key, gains in ways[0].items():
+        assert ways[1][key] == pytest.approx(gains, abs=1e-4)
+
+
+def test_finding_the_last_fact_is_what_makes_the_answer_likely(
+    played: tuple[Rollout, ...], engine: TransformersEngine, dialogue: Dialogue
+) -> None:
+    """The signal that all of it rests on: the search that finds the answer gains most."""
+    questions = {each.key: each for each in _QUESTIONS}
+    gained = take_gains(played, questions, dialogue, by_engine(engine, 1), _RULES)
+    found: list[float] = []
+    others: list[float] = []
+    for each in played:
+        last = questions[each.question].hops[-1]
+        for call, gain in zip(each.calls, gained[each.question, each.sample], strict=False):
+            (found if call.query == last.phrase else others).append(gain)
+    assert sum(found) / len(found) > 0.5
+    assert abs(sum(others) / len(others)) < 0.2
+
+
+def test_what_is_scored_is_never_scored_twice(
+    played: tuple[Rollout, ...], dialogue: Dialogue
+) -> None:
+    questions = {each.key: each for each in _QUESTIONS}
+    asked = probes_of(played, questions, dialogue, _RULES)
+    examples = different(asked)
+    assert len(set(examples)) == len(examples) < sum(map(len, asked.values()))
+
+
+@pytest.fixture(scope="module", params=["grpo", "full", "released"])
+def events(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Event, ...]:
+    """A whole run: one step of a few rollouts."""
+    params = A2tgpoParams(
+        variant=request.param,
+        engine="transformers",
+        train_questions=3,
+        held_out=3,
+        questions_per_step=3,
+        rollouts_per_question=4,
+        mini_batches=2,
+        steps=1,
+        evaluate_every=1,
+        threads=2,
+        rate=1e-4,
+    )
+    out = tmp_path_factory.mktemp("run")
+    spec = RunSpec(
+        scenario="a36", profile=Profile.CPU, workload=A2TGPO.name, params=asdict(params), seed=3
+    )
+    with EventWriter(out / "events.jsonl", A2TGPO.metrics) as emit:
+        a2tgpo.run(Context(spec=spec, params=params, out=out, emit=emit))
+    return read_events(out / "events.jsonl")
+
+
+def _values(events: tuple[Event, ...], metric: str) -> list[float]:
+    shown = [each.payload for each in events if each.kind == "measured"]
+    return [each["value"] for each in shown if each["metric"] == metric]
+
+
+def test_a_run_measures_before_and_after_and_every_step(events: tuple[Event, ...]) -> None:
+    assert len(_values(events, "search.exact_match")) == 2 * 4  # all, and by three numbers of facts
+    assert len(_values(events, "train.reward")) == 1
+    assert _values(events, "search.broken") == [0]
+
+
+def test_ratios_are_to_the_weights_that_drew(events: tuple[Event, ...]) -> None:
+    """The first of two updates is at the weights that drew, so the mean stays near 1."""
+    assert _values(events, "train.ratio_mean") == pytest.approx([1.0], abs=0.05)
+
+
+def test_gains_are_taken_where_they_are_used(events: tuple[Event, ...]) -> None:
+    counts = _values(events, "gain.count")
+    if not counts:  # grpo
+        assert not _values(events, "gain.gap")
+        return
+    assert counts[0] > 0
+    assert _values(events, "gain.gap")[0] < 1e-3
+    (low,), (high,) = (_values(events, f"credit.clip_scale_{end}") for end in ("low", "high"))
+    assert 0.7 < low <= high < 1.3

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from harness.workloads.autoresearch.rails import Gate, Passed, Rail, Refused, Rules, is_finite
 from harness.workloads.autoresearch.reason import fault
-from harness.workloads.autoresearch.served import response_format
+from harness.workloads.autoresearch.served import structured_outputs
 from harness.workloads.autoresearch.space import SMALL, SPACES, Kind, Space
 from harness.workloads.autoresearch.trajectory import TrainConfig
 
@@ -135,14 +135,9 @@ def differ(candidate: TrainConfig, name: str) -> bool:
 def test_what_a_served_model_is_held_to_passes_the_rails_or_changes_nothing(
     space: Space, data: st.DataObject
 ) -> None:
-    schema = response_format(space)["json_schema"]["schema"]
-    change = data.draw(st.sampled_from(schema["anyOf"]))["properties"]
-    (knob,) = change["knob"]["enum"]
-    value = data.draw(st.sampled_from(change["new_value"]["enum"]))
-    reason = data.draw(st.from_regex(change["reason"]["pattern"], fullmatch=True))
-    verdict = Gate(space=space, rules=Rules.CLOSED).judge(
-        answer(knob, value, reason), space.baseline
-    )
+    text = data.draw(st.from_regex(structured_outputs(space)["regex"], fullmatch=True))
+    given = json.loads(text)
+    verdict = Gate(space=space, rules=Rules.CLOSED).judge(text, space.baseline)
     if isinstance(verdict, Refused):
-        changes_nothing = value == getattr(space.baseline, knob)
+        changes_nothing = given["new_value"] == getattr(space.baseline, given["knob"])
         assert verdict.rail is (Rail.NO_OP if changes_nothing else Rail.REASON)

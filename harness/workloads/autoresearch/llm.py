@@ -24,7 +24,7 @@ class ChatProposer:
 
     Attributes:
         seed: of the first iteration; each further one adds 1.
-        form: what an answer is held to while it is drawn; empty for nothing.
+        form: what vLLM holds an answer to while it is drawn; empty for nothing.
         most_characters: of the user message, its last ones; None for all.
     """
 
@@ -63,7 +63,7 @@ class ChatProposer:
             temperature=self.temperature,
             max_tokens=self.max_tokens,
             seed=self.seed + brief.iteration - 1,
-            extra={"response_format": self.form} if self.form else None,
+            extra={"structured_outputs": self.form} if self.form else None,
         )
         try:
             return chat(self.endpoint, messages, sampling)

@@ -18,7 +18,7 @@ class SearchParams:
         "random",
         doc="who proposes: a uniform draw, the article's own proposals, a bandit that reads the "
         "record, answers that must be refused, a language model at base_url, or the small policy, "
-        "served here and held to a schema",
+        "served here and held to a pattern of JSON",
         choices=("random", "replay", "bandit", "hostile", "llm", "served"),
     )
     rules: str = param(

@@ -1,14 +1,15 @@
 """A small model as proposer, served beside the loop, that cannot but answer in form.
 
 The policy of `harness.workloads.policy` knows files, not pretraining: what it proposes is no
-better than a draw. Its answers are held to a schema while they are drawn (OpenAI's
-``response_format``, which vLLM enforces token by token), so every one is an object with the three
-keys, a knob of the menu and a value of its domain. What form cannot guarantee, such as that
-anything changes, is still for the rails.
+better than a draw. Its answers are held to a pattern while they are drawn, token by token (vLLM's
+structured outputs), so every one is an object with the three keys, a knob of the menu and a value
+of its domain. What form cannot guarantee, such as that anything changes, is still for the rails.
 """
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ LOG_FILE = "vllm.log"
 PROMPT_CHARACTERS = 1200
 _NAME = "policy"
 _CONTEXT_TOKENS = 2048
+_SPECIAL = re.compile(r"[.+*?()\[\]{}|^$\\]")
 _REASON = "[A-Z][a-z]{1,11}( [a-z]{1,11}){0,7}\\."
 
 
@@ -59,21 +61,16 @@ def served(params: LoopParams, out: Path) -> Iterator[LoopParams]:
         yield replace(params, base_url=f"{service.url}/v1", model=_NAME)
 
 
-def response_format(space: Space) -> dict[str, Any]:
-    """Return what an answer must look like: one of the menu's changes, with a plain reason."""
-    changes = [_change(knob) for knob in space.knobs.values()]
-    return {"type": "json_schema", "json_schema": {"name": "change", "schema": {"anyOf": changes}}}
+def structured_outputs(space: Space) -> dict[str, Any]:
+    """Return what an answer must look like: one of the menu's changes, with a plain reason.
+
+    A pattern, not a JSON schema: between the parts of an object a schema allows white space without
+    end, and a model that likes it draws nothing else.
+    """
+    changes = "|".join(_change(knob) for knob in space.knobs.values())
+    return {"regex": rf'\{{({changes}), "reason": "{_REASON}"\}}'}
 
 
-def _change(knob: Knob) -> dict[str, Any]:
-    properties = {
-        "knob": {"enum": [knob.name]},
-        "new_value": {"enum": list(knob.levels())},
-        "reason": {"type": "string", "pattern": _REASON},
-    }
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
+def _change(knob: Knob) -> str:
+    values = "|".join(_SPECIAL.sub(r"\\\g<0>", json.dumps(value)) for value in knob.levels())
+    return f'"knob": "{knob.name}", "new_value": ({values})'

@@ -23,7 +23,7 @@ from harness.workloads.autoresearch.loop import Loop, Parts, Session
 from harness.workloads.autoresearch.prompt import Proposer
 from harness.workloads.autoresearch.proposers import Hostile, Replay, Uniform
 from harness.workloads.autoresearch.rails import Rules
-from harness.workloads.autoresearch.served import PROMPT_CHARACTERS, response_format
+from harness.workloads.autoresearch.served import PROMPT_CHARACTERS, structured_outputs
 from harness.workloads.clawgym.chat import Endpoint
 from harness.workloads.common.joules import open_meter
 
@@ -78,7 +78,7 @@ def proposer_of(session: Session) -> Proposer:
         seed=session.seed,
     )
     if params.proposer == "served":
-        form = response_format(space)
+        form = structured_outputs(space)
         chat = replace(chat, form=form, most_characters=PROMPT_CHARACTERS)
     chat.require()
     return chat

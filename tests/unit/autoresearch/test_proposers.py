@@ -17,7 +17,7 @@ from harness.workloads.autoresearch.loop_declare import LoopParams
 from harness.workloads.autoresearch.prompt import Brief, ProposerError
 from harness.workloads.autoresearch.proposers import PUBLISHED, Replay, Uniform
 from harness.workloads.autoresearch.rails import Rules
-from harness.workloads.autoresearch.served import response_format, served
+from harness.workloads.autoresearch.served import served, structured_outputs
 from harness.workloads.autoresearch.space import ARTICLE, SMALL
 from harness.workloads.autoresearch.trajectory import read_trajectory
 from harness.workloads.autoresearch.trials import LAYOUT, Memory, shown
@@ -235,13 +235,13 @@ def test_a_small_model_gets_the_end_of_the_prompt_and_a_form_to_keep(
         temperature=1.0,
         max_tokens=50,
         seed=0,
-        form=response_format(SMALL),
+        form=structured_outputs(SMALL),
         most_characters=3,
     )
     proposer.propose(brief(1))
     ((messages, sampling),) = asked
     assert messages[1].content == "ate"
-    assert sampling.extra == {"response_format": response_format(SMALL)}
+    assert sampling.extra == {"structured_outputs": structured_outputs(SMALL)}
 
 
 def test_nothing_is_served_for_other_proposers_and_vllm_is_asked_for_by_name(

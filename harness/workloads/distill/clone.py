@@ -53,6 +53,7 @@ from harness.workloads.distill.report import (
     report_corpus,
     report_race,
 )
+from harness.workloads.distill.student import make_student
 from harness.workloads.policy.checkpoint import small_policy
 from harness.workloads.rl.example import Example, masked
 from harness.workloads.rl.lora import LoraPolicy
@@ -69,7 +70,8 @@ from harness.workloads.serving.choice import EngineKind, Serve, serving_engine
 from harness.workloads.serving.engine import Engine, Sampling
 from harness.workloads.serving.vllm import Dtype as ServedDtype
 
-OWN, SMALL_POLICY = "own", "small"
+OWN = "own"
+MADE, SMALL_POLICY = "made", "small"
 UNTUNED, DISTILLED, TEACHER = "untuned", "distilled", "teacher"
 _HISTORY = 5  # trials that a question shows
 
@@ -173,8 +175,7 @@ def _asking(context: Context, space: Space) -> Asking:
 @contextmanager
 def _opened(context: Context, space: Space, parts: dict[Construction, Split]) -> Iterator[Race]:
     params: CloneParams = context.params
-    small = params.policy == SMALL_POLICY
-    folder = small_policy() if small else context.model(params.policy)
+    folder, small = _student_folder(context, space), params.policy in (MADE, SMALL_POLICY)
     dialogue = load_dialogue(folder)
     lora = LoraSettings(
         rank=params.lora_rank,
@@ -201,6 +202,18 @@ def _opened(context: Context, space: Space, parts: dict[Construction, Split]) ->
             engine=engine,
             policy=policy,
         )
+
+
+def _student_folder(context: Context, space: Space) -> Path:
+    params: CloneParams = context.params
+    if params.policy == SMALL_POLICY:
+        return small_policy()
+    if params.policy != MADE:
+        return context.model(params.policy)
+    folder, began = context.out / "student", time.monotonic()
+    make_student(folder, space, context.spec.seed, params.form_steps)
+    context.emit.measured("clone.making", time.monotonic() - began)
+    return folder
 
 
 def _served(context: Context, folder: Path) -> Serve:

@@ -165,16 +165,24 @@ class Brief:
     def question(self, cfg: TrainConfig, past: Sequence[Evaluated]) -> Question:
         """Return the knobs' values and the last trials, a line each."""
         last = past[len(past) - min(self.history, len(past)) :]
-        knobs = " ".join(f"{name}={getattr(cfg, name)}" for name in _KNOBS)
-        tried = [f"{each.proposal.pair} {_gain(each)} {each.decision}" for each in last]
-        return Question(system="", user="\n".join([knobs, *tried, "next"]))
+        tried = [
+            tried_line(each.proposal.pair, each.improvement_frac, each.decision) for each in last
+        ]
+        return Question(system="", user=few_words(cfg, tried))
+
+
+def few_words(cfg: TrainConfig, tried: Sequence[str]) -> str:
+    """Return the knobs' values and some trials, a line each."""
+    knobs = " ".join(f"{name}={getattr(cfg, name)}" for name in _KNOBS)
+    return "\n".join([knobs, *tried, "next"])
+
+
+def tried_line(pair: str, improvement_frac: float, decision: Decision) -> str:
+    """Return a trial in a line: ``n_head=8 +0.3 revert``, the gain in percent."""
+    return f"{pair} {100 * improvement_frac:+.1f} {decision}"
 
 
 _KNOBS = tuple(TrainConfig.__dataclass_fields__)[:13]  # the fields that follow are fixed
-
-
-def _gain(each: Evaluated) -> str:
-    return f"{100 * each.improvement_frac:+.1f}"
 
 
 @record

@@ -38,8 +38,11 @@ class CloneParams:
     )
     held_out: int = param(8, doc="last rows that are held out", low=1)
     policy: str = param(
-        "small", doc="the student: small, or a published model as organisation/name@revision"
+        "made",
+        doc="the student: made, of a million parameters, that knows the form of an answer and no "
+        "more; small, the file agent's policy; or a published model as organisation/name@revision",
     )
+    form_steps: int = param(300, doc="steps in which a student that is made learns it", low=1)
     engine: str = param(
         "auto", doc="what serves the student", choices=("auto", "vllm", "transformers")
     )
@@ -109,6 +112,7 @@ CLONE = Workload(
             timing=True,
         ),
         Metric(name="clone.engine", unit="text", doc="what served the student"),
+        Metric(name="clone.making", unit="s", doc="of a student that is made", timing=True),
         Metric(name="loop.wall", unit="s", doc="the loop that was run here", timing=True),
     ),
 )

@@ -13,7 +13,7 @@ from statistics import fmean, median
 from typing import Any
 
 from harness.records import record
-from harness.statistics import Proportion, fisher_exact, mcnemar_exact, trials_per_arm
+from harness.statistics import ALPHA, Proportion, fisher_exact, mcnemar_exact, trials_per_arm
 from harness.workloads.autoresearch.space import ARTICLE
 from harness.workloads.autoresearch.trajectory import Decision, Trajectory, read_trajectory
 from harness.workloads.capacity.needs import Dtype, lora_parameters, parameter_count, stored_bytes
@@ -193,7 +193,9 @@ def _report_difference(
         one, other = _hits(student, match), _hits(teacher, match)
         where = {"match": match}
         trials = [Proportion(successes=sum(hits), trials=len(hits)) for hits in (one, other)]
-        emit.measured("race.p", fisher_exact(*trials), where=where)
+        p_value = fisher_exact(*trials)
+        emit.measured("race.p", p_value, where=where)
+        emit.measured("race.told_apart", p_value < ALPHA, where=where)
         only = [sum(a and not b for a, b in zip(x, y, strict=True)) for x, y in _both(one, other)]
         emit.measured("race.paired_p", mcnemar_exact(*only), where=where)
         needed = trials_per_arm(trials[0].rate, trials[1].rate)

@@ -63,6 +63,7 @@ RACE_EVIDENCE = Workload(
             doc="fields of the article's own summary that its answers do not bear out",
         ),
         Metric(name="race.p", unit="1", doc="two-sided Fisher, both racers; where: match"),
+        Metric(name="race.told_apart", unit="flag", doc="that p is below 0.05; where: match"),
         Metric(name="race.paired_p", unit="1", doc="exact McNemar, prompt by prompt; where: match"),
         Metric(
             name="race.prompts_needed",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from harness.records import Scalar
@@ -18,7 +18,7 @@ DRAWING = "drawing"  # from the training rows' picks; expected, not drawn
 
 
 def report_corpus(emit: EventWriter, parts: Split) -> None:
-    """Report the sizes of the split, and what its training rows answer."""
+    """Report the sizes of the split, what its rows answer, and how the held-out ones spread."""
     for name, part in (("train", parts.train), ("test", parts.test)):
         emit.measured("corpus.rows", len(part), where={"split": name})
         keeps = sum(row.decision is Decision.KEEP for row in part)
@@ -27,6 +27,7 @@ def report_corpus(emit: EventWriter, parts: Split) -> None:
     for pair, count in Counter(row.pair for row in parts.train).most_common():
         emit.measured("corpus.picks", count, where={"pick": pair})
         emit.measured("corpus.kept_picks", kept[pair], where={"pick": pair})
+    _report_spread(emit, {"racer": TRUTH}, [Answer(pick=truth(row)) for row in parts.test], parts)
 
 
 def report_construction(
@@ -42,9 +43,9 @@ def report_construction(
 
 
 def report_baselines(emit: EventWriter, construction: Construction, parts: Split) -> None:
-    """Report the racers that learn next to nothing, and how the truth itself is spread."""
+    """Report the racers that learn next to nothing."""
     for name, racer in RACERS.items():
-        report_race(emit, construction, name, race(racer, parts), parts)
+        report_rates(emit, _where(construction, name), race(racer, parts))
     always = {pair: rates(heats).exact for pair, heats in constants(parts).items()}
     best = max(always.values())
     within = {"construction": construction.value}
@@ -53,8 +54,13 @@ def report_baselines(emit: EventWriter, construction: Construction, parts: Split
     where = _where(construction, DRAWING)
     emit.measured("race.knob", knob, where=where)
     emit.measured("race.exact", exact, where=where)
-    answers = [Answer(pick=truth(row)) for row in parts.test]
-    _report_spread(emit, _where(construction, TRUTH), answers, parts)
+
+
+def report_rates(emit: EventWriter, where: Mapping[str, Scalar], heats: Sequence[Heat]) -> None:
+    """Report how much of what a racer answered can be read, and agrees with the truth."""
+    found = rates(heats)
+    for name in ("valid", "knob", "exact"):
+        emit.measured(f"race.{name}", getattr(found, name), where=where, count=found.answers)
 
 
 def report_race(
@@ -65,9 +71,8 @@ def report_race(
     parts: Split,
 ) -> None:
     """Report one racer: its rates, what it picks and how long that took."""
-    where, found = _where(construction, racer), rates(heats)
-    for name in ("valid", "knob", "exact"):
-        emit.measured(f"race.{name}", getattr(found, name), where=where, count=found.answers)
+    where = _where(construction, racer)
+    report_rates(emit, where, heats)
     answers = [answer for heat in heats for answer in heat.answers]
     _report_spread(emit, where, answers, parts)
     if seconds := [each.latency_s for each in answers if each.latency_s is not None]:
@@ -77,7 +82,7 @@ def report_race(
 
 
 def _report_spread(
-    emit: EventWriter, where: dict[str, Scalar], answers: Sequence[Answer], parts: Split
+    emit: EventWriter, where: Mapping[str, Scalar], answers: Sequence[Answer], parts: Split
 ) -> None:
     valid = [answer.pick for answer in answers if answer.pick]
     found = spread(valid)

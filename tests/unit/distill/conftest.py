@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from harness.records import Scalar
-from harness.workloads.autoresearch.space import ARTICLE, changed
+from harness.workloads.autoresearch.space import ARTICLE, Space, changed
 from harness.workloads.autoresearch.trajectory import (
     Decision,
     EvalMetrics,
@@ -33,9 +33,11 @@ _METRICS = EvalMetrics(
 )
 
 
-def made(trials: Sequence[tuple[str, Scalar, bool]], *, climbs: bool = False) -> Trajectory:
+def made(
+    trials: Sequence[tuple[str, Scalar, bool]], *, climbs: bool = False, space: Space = ARTICLE
+) -> Trajectory:
     """Return a trajectory of these changes: knob, value, and whether it was kept."""
-    base = ARTICLE.baseline
+    base = space.baseline
     header = Header(
         meta="made",
         baseline_val_bpb=BASELINE,
@@ -45,7 +47,7 @@ def made(trials: Sequence[tuple[str, Scalar, bool]], *, climbs: bool = False) ->
     )
     records = []
     for number, (knob, value, kept) in enumerate(trials, 1):
-        candidate = changed(base, ARTICLE.knobs[knob], value)
+        candidate = changed(base, space.knobs[knob], value)
         records.append(_evaluated(number, knob, value, kept=kept))
         records[-1] = replace(records[-1], candidate_cfg=candidate)
         if kept and climbs:

@@ -1,0 +1,105 @@
+"""A student is made, trained on a trajectory and raced: the whole of it, on a few rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+pytest.importorskip("peft", reason="needs peft: use nox -s rl")
+
+from harness.records import Profile, RunSpec
+from harness.workloads.__main__ import run
+from harness.workloads.autoresearch.space import SMALL
+from harness.workloads.autoresearch.trajectory import Trajectory
+from harness.workloads.clawgym.dialogue import load_dialogue
+from harness.workloads.declare import defaults_of
+from harness.workloads.distill import clone
+from harness.workloads.distill.corpus import Brief, Construction, rows
+from harness.workloads.distill.declare import CloneParams
+from harness.workloads.distill.race import read_pick
+from harness.workloads.distill.student import conversation, make_student
+from harness.workloads.emit import EVENTS_FILE, read_events
+from tests.unit.distill.conftest import made
+
+_TRIALS = [("n_head", 2, False), ("d_model", 96, False), ("n_head", 8, True)] * 4
+_PARAMS = {
+    **defaults_of(CloneParams),
+    "wording": "brief",
+    "engine": "transformers",
+    "held_out": 3,
+    "form_steps": 2,
+    "epochs": 2,
+    "samples": 2,
+    "max_tokens": 512,
+    "reply_tokens": 24,
+}
+
+
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory: pytest.TempPathFactory) -> Mapping[tuple[Any, ...], Any]:
+    out = tmp_path_factory.mktemp("clone")
+    spec = RunSpec(
+        scenario="a25-distill-architect-lora",
+        profile=Profile.CPU,
+        workload="distill.clone",
+        params=_PARAMS,
+    )
+
+    def trajectory(_: object) -> tuple[Trajectory, object]:
+        return made(_TRIALS, space=SMALL), SMALL
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clone, "_trajectory", trajectory)
+        run(spec.workload, spec, out)
+    return {
+        (event.payload["metric"], *event.payload["where"].values()): event.payload["value"]
+        for event in read_events(out / EVENTS_FILE)
+        if event.kind == "measured"
+    }
+
+
+def test_every_racer_has_its_rates(figures: Mapping[tuple[Any, ...], Any]) -> None:
+    for construction in Construction:
+        for racer in ("frequent", "frequent_keep", "previous", "nearest", "distilled"):
+            for rate in ("valid", "knob", "exact"):
+                assert 0 <= figures[f"race.{rate}", construction.value, racer] <= 1
+    assert figures["race.valid", "published", "untuned"] is not None
+
+
+def test_each_construction_is_learned_from_the_same_start(
+    figures: Mapping[tuple[Any, ...], Any],
+) -> None:
+    one, other = (figures["clone.held_out_loss", each.value, 0] for each in Construction)
+    assert one == pytest.approx(other, abs=0.5)  # other questions, the same weights
+    for each in Construction:
+        assert figures["clone.held_out_loss", each.value, 2] != one
+        assert figures["clone.loss", each.value, 1] > 0
+    assert figures["clone.steps",] == 4  # nine rows are two steps of eight an epoch
+
+
+def test_the_corpus_is_counted(figures: Mapping[tuple[Any, ...], Any]) -> None:
+    assert (figures["corpus.rows", "train"], figures["corpus.rows", "test"]) == (9, 3)
+    assert figures["corpus.as_asked", "corrected"] == 12
+    assert figures["corpus.as_asked", "published"] == 3
+
+
+def test_the_form_that_a_student_learns_is_that_of_a_proposal() -> None:
+    random = Random(1)  # noqa: S311 - no secret
+    drawn = [read_pick(conversation(SMALL, random)[1].content, SMALL) for _ in range(300)]
+    assert all(drawn)
+    assert len({pick.knob for pick in drawn if pick}) == 13
+
+
+def test_a_made_student_reads_and_says_a_row_as_it_is(tmp_path: Path) -> None:
+    make_student(tmp_path, SMALL, seed=0, steps=1)
+    dialogue = load_dialogue(tmp_path)
+    *_, row = rows(made(_TRIALS, space=SMALL), Brief(history=5), Construction.CORRECTED)
+    example = clone.example(dialogue, row)
+    said = [example.tokens[at] for at in example.trained]
+    assert said[-1] == dialogue.end
+    assert dialogue._decoded(said[:-1]) == row.answer
+    assert dialogue._decoded(example.tokens[: example.trained[0]]).endswith("next")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import chain
-from statistics import median
+from statistics import fmean, median
 
 from harness.workloads.common.device import device_name
 from harness.workloads.context import Context
@@ -31,25 +31,26 @@ def run(context: Context) -> None:
         context.emit.measured("serve.engine", room.engine.identity)
         context.emit.measured("retrieve.by", room.params.retriever)
         first = _evaluate(room, 0)
-        steps, last = _learn(room, chosen)
-        context.emit.measured("search.gain", 100 * (last.exact_match - first.exact_match))
+        steps, skills = _learn(room, chosen)
+        _report_learning(room, first, skills)
         _report_credit(room, chosen, steps)
         _report_times(room, steps)
 
 
-def _learn(room: Room, chosen: Variant) -> tuple[list[Step], Skill]:
+def _learn(room: Room, chosen: Variant) -> tuple[list[Step], list[Skill]]:
+    """Take all steps; return them, and what every held-out evaluation found."""
     learner = Learner(room, chosen)
-    params, steps = room.params, list[Step]()
-    skill: Skill | None = None
+    params = room.params
+    steps: list[Step] = []
+    skills: list[Skill] = []
     for number in range(1, params.steps + 1):
         steps.append(learner.step(number))
         _report_step(room, steps[-1])
         if number == 1 and chosen.rules is not None:
             _report_two_ways(room, chosen, steps[-1].rollouts)
         if number % params.evaluate_every == 0 or number == params.steps:
-            skill = _evaluate(room, number)
-    assert skill is not None, "the last step is evaluated"
-    return steps, skill
+            skills.append(_evaluate(room, number))
+    return steps, skills
 
 
 def _evaluate(room: Room, step: int) -> Skill:
@@ -70,6 +71,12 @@ def _evaluate(room: Room, step: int) -> Skill:
 
 
 # --- Figures --------------------------------------------------------------------------------------
+
+
+def _report_learning(room: Room, first: Skill, later: Sequence[Skill]) -> None:
+    emit, shares = room.context.emit, [100 * skill.exact_match for skill in later]
+    emit.measured("search.gain", shares[-1] - 100 * first.exact_match)
+    emit.measured("search.curve", fmean(shares), count=len(shares))
 
 
 def _report_step(room: Room, step: Step) -> None:

@@ -85,6 +85,12 @@ _GAINED = (
         doc="held-out exact match, last step - first weights, points",
         better=_HIGHER,
     ),
+    Metric(
+        name="search.curve",
+        unit="%",
+        doc="held-out exact match, mean over the evaluations after the first: how fast it learnt",
+        better=_HIGHER,
+    ),
     Metric(name="search.broken", unit="count", doc="rollouts that broke and count nowhere"),
 )
 

@@ -8,11 +8,10 @@ article's by task id, and an oracle that never stops plays the pool.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from harness.errors import HostError
 from harness.records import record
 from harness.workloads.agent.declare import AgentParams
+from harness.workloads.agent.settings import decoding_of, serve_of
 from harness.workloads.clawgym.agent import EnginePlayer
 from harness.workloads.clawgym.boxes import Boxes
 from harness.workloads.clawgym.corpus import NEVER_STOPPING, worth_imitating
@@ -24,9 +23,7 @@ from harness.workloads.clawgym.rollout import Rollout, RolloutLog, Rules
 from harness.workloads.clawgym.sandbox.memory import MemorySandbox
 from harness.workloads.clawgym.task import Task
 from harness.workloads.context import Context
-from harness.workloads.serving.choice import EngineKind, Serve, serving_engine
-from harness.workloads.serving.engine import Sampling
-from harness.workloads.serving.vllm import Dtype
+from harness.workloads.serving.choice import serving_engine
 
 DEMONSTRATOR = "demonstrator"
 
@@ -83,16 +80,11 @@ def _demonstrated(context: Context, tasks: tuple[Task, ...], boxes: Boxes) -> tu
     params: AgentParams = context.params
     folder = context.model(params.demonstrator)
     dialogue = load_dialogue(folder)
-    with serving_engine(_served(context, folder), dialogue.end, _log(context)) as engine:
-        sampling = Sampling(
-            temperature=params.temperature,
-            max_tokens=params.reply_tokens,
-            seed=context.spec.seed,
-            top_p=params.top_p,
-            top_k=params.top_likeliest,
-        )
+    served = serve_of(context, folder, DEMONSTRATOR)
+    log_file = context.out / f"{DEMONSTRATOR}.log"
+    with serving_engine(served, dialogue.end, log_file) as engine:
         player = EnginePlayer(
-            name=DEMONSTRATOR, engine=engine, dialogue=dialogue, sampling=sampling
+            name=DEMONSTRATOR, engine=engine, dialogue=dialogue, sampling=decoding_of(context)
         )
         return play_all(
             (Attempt(task=task) for task in tasks),
@@ -102,21 +94,3 @@ def _demonstrated(context: Context, tasks: tuple[Task, ...], boxes: Boxes) -> tu
             rules=Rules(parser=ParserVersion.PHASE5, wording=Wording(params.wording)),
             threads=params.threads,
         )
-
-
-def _served(context: Context, folder: Path) -> Serve:
-    params: AgentParams = context.params
-    return Serve(
-        kind=EngineKind(params.engine),
-        model_dir=folder,
-        name=DEMONSTRATOR,
-        dtype=Dtype(params.dtype),
-        context_tokens=params.context_tokens,
-        at_once=params.threads,
-        seed=context.spec.seed,
-        gpu_memory_share=params.gpu_memory_share,
-    )
-
-
-def _log(context: Context) -> Path:
-    return context.out / f"{DEMONSTRATOR}.log"

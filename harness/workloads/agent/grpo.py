@@ -14,7 +14,7 @@ from harness.workloads.agent.judge import (
     report_differences,
     report_serving,
 )
-from harness.workloads.agent.learn import Step, learn
+from harness.workloads.agent.learn import Step, is_judged, learn
 from harness.workloads.agent.stage import Stage, open_stage
 from harness.workloads.agent.tune import SFT, imitate
 from harness.workloads.clawgym.evaluate import Evaluation, parser_split, replayed
@@ -47,20 +47,16 @@ def _learn(stage: Stage, tuned: Evaluation) -> Evaluation:
     played = {0: tuned}
 
     def evaluate(step: Step) -> None:
-        if step.number % params.evaluate_every == 0 or step.number == params.steps:
+        if is_judged(params, step):
             played[step.number] = play(stage, f"grpo@{step.number}", stage.held_out)
 
     learn(stage, plain(params), stage.policy.weights(), evaluate)
-    chosen = best(Checkpoint(step=at, held_out=_share(each)) for at, each in played.items()).step
+    chosen = best(Checkpoint(step=at, held_out=each.rates.held) for at, each in played.items()).step
     stage.context.emit.measured("learn.best_step", chosen, where={"arm": ArmName.GRPO.value})
     stage.answer_with(stage.adapter(f"{ArmName.GRPO}-{chosen}" if chosen else SFT))
     found = replace(played[chosen], policy="grpo")
     report(stage, found)
     return found
-
-
-def _share(found: Evaluation) -> float:
-    return found.rates.assertions_passed / found.rates.assertions
 
 
 def _report_parsers(stage: Stage, tuned: Evaluation, trained: Evaluation) -> None:

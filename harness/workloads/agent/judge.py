@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
 
+from harness.workloads.agent.settings import decoding_of
 from harness.workloads.agent.stage import Stage
 from harness.workloads.clawgym.agent import EnginePlayer
-from harness.workloads.clawgym.corpus import NEVER_STOPPING, retold
 from harness.workloads.clawgym.evaluate import Evaluation, compare, evaluate
 from harness.workloads.clawgym.evaluation_report import (
     report_comparison,
@@ -16,30 +16,17 @@ from harness.workloads.clawgym.evaluation_report import (
     report_stopping,
 )
 from harness.workloads.clawgym.players import NOTHING, Player
-from harness.workloads.clawgym.sandbox.memory import MemorySandbox
-from harness.workloads.clawgym.stopping import Chance, stop_probability
+from harness.workloads.clawgym.stopping import stop_probability
 from harness.workloads.clawgym.task import Task
-from harness.workloads.serving.engine import Sampling
-
-_STOP_TASKS = 16  # whose every turn is asked for the probability of stopping
-
-
-def decoding(stage: Stage) -> Sampling:
-    """Return how every evaluation draws its replies."""
-    params = stage.params
-    return Sampling(
-        temperature=params.temperature,
-        max_tokens=params.reply_tokens,
-        seed=stage.context.spec.seed,
-        top_p=params.top_p,
-        top_k=params.top_likeliest,
-    )
 
 
 def play(stage: Stage, name: str, tasks: Sequence[Task]) -> Evaluation:
     """Have what the engine serves now play `tasks`, filed under `name`."""
     player = EnginePlayer(
-        name=name, engine=stage.engine, dialogue=stage.dialogue, sampling=decoding(stage)
+        name=name,
+        engine=stage.engine,
+        dialogue=stage.dialogue,
+        sampling=decoding_of(stage.context),
     )
     return _played(stage, player, tasks)
 
@@ -55,7 +42,7 @@ def judge(stage: Stage, name: str, adapter: Path | None) -> Evaluation:
 def report(stage: Stage, found: Evaluation) -> None:
     """Report an evaluation of the weights that the engine answers with."""
     report_policy(stage.context.emit, found)
-    asked = stop_probability(stage.engine, stage.dialogue, chances(stage))
+    asked = stop_probability(stage.engine, stage.dialogue, stage.chances)
     report_stopping(stage.context.emit, found.policy, asked)
 
 
@@ -86,18 +73,3 @@ def _played(stage: Stage, player: Player, tasks: Sequence[Task]) -> Evaluation:
     return evaluate(
         player, tasks, stage.boxes, stage.log, rules=stage.rules, threads=stage.params.threads
     )
-
-
-def chances(stage: Stage) -> list[Chance]:
-    """Return conversations in which the work is done and the turns go on, alike for every policy.
-
-    They are the oracles of some held-out tasks, each going on until its turns are over: article
-    32's demonstrations, made on tasks that no policy has imitated.
-    """
-    found = []
-    with MemorySandbox() as box:
-        for task in stage.held_out[:: max(1, len(stage.held_out) // _STOP_TASKS)]:
-            rollout = NEVER_STOPPING.play(task, 0, box, stage.rules)
-            trace = retold(rollout, task, stage.dialogue)
-            found.append(Chance(trace=trace, work=len(task.oracle)))
-    return found

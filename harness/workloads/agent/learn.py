@@ -19,7 +19,7 @@ from statistics import fmean, median
 from harness.records import record
 from harness.workloads.agent.arms import Arm
 from harness.workloads.agent.declare import GrpoParams
-from harness.workloads.agent.judge import decoding
+from harness.workloads.agent.settings import decoding_of
 from harness.workloads.agent.stage import Stage
 from harness.workloads.clawgym.agent import EnginePlayer, seed_of
 from harness.workloads.clawgym.evaluate import Evaluation
@@ -95,6 +95,11 @@ def learn(stage: Stage, arm: Arm, reference: Weights, listen: Listener) -> tuple
     return tuple(steps)
 
 
+def is_judged(params: GrpoParams, step: Step) -> bool:
+    """Whether the weights of a step play for a comparison: every so often, and the last ones."""
+    return step.number % params.evaluate_every == 0 or step.number == params.steps
+
+
 def settings(params: GrpoParams, seed: int) -> TrainerSettings:
     """Return the trainer's settings."""
     return TrainerSettings(
@@ -147,7 +152,7 @@ def drawn(pool: Sequence[Task], params: GrpoParams, seed: int, number: int) -> l
 def _play(stage: Stage, arm: Arm, tasks: Sequence[Task], number: int) -> tuple[Rollout, ...]:
     params = _params(stage)
     sampling = replace(
-        decoding(stage),
+        decoding_of(stage.context),
         temperature=params.rollout_temperature,
         max_tokens=arm.reply_tokens,
         seed=seed_of(stage.context.spec.seed, number),  # a task drawn again has other luck
@@ -209,8 +214,7 @@ def _played(batch: Evaluation, reward: Reward) -> dict[str, float]:
 
 def _drawn(batch: Evaluation, arm: Arm) -> dict[str, float]:
     traces = [each.trace for each in batch.graded if each.trace is not None]
-    tokens = sum(len(turn.reply) * turn.draws for trace in traces for turn in trace.turns)
-    found = {"train.drawn_tokens": float(tokens)}
+    found = {"train.drawn_tokens": float(_drawn_tokens(traces))}
     if arm.redraw is None:
         return found
     redraws = sum(turn.draws - 1 for trace in traces for turn in trace.turns)
@@ -260,13 +264,17 @@ def report_drawing(stage: Stage, arm: Arm, rollouts: Sequence[Rollout]) -> None:
     """Report what drawing cost, and which share of turns each threshold would draw again."""
     emit, where = stage.context.emit, {"arm": arm.name.value}
     traces = [each.trace for each in rollouts if each.trace is not None]
-    tokens = sum(len(turn.reply) * turn.draws for trace in traces for turn in trace.turns)
-    emit.measured("learn.drawn_tokens", tokens, where=where, count=len(traces))
+    emit.measured("learn.drawn_tokens", _drawn_tokens(traces), where=where, count=len(traces))
     distances = [each for trace in traces for each in _distances(trace)]
     for eta in _ETAS if distances else ():
         share = sum(0 < distance < eta for distance in distances) / len(distances)
         by: dict[str, str | float] = {**where, "eta": eta}
         emit.measured("learn.near_share", 100 * share, where=by, count=len(distances))
+
+
+def _drawn_tokens(traces: Sequence[Trace]) -> int:
+    """Return what the engine drew, counting every draw of a turn as long as the one kept."""
+    return sum(len(turn.reply) * turn.draws for trace in traces for turn in trace.turns)
 
 
 def _distances(trace: Trace) -> list[float]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
@@ -14,25 +15,27 @@ import torch
 from harness.errors import HostError
 from harness.workloads.agent.declare import AgentParams
 from harness.workloads.agent.demonstrations import Demonstrations, demonstrations
+from harness.workloads.agent.settings import SMALL, compute_of, lora_of, serve_of
 from harness.workloads.clawgym.author import synthesise
 from harness.workloads.clawgym.boxes import Boxes, BoxKind, open_boxes
+from harness.workloads.clawgym.corpus import NEVER_STOPPING, retold
 from harness.workloads.clawgym.dialogue import Dialogue, load_dialogue
 from harness.workloads.clawgym.personas import role_of, slots
 from harness.workloads.clawgym.protocol import ParserVersion, Wording
 from harness.workloads.clawgym.rollout import RolloutLog, Rules
+from harness.workloads.clawgym.sandbox.memory import MemorySandbox
+from harness.workloads.clawgym.stopping import Chance
 from harness.workloads.clawgym.task import Task
 from harness.workloads.clawgym.task_json import write_tasks
 from harness.workloads.clawgym.tasks import author_of
 from harness.workloads.context import Context
 from harness.workloads.policy.checkpoint import small_policy
 from harness.workloads.rl.lora import LoraPolicy
-from harness.workloads.rl.settings import Compute, Dtype, LoraSettings, Product
-from harness.workloads.serving.choice import EngineKind, Serve, serving_engine
+from harness.workloads.serving.choice import serving_engine
 from harness.workloads.serving.engine import Engine
-from harness.workloads.serving.vllm import Dtype as ServedDtype
 
-SMALL = "small"
 _LOG = "rollouts.jsonl"
+_STOP_TASKS = 16  # whose every turn is asked for the probability of stopping
 
 
 @dataclass(kw_only=True)
@@ -69,6 +72,21 @@ class Stage:
     policy: LoraPolicy
     refreshes_s: list[float] = field(default_factory=list)
 
+    @cached_property
+    def chances(self) -> list[Chance]:
+        """Conversations in which the work is done and the turns go on, alike for every policy.
+
+        They are the oracles of some held-out tasks, each going on until its turns are over: article
+        32's demonstrations, made on tasks that no policy has imitated.
+        """
+        found = []
+        with MemorySandbox() as box:
+            for task in self.held_out[:: max(1, len(self.held_out) // _STOP_TASKS)]:
+                rollout = NEVER_STOPPING.play(task, 0, box, self.rules)
+                trace = retold(rollout, task, self.dialogue)
+                found.append(Chance(trace=trace, work=len(task.oracle)))
+        return found
+
     def adapter(self, name: str) -> Path:
         """Return where the weights called `name` are, or will be."""
         return self.context.out / "adapters" / name
@@ -103,7 +121,11 @@ def open_stage(context: Context) -> Iterator[Stage]:
         shown = demonstrations(context, tasks, boxes)
         policy = LoraPolicy.open(folder, lora_of(context), compute_of(params))
         engine = stack.enter_context(
-            serving_engine(serve_of(context, folder), dialogue.end, context.out / "server.log")
+            serving_engine(
+                serve_of(context, folder, "policy", params.lora_rank),
+                dialogue.end,
+                context.out / "server.log",
+            )
         )
         yield Stage(
             context=context,
@@ -153,41 +175,3 @@ def chosen(tasks: Sequence[Task], count: int) -> tuple[Task, ...]:
 def _in_turn(queues: list[list[Task]]) -> Iterator[str]:
     for row in range(max(map(len, queues), default=0)):
         yield from (queue[row].task_id for queue in queues if row < len(queue))
-
-
-def lora_of(context: Context) -> LoraSettings:
-    """Return the adapter's settings."""
-    params: AgentParams = context.params
-    return LoraSettings(
-        rank=params.lora_rank,
-        alpha=params.lora_alpha,
-        dropout=params.lora_dropout,
-        seed=context.spec.seed,
-    )
-
-
-def compute_of(params: AgentParams) -> Compute:
-    """Return how the trainer computes."""
-    small = params.policy == SMALL
-    return Compute(
-        dtype=Dtype(params.dtype),
-        autocast=params.autocast,
-        gradient_checkpointing=params.checkpointing,
-        product=Product.FOLDED if small else Product.BRANCH,
-    )
-
-
-def serve_of(context: Context, folder: Path) -> Serve:
-    """Return what is to be served."""
-    params: AgentParams = context.params
-    return Serve(
-        kind=EngineKind(params.engine),
-        model_dir=folder,
-        name="policy",
-        dtype=ServedDtype(params.dtype),
-        context_tokens=params.context_tokens,
-        at_once=params.threads,
-        seed=context.spec.seed,
-        gpu_memory_share=params.gpu_memory_share,
-        lora_rank=params.lora_rank,
-    )

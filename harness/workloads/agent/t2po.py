@@ -23,7 +23,7 @@ from harness.workloads.agent.judge import (
     report_differences,
     report_serving,
 )
-from harness.workloads.agent.learn import Step, learn
+from harness.workloads.agent.learn import Step, is_judged, learn
 from harness.workloads.agent.stage import Stage, open_stage
 from harness.workloads.agent.tune import SFT, imitate
 from harness.workloads.clawgym.evaluate import Evaluation
@@ -69,7 +69,7 @@ def _train(stage: Stage, way: Arm, weights: Weights, start: Point) -> Evaluation
     points: dict[int, Point] = {0: start}
 
     def evaluate(step: Step) -> None:
-        if step.number % params.evaluate_every == 0 or step.number == params.steps:
+        if is_judged(params, step):
             points[step.number] = {
                 Part.HELD_OUT: play(stage, f"{way.name}@{step.number}", stage.held_out),
                 Part.POOL: play(stage, f"{way.name}@{step.number}-pool", stage.pool),
@@ -112,7 +112,7 @@ def _report_curve(stage: Stage, way: Arm, points: Mapping[int, Point]) -> None:
                 emit.measured(name, value, where=by, count=len(found.graded))
         for part in (Part.BATCH, Part.POOL):
             if part in point:
-                gap = 100 * (_share(point[part]) - _share(point[Part.HELD_OUT]))
+                gap = 100 * (point[part].rates.held - point[Part.HELD_OUT].rates.held)
                 emit.measured("curve.gap", gap, where={**where, "split": part.value})
     chosen = {part: _chosen(points, part) for part in Part}
     for part, step in chosen.items():
@@ -127,7 +127,7 @@ def _report_curve(stage: Stage, way: Arm, points: Mapping[int, Point]) -> None:
 def _chosen(points: Mapping[int, Point], part: Part) -> int:
     """Return the step that a part's tasks would keep."""
     seen = [
-        Checkpoint(step=step, held_out=_share(point[part]))
+        Checkpoint(step=step, held_out=point[part].rates.held)
         for step, point in points.items()
         if part in point
     ]
@@ -138,11 +138,7 @@ def _figures(found: Evaluation) -> dict[str, float]:
     rates = found.rates
     return {
         "curve.task_pass": 100 * rates.tasks_passed / rates.tasks,
-        "curve.assertions": 100 * _share(found),
+        "curve.assertions": 100 * rates.held,
         "curve.mean_turns": found.mean_turns,
         "curve.task_complete": 100 * found.task_complete.rate,
     }
-
-
-def _share(found: Evaluation) -> float:
-    return found.rates.assertions_passed / found.rates.assertions

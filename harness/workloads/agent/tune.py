@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 from harness.workloads.agent.declare import AgentParams
-from harness.workloads.agent.judge import chances
 from harness.workloads.agent.stage import Stage
 from harness.workloads.clawgym.corpus import examples
 from harness.workloads.clawgym.stopping import stop_probability
@@ -27,7 +26,7 @@ def imitate(stage: Stage) -> None:
         if not params.sft_stop_below:
             return False
         stage.serve(f"{SFT}-{epoch}")
-        found = stop_probability(stage.engine, stage.dialogue, chances(stage))
+        found = stop_probability(stage.engine, stage.dialogue, stage.chances)
         return found.late is not None and found.late < params.sft_stop_below
 
     settings = settings_of(params, stage.context.spec.seed)

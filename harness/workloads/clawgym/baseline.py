@@ -23,6 +23,11 @@ class Rates:
     assertions: int
     assertions_passed: int
 
+    @property
+    def held(self) -> float:
+        """Share of all assertions that hold."""
+        return self.assertions_passed / self.assertions
+
 
 def rates(grades: Iterable[Grade]) -> Rates:
     """Count what passed."""

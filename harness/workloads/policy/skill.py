@@ -50,7 +50,7 @@ def measure(
         tasks=counted.tasks,
         temperature=temperature,
         task_pass=counted.tasks_passed / counted.tasks,
-        assertions=counted.assertions_passed / counted.assertions,
+        assertions=counted.held,
         turns=fmean(len(game.stop_probabilities) for game in games),
         stops=fmean(game.stopped for game in games),
         stop_early=fmean(chain.from_iterable(game.stop_early for game in games)),

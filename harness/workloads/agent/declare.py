@@ -114,25 +114,7 @@ class T2poEvidenceParams:
     """Article 34 is recomputed from what it prints."""
 
 
-_PRINTED_DIFFERENCES = (
-    Metric(
-        name="agent.task_pass_difference",
-        unit="%",
-        doc="policy - other, percentage points; where: policy, other",
-        better=_HIGHER,
-    ),
-    Metric(
-        name="agent.assertions_difference",
-        unit="%",
-        doc="policy - other, percentage points; where: policy, other",
-        better=_HIGHER,
-    ),
-    Metric(
-        name="agent.turns_difference",
-        unit="turn",
-        doc="policy - other; where: policy, other",
-        better=_LOWER,
-    ),
+_P_VALUES = (
     Metric(
         name="agent.task_pass_p",
         unit="1",
@@ -151,8 +133,6 @@ _PRINTED_DIFFERENCES = (
 )
 
 _PRINTED = (
-    Metric(name="stop.by_parser", unit="%", doc="clean stops that only the parser made"),
-    Metric(name="stop.by_training", unit="%", doc="clean stops gained at one parser"),
     Metric(name="stop.matched_turns", unit="turn", doc="of the SFT model, at the new parser"),
     Metric(name="reward.by_turns", unit="1", doc="rise of the shaped reward by fewer turns"),
     Metric(name="reward.by_assertions", unit="1", doc="rise of the shaped reward by better work"),
@@ -212,14 +192,14 @@ WORKLOADS = (
         name="agent.grpo_evidence",
         doc="recompute article 33 from what it prints and the images its rollouts left",
         params=GrpoEvidenceParams,
-        metrics=(*AGENT, *END_STATES, *_PRINTED_DIFFERENCES, *_PRINTED),
+        metrics=(*AGENT, *END_STATES, *COMPARED, *_P_VALUES, *_PRINTED),
         entry="harness.workloads.agent.evidence:run_grpo",
     ),
     Workload(
         name="agent.t2po_evidence",
         doc="recompute article 34 from what it prints",
         params=T2poEvidenceParams,
-        metrics=(*AGENT, *_PRINTED_DIFFERENCES, *_PRINTED, *_T2PO_PRINTED),
+        metrics=(*AGENT, *COMPARED, *_P_VALUES, *_PRINTED, *_T2PO_PRINTED),
         entry="harness.workloads.agent.evidence:run_t2po",
     ),
 )

@@ -14,7 +14,7 @@ from harness.workloads.clawgym.personas import Split, slots, split_of
 from harness.workloads.clawgym.task import Task
 from harness.workloads.clawgym.template_author import TemplateAuthor
 from harness.workloads.policy.checkpoint import LOSS_STEPS, Card, Skill, hashes, write_card
-from harness.workloads.policy.recipe import Phase, Recipe
+from harness.workloads.policy.recipe import Recipe
 from harness.workloads.policy.skill import measure
 from harness.workloads.policy.tokenizer import save_tokenizer, train_tokenizer
 from harness.workloads.policy.train import Progress, train
@@ -51,7 +51,7 @@ def rebuild(out: Path, recipe: Recipe, listen: Callable[[Progress], None]) -> Ca
         recipe=recipe.digest,
         seed=recipe.seed,
         torch=torch.__version__,
-        losses={phase.name: _losses(steps, phase) for phase in recipe.phases},
+        losses=losses_of(recipe, steps),
         skill=skill,
         files=hashes(out),
     )
@@ -71,8 +71,12 @@ def mean_losses(losses: Sequence[float]) -> tuple[float, ...]:
     return tuple(round(fmean(losses[start : start + LOSS_STEPS]), 4) for start in starts)
 
 
-def _losses(steps: Sequence[Progress], phase: Phase) -> tuple[float, ...]:
-    return mean_losses([each.loss for each in steps if each.phase == phase])
+def losses_of(recipe: Recipe, steps: Sequence[Progress]) -> dict[str, tuple[float, ...]]:
+    """Return the mean losses of each phase, by its name."""
+    return {
+        phase.name: mean_losses([each.loss for each in steps if each.phase == phase])
+        for phase in recipe.phases
+    }
 
 
 def save(model: Qwen2ForCausalLM, tokenizer: Tokenizer, out: Path) -> None:

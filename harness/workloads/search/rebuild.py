@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from harness.workloads.clawgym.dialogue import load_dialogue
 from harness.workloads.policy.checkpoint import hashes, write_card
-from harness.workloads.policy.rebuild import mean_losses, save
+from harness.workloads.policy.rebuild import losses_of, save
 from harness.workloads.policy.recipe import Phase, Recipe
 from harness.workloads.policy.samples import Sample, Sampler
 from harness.workloads.policy.tokenizer import MAX_TOKENS, train_tokenizer
@@ -66,10 +66,7 @@ def rebuild(out: Path, recipe: Recipe, listen: Callable[[Progress], None]) -> Ca
         recipe=recipe.digest,
         seed=recipe.seed,
         torch=torch.__version__,
-        losses={
-            phase.name: mean_losses([each.loss for each in steps if each.phase == phase])
-            for phase in recipe.phases
-        },
+        losses=losses_of(recipe, steps),
         skill=skill,
         files=hashes(out),
     )

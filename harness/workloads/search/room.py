@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from harness.workloads.search.retriever import RemoteRetriever, Retriever
 from harness.workloads.search.rollout import Player
 from harness.workloads.search.serve import retriever_service
 from harness.workloads.search.world import Question, World
-from harness.workloads.serving.choice import EngineKind, Serve, chosen, serving_engine
+from harness.workloads.serving.choice import EngineKind, Serve, serving_engine
 from harness.workloads.serving.engine import Engine, Sampling
 from harness.workloads.serving.vllm import Dtype as ServedDtype
 
@@ -103,10 +102,7 @@ def open_room(context: Context) -> Iterator[Room]:
     dialogue = load_dialogue(folder)
     with ExitStack() as stack:
         retriever = stack.enter_context(_retriever(context, world.passages))
-        opener = stack.enter_context(ThreadPoolExecutor(1))  # the server starts meanwhile
-        opened = opener.submit(LoraPolicy.open, folder, _lora(context), _compute(params))
-        if chosen(EngineKind(params.engine)) is EngineKind.TRANSFORMERS:
-            opened.result()  # transformers cannot load two models at once
+        policy = LoraPolicy.open(folder, _lora(context), _compute(params))
         engine = stack.enter_context(
             serving_engine(_serve(context, folder), dialogue.end, context.out / "server.log")
         )
@@ -118,7 +114,7 @@ def open_room(context: Context) -> Iterator[Room]:
             retriever=retriever,
             engine=engine,
             dialogue=dialogue,
-            policy=opened.result(),
+            policy=policy,
         )
 
 

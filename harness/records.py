@@ -81,6 +81,8 @@ class Limits:
         shm_gib: size of ``/dev/shm`` in a container, GiB.
         gpus: number of NVIDIA GPUs.
         network: whether the workload may reach the network; a server of its own it always can.
+        boxes: whether it needs boxes of bubblewrap, for commands that a model writes; for a run in
+            a container they are made outside of it.
     """
 
     timeout_s: float = 600.0
@@ -88,6 +90,7 @@ class Limits:
     shm_gib: float = 1.0
     gpus: int = 0
     network: bool = False
+    boxes: bool = False
 
 
 @record

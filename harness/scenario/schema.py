@@ -101,6 +101,7 @@ class LimitsModel(Strict):
     shm_gib: Annotated[float, Field(gt=0)] = 1.0
     gpus: Annotated[int, Field(ge=0, le=1)] = 0
     network: bool = False
+    boxes: bool = False
 
 
 class Estimate(Strict):

@@ -13,6 +13,7 @@ from harness.workloads.emit import EventWriter
 
 EVIDENCE_VARIABLE = "HARNESS_EVIDENCE_DIR"
 MODELS_VARIABLE = "HARNESS_MODELS_DIR"
+BOXES_VARIABLE = "HARNESS_BOXES"  # a socket: who asks there has boxes made outside of the container
 KEY_VARIABLE = "HARNESS_CHAT_API_KEY"  # for the one server that a run may ask for replies
 RUN_VARIABLE = "HARNESS_RUN"  # names the run, and its owner, that a process belongs to
 

@@ -14,11 +14,13 @@ import pytest
 
 from harness.records import ImageRef, Limits, Profile, RunOutcome, RunSpec, record, to_json
 from harness.runtime.base import Launch, Runtime
+from harness.runtime.boxes import SOCKET, lent_boxes
 from harness.runtime.docker import DockerRuntime
 from harness.runtime.local import LocalRuntime
 from harness.workloads.clawgym.sandbox.base import BoxLimits
 from harness.workloads.clawgym.sandbox.box import Box
 from harness.workloads.clawgym.sandbox.bubblewrap import Bubblewrap
+from harness.workloads.clawgym.sandbox.outside import BoxesOutside
 from harness.workloads.clawgym.sandbox.pool import ContainerPool
 
 LIMITS = Limits(timeout_s=60.0)
@@ -93,14 +95,22 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
 
 # small, so that what fills them is quick
 BOX_LIMITS = BoxLimits(memory_mib=128, processes=32, workspace_bytes=4 << 20, workspace_paths=200)
-BOXES = ["bubblewrap", pytest.param("pool", marks=pytest.mark.docker)]
-Boxes = Bubblewrap | ContainerPool
+BOXES = ["bubblewrap", "outside", pytest.param("pool", marks=pytest.mark.docker)]
+Boxes = Bubblewrap | BoxesOutside | ContainerPool
 
 
 @pytest.fixture(scope="session")
 def container_pool(cpu_image: ImageRef) -> Iterator[ContainerPool]:
     with ContainerPool(cpu_image, BOX_LIMITS) as pool:
         yield pool
+
+
+@pytest.fixture(scope="session")
+def boxes_outside() -> Iterator[BoxesOutside]:
+    """Boxes asked for over a socket, as a run in a container does."""
+    with lent_boxes(Limits(boxes=True)) as folder:
+        assert folder is not None
+        yield BoxesOutside(folder / SOCKET, BOX_LIMITS)
 
 
 @pytest.fixture(params=BOXES)
@@ -113,6 +123,10 @@ def makers(name: str, request: pytest.FixtureRequest) -> Boxes:
     """The maker of a name in `BOXES`."""
     if name == "bubblewrap":
         return bubblewrap()
+    if name == "outside":
+        bubblewrap()
+        outside: BoxesOutside = request.getfixturevalue("boxes_outside")
+        return outside
     pool: ContainerPool = request.getfixturevalue("container_pool")
     return pool
 

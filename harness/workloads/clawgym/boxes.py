@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from pathlib import Path
 
 from harness.errors import HostError
 from harness.records import ImageRef, record
 from harness.workloads.clawgym.sandbox.base import BoxLimits, Sandbox, SandboxUnavailable
 from harness.workloads.clawgym.sandbox.bubblewrap import Bubblewrap
 from harness.workloads.clawgym.sandbox.memory import MemorySandbox
+from harness.workloads.clawgym.sandbox.outside import BoxesOutside
 from harness.workloads.clawgym.sandbox.pool import ContainerPool
+from harness.workloads.context import BOXES_VARIABLE
 
 
 class BoxKind(StrEnum):
@@ -57,9 +61,9 @@ def open_boxes(
     """
     match kind:
         case BoxKind.AUTO:
-            yield _automatic(Bubblewrap(limits))
+            yield _automatic(_maker(limits))
         case BoxKind.BUBBLEWRAP:
-            yield _bubblewrap(Bubblewrap(limits))
+            yield _bubblewrap(_maker(limits))
         case BoxKind.MEMORY:
             yield _memory("as asked for")
         case BoxKind.POOL:
@@ -71,16 +75,24 @@ def open_boxes(
                 yield Boxes(kind=BoxKind.POOL, make=pool.box, note=note)
 
 
-def _automatic(maker: Bubblewrap) -> Boxes:
+def _maker(limits: BoxLimits) -> Bubblewrap | BoxesOutside:
+    """Return who makes boxes of bubblewrap here: in a container, the harness outside of it."""
+    place = os.environ.get(BOXES_VARIABLE)
+    return BoxesOutside(Path(place), limits) if place else Bubblewrap(limits)
+
+
+def _automatic(maker: Bubblewrap | BoxesOutside) -> Boxes:
     try:
         return _bubblewrap(maker)
     except SandboxUnavailable as error:
         return _memory(f"bubblewrap does not work here: {error}")
 
 
-def _bubblewrap(maker: Bubblewrap) -> Boxes:
+def _bubblewrap(maker: Bubblewrap | BoxesOutside) -> Boxes:
     with maker.box():  # making one tries a command
         note = "commands run in boxes of bubblewrap"
+    if isinstance(maker, BoxesOutside):
+        note += ", outside of the run's container"
     return Boxes(kind=BoxKind.BUBBLEWRAP, make=maker.box, note=note)
 
 

@@ -1,6 +1,7 @@
 """A box with a keeper in it: the protocol `Sandbox`, as questions to the keeper.
 
-Where the keeper runs, and what shuts its box, is a `Maker`'s business: `bubblewrap` or `pool`.
+Where the keeper runs, and what shuts its box, is a `Maker`'s business: `bubblewrap`, which may be
+`outside` of a run's container, or `pool`.
 """
 
 from __future__ import annotations

@@ -128,6 +128,21 @@ class Link:
             raise self._broken(answer.broken)
         return answer, content
 
+    @property
+    def answers(self) -> int:
+        """The descriptor that answers come from, for who passes them on unread."""
+        return self._from_keeper
+
+    def pass_on(self, request: Request, blob: bytes, *, within_s: float) -> None:
+        """Give the keeper a request of somebody else, who reads its answer from `answers`.
+
+        Raises:
+            OSError: the keeper does not take it; the box has not been ended.
+        """
+        deadline = time.monotonic() + within_s
+        for part in packed(request, blob):
+            self._send(part, deadline)
+
     def end(self) -> str:
         """End the keeper and all of its box; return its last words."""
         if not self._is_open:

@@ -74,14 +74,14 @@ def packed(header: object, blob: bytes = b"") -> tuple[bytes, bytes]:
     return _LENGTHS.pack(len(text), len(blob)) + text, blob
 
 
-def received(read: Reader, max_blob: int) -> tuple[Any, bytes]:
+def received(read: Reader, max_blob: int, *, max_header: int = _MAX_HEADER) -> tuple[Any, bytes]:
     """Read one message; return its header, still as plain JSON, and its bytes.
 
     Raises:
         ValueError: it is too long, or no JSON.
     """
     header_bytes, blob_bytes = _LENGTHS.unpack(read(_LENGTHS.size))
-    if header_bytes > _MAX_HEADER or blob_bytes > max_blob:
+    if header_bytes > max_header or blob_bytes > max_blob:
         message = f"a message of {header_bytes} and {blob_bytes} bytes"
         raise ValueError(message)
     return json.loads(read(header_bytes)), read(blob_bytes)

@@ -1,0 +1,275 @@
+"""Boxes asked for over a socket: who may have which, and what ends them.
+
+What a command may do in one is tested with every other maker's (`test_sandbox`).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import stat
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from harness.records import Limits, from_json
+from harness.runtime.boxes import MOST, SOCKET, BoxServer, box_problem, lent_boxes
+from harness.runtime.owner import this_process
+from harness.workloads.clawgym.boxes import BoxKind, open_boxes
+from harness.workloads.clawgym.sandbox import bubblewrap as making
+from harness.workloads.clawgym.sandbox.base import BoxLimits, CommandLimits, SandboxUnavailable
+from harness.workloads.clawgym.sandbox.outside import BoxesOutside, Made, read_exactly
+from harness.workloads.clawgym.sandbox.place import Place
+from harness.workloads.clawgym.sandbox.wire import Answer, Deed, Request, packed, received
+
+from .conftest import BOX_LIMITS, Marker, bubblewrap
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """The socket of a server that makes two boxes at once, and no more."""
+    bubblewrap()  # or skip
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / SOCKET
+        with BoxServer(place, most_boxes=2):
+            yield place
+
+
+def connected(place: Path) -> socket.socket:
+    """A bare connection to a box, as code in the container could have that is not ours."""
+    line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    line.settimeout(30.0)
+    line.connect(str(place))
+    line.sendall(b"".join(packed(BOX_LIMITS)))
+    assert from_json(Made, received(lambda size: read_exactly(line, size), 0)[0]) == Made()
+    return line
+
+
+def answer(line: socket.socket) -> Answer:
+    return from_json(Answer, received(lambda size: read_exactly(line, size), 0)[0])
+
+
+def until_none(marker: Marker, timeout_s: float = 20.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while marker.pids():
+        assert time.monotonic() < deadline, "a command outlived its box"
+        time.sleep(0.02)
+
+
+def until_some(marker: Marker, timeout_s: float = 20.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not marker.pids():
+        assert time.monotonic() < deadline, "the command does not start"
+        time.sleep(0.02)
+
+
+# --- asking ---------------------------------------------------------------------------------------
+
+
+def test_boxes_of_a_run_are_asked_for_where_it_is_told_so(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_BOXES", str(place))
+    for kind in (BoxKind.BUBBLEWRAP, BoxKind.AUTO):
+        with open_boxes(kind) as boxes, boxes.make() as box:
+            assert boxes.kind is BoxKind.BUBBLEWRAP
+            assert boxes.note.endswith("in boxes of bubblewrap, outside of the run's container")
+            assert box.run("echo ran").stdout == "ran\n"
+
+
+def test_a_machine_that_can_make_none_says_so_with_the_next_command(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(making, "_KEEPER_PATH", "/nowhere")
+    with pytest.raises(SandboxUnavailable) as refused:
+        BoxesOutside(place).open()
+    assert str(refused.value).startswith("there is no bwrap here")
+    assert refused.value.remedy == "sudo apt-get install bubblewrap"
+    problem = box_problem()
+    assert problem is not None
+    assert problem.remedy == "sudo apt-get install bubblewrap"
+    monkeypatch.undo()
+    assert box_problem() is None
+
+
+def test_a_socket_that_nobody_answers_says_so(tmp_path: Path) -> None:
+    with pytest.raises(SandboxUnavailable, match="nobody makes boxes"):
+        BoxesOutside(tmp_path / SOCKET).open()
+
+
+def test_more_boxes_than_a_run_may_have_are_refused_and_one_given_back_is_free(place: Path) -> None:
+    boxes = BoxesOutside(place, BOX_LIMITS)
+    with boxes.box() as one:
+        with boxes.box() as other:
+            with pytest.raises(SandboxUnavailable, match="the run has 2 boxes"):
+                boxes.open()
+            assert one.run("echo 1").stdout + other.run("echo 2").stdout == "1\n2\n"
+        with boxes.box() as other:
+            assert other.run("echo 3").stdout == "3\n"
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        f'{{"memory_mib": {MOST.memory_mib + 1}}}',
+        '{"processes": 0}',
+        '{"cpus": Infinity}',
+        '{"cpus": NaN}',
+        '{"workspace_bytes": -1}',
+        '{"workspace_bytes": 0, "workspace_paths": 0}',  # a disk of no bytes would have no bound
+        '{"user": 0}',
+        "[]",
+        "nothing",
+    ],
+)
+def test_a_box_of_other_limits_is_refused(place: Path, limits: str) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+        line.connect(str(place))
+        line.sendall(struct.pack(">II", len(limits), 0) + limits.encode())
+        made = from_json(Made, received(lambda size: read_exactly(line, size), 0)[0])
+    assert made.problem.startswith("no such box can be had")
+
+
+# --- what may be asked of a box -------------------------------------------------------------------
+
+A_PLACE = Place(scratch=(), files={}, limits={}, seccomp="", environment={}, prefix=("bash", "-c"))
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        A_PLACE,
+        BoxLimits(),
+        Request(deed=Deed.RUN, command=":", limits=CommandLimits(timeout_s=1e9)),
+        Request(deed=Deed.RUN, command=":", limits=CommandLimits(output_bytes=1 << 40)),
+        Request(deed=Deed.SNAPSHOT, max_bytes=1 << 40),
+    ],
+)
+def test_what_is_no_request_ends_the_box_and_does_not_reach_its_keeper(
+    place: Path, asked: object
+) -> None:
+    with connected(place) as line:
+        line.sendall(b"".join(packed(asked)))
+        assert answer(line).broken
+        assert line.recv(1) == b""
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        struct.pack(">II", 1 << 30, 0),
+        struct.pack(">II", 2, 1 << 30),
+        struct.pack(">II", 2, 0) + b"[]",
+        struct.pack(">II", 1 << 20, 0) + b"[" * (1 << 20),
+    ],
+)
+def test_what_is_no_message_ends_the_box_and_harms_no_other(place: Path, asked: bytes) -> None:
+    with BoxesOutside(place, BOX_LIMITS).box() as other, connected(place) as line:
+        line.sendall(asked)
+        assert answer(line).broken
+        assert other.run("echo unharmed").stdout == "unharmed\n"
+
+
+def test_a_file_outside_of_the_workspace_is_not_written(place: Path) -> None:
+    with connected(place) as line:
+        sizes = {"../proc/1/cwd/tmp/outside": 1}
+        line.sendall(b"".join(packed(Request(deed=Deed.MATERIALISE, sizes=sizes), b"x")))
+        assert "leaves the workspace" in answer(line).broken
+    assert not Path("/tmp/outside").exists()
+
+
+# --- what ends it ---------------------------------------------------------------------------------
+
+CLIENT = """
+import sys
+from pathlib import Path
+from harness.workloads.clawgym.sandbox.outside import BoxesOutside
+with BoxesOutside(Path(sys.argv[1])).box() as box:
+    box.run(sys.argv[2])
+"""
+SERVER = """
+import sys, time
+from harness.records import Limits
+from harness.runtime.boxes import lent_boxes
+with lent_boxes(Limits(boxes=True)) as folder:
+    print(folder, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_box_ends_with_who_asked_for_it_in_the_middle_of_a_command(
+    place: Path, marker: Marker
+) -> None:
+    command = f"setsid {marker.sleep} & {marker.sleep}"
+    with subprocess.Popen([sys.executable, "-c", CLIENT, str(place), command]) as client:
+        until_some(marker)
+        client.kill()
+    until_none(marker)
+    with BoxesOutside(place, BOX_LIMITS).box() as one, BoxesOutside(place, BOX_LIMITS).box():
+        assert one.run("echo both free").stdout == "both free\n"
+
+
+def test_every_box_ends_with_the_run(marker: Marker) -> None:
+    bubblewrap()
+    with ThreadPoolExecutor(1) as thread:
+        with lent_boxes(Limits(boxes=True)) as folder:
+            assert folder is not None
+            box = BoxesOutside(folder / SOCKET, BOX_LIMITS).box().__enter__()
+            running = thread.submit(box.run, marker.sleep)
+            until_some(marker)
+        assert marker.pids() == []
+        assert not folder.parent.exists()
+        with pytest.raises(SandboxUnavailable):
+            running.result(timeout=20)
+    box.destroy()
+
+
+def test_every_box_ends_with_the_harness_and_the_next_one_removes_its_folder(
+    marker: Marker,
+) -> None:
+    bubblewrap()
+    server = subprocess.Popen([sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True)
+    with server, ThreadPoolExecutor(1) as thread:
+        assert server.stdout is not None
+        folder = Path(server.stdout.readline().strip())
+        with BoxesOutside(folder / SOCKET, BOX_LIMITS).box() as box:
+            running = thread.submit(box.run, marker.sleep)
+            until_some(marker)
+            os.kill(server.pid, signal.SIGKILL)
+            with pytest.raises(SandboxUnavailable):
+                running.result(timeout=20)
+        until_none(marker)
+    assert folder.exists()
+    with lent_boxes(Limits(boxes=True)):
+        assert not folder.parent.exists()
+
+
+# --- the folder -----------------------------------------------------------------------------------
+
+
+def test_a_run_that_asks_for_no_boxes_is_lent_none() -> None:
+    with lent_boxes(Limits()) as folder:
+        assert folder is None
+
+
+def test_nobody_else_of_this_machine_gets_to_the_socket() -> None:
+    with lent_boxes(Limits(boxes=True)) as folder:
+        assert folder is not None
+        assert this_process().token in folder.parent.name
+        modes = [stat.S_IMODE(each.stat().st_mode) for each in (folder.parent, folder)]
+        assert modes == [0o700, 0o755]
+        if os.geteuid() == 0 and (setpriv := shutil.which("setpriv")):
+            asking = f"import socket; socket.socket(1).connect({str(folder / SOCKET)!r})"
+            as_nobody = [setpriv, "--reuid=65534", "--regid=65534", "--clear-groups"]
+            python = [*as_nobody, "/usr/bin/python3", "-c", asking]
+            said = subprocess.run(python, check=False, capture_output=True, text=True).stderr
+            assert "PermissionError" in said

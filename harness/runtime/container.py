@@ -14,9 +14,10 @@ from typing import Any
 import harness
 from harness.records import ImageRef, RunSpec
 from harness.runtime.base import SPEC_FILE, Launch
+from harness.runtime.boxes import SOCKET
 from harness.runtime.environ import container_environment, run_environment
 from harness.runtime.owner import Owner
-from harness.workloads.context import EVIDENCE_VARIABLE, MODELS_VARIABLE
+from harness.workloads.context import BOXES_VARIABLE, EVIDENCE_VARIABLE, MODELS_VARIABLE
 
 RUN_LABEL = "harness.run"
 OWNER_LABEL = "harness.owner"
@@ -25,6 +26,7 @@ RUN_DIR = "/harness/run"
 SOURCE_DIR = "/harness/source"
 EVIDENCE_DIR = "/harness/evidence"
 MODELS_DIR = "/harness/models"
+BOXES_DIR = "/harness/boxes"
 _SOURCE = Path(harness.__file__).resolve().parent
 _NUM_FILES = 65536  # data loaders with many workers need more than the usual 1024
 _NUM_PROCESSES = 4096
@@ -39,8 +41,17 @@ def image_of(spec: RunSpec) -> ImageRef:
     return spec.image
 
 
-def container_options(launch: Launch, owner: Owner, user: str) -> dict[str, Any]:
-    """Return what the engine is told of a run's container, as arguments of ``create``."""
+def container_options(
+    launch: Launch, owner: Owner, user: str, boxes: Path | None = None
+) -> dict[str, Any]:
+    """Return what the engine is told of a run's container, as arguments of ``create``.
+
+    Args:
+        launch: the run.
+        owner: who starts it.
+        user: whom it runs as.
+        boxes: the folder with the socket at which it may ask for boxes.
+    """
     from docker.types import LogConfig, Ulimit  # noqa: PLC0415 - planning must not load the client
 
     spec = launch.spec
@@ -50,12 +61,12 @@ def container_options(launch: Launch, owner: Owner, user: str) -> dict[str, Any]
         "name": f"harness-{spec.run_id}",  # a second harness cannot execute the same run
         "command": ["python3", *launch.arguments],
         "working_dir": RUN_DIR,
-        "environment": _environment(launch),
+        "environment": _environment(launch, boxes),
         "labels": _labels(spec, owner),
         "user": user,
         "stdin_open": True,  # the lifeline, see harness.runtime.docker
         "init": True,  # reaps orphans, and lets SIGKILL end the program's group
-        "mounts": _mounts(launch),
+        "mounts": _mounts(launch, boxes),
         "read_only": True,
         "tmpfs": {"/tmp": f"rw,exec,nosuid,nodev,size={_TMP_BYTES},mode=1777"},  # noqa: S108 - compiled kernels are loaded from it
         "cap_drop": ["ALL"],
@@ -75,7 +86,7 @@ def container_options(launch: Launch, owner: Owner, user: str) -> dict[str, Any]
     }
 
 
-def _environment(launch: Launch) -> dict[str, str]:
+def _environment(launch: Launch, boxes: Path | None) -> dict[str, str]:
     given = {
         **container_environment(),
         **run_environment(SOURCE_DIR),
@@ -87,6 +98,8 @@ def _environment(launch: Launch) -> dict[str, str]:
         given[EVIDENCE_VARIABLE] = EVIDENCE_DIR
     if launch.models_dir is not None:
         given[MODELS_VARIABLE] = MODELS_DIR
+    if boxes is not None:
+        given[BOXES_VARIABLE] = f"{BOXES_DIR}/{SOCKET}"
     return {**given, **launch.env}
 
 
@@ -98,7 +111,7 @@ def _labels(spec: RunSpec, owner: Owner) -> dict[str, str]:
     }
 
 
-def _mounts(launch: Launch) -> list[Any]:
+def _mounts(launch: Launch, boxes: Path | None) -> list[Any]:
     """Everything read-only but the run's folder; in it the spec is read-only as well."""
     from docker.types import Mount  # noqa: PLC0415 - planning must not load the client
 
@@ -111,6 +124,8 @@ def _mounts(launch: Launch) -> list[Any]:
         shown.append((launch.evidence_dir.resolve(), EVIDENCE_DIR, True))
     if launch.models_dir is not None:
         shown.append((launch.models_dir.resolve(), MODELS_DIR, True))
+    if boxes is not None:
+        shown.append((boxes, BOXES_DIR, True))
     return [
         Mount(target=target, source=str(source), type="bind", read_only=read_only)
         for source, target, read_only in shown

@@ -31,6 +31,7 @@ from harness.runtime.base import (
     Stop,
     judge,
 )
+from harness.runtime.boxes import lent_boxes
 from harness.runtime.container import (
     DEADLINE_LABEL,
     OWNER_LABEL,
@@ -93,7 +94,8 @@ class DockerRuntime:
             BoundedLog(launch.run_dir / STDOUT_FILE) as stdout,
             BoundedLog(launch.run_dir / STDERR_FILE) as stderr,
             _lent(launch.run_dir) as user,
-            _Container(self._client, launch, user) as container,
+            lent_boxes(launch.spec.limits) as boxes,
+            _Container(self._client, launch, user, boxes) as container,
         ):
             try:
                 ending = container.to_its_end(self._floor_gib, stdout, stderr)
@@ -161,16 +163,17 @@ def _give(folder: Path, user: int, group: int) -> None:
 class _Container:
     """The container of one run, attached and started; leaving the context removes it."""
 
-    def __init__(self, client: DockerClient, launch: Launch, user: str) -> None:
+    def __init__(self, client: DockerClient, launch: Launch, user: str, boxes: Path | None) -> None:
         self._client = client
         self._image = image_of(launch.spec)
         self._launch = launch
         self._user = user
+        self._boxes = boxes
         self.peak_gib: float | None = None
         self._attachment = ExitStack()
 
     def __enter__(self) -> Self:
-        options = container_options(self._launch, this_process(), self._user)
+        options = container_options(self._launch, this_process(), self._user, self._boxes)
         with engine.explained(self._image.name):
             self._container = self._client.containers.create(**options)
             try:

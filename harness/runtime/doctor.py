@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 
+from harness.errors import HostError
 from harness.records import Limits, Profile, record
+from harness.runtime.boxes import box_problem
 from harness.runtime.daemon import EngineState
 from harness.runtime.host import Host, profile_problem
 from harness.runtime.machine import PowerSource
@@ -62,12 +64,14 @@ class Tools:
         git: whether git is on the path.
         packages: distribution -> version, of those that workloads or probes need.
         disk_free_gib: free where results go, GiB.
+        box_problem: why no box for commands can be made; None where one has been.
     """
 
     python: str
     git: bool
     packages: Mapping[str, str]
     disk_free_gib: float
+    box_problem: HostError | None = None
 
 
 @record
@@ -128,6 +132,7 @@ def diagnose(
         _docker(host),
         _gpu(host),
         *_packages(host, tools),
+        _boxes(tools),
         _memory(host),
         _disk(tools),
         *_power(host),
@@ -149,6 +154,7 @@ def probe_tools(project: Path) -> Tools:
         git=shutil.which("git") is not None,
         packages={name: installed[name] for name in _PACKAGES if name in installed},
         disk_free_gib=shutil.disk_usage(project).free / _BYTES_PER_GIB,
+        box_problem=box_problem(),
     )
 
 
@@ -180,6 +186,8 @@ def obstacles(
         )
     if memory_problem(demand.limits, host) is not None:
         yield "too little memory is available"
+    if demand.limits.boxes and tools.box_problem is not None:
+        yield "no box for commands can be made"
     if demand.lacks_files:
         yield _NO_FILES
 
@@ -248,6 +256,18 @@ def _packages(host: Host, tools: Tools) -> Iterator[Finding]:
             detail = f"not in this environment: {use} runs in containers only"
             remedy = f"nox -s {session}"
             yield Finding(what=name, state=State.LIMITED, detail=detail, remedy=remedy)
+
+
+def _boxes(tools: Tools) -> Finding:
+    problem = tools.box_problem
+    if problem is None:
+        return Finding(what="boxes", state=State.OK, detail="bubblewrap makes them")
+    return Finding(
+        what="boxes",
+        state=State.LIMITED,
+        detail=str(problem).partition("\n")[0],
+        remedy=problem.remedy,
+    )
 
 
 def _memory(host: Host) -> Finding:

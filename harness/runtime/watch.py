@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from harness.errors import HostError
 from harness.records import Limits
 from harness.runtime.base import Stop
+from harness.runtime.boxes import box_problem
 from harness.runtime.host import ON_CPU, Host
 from harness.runtime.memory import memory_problem
 
@@ -77,3 +78,5 @@ def host_problems(limits: Limits, host: Host) -> Iterator[HostError]:
             f"the run needs {limits.gpus} NVIDIA GPU, {len(host.gpus)} seen: {reason}",
             "nvidia-smi" if host.driver else ON_CPU,
         )
+    if limits.boxes and (problem := box_problem()):
+        yield problem

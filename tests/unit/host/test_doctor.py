@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from harness.cli import main
+from harness.errors import HostError
 from harness.records import Limits, Profile
 from harness.runtime.daemon import Engine, EngineState
 from harness.runtime.doctor import (
@@ -162,6 +163,22 @@ def test_one_broken_scenario_is_a_finding_beside_the_healthy_ones(
 def test_a_run_that_does_not_fit_is_an_obstacle(spark_host: Host) -> None:
     large = replace(ON_CPU, limits=Limits(memory_gib=500.0))
     assert list(obstacles(large, spark_host, TOOLS)) == ["too little memory is available"]
+
+
+def test_a_run_that_needs_boxes_needs_a_machine_that_can_make_them(spark_host: Host) -> None:
+    needs = replace(ON_SPARK, limits=Limits(boxes=True))
+    without = replace(TOOLS, box_problem=HostError("no bwrap", "apt-get install bubblewrap"))
+    assert list(obstacles(needs, spark_host, TOOLS, [IMAGE])) == []
+    assert list(obstacles(needs, spark_host, without, [IMAGE])) == [
+        "no box for commands can be made"
+    ]
+    assert list(obstacles(ON_SPARK, spark_host, without, [IMAGE])) == []
+    found = _of(diagnose(spark_host, without), "boxes")
+    assert (found.state, found.detail, found.remedy) == (
+        State.LIMITED,
+        "no bwrap",
+        "apt-get install bubblewrap",
+    )
 
 
 def test_without_a_container_packages_must_be_there(spark_host: Host) -> None:

@@ -18,7 +18,10 @@ OWNER = Owner(boot="0123abcd", namespace=4026531836, pid=77, started=123456)
 
 
 def options(
-    folder: Path, limits: Limits | None = None, evidence_dir: Path | None = None
+    folder: Path,
+    limits: Limits | None = None,
+    evidence_dir: Path | None = None,
+    boxes: Path | None = None,
 ) -> dict[str, Any]:
     spec = RunSpec(
         scenario="a99",
@@ -29,7 +32,7 @@ def options(
         limits=limits or Limits(),
     )
     launch = Launch(spec=spec, run_dir=folder, evidence_dir=evidence_dir, env={"SEED": "1"})
-    return container_options(launch, OWNER, "1000:1000")
+    return container_options(launch, OWNER, "1000:1000", boxes)
 
 
 def test_it_is_the_locked_image_shut(tmp_path: Path) -> None:
@@ -56,6 +59,17 @@ def test_only_the_run_folder_is_writable(tmp_path: Path) -> None:
     assert shown["/harness/source/harness"][1] is True
     assert len(shown) == 4
     assert told["environment"]["HARNESS_EVIDENCE_DIR"] == "/harness/evidence"
+
+
+def test_boxes_are_a_socket_and_weaken_nothing(tmp_path: Path) -> None:
+    told, plain = options(tmp_path, boxes=tmp_path / "open"), options(tmp_path)
+    (mount,) = told["mounts"][len(plain["mounts"]) :]
+    shown = (mount["Source"], mount["Target"], mount["ReadOnly"])
+    assert shown == (str(tmp_path / "open"), "/harness/boxes", True)
+    assert told["environment"]["HARNESS_BOXES"] == "/harness/boxes/socket"
+    assert "HARNESS_BOXES" not in plain["environment"]
+    differ = {key for key in plain if told[key] != plain[key]}
+    assert differ - {"labels"} == {"mounts", "environment"}
 
 
 def test_limits_are_passed_on(tmp_path: Path) -> None:

@@ -54,6 +54,15 @@ def test_it_loads_with_its_ledger_and_every_profile_plans(folder: Path) -> None:
 
 
 @every_scenario
+def test_what_plays_in_boxes_from_a_container_asks_for_them(folder: Path) -> None:
+    loaded = load(folder)
+    for profile, model in loaded.scenario.profiles.items():
+        for run in expand(loaded, profile, Overrides()).runs:
+            if model.image is not None and run.params.get("boxes") in {"auto", "bubblewrap"}:
+                assert run.limits.boxes, profile
+
+
+@every_scenario
 def test_editors_accept_its_files(folder: Path) -> None:
     for name, exported in (("scenario", "scenario.json"), ("expectations", "expectations.json")):
         described = json.loads((ROOT / "docs/schema" / exported).read_text(encoding="utf-8"))

@@ -11,9 +11,11 @@ from functools import partial
 from tabulate import tabulate
 
 from harness.errors import HostError
-from harness.records import ImageRef
+from harness.records import ImageRef, Limits
+from harness.runtime.boxes import SOCKET, lent_boxes
 from harness.workloads.clawgym.sandbox.box import Box
 from harness.workloads.clawgym.sandbox.bubblewrap import Bubblewrap
+from harness.workloads.clawgym.sandbox.outside import BoxesOutside
 from harness.workloads.clawgym.sandbox.pool import ContainerPool
 from tests.bench.byhand import locked_image
 from tests.bench.cost import Cost
@@ -35,7 +37,11 @@ def main() -> None:
     )
     given = parser.parse_args()
     rows: list[Row] = []
-    for name, made in (("bubblewrap", _bubblewrap), ("pool", partial(_pool, given.image))):
+    for name, made in (
+        ("bubblewrap", _bubblewrap),
+        ("bubblewrap outside", _outside),
+        ("pool", partial(_pool, given.image)),
+    ):
         try:
             with made() as maker:
                 rows += _rows(name, maker.box, given.times)
@@ -51,6 +57,13 @@ def main() -> None:
 @contextmanager
 def _bubblewrap() -> Iterator[Bubblewrap]:
     yield Bubblewrap()
+
+
+@contextmanager
+def _outside() -> Iterator[BoxesOutside]:
+    with lent_boxes(Limits(boxes=True)) as folder:
+        assert folder is not None
+        yield BoxesOutside(folder / SOCKET)
 
 
 @contextmanager

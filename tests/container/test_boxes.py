@@ -91,7 +91,7 @@ def until(holds: Callable[[], bool], timeout_s: float = 30.0) -> None:
         time.sleep(0.05)
 
 
-def launch(image: ImageRef, folder: Path, program: str, **limits: float) -> Launch:
+def launch(image: ImageRef, folder: Path, program: str, timeout_s: float = 600.0) -> Launch:
     run_dir = folder / "run"
     run_dir.mkdir()
     spec = RunSpec(
@@ -100,7 +100,7 @@ def launch(image: ImageRef, folder: Path, program: str, **limits: float) -> Laun
         workload="noop",
         params={"value": 1.5, "sleep_s": 0.0, "exit_code": 0, "index": 0},
         image=image,
-        limits=Limits(boxes=True, **limits),
+        limits=Limits(boxes=True, timeout_s=timeout_s),
     )
     (run_dir / "spec.json").write_text(json.dumps(to_json(spec)), encoding="utf-8")
     return Launch(spec=spec, run_dir=run_dir, program=("-c", program))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import psutil
@@ -44,9 +43,5 @@ def test_the_service_finds_the_same_and_ends_with_its_block(tmp_path: Path) -> N
         children = psutil.Process().children(recursive=True)
         for fact in _WORLD.facts[:20]:
             assert retriever.search(fact.phrase, 3) == here.search(fact.phrase, 3)
-        began = time.perf_counter()
-        for _ in range(100):
-            retriever.search("mayor", 3)
-        assert time.perf_counter() - began < 2.0  # 20 ms each would mean delayed acknowledgements
     assert len(children) == 1
     assert not children[0].is_running()

@@ -28,6 +28,7 @@ def test_a_server_on_processors() -> None:
         " --disable-uvicorn-access-log --generation-config vllm --seed 7"
         " --logprobs-mode raw_logprobs --max-logprobs 20 --dtype float32"
         " --max-model-len 512 --max-num-seqs 4 --enable-prefix-caching --enforce-eager"
+        " --no-enable-chunked-prefill"
     )
     assert service.argv == tuple(command.split())
     assert service.env == {
@@ -37,6 +38,7 @@ def test_a_server_on_processors() -> None:
         "VLLM_CPU_KVCACHE_SPACE": "1",
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         "OMP_NUM_THREADS": "1",
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "TORCH_COMPILE_DISABLE": "1",
     }
 

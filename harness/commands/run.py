@@ -11,11 +11,13 @@ from harness.commands.outputs import write_outputs
 from harness.commands.preparation import Preparation, prepare
 from harness.commands.printing import judgement, print_dossiers
 from harness.commands.progress import Narrator
+from harness.commands.trials import write_trials
 from harness.errors import ExitCode, HostError
 from harness.records import Profile
 from harness.report.dossier import Dossier
 from harness.run import Surroundings, refuse, run_plan
 from harness.runtime.evidence import fetch
+from harness.workloads.registry import workload
 
 
 def main(options: argparse.Namespace) -> ExitCode:
@@ -50,7 +52,17 @@ def reproduce(ready: Preparation) -> Dossier:
         what = f"{ready.plan.scenario} {ready.profile}, {ready.where}"
         with Narrator(what, len(ready.plan.runs)) as narrator:
             run_plan(ready.plan, around, narrator)
+        _record(ready)
     return assemble(ready.loaded, ready.ledger, ready.plan, ready.store)
+
+
+def _record(ready: Preparation) -> None:
+    """Add the runs to the scenario's record of trials, where it has one for this profile."""
+    scenario = ready.loaded.scenario
+    score, program = scenario.report.lineage, workload(scenario.workload_of(ready.profile))
+    is_scored = any(metric.name == score for metric in program.metrics)
+    if score is not None and is_scored and not ready.plan.changed:
+        write_trials(ready.plan, ready.store, score)
 
 
 def _recomputed(ready: Preparation) -> list[Dossier]:

@@ -12,7 +12,7 @@ from harness.scenario.expectations import Expectation, Law, Ratio
 from harness.scenario.positions import Document, Key
 from harness.scenario.schema import Environment, ProfileModel, Scenario, Sweep
 from harness.units import UNITS, same_dimension
-from harness.workloads.declare import Workload, fields_of, problems_of
+from harness.workloads.declare import Better, Metric, Workload, fields_of, problems_of
 from harness.workloads.every_run import RUN_METRICS
 from harness.workloads.registry import DECLARED_IN, workload
 
@@ -224,9 +224,15 @@ def _report_problems(scenario: Scenario, document: Document) -> Iterator[Problem
         (("report", "metrics", i), name) for i, name in enumerate(scenario.report.metrics)
     ]
     named += [(("report", "plots", i, "y"), plot.y) for i, plot in enumerate(scenario.report.plots)]
+    score = scenario.report.lineage
+    if score is not None:
+        named.append((("report", "lineage"), score))
     for key, name in named:
         if known and name not in known:
             yield _unknown_metric(document, key, name, known)
+    if score in known and score not in _rising(scenario):
+        message = "not a metric of which more is better"
+        yield document.problem(("report", "lineage"), message, value=repr(score))
 
 
 def placed(document: Document, key: Key, problem: Problem) -> Problem:
@@ -242,10 +248,18 @@ def placed(document: Document, key: Key, problem: Problem) -> Problem:
 
 def metrics_of(scenario: Scenario) -> dict[str, str]:
     """Return metric -> unit, over all workloads of a scenario, and what every run has."""
+    return {metric.name: metric.unit for metric in (*_declared(scenario), *RUN_METRICS)}
+
+
+def _rising(scenario: Scenario) -> set[str]:
+    """Return the metrics of its workloads of which more is better."""
+    return {metric.name for metric in _declared(scenario) if metric.better is Better.HIGHER}
+
+
+def _declared(scenario: Scenario) -> list[Metric]:
     names = {scenario.workload_of(profile) for profile in scenario.profiles}
-    declared = [each for name in sorted(names) if (each := _known_workload(name)) is not None]
-    metrics = [metric for each in declared for metric in each.metrics]
-    return {metric.name: metric.unit for metric in (*metrics, *RUN_METRICS)}
+    known = [each for name in sorted(names) if (each := _known_workload(name)) is not None]
+    return [metric for each in known for metric in each.metrics]
 
 
 def ledger_problems(

@@ -164,10 +164,15 @@ class Plot(Strict):
 
 
 class Report(Strict):
-    """Which metrics the cell table shows, in this order, and which plots are drawn."""
+    """Which metrics the cell table shows, in this order, and which plots are drawn.
+
+    Attributes:
+        lineage: the metric by which runs are compared in the record of trials; None for no record.
+    """
 
     metrics: list[Name] = []
     plots: list[Plot] = []
+    lineage: Name | None = None
 
 
 class Scenario(Strict):

@@ -15,7 +15,7 @@ import pytest
 from harness.errors import HostError
 from harness.measure import measure
 from harness.plan.expand import expand
-from harness.plan.overrides import Overrides
+from harness.plan.overrides import Overrides, read_overrides
 from harness.records import (
     ImageRef,
     Limits,
@@ -190,6 +190,23 @@ def test_training_in_the_container_measures_what_this_machine_does(
     there = measured(DockerRuntime(), spec, tmp_path / "there")
     assert here == there
     assert {each.metric for each in here} >= {"loss.first", "loss.last", "parameters"}
+
+
+@pytest.mark.parametrize(
+    ("scenario", "asked"),
+    [
+        ("a18-nemo-framework", read_overrides(only=["arm=vanilla"])),
+        ("a20-training-data-path", read_overrides(["corpora=[planted]", "steps=10"])),
+        ("cpt-continued-pretraining", read_overrides(["continued_steps=60"], replicates=1)),
+    ],
+)
+def test_the_twin_of_a_profile_for_nvidia_s_containers_runs_in_one_too(
+    cpu_image: ImageRef, project_root: Path, tmp_path: Path, scenario: str, asked: Overrides
+) -> None:
+    loaded = load(project_root / "scenarios" / scenario)
+    (spec,) = expand(loaded, Profile.CPU, asked).runs
+    found = measured(DockerRuntime(), replace(spec, image=cpu_image), tmp_path / "there")
+    assert found
 
 
 def measured(runtime: Runtime, spec: RunSpec, run_dir: Path) -> list[Measurement]:

@@ -15,13 +15,14 @@ from tests.serving.known import END_TOKEN, Tiny, make_tiny
 
 
 def is_vllm(pids: Iterable[int]) -> bool:
-    """Whether these are a server's processes, its engine's and its worker's among them.
+    """Whether these are a server's processes, its engine's among them.
 
-    Programs that give themselves a title write it over their environment, and so over the marks
-    that a service and a run are ended by: these two do, unless they are told not to.
+    A program that gives itself a title writes it over its environment, and so over the marks that a
+    service and a run are ended by: the engine does, unless it is told not to.
     """
-    titles = {title for pid in pids for title in psutil.Process(pid).cmdline()[:1]}
-    return {"VLLM::EngineCore", "VLLM::Worker"} <= titles
+    return "VLLM::EngineCore" in {
+        title for pid in pids for title in psutil.Process(pid).cmdline()[:1]
+    }
 
 
 def until_ended(pids: Iterable[int], timeout_s: float) -> None:

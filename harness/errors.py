@@ -105,7 +105,7 @@ class HostError(HarnessError):
     """
 
     def __init__(self, message: str, remedy: str = "") -> None:
-        self.remedy = remedy
+        self.message, self.remedy = message, remedy
         super().__init__(f"{message}\n  next: {remedy}" if remedy else message)
 
 

@@ -6,7 +6,7 @@ it also keeps what a store forgets: failed attempts, and runs of code that has c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from harness.plan.expand import Plan
 from harness.records import Finished, Status
@@ -38,21 +38,24 @@ def write_trials(plan: Plan, store: results.Store, score: str) -> None:
     folder = store.root / plan.scenario / f"{plan.profile}.lineage"
     folder.mkdir(exist_ok=True)
     lineage = Store(folder / "results.tsv")  # named as the author's library names it
-    for name, run, root in _executions(plan, store):
-        history = lineage.history()
-        if history.get(name) is None:
-            lineage.append(_trial(name, run, root, score, history))
+    for name, run, root in _unrecorded(plan, store, lineage.history()):
+        lineage.append(_trial(name, run, root, score, lineage.history()))
 
 
-def _executions(plan: Plan, store: results.Store) -> Iterator[tuple[str, Finished, str]]:
-    """Yield the id of each trial, its run, and the id of its replicate's first finished run."""
+def _unrecorded(
+    plan: Plan, store: results.Store, history: History
+) -> Iterator[tuple[str, Finished, str]]:
+    """Yield the id of each new trial, its run, and its replicate's first finished run's id."""
     roots: dict[int, str] = {}
     for spec in plan.runs:
+        root = roots.get(spec.replicate, "")
         for number, failed in enumerate(store.failures(spec), start=1):
-            yield f"{spec.run_id}.failed-{number}", failed, roots.get(spec.replicate, "")
+            if history.get(name := f"{spec.run_id}.failed-{number}") is None:
+                yield name, failed, root
         if store.has(spec):
-            yield spec.run_id, store.load(spec), roots.get(spec.replicate, "")
             roots.setdefault(spec.replicate, spec.run_id)
+            if history.get(spec.run_id) is None:
+                yield spec.run_id, store.load(spec), root
 
 
 def _trial(name: str, run: Finished, root: str, score: str, history: History) -> Trial:
@@ -72,7 +75,7 @@ def _trial(name: str, run: Finished, root: str, score: str, history: History) ->
         delta_vs_best=value - before if value is not None and before is not None else None,
         total_s=outcome.usage.wall_s,
         job_name=f"{run.spec.scenario} {run.spec.profile}",
-        notes=f"seed {run.spec.seed}; score {score}" + (f"; {outcome.cause}" * bool(outcome.cause)),
+        notes="; ".join(filter(None, (f"seed {run.spec.seed}", f"score {score}", outcome.cause))),
     )
 
 
@@ -86,8 +89,7 @@ def _label(run: Finished, value: float | None, before: float | None, *, is_root:
 
 def _value(run: Finished, score: str) -> float | None:
     """Return the score of a whole run, that is the one of no row."""
-    found: Sequence[object] = [
-        each.value for each in run.measurements if each.metric == score and not each.where
-    ]
-    (value,) = found or (None,)
-    return float(value) if isinstance(value, int | float) else None
+    for each in run.measurements:
+        if each.metric == score and not each.where and isinstance(each.value, int | float):
+            return float(each.value)
+    return None

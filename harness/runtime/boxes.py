@@ -50,12 +50,8 @@ def box_problem() -> HostError | None:
         with Bubblewrap().box():
             return None
     except SandboxUnavailable as error:
-        message = f"no box for commands can be made: {_cause(error)}"
+        message = f"no box for commands can be made: {error.message}"
         return HostError(message, error.remedy or _remedy())
-
-
-def _cause(error: SandboxUnavailable) -> str:
-    return str(error).partition("\n  next: ")[0]
 
 
 def _remedy() -> str:
@@ -197,7 +193,7 @@ def _lend(line: socket.socket) -> None:
         _hold(limits, MOST)
         link = Bubblewrap(limits).open()
     except SandboxUnavailable as error:
-        _say(line, Made(problem=_cause(error), remedy=error.remedy))
+        _say(line, Made(problem=error.message, remedy=error.remedy))
         return
     except (OSError, ValueError, RecursionError) as error:
         _say(line, Made(problem=f"no such box can be had: {error}"))

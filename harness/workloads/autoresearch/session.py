@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> int:
             parts = Parts(proposer=proposer_of(session), evaluator=evaluator, meter=meter)
             Loop(session, folder, parts).run()
     except HostError as error:
-        refusal = {"message": str(error).partition("\n  next: ")[0], "remedy": error.remedy}
+        refusal = {"message": error.message, "remedy": error.remedy}
         (folder / REFUSAL_FILE).write_text(json.dumps(refusal), encoding="utf-8")
         return error.exit_code
     return 0

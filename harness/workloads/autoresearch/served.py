@@ -14,14 +14,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from harness.errors import HostError
 from harness.workloads.autoresearch.loop_declare import LoopParams
 from harness.workloads.autoresearch.space import Knob, Space
-from harness.workloads.policy.checkpoint import FOLDER
+from harness.workloads.policy.checkpoint import small_policy
+from harness.workloads.serving.client import installed
 from harness.workloads.serving.service import RunningService
 from harness.workloads.serving.vllm import Dtype, OnCpu, Serving, vllm_service
 
@@ -39,17 +39,17 @@ def served(params: LoopParams, out: Path) -> Iterator[LoopParams]:
     """Serve the policy where it is to propose; give the params that say where it answers.
 
     Raises:
-        HostError: vLLM is not installed.
+        HostError: vLLM is not installed, or the policy is not as it was made.
         EngineError: it does not start.
     """
     if params.proposer != "served":
         yield params
         return
-    if find_spec("vllm") is None:
+    if not installed():
         message = f"vLLM is to serve the proposer, and {sys.executable} has none"
         raise HostError(message, "nox -s rl  # makes an environment that has")
     serving = Serving(
-        model_dir=FOLDER,
+        model_dir=small_policy(),
         name=_NAME,
         dtype=Dtype.FLOAT32,
         max_model_len=_CONTEXT_TOKENS,

@@ -250,7 +250,7 @@ def test_nothing_is_served_for_other_proposers_and_vllm_is_asked_for_by_name(
     other = LoopParams(proposer="random")
     with served(other, tmp_path) as params:
         assert params is other
-    monkeypatch.setattr("harness.workloads.autoresearch.served.find_spec", lambda _: None)
+    monkeypatch.setattr("harness.workloads.autoresearch.served.installed", lambda: "")
     with pytest.raises(HostError, match="vLLM"), served(LoopParams(proposer="served"), tmp_path):
         pass
 

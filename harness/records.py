@@ -44,6 +44,7 @@ class Status(StrEnum):
 
     FINISHED = "finished"
     FAILED = "failed"  # the workload exited with an error
+    STALLED = "stalled"  # nothing happened for as long as its stall limit
     TIMED_OUT = "timed-out"
     OUT_OF_MEMORY = "out-of-memory"  # the kernel, the container limit or the watchdog ended it
     HOST_FAILED = "host-failed"  # the daemon, the image or a server broke, not the workload
@@ -76,7 +77,9 @@ class Limits:
     """What one run may use.
 
     Attributes:
-        timeout_s: wall clock, seconds.
+        stall_s: how long nothing may happen (no event, no line, no file written), seconds. A slow
+            machine is slow, not broken: this is the limit that ends a run which hangs.
+        timeout_s: wall clock, seconds; the far fence behind `stall_s`.
         memory_gib: memory budget, GiB; None for no limit.
         shm_gib: size of ``/dev/shm`` in a container, GiB.
         gpus: number of NVIDIA GPUs.
@@ -85,7 +88,8 @@ class Limits:
             a container they are made outside of it.
     """
 
-    timeout_s: float = 600.0
+    stall_s: float = 1800.0
+    timeout_s: float = 604_800.0
     memory_gib: float | None = None
     shm_gib: float = 1.0
     gpus: int = 0

@@ -15,12 +15,10 @@ from harness.records import Event, Finished, Measurement, RunOutcome, RunSpec, S
 from harness.results.redact import redact
 from harness.results.store import Store
 from harness.runtime.base import Launch, Runtime
-from harness.telemetry.log import read_samples
+from harness.telemetry.log import TELEMETRY_FILE, read_samples
 from harness.telemetry.reduce import run_measurements
 from harness.telemetry.sampler import Sampler
 from harness.workloads.emit import EVENTS_FILE, read_events
-
-TELEMETRY_FILE = "telemetry.csv"
 
 
 class Step(StrEnum):

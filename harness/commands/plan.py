@@ -59,9 +59,8 @@ def _counts(ready: Preparation, states: list[Owed]) -> Iterator[str]:
 
 def _costs(ready: Preparation) -> Iterator[str]:
     plan = ready.plan
-    limit_h = sum(spec.limits.timeout_s for spec in plan.runs) / 3600
     if plan.estimate is None:
-        yield f"cost: no estimate in the scenario; time-outs end it within {limit_h:.2g} h"
+        yield "cost: no estimate in the scenario"
     else:
         known = plan.estimate.model_dump(exclude={"source"}, exclude_none=True)
         figures = ", ".join(f"{name} {value:g}" for name, value in known.items())

@@ -18,6 +18,7 @@ from harness.workloads.lineage.trial import Label, Trial
 _ENDED = {
     Status.FAILED: Label.CRASH,
     Status.OUT_OF_MEMORY: Label.CRASH,
+    Status.STALLED: Label.TRAIN_BUDGET_OVERRUN,
     Status.TIMED_OUT: Label.TRAIN_BUDGET_OVERRUN,
     Status.HOST_FAILED: Label.HARNESS_ABORT,
     Status.INTERRUPTED: Label.HARNESS_ABORT,

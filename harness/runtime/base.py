@@ -68,6 +68,7 @@ class Leftover:
 class Stop(StrEnum):
     """Why the runtime, and not the program, ended a run."""
 
+    STALL = "stall"
     TIME = "time"
     MEMORY = "memory"
 
@@ -117,7 +118,7 @@ class Runtime(Protocol):
         ...
 
     def run(self, launch: Launch) -> RunOutcome:
-        """Execute one run to its end, its time-out or its memory limit."""
+        """Execute one run to its end or until a limit stops it."""
         ...
 
     def reap(self) -> tuple[Leftover, ...]:
@@ -146,6 +147,9 @@ def judge(ending: Ending, spec: RunSpec, log_tail: tuple[str, ...]) -> tuple[Sta
 
 def _judge_stop(stop: Stop, spec: RunSpec) -> tuple[Status, str]:
     match stop:
+        case Stop.STALL:
+            limit = spec.limits.stall_s
+            return Status.STALLED, f"wrote no event, line or file for {limit:g} s (limits.stall_s)"
         case Stop.TIME:
             return Status.TIMED_OUT, f"did not end within {spec.limits.timeout_s:g} s"
         case Stop.MEMORY:

@@ -88,7 +88,7 @@ class DockerRuntime:
             yield error
 
     def run(self, launch: Launch) -> RunOutcome:
-        """Execute one run to its end, its time-out or its memory limit."""
+        """Execute one run to its end or until a limit stops it."""
         began, started_at = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
         with (
             BoundedLog(launch.run_dir / STDOUT_FILE) as stdout,
@@ -215,7 +215,7 @@ class _Container:
     def _follow(self, stdout: BoundedLog, stderr: BoundedLog) -> Stop | None:
         """Keep the logs until the program ends; return why it must be stopped, if it must."""
         frames = Frames({Frames.STDOUT: stdout.write, Frames.STDERR: stderr.write})
-        watch = Watch(self._launch.spec.limits, each_look=self._look)
+        watch = Watch(self._launch.spec.limits, self._launch.run_dir, each_look=self._look)
         with selectors.DefaultSelector() as selector:
             selector.register(self._descriptor, selectors.EVENT_READ)
             while True:
@@ -224,6 +224,7 @@ class _Container:
                     if not chunk:
                         return None
                     frames.feed(chunk)
+                    watch.alive()
                 if stop := watch.reason():
                     return stop
 

@@ -78,7 +78,7 @@ class LocalRuntime:
                 )
 
     def run(self, launch: Launch) -> RunOutcome:
-        """Execute one run to its end, its time-out or its memory limit."""
+        """Execute one run to its end or until a limit stops it."""
         mark = Mark(run_id=launch.spec.run_id, owner=this_process())
         began, started_at = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
         with (
@@ -157,7 +157,11 @@ class _Process:
         """Keep the logs until the program ends; return why it must be stopped, if it must."""
         limits = self._launch.spec.limits
         enough_gib = limits.memory_gib or 0.0
-        watch = Watch(limits, memory_gib=lambda: processes.memory_gib(self._mark, enough_gib))
+        watch = Watch(
+            limits,
+            self._launch.run_dir,
+            memory_gib=lambda: processes.memory_gib(self._mark, enough_gib),
+        )
         with selectors.DefaultSelector() as selector:
             selector.register(self._handle, selectors.EVENT_READ, None)
             for stream, log in zip(self._streams(), (stdout, stderr), strict=True):
@@ -166,7 +170,9 @@ class _Process:
                 for key, _ in selector.select(watch.wait_s()):
                     if key.data is None:
                         return None
-                    if not _take(key.fd, key.data):
+                    if _take(key.fd, key.data):
+                        watch.alive()
+                    else:
                         selector.unregister(key.fileobj)
                 if stop := watch.reason():
                     return stop

@@ -5,8 +5,10 @@ The memory of the machine as a whole is watched by `harness.runtime.memory`.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from harness.errors import HostError
 from harness.records import Limits
@@ -14,17 +16,23 @@ from harness.runtime.base import Stop
 from harness.runtime.boxes import box_problem
 from harness.runtime.host import ON_CPU, Host
 from harness.runtime.memory import memory_problem
+from harness.telemetry.log import TELEMETRY_FILE
 
 _LOOK_S = 0.5
+_FILES_S = 5.0  # a run that has just written need not have its folder read
 
 
 class Watch:
     """Looks at a run twice a second and says when it must be stopped.
 
-    For its memory it is stopped when two looks in a row find too much.
+    For its memory it is stopped when two looks in a row find too much. It has stalled when no file
+    of its folder has changed and no output has come for `Limits.stall_s` of watched time: a pause
+    of the machine, or of the harness itself, is nobody's stall.
 
     Args:
         limits: what the run may use.
+        run_dir: the run's folder; a file written there is a sign of life, but for the telemetry,
+            which the harness writes.
         memory_gib: reads how much memory it uses; None where the container holds that limit.
         each_look: called at every look.
     """
@@ -32,16 +40,25 @@ class Watch:
     def __init__(
         self,
         limits: Limits,
+        run_dir: Path,
         *,
         memory_gib: Callable[[], float] | None = None,
         each_look: Callable[[], None] | None = None,
     ) -> None:
         self._limits = limits
+        self._run_dir = run_dir
+        self._files = _newest_files(run_dir)
+        self._idle_s = 0.0
+        self._looked = time.monotonic()
         self._memory_gib = memory_gib
         self._each_look = each_look
         self._deadline = time.monotonic() + limits.timeout_s
         self._next_look = time.monotonic() + _LOOK_S
         self._was_over = False
+
+    def alive(self) -> None:
+        """Take note that the run has just written something."""
+        self._idle_s = 0.0
 
     def wait_s(self) -> float:
         """Return how long nothing needs to be looked at, seconds."""
@@ -52,12 +69,20 @@ class Watch:
         now = time.monotonic()
         if now >= self._deadline:
             return Stop.TIME
-        if now >= self._next_look:
-            self._next_look = now + _LOOK_S
-            return self._look()
-        return None
+        if now < self._next_look:
+            return None
+        self._next_look = now + _LOOK_S
+        self._idle_s += min(now - self._looked, 2 * _LOOK_S)
+        self._looked = now
+        return self._look()
 
     def _look(self) -> Stop | None:
+        if self._idle_s >= min(_FILES_S, self._limits.stall_s):
+            files = _newest_files(self._run_dir)
+            if files != self._files:
+                self._files, self._idle_s = files, 0.0
+            elif self._idle_s >= self._limits.stall_s:
+                return Stop.STALL
         if self._each_look is not None:
             self._each_look()
         limit = self._limits.memory_gib
@@ -66,6 +91,22 @@ class Watch:
         stop = Stop.MEMORY if is_over and self._was_over else None
         self._was_over = is_over
         return stop
+
+
+def _newest_files(run_dir: Path) -> tuple[int, int]:
+    """Return how many bytes the files of a run have, and when the newest was written, ns."""
+    size = newest = 0
+    for folder, _, names in os.walk(run_dir):
+        for name in names:
+            if name == TELEMETRY_FILE:
+                continue
+            try:
+                seen = os.lstat(os.path.join(folder, name))  # noqa: PTH118 - twice as fast as Path
+            except FileNotFoundError:  # removed since it was listed
+                continue
+            size += seen.st_size
+            newest = max(newest, seen.st_mtime_ns)
+    return size, newest
 
 
 def host_problems(limits: Limits, host: Host) -> Iterator[HostError]:

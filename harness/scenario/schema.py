@@ -96,7 +96,8 @@ class Sweep(Strict):
 class LimitsModel(Strict):
     """What one run may use; see `harness.records.Limits`."""
 
-    timeout_s: Annotated[float, Field(gt=0)] = 600.0
+    stall_s: Annotated[float, Field(gt=0)] = 1800.0
+    timeout_s: Annotated[float, Field(gt=0)] = 604_800.0
     memory_gib: Annotated[float, Field(gt=0)] | None = None
     shm_gib: Annotated[float, Field(gt=0)] = 1.0
     gpus: Annotated[int, Field(ge=0, le=1)] = 0

@@ -108,6 +108,20 @@ def test_a_run_that_takes_too_long_is_ended_with_its_children(bench: Bench) -> N
     assert not is_beating(run_dir)
 
 
+def test_a_run_in_which_nothing_happens_has_stalled_and_is_ended(bench: Bench) -> None:
+    program = CHILDREN.replace("'beat'", "'/tmp/beat'").replace('"beat"', '"/tmp/beat"')
+    outcome, _ = bench.run(program + "time.sleep(60)", limits=Limits(stall_s=2.0))
+    assert outcome.status is Status.STALLED
+    assert outcome.cause == "wrote no event, line or file for 2 s (limits.stall_s)"
+
+
+@pytest.mark.parametrize("sign", ["print('.', flush=True)", "open('journal', 'a').write('.')"])
+def test_a_slow_run_that_shows_signs_of_life_is_left_alone(bench: Bench, sign: str) -> None:
+    program = f"import time\nfor _ in range(8):\n {sign}; time.sleep(0.5)"
+    outcome, _ = bench.run(program, limits=Limits(stall_s=2.0))
+    assert outcome.status is Status.FINISHED
+
+
 def test_children_do_not_outlive_a_run_that_ends_well(bench: Bench) -> None:
     outcome, run_dir = bench.run(CHILDREN)
     assert outcome.status is Status.FINISHED

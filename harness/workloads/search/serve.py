@@ -52,7 +52,7 @@ def retriever_service(
             PORT,
             *([str(encoder)] if encoder else []),
         ),
-        start_timeout_s=600.0 if encoder else 60.0,
+        start_timeout_s=600.0,
         env={"PYTHONPATH": str(Path(harness.__file__).parents[1])},
     )
     with RunningService(service, folder / "retriever.log") as running:

@@ -31,6 +31,11 @@ BREACH = Breach(cause="0.30 GiB were available")
         (Ending(exit_code=139), Status.FAILED, "ended by SIGSEGV: ValueError: width"),
         (Ending(exit_code=137), Status.FAILED, "ended by SIGKILL: ValueError: width"),
         (Ending(exit_code=255), Status.FAILED, "exit code 255: ValueError: width"),
+        (
+            Ending(exit_code=137, stop=Stop.STALL),
+            Status.STALLED,
+            "wrote no event, line or file for 1800 s (limits.stall_s)",
+        ),
         (Ending(exit_code=137, stop=Stop.TIME), Status.TIMED_OUT, "did not end within 90 s"),
         (Ending(exit_code=137, stop=Stop.MEMORY), Status.OUT_OF_MEMORY, "used up its 1.5 GiB"),
         (Ending(exit_code=137, breach=BREACH), Status.OUT_OF_MEMORY, BREACH.cause),

@@ -124,13 +124,48 @@ def test_frames_may_be_torn_anywhere(size: int) -> None:
     assert (bytes(out), bytes(err)) == (b"out one and two", b"error")
 
 
-def test_the_watch_waits_for_the_next_look_or_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [100.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    return clock
+
+
+def reasons(held: Watch, now: list[float], seconds: int) -> list[Stop | None]:
+    found = []
+    for _ in range(2 * seconds):
+        now[0] += 0.5
+        found.append(held.reason())
+    return found
+
+
+def test_a_run_that_writes_is_not_stalled_and_one_that_does_not_is(
+    now: list[float], tmp_path: Path
+) -> None:
+    held = Watch(Limits(stall_s=10.0), tmp_path)
+    for _ in range(5):
+        assert set(reasons(held, now, 9)) == {None}
+        with (tmp_path / "events.jsonl").open("a", encoding="utf-8") as file:
+            file.write("{}\n")
+    assert set(reasons(held, now, 9)) == {None}
+    held.alive()  # output came
+    assert set(reasons(held, now, 9)) == {None}
+    (tmp_path / "telemetry.csv").write_text("written by the harness", encoding="utf-8")
+    assert reasons(held, now, 1) == [None, Stop.STALL]
+
+
+def test_a_pause_of_the_machine_is_no_stall(now: list[float], tmp_path: Path) -> None:
+    held = Watch(Limits(stall_s=10.0), tmp_path)
+    now[0] += 3600
+    assert set(reasons(held, now, 8)) == {None}
+
+
+def test_the_watch_waits_for_the_next_look_or_the_end(now: list[float], tmp_path: Path) -> None:
     looks: list[float] = []
     used = [0.5]
     held = Watch(
         Limits(timeout_s=1.7, memory_gib=1.0),
+        tmp_path,
         memory_gib=lambda: used[0],
         each_look=lambda: looks.append(now[0]),
     )

@@ -156,7 +156,7 @@ class Event:
     Attributes:
         kind: ``started``, ``measured``, ``step``, ``note``, ``artefact`` or ``finished``.
         at_s: seconds since the workload started.
-        payload: the fields of this kind (see `harness.workloads.emit`).
+        payload: the fields of this kind (see `harness.workloads.api.emit`).
     """
 
     kind: str

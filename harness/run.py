@@ -18,7 +18,7 @@ from harness.runtime.base import Launch, Runtime
 from harness.telemetry.log import TELEMETRY_FILE, read_samples
 from harness.telemetry.reduce import run_measurements
 from harness.telemetry.sampler import Sampler
-from harness.workloads.emit import EVENTS_FILE, read_events
+from harness.workloads.api.emit import EVENTS_FILE, read_events
 
 
 class Step(StrEnum):

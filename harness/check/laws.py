@@ -17,7 +17,7 @@ from harness.errors import Problem, nearest
 from harness.records import record
 from harness.scenario import expectations as ledger
 from harness.scenario.positions import Document, Key
-from harness.workloads.declare import build, problems_of
+from harness.workloads.api.declare import build, problems_of
 
 
 @record

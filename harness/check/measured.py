@@ -8,7 +8,7 @@ from harness.check.finding import call_invalid
 from harness.check.rows import Rows, in_unit
 from harness.records import record
 from harness.scenario.expectations import Entry
-from harness.workloads.declare import Better, Metric
+from harness.workloads.api.declare import Better, Metric
 
 
 @record

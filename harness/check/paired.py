@@ -12,7 +12,7 @@ from harness.check.rows import refuse_several_cells
 from harness.records import Scalar, record
 from harness.scenario import expectations as ledger
 from harness.statistics import ALPHA, Interval, Sample, sample, t_quantile
-from harness.workloads.declare import param
+from harness.workloads.api.declare import param
 
 _MIN_PAIRS = 3  # below it a spread says too little
 

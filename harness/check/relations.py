@@ -19,15 +19,15 @@ from harness.check.tolerance import ROUND_OFF, shortfall, slack
 from harness.records import Scalar, record
 from harness.scenario import expectations as ledger
 from harness.statistics import Interval
-from harness.workloads.declare import build, fields_of, param
-from harness.workloads.pretrain.declare import ArmParams, CellParams, EnvelopeParams
-from harness.workloads.pretrain.memory import (
+from harness.workloads.api.declare import build, fields_of, param
+from harness.workloads.models.peak_memory import (
     least_squares,
     local_peak_bytes,
     peak_bytes,
     published_peak_bytes,
 )
-from harness.workloads.pretrain.shape import num_parameters
+from harness.workloads.models.shape import num_parameters
+from harness.workloads.training.pretrain_params import ArmParams, CellParams, EnvelopeParams
 
 
 @record

@@ -13,7 +13,7 @@ from harness.check.rows import Rows
 from harness.errors import ExitCode
 from harness.records import Finished, Profile, Verdict, VerdictKind
 from harness.scenario.expectations import Binds, Expectation, Expectations, claim_verdict
-from harness.workloads.declare import Metric
+from harness.workloads.api.declare import Metric
 
 
 def check(

@@ -27,8 +27,8 @@ from harness.scenario.folders import survey
 from harness.scenario.images import read_lock, this_platform
 from harness.scenario.load import load
 from harness.scenario.schema import EvidenceFile, Scenario
-from harness.workloads.capacity.presets import Use, holdings
-from harness.workloads.registry import workload
+from harness.workloads.api.registry import workload
+from harness.workloads.models.presets import Use, holdings
 
 
 def main(options: argparse.Namespace) -> ExitCode:

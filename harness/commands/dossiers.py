@@ -18,7 +18,7 @@ from harness.results.selection import select
 from harness.results.store import Store
 from harness.scenario.expectations import Expectations
 from harness.scenario.load import Loaded
-from harness.workloads.registry import workload
+from harness.workloads.api.registry import workload
 
 
 def stored_dossier(options: argparse.Namespace) -> Dossier:

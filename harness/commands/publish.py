@@ -31,7 +31,7 @@ from harness.results.store import (
 )
 from harness.scenario.folders import folders
 from harness.scenario.load import Loaded, load
-from harness.workloads.emit import EVENTS_FILE
+from harness.workloads.api.emit import EVENTS_FILE
 
 _PUBLISHED = (SPEC_FILE, OUTCOME_FILE, MEASUREMENTS_FILE, ENVIRONMENT_FILE, EVENTS_FILE)
 

@@ -17,7 +17,7 @@ from harness.records import Profile
 from harness.report.dossier import Dossier
 from harness.run import Surroundings, refuse, run_plan
 from harness.runtime.evidence import fetch
-from harness.workloads.registry import workload
+from harness.workloads.api.registry import workload
 
 
 def main(options: argparse.Namespace) -> ExitCode:

@@ -19,8 +19,8 @@ from harness.report.tables import Column, Group, Table, words
 from harness.runtime.host import probe_host
 from harness.scenario.load import Loaded
 from harness.scenario.schema import Sweep
-from harness.workloads.declare import fields_of
-from harness.workloads.registry import workload
+from harness.workloads.api.declare import fields_of
+from harness.workloads.api.registry import workload
 
 _NAMES = ("param", "metric")  # columns of names, which are read whole
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from harness.plan.expand import Plan
 from harness.records import Finished, Status
 from harness.results import store as results
-from harness.workloads.lineage.history import History
-from harness.workloads.lineage.store import Store
-from harness.workloads.lineage.trial import Label, Trial
+from harness.workloads.trials.history import History
+from harness.workloads.trials.store import Store
+from harness.workloads.trials.trial import Label, Trial
 
 _ENDED = {
     Status.FAILED: Label.CRASH,

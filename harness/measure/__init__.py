@@ -8,9 +8,9 @@ from importlib import import_module
 from harness.errors import InputError, Problem
 from harness.records import Event, Measurement, RunSpec, Usage, from_json
 from harness.scenario.schema import Scenario
-from harness.workloads.declare import Metric
-from harness.workloads.every_run import RUN_METRICS, USAGE_METRICS
-from harness.workloads.registry import workload
+from harness.workloads.api.declare import Metric
+from harness.workloads.api.registry import workload
+from harness.workloads.api.run_metrics import RUN_METRICS, USAGE_METRICS
 
 
 def measure(spec: RunSpec, events: Sequence[Event]) -> tuple[Measurement, ...]:

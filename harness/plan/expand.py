@@ -17,8 +17,8 @@ from harness.scenario.checks import placed
 from harness.scenario.load import Loaded
 from harness.scenario.positions import Key
 from harness.scenario.schema import Estimate, Sweep
-from harness.workloads.declare import Workload, defaults_of, problems_of
-from harness.workloads.registry import workload
+from harness.workloads.api.declare import Workload, defaults_of, problems_of
+from harness.workloads.api.registry import workload
 
 
 @record

@@ -4,63 +4,63 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from harness.workloads.declare import Workload
+from harness.workloads.api.declare import Workload
 
-_SHARED = ("harness.workloads", "harness.workloads.common")
-_FOUNDATION = ("harness.records", "harness.units", "harness.errors")
-_ANOTHER_ROOM = re.compile(r"^\s*(?:from|import) (harness\.workloads\.\w+)\b", re.MULTILINE)
+_RUNNER = "harness.workloads.__main__"
+_REGISTRY = "harness.workloads.api.registry"  # names every workload, and loads one
+_IMPORT = re.compile(
+    r"^[ \t]*(?:from ([\w.]+) import (\([^)]*\)|[^\n]*)|import ([\w.]+))", re.MULTILINE
+)
+_NAMED = re.compile(r'"(\w+(?:\.\w+)+)"')  # started by its name: ``python -m``, or in a sandbox
 
 
 @cache
 def source_digest(workload: Workload) -> str:
-    """Return the sha256 over the code a run executes: its rooms, the shared rooms, the records.
+    """Return the sha256 over every module of ours that a run of `workload` can load.
 
-    Its rooms are the one of its program, and those that a room of them imports from. Comments count
-    too: telling a harmless edit from a harmful one is not worth the doubt.
+    These are the modules that its entry, its derivation and the runner import or start by name, and
+    what those import. Comments count too: telling a harmless edit from a harmful one is not worth
+    the doubt.
     """
-    files = {file for package in _SHARED for file in _folder(package).glob("*.py")}
-    files |= _rooms(workload.entry.partition(":")[0].rpartition(".")[0])
-    files |= {_module_file(module) for module in _FOUNDATION}
-    return _digest(sorted(files))
-
-
-def _rooms(entered: str) -> set[Path]:
-    """Return the files of a room, of the rooms within it, and of all that they import from."""
-    found: dict[str, set[Path]] = {}
-    waiting = {entered}
+    parts = [part.partition(":")[0] for part in (workload.entry, workload.derivation) if part]
+    ours = {name.partition(".")[0] for name in (_RUNNER, *parts)}
+    waiting = [_RUNNER, *parts]
+    found: dict[str, Path] = {}
     while waiting:
-        room = waiting.pop()
-        # what lies in a shared room itself is counted already, and opens no other
-        found[room] = set() if room in _SHARED else set(_folder(room).rglob("*.py"))
-        waiting |= {each for file in found[room] for each in _imported_rooms(file)} - set(found)
-    return set().union(*found.values())
-
-
-def _imported_rooms(file: Path) -> Iterator[str]:
-    for name in _ANOTHER_ROOM.findall(file.read_text(encoding="utf-8")):
-        if _module_file(name).name == "__init__.py":
-            yield name
-
-
-def _folder(package: str) -> Path:
-    return _module_file(package).parent
-
-
-def _module_file(module: str) -> Path:
-    spec = find_spec(module)
-    assert spec is not None
-    assert spec.origin is not None
-    return Path(spec.origin)
-
-
-def _digest(files: Iterable[Path]) -> str:
+        name = waiting.pop()
+        if name in found or name.partition(".")[0] not in ours or (file := _file_of(name)) is None:
+            continue
+        found[name] = file
+        source = file.read_text(encoding="utf-8")
+        waiting += _imported(source)
+        if name != _REGISTRY:
+            waiting += _NAMED.findall(source)
     total = hashlib.sha256()
-    for file in files:
-        total.update(f"{file.parent.name}/{file.name}\0".encode())
+    for name, file in sorted(found.items()):
+        total.update(f"{name}\0".encode())
         total.update(file.read_bytes())
     return total.hexdigest()
+
+
+def _imported(source: str) -> Iterator[str]:
+    for package, members, module in _IMPORT.findall(source):
+        yield module or package
+        # what is imported from a package may be a module of it
+        yield from (f"{package}.{member}" for member in re.findall(r"\w+", members) if package)
+
+
+@cache
+def _file_of(module: str) -> Path | None:
+    """Return the file of a module of ours; None for what is no module."""
+    top, *parts = module.split(".")
+    spec = find_spec(top)
+    assert spec is not None
+    assert spec.origin is not None
+    place = Path(spec.origin).parent.joinpath(*parts)  # looked up in files, so nothing is loaded
+    files = (place.with_suffix(".py"), place / "__init__.py")
+    return next((file for file in files if file.is_file()), None)

@@ -12,8 +12,8 @@ from harness.report.figures import setting
 from harness.report.readings import Place, Readings, box, place, pool, readings
 from harness.report.tables import Align, Box, Column, Group, Table, absent, words
 from harness.scenario.cells import cells_of
-from harness.workloads.declare import Metric
-from harness.workloads.every_run import RUN_METRICS
+from harness.workloads.api.declare import Metric
+from harness.workloads.api.run_metrics import RUN_METRICS
 
 # units that a header need not repeat: the figure itself, or its name, says it
 _UNSPOKEN = frozenset({"1", "text", "flag", "count"})

@@ -22,7 +22,7 @@ from harness.report.ledger import keys_text
 from harness.report.readings import Place, Pooled, box, pool
 from harness.report.tables import Align, Box, Column, Group, Row, Table, absent, words
 from harness.statistics import ALPHA, Sample, holm, sample, t_tail
-from harness.workloads.declare import Metric
+from harness.workloads.api.declare import Metric
 
 
 class Apart(StrEnum):

@@ -10,7 +10,7 @@ from harness.records import Finished, Profile, RunSpec, Status, Verdict, record
 from harness.report import facts
 from harness.scenario.expectations import Expectations
 from harness.scenario.schema import Scenario
-from harness.workloads.declare import Metric, Workload, fields_of
+from harness.workloads.api.declare import Metric, Workload, fields_of
 
 
 @record

@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.records import Scalar, to_json
 from harness.scenario.expectations import Printed
-from harness.workloads.declare import Metric
+from harness.workloads.api.declare import Metric
 
 # one execution's clock readings repeat to a few parts in a thousand at best
 _TIMING_DIGITS = 4

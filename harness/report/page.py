@@ -20,7 +20,7 @@ from harness.report.ledger import Summary, judged, ledger_table, summary
 from harness.report.palette import DARK, LIGHT
 from harness.report.plots import Drawn
 from harness.report.tables import Table
-from harness.workloads.declare import Metric
+from harness.workloads.api.declare import Metric
 
 # beyond so many rows a table of rows starts folded
 _FOLD_ROWS = 30

@@ -12,7 +12,7 @@ from harness.records import Finished, Measurement, Scalar, record
 from harness.report.figures import figure, with_spread
 from harness.report.tables import Box, absent
 from harness.units import convert
-from harness.workloads.declare import Metric
+from harness.workloads.api.declare import Metric
 
 Place = tuple[tuple[str, Scalar], ...]
 Readings = Mapping[tuple[str, Place], Measurement]

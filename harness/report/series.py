@@ -11,7 +11,7 @@ from harness.report.dossier import Dossier
 from harness.report.figures import setting
 from harness.report.readings import Place, Pooled, pool
 from harness.scenario.schema import Plot
-from harness.workloads.declare import Metric
+from harness.workloads.api.declare import Metric
 
 Coordinates = Mapping[str, Any]  # row keys, params and origin of one figure
 

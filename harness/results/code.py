@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from harness.probes.reading import NotSupported, Reasons, check_absent
 from harness.records import record
-from harness.telemetry.reading import NotSupported, Reasons, check_absent
 
 # what running the harness changes makes no tree dirty: results, and the lock of the images built
 # on this machine, which every run's environment names by digest

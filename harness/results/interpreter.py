@@ -13,8 +13,8 @@ import platform
 from collections.abc import Mapping
 from functools import cache
 
+from harness.probes.reading import NotSupported, Reasons, check_absent
 from harness.records import record, to_json
-from harness.telemetry.reading import NotSupported, Reasons, check_absent
 
 
 @record

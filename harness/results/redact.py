@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from harness.runtime.environ import looks_secret
-from harness.workloads.context import KEY_VARIABLE
+from harness.variables import KEY_VARIABLE
 
 HIDDEN = "***"
 _SHORTEST_KEY = 8  # "none" and "EMPTY" stand for a key that a server does not ask for

@@ -14,10 +14,10 @@ from typing import Any
 import harness
 from harness.records import ImageRef, RunSpec
 from harness.runtime.base import SPEC_FILE, Launch
-from harness.runtime.boxes import SOCKET
 from harness.runtime.environ import container_environment, run_environment
 from harness.runtime.owner import Owner
-from harness.workloads.context import BOXES_VARIABLE, EVIDENCE_VARIABLE, MODELS_VARIABLE
+from harness.runtime.sandbox_server import SOCKET
+from harness.variables import EVIDENCE_VARIABLE, MODELS_VARIABLE, SANDBOX_VARIABLE
 
 RUN_LABEL = "harness.run"
 OWNER_LABEL = "harness.owner"
@@ -99,7 +99,7 @@ def _environment(launch: Launch, boxes: Path | None) -> dict[str, str]:
     if launch.models_dir is not None:
         given[MODELS_VARIABLE] = MODELS_DIR
     if boxes is not None:
-        given[BOXES_VARIABLE] = f"{BOXES_DIR}/{SOCKET}"
+        given[SANDBOX_VARIABLE] = f"{BOXES_DIR}/{SOCKET}"
     return {**given, **launch.env}
 
 

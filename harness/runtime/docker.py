@@ -31,7 +31,6 @@ from harness.runtime.base import (
     Stop,
     judge,
 )
-from harness.runtime.boxes import lent_boxes
 from harness.runtime.container import (
     DEADLINE_LABEL,
     OWNER_LABEL,
@@ -44,6 +43,7 @@ from harness.runtime.host import probe_host
 from harness.runtime.logs import BoundedLog
 from harness.runtime.memory import Breach, MemoryWatchdog, floor_gib
 from harness.runtime.owner import parse, this_process
+from harness.runtime.sandbox_server import lent_boxes
 from harness.runtime.watch import Watch, host_problems
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from harness.errors import HostError
 from harness.records import Limits, Profile, record
-from harness.runtime.boxes import box_problem
 from harness.runtime.daemon import EngineState
 from harness.runtime.host import Host, profile_problem
 from harness.runtime.machine import PowerSource
 from harness.runtime.memory import floor_gib, memory_problem
+from harness.runtime.sandbox_server import box_problem
 
 _BYTES_PER_GIB = 1024.0**3
 # An assumption: an NGC image takes some 20 GiB unpacked, and the layers beside it while pulled.

@@ -11,8 +11,8 @@ import os
 import re
 from collections.abc import Mapping
 
+from harness.variables import KEY_VARIABLE
 from harness.workloads.__main__ import LIFELINE_VARIABLE
-from harness.workloads.context import KEY_VARIABLE
 
 # A name that ends in "_" stands for all that begin so.
 # What decides the arithmetic or its speed; a container gets these as well:

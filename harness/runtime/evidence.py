@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from harness.errors import HostError
 from harness.records import record
 from harness.scenario.schema import EvidenceFile
-from harness.workloads.context import EVIDENCE_VARIABLE
+from harness.variables import EVIDENCE_VARIABLE
 
 
 class EvidenceState(StrEnum):

@@ -10,7 +10,7 @@ from typing import Self
 from harness.errors import HostError
 from harness.records import Event, RunOutcome, RunSpec, Status, Usage, to_json
 from harness.runtime.base import Launch, Leftover
-from harness.workloads.emit import EVENTS_FILE
+from harness.workloads.api.emit import EVENTS_FILE
 
 Script = Callable[[Launch], RunOutcome]
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HostError
+from harness.probes.nvml import NvmlGpu, nvml_session
+from harness.probes.reading import NotSupported, Reasons, check_absent, read_meminfo, read_text
 from harness.records import Profile, record
 from harness.runtime import machine
 from harness.runtime.daemon import Engine, ask_engine, engine_socket
 from harness.runtime.machine import PowerSource
-from harness.telemetry.nvml import NvmlGpu, nvml_session
-from harness.telemetry.reading import NotSupported, Reasons, check_absent, read_meminfo, read_text
 
 GB10 = "NVIDIA GB10"  # the exact device name, whoever built the box
 ON_CPU = "harness run SCENARIO --profile cpu"

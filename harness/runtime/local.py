@@ -41,8 +41,8 @@ from harness.runtime.memory import Breach, MemoryWatchdog, floor_gib
 from harness.runtime.owner import this_process
 from harness.runtime.processes import Mark
 from harness.runtime.watch import Watch, host_problems
-from harness.workloads.context import EVIDENCE_VARIABLE, MODELS_VARIABLE, RUN_VARIABLE
-from harness.workloads.registry import workload
+from harness.variables import EVIDENCE_VARIABLE, MODELS_VARIABLE, RUN_VARIABLE
+from harness.workloads.api.registry import workload
 
 _CHUNK_BYTES = 64 * 2**10
 _KIB_PER_GIB = 2**20

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 
-from harness.telemetry.reading import NotSupported, Reading, read_number, read_text
+from harness.probes.reading import NotSupported, Reading, read_number, read_text
 
 _BYTES_PER_GIB = 1024.0**3
 _NO_LIMIT_BYTES = 2.0**60  # cgroup v1 writes "no limit" as a number near 2^63

@@ -15,9 +15,9 @@ from types import TracebackType
 from typing import Self
 
 from harness.errors import HostError
+from harness.probes.reading import NotSupported, Reading, read_meminfo
 from harness.records import Limits, Status, record
 from harness.runtime.host import ON_CPU, Host
-from harness.telemetry.reading import NotSupported, Reading, read_meminfo
 
 # The floor that owners of DGX Sparks settled on: a prompt of 128K tokens takes gigabytes within
 # the time that it takes to stop a container.

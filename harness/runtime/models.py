@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from harness.errors import HostError
-from harness.workloads.context import MODELS_VARIABLE
+from harness.variables import MODELS_VARIABLE
 
 # where the Hub's own program notes the commit of a file that it put into a folder
 _NOTED_IN = Path(".cache/huggingface/download/config.json.metadata")

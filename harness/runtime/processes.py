@@ -19,7 +19,7 @@ from pathlib import Path
 from harness.errors import HostError
 from harness.records import record
 from harness.runtime.owner import Owner, parse
-from harness.workloads.context import RUN_VARIABLE
+from harness.variables import RUN_VARIABLE
 
 _ENTRY = f"{RUN_VARIABLE}=".encode()
 _KIB_PER_GIB = 2**20

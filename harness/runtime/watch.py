@@ -13,9 +13,9 @@ from pathlib import Path
 from harness.errors import HostError
 from harness.records import Limits
 from harness.runtime.base import Stop
-from harness.runtime.boxes import box_problem
 from harness.runtime.host import ON_CPU, Host
 from harness.runtime.memory import memory_problem
+from harness.runtime.sandbox_server import box_problem
 from harness.telemetry.log import TELEMETRY_FILE
 
 _LOOK_S = 0.5

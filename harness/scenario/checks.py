@@ -12,9 +12,9 @@ from harness.scenario.expectations import Expectation, Law, Ratio
 from harness.scenario.positions import Document, Key
 from harness.scenario.schema import Environment, ProfileModel, Scenario, Sweep
 from harness.units import UNITS, same_dimension
-from harness.workloads.declare import Better, Metric, Workload, fields_of, problems_of
-from harness.workloads.every_run import RUN_METRICS
-from harness.workloads.registry import DECLARED_IN, workload
+from harness.workloads.api.declare import Better, Metric, Workload, fields_of, problems_of
+from harness.workloads.api.registry import DECLARED_IN, workload
+from harness.workloads.api.run_metrics import RUN_METRICS
 
 _MISFIT = "unit does not fit the metric"
 

@@ -13,8 +13,8 @@ from io import StringIO
 from pathlib import Path
 from typing import TextIO
 
-from harness.telemetry.probes import Channel, Readings, Sample
-from harness.telemetry.reading import NotSupported, Reading, number
+from harness.probes.channels import Channel, Readings, Sample
+from harness.probes.reading import NotSupported, Reading, number
 
 TELEMETRY_FILE = "telemetry.csv"
 HEADER = ("at_s", *Channel)

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
+from harness.probes import power_samples as power
+from harness.probes.channels import Channel, Sample
+from harness.probes.reading import NotSupported, Reading
 from harness.records import Measurement, Scalar
-from harness.telemetry.probes import Channel, Sample
-from harness.telemetry.reading import NotSupported, Reading
 from harness.units import convert
-from harness.workloads.common import power
-from harness.workloads.every_run import TELEMETRY_METRICS
+from harness.workloads.api.run_metrics import TELEMETRY_METRICS
 
 _UNITS = {metric.name: metric.unit for metric in TELEMETRY_METRICS}
 # RAPL counters move about every millisecond: over 0.1 s that is an error of 1 %

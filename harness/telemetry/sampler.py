@@ -10,8 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from harness.probes.channels import Probe, Sample, open_probes
 from harness.telemetry.log import SampleLog
-from harness.telemetry.probes import Probe, Sample, open_probes
 
 PERIOD_S = 1.0
 _STOP_WITHIN_S = 5.0  # a driver that hangs must not hang the harness

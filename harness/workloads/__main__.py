@@ -17,10 +17,10 @@ from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.records import RunSpec, from_json
-from harness.workloads.context import Context
-from harness.workloads.declare import build
-from harness.workloads.emit import EVENTS_FILE, EventWriter
-from harness.workloads.registry import workload
+from harness.workloads.api.context import Context
+from harness.workloads.api.declare import build
+from harness.workloads.api.emit import EVENTS_FILE, EventWriter
+from harness.workloads.api.registry import workload
 
 _USAGE = "usage: python -m harness.workloads NAME spec.json OUT"
 _NUM_ARGUMENTS = 3

@@ -6,8 +6,8 @@ import os
 import time
 
 from harness.records import record
-from harness.workloads.context import Context
-from harness.workloads.declare import Metric, Workload, param
+from harness.workloads.api.context import Context
+from harness.workloads.api.declare import Metric, Workload, param
 
 
 @record

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import torch
 
-from harness.workloads.rl import grpo
-from harness.workloads.rl.lora import LoraPolicy
+from harness.workloads.models.lora import LoraPolicy
+from harness.workloads.rl.algorithms import grpo
 from harness.workloads.rl.losses import reinforce
-from harness.workloads.rl.settings import (
+from harness.workloads.rl.trainer import Trainer
+from harness.workloads.training.settings import (
     Compute,
     Dropout,
     LoraSettings,
@@ -21,7 +22,6 @@ from harness.workloads.rl.settings import (
     Product,
     TrainerSettings,
 )
-from harness.workloads.rl.trainer import Trainer
 from tests.bench.grpo_work import KL, LEARNING_RATE, groups
 
 

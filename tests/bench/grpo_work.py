@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.workloads.rl.group import Group, Member
-from harness.workloads.rl.trace import Trace, TurnTrace
+from harness.workloads.training.trace import Trace, TurnTrace
 
 VOCABULARY = 648  # the small policy's
 GROUPS, MEMBERS = 8, 4  # article 33
@@ -86,8 +86,8 @@ def write(folder: Path) -> None:
         Qwen2ForCausalLM,
     )
 
-    from harness.workloads.rl.lora import LoraPolicy  # noqa: PLC0415
-    from harness.workloads.rl.settings import Compute, LoraSettings  # noqa: PLC0415
+    from harness.workloads.models.lora import LoraPolicy  # noqa: PLC0415
+    from harness.workloads.training.settings import Compute, LoraSettings  # noqa: PLC0415
 
     torch.manual_seed(0)
     config = Qwen2Config(

@@ -15,11 +15,11 @@ from tempfile import TemporaryDirectory
 
 from tabulate import tabulate
 
-from harness.workloads.lineage.release import read_run
-from harness.workloads.lineage.render import Briefing, render
-from harness.workloads.lineage.sheet import line_of
-from harness.workloads.lineage.store import Store
-from harness.workloads.lineage.trial import PRETRAINING, Label, Trial, cells_of
+from harness.experiments.a35.release import read_run
+from harness.workloads.trials.render import Briefing, render
+from harness.workloads.trials.store import Store
+from harness.workloads.trials.trial import PRETRAINING, Label, Trial, cells_of
+from harness.workloads.trials.tsv import line_of
 from tests.bench.cost import Cost
 
 TEXT = "Raise the decay of the matrices from 0.095 to 0.115 to shrink their weights. " * 4  # 300 B

@@ -15,12 +15,12 @@ from tempfile import TemporaryDirectory
 
 from tabulate import tabulate
 
+from harness.probes.energy import open_meter
 from harness.workloads.autoresearch.evaluator import Evaluation, Evaluator, Limit
 from harness.workloads.autoresearch.loop import Loop, Parts, Session
-from harness.workloads.autoresearch.loop_declare import LoopParams
-from harness.workloads.autoresearch.session import bench_of, proposer_of
+from harness.workloads.autoresearch.loop_process import bench_of, proposer_of
+from harness.workloads.autoresearch.params import LoopParams
 from harness.workloads.autoresearch.trajectory import EvalMetrics, TrainConfig
-from harness.workloads.common.joules import open_meter
 from tests.bench.cost import Cost
 
 _LARGEST_SHARE = 0.10

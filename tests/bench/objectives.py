@@ -17,10 +17,10 @@ import torch
 from tabulate import tabulate
 from torch import Tensor
 
-from harness.workloads.rl import a2tgpo, grpo, t2po
+from harness.workloads.rl.algorithms import a2tgpo, grpo, t2po
 from harness.workloads.rl.group import Group, Member, Objective
 from harness.workloads.rl.losses import GRPO_CLIP, TURN_CLIP, Clip, Drawn, Loss, clipped, reinforce
-from harness.workloads.rl.trace import Trace, TurnTrace
+from harness.workloads.training.trace import Trace, TurnTrace
 from tests.bench.cost import Cost
 
 _TURNS, _TOKENS, _GROUP = 12, 516, 8  # 12 x 516 = 6,192

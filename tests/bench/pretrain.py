@@ -19,18 +19,18 @@ from statistics import fmean, median
 import torch
 from tabulate import tabulate
 
+from harness.experiments.a20.params import DATA_PATH, PathParams
+from harness.experiments.a20.sweep import Timed
 from harness.records import Profile, RunSpec
 from harness.workloads.__main__ import run
-from harness.workloads.curate.clean import Fate, Limits, clean
-from harness.workloads.curate.declare import DATA_PATH, PathParams
-from harness.workloads.curate.dedup import first_of_each
-from harness.workloads.curate.loader import BatchShape, Prefetched, Shuffled, loader
-from harness.workloads.curate.pack import Packed, open_packed, pack
-from harness.workloads.curate.planted import planted
-from harness.workloads.curate.sweep import Timed
-from harness.workloads.curate.tokens import ByteTokenizer
-from harness.workloads.declare import defaults_of
-from harness.workloads.emit import EVENTS_FILE, read_events
+from harness.workloads.api.declare import defaults_of
+from harness.workloads.api.emit import EVENTS_FILE, read_events
+from harness.workloads.data.clean import Fate, Limits, clean
+from harness.workloads.data.dedup import first_of_each
+from harness.workloads.data.loader import BatchShape, Prefetched, Shuffled, loader
+from harness.workloads.data.pack import Packed, open_packed, pack
+from harness.workloads.data.planted import planted
+from harness.workloads.data.tokens import ByteTokenizer
 from tests.bench import pretrain_loops as loops
 
 WAIT_TARGET_PCT = 0.01

@@ -19,14 +19,14 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor, nn
 
-from harness.workloads.curate.loader import BatchShape, Prefetched, Shuffled, loader
-from harness.workloads.curate.pack import Packed
-from harness.workloads.pretrain.cell import training_run
-from harness.workloads.pretrain.declare import EnvelopeParams
-from harness.workloads.pretrain.frameworks import library
-from harness.workloads.pretrain.gpt import Gpt
-from harness.workloads.pretrain.loop import TrainingRun
-from harness.workloads.pretrain.precision import arithmetic
+from harness.workloads.data.loader import BatchShape, Prefetched, Shuffled, loader
+from harness.workloads.data.pack import Packed
+from harness.workloads.models.frameworks import library
+from harness.workloads.models.gpt import Gpt
+from harness.workloads.models.precision import arithmetic
+from harness.workloads.training.loop import TrainingRun
+from harness.workloads.training.pretrain import training_run
+from harness.workloads.training.pretrain_params import EnvelopeParams
 
 CELL = EnvelopeParams(
     precision="fp32",

@@ -12,11 +12,11 @@ from tabulate import tabulate
 
 from harness.errors import HostError
 from harness.records import ImageRef, Limits
-from harness.runtime.boxes import SOCKET, lent_boxes
-from harness.workloads.clawgym.sandbox.box import Box
-from harness.workloads.clawgym.sandbox.bubblewrap import Bubblewrap
-from harness.workloads.clawgym.sandbox.outside import BoxesOutside
-from harness.workloads.clawgym.sandbox.pool import ContainerPool
+from harness.runtime.sandbox_server import SOCKET, lent_boxes
+from harness.sandbox.bubblewrap import Bubblewrap
+from harness.sandbox.container_pool import ContainerPool
+from harness.sandbox.remote import BoxesOutside
+from harness.sandbox.supervised import Box
 from tests.bench.byhand import locked_image
 from tests.bench.cost import Cost
 

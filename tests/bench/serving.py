@@ -26,13 +26,13 @@ import torch
 from tabulate import tabulate
 
 from harness.records import record
-from harness.workloads.policy.checkpoint import small_policy
-from harness.workloads.rl.lora import LoraPolicy
-from harness.workloads.rl.settings import Compute, LoraSettings
-from harness.workloads.serving.client import VllmEngine, serve
-from harness.workloads.serving.engine import Sampling
-from harness.workloads.serving.server import Server
-from harness.workloads.serving.vllm import Dtype, OnCpu, Serving
+from harness.workloads.inference.engine import Sampling
+from harness.workloads.inference.http import Server
+from harness.workloads.inference.vllm import Dtype, OnCpu, Serving
+from harness.workloads.inference.vllm_engine import VllmEngine, serve
+from harness.workloads.models.lora import LoraPolicy
+from harness.workloads.tiny_models.checkpoint import small_policy
+from harness.workloads.training.settings import Compute, LoraSettings
 
 CLIENTS = 16
 REFRESH_TARGET_S = 2.0

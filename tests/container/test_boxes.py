@@ -16,14 +16,14 @@ import pytest
 
 from harness.records import ImageRef, Limits, Profile, RunSpec, Status, to_json
 from harness.runtime.base import Launch
-from harness.runtime.boxes import box_problem
 from harness.runtime.docker import DockerRuntime
+from harness.runtime.sandbox_server import box_problem
 
 pytestmark = pytest.mark.docker
 
 PLAYS = """
 import json, os, shutil, socket, sys
-from harness.workloads.clawgym.boxes import BoxKind, open_boxes
+from harness.sandbox.choice import BoxKind, open_boxes
 with open_boxes(BoxKind.BUBBLEWRAP) as boxes, boxes.make() as one, boxes.make() as other:
     one.materialise({"notes/a.txt": b"one\\n"})
     other.materialise({"b": b"2"})
@@ -39,7 +39,7 @@ with open_boxes(BoxKind.BUBBLEWRAP) as boxes, boxes.make() as one, boxes.make() 
 """
 STAYS = """
 import sys
-from harness.workloads.clawgym.boxes import BoxKind, open_boxes
+from harness.sandbox.choice import BoxKind, open_boxes
 with open_boxes(BoxKind.BUBBLEWRAP) as boxes, boxes.make() as box:
     open("begun", "w")
     box.run({command!r})

@@ -32,8 +32,8 @@ from harness.runtime.images import build, built
 from harness.runtime.local import LocalRuntime
 from harness.scenario.images import Built, read_lock, this_platform, write_lock
 from harness.scenario.load import load
-from harness.workloads.emit import read_events
-from harness.workloads.registry import workload
+from harness.workloads.api.emit import read_events
+from harness.workloads.api.registry import workload
 
 pytestmark = pytest.mark.docker
 

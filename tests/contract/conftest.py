@@ -14,14 +14,14 @@ import pytest
 
 from harness.records import ImageRef, Limits, Profile, RunOutcome, RunSpec, record, to_json
 from harness.runtime.base import Launch, Runtime
-from harness.runtime.boxes import SOCKET, lent_boxes
 from harness.runtime.docker import DockerRuntime
 from harness.runtime.local import LocalRuntime
-from harness.workloads.clawgym.sandbox.base import BoxLimits
-from harness.workloads.clawgym.sandbox.box import Box
-from harness.workloads.clawgym.sandbox.bubblewrap import Bubblewrap
-from harness.workloads.clawgym.sandbox.outside import BoxesOutside
-from harness.workloads.clawgym.sandbox.pool import ContainerPool
+from harness.runtime.sandbox_server import SOCKET, lent_boxes
+from harness.sandbox.base import BoxLimits
+from harness.sandbox.bubblewrap import Bubblewrap
+from harness.sandbox.container_pool import ContainerPool
+from harness.sandbox.remote import BoxesOutside
+from harness.sandbox.supervised import Box
 
 LIMITS = Limits(timeout_s=60.0)
 

@@ -22,14 +22,14 @@ from pathlib import Path
 import pytest
 
 from harness.records import Limits, from_json
-from harness.runtime.boxes import MOST, SOCKET, BoxServer, box_problem, lent_boxes
 from harness.runtime.owner import this_process
-from harness.workloads.clawgym.boxes import BoxKind, open_boxes
-from harness.workloads.clawgym.sandbox import bubblewrap as making
-from harness.workloads.clawgym.sandbox.base import BoxLimits, CommandLimits, SandboxUnavailable
-from harness.workloads.clawgym.sandbox.outside import BoxesOutside, Made, read_exactly
-from harness.workloads.clawgym.sandbox.place import Place
-from harness.workloads.clawgym.sandbox.wire import Answer, Deed, Request, packed, received
+from harness.runtime.sandbox_server import MOST, SOCKET, BoxServer, box_problem, lent_boxes
+from harness.sandbox import bubblewrap as making
+from harness.sandbox.base import BoxLimits, CommandLimits, SandboxUnavailable
+from harness.sandbox.choice import BoxKind, open_boxes
+from harness.sandbox.mounts import Place
+from harness.sandbox.protocol import Answer, Deed, Request, packed, received
+from harness.sandbox.remote import BoxesOutside, Made, read_exactly
 
 from .conftest import BOX_LIMITS, Marker, bubblewrap
 
@@ -78,7 +78,7 @@ def until_some(marker: Marker, timeout_s: float = 20.0) -> None:
 def test_boxes_of_a_run_are_asked_for_where_it_is_told_so(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HARNESS_BOXES", str(place))
+    monkeypatch.setenv("HARNESS_SANDBOX", str(place))
     for kind in (BoxKind.BUBBLEWRAP, BoxKind.AUTO):
         with open_boxes(kind) as boxes, boxes.make() as box:
             assert boxes.kind is BoxKind.BUBBLEWRAP
@@ -192,14 +192,14 @@ def test_a_file_outside_of_the_workspace_is_not_written(place: Path) -> None:
 CLIENT = """
 import sys
 from pathlib import Path
-from harness.workloads.clawgym.sandbox.outside import BoxesOutside
+from harness.sandbox.remote import BoxesOutside
 with BoxesOutside(Path(sys.argv[1])).box() as box:
     box.run(sys.argv[2])
 """
 SERVER = """
 import sys, time
 from harness.records import Limits
-from harness.runtime.boxes import lent_boxes
+from harness.runtime.sandbox_server import lent_boxes
 with lent_boxes(Limits(boxes=True)) as folder:
     print(folder, flush=True)
     time.sleep(60)

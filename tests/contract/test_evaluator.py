@@ -18,14 +18,14 @@ import pytest
 
 from harness.errors import HostError
 from harness.records import to_json
+from harness.workloads.autoresearch.complete import complete
 from harness.workloads.autoresearch.evaluator import Bench, Evaluator, Limit
 from harness.workloads.autoresearch.loop import BASELINE_FILE, TRAJECTORY_FILE, Session
-from harness.workloads.autoresearch.loop_declare import LoopParams
+from harness.workloads.autoresearch.loop_process import SESSION_FILE, bench_of
+from harness.workloads.autoresearch.params import LoopParams
 from harness.workloads.autoresearch.recount import parameter_count
-from harness.workloads.autoresearch.search import complete
-from harness.workloads.autoresearch.session import SESSION_FILE, bench_of
-from harness.workloads.autoresearch.space import SMALL
-from harness.workloads.autoresearch.tally import missing, read_finished
+from harness.workloads.autoresearch.search_space import SMALL
+from harness.workloads.autoresearch.summary import missing, read_finished
 from harness.workloads.autoresearch.trajectory import EvalFailure, EvalMetrics, TrainConfig
 
 pytest.importorskip("torch", reason="training needs torch")
@@ -188,7 +188,7 @@ def test_a_loop_that_is_killed_twice_comes_to_the_same_as_one_that_is_not(tmp_pa
 
 def test_a_killed_loop_leaves_no_process_behind(tmp_path: Path) -> None:
     (tmp_path / SESSION_FILE).write_text(json.dumps(to_json(session(iterations=50))))
-    command = [sys.executable, "-m", "harness.workloads.autoresearch.session", str(tmp_path)]
+    command = [sys.executable, "-m", "harness.workloads.autoresearch.loop_process", str(tmp_path)]
     loop = subprocess.Popen(command, cwd=Path(__file__).parents[2])
     try:
         started = time.monotonic()

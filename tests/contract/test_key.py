@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.workloads.context import KEY_VARIABLE
+from harness.variables import KEY_VARIABLE
 
 from .conftest import Bench
 

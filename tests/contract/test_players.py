@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.workloads.clawgym.boxes import Boxes, BoxKind, open_boxes
-from harness.workloads.clawgym.corpus import NEVER_STOPPING
-from harness.workloads.clawgym.personas import slots
-from harness.workloads.clawgym.players import ORACLE, Attempt, Player, play_all
-from harness.workloads.clawgym.rollout import Rollout, RolloutLog, Rules, Spent
-from harness.workloads.clawgym.task import Task
-from harness.workloads.clawgym.template_author import TemplateAuthor
+from harness.sandbox.choice import Boxes, BoxKind, open_boxes
+from harness.workloads.envs.files.corpus import NEVER_STOPPING
+from harness.workloads.envs.files.personas import slots
+from harness.workloads.envs.files.players import ORACLE, Attempt, Player, play_all
+from harness.workloads.envs.files.rollout import Rollout, RolloutLog, Rules, Spent
+from harness.workloads.envs.files.task import Task
+from harness.workloads.envs.files.template_author import TemplateAuthor
 
 from .conftest import bubblewrap
 

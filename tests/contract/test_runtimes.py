@@ -13,7 +13,7 @@ import pytest
 from harness.records import Limits, Status
 from harness.runtime.local import LocalRuntime
 from harness.runtime.logs import LIMIT_BYTES
-from harness.workloads.emit import read_events
+from harness.workloads.api.emit import read_events
 
 from .conftest import Bench
 

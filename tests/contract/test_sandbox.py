@@ -14,16 +14,16 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InputError
-from harness.workloads.clawgym.sandbox.base import (
+from harness.sandbox.base import (
     TIMED_OUT,
     CommandLimits,
     Sandbox,
     SandboxUnavailable,
 )
-from harness.workloads.clawgym.sandbox.box import Box
-from harness.workloads.clawgym.sandbox.memory import MemorySandbox
-from harness.workloads.clawgym.sandbox.pool import ContainerPool
-from harness.workloads.clawgym.workspace import Workspace, WorkspaceOverflow
+from harness.sandbox.container_pool import ContainerPool
+from harness.sandbox.in_memory import MemorySandbox
+from harness.sandbox.supervised import Box
+from harness.sandbox.workspace import Workspace, WorkspaceOverflow
 
 from .conftest import BOXES, Boxes, Marker, bubblewrap, makers
 
@@ -294,8 +294,8 @@ def test_destroying_a_box_ends_what_runs_in_it(boxes: Boxes, marker: Marker) -> 
 OWNER = """
 import sys
 from harness.records import ImageRef
-from harness.workloads.clawgym.sandbox.bubblewrap import Bubblewrap
-from harness.workloads.clawgym.sandbox.pool import ContainerPool
+from harness.sandbox.bubblewrap import Bubblewrap
+from harness.sandbox.container_pool import ContainerPool
 image, command = sys.stdin.readline().strip(), sys.stdin.readline()
 if image:
     with ContainerPool(ImageRef(name="cpu", digest=image)) as pool, pool.box() as box:
@@ -324,7 +324,7 @@ def test_a_box_ends_with_its_owner_however_that_ends(
 
 
 PLAIN_USER = """
-from harness.workloads.clawgym.sandbox.bubblewrap import Bubblewrap
+from harness.sandbox.bubblewrap import Bubblewrap
 with Bubblewrap().box() as box:
     box.materialise({"a": b"1"})
     assert box.run("id -u; chmod 0 a; ln -s $PWD/a b").stdout == "65534\\n"

@@ -21,9 +21,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.workloads.clawgym.sandbox import seccomp
-from harness.workloads.clawgym.sandbox.base import CommandLimits, CommandResult
-from harness.workloads.clawgym.sandbox.box import Box
+from harness.sandbox import seccomp
+from harness.sandbox.base import CommandLimits, CommandResult
+from harness.sandbox.supervised import Box
 
 from .conftest import Boxes, Marker
 

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness.workloads.clawgym.sandbox.base import CommandLimits, CommandResult
-from harness.workloads.clawgym.sandbox.box import Box
-from harness.workloads.clawgym.workspace import WorkspaceOverflow
+from harness.sandbox.base import CommandLimits, CommandResult
+from harness.sandbox.supervised import Box
+from harness.sandbox.workspace import WorkspaceOverflow
 
 from .conftest import BOX_LIMITS, BOXES, Marker, bubblewrap, makers
 

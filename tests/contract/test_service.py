@@ -15,7 +15,7 @@ import pytest
 from harness.records import Status
 from harness.runtime.base import Launch
 from harness.runtime.processes import marked
-from harness.workloads.serving.service import RunningService, Service, ServiceDied
+from harness.workloads.inference.service import RunningService, Service, ServiceDied
 
 from .conftest import Bench
 from .test_owner_killed import is_running, owner_of, until
@@ -40,7 +40,7 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 WORKLOAD = f"""
 import pathlib, sys, time
 from harness.workloads.__main__ import hold_lifeline
-from harness.workloads.serving.service import RunningService, Service
+from harness.workloads.inference.service import RunningService, Service
 hold_lifeline()
 service = Service(name="owned", argv=(sys.executable, "-c", {SERVER!r}, "{{port}}"))
 with RunningService(service, pathlib.Path("service.log")) as running:
@@ -150,7 +150,7 @@ def test_a_run_whose_server_died_says_so(bench: Bench) -> None:
     program = """
 import pathlib, sys
 from harness.errors import HarnessError
-from harness.workloads.serving.service import RunningService, Service
+from harness.workloads.inference.service import RunningService, Service
 words = "print('no space left on device'); raise SystemExit(4)"
 try:
     with RunningService(Service(name="owned", argv=(sys.executable, "-c", words)),

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from harness.probes.channels import Channel, Probe, open_probes
+from harness.probes.reading import NotSupported
 from harness.records import Profile, from_json, to_json
 from harness.results.code import Code, code_state
 from harness.runtime.daemon import EngineState, ask_engine
 from harness.runtime.host import Host, default_profile, probe_host
 from harness.telemetry.log import TELEMETRY_FILE, read_samples
-from harness.telemetry.probes import Channel, Probe, open_probes
-from harness.telemetry.reading import NotSupported
 from harness.telemetry.reduce import run_measurements
 from harness.telemetry.sampler import Sampler
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.workloads.curate.by_curator import curated, write_jsonl
-from harness.workloads.curate.clean import Fate, Limits, clean
-from harness.workloads.curate.corpus import standard_library
-from harness.workloads.curate.planted import planted
+from harness.workloads.data.by_curator import curated, write_jsonl
+from harness.workloads.data.clean import Fate, Limits, clean
+from harness.workloads.data.corpus import standard_library
+from harness.workloads.data.planted import planted
 
 pytest.importorskip("nemo_curator", reason="needs NeMo Curator: nox -s curator")
 

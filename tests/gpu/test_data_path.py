@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from harness.workloads.curate.fit import available_gib
-from harness.workloads.curate.loader import BatchShape, Prefetched, Shuffled, loader
-from harness.workloads.curate.pack import open_packed, pack
-from harness.workloads.curate.tokens import Vocabulary
+from harness.experiments.a20.fit import available_gib
+from harness.workloads.data.loader import BatchShape, Prefetched, Shuffled, loader
+from harness.workloads.data.pack import open_packed, pack
+from harness.workloads.data.tokens import Vocabulary
 
 
 @pytest.mark.gpu

@@ -7,13 +7,13 @@ from collections import deque
 import pytest
 import torch
 
-from harness.workloads.pretrain.cell import training_run
-from harness.workloads.pretrain.conditions import ARMS
-from harness.workloads.pretrain.declare import ArmParams
-from harness.workloads.pretrain.frameworks import library
-from harness.workloads.pretrain.frameworks_evidence import analytic_peak_bytes
-from harness.workloads.pretrain.peak import CudaAllocator
-from harness.workloads.pretrain.precision import arithmetic
+from harness.experiments.a18.evidence import analytic_peak_bytes
+from harness.workloads.models.conditions import ARMS
+from harness.workloads.models.frameworks import library
+from harness.workloads.models.precision import arithmetic
+from harness.workloads.training.memory_tracker import CudaAllocator
+from harness.workloads.training.pretrain import training_run
+from harness.workloads.training.pretrain_params import ArmParams
 
 
 def _first_loss_and_peak(arm: str) -> tuple[float, int]:

@@ -7,8 +7,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.workloads.capacity import needs as capacity
-from harness.workloads.capacity.needs import Dtype, ForwardPass, ModelShape
+from harness.workloads.models import memory as capacity
+from harness.workloads.models.memory import Dtype, ForwardPass, ModelShape
 
 small = st.integers(min_value=1, max_value=64)
 tokens = st.integers(min_value=0, max_value=10_000)

@@ -37,7 +37,7 @@ from harness.statistics import (
     wilson,
 )
 from harness.units import UNITS
-from harness.workloads.declare import Better, Metric
+from harness.workloads.api.declare import Better, Metric
 
 values = st.floats(min_value=-1e6, max_value=1e6).map(lambda x: round(x, 3))
 margins = st.floats(min_value=0.0, max_value=1e6).map(lambda x: round(x, 3))

@@ -12,11 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.records import from_json, to_json
-from harness.workloads.clawgym.grade import grade, shaped_reward
-from harness.workloads.clawgym.lint import lint_task, linted
-from harness.workloads.clawgym.llm_author import extract
-from harness.workloads.clawgym.personas import PERSONAS, Slot
-from harness.workloads.clawgym.protocol import (
+from harness.sandbox.base import CommandResult
+from harness.sandbox.workspace import (
+    Workspace,
+    list_tree,
+    read_tree,
+    workspace_problems,
+    write_tree,
+)
+from harness.workloads.envs.files.grade import grade, shaped_reward
+from harness.workloads.envs.files.lint import lint_task, linted
+from harness.workloads.envs.files.llm_author import extract
+from harness.workloads.envs.files.personas import PERSONAS, Slot
+from harness.workloads.envs.files.protocol import (
     MAX_CHARS,
     Action,
     ActionKind,
@@ -26,20 +34,12 @@ from harness.workloads.clawgym.protocol import (
     parse,
     shortened,
 )
-from harness.workloads.clawgym.rollout import Rollout, RolloutLog, StopReason
-from harness.workloads.clawgym.sandbox.base import CommandResult
-from harness.workloads.clawgym.task import Assertion, AssertionKind, Task, compiled
-from harness.workloads.clawgym.task_json import parse_task, to_document
-from harness.workloads.clawgym.template_author import TemplateAuthor
-from harness.workloads.clawgym.validate import task_problems
-from harness.workloads.clawgym.witness import satisfiable
-from harness.workloads.clawgym.workspace import (
-    Workspace,
-    list_tree,
-    read_tree,
-    workspace_problems,
-    write_tree,
-)
+from harness.workloads.envs.files.regex_check import satisfiable
+from harness.workloads.envs.files.rollout import Rollout, RolloutLog, StopReason
+from harness.workloads.envs.files.task import Assertion, AssertionKind, Task, compiled
+from harness.workloads.envs.files.task_json import parse_task, to_document
+from harness.workloads.envs.files.template_author import TemplateAuthor
+from harness.workloads.envs.files.validate import task_problems
 
 segments = st.text(st.sampled_from("ab. é\n*'"), min_size=1, max_size=3)
 paths = st.lists(segments, min_size=1, max_size=3).map("/".join)

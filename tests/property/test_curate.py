@@ -9,12 +9,12 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.workloads.curate.clean import Fate, Limits, judge, ngram_shares
-from harness.workloads.curate.dedup import first_of_each, key
-from harness.workloads.curate.loader import BatchShape, InOrder, Shuffled
-from harness.workloads.curate.pack import open_packed, pack
-from harness.workloads.curate.repair import repair
-from harness.workloads.curate.tokens import ByteTokenizer
+from harness.workloads.data.clean import Fate, Limits, judge, ngram_shares
+from harness.workloads.data.dedup import first_of_each, key
+from harness.workloads.data.loader import BatchShape, InOrder, Shuffled
+from harness.workloads.data.pack import open_packed, pack
+from harness.workloads.data.repair import repair
+from harness.workloads.data.tokens import ByteTokenizer
 
 _TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 _SIMILAR = st.text("aAbB \n\t", max_size=5)  # many are the same but for case and spacing

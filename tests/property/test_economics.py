@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.workloads.economics import formulas
-from harness.workloads.economics.campaign import Machine, costs, document, rendered
-from harness.workloads.economics.declare import CampaignParams
+from harness.experiments.a23_24 import formulas
+from harness.experiments.a23_24.campaign import Machine, costs, document, rendered
+from harness.experiments.a23_24.params import CampaignParams
 
 prices = st.floats(min_value=0.01, max_value=1e3)
 shares = st.floats(min_value=0.0, max_value=1.0)

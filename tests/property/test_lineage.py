@@ -17,12 +17,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.workloads.lineage.history import History
-from harness.workloads.lineage.render import Briefing, render
-from harness.workloads.lineage.sheet import line_of, rows_of
-from harness.workloads.lineage.store import Store
-from harness.workloads.lineage.text import escape, unescape
-from harness.workloads.lineage.trial import LAYOUTS, PRETRAINING, Label, Layout, Trial
+from harness.workloads.trials.escape import escape, unescape
+from harness.workloads.trials.history import History
+from harness.workloads.trials.render import Briefing, render
+from harness.workloads.trials.store import Store
+from harness.workloads.trials.trial import LAYOUTS, PRETRAINING, Label, Layout, Trial
+from harness.workloads.trials.tsv import line_of, rows_of
 
 # every character there is, the harmful ones often
 TEXTS = st.text(
@@ -122,8 +122,8 @@ def test_the_best_is_a_baseline_or_a_keep_that_nothing_valid_beats(
 WRITER = """
 import sys
 from pathlib import Path
-from harness.workloads.lineage.store import Store
-from harness.workloads.lineage.trial import Label, Trial
+from harness.workloads.trials.store import Store
+from harness.workloads.trials.trial import Label, Trial
 path, name, count, size = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 store = Store(path)
 for n in range(count):

@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.workloads.common.power import Sample, energy_wh, mean_power_w, window
-from harness.workloads.pretrain.memory import (
+from harness.probes.power_samples import Sample, energy_wh, mean_power_w, window
+from harness.workloads.models.peak_memory import (
     layer_bytes_per_token,
     least_squares,
     peak_bytes,
     published_peak_bytes,
 )
-from harness.workloads.pretrain.schedule import WarmupCosine
-from harness.workloads.pretrain.shape import GptShape, Precision, num_parameters
+from harness.workloads.models.shape import GptShape, Precision, num_parameters
+from harness.workloads.training.pretrain_schedule import WarmupCosine
 
 _SHAPES = st.builds(
     lambda layers, heads, size, positions, vocab: GptShape(

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from harness.workloads.autoresearch.rails import Gate, Passed, Rail, Refused, Rules, is_finite
-from harness.workloads.autoresearch.reason import fault
-from harness.workloads.autoresearch.served import structured_outputs
-from harness.workloads.autoresearch.space import SMALL, SPACES, Kind, Space
+from harness.workloads.autoresearch.guardrails import Gate, Passed, Rail, Refused, Rules, is_finite
+from harness.workloads.autoresearch.reason_rules import fault
+from harness.workloads.autoresearch.search_space import SMALL, SPACES, Kind, Space
+from harness.workloads.autoresearch.served_proposer import structured_outputs
 from harness.workloads.autoresearch.trajectory import TrainConfig
 
 BASE = SMALL.baseline

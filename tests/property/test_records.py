@@ -29,7 +29,7 @@ from harness.records import (
     from_json,
     to_json,
 )
-from harness.workloads.emit import read_events
+from harness.workloads.api.emit import read_events
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 scalar = st.none() | st.booleans() | st.integers() | finite | st.text(max_size=8)

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.workloads.rl import a2tgpo, grpo, t2po
-from harness.workloads.rl.a2tgpo import PAPER, Normalisation, Rules, clip_scale
+from harness.workloads.rl.algorithms import a2tgpo, grpo, t2po
+from harness.workloads.rl.algorithms.a2tgpo import PAPER, Normalisation, Rules, clip_scale
+from harness.workloads.rl.algorithms.t2po import Redraw, RedrawRule, token_entropy
 from harness.workloads.rl.group import Group, Member
 from harness.workloads.rl.scores import by_turn, spread, z_scores
-from harness.workloads.rl.t2po import Redraw, RedrawRule, token_entropy
-from harness.workloads.rl.trace import Trace, TurnTrace
+from harness.workloads.training.trace import Trace, TurnTrace
 
 _REWARDS = st.lists(
     st.integers(-60, 60).map(lambda twelfths: twelfths / 12), min_size=2, max_size=9

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.probes.channels import Channel, Sample
+from harness.probes.power import unwound_j
+from harness.probes.reading import NotSupported, Reading
 from harness.records import Measurement, to_json
 from harness.telemetry.log import SampleLog, read_samples
-from harness.telemetry.power import unwound_j
-from harness.telemetry.probes import Channel, Sample
-from harness.telemetry.reading import NotSupported, Reading
 from harness.telemetry.reduce import counted_j, power_from_counter, run_measurements
 
 NOTHING = NotSupported(reason="nothing")

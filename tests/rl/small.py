@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from harness.workloads.rl.example import Example, masked, traced
+from harness.workloads.models.lora import LoraPolicy
 from harness.workloads.rl.group import Group, Member
-from harness.workloads.rl.lora import LoraPolicy
-from harness.workloads.rl.settings import Compute, LoraSettings
-from harness.workloads.rl.trace import Trace, TurnTrace
+from harness.workloads.training.example import Example, masked, traced
+from harness.workloads.training.settings import Compute, LoraSettings
+from harness.workloads.training.trace import Trace, TurnTrace
 
 VOCABULARY = 64
 LORA = LoraSettings(rank=4, alpha=8, seed=3)

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from harness.experiments.a32_34.params import WORKLOADS
 from harness.records import Limits, Profile, RunSpec, Status
 from harness.workloads.__main__ import run
-from harness.workloads.agent.declare import WORKLOADS
-from harness.workloads.declare import defaults_of
-from harness.workloads.emit import EVENTS_FILE, read_events
+from harness.workloads.api.declare import defaults_of
+from harness.workloads.api.emit import EVENTS_FILE, read_events
 
 pytest.importorskip("peft")
 

@@ -19,22 +19,22 @@ from tokenizers.pre_tokenizers import ByteLevel  # noqa: E402
 from tokenizers.trainers import BpeTrainer  # noqa: E402
 from transformers import AutoTokenizer, PreTrainedTokenizerFast  # noqa: E402
 
-from harness.workloads.clawgym.corpus import retold  # noqa: E402
-from harness.workloads.clawgym.dialogue import Dialogue, load_dialogue  # noqa: E402
-from harness.workloads.clawgym.personas import slots  # noqa: E402
-from harness.workloads.clawgym.players import ORACLE  # noqa: E402
-from harness.workloads.clawgym.protocol import (  # noqa: E402
+from harness.sandbox.in_memory import MemorySandbox  # noqa: E402
+from harness.workloads.envs.files.corpus import retold  # noqa: E402
+from harness.workloads.envs.files.personas import slots  # noqa: E402
+from harness.workloads.envs.files.players import ORACLE  # noqa: E402
+from harness.workloads.envs.files.protocol import (  # noqa: E402
     STOP_WORD,
     SYSTEM_PROMPT,
     Wording,
     conversation,
 )
-from harness.workloads.clawgym.rollout import Rules  # noqa: E402
-from harness.workloads.clawgym.sandbox.memory import MemorySandbox  # noqa: E402
-from harness.workloads.clawgym.task import Task  # noqa: E402
-from harness.workloads.clawgym.template_author import TemplateAuthor  # noqa: E402
-from harness.workloads.policy.checkpoint import small_policy  # noqa: E402
-from harness.workloads.serving.engine import Finish, Reply  # noqa: E402
+from harness.workloads.envs.files.rollout import Rules  # noqa: E402
+from harness.workloads.envs.files.task import Task  # noqa: E402
+from harness.workloads.envs.files.template_author import TemplateAuthor  # noqa: E402
+from harness.workloads.inference.chat_template import Dialogue, load_dialogue  # noqa: E402
+from harness.workloads.inference.engine import Finish, Reply  # noqa: E402
+from harness.workloads.tiny_models.checkpoint import small_policy  # noqa: E402
 
 # as Qwen2.5's: a conversation without a system message gets one, and every message ends alike
 CHATML = (

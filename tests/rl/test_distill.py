@@ -11,18 +11,18 @@ import pytest
 
 pytest.importorskip("peft", reason="needs peft: use nox -s rl")
 
+from harness.experiments.a25 import run as clone
+from harness.experiments.a25.corpus import Brief, Construction, rows
+from harness.experiments.a25.params import CloneParams
+from harness.experiments.a25.race import read_pick
+from harness.experiments.a25.student import conversation, make_student
 from harness.records import Profile, RunSpec
 from harness.workloads.__main__ import run
-from harness.workloads.autoresearch.space import SMALL
+from harness.workloads.api.declare import defaults_of
+from harness.workloads.api.emit import EVENTS_FILE, read_events
+from harness.workloads.autoresearch.search_space import SMALL
 from harness.workloads.autoresearch.trajectory import Trajectory
-from harness.workloads.clawgym.dialogue import load_dialogue
-from harness.workloads.declare import defaults_of
-from harness.workloads.distill import clone
-from harness.workloads.distill.corpus import Brief, Construction, rows
-from harness.workloads.distill.declare import CloneParams
-from harness.workloads.distill.race import read_pick
-from harness.workloads.distill.student import conversation, make_student
-from harness.workloads.emit import EVENTS_FILE, read_events
+from harness.workloads.inference.chat_template import load_dialogue
 from tests.unit.distill.conftest import made
 
 _TRIALS = [("n_head", 2, False), ("d_model", 96, False), ("n_head", 8, True)] * 4

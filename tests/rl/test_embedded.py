@@ -18,16 +18,16 @@ pytest.importorskip("transformers", reason=NEEDS)
 pytest.importorskip("peft", reason=NEEDS)
 
 from harness.errors import HostError  # noqa: E402
-from harness.workloads.serving import choice  # noqa: E402
-from harness.workloads.serving.choice import EngineKind, Serve, chosen, serving_engine  # noqa: E402
-from harness.workloads.serving.embedded import TransformersEngine, draw, truncated  # noqa: E402
-from harness.workloads.serving.engine import (  # noqa: E402
+from harness.workloads.inference import choice  # noqa: E402
+from harness.workloads.inference.choice import EngineKind, Serve, chosen, serving_engine  # noqa: E402
+from harness.workloads.inference.engine import (  # noqa: E402
     EngineError,
     Finish,
     PromptTooLongError,
     Sampling,
 )
-from harness.workloads.serving.vllm import Dtype  # noqa: E402
+from harness.workloads.inference.transformers_engine import TransformersEngine, draw, truncated  # noqa: E402
+from harness.workloads.inference.vllm import Dtype  # noqa: E402
 from tests.serving.known import (  # noqa: E402
     BOUND,
     CONTEXT_TOKENS,

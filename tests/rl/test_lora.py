@@ -18,11 +18,11 @@ pytest.importorskip("peft", reason=NEEDS)
 from transformers import AutoModelForCausalLM  # noqa: E402
 
 from harness.errors import InputError  # noqa: E402
-from harness.workloads.capacity import presets  # noqa: E402
-from harness.workloads.capacity.needs import ModelShape, lora_parameters  # noqa: E402
-from harness.workloads.rl.example import Example  # noqa: E402
-from harness.workloads.rl.lora import LoraPolicy, num_trainable  # noqa: E402
-from harness.workloads.rl.settings import Compute, Dropout, LoraSettings, Product  # noqa: E402
+from harness.workloads.models import presets  # noqa: E402
+from harness.workloads.models.lora import LoraPolicy, num_trainable  # noqa: E402
+from harness.workloads.models.memory import ModelShape, lora_parameters  # noqa: E402
+from harness.workloads.training.example import Example  # noqa: E402
+from harness.workloads.training.settings import Compute, Dropout, LoraSettings, Product  # noqa: E402
 
 from .small import CPU, LORA, VOCABULARY, new_base, new_examples, new_policy, shaken  # noqa: E402
 

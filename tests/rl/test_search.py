@@ -7,9 +7,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.workloads.search.bm25 import Bm25
-from harness.workloads.search.serve import retriever_service
-from harness.workloads.search.world import World
+from harness.workloads.envs.search.bm25 import Bm25
+from harness.workloads.envs.search.retriever_server import retriever_service
+from harness.workloads.envs.search.world import World
 
 _WORLD = World(42, 40)
 

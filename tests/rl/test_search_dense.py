@@ -8,9 +8,9 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
-from harness.workloads.search.dense import Dense
-from harness.workloads.search.serve import retriever_service
-from harness.workloads.search.world import World
+from harness.workloads.envs.search.dense import Dense
+from harness.workloads.envs.search.retriever_server import retriever_service
+from harness.workloads.envs.search.world import World
 
 _PASSAGES = World(1, 10).passages
 

@@ -6,31 +6,31 @@ from dataclasses import asdict
 
 import pytest
 
+from harness.experiments.a36 import run as a2tgpo
+from harness.experiments.a36.learn import by_policy
+from harness.experiments.a36.params import A2TGPO, A2tgpoParams
 from harness.records import Event, Profile, RunSpec
-from harness.workloads.clawgym.dialogue import Dialogue, load_dialogue
-from harness.workloads.context import Context
-from harness.workloads.emit import EventWriter, read_events
-from harness.workloads.rl.a2tgpo import ContextEnd, GainOf
-from harness.workloads.rl.lora import LoraPolicy
-from harness.workloads.rl.settings import Compute, LoraSettings
-from harness.workloads.search import a2tgpo
-from harness.workloads.search.bm25 import Bm25
-from harness.workloads.search.checkpoint import read_card, small_policy
-from harness.workloads.search.declare import A2TGPO, A2tgpoParams
-from harness.workloads.search.gain import (
+from harness.workloads.api.context import Context
+from harness.workloads.api.emit import EventWriter, read_events
+from harness.workloads.envs.search.bm25 import Bm25
+from harness.workloads.envs.search.protocol import Wording
+from harness.workloads.envs.search.rollout import Player, Rollout, Stop, play_all
+from harness.workloads.envs.search.world import World
+from harness.workloads.inference.chat_template import Dialogue, load_dialogue
+from harness.workloads.inference.engine import Sampling
+from harness.workloads.inference.transformers_engine import TransformersEngine
+from harness.workloads.inference.vllm import Dtype, OnCpu, Serving
+from harness.workloads.models.lora import LoraPolicy
+from harness.workloads.rl.algorithms.a2tgpo import ContextEnd, GainOf
+from harness.workloads.rl.information_gain import (
     GainRules,
     by_engine,
     different,
     probes_of,
     take_gains,
 )
-from harness.workloads.search.learn import by_policy
-from harness.workloads.search.protocol import Wording
-from harness.workloads.search.rollout import Player, Rollout, Stop, play_all
-from harness.workloads.search.world import World
-from harness.workloads.serving.embedded import TransformersEngine
-from harness.workloads.serving.engine import Sampling
-from harness.workloads.serving.vllm import Dtype, OnCpu, Serving
+from harness.workloads.tiny_models.search_checkpoint import read_card, small_policy
+from harness.workloads.training.settings import Compute, LoraSettings
 
 _WORLD = World(42, 40)
 _QUESTIONS = _WORLD.questions(42, 12, (1, 2, 3))

@@ -14,16 +14,16 @@ pytest.importorskip("transformers", reason=NEEDS)
 from tokenizers import Tokenizer  # noqa: E402
 from transformers import AutoTokenizer, Qwen2ForCausalLM  # noqa: E402
 
-from harness.workloads.policy.checkpoint import FOLDER, read_card, small_policy  # noqa: E402
-from harness.workloads.policy.conversations import Conversations  # noqa: E402
-from harness.workloads.policy.corpus import draw, messages_of, renamed  # noqa: E402
-from harness.workloads.policy.model import new_model, shape_of  # noqa: E402
-from harness.workloads.policy.rebuild import held_out, mean_losses  # noqa: E402
-from harness.workloads.policy.recipe import RECIPE  # noqa: E402
-from harness.workloads.policy.samples import Sampler  # noqa: E402
-from harness.workloads.policy.skill import measure  # noqa: E402
-from harness.workloads.policy.tokenizer import save_tokenizer, train_tokenizer, word_pieces  # noqa: E402
-from harness.workloads.policy.train import train  # noqa: E402
+from harness.workloads.tiny_models.build import held_out, mean_losses  # noqa: E402
+from harness.workloads.tiny_models.checkpoint import FOLDER, read_card, small_policy  # noqa: E402
+from harness.workloads.tiny_models.conversations import Conversations  # noqa: E402
+from harness.workloads.tiny_models.corpus import draw, messages_of, renamed  # noqa: E402
+from harness.workloads.tiny_models.model import new_model, shape_of  # noqa: E402
+from harness.workloads.tiny_models.recipe import RECIPE  # noqa: E402
+from harness.workloads.tiny_models.samples import Sampler  # noqa: E402
+from harness.workloads.tiny_models.skill import measure  # noqa: E402
+from harness.workloads.tiny_models.tokenizer import save_tokenizer, train_tokenizer, word_pieces  # noqa: E402
+from harness.workloads.tiny_models.train import train  # noqa: E402
 
 # Training is chaotic: another machine's sums differ in the last bit, and what follows drifts. These
 # are the first 50 steps, before the heads start to copy, where the loss falls slowly.

@@ -15,16 +15,16 @@ pytest.importorskip("transformers", reason=NEEDS)
 pytest.importorskip("peft", reason=NEEDS)
 
 from harness.errors import InputError  # noqa: E402
-from harness.workloads.rl.diverged import DivergedError  # noqa: E402
-from harness.workloads.rl.example import Example, masked  # noqa: E402
-from harness.workloads.rl.lora import LoraPolicy  # noqa: E402
-from harness.workloads.rl.settings import (  # noqa: E402
+from harness.workloads.models.lora import LoraPolicy  # noqa: E402
+from harness.workloads.training.errors import DivergedError  # noqa: E402
+from harness.workloads.training.example import Example, masked  # noqa: E402
+from harness.workloads.training.settings import (  # noqa: E402
     Dropout,
     LastStep,
     SupervisedSettings,
     Weighting,
 )
-from harness.workloads.rl.supervised import Fitted, fit, mean_loss, supervise  # noqa: E402
+from harness.workloads.training.sft import Fitted, fit, mean_loss, supervise  # noqa: E402
 
 from .small import CPU, LORA, VOCABULARY, new_examples, new_policy  # noqa: E402
 

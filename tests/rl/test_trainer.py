@@ -18,17 +18,18 @@ pytest.importorskip("peft", reason=NEEDS)
 from transformers import AutoModelForCausalLM  # noqa: E402
 
 from harness.errors import InputError  # noqa: E402
-from harness.workloads.rl import grpo, losses  # noqa: E402
-from harness.workloads.rl.a2tgpo import Aggregation  # noqa: E402
-from harness.workloads.rl.adapter import Weights  # noqa: E402
-from harness.workloads.rl.diverged import DivergedError  # noqa: E402
+from harness.workloads.models.adapter import Weights  # noqa: E402
+from harness.workloads.models.lora import LoraPolicy  # noqa: E402
+from harness.workloads.rl import losses  # noqa: E402
+from harness.workloads.rl.algorithms import grpo  # noqa: E402
+from harness.workloads.rl.algorithms.a2tgpo import Aggregation  # noqa: E402
 from harness.workloads.rl.group import Credit, Group, Muted  # noqa: E402
-from harness.workloads.rl.lora import LoraPolicy  # noqa: E402
 from harness.workloads.rl.losses import Drawn, Loss, SequenceLoss  # noqa: E402
 from harness.workloads.rl.scores import UnscorableError  # noqa: E402
-from harness.workloads.rl.settings import Dropout, Old, Optimizer, TrainerSettings  # noqa: E402
 from harness.workloads.rl.step import Phase, Update  # noqa: E402
 from harness.workloads.rl.trainer import Trainer  # noqa: E402
+from harness.workloads.training.errors import DivergedError  # noqa: E402
+from harness.workloads.training.settings import Dropout, Old, Optimizer, TrainerSettings  # noqa: E402
 
 from .small import LORA, VOCABULARY, new_group, new_policy, shaken  # noqa: E402
 

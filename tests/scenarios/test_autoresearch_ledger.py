@@ -14,9 +14,9 @@ from harness.records import Measurement, Profile, Scalar, VerdictKind
 from harness.scenario.expectations import Bound, Exact, Trajectory, claim_verdict
 from harness.scenario.load import Loaded, load, load_expectations
 from harness.units import convert
+from harness.variables import EVIDENCE_VARIABLE
 from harness.workloads.__main__ import run
-from harness.workloads.context import EVIDENCE_VARIABLE
-from harness.workloads.emit import EVENTS_FILE, read_events
+from harness.workloads.api.emit import EVENTS_FILE, read_events
 
 # claims of the article that its own raw files contradict
 CONTRADICTED = 22

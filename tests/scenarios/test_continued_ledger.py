@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from harness.experiments.cpt.memory import figures
+from harness.experiments.cpt.memory_params import TRAINING, TrainingParams
+from harness.experiments.cpt.params import BridgeParams, ReplayParams
 from harness.plan.expand import expand
 from harness.plan.overrides import Overrides
 from harness.records import Profile, VerdictKind
 from harness.scenario.expectations import Bound, Exact, claim_verdict
 from harness.scenario.load import Loaded, load, load_expectations
 from harness.units import convert
-from harness.workloads.capacity.declare import TRAINING, TrainingParams
-from harness.workloads.capacity.training import figures
-from harness.workloads.continued.declare import BridgeParams, ReplayParams
-from harness.workloads.continued.mixture import Mixture
-from harness.workloads.declare import build
+from harness.workloads.api.declare import build
+from harness.workloads.data.mixture import Mixture
 
 
 @pytest.fixture(scope="module")

@@ -28,8 +28,8 @@ from harness.scenario.images import read_lock
 from harness.scenario.load import load, load_expectations
 from harness.scenario.positions import read
 from harness.units import UNITS
-from harness.workloads.declare import Workload, defaults_of, fields_of, problems_of
-from harness.workloads.registry import DECLARED_IN, workload
+from harness.workloads.api.declare import Workload, defaults_of, fields_of, problems_of
+from harness.workloads.api.registry import DECLARED_IN, workload
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = sorted(path.parent for path in ROOT.glob("scenarios/*/scenario.yaml"))

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from harness.experiments.a25.params import CloneParams
 from harness.plan.expand import expand
 from harness.plan.overrides import Overrides
 from harness.records import Profile, VerdictKind
 from harness.scenario.expectations import claim_verdict
 from harness.scenario.load import Loaded, load, load_expectations
-from harness.workloads.declare import build
-from harness.workloads.distill.declare import CloneParams
+from harness.workloads.api.declare import build
 
 
 @pytest.fixture(scope="module")

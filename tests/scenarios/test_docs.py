@@ -23,7 +23,7 @@ from harness.scenario import schema
 from harness.scenario.folders import folders
 from harness.scenario.load import load
 from harness.scenario.positions import parse
-from harness.workloads.declare import fields_of, problems_of
+from harness.workloads.api.declare import fields_of, problems_of
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])

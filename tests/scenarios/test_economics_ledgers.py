@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
+from harness.experiments.a23_24 import campaign, training_tiers
+from harness.experiments.a23_24.figure import Figure
 from harness.plan.expand import expand
 from harness.plan.overrides import Overrides
 from harness.records import Profile, Scalar
 from harness.scenario.expectations import Bound, Ordering, claim_verdict
 from harness.scenario.load import load, load_expectations
 from harness.units import convert
-from harness.workloads.declare import build
-from harness.workloads.economics import campaign, training_tiers
-from harness.workloads.economics.figure import Figure
-from harness.workloads.registry import workload
+from harness.workloads.api.declare import build
+from harness.workloads.api.registry import workload
 
 FIGURES: dict[str, Callable[[Any], Iterator[Figure]]] = {
     "a23-what-the-agent-built": training_tiers.figures,

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.check.verdicts import check
+from harness.experiments.a19.params import WORKLOADS
 from harness.measure import measure
 from harness.plan.expand import expand
 from harness.plan.overrides import Overrides
@@ -21,10 +22,9 @@ from harness.records import (
     VerdictKind,
 )
 from harness.scenario.load import Loaded, load, load_expectations
+from harness.variables import EVIDENCE_VARIABLE
 from harness.workloads.__main__ import run
-from harness.workloads.context import EVIDENCE_VARIABLE
-from harness.workloads.emit import EVENTS_FILE, read_events
-from harness.workloads.pretrain.declare import WORKLOADS
+from harness.workloads.api.emit import EVENTS_FILE, read_events
 
 # claims of the article that its own raw files contradict
 CONTRADICTED = {

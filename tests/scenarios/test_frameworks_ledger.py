@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 from harness.check.verdicts import check
+from harness.experiments.a18.params import WORKLOADS
 from harness.measure import measure
 from harness.plan.expand import expand
 from harness.plan.overrides import Overrides
 from harness.records import Finished, Profile, RunOutcome, Status, Usage, Verdict, VerdictKind
 from harness.scenario.load import Loaded, load, load_expectations
+from harness.variables import EVIDENCE_VARIABLE
 from harness.workloads.__main__ import run
-from harness.workloads.context import EVIDENCE_VARIABLE
-from harness.workloads.emit import EVENTS_FILE, read_events
-from harness.workloads.pretrain import declare, frameworks_declare
-from harness.workloads.pretrain.conditions import ARMS
+from harness.workloads.api.emit import EVENTS_FILE, read_events
+from harness.workloads.models.conditions import ARMS
 
 # claims of the article that its own raw files, or the laws, contradict
 CONTRADICTED = {
@@ -64,7 +64,7 @@ def verdicts(
     )
     measurements = measure(spec, read_events(out / EVENTS_FILE))
     finished = Finished(spec=spec, outcome=outcome, measurements=measurements)
-    declared = (*declare.WORKLOADS, *frameworks_declare.WORKLOADS)
+    declared = WORKLOADS
     metrics = {metric.name: metric for workload in declared for metric in workload.metrics}
     return check(load_expectations(loaded), [finished], Profile.EVIDENCE, metrics)
 

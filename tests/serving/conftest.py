@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 import psutil
 import pytest
 
-from harness.workloads.serving.client import VllmEngine, serve
-from harness.workloads.serving.server import Server
+from harness.workloads.inference.http import Server
+from harness.workloads.inference.vllm_engine import VllmEngine, serve
 from tests.serving.known import END_TOKEN, Tiny, make_tiny
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from harness.records import from_json, record
-from harness.workloads.serving.engine import Reply, Sampling
-from harness.workloads.serving.vllm import Dtype, OnCpu, Serving
+from harness.workloads.inference.engine import Reply, Sampling
+from harness.workloads.inference.vllm import Dtype, OnCpu, Serving
 
 NAME = "tiny"
 END_TOKEN = 0

@@ -17,10 +17,10 @@ import psutil
 import pytest
 
 from harness.runtime.processes import marked
-from harness.workloads.serving.client import serve
-from harness.workloads.serving.engine import EngineError, Sampling
-from harness.workloads.serving.service import RunningService, ServiceDied
-from harness.workloads.serving.vllm import vllm_service
+from harness.workloads.inference.engine import EngineError, Sampling
+from harness.workloads.inference.service import RunningService, ServiceDied
+from harness.workloads.inference.vllm import vllm_service
+from harness.workloads.inference.vllm_engine import serve
 from tests.serving.known import END_TOKEN, Tiny
 
 from .conftest import is_vllm, until_ended
@@ -41,8 +41,8 @@ with LocalRuntime() as runtime:
 WORKLOAD = """
 import pathlib, time
 from harness.workloads.__main__ import hold_lifeline
-from harness.workloads.serving.client import serve
-from harness.workloads.serving.vllm import Dtype, OnCpu, Serving
+from harness.workloads.inference.vllm_engine import serve
+from harness.workloads.inference.vllm import Dtype, OnCpu, Serving
 hold_lifeline()
 serving = Serving(model_dir=pathlib.Path("model").resolve(), name="owned", dtype=Dtype.FLOAT32,
                   max_model_len=512, max_num_seqs=4, seed=0, place=OnCpu(kv_cache_gib=1))

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.workloads.rl.example import Example
-from harness.workloads.rl.settings import Compute, LoraSettings, Product
-from harness.workloads.serving.client import VllmEngine, serve
-from harness.workloads.serving.vllm import Adapting
+from harness.workloads.inference.vllm import Adapting
+from harness.workloads.inference.vllm_engine import VllmEngine, serve
+from harness.workloads.training.example import Example
+from harness.workloads.training.settings import Compute, LoraSettings, Product
 from tests.serving.known import Tiny
 
 pytestmark = pytest.mark.serving
@@ -25,7 +25,7 @@ ROUNDING = 1e-4  # nats, as in test_vllm
 def test_vllm_scores_as_the_policy_does(
     engine: VllmEngine, tiny: Tiny, tmp_path: Path, product: Product
 ) -> None:
-    from harness.workloads.rl.lora import LoraPolicy  # noqa: PLC0415 - needs peft
+    from harness.workloads.models.lora import LoraPolicy  # noqa: PLC0415 - needs peft
 
     compute = Compute(device="cpu", product=product)
     policy = LoraPolicy.open(tiny.folder / "model", LORA, compute)
@@ -50,7 +50,7 @@ def test_vllm_scores_as_the_policy_does(
 
 def test_a_folded_adapter_scores_as_the_policy_does(tiny: Tiny, tmp_path: Path) -> None:
     """A server of its own: it is given weights for its own, and knows of no adapter."""
-    from harness.workloads.rl.lora import LoraPolicy  # noqa: PLC0415 - needs peft
+    from harness.workloads.models.lora import LoraPolicy  # noqa: PLC0415 - needs peft
 
     policy = LoraPolicy.open(tiny.folder / "model", LORA, Compute(device="cpu"))
     noise = torch.Generator().manual_seed(2)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.workloads.serving.adapters import (
+from harness.workloads.inference.adapters import (
     Adapter,
     ServedModels,
     load_adapter,
@@ -18,9 +18,9 @@ from harness.workloads.serving.adapters import (
     served_models,
     unload_adapter,
 )
-from harness.workloads.serving.client import VllmEngine
-from harness.workloads.serving.engine import EngineError, Finish, PromptTooLongError, Sampling
-from harness.workloads.serving.server import RefusedError, Server
+from harness.workloads.inference.engine import EngineError, Finish, PromptTooLongError, Sampling
+from harness.workloads.inference.http import RefusedError, Server
+from harness.workloads.inference.vllm_engine import VllmEngine
 from tests.serving.known import BOUND, CONTEXT_TOKENS, END_TOKEN, GREEDY, NAME, Tiny, check_close
 
 pytestmark = pytest.mark.serving
@@ -149,7 +149,7 @@ def test_a_refresh_changes_the_weights(engine: VllmEngine, tiny: Tiny) -> None:
 
 
 def test_both_engines_say_the_same(engine: VllmEngine, tiny: Tiny) -> None:
-    from harness.workloads.serving.embedded import (  # noqa: PLC0415 - needs what vLLM needs
+    from harness.workloads.inference.transformers_engine import (  # noqa: PLC0415 - needs what vLLM needs
         TransformersEngine,
     )
 

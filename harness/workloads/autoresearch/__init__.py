@@ -1,1 +1,1 @@
-"""An agent that tunes a small pretrain, one knob at a time (article 22)."""
+"""The search loop: proposers, guardrails, evaluator, journal; used by articles 22, 25 and 35."""

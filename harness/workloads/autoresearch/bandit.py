@@ -17,9 +17,9 @@ from random import Random
 from harness.records import Scalar, record
 from harness.workloads.autoresearch.prompt import Brief
 from harness.workloads.autoresearch.proposers import answer
-from harness.workloads.autoresearch.space import Knob, Space
+from harness.workloads.autoresearch.search_space import Knob, Space
 from harness.workloads.autoresearch.trajectory import TrainConfig
-from harness.workloads.lineage.trial import Label
+from harness.workloads.trials.trial import Label
 
 _RECENT = re.compile(r"\| \S+ \| [^|]* \| (?P<label>\w+) \| [^|]* \| (?P<pair>\w+=[^ |:]+)\W?.*\|")
 _KEPT = re.compile(r"\| \S+ \| -?[\d.]+ \| [^|]* \| [^|]* \| (?P<pair>\w+=[^ |:]+)\W?.*\|")

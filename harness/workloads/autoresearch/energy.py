@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from harness.errors import InputError, Problem
+from harness.probes.power_samples import Sample, busy, energy_wh, parse_csv, window
 from harness.records import record
 from harness.workloads.autoresearch.trajectory import Evaluated
-from harness.workloads.common.power import Sample, busy, energy_wh, parse_csv, window
 
 _SECONDS_PER_HOUR = 3600.0
 _WATTS_PER_KILOWATT = 1000.0

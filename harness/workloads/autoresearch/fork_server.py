@@ -19,11 +19,11 @@ import torch
 
 from harness.errors import InputError
 from harness.records import from_json, to_json
-from harness.workloads.autoresearch import training
-from harness.workloads.autoresearch.corpus import Corpus
-from harness.workloads.autoresearch.dying import end_with_parent
+from harness.workloads.autoresearch import candidate as training
 from harness.workloads.autoresearch.evaluator import Bench, Evaluation
+from harness.workloads.autoresearch.parent_death import end_with_parent
 from harness.workloads.autoresearch.trajectory import EvalFailure, TrainConfig
+from harness.workloads.data.split import Corpus
 
 _BYTES_PER_GIB = 1024**3
 _BYTES_PER_KIB = 1024

@@ -14,16 +14,25 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.errors import HostError
+from harness.probes.energy import Meter
 from harness.records import digest, record, to_json
-from harness.workloads.autoresearch import outcomes
+from harness.workloads.autoresearch import iteration as outcomes
+from harness.workloads.autoresearch.as_trials import (
+    LAYOUT,
+    Author,
+    Memory,
+    baseline_trial,
+    catch_up,
+    shown,
+)
 from harness.workloads.autoresearch.evaluator import Evaluates, Evaluation, Limit
+from harness.workloads.autoresearch.guardrails import Gate, Refused, Rules, is_finite
+from harness.workloads.autoresearch.iteration import Asked, Laps
 from harness.workloads.autoresearch.journal import Journal, next_iteration
-from harness.workloads.autoresearch.loop_declare import LoopParams
-from harness.workloads.autoresearch.outcomes import Asked, Laps
+from harness.workloads.autoresearch.loop_state import Standing, after, standing
+from harness.workloads.autoresearch.params import LoopParams
 from harness.workloads.autoresearch.prompt import Form, Proposer, ProposerError
-from harness.workloads.autoresearch.rails import Gate, Refused, Rules, is_finite
-from harness.workloads.autoresearch.space import SPACES, Space
-from harness.workloads.autoresearch.standing import Standing, after, standing
+from harness.workloads.autoresearch.search_space import SPACES, Space
 from harness.workloads.autoresearch.trajectory import (
     BaselineEval,
     EvalFailed,
@@ -35,17 +44,8 @@ from harness.workloads.autoresearch.trajectory import (
     Trajectory,
     read_baseline,
 )
-from harness.workloads.autoresearch.trials import (
-    LAYOUT,
-    Author,
-    Memory,
-    baseline_trial,
-    catch_up,
-    shown,
-)
-from harness.workloads.common.joules import Meter
-from harness.workloads.lineage.store import Store
-from harness.workloads.lineage.trial import Trial
+from harness.workloads.trials.store import Store
+from harness.workloads.trials.trial import Trial
 
 TRAJECTORY_FILE = "trajectory.jsonl"
 BASELINE_FILE = "baseline_eval.json"

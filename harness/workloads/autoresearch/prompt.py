@@ -13,8 +13,9 @@ from typing import Protocol
 
 from harness.errors import HarnessError
 from harness.records import record, to_json
-from harness.workloads.autoresearch.rails import Rules
-from harness.workloads.autoresearch.space import Knob, Space
+from harness.workloads.autoresearch.as_trials import Memory
+from harness.workloads.autoresearch.guardrails import Rules
+from harness.workloads.autoresearch.search_space import Knob, Space
 from harness.workloads.autoresearch.trajectory import (
     Blocked,
     EvalFailed,
@@ -23,7 +24,6 @@ from harness.workloads.autoresearch.trajectory import (
     NimError,
     TrainConfig,
 )
-from harness.workloads.autoresearch.trials import Memory
 
 _RAIL_CHARACTERS = 60
 _SYSTEM = """\

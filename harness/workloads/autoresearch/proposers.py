@@ -6,9 +6,9 @@ import json
 from random import Random
 
 from harness.records import Scalar, record
-from harness.workloads.autoresearch.cases import cases
+from harness.workloads.autoresearch.guardrail_cases import cases
 from harness.workloads.autoresearch.prompt import Brief, ProposerError
-from harness.workloads.autoresearch.space import ARTICLE, Space, translated
+from harness.workloads.autoresearch.search_space import ARTICLE, Space, translated
 
 # article 22, evidence/trajectory.jsonl: what its model proposed, in order
 _PAIRS = """

@@ -1,1 +1,1 @@
-"""Learning from rewards: credit for turns, losses, and the one trainer that every article uses."""
+"""Reinforcement learning: groups, advantages, losses, the trainer."""

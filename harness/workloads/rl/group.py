@@ -10,7 +10,7 @@ from collections.abc import Callable
 from enum import StrEnum
 
 from harness.records import record
-from harness.workloads.rl.trace import Trace
+from harness.workloads.training.trace import Trace
 
 
 @record

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from harness.records import record
-from harness.workloads.rl.a2tgpo import Aggregation, Boundaries, RatioForm
+from harness.workloads.rl.algorithms.a2tgpo import Aggregation, Boundaries, RatioForm
 from harness.workloads.rl.group import Credit
 from harness.workloads.rl.scores import UnscorableError
 

@@ -24,19 +24,19 @@ from statistics import fmean
 import torch
 from torch import Tensor, nn
 
+from harness.atomic_dir import whole_folder
 from harness.errors import InputError, Problem
-from harness.workloads.common.whole import whole_folder
-from harness.workloads.pretrain.loop import synchronise
-from harness.workloads.rl.adapter import Weights
-from harness.workloads.rl.diverged import DivergedError
-from harness.workloads.rl.example import Example, traced
+from harness.workloads.models.adapter import Weights
+from harness.workloads.models.lora import LoraPolicy
 from harness.workloads.rl.group import Credit, Group, Muted, Objective
-from harness.workloads.rl.lora import LoraPolicy
 from harness.workloads.rl.losses import Drawn, Loss, SequenceLoss, batch_weights
-from harness.workloads.rl.seeded import seeded
-from harness.workloads.rl.settings import Dropout, Old, Optimizer, TrainerSettings
 from harness.workloads.rl.step import Agreement, Phase, StepReport, Update
-from harness.workloads.rl.trace import NOT_TRAINED, Trace
+from harness.workloads.training.errors import DivergedError
+from harness.workloads.training.example import Example, traced
+from harness.workloads.training.loop import synchronise
+from harness.workloads.training.rng import seeded
+from harness.workloads.training.settings import Dropout, Old, Optimizer, TrainerSettings
+from harness.workloads.training.trace import NOT_TRAINED, Trace
 
 _STEP, _OPTIMIZER, _ADAPTER = "step.json", "optimizer.pt", "adapter"
 

@@ -24,7 +24,7 @@ from harness.records import (
 from harness.report.dossier import Dossier
 from harness.scenario.expectations import Expectations
 from harness.scenario.schema import Scenario
-from harness.workloads.declare import Better, Metric, Workload, param
+from harness.workloads.api.declare import Better, Metric, Workload, param
 
 CAUSE = "the kernel ended it: 23.1 GiB of 16.0 GiB"
 IMAGE = ImageRef(name="torch-cpu", digest="sha256:" + "0123456789abcdef" * 4)

@@ -12,9 +12,9 @@ from harness.plan.overrides import Overrides
 from harness.records import Profile, VerdictKind
 from harness.scenario.expectations import Bound, Exact, claim_verdict
 from harness.scenario.load import load, load_expectations
+from harness.variables import EVIDENCE_VARIABLE
 from harness.workloads.__main__ import run
-from harness.workloads.context import EVIDENCE_VARIABLE
-from harness.workloads.emit import EVENTS_FILE, read_events
+from harness.workloads.api.emit import EVENTS_FILE, read_events
 
 SCENARIOS = ("a33-clawgym-on-spark-grpo", "a34-t2po-uncertainty-guided-rl")
 

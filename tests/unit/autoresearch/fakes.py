@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.probes.energy import Meter
 from harness.workloads.autoresearch.evaluator import Evaluation, Limit
 from harness.workloads.autoresearch.loop import Loop, Parts, Session
-from harness.workloads.autoresearch.loop_declare import LoopParams
+from harness.workloads.autoresearch.params import LoopParams
 from harness.workloads.autoresearch.prompt import Brief, ProposerError
 from harness.workloads.autoresearch.recount import parameter_count
 from harness.workloads.autoresearch.trajectory import EvalFailure, EvalMetrics, TrainConfig
-from harness.workloads.common.joules import Meter
 
 NO_METER = Meter(rail="", energy_j=lambda: None, absent="none here")
 BASE_BPB = 5.0

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness.errors import InputError
+from harness.experiments.a22.evidence import KNOBS
+from harness.experiments.a22.params import WORKLOADS
 from harness.records import Profile, RunSpec, Scalar
+from harness.variables import EVIDENCE_VARIABLE
 from harness.workloads.__main__ import run
-from harness.workloads.autoresearch.declare import WORKLOADS
-from harness.workloads.autoresearch.evidence import KNOBS
-from harness.workloads.context import EVIDENCE_VARIABLE
-from harness.workloads.declare import defaults_of
-from harness.workloads.emit import EVENTS_FILE, read_events
+from harness.workloads.api.declare import defaults_of
+from harness.workloads.api.emit import EVENTS_FILE, read_events
 
 from .conftest import CFG, METRICS, SAMPLES_HEADER
 

@@ -13,8 +13,8 @@ import pytest
 from harness.errors import HostError, InputError
 from harness.workloads.autoresearch.loop import RECORD_FILE, TRAJECTORY_FILE
 from harness.workloads.autoresearch.proposers import Hostile, Uniform
-from harness.workloads.autoresearch.space import SMALL
-from harness.workloads.autoresearch.tally import (
+from harness.workloads.autoresearch.search_space import SMALL
+from harness.workloads.autoresearch.summary import (
     Finished,
     missing,
     read_finished,
@@ -28,7 +28,7 @@ from harness.workloads.autoresearch.trajectory import (
     Stage,
     TrainConfig,
 )
-from harness.workloads.lineage.trial import Label
+from harness.workloads.trials.trial import Label
 from tests.unit.autoresearch.fakes import FakeEvaluator, Scripted, change, figure, run, session
 
 BASE = SMALL.baseline

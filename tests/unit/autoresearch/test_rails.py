@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.workloads.autoresearch.cases import Case, cases, expected, wrong
-from harness.workloads.autoresearch.rails import Gate, Passed, Rail, Refused, Rules, is_finite
-from harness.workloads.autoresearch.space import ARTICLE, SMALL, SPACES, Space, translated
+from harness.workloads.autoresearch.guardrail_cases import Case, cases, expected, wrong
+from harness.workloads.autoresearch.guardrails import Gate, Passed, Rail, Refused, Rules, is_finite
+from harness.workloads.autoresearch.search_space import ARTICLE, SMALL, SPACES, Space, translated
 from harness.workloads.autoresearch.trajectory import read_trajectory
 
 TABLE = [(space, case) for space in SPACES.values() for case in cases(space)]

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.workloads.autoresearch.ablation import ARMS, figures_of
-from harness.workloads.autoresearch.corpus import Source, drawn, zipf
-from harness.workloads.autoresearch.loop_declare import ARM_FIGURES
-from harness.workloads.autoresearch.tally import (
+from harness.experiments.a35.ablation import ARMS, figures_of
+from harness.experiments.a35.params import ARM_FIGURES
+from harness.workloads.autoresearch.as_trials import Memory
+from harness.workloads.autoresearch.summary import (
     Noise,
     beyond_noise,
     read_finished,
@@ -21,7 +21,7 @@ from harness.workloads.autoresearch.tally import (
     tally,
 )
 from harness.workloads.autoresearch.trajectory import EvalFailure
-from harness.workloads.autoresearch.trials import Memory
+from harness.workloads.data.split import Source, drawn, zipf
 from tests.unit.autoresearch.fakes import FakeEvaluator, Scripted, change, run, session
 
 

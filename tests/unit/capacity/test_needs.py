@@ -6,9 +6,9 @@ import pytest
 
 from harness.workloads.autoresearch.recount import parameter_count as of_candidate
 from harness.workloads.autoresearch.trajectory import TrainConfig
-from harness.workloads.capacity import needs as capacity
-from harness.workloads.capacity import presets
-from harness.workloads.capacity.needs import GIB, Dtype, ForwardPass, ModelShape, Need, Projection
+from harness.workloads.models import memory as capacity
+from harness.workloads.models import presets
+from harness.workloads.models.memory import GIB, Dtype, ForwardPass, ModelShape, Need, Projection
 
 ATTENTION = frozenset({Projection.Q, Projection.K, Projection.V, Projection.O})
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from harness.workloads.capacity.declare import TrainingParams
-from harness.workloads.capacity.needs import GIB
-from harness.workloads.capacity.training import figures
+from harness.experiments.cpt.memory import figures
+from harness.experiments.cpt.memory_params import TrainingParams
+from harness.workloads.models.memory import GIB
 
 PARAMETERS = 8_030_261_248
 Table = Mapping[tuple[object, ...], object]

@@ -18,7 +18,7 @@ from harness.records import (
     Verdict,
 )
 from harness.scenario.expectations import Expectations
-from harness.workloads.declare import Better, Metric
+from harness.workloads.api.declare import Better, Metric
 
 SPARK = "NVIDIA GB10"
 METRICS = {

@@ -12,7 +12,7 @@ from harness.check.laws import LAWS, law_problems
 from harness.records import Finished, Status, Verdict, VerdictKind
 from harness.scenario.expectations import Expectations
 from harness.scenario.positions import parse
-from harness.workloads.declare import Metric
+from harness.workloads.api.declare import Metric
 
 from .builders import METRICS, entry, row, run, verdict
 

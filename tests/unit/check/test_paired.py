@@ -10,7 +10,7 @@ from scipy import stats
 
 from harness.check.laws import LAWS
 from harness.records import Finished, Verdict, VerdictKind
-from harness.workloads.declare import build
+from harness.workloads.api.declare import build
 
 from .builders import entry, row, run, verdict
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from harness.workloads.clawgym.task import Task
-from harness.workloads.clawgym.task_json import parse_task
+from harness.workloads.envs.files.task import Task
+from harness.workloads.envs.files.task_json import parse_task
 
 Make = Callable[..., Task]
 

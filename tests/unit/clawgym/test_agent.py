@@ -7,15 +7,15 @@ from itertools import chain
 
 import pytest
 
-from harness.workloads.clawgym.agent import EngineAgent, EnginePlayer, seed_of
-from harness.workloads.clawgym.dialogue import Dialogue
-from harness.workloads.clawgym.protocol import STOP_WORD, Wording
-from harness.workloads.clawgym.rollout import Rollout, Rules, StopReason
-from harness.workloads.clawgym.sandbox.memory import MemorySandbox
-from harness.workloads.clawgym.task import Task
-from harness.workloads.rl.t2po import RedrawRule
-from harness.workloads.rl.trace import NOT_TRAINED
-from harness.workloads.serving.engine import Sampling
+from harness.sandbox.in_memory import MemorySandbox
+from harness.workloads.envs.files.agent import EngineAgent, EnginePlayer, seed_of
+from harness.workloads.envs.files.protocol import STOP_WORD, Wording
+from harness.workloads.envs.files.rollout import Rollout, Rules, StopReason
+from harness.workloads.envs.files.task import Task
+from harness.workloads.inference.chat_template import Dialogue
+from harness.workloads.inference.engine import Sampling
+from harness.workloads.rl.algorithms.t2po import RedrawRule
+from harness.workloads.training.trace import NOT_TRAINED
 from tests.unit.clawgym.conftest import Make
 from tests.unit.clawgym.test_grade import GUIDE, simple
 from tests.unit.clawgym.voices import END_TOKEN, Letters, VoiceEngine, block

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from harness.errors import InputError
-from harness.workloads.clawgym.dialogue import Dialogue
-from harness.workloads.clawgym.protocol import STOP_WORD, Message, Role
-from harness.workloads.serving.engine import Finish, Reply
+from harness.workloads.envs.files.protocol import STOP_WORD, Message, Role
+from harness.workloads.inference.chat_template import Dialogue
+from harness.workloads.inference.engine import Finish, Reply
 from tests.unit.clawgym.voices import END_TOKEN, Letters
 
 OPENING = [Message(role=Role.SYSTEM, content="Be brief."), Message(role=Role.USER, content="Go.")]

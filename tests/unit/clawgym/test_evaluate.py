@@ -10,12 +10,21 @@ from typing import Any
 import pytest
 
 from harness.errors import HostError
-from harness.workloads.clawgym.agent import EnginePlayer
-from harness.workloads.clawgym.boxes import Boxes, BoxKind
-from harness.workloads.clawgym.corpus import NEVER_STOPPING
-from harness.workloads.clawgym.declare import AGENT
-from harness.workloads.clawgym.dialogue import Dialogue
-from harness.workloads.clawgym.evaluate import (
+from harness.experiments.a32_34.evaluation_metrics import COMPARED, EVALUATED
+from harness.experiments.a32_34.evaluation_report import (
+    report_comparison,
+    report_parser_split,
+    report_policy,
+    report_replay,
+    report_stopping,
+)
+from harness.experiments.a32_34.tasks_params import AGENT
+from harness.sandbox.choice import Boxes, BoxKind
+from harness.sandbox.in_memory import MemorySandbox
+from harness.workloads.api.emit import EventWriter
+from harness.workloads.envs.files.agent import EnginePlayer
+from harness.workloads.envs.files.corpus import NEVER_STOPPING
+from harness.workloads.envs.files.evaluate import (
     Evaluation,
     compare,
     evaluate,
@@ -23,28 +32,19 @@ from harness.workloads.clawgym.evaluate import (
     replayed,
     stop_turn,
 )
-from harness.workloads.clawgym.evaluation_declare import COMPARED, EVALUATED
-from harness.workloads.clawgym.evaluation_report import (
-    report_comparison,
-    report_parser_split,
-    report_policy,
-    report_replay,
-    report_stopping,
-)
-from harness.workloads.clawgym.grade import Grade, Result
-from harness.workloads.clawgym.players import NOTHING, ORACLE, Player
-from harness.workloads.clawgym.protocol import (
+from harness.workloads.envs.files.grade import Grade, Result
+from harness.workloads.envs.files.players import NOTHING, ORACLE, Player
+from harness.workloads.envs.files.protocol import (
     STOP_WORD,
     Action,
     ActionKind,
     ParserVersion,
     Turn,
 )
-from harness.workloads.clawgym.rollout import Rollout, RolloutLog, Rules, Spent, StopReason
-from harness.workloads.clawgym.sandbox.memory import MemorySandbox
-from harness.workloads.clawgym.stopping import Chance, prompts, stop_probability
-from harness.workloads.clawgym.task import AssertionKind, Task
-from harness.workloads.emit import EventWriter
+from harness.workloads.envs.files.rollout import Rollout, RolloutLog, Rules, Spent, StopReason
+from harness.workloads.envs.files.stopping import Chance, prompts, stop_probability
+from harness.workloads.envs.files.task import AssertionKind, Task
+from harness.workloads.inference.chat_template import Dialogue
 from tests.unit.clawgym.conftest import Make
 from tests.unit.clawgym.test_agent import knowing, player_of
 from tests.unit.clawgym.test_grade import GUIDE, simple

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from harness.workloads.clawgym.grade import Grade, Result, binary_reward, grade, shaped_reward
-from harness.workloads.clawgym.task import AssertionKind
+from harness.workloads.envs.files.grade import Grade, Result, binary_reward, grade, shaped_reward
+from harness.workloads.envs.files.task import AssertionKind
 from tests.unit.clawgym.conftest import Make
 
 SEED = {"docs/guide.md": b"# Guide\nold text\n", "images/diag.png": bytes(16)}

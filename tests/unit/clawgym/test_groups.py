@@ -4,21 +4,21 @@ from dataclasses import replace
 
 import pytest
 
-from harness.workloads.clawgym.corpus import (
+from harness.sandbox.base import CommandResult
+from harness.sandbox.in_memory import MemorySandbox
+from harness.workloads.envs.files.corpus import (
     NEVER_STOPPING,
     examples,
     retold,
     worth_imitating,
 )
-from harness.workloads.clawgym.dialogue import Dialogue
-from harness.workloads.clawgym.groups import Reward, groups, signal
-from harness.workloads.clawgym.players import ORACLE, Player
-from harness.workloads.clawgym.protocol import STOP_WORD, Action, ActionKind, Turn, Wording
-from harness.workloads.clawgym.rollout import Rollout, Rules, StopReason
-from harness.workloads.clawgym.sandbox.base import CommandResult
-from harness.workloads.clawgym.sandbox.memory import MemorySandbox
-from harness.workloads.clawgym.task import Task
-from harness.workloads.rl.trace import Trace
+from harness.workloads.envs.files.groups import Reward, groups, signal
+from harness.workloads.envs.files.players import ORACLE, Player
+from harness.workloads.envs.files.protocol import STOP_WORD, Action, ActionKind, Turn, Wording
+from harness.workloads.envs.files.rollout import Rollout, Rules, StopReason
+from harness.workloads.envs.files.task import Task
+from harness.workloads.inference.chat_template import Dialogue
+from harness.workloads.training.trace import Trace
 from tests.unit.clawgym.conftest import Make
 from tests.unit.clawgym.test_agent import knowing, player_of
 from tests.unit.clawgym.test_evaluate import BROKEN, rollout_of

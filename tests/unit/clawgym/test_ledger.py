@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from harness.experiments.a32_34.tasks_params import TasksParams
 from harness.measure import measure
 from harness.plan.expand import expand
 from harness.plan.overrides import Overrides
 from harness.records import Measurement, Profile, VerdictKind
 from harness.scenario.expectations import Bound, Exact, Trajectory, claim_verdict
 from harness.scenario.load import Loaded, load, load_expectations
+from harness.variables import EVIDENCE_VARIABLE
 from harness.workloads.__main__ import run
-from harness.workloads.clawgym.declare import TasksParams
-from harness.workloads.context import EVIDENCE_VARIABLE
-from harness.workloads.declare import defaults_of
-from harness.workloads.emit import EVENTS_FILE, read_events
+from harness.workloads.api.declare import defaults_of
+from harness.workloads.api.emit import EVENTS_FILE, read_events
 
 CONTRADICTED = 5  # claims that the article's own figures or files contradict
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from harness.workloads.clawgym.lint import Rule, lint, lint_task, linted
-from harness.workloads.clawgym.witness import satisfiable
+from harness.workloads.envs.files.lint import Rule, lint, lint_task, linted
+from harness.workloads.envs.files.regex_check import satisfiable
 from tests.unit.clawgym.conftest import Make
 from tests.unit.clawgym.test_grade import GUIDE, contain, match, simple
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from harness.errors import HostError
-from harness.workloads.clawgym.author import AuthorFailedError
-from harness.workloads.clawgym.chat import Endpoint, Sampling, chat
-from harness.workloads.clawgym.llm_author import LlmAuthor, extract, prompt
-from harness.workloads.clawgym.personas import PERSONAS, Slot
-from harness.workloads.clawgym.protocol import Message, Role
-from harness.workloads.context import KEY_VARIABLE
+from harness.variables import KEY_VARIABLE
+from harness.workloads.envs.files.author import AuthorFailedError
+from harness.workloads.envs.files.llm_author import LlmAuthor, extract, prompt
+from harness.workloads.envs.files.personas import PERSONAS, Slot
+from harness.workloads.envs.files.protocol import Message, Role
+from harness.workloads.inference.chat import Endpoint, Sampling, chat
 
 SLOT = Slot(persona=PERSONAS[0], index=1, seed=43)
 KEY = "sk-very-secret"

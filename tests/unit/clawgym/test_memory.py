@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from harness.errors import InputError
-from harness.workloads.clawgym.sandbox.base import CommandLimits, Sandbox
-from harness.workloads.clawgym.sandbox.memory import MemorySandbox
+from harness.sandbox.base import CommandLimits, Sandbox
+from harness.sandbox.in_memory import MemorySandbox
 
 SEED = {"a.txt": b"one two one\n", "d/b.txt": b"b\n"}
 

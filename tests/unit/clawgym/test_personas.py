@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from harness.workloads.clawgym.personas import PERSONAS, TRAIN_IDS, Split, slots, split_of
-from harness.workloads.clawgym.task import SKILLS
+from harness.workloads.envs.files.personas import PERSONAS, TRAIN_IDS, Split, slots, split_of
+from harness.workloads.envs.files.task import SKILLS
 
 SLOTS = {slot.task_id: slot for slot in slots()}
 

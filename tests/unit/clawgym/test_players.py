@@ -11,20 +11,20 @@ from pathlib import Path
 import pytest
 
 from harness.errors import HostError
-from harness.workloads.clawgym.agent import EnginePlayer
-from harness.workloads.clawgym.boxes import Boxes, BoxKind, open_boxes
-from harness.workloads.clawgym.players import NOTHING, ORACLE, Attempt, Player, play_all
-from harness.workloads.clawgym.protocol import ParserVersion
-from harness.workloads.clawgym.rollout import Rollout, RolloutLog, Rules, Spent, StopReason
-from harness.workloads.clawgym.sandbox.base import (
+from harness.sandbox.base import (
     CommandLimits,
     CommandResult,
     Sandbox,
     SandboxUnavailable,
 )
-from harness.workloads.clawgym.sandbox.memory import MemorySandbox
-from harness.workloads.clawgym.task import Task
-from harness.workloads.serving.service import ServiceDied
+from harness.sandbox.choice import Boxes, BoxKind, open_boxes
+from harness.sandbox.in_memory import MemorySandbox
+from harness.workloads.envs.files.agent import EnginePlayer
+from harness.workloads.envs.files.players import NOTHING, ORACLE, Attempt, Player, play_all
+from harness.workloads.envs.files.protocol import ParserVersion
+from harness.workloads.envs.files.rollout import Rollout, RolloutLog, Rules, Spent, StopReason
+from harness.workloads.envs.files.task import Task
+from harness.workloads.inference.service import ServiceDied
 from tests.unit.clawgym.conftest import Make
 from tests.unit.clawgym.test_agent import knowing, player_of
 from tests.unit.clawgym.test_grade import GUIDE, simple
@@ -195,7 +195,7 @@ from tests.unit.clawgym.conftest import task_document
 from tests.unit.clawgym.test_agent import knowing, player_of
 from tests.unit.clawgym.test_players import play_tasks
 from tests.unit.clawgym.voices import VoiceEngine
-from harness.workloads.clawgym.task_json import parse_task
+from harness.workloads.envs.files.task_json import parse_task
 tasks = tuple(
     parse_task(task_document(task_id=f"synth-technical-writer-{n:02d}"))
     for n in range(100)
@@ -237,7 +237,7 @@ def test_memory_is_said_to_be_what_it_is() -> None:
 def test_without_bubblewrap_the_boxes_are_memory_and_say_why(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    place = "harness.workloads.clawgym.sandbox.bubblewrap._KEEPER_PATH"
+    place = "harness.sandbox.bubblewrap._KEEPER_PATH"
     monkeypatch.setattr(place, "/nowhere")
     with open_boxes(BoxKind.AUTO) as boxes:
         assert boxes.kind is BoxKind.MEMORY

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from harness.workloads.clawgym.protocol import (
+from harness.sandbox.base import CommandResult
+from harness.workloads.envs.files.protocol import (
     STOP_WORD,
     SYSTEM_PROMPT,
     Action,
@@ -20,7 +21,6 @@ from harness.workloads.clawgym.protocol import (
     parse,
     shortened,
 )
-from harness.workloads.clawgym.sandbox.base import CommandResult
 
 DONE, ERROR = "done", "error"
 PHASE5, PHASE6 = ParserVersion.PHASE5, ParserVersion.PHASE6

@@ -7,14 +7,17 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InputError
-from harness.workloads.clawgym.protocol import (
+from harness.sandbox.base import CommandLimits, CommandResult, SandboxUnavailable
+from harness.sandbox.in_memory import MemorySandbox
+from harness.sandbox.workspace import Workspace, WorkspaceOverflow
+from harness.workloads.envs.files.protocol import (
     STOP_WORD,
     ActionKind,
     Message,
     ParserVersion,
     Wording,
 )
-from harness.workloads.clawgym.rollout import (
+from harness.workloads.envs.files.rollout import (
     Agent,
     AgentError,
     ContextFullError,
@@ -25,10 +28,7 @@ from harness.workloads.clawgym.rollout import (
     play,
     scripted,
 )
-from harness.workloads.clawgym.sandbox.base import CommandLimits, CommandResult, SandboxUnavailable
-from harness.workloads.clawgym.sandbox.memory import MemorySandbox
-from harness.workloads.clawgym.task import Task
-from harness.workloads.clawgym.workspace import Workspace, WorkspaceOverflow
+from harness.workloads.envs.files.task import Task
 from tests.unit.clawgym.conftest import Make
 from tests.unit.clawgym.test_grade import GUIDE, simple
 

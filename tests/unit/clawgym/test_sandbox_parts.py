@@ -16,13 +16,13 @@ from harness.records import from_json
 from harness.runtime.container import DEADLINE_LABEL, OWNER_LABEL, RUN_LABEL
 from harness.runtime.owner import this_process
 from harness.runtime.processes import Mark
-from harness.workloads.clawgym.sandbox import seccomp
-from harness.workloads.clawgym.sandbox.base import BoxLimits, SandboxUnavailable
-from harness.workloads.clawgym.sandbox.bubblewrap import Bubblewrap
-from harness.workloads.clawgym.sandbox.groups import Bounds, make_group
-from harness.workloads.clawgym.sandbox.place import memory_bytes, workspace_bytes
-from harness.workloads.clawgym.sandbox.pool import _Frames, _labels
-from harness.workloads.clawgym.sandbox.wire import (
+from harness.sandbox import seccomp
+from harness.sandbox.base import BoxLimits, SandboxUnavailable
+from harness.sandbox.bubblewrap import Bubblewrap
+from harness.sandbox.cgroups import Bounds, make_group
+from harness.sandbox.container_pool import _Frames, _labels
+from harness.sandbox.mounts import memory_bytes, workspace_bytes
+from harness.sandbox.protocol import (
     Answer,
     Deed,
     Reader,
@@ -32,7 +32,7 @@ from harness.workloads.clawgym.sandbox.wire import (
     parted,
     received,
 )
-from harness.workloads.context import RUN_VARIABLE
+from harness.variables import RUN_VARIABLE
 
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 ALLOWED = 0x7FFF0000

@@ -12,13 +12,13 @@ from threading import Thread
 import pytest
 
 from harness.errors import HostError
-from harness.workloads.clawgym import grade as grading
-from harness.workloads.clawgym import search as searching
-from harness.workloads.clawgym import witness
-from harness.workloads.clawgym.grade import grade
-from harness.workloads.clawgym.lint import Rule, lint_task
-from harness.workloads.clawgym.search import Found, search
-from harness.workloads.clawgym.witness import stalls
+from harness.workloads.envs.files import grade as grading
+from harness.workloads.envs.files import regex_check as witness
+from harness.workloads.envs.files import regex_search as searching
+from harness.workloads.envs.files.grade import grade
+from harness.workloads.envs.files.lint import Rule, lint_task
+from harness.workloads.envs.files.regex_check import stalls
+from harness.workloads.envs.files.regex_search import Found, search
 from tests.unit.clawgym.conftest import Make
 from tests.unit.clawgym.test_grade import GUIDE
 
@@ -96,7 +96,7 @@ def test_one_that_cannot_start_is_no_grade(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 _ASKS_AND_WAITS = """
-from harness.workloads.clawgym import search as searching
+from harness.workloads.envs.files import regex_search as searching
 searching.search("a", ["a"])
 print(searching._searcher._process.pid, flush=True)
 searching.search(r"^(a+)+$", ["a" * 60 + "b"], 1.0)

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from harness.errors import InputError
-from harness.workloads.clawgym.task import compiled
-from harness.workloads.clawgym.task_json import parse_task, read_tasks, to_document, write_tasks
-from harness.workloads.clawgym.validate import task_problems
+from harness.workloads.envs.files.task import compiled
+from harness.workloads.envs.files.task_json import parse_task, read_tasks, to_document, write_tasks
+from harness.workloads.envs.files.validate import task_problems
 from tests.unit.clawgym.conftest import task_document
 
 

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from harness.workloads.clawgym.author import AuthorFailedError, synthesise
-from harness.workloads.clawgym.baseline import do_nothing, play_oracle, rates
-from harness.workloads.clawgym.grade import grade
-from harness.workloads.clawgym.lint import lint
-from harness.workloads.clawgym.personas import Slot, slots
-from harness.workloads.clawgym.rollout import Rules, StopReason
-from harness.workloads.clawgym.sandbox.memory import MemorySandbox
-from harness.workloads.clawgym.task import Task
-from harness.workloads.clawgym.task_json import parse_task, to_document
-from harness.workloads.clawgym.template_author import TemplateAuthor
-from harness.workloads.clawgym.workspace import read_tree, write_tree
+from harness.sandbox.in_memory import MemorySandbox
+from harness.sandbox.workspace import read_tree, write_tree
+from harness.workloads.envs.files.author import AuthorFailedError, synthesise
+from harness.workloads.envs.files.baseline import do_nothing, play_oracle, rates
+from harness.workloads.envs.files.grade import grade
+from harness.workloads.envs.files.lint import lint
+from harness.workloads.envs.files.personas import Slot, slots
+from harness.workloads.envs.files.rollout import Rules, StopReason
+from harness.workloads.envs.files.task import Task
+from harness.workloads.envs.files.task_json import parse_task, to_document
+from harness.workloads.envs.files.template_author import TemplateAuthor
 
 TASKS = synthesise(TemplateAuthor(), slots()).tasks
 

@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 
 from harness.errors import HostError, InputError
+from harness.experiments.a32_34 import published
+from harness.experiments.a32_34.tasks_evidence import read
 from harness.records import Event, Profile, RunSpec
+from harness.variables import EVIDENCE_VARIABLE
 from harness.workloads.__main__ import run
-from harness.workloads.clawgym import published
-from harness.workloads.clawgym.evidence import read
-from harness.workloads.clawgym.rollout import RolloutLog
-from harness.workloads.clawgym.task_json import read_tasks
-from harness.workloads.context import EVIDENCE_VARIABLE
-from harness.workloads.declare import defaults_of
-from harness.workloads.emit import EVENTS_FILE, read_events
-from harness.workloads.registry import workload
+from harness.workloads.api.declare import defaults_of
+from harness.workloads.api.emit import EVENTS_FILE, read_events
+from harness.workloads.api.registry import workload
+from harness.workloads.envs.files.rollout import RolloutLog
+from harness.workloads.envs.files.task_json import read_tasks
 
 
 def spec(name: str, evidence: dict[str, str] | None = None, **params: Any) -> RunSpec:

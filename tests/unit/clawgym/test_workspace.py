@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InputError
-from harness.workloads.clawgym.workspace import (
+from harness.sandbox.workspace import (
     WorkspaceOverflow,
     is_there,
     list_tree,

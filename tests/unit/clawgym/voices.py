@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from harness.workloads.clawgym.agent import seed_of
-from harness.workloads.serving.engine import (
+from harness.workloads.envs.files.agent import seed_of
+from harness.workloads.inference.engine import (
     EngineError,
     Finish,
     PromptTooLongError,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.workloads.common.joules import open_meter
+from harness.probes.energy import open_meter
 
 
 class NvmlError(Exception):

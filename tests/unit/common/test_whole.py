@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.workloads.common.whole import whole_folder
+from harness.atomic_dir import whole_folder
 
 
 def test_a_folder_appears_when_it_is_complete(tmp_path: Path) -> None:

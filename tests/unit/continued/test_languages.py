@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from harness.workloads.continued.languages import language, relative
-from harness.workloads.continued.zipf import entropy_nats, shares
+from harness.workloads.data.languages import language, relative
+from harness.workloads.data.zipf import entropy_nats, shares
 
 
 def _generator(seed: int = 0) -> torch.Generator:

@@ -12,14 +12,14 @@ import torch
 
 pytest.importorskip("nemo.utils.exp_manager", reason="needs nemo_toolkit: use nox -s nemo")
 
+from harness.experiments.cpt.managed import Base, train
+from harness.experiments.cpt.params import REPLAY, ReplayParams
+from harness.experiments.cpt.replay import Experiment
 from harness.records import Profile, RunSpec
-from harness.workloads.context import Context
-from harness.workloads.continued.declare import REPLAY, ReplayParams
-from harness.workloads.continued.managed import Base, train
-from harness.workloads.continued.replay import Experiment
-from harness.workloads.declare import build, defaults_of
-from harness.workloads.emit import EventWriter
-from harness.workloads.pretrain.frameworks import hand_written
+from harness.workloads.api.context import Context
+from harness.workloads.api.declare import build, defaults_of
+from harness.workloads.api.emit import EventWriter
+from harness.workloads.models.frameworks import hand_written
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # NeMo and Lightning warn of much
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.workloads.continued.mixture import Mixture
+from harness.workloads.data.mixture import Mixture
 
 shares = st.sampled_from((0.0, 0.05, 0.1, 0.25, 0.3, 0.5, 0.7, 1.0))
 sizes = st.integers(min_value=1, max_value=50)

@@ -10,17 +10,17 @@ import pytest
 import torch
 from torch import nn
 
+from harness.experiments.cpt.params import ReplayParams
+from harness.experiments.cpt.replay import curve_steps, drawn
 from harness.records import Profile, RunSpec
 from harness.workloads.__main__ import run
-from harness.workloads.continued.adapters import adapt
-from harness.workloads.continued.declare import ReplayParams
-from harness.workloads.continued.replay import curve_steps, drawn
-from harness.workloads.continued.zipf import entropy_nats
-from harness.workloads.declare import build, defaults_of
-from harness.workloads.emit import EVENTS_FILE, read_events
-from harness.workloads.pretrain.gpt import Gpt
-from harness.workloads.pretrain.memory import peak_bytes
-from harness.workloads.pretrain.shape import GptShape, Precision, num_parameters
+from harness.workloads.api.declare import build, defaults_of
+from harness.workloads.api.emit import EVENTS_FILE, read_events
+from harness.workloads.data.zipf import entropy_nats
+from harness.workloads.models.gpt import Gpt
+from harness.workloads.models.gpt_lora import adapt
+from harness.workloads.models.peak_memory import peak_bytes
+from harness.workloads.models.shape import GptShape, Precision, num_parameters
 
 TINY = {
     **defaults_of(ReplayParams),

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
-from harness.workloads.continued.mixture import Mixture
-from harness.workloads.continued.prose import documents, installed
-from harness.workloads.continued.windows import MixedWindows, windows
+from harness.workloads.data.mixture import Mixture
+from harness.workloads.data.prose import documents, installed
+from harness.workloads.data.windows import MixedWindows, windows
 
 END = 99
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from harness.workloads.curate.clean import (
+from harness.experiments.a20.prepare import mistakes
+from harness.workloads.data.clean import (
     Fate,
     Limits,
     clean,
@@ -18,10 +19,9 @@ from harness.workloads.curate.clean import (
     share_taken,
     symbol_share,
 )
-from harness.workloads.curate.dedup import first_of_each
-from harness.workloads.curate.planted import COUNTS, Kind, expected, planted
-from harness.workloads.curate.prepare import mistakes
-from harness.workloads.curate.repair import repair
+from harness.workloads.data.dedup import first_of_each
+from harness.workloads.data.planted import COUNTS, Kind, expected, planted
+from harness.workloads.data.repair import repair
 
 _LIMITS = Limits()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InputError
-from harness.workloads.curate.corpus import (
+from harness.workloads.data.corpus import (
     lines_of,
     parquet_rows,
     source_files,

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from harness.experiments.a20.derive import path
+from harness.experiments.a20.params import DATA_PATH, PathParams
 from harness.records import Event, Measurement, Profile, RunSpec
-from harness.workloads.curate.declare import DATA_PATH, PathParams
-from harness.workloads.curate.derive import path
-from harness.workloads.declare import defaults_of
+from harness.workloads.api.declare import defaults_of
 
 _SPEC = RunSpec(
     scenario="a20-training-data-path",

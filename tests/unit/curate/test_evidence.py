@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from harness.experiments.a20.evidence_params import PATH_EVIDENCE, PathEvidenceParams
 from harness.records import Profile, RunSpec, Scalar
 from harness.workloads.__main__ import run
-from harness.workloads.curate.evidence_declare import PATH_EVIDENCE, PathEvidenceParams
-from harness.workloads.declare import defaults_of
-from harness.workloads.emit import EVENTS_FILE, read_events
+from harness.workloads.api.declare import defaults_of
+from harness.workloads.api.emit import EVENTS_FILE, read_events
 
 Found = dict[tuple[str, frozenset[tuple[str, Scalar]]], Scalar]
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from harness.errors import InputError
-from harness.workloads.curate.loader import (
+from harness.workloads.data.loader import (
     BatchShape,
     InOrder,
     Prefetched,
@@ -18,10 +18,10 @@ from harness.workloads.curate.loader import (
     loader,
     refuse,
 )
-from harness.workloads.curate.pack import Packed, open_packed, pack
-from harness.workloads.curate.tokens import Vocabulary
-from harness.workloads.pretrain.loop import Batch
-from harness.workloads.pretrain.shape import GptShape
+from harness.workloads.data.pack import Packed, open_packed, pack
+from harness.workloads.data.tokens import Vocabulary
+from harness.workloads.models.shape import GptShape
+from harness.workloads.training.loop import Batch
 
 _SHAPE = BatchShape(batch_size=3, seq_len=4)
 _CPU = torch.device("cpu")

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from harness.errors import InputError
-from harness.workloads.curate.pack import SIDECAR, Packed, open_packed, pack
-from harness.workloads.curate.tokens import ByteTokenizer, Gpt2Tokenizer, Ids, Vocabulary
+from harness.workloads.data.pack import SIDECAR, Packed, open_packed, pack
+from harness.workloads.data.tokens import ByteTokenizer, Gpt2Tokenizer, Ids, Vocabulary
 
 _TOKENIZER = ByteTokenizer()
 _DOCUMENTS = ["one", "", "zwölf Boxkämpfer", "日本"]

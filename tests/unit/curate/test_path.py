@@ -12,18 +12,19 @@ import pytest
 import torch
 
 from harness.errors import InputError
+from harness.experiments.a20 import prepare
+from harness.experiments.a20.params import DATA_PATH, PathParams
 from harness.measure import measure
 from harness.records import Limits, Measurement, Profile, RunSpec
 from harness.workloads.__main__ import run
-from harness.workloads.curate import corpus, prepare
-from harness.workloads.curate.clean import Fate
-from harness.workloads.curate.declare import DATA_PATH, PathParams
-from harness.workloads.curate.loader import InOrder
-from harness.workloads.curate.planted import Kind, Planted
-from harness.workloads.declare import defaults_of
-from harness.workloads.emit import EVENTS_FILE, read_events
-from harness.workloads.pretrain.cell import training_run
-from harness.workloads.pretrain.loop import Step, TrainingRun
+from harness.workloads.api.declare import defaults_of
+from harness.workloads.api.emit import EVENTS_FILE, read_events
+from harness.workloads.data import corpus
+from harness.workloads.data.clean import Fate
+from harness.workloads.data.loader import InOrder
+from harness.workloads.data.planted import Kind, Planted
+from harness.workloads.training.loop import Step, TrainingRun
+from harness.workloads.training.pretrain import training_run
 
 _TINY = {
     **defaults_of(PathParams),
@@ -49,7 +50,7 @@ _TINY = {
     "turn_batch_size": 1,
     "turn_seq_len": 8,
 }
-_SWEEP = "harness.workloads.curate.sweep"
+_SWEEP = "harness.experiments.a20.sweep"
 _FIRST: dict[str, Any] = {"precision": "fp32", "seq_len": 8, "batch_size": 2}
 _SECOND = {**_FIRST, "batch_size": 4}
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from harness.records import Scalar
-from harness.workloads.autoresearch.space import ARTICLE, Space, changed
+from harness.workloads.autoresearch.search_space import ARTICLE, Space, changed
 from harness.workloads.autoresearch.trajectory import (
     Decision,
     EvalMetrics,

@@ -7,12 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.workloads.autoresearch.prompt import Form
-from harness.workloads.autoresearch.rails import Rules
-from harness.workloads.autoresearch.space import ARTICLE
-from harness.workloads.autoresearch.trajectory import Trajectory, read_trajectory
-from harness.workloads.autoresearch.trials import Memory
-from harness.workloads.distill.corpus import (
+from harness.experiments.a25.corpus import (
     AsAsked,
     AsPublished,
     Brief,
@@ -20,7 +15,12 @@ from harness.workloads.distill.corpus import (
     rows,
     split,
 )
-from harness.workloads.distill.evidence import asking_of
+from harness.experiments.a25.evidence import asking_of
+from harness.workloads.autoresearch.as_trials import Memory
+from harness.workloads.autoresearch.guardrails import Rules
+from harness.workloads.autoresearch.prompt import Form
+from harness.workloads.autoresearch.search_space import ARTICLE
+from harness.workloads.autoresearch.trajectory import Trajectory, read_trajectory
 
 from .conftest import made
 

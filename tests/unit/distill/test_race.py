@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.workloads.autoresearch.space import ARTICLE
-from harness.workloads.distill.baselines import RACERS, constants, drawing, race
-from harness.workloads.distill.corpus import Brief, Construction, Split, rows, split
-from harness.workloads.distill.race import Answer, Heat, Pick, latency, rates, read_pick, spread
+from harness.experiments.a25.baselines import RACERS, constants, drawing, race
+from harness.experiments.a25.corpus import Brief, Construction, Split, rows, split
+from harness.experiments.a25.race import Answer, Heat, Pick, latency, rates, read_pick, spread
+from harness.workloads.autoresearch.search_space import ARTICLE
 
 from .conftest import made
 

@@ -7,10 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.records import Profile, RunSpec
-from harness.workloads.__main__ import run
-from harness.workloads.declare import defaults_of, problems_of
-from harness.workloads.economics.campaign import (
+from harness.experiments.a23_24.campaign import (
     VARIED,
     Machine,
     compared,
@@ -19,8 +16,11 @@ from harness.workloads.economics.campaign import (
     figures,
     rendered,
 )
-from harness.workloads.economics.declare import CAMPAIGN, CampaignParams
-from harness.workloads.emit import read_events
+from harness.experiments.a23_24.params import CAMPAIGN, CampaignParams
+from harness.records import Profile, RunSpec
+from harness.workloads.__main__ import run
+from harness.workloads.api.declare import defaults_of, problems_of
+from harness.workloads.api.emit import read_events
 
 PUBLISHED = "a24/cost_arithmetic.json"
 DEFAULT = CampaignParams()

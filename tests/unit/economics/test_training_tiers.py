@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from harness.experiments.a23_24.params import TRAINING_TIERS, TrainingTiersParams
+from harness.experiments.a23_24.training_tiers import figures
 from harness.records import Profile, RunSpec
 from harness.units import UNITS
 from harness.workloads.__main__ import run
-from harness.workloads.declare import defaults_of
-from harness.workloads.economics import rates
-from harness.workloads.economics.declare import TRAINING_TIERS, TrainingTiersParams
-from harness.workloads.economics.training_tiers import figures
-from harness.workloads.emit import read_events
+from harness.workloads.api import rates
+from harness.workloads.api.declare import defaults_of
+from harness.workloads.api.emit import read_events
 
 DEFAULT = TrainingTiersParams()
 

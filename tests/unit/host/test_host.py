@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from harness.probes.reading import NotSupported
 from harness.records import Profile, from_json, to_json
 from harness.runtime import machine
 from harness.runtime.daemon import EngineState, engine_socket
 from harness.runtime.host import Host, default_profile, probe_host, profile_problem
 from harness.runtime.machine import PowerSource
-from harness.telemetry.reading import NotSupported
 
 Tree = Callable[[Mapping[str, str]], Path]
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import HostError
+from harness.probes.reading import NotSupported
 from harness.records import Limits, Status
 from harness.runtime import watch
 from harness.runtime.host import Host, probe_host
@@ -24,7 +25,6 @@ from harness.runtime.memory import (
     memory_problem,
 )
 from harness.runtime.watch import host_problems
-from harness.telemetry.reading import NotSupported
 
 Tree = Callable[[Mapping[str, str]], Path]
 

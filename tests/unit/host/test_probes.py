@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from harness.telemetry.memory import pressure_pct, tree_rss_gib
-from harness.telemetry.nvml import nvml_session
-from harness.telemetry.power import NodePower, PackageEnergy
-from harness.telemetry.probes import Channel, open_probes
-from harness.telemetry.reading import NotSupported, Reading, number, read_meminfo, read_number
+from harness.probes.channels import Channel, open_probes
+from harness.probes.memory import pressure_pct, tree_rss_gib
+from harness.probes.nvml import nvml_session
+from harness.probes.power import NodePower, PackageEnergy
+from harness.probes.reading import NotSupported, Reading, number, read_meminfo, read_number
 
 Tree = Callable[[Mapping[str, str]], Path]
 ZONE = "sys/class/powercap/intel-rapl:{}/{}"

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from harness.probes.channels import Channel, Probe, Sample
+from harness.probes.reading import NotSupported, Reading
 from harness.records import Measurement
 from harness.telemetry.log import SampleLog, read_samples
-from harness.telemetry.probes import Channel, Probe, Sample
-from harness.telemetry.reading import NotSupported, Reading
 from harness.telemetry.reduce import (
     counted_j,
     power_from_counter,
     run_measurements,
 )
 from harness.telemetry.sampler import Sampler
-from harness.workloads.every_run import TELEMETRY_METRICS
+from harness.workloads.api.run_metrics import TELEMETRY_METRICS
 
 NOTHING = NotSupported(reason="not here, nor there")
 

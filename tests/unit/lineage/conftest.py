@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.workloads.lineage.sheet import line_of
-from harness.workloads.lineage.trial import PARAMETER_GOLF, Label, Layout, Trial, cells_of
+from harness.workloads.trials.trial import PARAMETER_GOLF, Label, Layout, Trial, cells_of
+from harness.workloads.trials.tsv import line_of
 
 TREE_HEADER = (
     *("exp_id", "parent_exp", "depth", "path", "specialist", "status", "score"),

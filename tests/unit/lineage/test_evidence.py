@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InputError
+from harness.experiments.a35.params import WORKLOADS
+from harness.experiments.a35.release import read_run
 from harness.records import Profile, RunSpec, Scalar
+from harness.variables import EVIDENCE_VARIABLE
 from harness.workloads.__main__ import run
-from harness.workloads.context import EVIDENCE_VARIABLE
-from harness.workloads.declare import defaults_of
-from harness.workloads.emit import EVENTS_FILE, read_events
-from harness.workloads.lineage import recount
-from harness.workloads.lineage.declare import WORKLOADS
-from harness.workloads.lineage.history import History
-from harness.workloads.lineage.release import read_run
-from harness.workloads.lineage.trial import PARAMETER_GOLF, Label, Trial
+from harness.workloads.api.declare import defaults_of
+from harness.workloads.api.emit import EVENTS_FILE, read_events
+from harness.workloads.trials import recount
+from harness.workloads.trials.history import History
+from harness.workloads.trials.trial import PARAMETER_GOLF, Label, Trial
 
 from .conftest import BASELINE, KEEP, OVERRUN, Folder
 

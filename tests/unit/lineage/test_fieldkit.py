@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from harness.workloads.lineage.render import Briefing, render
-from harness.workloads.lineage.store import Store
-from harness.workloads.lineage.text import escape
-from harness.workloads.lineage.trial import PRETRAINING, Label, Trial
+from harness.workloads.trials.escape import escape
+from harness.workloads.trials.render import Briefing, render
+from harness.workloads.trials.store import Store
+from harness.workloads.trials.trial import PRETRAINING, Label, Trial
 
 lineage: Any = pytest.importorskip(
     "fieldkit.lineage", reason="the author's library is not installed: nox -s fieldkit"

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.workloads.declare import Better
-from harness.workloads.lineage.history import History
-from harness.workloads.lineage.render import Briefing, render
-from harness.workloads.lineage.store import Store
-from harness.workloads.lineage.trial import PARAMETER_GOLF, PRETRAINING, Label, Trial
+from harness.workloads.api.declare import Better
+from harness.workloads.trials.history import History
+from harness.workloads.trials.render import Briefing, render
+from harness.workloads.trials.store import Store
+from harness.workloads.trials.trial import PARAMETER_GOLF, PRETRAINING, Label, Trial
 
 from .conftest import BASELINE, KEEP, OVERRUN
 

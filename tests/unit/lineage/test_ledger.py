@@ -12,9 +12,9 @@ from harness.plan.overrides import Overrides
 from harness.records import Measurement, Profile, VerdictKind
 from harness.scenario.expectations import Bound, Exact, Trajectory, claim_verdict
 from harness.scenario.load import Loaded, load, load_expectations
+from harness.variables import EVIDENCE_VARIABLE
 from harness.workloads.__main__ import run
-from harness.workloads.context import EVIDENCE_VARIABLE
-from harness.workloads.emit import EVENTS_FILE, read_events
+from harness.workloads.api.emit import EVENTS_FILE, read_events
 
 # claims of the article that the published rows contradict
 CONTRADICTED = 21

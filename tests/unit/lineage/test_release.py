@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InputError
-from harness.workloads.lineage.release import Repair, read_run
-from harness.workloads.lineage.trial import (
+from harness.experiments.a35.release import Repair, read_run
+from harness.workloads.trials.trial import (
     IMAGE_SPEED_RUN,
     LAYOUTS,
     PARAMETER_GOLF,

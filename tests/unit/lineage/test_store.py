@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InputError
-from harness.workloads.lineage.sheet import line_of
-from harness.workloads.lineage.store import Store
-from harness.workloads.lineage.trial import PARAMETER_GOLF, PRETRAINING, Label, Trial
+from harness.workloads.trials.store import Store
+from harness.workloads.trials.trial import PARAMETER_GOLF, PRETRAINING, Label, Trial
+from harness.workloads.trials.tsv import line_of
 
 
 def trial(exp_id: str, **fields: str) -> Trial:

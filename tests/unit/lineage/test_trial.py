@@ -7,9 +7,9 @@ import math
 import pytest
 
 from harness.errors import InputError
-from harness.workloads.declare import Better
-from harness.workloads.lineage.text import escape, shorten, unescape
-from harness.workloads.lineage.trial import (
+from harness.workloads.api.declare import Better
+from harness.workloads.trials.escape import escape, shorten, unescape
+from harness.workloads.trials.trial import (
     IMAGE_SPEED_RUN,
     LAYOUTS,
     PARAMETER_GOLF,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import HostError
-from harness.workloads.policy.checkpoint import FOLDER, read_card, small_policy
+from harness.workloads.tiny_models.checkpoint import FOLDER, read_card, small_policy
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ from random import Random
 
 import pytest
 
-from harness.workloads.clawgym.personas import slots
-from harness.workloads.clawgym.protocol import STOP_WORD, Role
-from harness.workloads.clawgym.sandbox.memory import MemorySandbox
-from harness.workloads.clawgym.template_author import TemplateAuthor
-from harness.workloads.policy.corpus import (
+from harness.sandbox.in_memory import MemorySandbox
+from harness.workloads.envs.files.personas import slots
+from harness.workloads.envs.files.protocol import STOP_WORD, Role
+from harness.workloads.envs.files.template_author import TemplateAuthor
+from harness.workloads.tiny_models.corpus import (
     FIRST_SEED,
     Demonstration,
     cut_short,

@@ -12,11 +12,11 @@ import torch
 from harness.errors import HostError
 from harness.records import Profile, RunSpec
 from harness.workloads.__main__ import run
-from harness.workloads.declare import defaults_of
-from harness.workloads.emit import EVENTS_FILE, read_events
-from harness.workloads.pretrain import cell
-from harness.workloads.pretrain.conditions import ARMS
-from harness.workloads.pretrain.declare import EnvelopeParams
+from harness.workloads.api.declare import defaults_of
+from harness.workloads.api.emit import EVENTS_FILE, read_events
+from harness.workloads.models.conditions import ARMS
+from harness.workloads.training import pretrain as cell
+from harness.workloads.training.pretrain_params import EnvelopeParams
 
 _TINY = {
     **defaults_of(EnvelopeParams),

@@ -5,9 +5,9 @@ from itertools import combinations, pairwise
 
 import pytest
 
-from harness.workloads.pretrain.conditions import ARMS, Conditions, Framework
-from harness.workloads.pretrain.declare import ArmParams
-from harness.workloads.pretrain.shape import Init, Precision, num_parameters
+from harness.workloads.models.conditions import ARMS, Conditions, Framework
+from harness.workloads.models.shape import Init, Precision, num_parameters
+from harness.workloads.training.pretrain_params import ArmParams
 
 
 def _differing(one: str, other: str) -> set[str]:

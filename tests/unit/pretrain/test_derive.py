@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import pytest
 
+from harness.experiments.a19.params import ENVELOPE
 from harness.records import Event, Measurement, Profile, RunSpec
-from harness.workloads.declare import defaults_of
-from harness.workloads.pretrain.declare import ENVELOPE, EnvelopeParams
-from harness.workloads.pretrain.derive import cell
+from harness.workloads.api.declare import defaults_of
+from harness.workloads.training.pretrain_metrics import cell
+from harness.workloads.training.pretrain_params import EnvelopeParams
 
 _SPEC = RunSpec(
     scenario="a19-gb10-pretrain-envelope",

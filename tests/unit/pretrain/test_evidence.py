@@ -10,22 +10,22 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InputError
-from harness.records import Profile, RunSpec, Scalar
-from harness.workloads.__main__ import run
-from harness.workloads.common.power import Sample
-from harness.workloads.declare import defaults_of
-from harness.workloads.emit import EVENTS_FILE, read_events
-from harness.workloads.pretrain.declare import ENVELOPE_EVIDENCE
-from harness.workloads.pretrain.evidence import fp8_figures, sweep_figures
-from harness.workloads.pretrain.evidence_power import cell_windows
-from harness.workloads.pretrain.published import (
+from harness.experiments.a19.evidence import fp8_figures, sweep_figures
+from harness.experiments.a19.params import ENVELOPE_EVIDENCE
+from harness.experiments.a19.power import cell_windows
+from harness.experiments.a19.published import (
     Figure,
     PublishedCell,
     PublishedModel,
     PublishedSweep,
     read,
 )
-from harness.workloads.pretrain.shape import Precision
+from harness.probes.power_samples import Sample
+from harness.records import Profile, RunSpec, Scalar
+from harness.workloads.__main__ import run
+from harness.workloads.api.declare import defaults_of
+from harness.workloads.api.emit import EVENTS_FILE, read_events
+from harness.workloads.models.shape import Precision
 
 Found = dict[tuple[str, frozenset[tuple[str, Scalar]]], Scalar]
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from harness.workloads.pretrain.fp8 import (
+from harness.workloads.models.fp8 import (
     BACKWARD_DTYPE,
     FORWARD_DTYPE,
     Fp8Linear,

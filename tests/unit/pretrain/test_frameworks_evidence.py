@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InputError
-from harness.records import Scalar
-from harness.workloads.pretrain.frameworks_declare import FrameworksEvidenceParams
-from harness.workloads.pretrain.frameworks_evidence import (
+from harness.experiments.a18.evidence import (
     budget_figures,
     condition_figures,
     gain_figures,
@@ -18,8 +16,10 @@ from harness.workloads.pretrain.frameworks_evidence import (
     state_traffic_bytes,
     traffic_figures,
 )
-from harness.workloads.pretrain.published import Figure, PublishedArm, read_snapshot
-from harness.workloads.pretrain.shape import Precision
+from harness.experiments.a18.params import FrameworksEvidenceParams
+from harness.experiments.a19.published import Figure, PublishedArm, read_snapshot
+from harness.records import Scalar
+from harness.workloads.models.shape import Precision
 
 _VANILLA = PublishedArm(
     framework="vanilla_pytorch",

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.workloads.pretrain.gpt import Gpt
-from harness.workloads.pretrain.loop import cross_entropy, repeated_batch
-from harness.workloads.pretrain.shape import GptShape, Init, initial_loss_nats, num_parameters
+from harness.workloads.models.gpt import Gpt
+from harness.workloads.models.shape import GptShape, Init, initial_loss_nats, num_parameters
+from harness.workloads.training.loop import cross_entropy, repeated_batch
 
 _TINY = GptShape(vocab_size=13, max_positions=6, num_layers=2, width=8, num_heads=2, ff_width=20)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harness.workloads.pretrain.loop import Batch, TrainingRun, cross_entropy, repeated_batch
+from harness.workloads.training.loop import Batch, TrainingRun, cross_entropy, repeated_batch
 
 _CPU = torch.device("cpu")
 

@@ -18,24 +18,24 @@ from torch import Tensor, nn
 
 from harness.records import Profile, RunSpec
 from harness.workloads.__main__ import run
-from harness.workloads.declare import defaults_of
-from harness.workloads.emit import EVENTS_FILE, read_events
-from harness.workloads.pretrain.cell import training_run
-from harness.workloads.pretrain.conditions import ARMS, Conditions, Framework
-from harness.workloads.pretrain.declare import ArmParams
-from harness.workloads.pretrain.frameworks import hand_written, library
-from harness.workloads.pretrain.gpt import Gpt
-from harness.workloads.pretrain.loop import repeated_batch
-from harness.workloads.pretrain.memory import local_peak_bytes
-from harness.workloads.pretrain.peak import LiveStorages
-from harness.workloads.pretrain.precision import arithmetic
-from harness.workloads.pretrain.shape import GptShape, Init, Precision, num_parameters
+from harness.workloads.api.declare import defaults_of
+from harness.workloads.api.emit import EVENTS_FILE, read_events
+from harness.workloads.models.conditions import ARMS, Conditions, Framework
+from harness.workloads.models.frameworks import hand_written, library
+from harness.workloads.models.gpt import Gpt
+from harness.workloads.models.peak_memory import local_peak_bytes
+from harness.workloads.models.precision import arithmetic
+from harness.workloads.models.shape import GptShape, Init, Precision, num_parameters
+from harness.workloads.training.loop import repeated_batch
+from harness.workloads.training.memory_tracker import LiveStorages
+from harness.workloads.training.pretrain import training_run
+from harness.workloads.training.pretrain_params import ArmParams
 
 pytest.importorskip("megatron.core", reason="needs megatron-core: use nox -s megatron")
 
 from megatron.core.transformer import TransformerConfig
 
-from harness.workloads.pretrain import megatron
+from harness.workloads.models import megatron
 
 pytestmark = pytest.mark.filterwarnings("ignore:::megatron")  # it warns of itself
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.workloads.pretrain.memory import (
+from harness.workloads.models.peak_memory import (
     layer_bytes_per_token,
     least_squares,
     local_peak_bytes,
@@ -10,7 +10,7 @@ from harness.workloads.pretrain.memory import (
     published_peak_bytes,
     weight_copy_bytes,
 )
-from harness.workloads.pretrain.shape import GptShape, Precision
+from harness.workloads.models.shape import GptShape, Precision
 
 _GIB = 1024.0**3
 

@@ -7,14 +7,14 @@ from collections import deque
 import pytest
 import torch
 
-from harness.workloads.pretrain.cell import training_run
-from harness.workloads.pretrain.conditions import Framework
-from harness.workloads.pretrain.declare import EnvelopeParams
-from harness.workloads.pretrain.frameworks import library
-from harness.workloads.pretrain.memory import peak_bytes
-from harness.workloads.pretrain.peak import LiveStorages
-from harness.workloads.pretrain.precision import arithmetic
-from harness.workloads.pretrain.shape import Precision, num_linear_parameters
+from harness.workloads.models.conditions import Framework
+from harness.workloads.models.frameworks import library
+from harness.workloads.models.peak_memory import peak_bytes
+from harness.workloads.models.precision import arithmetic
+from harness.workloads.models.shape import Precision, num_linear_parameters
+from harness.workloads.training.memory_tracker import LiveStorages
+from harness.workloads.training.pretrain import training_run
+from harness.workloads.training.pretrain_params import EnvelopeParams
 
 _CPU = torch.device("cpu")
 

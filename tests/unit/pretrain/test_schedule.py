@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.workloads.pretrain.schedule import WarmupCosine
+from harness.workloads.training.pretrain_schedule import WarmupCosine
 
 
 def test_article_19_warms_up_over_five_steps_and_falls_over_twenty_five() -> None:

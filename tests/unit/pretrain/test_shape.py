@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from harness.workloads.pretrain.shape import (
+from harness.workloads.models.shape import (
     GptShape,
     Init,
     _gelu_second_moment,

@@ -25,7 +25,7 @@ from harness.records import (
 from harness.report.dossier import Dossier
 from harness.scenario.expectations import Expectations
 from harness.scenario.schema import Scenario
-from harness.workloads.declare import Better, Metric, Workload, param
+from harness.workloads.api.declare import Better, Metric, Workload, param
 
 METRICS = (
     Metric(name="loss", unit="nat", doc="of the last step", better=Better.LOWER),

@@ -4,7 +4,7 @@ import pytest
 
 from harness.report.figures import figure, printed, setting, with_spread
 from harness.scenario.expectations import Printed
-from harness.workloads.declare import Metric
+from harness.workloads.api.declare import Metric
 
 TIMING = Metric(name="t", unit="s", doc="", timing=True)
 EXACT = Metric(name="e", unit="1", doc="")

@@ -11,8 +11,8 @@ from harness.errors import InputError
 from harness.plan.expand import Plan
 from harness.records import Finished, Measurement, Profile, RunOutcome, RunSpec, Status, Usage
 from harness.results.store import Store
-from harness.workloads.lineage import store as lineage
-from harness.workloads.lineage.trial import Label, Trial
+from harness.workloads.trials import store as lineage
+from harness.workloads.trials.trial import Label, Trial
 
 SPECS = tuple(
     RunSpec(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.workloads.rl.group import Group, Member
-from harness.workloads.rl.trace import Trace, TurnTrace
+from harness.workloads.training.trace import Trace, TurnTrace
 
 
 def member(

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from harness.workloads.rl import a2tgpo
-from harness.workloads.rl.a2tgpo import (
+from harness.workloads.rl.algorithms import a2tgpo
+from harness.workloads.rl.algorithms.a2tgpo import (
     IGPO,
     PAPER,
     RELEASED,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.workloads.rl import grpo
+from harness.workloads.rl.algorithms import grpo
 from harness.workloads.rl.group import Muted
 
 from .builders import rewarded

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harness.workloads.rl.a2tgpo import Aggregation, Boundaries, RatioForm
+from harness.workloads.rl.algorithms.a2tgpo import Aggregation, Boundaries, RatioForm
 from harness.workloads.rl.group import Credit
 from harness.workloads.rl.losses import (
     GRPO_CLIP,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.workloads.rl.schedule import Decay, FirstStep, Schedule
+from harness.workloads.training.schedule import Decay, FirstStep, Schedule
 
 
 def rates(schedule: Schedule) -> list[float]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.workloads.rl import grpo
+from harness.workloads.rl.algorithms import grpo
 from harness.workloads.rl.group import Group, Muted
 from harness.workloads.rl.scores import (
     ARTICLE,
@@ -18,7 +18,7 @@ from harness.workloads.rl.scores import (
     spread,
     z_scores,
 )
-from harness.workloads.rl.trace import Trace, TurnTrace
+from harness.workloads.training.trace import Trace, TurnTrace
 
 from .builders import gained, member, rewarded, signalled
 

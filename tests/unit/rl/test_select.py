@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.workloads.rl.select import Checkpoint, best
+from harness.workloads.rl.checkpoint_selection import Checkpoint, best
 
 
 def test_the_best_on_held_out_tasks_is_kept() -> None:

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from harness.workloads.rl import grpo, t2po
-from harness.workloads.rl.group import Muted
-from harness.workloads.rl.scores import UnscorableError
-from harness.workloads.rl.t2po import (
+from harness.workloads.rl.algorithms import grpo, t2po
+from harness.workloads.rl.algorithms.t2po import (
     InterventionRule,
     Mixture,
     Redraw,
@@ -20,6 +18,8 @@ from harness.workloads.rl.t2po import (
     token_entropy,
     turn_entropy,
 )
+from harness.workloads.rl.group import Muted
+from harness.workloads.rl.scores import UnscorableError
 
 from .builders import rewarded, signalled
 

@@ -66,8 +66,8 @@ def test_boxes_are_a_socket_and_weaken_nothing(tmp_path: Path) -> None:
     (mount,) = told["mounts"][len(plain["mounts"]) :]
     shown = (mount["Source"], mount["Target"], mount["ReadOnly"])
     assert shown == (str(tmp_path / "open"), "/harness/boxes", True)
-    assert told["environment"]["HARNESS_BOXES"] == "/harness/boxes/socket"
-    assert "HARNESS_BOXES" not in plain["environment"]
+    assert told["environment"]["HARNESS_SANDBOX"] == "/harness/boxes/socket"
+    assert "HARNESS_SANDBOX" not in plain["environment"]
     differ = {key for key in plain if told[key] != plain[key]}
     assert differ - {"labels"} == {"mounts", "environment"}
 

@@ -10,7 +10,7 @@ from harness.runtime.base import Launch, Leftover, Runtime
 from harness.runtime.docker import DockerRuntime
 from harness.runtime.fake import FakeRuntime, ended, play
 from harness.runtime.local import LocalRuntime
-from harness.workloads.emit import read_events
+from harness.workloads.api.emit import read_events
 
 SPEC = RunSpec(scenario="a99", profile=Profile.CPU, workload="noop", params={})
 STARTED = Event(kind="started", at_s=0.0, payload={"device": "NVIDIA GB10", "facts": {}})

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.runtime.models import model_problems, models_folder
-from harness.workloads.context import MODELS_VARIABLE
+from harness.variables import MODELS_VARIABLE
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 MODEL = f"lab/small@{REVISION}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from harness.workloads.search.retriever import Hit
-from harness.workloads.serving.engine import (
+from harness.workloads.envs.search.retriever import Hit
+from harness.workloads.inference.engine import (
     EngineError,
     Finish,
     PromptTooLongError,

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from harness.workloads.rl import a2tgpo
-from harness.workloads.rl.a2tgpo import IGPO, PAPER, Rules
+from harness.experiments.a36.diagnostics import Judged, figures
+from harness.workloads.rl.algorithms import a2tgpo
+from harness.workloads.rl.algorithms.a2tgpo import IGPO, PAPER, Rules
 from harness.workloads.rl.group import Group, Member
-from harness.workloads.rl.trace import Trace, TurnTrace
-from harness.workloads.search.credit_report import Judged, figures
+from harness.workloads.training.trace import Trace, TurnTrace
 
 
 def _judged(gains: Sequence[Sequence[float]], rewards: Sequence[float], rules: Rules) -> Judged:

@@ -4,16 +4,16 @@ from random import Random
 
 import pytest
 
-from harness.workloads.clawgym.protocol import Message, Role
-from harness.workloads.search.demonstrations import (
+from harness.workloads.envs.files.protocol import Message, Role
+from harness.workloads.envs.search.demonstrations import (
     FIRST_SEED,
     NONE,
     Demonstrator,
     Faults,
     conversation,
 )
-from harness.workloads.search.protocol import MAX_CALLS, ActionKind, Wording, parse
-from harness.workloads.search.world import World
+from harness.workloads.envs.search.protocol import MAX_CALLS, ActionKind, Wording, parse
+from harness.workloads.envs.search.world import World
 
 from .fakes import Shelf
 

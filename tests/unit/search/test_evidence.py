@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.workloads.lineage.history import History
-from harness.workloads.lineage.store import Store
-from harness.workloads.lineage.trial import PRETRAINING, Label, Trial
-from harness.workloads.search import printed
-from harness.workloads.search.evidence import average, figures
-from harness.workloads.search.evidence_declare import EVIDENCE
-from harness.workloads.search.printed import METHOD, Setting
+from harness.experiments.a36 import printed
+from harness.experiments.a36.evidence import average, figures
+from harness.experiments.a36.evidence_params import EVIDENCE
+from harness.experiments.a36.printed import METHOD, Setting
+from harness.workloads.trials.history import History
+from harness.workloads.trials.store import Store
+from harness.workloads.trials.trial import PRETRAINING, Label, Trial
 
 
 def _row(exp_id: str, label: Label, score: float, parent: str = "") -> Trial:

@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from harness.workloads.clawgym.dialogue import Dialogue
-from harness.workloads.rl import a2tgpo
-from harness.workloads.rl.a2tgpo import ContextEnd, GainOf
-from harness.workloads.rl.example import Example
-from harness.workloads.rl.scores import UnscorableError
-from harness.workloads.search.gain import (
+from harness.workloads.envs.search.protocol import Wording, answer, search
+from harness.workloads.envs.search.rollout import Player, Rollout, Stop, play, play_all
+from harness.workloads.envs.search.world import World
+from harness.workloads.inference.chat_template import Dialogue
+from harness.workloads.inference.engine import Sampling
+from harness.workloads.rl.algorithms import a2tgpo
+from harness.workloads.rl.algorithms.a2tgpo import ContextEnd, GainOf
+from harness.workloads.rl.information_gain import (
     GainRules,
     by_engine,
     gold_answer,
@@ -19,10 +21,8 @@ from harness.workloads.search.gain import (
     probes,
     take_gains,
 )
-from harness.workloads.search.protocol import Wording, answer, search
-from harness.workloads.search.rollout import Player, Rollout, Stop, play, play_all
-from harness.workloads.search.world import World
-from harness.workloads.serving.engine import Sampling
+from harness.workloads.rl.scores import UnscorableError
+from harness.workloads.training.example import Example
 
 from .fakes import Letters, SayingEngine, Shelf, logprob
 

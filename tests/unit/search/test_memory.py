@@ -2,10 +2,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.workloads.capacity.needs import GIB
-from harness.workloads.capacity.presets import DGX_SPARK
-from harness.workloads.search.declare import A2tgpoParams
-from harness.workloads.search.memory import Memory, needed, shortage
+from harness.experiments.a36.memory import Memory, needed, shortage
+from harness.experiments.a36.params import A2tgpoParams
+from harness.workloads.models.memory import GIB
+from harness.workloads.models.presets import DGX_SPARK
 
 _SPARK = Memory(host=DGX_SPARK.visible, gpu=DGX_SPARK.visible, unified=True)
 _QWEN = A2tgpoParams(

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.workloads.clawgym.protocol import Role
-from harness.workloads.search.protocol import (
+from harness.workloads.envs.files.protocol import Role
+from harness.workloads.envs.search.protocol import (
     Action,
     ActionKind,
     Wording,

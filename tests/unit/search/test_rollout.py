@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import pytest
 
 from harness.errors import HostError
-from harness.workloads.clawgym.dialogue import Dialogue
-from harness.workloads.search.protocol import answer, search
-from harness.workloads.search.rollout import Player, Stop, play, play_all
-from harness.workloads.search.world import Question, World
-from harness.workloads.serving.engine import Sampling
+from harness.workloads.envs.search.protocol import answer, search
+from harness.workloads.envs.search.rollout import Player, Stop, play, play_all
+from harness.workloads.envs.search.world import Question, World
+from harness.workloads.inference.chat_template import Dialogue
+from harness.workloads.inference.engine import Sampling
 
 from .fakes import END, Letters, Say, SayingEngine, Shelf, logprob
 

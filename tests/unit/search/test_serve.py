@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from harness.workloads.search.retriever import RemoteRetriever
-from harness.workloads.search.serve import new_server, understood
-from harness.workloads.serving.engine import EngineError
-from harness.workloads.serving.server import RefusedError
+from harness.workloads.envs.search.retriever import RemoteRetriever
+from harness.workloads.envs.search.retriever_server import new_server, understood
+from harness.workloads.inference.engine import EngineError
+from harness.workloads.inference.http import RefusedError
 
 from .fakes import Shelf
 

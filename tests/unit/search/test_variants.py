@@ -5,10 +5,10 @@ from itertools import pairwise
 
 import pytest
 
-from harness.workloads.rl.a2tgpo import Aggregation, Boundaries, Normalisation, RatioForm
+from harness.experiments.a36.params import A2tgpoParams
+from harness.experiments.a36.variants import Variant, VariantName, variant
+from harness.workloads.rl.algorithms.a2tgpo import Aggregation, Boundaries, Normalisation, RatioForm
 from harness.workloads.rl.losses import RatioOf
-from harness.workloads.search.declare import A2tgpoParams
-from harness.workloads.search.variants import Variant, VariantName, variant
 
 _PARAMS = A2tgpoParams()
 

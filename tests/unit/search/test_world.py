@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from harness.workloads.search.world import RELATIONS, Kind, World
+from harness.workloads.envs.search.world import RELATIONS, Kind, World
 
 
 def test_a_seed_makes_the_same_world_and_another_one_another() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from harness.workloads.serving.adapters import (
+from harness.workloads.inference.adapters import (
     Adapter,
     ServedModels,
     load_adapter,
@@ -19,8 +19,8 @@ from harness.workloads.serving.adapters import (
     served_models,
     unload_adapter,
 )
-from harness.workloads.serving.engine import EngineError
-from harness.workloads.serving.server import RefusedError, Server, SilentError
+from harness.workloads.inference.engine import EngineError
+from harness.workloads.inference.http import RefusedError, Server, SilentError
 
 ONE = Adapter(name="policy", folder="/adapters/1")
 TWO = Adapter(name="policy", folder="/adapters/2")

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from harness.workloads.serving.client import VllmEngine
-from harness.workloads.serving.engine import EngineError, Finish, Sampling
-from harness.workloads.serving.server import RefusedError, SilentError
-from harness.workloads.serving.service import RunningService, Service
-from harness.workloads.serving.vllm import Dtype, OnCpu, Serving
+from harness.workloads.inference.engine import EngineError, Finish, Sampling
+from harness.workloads.inference.http import RefusedError, SilentError
+from harness.workloads.inference.service import RunningService, Service
+from harness.workloads.inference.vllm import Dtype, OnCpu, Serving
+from harness.workloads.inference.vllm_engine import VllmEngine
 
 SERVING = Serving(
     model_dir=Path("/models/tiny"),

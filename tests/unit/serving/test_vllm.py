@@ -6,8 +6,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from harness.workloads.serving.service import PORT
-from harness.workloads.serving.vllm import Dtype, OnCpu, OnGpu, Serving, vllm_service
+from harness.workloads.inference.service import PORT
+from harness.workloads.inference.vllm import Dtype, OnCpu, OnGpu, Serving, vllm_service
 
 ON_CPU = Serving(
     model_dir=Path("/models/tiny"),

@@ -1,0 +1,1 @@
+"""The articles, one package each: parameters, the run, recomputed figures."""

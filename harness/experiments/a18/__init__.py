@@ -1,0 +1,1 @@
+"""Article 18: the GPT by hand and out of Megatron-Core."""

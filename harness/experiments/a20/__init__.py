@@ -1,0 +1,1 @@
+"""Article 20: from raw documents to training batches."""

@@ -1,0 +1,170 @@
+"""From the steps of a data-path run to its figures. Loads no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
+
+from harness.experiments.a20.params import PathParams, where_of
+from harness.records import Event, Measurement, RunSpec, Scalar
+from harness.statistics import ALPHA, sample, t_quantile
+from harness.workloads.api.declare import build
+from harness.workloads.api.registry import workload
+from harness.workloads.training.pretrain_params import EnvelopeParams
+
+_MS_PER_S = 1e3
+Values = Mapping[str, float]
+
+
+def path(spec: RunSpec, events: Sequence[Event]) -> Iterator[Measurement]:
+    """Yield the figures of every configuration, and what the rows of the token table change."""
+    params: PathParams = build(workload(spec.workload).params, spec.params)
+    # the event writer keeps a value that is not finite as text, which float() reads again
+    steps = [
+        {name: float(value) for name, value in event.payload["values"].items()}
+        for event in events
+        if event.kind == "step"
+    ]
+    refused = _refused(events)
+    for number, cell in enumerate(params.cells):
+        where = where_of(cell)
+        mine = [step for step in steps if step.get("cell") == number]
+        why = refused.get(_key(where), "")
+        for metric, unit, value, count, absent in _cell(cell, mine, why):
+            yield Measurement(
+                metric=metric, value=value, unit=unit, where=where, count=count, absent=absent
+            )
+    yield from _tables(params, [step for step in steps if "table_rows" in step])
+
+
+Figure = tuple[str, str, float | None, int, str]  # metric, unit, value, count, why it is absent
+
+
+def _cell(cell: EnvelopeParams, steps: Sequence[Values], why: str) -> Iterator[Figure]:
+    waiting = [step for step in steps if not step["overlapped"]]
+    overlapped = [step for step in steps if step["overlapped"]]
+    yield from _losses(waiting, cell.steps, why)
+    yield from _serial(cell, waiting, why)
+    yield from _ahead(cell, overlapped, why or _why_unfit(waiting, cell.steps))
+
+
+def _losses(steps: Sequence[Values], num_steps: int, why: str) -> Iterator[Figure]:
+    why = why or _why_unfit(steps, num_steps)
+    first = steps[0]["loss"] if steps and math.isfinite(steps[0]["loss"]) else None
+    last = None if why else steps[-1]["loss"]
+    yield "loss.first", "nat", first, 1, "" if first is not None else why
+    yield "loss.last", "nat", last, 1, why
+    fall = None if first is None or last is None else first - last
+    yield "loss.fall", "nat", fall, 1, why
+
+
+def _serial(cell: EnvelopeParams, steps: Sequence[Values], why: str) -> Iterator[Figure]:
+    """Yield what each step took that waited for its batch, as article 20 measures it."""
+    why = why or _why_unfit(steps, cell.steps)
+    timed = steps[cell.warmup_steps :]
+    step_s, data_s = (0.0, 0.0) if why else _means(timed, "step_s", "data_s")
+    tokens = cell.tokens_per_step
+    for metric, unit, value in (
+        ("step_time.mean", "ms", step_s * _MS_PER_S),
+        ("throughput", "token/s", _per(tokens, step_s)),
+        ("data.time", "ms", data_s * _MS_PER_S),
+        ("data.overhead", "%", 100 * _per(data_s, step_s)),
+        ("throughput.with_data", "token/s", _per(tokens, step_s + data_s)),
+    ):
+        yield metric, unit, None if why else value, max(1, len(timed)), why
+
+
+def _ahead(cell: EnvelopeParams, steps: Sequence[Values], why: str) -> Iterator[Figure]:
+    """Yield what steps waited for batches that were made while others ran."""
+    why = why or _why_unfit(steps, cell.steps)
+    timed = steps[cell.warmup_steps :]
+    step_s, wait_s = (0.0, 0.0) if why else _means(timed, "step_s", "data_s")
+    elapsed_s = 0.0 if why else steps[-1]["at_s"] - steps[cell.warmup_steps - 1]["at_s"]
+    for metric, unit, value in (
+        ("data.wait", "ms", wait_s * _MS_PER_S),
+        ("data.wait_share", "%", 100 * _per(wait_s, step_s)),
+        ("throughput.overlapped", "token/s", _per(cell.tokens_per_step * len(timed), elapsed_s)),
+    ):
+        yield metric, unit, None if why else value, max(1, len(timed)), why
+
+
+def _tables(params: PathParams, steps: Sequence[Values]) -> Iterator[Measurement]:
+    """Yield throughput and its ratio to the base's, round by round, of each number of rows.
+
+    The two of a ratio were run within the same seconds, so a drift of the machine is in both.
+    """
+    by_rows = {rows: _rounds(params, steps, rows) for rows in params.table_rows}
+    whole = all(len(taken) == params.rounds for taken in by_rows.values())
+    absent = "" if whole else "not all rounds were run"
+    base = by_rows[params.table_rows[0]]
+    for rows, taken in by_rows.items():
+        where: dict[str, Scalar] = {"table_rows": rows}
+        figures = [("table.throughput", "token/s", fmean(taken) if whole else None)]
+        if rows != params.table_rows[0]:
+            ratios = [one / other for one, other in zip(taken, base, strict=False)]
+            figures += _interval(ratios) if whole else _no_interval()
+        for metric, unit, value in figures:
+            yield Measurement(
+                metric=metric, value=value, unit=unit, where=where, count=len(taken), absent=absent
+            )
+
+
+def _rounds(params: PathParams, steps: Sequence[Values], rows: int) -> list[float]:
+    """Return the throughput of each whole round, tokens a second."""
+    tokens = params.turn_batch_size * params.turn_seq_len
+    found = []
+    for number in range(params.rounds):
+        turn = [s["step_s"] for s in steps if s["table_rows"] == rows and s["round"] == number]
+        if len(turn) == params.steps_a_turn:
+            found.append(tokens / fmean(turn[1:]))
+    return found
+
+
+def _interval(ratios: Sequence[float]) -> list[tuple[str, str, float | None]]:
+    seen = sample(ratios)
+    half = t_quantile(1 - ALPHA / 2, seen.count - 1) * seen.standard_error
+    return [
+        ("table.ratio", "x", seen.mean),
+        ("table.ratio_low", "x", seen.mean - half),
+        ("table.ratio_high", "x", seen.mean + half),
+    ]
+
+
+def _no_interval() -> list[tuple[str, str, float | None]]:
+    return [
+        (metric, "x", None) for metric in ("table.ratio", "table.ratio_low", "table.ratio_high")
+    ]
+
+
+def _key(where: Mapping[str, Scalar]) -> frozenset[tuple[str, Scalar]]:
+    return frozenset(where.items())
+
+
+def _refused(events: Sequence[Event]) -> dict[frozenset[tuple[str, Scalar]], str]:
+    """Return why configurations were not trained to their end, by their row keys."""
+    reasons = {"cell.fits": (False, "not tried: the memory law leaves it no room")}
+    reasons["cell.out_of_memory"] = (True, "out of memory")
+    found = {}
+    for event in events:
+        payload = event.payload
+        if event.kind == "measured" and payload["metric"] in reasons:
+            bad, reason = reasons[payload["metric"]]
+            if payload["value"] is bad:
+                found[_key(payload["where"])] = reason
+    return found
+
+
+def _why_unfit(steps: Sequence[Values], num_steps: int) -> str:
+    broken = [number for number, step in enumerate(steps) if not math.isfinite(step["loss"])]
+    if broken:
+        return f"loss is {steps[broken[0]]['loss']} at step {broken[0]}"
+    return "" if len(steps) == num_steps else f"stopped after {len(steps)} of {num_steps} steps"
+
+
+def _means(steps: Sequence[Values], *names: str) -> list[float]:
+    return [fmean(step[name] for step in steps) for name in names]
+
+
+def _per(one: float, other: float) -> float:
+    return one / other if other else 0.0

@@ -1,0 +1,1 @@
+"""Article 22: fifty iterations of an agent that tunes a pretraining run."""

@@ -1,0 +1,282 @@
+"""What the workloads of this room say of loops that have come to their end."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+
+from harness.records import Scalar
+from harness.workloads.api.emit import EventWriter
+from harness.workloads.autoresearch import guardrail_cases as cases
+from harness.workloads.autoresearch import noise as noises
+from harness.workloads.autoresearch import recount
+from harness.workloads.autoresearch.guardrails import Rail, Rules
+from harness.workloads.autoresearch.recount import improvement
+from harness.workloads.autoresearch.search_space import Space
+from harness.workloads.autoresearch.summary import (
+    Finished,
+    Tally,
+    missing,
+    repeated,
+    tally,
+    wrong_decisions,
+)
+from harness.workloads.autoresearch.trajectory import (
+    BaselineEval,
+    Blocked,
+    EvalFailed,
+    Evaluated,
+    Iteration,
+    NimError,
+    Stage,
+)
+
+_PERCENT = 100.0
+_J_PER_WH = 3600.0
+
+
+def loop(emit: EventWriter, done: Finished, baseline: BaselineEval, level: float) -> None:
+    """Report everything that a loop found, but for its time.
+
+    Args:
+        emit: the event writer.
+        done: the loop.
+        baseline: what it began with.
+        level: chance of any false keep that the noise rule allows itself.
+    """
+    found = tally(done, level)
+    _report_baseline(emit, done, baseline)
+    _report_iterations(emit, done)
+    _report_decisions(emit, done, found)
+    _report_noise(emit, done, level)
+    _report_repetition(emit, done)
+    if not done.header.climbs:
+        _report_values(emit, done)
+    _report_record(emit, done, found)
+
+
+def _report_baseline(emit: EventWriter, done: Finished, baseline: BaselineEval) -> None:
+    measured, cfg = baseline.baseline_metrics, baseline.baseline_cfg
+    emit.measured("baseline.val_bpb", measured.val_bpb)
+    emit.measured("baseline.train_loss_first", measured.train_loss_first)
+    emit.measured("baseline.train_loss_last", measured.train_loss_last)
+    emit.measured("baseline.parameters", recount.parameter_count(cfg))
+    emit.measured("baseline.tokens", recount.tokens_per_step(cfg) * cfg.steps)
+    unknown = "" if baseline.least_bits is not None else "nobody knows it of a packed corpus"
+    emit.measured("corpus.least", baseline.least_bits, absent=unknown)
+    wrong = [each for each in done.trajectory.evaluated if _counts_other(each)]
+    emit.measured("parameters.wrong", len(wrong))
+
+
+def _counts_other(each: Evaluated) -> bool:
+    return round(each.eval_metrics.params_m * 1e6) != recount.parameter_count(each.candidate_cfg)
+
+
+def _report_iterations(emit: EventWriter, done: Finished) -> None:
+    """Report each iteration, and the lines of its plot: the noise is a band round the baseline."""
+    header = done.header
+    baseline, delta = header.baseline_val_bpb, header.accept_delta_frac
+    lines = {
+        "baseline": baseline,
+        "baseline + 2 sd": baseline + 2 * done.noise.sd,
+        "baseline - 2 sd": baseline - 2 * done.noise.sd,
+        "keep threshold": baseline * (1.0 - delta),
+    }
+    lowest = baseline
+    for each in done.trajectory.iterations:
+        where: dict[str, Scalar] = {"iteration": each.iteration}
+        emit.measured("iteration.proposal", _proposed(each), where=where)
+        emit.measured("iteration.outcome", _outcome(each), where=where)
+        if isinstance(each, Evaluated):
+            lowest = min(lowest, each.val_bpb)
+            gain = improvement(each.baseline_val_bpb, each.val_bpb)
+            emit.measured("iteration.val_bpb", each.val_bpb, where=where)
+            emit.measured("iteration.improvement", gain * _PERCENT, where=where)
+            emit.measured("curve.val_bpb", each.val_bpb, where={**where, "curve": "candidate"})
+        emit.measured("curve.lowest", lowest, where=where)
+    for iteration in {1, len(done.trajectory.iterations)}:
+        for curve, value in lines.items():
+            where = {"iteration": iteration, "curve": curve}
+            emit.measured("curve.val_bpb", value, where=where)
+
+
+def _proposed(each: Iteration) -> str:
+    if isinstance(each, Evaluated | EvalFailed):
+        return each.proposal.pair
+    return "no answer" if isinstance(each, NimError) else "refused"
+
+
+def _outcome(each: Iteration) -> str:
+    match each:
+        case Evaluated():
+            return each.decision
+        case EvalFailed():
+            return "over its limit" if each.eval_metrics.timed_out else "failed"
+        case Blocked():
+            return each.rail
+        case NimError():
+            return "no answer"
+
+
+def _report_decisions(emit: EventWriter, done: Finished, found: Tally) -> None:
+    baseline = done.header.baseline_val_bpb
+    for stage in (Stage.EVALUATED, Stage.BLOCKED, Stage.EVAL_FAILED, Stage.NIM_ERROR):
+        count = done.trajectory.count(stage)
+        emit.measured("iterations.count", count, where={"stage": stage.value})
+    rails = Counter(each.rail for each in done.trajectory.iterations if isinstance(each, Blocked))
+    for rail in Rail:
+        emit.measured("rails.refused", rails[rail], where={"rail": rail.value})
+    emit.measured("keeps.article", found.keeps)
+    emit.measured("keeps.noise", found.keeps_beyond_noise)
+    none = "" if found.evaluated else "nothing was evaluated"
+    rate = found.keeps / found.evaluated if found.evaluated else None
+    emit.measured("decisions.accept_rate", rate, absent=none, count=found.evaluated)
+    emit.measured("overruns.count", found.overruns)
+    emit.measured("decisions.wrong", len(wrong_decisions(done)))
+    values = [each.val_bpb for each in done.trajectory.evaluated]
+    lower = sum(value < baseline for value in values)
+    emit.measured("decisions.lower", lower)
+    emit.measured("decisions.higher", sum(value > baseline for value in values))
+    emit.measured("decisions.threshold", baseline * (1.0 - done.header.accept_delta_frac))
+    best = min(done.trajectory.evaluated, key=lambda each: each.val_bpb, default=None)
+    emit.measured("best.val_bpb", best.val_bpb if best else None, absent=none)
+    emit.measured("best.proposal", best.proposal.pair if best else None, absent=none)
+    emit.measured("best.improvement", found.gain * _PERCENT)
+    changed = [each for each in done.trajectory.iterations if _has_another_seed(done, each)]
+    emit.measured("seeds.changed", len(changed))
+
+
+def _has_another_seed(done: Finished, each: Iteration) -> bool:
+    if not isinstance(each, Evaluated | EvalFailed):
+        return False
+    return each.candidate_cfg.seed != done.header.baseline_cfg.seed
+
+
+def _report_noise(emit: EventWriter, done: Finished, level: float) -> None:
+    """Report how far the baseline scatters, and what the keep rule is worth then."""
+    drawn, baseline = done.noise, done.header.baseline_val_bpb
+    evaluated = len(done.trajectory.evaluated)
+    threshold = done.header.accept_delta_frac * baseline
+    emit.measured("noise.sd", drawn.sd, count=drawn.count)
+    emit.measured("noise.sd_relative", drawn.sd / baseline * _PERCENT, count=drawn.count)
+    emit.measured("noise.degrees_of_freedom", drawn.count - 1)
+    emit.measured("noise.threshold", threshold / drawn.sd)
+    risk = noises.false_keep_risk(threshold, drawn.sd)
+    emit.measured("noise.false_keep_risk", risk)
+    emit.measured("noise.false_keeps", risk * evaluated)
+    floor = drawn.gain(evaluated, level) / baseline * _PERCENT if evaluated else None
+    emit.measured("noise.floor", floor, absent="" if evaluated else "nothing was evaluated")
+    pooled = noises.pooled_sd(_repeated_figures(done))
+    none = "" if pooled else "no configuration was evaluated twice"
+    emit.measured("noise.repeat_sd", pooled.sd if pooled else None, absent=none)
+
+
+def _repeated_figures(done: Finished) -> list[Sequence[float]]:
+    """Return the figures of each configuration that was evaluated, but for the baseline."""
+    groups = recount.grouped(done.trajectory.evaluated, lambda each: each.candidate_cfg)
+    return [[each.val_bpb for each in members] for members in groups.values()]
+
+
+def _report_repetition(emit: EventWriter, done: Finished) -> None:
+    tried = [e for e in done.trajectory.iterations if isinstance(e, Evaluated | EvalFailed)]
+    again = repeated(done.trajectory.iterations)
+    knobs = [each.proposal.knob for each in tried]
+    none = "" if tried else "nothing was tried"
+    emit.measured("repeat.count", len(again))
+    emit.measured("repeat.rate", len(again) / len(tried) if tried else None, absent=none)
+    emit.measured("repeat.unique_pairs", len({each.proposal.pair for each in tried}))
+    emit.measured("knobs.touched", len(set(knobs)))
+    emit.measured("entropy.knob", recount.entropy_bits(knobs))
+
+
+def _report_values(emit: EventWriter, done: Finished) -> None:
+    """Report every knob=value that was evaluated, against the one baseline."""
+    firsts = {each.proposal.pair: each.proposal for each in reversed(done.trajectory.evaluated)}
+    for pair, row in recount.by_value(done.trajectory).items():
+        where = {"knob": firsts[pair].knob, "value": firsts[pair].new_value}
+        figures, gains = row.val_bpb, row.improvements
+        none = "" if figures.sd is not None else "a single trial"
+        emit.measured("value.trials", figures.count, where=where)
+        emit.measured("value.keeps", len(row.keeps), where=where)
+        emit.measured("value.val_bpb_mean", figures.mean, where=where, count=figures.count)
+        emit.measured("value.val_bpb_sd", figures.sd, where=where, absent=none)
+        emit.measured("value.improvement_mean", gains.mean * _PERCENT, where=where)
+
+
+def _report_record(emit: EventWriter, done: Finished, found: Tally) -> None:
+    """Report the record of trials: every iteration is in it, and its tree is whole."""
+    emit.measured("record.rows", len(done.history.trials))
+    emit.measured("record.damaged", done.damaged)
+    emit.measured("record.parents", found.parents)
+    emit.measured("record.depth", found.depth)
+    emit.measured("record.drought", found.drought)
+
+
+def resume(emit: EventWriter, done: Finished, wanted: int, kills: int) -> None:
+    """Report that a loop did every iteration once, however often it was killed."""
+    numbers = Counter(each.iteration for each in done.trajectory.iterations)
+    emit.measured("resume.kills", kills)
+    emit.measured("resume.missing", len(missing(done, wanted)))
+    emit.measured("resume.repeated", sum(count > 1 for count in numbers.values()))
+    emit.measured("trajectory.torn_lines", int(bool(done.trajectory.torn)))
+
+
+def rails(emit: EventWriter, space: Space) -> None:
+    """Report how the rails judge the cases of their truth table."""
+    table = cases.cases(space)
+    emit.measured("rails.cases", len(table))
+    for rules in Rules:
+        where = {"rules": rules.value}
+        wrong = cases.wrong(space, rules)
+        for name in wrong:
+            emit.note(f"{rules} rails judge otherwise: {name}")
+        emit.measured("rails.wrong", len(wrong), where=where)
+        passed = sum(cases.expected(case, rules) is None for case in table)
+        emit.measured("rails.passing", passed, where=where)
+
+
+def time(emit: EventWriter, done: Finished, wall_s: float, level: float) -> None:
+    """Report where the time, and the energy where a probe tells, went."""
+    iterations, evaluated = done.trajectory.iterations, done.trajectory.evaluated
+    emit.measured("loop.wall", wall_s)
+    _spread(emit, "loop.iteration", [each.iter_wall_s for each in iterations])
+    asked = [each.nim_latency_s for each in iterations if not isinstance(each, NimError)]
+    _spread(emit, "loop.proposer", asked)
+    _spread(emit, "loop.evaluation", [_evaluation_s(each) for each in evaluated])
+    total_s = math.fsum(each.iter_wall_s for each in evaluated)
+    rest_s = math.fsum(recount.overhead_s(each) for each in evaluated)
+    none = "" if evaluated else "nothing was evaluated"
+    share = rest_s / total_s * _PERCENT if evaluated else None
+    emit.measured("loop.overhead", share, absent=none, count=len(evaluated))
+    found = tally(done, level)
+    emit.measured("loop.wasted", found.wasted_s)
+    emit.measured("loop.wasted_share", found.wasted_s / found.wall_s * _PERCENT)
+    _report_energy(emit, evaluated)
+
+
+def _evaluation_s(each: Evaluated) -> float:
+    return each.eval_metrics.train_wall_s + each.eval_metrics.val_wall_s
+
+
+def _report_energy(emit: EventWriter, evaluated: Sequence[Evaluated]) -> None:
+    known = [each.energy_j / _J_PER_WH for each in evaluated if each.energy_j is not None]
+    if known:
+        _spread(emit, "loop.energy", known)
+    else:
+        where = {"statistic": "mean"}
+        emit.measured("loop.energy", None, where=where, absent="no probe of this machine tells")
+
+
+def _spread(emit: EventWriter, metric: str, values: Sequence[float]) -> None:
+    if not values:
+        emit.measured(metric, None, where={"statistic": "mean"}, absent="nothing to measure")
+        return
+    shown: dict[str, Scalar] = {
+        "mean": statistics.fmean(values),
+        "median": statistics.median(values),
+        "highest": max(values),
+    }
+    for statistic, value in shown.items():
+        emit.measured(metric, value, where={"statistic": statistic}, count=len(values))

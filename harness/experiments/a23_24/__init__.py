@@ -1,0 +1,1 @@
+"""Articles 23 and 24: the cost calculators."""

@@ -1,0 +1,179 @@
+"""Reading proposals, and holding them against what the proposer really answered. Loads no torch.
+
+Article 25, section "Phase 3". How it departs: a prompt may be answered several times, and a value
+must be of its knob's type.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from statistics import fmean, median
+
+from harness.records import Scalar, record
+from harness.workloads.autoresearch.search_space import Kind, Space
+
+_OBJECT = re.compile(r"\{[^{}]*\}")
+
+
+@record
+class Pick:
+    """One change: a knob and its new value."""
+
+    knob: str
+    value: Scalar
+
+    @property
+    def pair(self) -> str:
+        """As ``knob=value``."""
+        return f"{self.knob}={self.value}"
+
+
+@record
+class Answer:
+    """One answer of a racer.
+
+    Attributes:
+        pick: None where it is no change that the menu has.
+        latency_s: wall clock; None where nobody waited.
+    """
+
+    pick: Pick | None
+    latency_s: float | None = None
+
+
+@record
+class Heat:
+    """One held-out question, what was answered in truth, and a racer's answers to it."""
+
+    iteration: int
+    truth: Pick
+    answers: tuple[Answer, ...]
+
+    @property
+    def modal(self) -> Pick | None:
+        """The pick given most often, the first such where several are; None for none."""
+        picks = Counter(each.pick for each in self.answers if each.pick)
+        return picks.most_common(1)[0][0] if picks else None
+
+
+@record
+class Rates:
+    """What came of a race, each as a share of the answers.
+
+    Attributes:
+        answers: how many.
+        valid: that are a change of the menu.
+        knob: that change the knob that was changed.
+        exact: that set it to the same value too.
+    """
+
+    answers: int
+    valid: float
+    knob: float
+    exact: float
+
+
+@record
+class Spread:
+    """How the valid picks of a race are spread.
+
+    Attributes:
+        pairs: how many different ones.
+        knobs: of how many knobs.
+        modal_share: of the most frequent one among them.
+        entropy_bits: of their distribution.
+    """
+
+    picks: Mapping[str, int]
+    pairs: int
+    knobs: int
+    modal_share: float
+    entropy_bits: float
+
+
+def read_pick(text: str, space: Space) -> Pick | None:
+    """Return the first change that a text holds, if the menu has it.
+
+    The first ``{...}`` that speaks of a knob counts, whatever is around it, as in the article; the
+    loop's own gate reads nothing but the bare object.
+    """
+    found = next((each for each in _OBJECT.findall(text) if '"knob"' in each), None)
+    if found is None:
+        return None
+    try:
+        given = json.loads(found)
+    except ValueError:
+        return None
+    knob, value = given.get("knob"), given.get("new_value", given.get("value"))
+    if not isinstance(knob, str) or not _is_on_menu(knob, value, space):
+        return None
+    return Pick(knob=knob, value=value)
+
+
+def rates(heats: Sequence[Heat]) -> Rates:
+    """Return the shares of all answers of a race."""
+    given = [(heat.truth, answer.pick) for heat in heats for answer in heat.answers]
+    return Rates(
+        answers=len(given),
+        valid=fmean(pick is not None for _, pick in given),
+        knob=fmean(pick is not None and pick.knob == truth.knob for truth, pick in given),
+        exact=fmean(pick == truth for truth, pick in given),
+    )
+
+
+def spread(picks: Sequence[Pick | None]) -> Spread | None:
+    """Return how valid picks are spread; None where there is none."""
+    counts = Counter(pick.pair for pick in picks if pick)
+    total = counts.total()
+    if not total:
+        return None
+    return Spread(
+        picks=dict(counts.most_common()),
+        pairs=len(counts),
+        knobs=len({pair.partition("=")[0] for pair in counts}),
+        modal_share=max(counts.values()) / total,
+        entropy_bits=math.fsum(n / total * math.log2(total / n) for n in counts.values()),
+    )
+
+
+@record
+class Latency:
+    """How long answers took, seconds.
+
+    Attributes:
+        upper_median: of an even number, the larger of the two in the middle: the article's median.
+    """
+
+    mean: float
+    median: float
+    upper_median: float
+    least: float
+    most: float
+
+
+def latency(seconds: Sequence[float]) -> Latency:
+    """Return the figures of some answers' latencies, of which there is one at least."""
+    return Latency(
+        mean=fmean(seconds),
+        median=median(seconds),
+        upper_median=sorted(seconds)[len(seconds) // 2],
+        least=min(seconds),
+        most=max(seconds),
+    )
+
+
+def _is_on_menu(name: str, value: Scalar, space: Space) -> bool:
+    if name not in space.knobs or value is None or isinstance(value, bool):
+        return False
+    knob = space.knobs[name]
+    if knob.kind is Kind.TEXT or isinstance(value, str):
+        return value in knob.choices
+    if knob.kind is Kind.INT and not isinstance(value, int):
+        return False
+    if knob.choices:
+        return value in knob.choices
+    return math.isfinite(value) and knob.low <= value <= knob.high

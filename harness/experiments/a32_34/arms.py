@@ -1,0 +1,86 @@
+"""The ways of learning from rewards that are compared: what each changes, and nothing else.
+
+========  ===========================================================================
+grpo      article 33: one advantage for a rollout
+cap       with article 34's cap on a reply's tokens
+redraw    with turns drawn again while their entropy hardly changes
+turns     with an advantage for each turn
+full      all three: article 34's variant of T2PO
+paper     T2PO's turn level as its paper defines it: uncertainty mixed of entropy and
+          confidence, its geometric mean over a turn deciding whether it is drawn again
+========  ===========================================================================
+
+The paper's token level (`t2po.intervention`) forces ``</think>`` on a model that thinks aloud. No
+model of these articles does, so no arm has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from functools import partial
+
+from harness.experiments.a32_34.params import GrpoParams, T2poParams
+from harness.records import record
+from harness.workloads.rl.algorithms import grpo, t2po
+from harness.workloads.rl.algorithms.t2po import Mixture, RedrawRule
+from harness.workloads.rl.group import Objective
+
+
+class ArmName(StrEnum):
+    """What an arm is called."""
+
+    GRPO = "grpo"
+    CAP = "cap"
+    REDRAW = "redraw"
+    TURNS = "turns"
+    FULL = "full"
+    PAPER = "paper"
+
+
+@record
+class Arm:
+    """One way of learning.
+
+    Attributes:
+        name: what its steps are filed under.
+        reply_tokens: cap on a training reply.
+        objective: from a group to credit.
+        alternatives: log-probabilities that come with each token.
+        uncertainty: taken of each reply; None where nothing asks for it.
+        redraw: which turns are drawn again; None for none.
+    """
+
+    name: ArmName
+    reply_tokens: int
+    objective: Objective
+    alternatives: int = 0
+    uncertainty: Callable[[Sequence[Sequence[float]]], float | None] | None = None
+    redraw: RedrawRule | None = None
+
+
+def plain(params: GrpoParams) -> Arm:
+    """Return article 33's arm."""
+    return Arm(name=ArmName.GRPO, reply_tokens=params.reply_tokens, objective=grpo.credit)
+
+
+def arm(name: ArmName, params: T2poParams) -> Arm:
+    """Return one of article 34's arms."""
+    rule = RedrawRule(eta=params.eta, tries=params.tries)
+    capped = name in {ArmName.CAP, ArmName.FULL}
+    by_turn = name in {ArmName.TURNS, ArmName.FULL, ArmName.PAPER}
+    again = name in {ArmName.REDRAW, ArmName.FULL, ArmName.PAPER}
+    return Arm(
+        name=name,
+        reply_tokens=params.token_cap if capped else params.reply_tokens,
+        objective=t2po.objective(t2po.Rules(step=params.turn_weight)) if by_turn else grpo.credit,
+        alternatives=params.top_k if again else 0,
+        uncertainty=_uncertainty(name, params.top_k) if again else None,
+        redraw=rule if again else None,
+    )
+
+
+def _uncertainty(name: ArmName, top_k: int) -> Callable[[Sequence[Sequence[float]]], float | None]:
+    if name is ArmName.PAPER:
+        return Mixture(top_k=top_k).turn
+    return partial(t2po.turn_entropy, top_k=top_k)

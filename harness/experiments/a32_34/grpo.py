@@ -1,0 +1,69 @@
+"""Workload ``agent.grpo``: article 33, with every policy played by one parser."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from harness.experiments.a32_34.arms import ArmName, plain
+from harness.experiments.a32_34.evaluation_report import report_parser_split, report_replay
+from harness.experiments.a32_34.judge import (
+    judge,
+    judge_nobody,
+    play,
+    report,
+    report_differences,
+    report_serving,
+)
+from harness.experiments.a32_34.learn import Step, is_judged, learn
+from harness.experiments.a32_34.params import GrpoParams
+from harness.experiments.a32_34.stage import Stage, open_stage
+from harness.experiments.a32_34.tune import SFT, imitate
+from harness.workloads.api.context import Context
+from harness.workloads.api.device import device_name
+from harness.workloads.envs.files.evaluate import Evaluation, parser_split, replayed
+from harness.workloads.envs.files.protocol import ParserVersion
+from harness.workloads.rl.checkpoint_selection import Checkpoint, best
+
+
+def run(context: Context) -> None:
+    """Fine-tune a policy, train it by rewards, and play all policies on the held-out tasks."""
+    context.emit.started(device_name())
+    with open_stage(context) as stage:
+        nobody = judge_nobody(stage)
+        base = judge(stage, "base", None)
+        imitate(stage)
+        tuned = judge(stage, SFT, stage.adapter(SFT))
+        trained = _learn(stage, tuned)
+        pairs = [(tuned, base), (trained, tuned), (trained, base), (base, nobody)]
+        report_differences(stage, pairs)
+        _report_parsers(stage, tuned, trained)
+        report_serving(stage)
+
+
+def _learn(stage: Stage, tuned: Evaluation) -> Evaluation:
+    """Train, and return how the weights play that the held-out tasks choose."""
+    params = stage.params
+    assert isinstance(params, GrpoParams)
+    played = {0: tuned}
+
+    def evaluate(step: Step) -> None:
+        if is_judged(params, step):
+            played[step.number] = play(stage, f"grpo@{step.number}", stage.held_out)
+
+    learn(stage, plain(params), stage.policy.weights(), evaluate)
+    chosen = best(Checkpoint(step=at, held_out=each.rates.held) for at, each in played.items()).step
+    stage.context.emit.measured("learn.best_step", chosen, where={"arm": ArmName.GRPO.value})
+    stage.answer_with(stage.adapter(f"{ArmName.GRPO}-{chosen}" if chosen else SFT))
+    found = replace(played[chosen], policy="grpo")
+    report(stage, found)
+    return found
+
+
+def _report_parsers(stage: Stage, tuned: Evaluation, trained: Evaluation) -> None:
+    """Report what the older parser makes of the fine-tuned policy's rollouts, as article 33 did."""
+    emit = stage.context.emit
+    old = replayed(tuned.graded, ParserVersion.PHASE5)
+    report_replay(emit, tuned, ParserVersion.PHASE5, old)
+    by_old = old.complete / old.rollouts
+    split = parser_split(by_old, tuned.task_complete.rate, trained.task_complete.rate)
+    report_parser_split(emit, "replay", split)

@@ -1,0 +1,205 @@
+"""What the workloads of this room take and report. Loads no torch."""
+
+from __future__ import annotations
+
+from harness.experiments.a32_34.evaluation_metrics import COMPARED, EVALUATED
+from harness.experiments.a32_34.metrics import CURVES, LEARNED, REWARDED, SERVED, TUNED
+from harness.experiments.a32_34.tasks_params import AGENT, END_STATES, WRITTEN, TasksParams
+from harness.records import record
+from harness.workloads.api.declare import Better, Metric, Workload, param
+
+_HIGHER, _LOWER = Better.HIGHER, Better.LOWER
+
+
+@record
+class AgentParams(TasksParams):
+    """The policy, how it is served, and how it learns from demonstrations; article 32."""
+
+    task_seed: int = param(42, doc="of the first task; every further one adds 1", low=0)
+    policy: str = param(
+        "small", doc="the model: small, or a published one as organisation/name@revision"
+    )
+    engine: str = param("auto", doc="what serves it", choices=("auto", "vllm", "transformers"))
+    boxes: str = param(
+        "auto",
+        doc="where its commands run; auto: bubblewrap where it works, else memory",
+        choices=("auto", "bubblewrap", "memory"),
+    )
+    wording: str = param("brief", doc="how it is spoken to", choices=("brief", "article"))
+    dtype: str = param("float32", doc="of the weights", choices=("float32", "bfloat16"))
+    context_tokens: int = param(1024, doc="prompt and reply together", unit="token", low=64)
+    reply_tokens: int = param(64, doc="of one reply", unit="token", low=8)
+    threads: int = param(16, doc="rollouts at once", low=1, high=256)
+    gpu_memory_share: float = param(
+        0.35, doc="of the GPU's memory that the server may use", low=0.05, high=0.95
+    )
+    checkpointing: bool = param(False, doc="activations are computed again in the backward pass")
+    autocast: bool = param(False, doc="the trainer's matrix products in bfloat16")
+    num_threads: int = param(1, doc="of the trainer on the CPU", low=1)
+    held_out: int = param(158, doc="held-out tasks that are played, of all personas", low=8)
+    temperature: float = param(0.2, doc="of evaluations", low=0.0, high=2.0)
+    top_p: float = param(1.0, doc="share of the probability drawn from", low=0.01, high=1.0)
+    top_likeliest: int = param(0, doc="likeliest tokens drawn from; 0 for all", low=0)
+    lora_rank: int = param(16, doc="of the adapter", low=1, high=64)
+    lora_alpha: int = param(32, doc="the adapter counts times alpha / rank", low=1)
+    lora_dropout: float = param(0.05, doc="of the adapter's input", low=0.0, high=0.9)
+    demonstrations: str = param(
+        "never-stopping",
+        doc="what is imitated: oracles that look around instead of stopping, or the rollouts of "
+        "the demonstrator that pass or nearly do",
+        choices=("never-stopping", "rollouts"),
+    )
+    demonstrator: str = param("", doc="the published model whose rollouts are imitated")
+    sft_rate: float = param(2e-4, doc="AdamW, peak of a linear schedule", low=0.0)
+    sft_epochs: int = param(1, doc="passes over the demonstrations", low=1)
+    sft_accumulate: int = param(4, doc="demonstrations an optimizer step", low=1)
+    sft_max_tokens: int = param(2048, doc="a longer demonstration loses its end", low=64)
+    sft_stop_below: float = param(
+        0.0,
+        doc="training ends after the first epoch with a smaller probability of stopping when the "
+        "work is done; 0 for none",
+        low=0.0,
+        high=1.0,
+    )
+    sft_idle_start: bool = param(
+        True, doc="the schedule begins at a rate of 0, as the article's did, and wastes a step"
+    )
+
+
+@record
+class GrpoParams(AgentParams):
+    """How the policy learns from rewards; article 33's settings."""
+
+    steps: int = param(34, doc="optimizer steps", low=1)
+    tasks_per_step: int = param(8, doc="groups a step, drawn anew without replacement", low=1)
+    rollouts_per_task: int = param(4, doc="members of a group", low=2)
+    rollout_temperature: float = param(0.8, doc="of training rollouts", low=0.1, high=2.0)
+    reward: str = param("shaped", doc="of a rollout", choices=("shaped", "binary"))
+    rate: float = param(1e-5, doc="AdamW", low=0.0)
+    kl_weight: float = param(0.04, doc="of K3 to the fine-tuned policy", low=0.0)
+    optimizer: str = param(
+        "fresh", doc="fresh: made anew each step, as the article did", choices=("fresh", "kept")
+    )
+    dropout: str = param(
+        "active", doc="the adapter's dropout while it is trained", choices=("active", "off")
+    )
+    evaluate_every: int = param(25, doc="steps between held-out evaluations", low=1)
+
+
+@record
+class T2poParams(GrpoParams):
+    """Article 34's additions, and which of them are tried."""
+
+    arms: tuple[str, ...] = param(
+        ("full",),
+        doc="what is trained, each from the same fine-tuned policy",
+        choices=("grpo", "cap", "redraw", "turns", "full", "paper"),
+    )
+    token_cap: int = param(450, doc="of a training reply, in the arms cap and full", low=8)
+    eta: float = param(0.3, doc="a turn this near to the one before is drawn again", unit="nat")
+    tries: int = param(2, doc="how often a turn is drawn again at most", low=0, high=8)
+    top_k: int = param(20, doc="likeliest tokens that entropy is taken over", low=2, high=100)
+    turn_weight: float = param(1.0, doc="of a turn's own advantage", low=0.0)
+
+
+@record
+class GrpoEvidenceParams:
+    """What article 33 is recounted from."""
+
+    end_states: str = param("a32/clawgym_png_end_states.json", doc="images left by each rollout")
+
+
+@record
+class T2poEvidenceParams:
+    """Article 34 is recomputed from what it prints."""
+
+
+_P_VALUES = (
+    Metric(
+        name="agent.task_pass_p",
+        unit="1",
+        doc="two-sided p of equal rates, Fisher's exact test; where: policy, other",
+    ),
+    Metric(
+        name="agent.assertions_p",
+        unit="1",
+        doc="two-sided p of equal rates, Fisher's exact test; where: policy, other",
+    ),
+    Metric(
+        name="agent.tasks_needed",
+        unit="count",
+        doc="tasks each, to tell these rates apart 4 times in 5; where: policy, other",
+    ),
+)
+
+_PRINTED = (
+    Metric(name="stop.matched_turns", unit="turn", doc="of the SFT model, at the new parser"),
+    Metric(name="reward.by_turns", unit="1", doc="rise of the shaped reward by fewer turns"),
+    Metric(name="reward.by_assertions", unit="1", doc="rise of the shaped reward by better work"),
+    Metric(name="reward.turns_share", unit="%", doc="of the rise, by fewer turns"),
+    Metric(name="batch.task_complete", unit="%", doc="clean stops; where: step", better=_HIGHER),
+    Metric(name="batch.mean_turns", unit="turn", doc="where: step", better=_LOWER),
+    Metric(name="batch.task_pass", unit="%", doc="where: step", better=_HIGHER),
+    Metric(name="batch.muted_groups", unit="count", doc="groups without variance; where: step"),
+    Metric(name="batch.first_clean_step", unit="step", doc="first printed with clean stops only"),
+    Metric(name="update.bound", unit="1", doc="learning rate * sqrt(trained parameters)"),
+    Metric(name="update.share_of_bound", unit="1", doc="logged change of a step / that bound"),
+    Metric(name="update.kl", unit="nat", doc="largest K3 a token, unweighted"),
+    Metric(name="step.wall", unit="s", doc="of one step, all included", timing=True),
+    Metric(name="step.trainer_wall", unit="s", doc="of the gradient alone", timing=True),
+)
+
+_T2PO_PRINTED = (
+    Metric(name="pool.gap", unit="%", doc="training batch - held-out, points; where: step"),
+    Metric(name="pool.best_step", unit="step", doc="by the training batch"),
+    Metric(name="held_out.best_step", unit="step", doc="by the held-out tasks"),
+    Metric(name="resample.ceiling", unit="1", doc="most redraws a rollout; where: step"),
+    Metric(name="resample.share_of_ceiling", unit="%", doc="redraws of those possible"),
+    Metric(name="token_cap.ratio", unit="x", doc="cap / what the earlier run allowed"),
+    Metric(name="run.hours", unit="h", doc="from printed minutes", timing=True),
+    Metric(name="run.hours_logged", unit="h", doc="from the log's seconds", timing=True),
+    Metric(name="step.wall_ratio", unit="x", doc="a step / one of article 33", timing=True),
+)
+
+_PLAYED = (*AGENT, *EVALUATED, *COMPARED)
+
+WORKLOADS = (
+    Workload(
+        name="agent.sft",
+        doc="write file tasks, serve a policy, let it imitate demonstrations, and play both",
+        params=AgentParams,
+        metrics=(*WRITTEN, *SERVED, *TUNED, *_PLAYED),
+        entry="harness.experiments.a32_34.sft:run",
+        requires=("torch", "transformers", "peft"),
+    ),
+    Workload(
+        name="agent.grpo",
+        doc="fine-tune a file agent, then train it by rewards, and play all policies",
+        params=GrpoParams,
+        metrics=(*SERVED, *TUNED, *_PLAYED, *REWARDED, *LEARNED),
+        entry="harness.experiments.a32_34.grpo:run",
+        requires=("torch", "transformers", "peft"),
+    ),
+    Workload(
+        name="agent.t2po",
+        doc="train a fine-tuned file agent in several ways, and follow pool and held-out tasks",
+        params=T2poParams,
+        metrics=(*SERVED, *TUNED, *_PLAYED, *REWARDED, *LEARNED, *CURVES),
+        entry="harness.experiments.a32_34.t2po:run",
+        requires=("torch", "transformers", "peft"),
+    ),
+    Workload(
+        name="agent.grpo_evidence",
+        doc="recompute article 33 from what it prints and the images its rollouts left",
+        params=GrpoEvidenceParams,
+        metrics=(*AGENT, *END_STATES, *COMPARED, *_P_VALUES, *_PRINTED),
+        entry="harness.experiments.a32_34.evidence:run_grpo",
+    ),
+    Workload(
+        name="agent.t2po_evidence",
+        doc="recompute article 34 from what it prints",
+        params=T2poEvidenceParams,
+        metrics=(*AGENT, *COMPARED, *_P_VALUES, *_PRINTED, *_T2PO_PRINTED),
+        entry="harness.experiments.a32_34.evidence:run_t2po",
+    ),
+)

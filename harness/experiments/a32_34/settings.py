@@ -1,0 +1,71 @@
+"""From the parameters of a run to the settings of what it uses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.experiments.a32_34.params import AgentParams
+from harness.workloads.api.context import Context
+from harness.workloads.inference.choice import EngineKind, Serve
+from harness.workloads.inference.engine import Sampling
+from harness.workloads.inference.vllm import Dtype as ServedDtype
+from harness.workloads.training.settings import Compute, Dtype, LoraSettings, Product
+
+SMALL = "small"
+
+
+def lora_of(context: Context) -> LoraSettings:
+    """Return the adapter's settings."""
+    params: AgentParams = context.params
+    return LoraSettings(
+        rank=params.lora_rank,
+        alpha=params.lora_alpha,
+        dropout=params.lora_dropout,
+        seed=context.spec.seed,
+    )
+
+
+def compute_of(params: AgentParams) -> Compute:
+    """Return how the trainer computes."""
+    small = params.policy == SMALL
+    return Compute(
+        dtype=Dtype(params.dtype),
+        autocast=params.autocast,
+        gradient_checkpointing=params.checkpointing,
+        product=Product.FOLDED if small else Product.BRANCH,
+    )
+
+
+def serve_of(context: Context, folder: Path, name: str, lora_rank: int | None = None) -> Serve:
+    """Return how the model in `folder` is served.
+
+    Args:
+        context: of the run.
+        folder: the model's.
+        name: how logs call it.
+        lora_rank: the largest of an adapter that it can be given; None for none.
+    """
+    params: AgentParams = context.params
+    return Serve(
+        kind=EngineKind(params.engine),
+        model_dir=folder,
+        name=name,
+        dtype=ServedDtype(params.dtype),
+        context_tokens=params.context_tokens,
+        at_once=params.threads,
+        seed=context.spec.seed,
+        gpu_memory_share=params.gpu_memory_share,
+        lora_rank=lora_rank,
+    )
+
+
+def decoding_of(context: Context) -> Sampling:
+    """Return how replies are drawn wherever policies are compared."""
+    params: AgentParams = context.params
+    return Sampling(
+        temperature=params.temperature,
+        max_tokens=params.reply_tokens,
+        seed=context.spec.seed,
+        top_p=params.top_p,
+        top_k=params.top_likeliest,
+    )

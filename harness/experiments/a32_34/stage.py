@@ -1,0 +1,177 @@
+"""What a run of this room holds open: tasks, boxes, a served policy, and the same one to train."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+
+import torch
+
+from harness.errors import HostError
+from harness.experiments.a32_34.demonstrations import Demonstrations, demonstrations
+from harness.experiments.a32_34.params import AgentParams
+from harness.experiments.a32_34.settings import SMALL, compute_of, lora_of, serve_of
+from harness.experiments.a32_34.tasks import author_of
+from harness.sandbox.choice import Boxes, BoxKind, open_boxes
+from harness.sandbox.in_memory import MemorySandbox
+from harness.workloads.api.context import Context
+from harness.workloads.envs.files.author import synthesise
+from harness.workloads.envs.files.corpus import NEVER_STOPPING, retold
+from harness.workloads.envs.files.personas import role_of, slots
+from harness.workloads.envs.files.protocol import ParserVersion, Wording
+from harness.workloads.envs.files.rollout import RolloutLog, Rules
+from harness.workloads.envs.files.stopping import Chance
+from harness.workloads.envs.files.task import Task
+from harness.workloads.envs.files.task_json import write_tasks
+from harness.workloads.inference.chat_template import Dialogue, load_dialogue
+from harness.workloads.inference.choice import serving_engine
+from harness.workloads.inference.engine import Engine
+from harness.workloads.models.lora import LoraPolicy
+from harness.workloads.tiny_models.checkpoint import small_policy
+
+_LOG = "rollouts.jsonl"
+_STOP_TASKS = 16  # whose every turn is asked for the probability of stopping
+
+
+@dataclass(kw_only=True)
+class Stage:
+    """Everything open.
+
+    Attributes:
+        tasks: all of them, by id.
+        demonstrations: what is imitated, and who showed it.
+        writing_s: what writing the tasks took, seconds.
+        pool: those that may be trained on.
+        held_out: those that never are.
+        boxes: where commands run.
+        rules: of every rollout.
+        log: takes every rollout.
+        engine: serves the policy, with whatever adapter it was given last.
+        dialogue: of the policy.
+        policy: the same model, with gradients.
+        refreshes_s: what giving the engine new weights took, each, seconds.
+    """
+
+    context: Context
+    params: AgentParams
+    tasks: Mapping[str, Task]
+    demonstrations: Demonstrations
+    writing_s: float
+    pool: tuple[Task, ...]
+    held_out: tuple[Task, ...]
+    boxes: Boxes
+    rules: Rules
+    log: RolloutLog
+    engine: Engine
+    dialogue: Dialogue
+    policy: LoraPolicy
+    refreshes_s: list[float] = field(default_factory=list)
+
+    @cached_property
+    def chances(self) -> list[Chance]:
+        """Conversations in which the work is done and the turns go on, alike for every policy.
+
+        They are the oracles of some held-out tasks, each going on until its turns are over: article
+        32's demonstrations, made on tasks that no policy has imitated.
+        """
+        found = []
+        with MemorySandbox() as box:
+            for task in self.held_out[:: max(1, len(self.held_out) // _STOP_TASKS)]:
+                rollout = NEVER_STOPPING.play(task, 0, box, self.rules)
+                trace = retold(rollout, task, self.dialogue)
+                found.append(Chance(trace=trace, work=len(task.oracle)))
+        return found
+
+    def adapter(self, name: str) -> Path:
+        """Return where the weights called `name` are, or will be."""
+        return self.context.out / "adapters" / name
+
+    def serve(self, name: str) -> None:
+        """Save the policy's weights under a new name, and let the engine answer with them."""
+        folder = self.adapter(name)
+        self.policy.save(folder)
+        self.answer_with(folder)
+
+    def answer_with(self, adapter: Path | None) -> None:
+        """Let the engine answer with these weights; None for the model as it was published."""
+        if adapter is not None and self.engine.served == adapter.name:
+            return
+        began = time.monotonic()
+        self.engine.refresh(adapter)
+        self.refreshes_s.append(time.monotonic() - began)
+
+
+@contextmanager
+def open_stage(context: Context) -> Iterator[Stage]:
+    """Write the tasks, load and serve the policy; end everything with the block."""
+    params: AgentParams = context.params
+    torch.set_num_threads(params.num_threads)
+    began = time.monotonic()
+    tasks = write(context)
+    writing_s = time.monotonic() - began
+    folder = small_policy() if params.policy == SMALL else context.model(params.policy)
+    dialogue = load_dialogue(folder)
+    with ExitStack() as stack:
+        boxes = stack.enter_context(open_boxes(BoxKind(params.boxes)))
+        shown = demonstrations(context, tasks, boxes)
+        policy = LoraPolicy.open(folder, lora_of(context), compute_of(params))
+        engine = stack.enter_context(
+            serving_engine(
+                serve_of(context, folder, "policy", params.lora_rank),
+                dialogue.end,
+                context.out / "server.log",
+            )
+        )
+        yield Stage(
+            context=context,
+            params=params,
+            tasks={task.task_id: task for task in tasks},
+            demonstrations=shown,
+            writing_s=writing_s,
+            pool=shown.pool,
+            held_out=chosen(shown.held_out, params.held_out),
+            boxes=boxes,
+            rules=Rules(parser=ParserVersion.PHASE6, wording=Wording(params.wording)),
+            log=RolloutLog(context.out / _LOG),
+            engine=engine,
+            dialogue=dialogue,
+            policy=policy,
+        )
+
+
+def write(context: Context) -> tuple[Task, ...]:
+    """Write the tasks, and keep them with the run.
+
+    Raises:
+        HostError: a slot has no task; what is held out would be another set than the article's.
+    """
+    params: AgentParams = context.params
+    seed = params.task_seed
+    written = synthesise(author_of(params), slots(params.per_persona, seed))
+    if written.failures:
+        causes = "; ".join(f"{task}: {cause}" for task, cause in written.failures.items())
+        message = f"{len(written.failures)} tasks were not written: {causes}"
+        raise HostError(message, f"curl {params.base_url}/models")
+    path = context.out / "tasks.jsonl"
+    write_tasks(path, written.tasks)
+    context.emit.artefact("tasks", path)
+    return written.tasks
+
+
+def chosen(tasks: Sequence[Task], count: int) -> tuple[Task, ...]:
+    """Return `count` of the tasks, each persona's share as equal as can be, in their order."""
+    queues: dict[str, list[Task]] = {}
+    for task in tasks:
+        queues.setdefault(role_of(task.task_id), []).append(task)
+    ids = set(islice(_in_turn(list(queues.values())), count))
+    return tuple(task for task in tasks if task.task_id in ids)
+
+
+def _in_turn(queues: list[list[Task]]) -> Iterator[str]:
+    for row in range(max(map(len, queues), default=0)):
+        yield from (queue[row].task_id for queue in queues if row < len(queue))

@@ -1,0 +1,111 @@
+"""Workload ``clawgym.tasks``: write tasks, look for what is wrong with them, and play baselines."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from harness.errors import HostError
+from harness.experiments.a32_34.tasks_params import TasksParams
+from harness.records import Scalar
+from harness.sandbox.in_memory import MemorySandbox
+from harness.workloads.api.context import Context
+from harness.workloads.api.emit import EventWriter
+from harness.workloads.envs.files.author import TaskAuthor, synthesise
+from harness.workloads.envs.files.baseline import Rates, do_nothing, play_oracle, rates
+from harness.workloads.envs.files.lint import Rule, lint, linted
+from harness.workloads.envs.files.llm_author import LlmAuthor
+from harness.workloads.envs.files.personas import Split, slots, split_of
+from harness.workloads.envs.files.rollout import RolloutLog, Rules
+from harness.workloads.envs.files.task import Task
+from harness.workloads.envs.files.task_json import write_tasks
+from harness.workloads.envs.files.template_author import TemplateAuthor
+from harness.workloads.inference.chat import Endpoint
+
+
+def run(context: Context) -> None:
+    """Write the tasks of every slot; keep, lint and play them."""
+    emit, params = context.emit, context.params
+    emit.started("no device: tasks are text")
+    began = time.monotonic()
+    written = synthesise(author_of(params), slots(params.per_persona, context.spec.seed))
+    wall_s = time.monotonic() - began
+    for task_id, cause in written.failures.items():
+        emit.note(f"{task_id} has no task: {cause}")
+    if not written.tasks:
+        message = "not one task was written; the notes of the run say why"
+        raise HostError(message, f"curl {params.base_url}/models")
+
+    path = context.out / "tasks.jsonl"
+    write_tasks(path, written.tasks)
+    emit.artefact("tasks", path)
+    emit.measured("tasks.failed", len(written.failures))
+    emit.measured("synthesis.wall", wall_s)
+    emit.measured("synthesis.task_wall", wall_s / (len(written.tasks) + len(written.failures)))
+    report_tasks(emit, written.tasks)
+    report_findings(emit, written.tasks)
+    for split in Split:
+        tasks = [task for task in written.tasks if split_of(task.task_id) is split]
+        report_baselines(context, tasks, split)
+
+
+def author_of(params: TasksParams) -> TaskAuthor:
+    """Return the author that the parameters name."""
+    if params.author == "template":
+        return TemplateAuthor()
+    return LlmAuthor(Endpoint(base_url=params.base_url, model=params.model), params.attempts)
+
+
+def report_tasks(emit: EventWriter, tasks: tuple[Task, ...]) -> None:
+    """Report how many tasks there are, and how large they are."""
+    emit.measured("tasks.count", len(tasks))
+    for split in Split:
+        found = sum(split_of(task.task_id) is split for task in tasks)
+        emit.measured("split.total", found, where={"split": split.value})
+    count = len(tasks)
+    sizes = [len(task.assertions) for task in tasks]
+    emit.measured("tasks.assertions", statistics.fmean(sizes), count=count)
+    steps = [task.estimated_steps for task in tasks]
+    emit.measured("tasks.steps", statistics.fmean(steps), count=count)
+
+
+def report_findings(emit: EventWriter, tasks: tuple[Task, ...]) -> None:
+    """Report how often each rule of the linter finds something, and in how many tasks."""
+    findings = lint(tasks)
+    by_rule = Counter(finding.rule for finding in findings)
+    for rule in Rule:
+        emit.measured("lint.findings", by_rule[rule], where={"rule": rule.value})
+    emit.measured("lint.tasks", len({finding.task_id for finding in findings}))
+
+
+def report_baselines(context: Context, tasks: Iterable[Task], split: Split) -> None:
+    """Report what doing nothing earns, with and without faulty assertions, and the oracle."""
+    emit, given = context.emit, tuple(tasks)
+    where = {"policy": "nothing", "split": split.value}
+    _report_rates(emit, do_nothing(given), {**where, "assertions": "all"})
+    _report_rates(emit, do_nothing(map(linted, given)), {**where, "assertions": "linted"})
+
+    with MemorySandbox() as box:
+        played = play_oracle(given, box, Rules())
+    if not played:
+        return  # only a template author leaves commands
+    log = RolloutLog(context.out / "oracle.jsonl")
+    for rollout in played:
+        log.append(rollout)
+    where = {"policy": "oracle", "split": split.value}
+    grades = [rollout.grade for rollout in played if rollout.grade is not None]
+    _report_rates(emit, rates(grades), {**where, "assertions": "all"})
+    turns = statistics.fmean(len(rollout.turns) for rollout in played)
+    emit.measured("baseline.turns", turns, where={"split": split.value}, count=len(played))
+
+
+def _report_rates(emit: EventWriter, found: Rates, where: Mapping[str, Scalar]) -> None:
+    pairs = (
+        ("baseline.task_pass", found.tasks_passed, found.tasks),
+        ("baseline.assertions", found.assertions_passed, found.assertions),
+    )
+    for metric, passed, total in pairs:
+        share = 100 * passed / total if total else None
+        emit.measured(metric, share, where=where, count=total, absent="" if total else "no tasks")

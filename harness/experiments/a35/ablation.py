@@ -1,0 +1,121 @@
+"""Workload ``autoresearch.ablation``: the same search with and without the record of past trials.
+
+Article 35 compares one search of each kind, by agents whose prompt and tools both change. Here one
+proposer searches twice from one seed, and what it is shown is all that differs. So replicates are
+pairs, and their differences can be tested.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from itertools import accumulate
+from pathlib import Path
+from types import MappingProxyType
+
+from harness.experiments.a22 import report
+from harness.experiments.a22.run import corpus_of
+from harness.experiments.a35.params import ARM_FIGURES, AblationParams
+from harness.records import Scalar
+from harness.workloads.api.context import Context
+from harness.workloads.api.emit import EventWriter
+from harness.workloads.autoresearch.as_trials import Memory
+from harness.workloads.autoresearch.complete import complete
+from harness.workloads.autoresearch.loop import BASELINE_FILE, Session
+from harness.workloads.autoresearch.params import LoopParams, SearchParams
+from harness.workloads.autoresearch.summary import Finished, Tally, missing, read_finished, tally
+from harness.workloads.autoresearch.trajectory import Evaluated, read_baseline
+
+ARMS = MappingProxyType({"shown": Memory.LINEAGE, "hidden": Memory.NONE})
+_PERCENT = 100.0
+
+Arms = Mapping[str, Finished]
+Figures = Mapping[str, float]  # name -> figure, as `ARM_FIGURES` has them
+
+
+def run(context: Context) -> None:
+    """Search twice, and report both searches and how they differ.
+
+    Raises:
+        HostError: the searches cannot be done here.
+    """
+    params: AblationParams = context.params
+    emit, arms = context.emit, dict(_searches(context, params))
+    emit.started(read_baseline(context.out / "shown" / BASELINE_FILE).device)
+    found = {arm: figures_of(tally(loop, params.level)) for arm, loop in arms.items()}
+    for name in ARM_FIGURES:
+        shown, hidden = found["shown"][name], found["hidden"][name]
+        emit.measured(f"shown.{name}", shown)
+        emit.measured(f"hidden.{name}", hidden)
+        emit.measured(f"effect.{name}", shown - hidden)
+    _report_curves(emit, arms)
+    _report_trees(emit, arms)
+    noise = arms["shown"].noise
+    emit.measured("noise.sd", noise.sd, count=noise.count)
+    lacking = sum(len(missing(loop, params.iterations)) for loop in arms.values())
+    emit.measured("resume.missing", lacking)
+    report.rails(emit, _session(params, context.spec.seed, Memory.NONE, ()).space)
+
+
+def _searches(context: Context, params: AblationParams) -> Iterator[tuple[str, Finished]]:
+    """Do both searches; the noise is measured in the first, as it is of the baseline alone."""
+    corpus, seed = corpus_of(context), context.spec.seed
+    noise: tuple[float, ...] = ()
+    for arm in ARMS if seed % 2 else reversed(ARMS):  # over the replicates neither is always first
+        folder = _folder(context.out, arm)
+        complete(_session(params, seed, ARMS[arm], noise), folder, corpus)
+        loop = read_finished(folder)
+        noise = noise or loop.header.noise_val_bpb
+        yield arm, loop
+
+
+def _folder(out: Path, arm: str) -> Path:
+    folder = out / arm
+    folder.mkdir()
+    return folder
+
+
+def _session(
+    params: AblationParams, seed: int, memory: Memory, noise: tuple[float, ...]
+) -> Session:
+    shared = {field.name: getattr(params, field.name) for field in fields(SearchParams)}
+    return Session(params=LoopParams(**shared, memory=memory.value), seed=seed, noise=noise)
+
+
+def figures_of(found: Tally) -> Figures:
+    """Return what the arms are compared by."""
+    return {
+        "keeps": found.keeps,
+        "keeps_noise": found.keeps_beyond_noise,
+        "repeats": found.repeats,
+        "refused": found.refused,
+        "overruns": found.overruns,
+        "failures": found.failures,
+        "gain": found.gain * _PERCENT,
+        "parents": found.parents,
+        "depth": found.depth,
+        "drought": found.drought,
+        "wall": found.wall_s,
+        "wasted": found.wasted_s,
+        "wasted_share": found.wasted_s / found.wall_s * _PERCENT,
+    }
+
+
+def _report_curves(emit: EventWriter, arms: Arms) -> None:
+    """Report the lowest figure so far."""
+    for arm, loop in arms.items():
+        done = loop.trajectory.iterations
+        found = [each.val_bpb if isinstance(each, Evaluated) else math.inf for each in done]
+        lowest = accumulate(found, min, initial=loop.header.baseline_val_bpb)
+        for iteration, value in enumerate(lowest):
+            emit.measured("arm.lowest", value, where={"record": arm, "iteration": iteration})
+
+
+def _report_trees(emit: EventWriter, arms: Arms) -> None:
+    """Report how deep each trial stands in its tree."""
+    for arm, loop in arms.items():
+        for trial in loop.history.trials:
+            place: dict[str, Scalar] = {"record": arm, "trial": int(trial.exp_id)}
+            depth = len(loop.history.chain(trial)) - 1
+            emit.measured("arm.depth", depth, where={**place, "label": trial.status.value})

@@ -1,0 +1,1 @@
+"""Article 36: A2TGPO on an agent that searches."""

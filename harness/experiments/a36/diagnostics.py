@@ -1,0 +1,83 @@
+"""What an objective did to the groups of a run, in a few figures. Loads no torch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from statistics import fmean, pstdev
+
+from harness.records import Scalar, record
+from harness.workloads.rl.algorithms.a2tgpo import Rules, turn_scores
+from harness.workloads.rl.group import Credit, Group
+
+Figure = tuple[str, Scalar, Mapping[str, Scalar]]
+
+
+@record
+class Judged:
+    """A group, and what the objective said of it."""
+
+    group: Group
+    credit: tuple[Credit, ...]
+
+
+def figures(judged: Sequence[Judged], rules: Rules) -> Iterator[Figure]:
+    """Yield what can be said; nothing where no rollout made a call."""
+    gains = [len(member.gains) for each in judged for member in each.group.members]
+    yield "gain.count", sum(gains), {}
+    if not any(gains):
+        return
+    yield "gain.singletons", 100 * fmean(_alone(each.group) for each in judged), {}
+    yield "credit.turn_bias", fmean(_biases(judged, rules)), {}
+    yield from _spreads([each for each in judged if len(each.group.members) > 1])
+    used = [each for one in judged for each in one.credit if each.muted is None]
+    neighbours = [pair for each in used for pair in pairwise(each.advantages)]
+    if neighbours:
+        yield "credit.fused", 100 * fmean(one == other for one, other in neighbours), {}
+    yield from _clip_scales(used)
+
+
+def _alone(group: Group) -> float:
+    """Return the share of a group's gains that have nothing to be compared with."""
+    reaching = Counter(turn for member in group.members for turn in range(len(member.gains)))
+    total = sum(reaching.values())
+    return sum(count == 1 for count in reaching.values()) / total if total else 0.0
+
+
+def _biases(judged: Iterable[Judged], rules: Rules) -> Iterator[float]:
+    """Yield |mean of the scores| of every turn of every group that two members reach."""
+    for each in judged:
+        rows = turn_scores(each.group, rules)
+        for turn in range(max(map(len, rows), default=0)):
+            column = [row[turn] for row in rows if len(row) > turn]
+            if len(column) > 1:
+                yield abs(fmean(column))
+
+
+def _spreads(judged: Iterable[Judged]) -> Iterator[Figure]:
+    """Yield the spread of what process turns add to the answer's advantage.
+
+    Of rollouts with the same number of calls, the most frequent one above 1, so that a turn's place
+    is not mixed up with how long rollouts are.
+    """
+    credits_ = [each for one in judged for each in one.credit if len(each.advantages) > 2]  # noqa: PLR2004 - two calls and the answer
+    if not credits_:
+        return
+    ((length, _),) = Counter(len(each.advantages) for each in credits_).most_common(1)
+    rows = [each.advantages for each in credits_ if len(each.advantages) == length]
+    spreads = [pstdev(row[turn] - row[-1] for row in rows) for turn in range(length - 1)]
+    for turn, spread in enumerate(spreads, 1):
+        yield "credit.spread", spread, {"turn": turn}
+    if spreads[-1]:
+        yield "credit.depth_ratio", spreads[0] / spreads[-1], {}
+
+
+def _clip_scales(used: Iterable[Credit]) -> Iterator[Figure]:
+    scales = [scale for each in used for scale in each.clip_scales[:-1]]
+    if not scales:
+        return
+    yield "credit.clip_scale_mean", fmean(scales), {}
+    yield "credit.clip_scale_deviation", pstdev(scales), {}
+    yield "credit.clip_scale_low", min(scales), {}
+    yield "credit.clip_scale_high", max(scales), {}

@@ -1,0 +1,109 @@
+"""The ways of learning that are compared: each row adds one thing to the row above.
+
+============  ====================================================================================
+grpo          one advantage for a rollout; the ratio of each token is clipped
+igpo          gains and outcomes are scored in one pool and summed (A2TGPO, equations 4 and 5)
+turn-groups   gains are scored among the same turn of the question's other rollouts (6 and 7)
+root          sums are divided by the root of the number of their terms (9)
+turn-clip     the ratio of a turn is clipped, all turns alike (10, and 11 with beta 0)
+full          the width of a turn's clip follows its gain (11): A2TGPO
+released      A2TGPO as its released code has it
+============  ====================================================================================
+
+The paper's ablation has no row `turn-clip`: its last row adds the ratio of a turn and the width
+together, or so its sweep of beta says, whose 0 is not the row before. That the rows before clip the
+ratio of each token, as their baselines do, is our reading.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import StrEnum
+from functools import partial
+
+from harness.experiments.a36.params import A2tgpoParams
+from harness.records import record
+from harness.workloads.rl.algorithms import a2tgpo, grpo
+from harness.workloads.rl.algorithms.a2tgpo import IGPO, PAPER, RELEASED, Aggregation, Rules
+from harness.workloads.rl.group import Objective
+from harness.workloads.rl.losses import Clip, Loss, RatioOf, clipped
+
+
+class VariantName(StrEnum):
+    """What a way of learning is called."""
+
+    GRPO = "grpo"
+    IGPO = "igpo"
+    TURN_GROUPS = "turn-groups"
+    ROOT = "root"
+    TURN_CLIP = "turn-clip"
+    FULL = "full"
+    RELEASED = "released"
+
+
+_RULES = {
+    VariantName.IGPO: IGPO,
+    VariantName.TURN_GROUPS: replace(PAPER, rescaled=False, clip_spread=0.0),
+    VariantName.ROOT: replace(PAPER, clip_spread=0.0),
+    VariantName.TURN_CLIP: replace(PAPER, clip_spread=0.0),
+    VariantName.FULL: PAPER,
+    VariantName.RELEASED: RELEASED,
+}
+_BY_TURN = frozenset({VariantName.TURN_CLIP, VariantName.FULL, VariantName.RELEASED})
+
+
+@record
+class Variant:
+    """One way of learning.
+
+    Attributes:
+        rules: how gains become credit; None where none are taken.
+        clip: how ratios are clipped.
+    """
+
+    name: VariantName
+    rules: Rules | None
+    clip: Clip
+
+    @property
+    def objective(self) -> Objective:
+        """From a group to credit."""
+        return grpo.credit if self.rules is None else a2tgpo.objective(self.rules)
+
+    @property
+    def loss(self) -> Loss:
+        """From log-probabilities and credit to a number."""
+        return partial(clipped, clip=self.clip)
+
+    @property
+    def aggregation(self) -> Aggregation:
+        """How the tokens of an update are averaged."""
+        return Aggregation.SEQUENCE if self.rules is None else self.rules.aggregation
+
+
+def variant(params: A2tgpoParams) -> Variant:
+    """Return the way that the params name, with their figures."""
+    name = VariantName(params.variant)
+    rules = _RULES.get(name)
+    if rules is not None:
+        spread = params.clip_spread if rules.clip_spread else 0.0
+        rules = replace(rules, clip_spread=spread, gamma=params.gamma)
+    return Variant(name=name, rules=rules, clip=_clip(name, rules, params))
+
+
+def _clip(name: VariantName, rules: Rules | None, params: A2tgpoParams) -> Clip:
+    if name not in _BY_TURN:
+        return Clip(
+            ratio_of=RatioOf.TOKEN,
+            low=params.token_clip,
+            high=params.token_clip,
+            kl_coefficient=params.kl_weight if name is VariantName.GRPO else 0.0,
+        )
+    assert rules is not None, "a turn's ratio goes with a turn's credit"
+    return Clip(
+        ratio_of=RatioOf.TURN,
+        low=params.turn_clip_low,
+        high=params.turn_clip_high,
+        boundaries=rules.boundaries,
+        ratio_form=rules.ratio_form,
+    )

@@ -1,0 +1,1 @@
+"""Continued pretraining: replay, adapters, and an 8B model by NeMo's Megatron Bridge."""

@@ -1,0 +1,254 @@
+"""One base on one language, and what becomes of it when training goes on with another.
+
+Every arm continues the same weights for the same number of steps with a fresh optimizer, as one
+does from a published checkpoint, and the learning rate is warmed up and decayed again. An arm with
+replay reads fewer new texts, not more in all (Ibrahim et al. 2024, arXiv 2403.08763). One arm
+trains adapters instead of all weights (Biderman et al. 2024, arXiv 2405.09673).
+
+How it departs from the article: that plans an 8B model and a corpus that it does not name; here
+both languages are generated, so that their entropy is known and every machine has them.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice, pairwise
+
+import torch
+from torch import Tensor
+
+from harness.experiments.cpt.params import BridgeParams, ReplayParams
+from harness.records import Scalar, record
+from harness.workloads.api.context import Context
+from harness.workloads.data.languages import Language, language, relative
+from harness.workloads.data.mixture import Mixture
+from harness.workloads.data.zipf import entropy_nats
+from harness.workloads.models.frameworks import hand_written
+from harness.workloads.models.gpt import Gpt
+from harness.workloads.models.gpt_lora import adapt
+from harness.workloads.models.precision import arithmetic
+from harness.workloads.training.loop import Batch, Step, TrainingRun, cross_entropy
+from harness.workloads.training.memory_tracker import CudaAllocator, LiveStorages, PeakCounter
+from harness.workloads.training.pretrain import device_name, torch_device
+from harness.workloads.training.pretrain_schedule import WarmupCosine
+
+OLD, NEW = "old", "new"  # domains
+ALL, ADAPTERS = "all", "adapters"  # ways
+_BYTES_PER_GIB = 1024.0**3
+_COUNTED_STEPS = 2  # from the second on, a step holds what every later one holds
+
+
+@record
+class Arm:
+    """One way to go on.
+
+    Attributes:
+        way: what is trained: all weights, or adapters beside them.
+        replay: the share of old texts.
+    """
+
+    way: str
+    replay: float
+
+    @property
+    def row(self) -> dict[str, Scalar]:
+        """The row keys of its figures."""
+        return {"way": self.way, "replay": self.replay}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpora:
+    """Texts (N, S + 1) of both languages, on the CPU, whatever the model's device."""
+
+    old: Tensor
+    new: Tensor
+    held_out: dict[str, Tensor]
+
+
+def run(context: Context) -> None:
+    """Train the base, continue it in every way, and measure both languages before and after."""
+    experiment = Experiment(context)
+    context.emit.started(device_name(experiment.device), torch=torch.__version__)
+    base = experiment.base()
+    before = experiment.losses(base)
+    for domain, loss in before.items():
+        context.emit.measured("base.loss", loss, where={"domain": domain})
+    for arm in arms(context.params):
+        after = experiment.continued(base, arm)
+        context.emit.measured("forgetting", after[OLD] - before[OLD], where=arm.row)
+        context.emit.measured("gain", before[NEW] - after[NEW], where=arm.row)
+
+
+def arms(params: ReplayParams) -> Iterator[Arm]:
+    """Yield every way to go on: all weights with each share of replay, then adapters without."""
+    for share in params.replay:
+        yield Arm(way=ALL, replay=share)
+    yield Arm(way=ADAPTERS, replay=0.0)
+
+
+def drawn(params: ReplayParams, seed: int) -> Corpora:
+    """Return two languages' texts; each seed has languages of its own."""
+    generator = torch.Generator().manual_seed(seed)
+    old = language(params.vocab_size, params.branches, generator)
+    new = relative(old, params.shared, generator)
+
+    def texts(of: Language, count: int) -> Tensor:
+        return of.texts(count, params.seq_len, generator)
+
+    return Corpora(
+        old=texts(old, params.steps * params.batch_size),
+        new=texts(new, params.continued_steps * params.batch_size),
+        held_out={OLD: texts(old, params.held_out), NEW: texts(new, params.held_out)},
+    )
+
+
+class Experiment:
+    """The parts of one run that share its params, device and texts."""
+
+    def __init__(self, context: Context) -> None:
+        self.params: ReplayParams = context.params
+        self.emit, self.seed = context.emit, context.spec.seed
+        self.device = torch_device(self.params.device, self.params.num_threads)
+        self.corpora = drawn(self.params, self.seed)
+        self.arithmetic = arithmetic(self.params.conditions.precision, self.device)
+
+    def base(self) -> Gpt:
+        """Return the base, trained; the first steps under the counter of live memory."""
+        params, emit = self.params, self.emit
+        on_cuda = self.device.type == "cuda"
+        counter: PeakCounter = CudaAllocator(self.device) if on_cuda else LiveStorages()
+        with counter:
+            torch.manual_seed(self.seed)
+            model = hand_written(
+                params.shape, params.conditions, self.arithmetic, device=self.device
+            )
+            training = self.training(model, self.in_order(), params.steps, params.learning_rate)
+            steps = training.steps(params.steps)
+            _take(islice(steps, _COUNTED_STEPS))
+        began = time.perf_counter()
+        _take(steps)
+        tokens = (params.steps - _COUNTED_STEPS) * params.tokens_per_step
+        emit.measured("throughput", tokens / (time.perf_counter() - began))
+        emit.measured("tokens.base", params.steps * params.tokens_per_step)
+        emit.measured("parameters", _count(model))
+        emit.measured("memory.peak_allocated", counter.peak_bytes / _BYTES_PER_GIB)
+        emit.measured("memory.counter", counter.name)
+        emit.measured("conditions", params.conditions.text)
+        emit.measured("loss.floor", entropy_nats(params.branches))
+        return model
+
+    def continued(self, base: Gpt, arm: Arm) -> dict[str, float]:
+        """Train a copy of the base on as the arm does; return what it loses on either language."""
+        params, emit = self.params, self.emit
+        torch.manual_seed(self.seed)  # adapters are drawn
+        model, rate = copy.deepcopy(base), params.learning_rate
+        if arm.way == ADAPTERS:
+            model, rate = adapt(model, params.adapter_rank), params.adapter_learning_rate
+        mixture = Mixture(share=arm.replay, batch_size=params.batch_size)
+        training = self.training(model, self._mixed(mixture), params.continued_steps, rate)
+        steps, found = training.steps(params.continued_steps), self.losses(model)
+        self._point(arm, 0, found)
+        for begin, end in pairwise(curve_steps(params)):
+            _take(islice(steps, end - begin))
+            found = self.losses(model)
+            self._point(arm, end, found)
+        for domain, loss in found.items():
+            emit.measured("loss", loss, where={"domain": domain, **arm.row})
+        replayed = mixture.replayed_before(params.continued_steps) * params.seq_len
+        total = params.continued_steps * params.tokens_per_step
+        emit.measured("tokens.continued", total, where=arm.row)
+        emit.measured("tokens.replayed", replayed, where=arm.row)
+        emit.measured("parameters.trained", _count(model, trained=True), where=arm.row)
+        return found
+
+    def losses(self, model: Gpt) -> dict[str, float]:
+        """Return the mean cross-entropy of both held-out sets, nats a word."""
+        model.eval()
+        found = {
+            domain: self._loss(model, texts) for domain, texts in self.corpora.held_out.items()
+        }
+        model.train()
+        return found
+
+    def _loss(self, model: Gpt, texts: Tensor) -> float:
+        total = 0.0
+        for part in torch.split(texts, self.params.batch_size):
+            ids, targets = self._batch(part)
+            with torch.no_grad(), self.arithmetic.forward_context():
+                total += cross_entropy(model(ids), targets).item() * len(part)
+        return total / len(texts)
+
+    def _point(self, arm: Arm, step: int, found: dict[str, float]) -> None:
+        for domain, loss in found.items():
+            self.emit.measured(f"curve.{domain}", loss, where={**arm.row, "step": step})
+
+    def training(
+        self, model: Gpt, batch: Callable[[int], Batch], num_steps: int, rate: float
+    ) -> TrainingRun:
+        """Return a run over what of the model is to be trained, with a fresh optimizer."""
+        params = self.params
+        optimizer = torch.optim.AdamW(
+            [each for each in model.parameters() if each.requires_grad],
+            lr=rate,
+            betas=(params.beta1, params.beta2),
+            weight_decay=params.weight_decay,
+            fused=True,
+        )
+        num_warmup = max(1, round(params.warmup_share * num_steps))
+        return TrainingRun(
+            model=model,
+            optimizer=optimizer,
+            learning_rate=WarmupCosine(peak=rate, num_warmup=num_warmup, num_steps=num_steps),
+            batch=batch,
+            forward_context=self.arithmetic.forward_context,
+            clip_norm=params.clip_norm,
+        )
+
+    def in_order(self) -> Callable[[int], Batch]:
+        """Return the base's batches: every old text once."""
+        size, old = self.params.batch_size, self.corpora.old
+
+        def batch(step: int) -> Batch:
+            # copied, so that the counter of live memory does not take a batch for all texts
+            return self._batch(old[torch.arange(step * size, (step + 1) * size)])
+
+        return batch
+
+    def _mixed(self, mixture: Mixture) -> Callable[[int], Batch]:
+        """Return a continuation's batches: new texts in order, and old ones, seen before."""
+        old, new = self.corpora.old, self.corpora.new
+        order = torch.randperm(len(old), generator=torch.Generator().manual_seed(self.seed))
+
+        def batch(step: int) -> Batch:
+            replayed = torch.arange(
+                mixture.replayed_before(step), mixture.replayed_before(step + 1)
+            )
+            fresh = new[mixture.new_before(step) : mixture.new_before(step + 1)]
+            return self._batch(torch.cat((old[order[replayed % len(old)]], fresh)))
+
+        return batch
+
+    def _batch(self, texts: Tensor) -> Batch:
+        """Return the words read (B, S) and those that follow them (B, S), on the device."""
+        return (
+            texts[:, :-1].contiguous().to(self.device),
+            texts[:, 1:].contiguous().to(self.device),
+        )
+
+
+def curve_steps(params: ReplayParams | BridgeParams) -> list[int]:
+    """Return the steps after which both languages are measured: the start and even parts of all."""
+    points = params.curve_points
+    return [round(params.continued_steps * point / points) for point in range(points + 1)]
+
+
+def _count(model: Gpt, *, trained: bool = False) -> int:
+    return sum(each.numel() for each in model.parameters() if each.requires_grad or not trained)
+
+
+def _take(steps: Iterator[Step]) -> None:
+    deque(steps, maxlen=0)

@@ -1,0 +1,1 @@
+"""Where commands that an agent wrote run: bubblewrap, containers, or a file system in memory."""

@@ -1,0 +1,1 @@
+"""What every workload is made with: declarations, context, events, metrics of every run."""

@@ -1,0 +1,53 @@
+"""Every workload by name. A declaration is imported only when its workload is asked for."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+
+from harness.errors import InputError, unknown
+from harness.workloads.api.declare import Workload
+
+# name -> the torch-free module that declares it, in its constant WORKLOADS
+DECLARED_IN = {
+    "noop": "harness.workloads.noop",
+    "capacity.training": "harness.experiments.cpt.memory_params",
+    "continued.bridge": "harness.experiments.cpt.params",
+    "continued.replay": "harness.experiments.cpt.params",
+    "distill.clone": "harness.experiments.a25.params",
+    "distill.race_evidence": "harness.experiments.a25.evidence_params",
+    "economics.campaign": "harness.experiments.a23_24.params",
+    "economics.training_tiers": "harness.experiments.a23_24.params",
+    "pretrain.envelope": "harness.experiments.a19.params",
+    "pretrain.frameworks": "harness.experiments.a18.params",
+    "pretrain.frameworks_evidence": "harness.experiments.a18.params",
+    "pretrain.envelope_evidence": "harness.experiments.a19.params",
+    "curate.path": "harness.experiments.a20.params",
+    "curate.path_evidence": "harness.experiments.a20.params",
+    "autoresearch.trajectory_evidence": "harness.experiments.a22.params",
+    "autoresearch.loop": "harness.experiments.a22.params",
+    "autoresearch.ablation": "harness.experiments.a35.params",
+    "lineage.release_evidence": "harness.experiments.a35.params",
+    "clawgym.tasks": "harness.experiments.a32_34.tasks_params",
+    "clawgym.task_evidence": "harness.experiments.a32_34.tasks_params",
+    "agent.sft": "harness.experiments.a32_34.params",
+    "agent.grpo": "harness.experiments.a32_34.params",
+    "agent.t2po": "harness.experiments.a32_34.params",
+    "agent.grpo_evidence": "harness.experiments.a32_34.params",
+    "agent.t2po_evidence": "harness.experiments.a32_34.params",
+    "search.a2tgpo": "harness.experiments.a36.params",
+    "search.a2tgpo_evidence": "harness.experiments.a36.params",
+}
+
+
+@cache
+def workload(name: str) -> Workload:
+    """Return the declaration of the workload `name`.
+
+    Raises:
+        InputError: there is no such workload; names the nearest.
+    """
+    if name not in DECLARED_IN:
+        raise InputError([unknown("workload", name, DECLARED_IN, key="workload")])
+    declared: tuple[Workload, ...] = import_module(DECLARED_IN[name]).WORKLOADS
+    return next(each for each in declared if each.name == name)

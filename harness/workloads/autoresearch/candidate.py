@@ -1,0 +1,189 @@
+"""Training and measuring one candidate (article 22, "Evaluator"), with the model of articles 18-20.
+
+How it departs from the article: the model is the hand-written one, as in article 19, not
+Megatron-Core's; weights are drawn from a seed that is given, so that a figure can be had again;
+and unless the published rule is asked for, every candidate is held against the same tokens.
+"""
+
+from __future__ import annotations
+
+import math
+import resource
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from harness.errors import HostError
+from harness.workloads.api.device import cpu_model
+from harness.workloads.autoresearch.evaluator import Bench, Evaluation
+from harness.workloads.autoresearch.trajectory import EvalMetrics, TrainConfig
+from harness.workloads.data import split as corpora
+from harness.workloads.data.split import Corpus
+from harness.workloads.models.conditions import Conditions, Framework
+from harness.workloads.models.frameworks import hand_written
+from harness.workloads.models.precision import Arithmetic, arithmetic
+from harness.workloads.models.shape import GptShape, Init, Precision
+from harness.workloads.training.loop import Batch, TrainingRun, cross_entropy
+from harness.workloads.training.pretrain_schedule import WarmupCosine
+
+_BYTES_PER_GIB = 1024.0**3
+_KIB_PER_GIB = 1024.0**2
+
+
+def corpus_of(bench: Bench) -> Corpus:
+    """Return what candidates are trained on.
+
+    Raises:
+        InputError: it is to be read from a folder, which does not hold it.
+    """
+    if bench.corpus_folder:
+        return corpora.packed(Path(bench.corpus_folder))
+    return corpora.drawn(
+        bench.vocabulary, bench.training_tokens, bench.held_out_tokens, bench.corpus_seed
+    )
+
+
+def evaluate(cfg: TrainConfig, corpus: Corpus, bench: Bench, seed: int) -> Evaluation:
+    """Train one candidate for its steps, and measure it on the held-out tokens.
+
+    Raises:
+        ValueError: the candidate cannot be built, or its held-out loss is no number.
+        HostError: the device is not there, or cannot do the candidate's precision.
+    """
+    device = _device(bench)
+    began, began_cpu_s = time.perf_counter(), time.process_time()
+    torch.manual_seed(seed)
+    way = arithmetic(Precision(cfg.precision), device)
+    training = _training(cfg, corpus, bench, way)
+    steps = list(training.steps(cfg.steps))
+    trained = time.perf_counter()
+    batches = list(_held_out(cfg, corpus, bench, device))
+    val_loss = _loss(training.model, way, batches)
+    if not math.isfinite(val_loss):
+        message = f"the held-out loss is {val_loss}"
+        raise ValueError(message)
+    metrics = EvalMetrics(
+        ok=True,
+        params_m=sum(parameter.numel() for parameter in training.model.parameters()) / 1e6,
+        train_steps=len(steps),
+        train_loss_first=steps[0].loss,
+        train_loss_last=steps[-1].loss,
+        val_bpb=val_loss / math.log(2),
+        val_n_batches=len(batches),
+        mean_step_ms=1e3 * math.fsum(step.step_s for step in steps) / len(steps),
+        train_wall_s=trained - began,
+        val_wall_s=time.perf_counter() - trained,
+        peak_gpu_mem_gib=_peak_gib(device),
+    )
+    if device.type == "cuda":
+        cost_s = metrics.train_wall_s + metrics.val_wall_s
+        return Evaluation(result=metrics, device=torch.cuda.get_device_name(device), cost_s=cost_s)
+    cost_s = time.process_time() - began_cpu_s
+    return Evaluation(result=metrics, device=cpu_model(), cost_s=cost_s)
+
+
+def _training(cfg: TrainConfig, corpus: Corpus, bench: Bench, way: Arithmetic) -> TrainingRun:
+    device = torch.device(bench.device)
+    shape = GptShape(
+        vocab_size=cfg.vocab_size,
+        max_positions=cfg.seq_len,
+        num_layers=cfg.n_layer,
+        width=cfg.d_model,
+        num_heads=cfg.n_head,
+        ff_width=cfg.d_ff,
+    )
+    conditions = Conditions(
+        framework=Framework.HAND_WRITTEN,
+        precision=Precision(cfg.precision),
+        init=Init.SCALED,
+        dropout=bench.dropout,
+    )
+    model = hand_written(shape, conditions, way, device=device)
+    optimizer = torch.optim.AdamW(
+        model.parameters(),
+        lr=cfg.lr,
+        betas=(cfg.beta1, cfg.beta2),
+        weight_decay=cfg.weight_decay,
+        fused=True,
+    )
+    schedule = WarmupCosine(peak=cfg.lr, num_warmup=cfg.lr_warmup, num_steps=cfg.steps)
+    return TrainingRun(
+        model=model,
+        optimizer=optimizer,
+        learning_rate=schedule,
+        batch=_walk(cfg, corpus, device),
+        forward_context=way.forward_context,
+        clip_norm=cfg.grad_clip,
+    )
+
+
+def _walk(cfg: TrainConfig, corpus: Corpus, device: torch.device) -> Callable[[int], Batch]:
+    """Return the article's walk: every evaluation reads the training part from its start."""
+    return partial(_batch, corpus, 0, corpus.split, cfg, device)
+
+
+def _batch(
+    corpus: Corpus, begin: int, end: int, cfg: TrainConfig, device: torch.device, step: int
+) -> Batch:
+    """Return rows of S + 1 ids in a piece; the next batch starts B S ids on, as in the article."""
+    rows, length = cfg.batch_size, cfg.seq_len + 1
+    place = begin + step * cfg.batch_size * cfg.seq_len % (end - begin - rows * length + 1)
+    ids = torch.from_numpy(corpus.ids[place : place + rows * length].astype("int64"))
+    ids_BS = ids.view(rows, length).to(device)
+    return ids_BS[:, :-1], ids_BS[:, 1:]
+
+
+def _held_out(
+    cfg: TrainConfig,
+    corpus: Corpus,
+    bench: Bench,
+    device: torch.device,
+) -> Iterator[Batch]:
+    """Yield what a candidate is measured on.
+
+    Published: whole batches of the candidate, at least one, so that another batch is another
+    test. Else each of the same ids once, in rows of the candidate's length.
+    """
+    if bench.published_held_out:
+        number = max(1, cfg.val_chunk_tokens // (cfg.batch_size * cfg.seq_len))
+        for step in range(number):
+            yield _batch(corpus, corpus.split, len(corpus.ids), cfg, device, step)
+        return
+    piece = corpus.ids[corpus.split : corpus.split + cfg.val_chunk_tokens + 1].astype("int64")
+    ids = torch.from_numpy(piece).to(device)
+    inputs, targets = ids[:-1].view(-1, cfg.seq_len), ids[1:].view(-1, cfg.seq_len)
+    for first in range(0, len(inputs), cfg.batch_size):
+        rows = slice(first, first + cfg.batch_size)
+        yield inputs[rows], targets[rows]
+
+
+@torch.no_grad()
+def _loss(model: nn.Module, way: Arithmetic, batches: list[Batch]) -> float:
+    """Return the mean cross-entropy over all held-out ids, nats per token."""
+    model.eval()
+    total, count = 0.0, 0
+    for ids_BS, targets_BS in batches:
+        with way.forward_context():
+            logits_BSV: Tensor = model(ids_BS)
+        total += cross_entropy(logits_BSV, targets_BS).item() * targets_BS.numel()
+        count += targets_BS.numel()
+    return total / count
+
+
+def _device(bench: Bench) -> torch.device:
+    if bench.device == "cpu":
+        torch.set_num_threads(bench.num_threads)
+    elif not torch.cuda.is_available():
+        message = f"torch {torch.__version__} sees no CUDA device"
+        raise HostError(message, "harness doctor")
+    return torch.device(bench.device)
+
+
+def _peak_gib(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / _BYTES_PER_GIB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _KIB_PER_GIB

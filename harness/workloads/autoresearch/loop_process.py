@@ -1,0 +1,109 @@
+"""``python -m harness.workloads.autoresearch.loop_process FOLDER [CORPUS]``: a loop as a process.
+
+``session.json`` in the folder says what is to be done; the rest of the folder says how far it is.
+The other folder holds a packed corpus; without one tokens are drawn from a source. So the process
+may be killed at any moment, and the same command goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from harness.errors import HostError
+from harness.probes.energy import open_meter
+from harness.records import from_json
+from harness.workloads.autoresearch.bandit import Bandit
+from harness.workloads.autoresearch.evaluator import Bench, Evaluator
+from harness.workloads.autoresearch.guardrails import Rules
+from harness.workloads.autoresearch.llm_proposer import ChatProposer
+from harness.workloads.autoresearch.loop import Loop, Parts, Session
+from harness.workloads.autoresearch.parent_death import end_with_parent
+from harness.workloads.autoresearch.prompt import Proposer
+from harness.workloads.autoresearch.proposers import Hostile, Replay, Uniform
+from harness.workloads.autoresearch.served_proposer import PROMPT_CHARACTERS, structured_outputs
+from harness.workloads.inference.chat import Endpoint
+
+SESSION_FILE = "session.json"
+REFUSAL_FILE = "refused.json"  # why this machine cannot do the loop
+
+
+def main(arguments: list[str]) -> int:
+    """Do the loop of a folder, and return the exit code."""
+    end_with_parent(os.getppid())
+    folder, corpus = Path(arguments[0]), "".join(arguments[1:])
+    session = from_json(Session, json.loads((folder / SESSION_FILE).read_text(encoding="utf-8")))
+    try:
+        with (
+            Evaluator(bench_of(session, corpus)) as evaluator,
+            open_meter(session.params.device) as meter,
+        ):
+            parts = Parts(proposer=proposer_of(session), evaluator=evaluator, meter=meter)
+            Loop(session, folder, parts).run()
+    except HostError as error:
+        refusal = {"message": error.message, "remedy": error.remedy}
+        (folder / REFUSAL_FILE).write_text(json.dumps(refusal), encoding="utf-8")
+        return error.exit_code
+    return 0
+
+
+def proposer_of(session: Session) -> Proposer:
+    """Return who proposes.
+
+    Raises:
+        HostError: it is a model, and nobody serves it.
+    """
+    params, space = session.params, session.space
+    if params.proposer == "random":
+        return Uniform(space=space, seed=session.seed)
+    if params.proposer == "replay":
+        return Replay(space=space)
+    if params.proposer == "bandit":
+        return Bandit(space=space, seed=session.seed)
+    if params.proposer == "hostile":
+        return Hostile(space)
+    endpoint = Endpoint(
+        base_url=params.base_url,
+        model=params.model,
+        timeout_s=params.answer_timeout_s,
+        attempts=1,  # an iteration without an answer is a result
+    )
+    chat = ChatProposer(
+        endpoint=endpoint,
+        temperature=params.temperature,
+        max_tokens=params.max_tokens,
+        seed=session.seed,
+    )
+    if params.proposer == "served":
+        form = structured_outputs(space)
+        chat = replace(chat, form=form, most_characters=PROMPT_CHARACTERS)
+    chat.require()
+    return chat
+
+
+def bench_of(session: Session, corpus_folder: str = "") -> Bench:
+    """Return what candidates are evaluated on; a source is drawn as long as any of them reads."""
+    params, space = session.params, session.space
+    baseline, knobs = space.baseline, space.knobs
+    rows, length = (
+        max(value for value in knobs[name].choices if isinstance(value, int))
+        for name in ("batch_size", "seq_len")
+    )
+    return Bench(
+        device=params.device,
+        num_threads=params.num_threads,
+        dropout=params.dropout,
+        memory_gib=params.memory_gib,
+        published_held_out=session.rules is Rules.PUBLISHED,
+        corpus_folder=corpus_folder,
+        vocabulary=baseline.vocab_size,
+        training_tokens=baseline.steps * rows * length + rows * (length + 1),
+        held_out_tokens=max(baseline.val_chunk_tokens, rows * length) + rows * (length + 1),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

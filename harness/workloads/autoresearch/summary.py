@@ -1,0 +1,190 @@
+"""What a finished loop comes to, counted from its folder and from nothing else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.records import record
+from harness.statistics import sample, t_quantile
+from harness.workloads.autoresearch.as_trials import LAYOUT
+from harness.workloads.autoresearch.loop import RECORD_FILE, TRAJECTORY_FILE
+from harness.workloads.autoresearch.loop_state import decide
+from harness.workloads.autoresearch.recount import improvement
+from harness.workloads.autoresearch.trajectory import (
+    Blocked,
+    Decision,
+    EvalFailed,
+    Evaluated,
+    Header,
+    Iteration,
+    NimError,
+    TrainConfig,
+    Trajectory,
+    read_trajectory,
+)
+from harness.workloads.trials import recount as trials
+from harness.workloads.trials.history import History
+from harness.workloads.trials.store import Store
+
+
+@record
+class Noise:
+    """How far draws of the baseline scatter, the loop's own draw among them.
+
+    Attributes:
+        sd: of one draw, bits per token.
+        count: of draws.
+    """
+
+    sd: float
+    count: int
+
+    def gain(self, trials: int, level: float) -> float:
+        """Return the smallest difference of two draws that stands out among `trials` of them.
+
+        One-sided at `level` over all trials together (Bonferroni). As `noise.significant_gain`, but
+        with Student's quantile, since the deviation itself comes from a few draws.
+        """
+        return t_quantile(1.0 - level / trials, self.count - 1) * math.sqrt(2.0) * self.sd
+
+
+@record
+class Finished:
+    """A loop that has come to its end.
+
+    Attributes:
+        history: its record of trials.
+        damaged: rows of the record that are no trials.
+    """
+
+    trajectory: Trajectory
+    history: History
+    damaged: int
+
+    @property
+    def header(self) -> Header:
+        """What it began with."""
+        return self.trajectory.header
+
+    @property
+    def noise(self) -> Noise:
+        """How far its baseline scatters."""
+        drawn = sample((self.header.baseline_val_bpb, *self.header.noise_val_bpb))
+        return Noise(sd=drawn.sd, count=drawn.count)
+
+
+def read_finished(folder: Path) -> Finished:
+    """Return the loop in a folder.
+
+    Raises:
+        InputError: a file of it is damaged.
+    """
+    store = Store(folder / RECORD_FILE, LAYOUT)
+    history = store.history()
+    return Finished(
+        trajectory=read_trajectory(folder / TRAJECTORY_FILE),
+        history=history,
+        damaged=len(store.damage()),
+    )
+
+
+@record
+class Tally:
+    """The counts of one loop.
+
+    Attributes:
+        keeps: by the loop's own rule.
+        keeps_beyond_noise: candidates whose gain stands out from the noise, whatever the rule says.
+        repeats: candidates that were tried before.
+        failures: candidates without a figure.
+        overruns: of those, ended at their limit.
+        wasted_s: wall clock of iterations without a new figure: refused, failed or repeated.
+        wall_s: of all iterations.
+        gain: of the best, as a fraction of the baseline; 0 where nothing is better.
+        drought: most trials in a row without a keep.
+        parents: distinct trials, but for the baseline, that others were built on.
+        depth: from the baseline to the deepest trial.
+    """
+
+    iterations: int
+    evaluated: int
+    keeps: int
+    keeps_beyond_noise: int
+    repeats: int
+    refused: int
+    failures: int
+    overruns: int
+    unanswered: int
+    wasted_s: float
+    wall_s: float
+    gain: float
+    drought: int
+    parents: int
+    depth: int
+
+
+def tally(loop: Finished, level: float) -> Tally:
+    """Count a loop."""
+    done, evaluated = loop.trajectory.iterations, loop.trajectory.evaluated
+    failures = [each for each in done if isinstance(each, EvalFailed)]
+    again = repeated(done)
+    wasted = [each for each in done if each in again or not isinstance(each, Evaluated)]
+    proposed = trials.proposed(loop.history)
+    baseline = loop.header.baseline_val_bpb
+    lowest = min([baseline, *(each.val_bpb for each in evaluated)])
+    return Tally(
+        iterations=len(done),
+        evaluated=len(evaluated),
+        keeps=sum(each.decision is Decision.KEEP for each in evaluated),
+        keeps_beyond_noise=len(beyond_noise(loop, level)),
+        repeats=len(again),
+        refused=sum(isinstance(each, Blocked) for each in done),
+        failures=len(failures),
+        overruns=sum(each.eval_metrics.timed_out for each in failures),
+        unanswered=sum(isinstance(each, NimError) for each in done),
+        wasted_s=math.fsum(each.iter_wall_s for each in wasted),
+        wall_s=math.fsum(each.iter_wall_s for each in done),
+        gain=improvement(baseline, lowest),
+        drought=trials.longest_drought(proposed),
+        parents=len({parent.exp_id for parent, _ in loop.history.edges()}),
+        depth=max((len(loop.history.chain(trial)) - 1 for trial in proposed), default=0),
+    )
+
+
+def beyond_noise(loop: Finished, level: float) -> tuple[Evaluated, ...]:
+    """Return the candidates that a rule would keep which respects the noise."""
+    evaluated = loop.trajectory.evaluated
+    if not evaluated:
+        return ()
+    wanted = loop.noise.gain(len(evaluated), level)
+    return tuple(each for each in evaluated if each.baseline_val_bpb - each.val_bpb >= wanted)
+
+
+def repeated(done: Sequence[Iteration]) -> tuple[Iteration, ...]:
+    """Return the iterations whose candidate was tried before, the baseline among them."""
+    seen: set[TrainConfig] = set()
+    again = []
+    for each in done:
+        if isinstance(each, Evaluated | EvalFailed):
+            if each.candidate_cfg in seen:
+                again.append(each)
+            seen.add(each.candidate_cfg)
+    return tuple(again)
+
+
+def wrong_decisions(loop: Finished) -> tuple[int, ...]:
+    """Return the iterations whose decision is not the one that its figures call for."""
+    return tuple(
+        each.iteration
+        for each in loop.trajectory.evaluated
+        if each.decision is not decide(loop.header, each.baseline_val_bpb, each.val_bpb)
+    )
+
+
+def missing(loop: Finished, wanted: int) -> tuple[int, ...]:
+    """Return the iterations that are not in the trajectory, or not in the record of trials."""
+    done = {each.iteration for each in loop.trajectory.iterations}
+    rows = {int(trial.exp_id) for trial in loop.history.trials}
+    return tuple(number for number in range(1, wanted + 1) if number not in done & rows)

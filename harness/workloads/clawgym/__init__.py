@@ -1,1 +1,0 @@
-"""Synthetic file tasks: what is asked, where an agent works on it, and how it is graded."""

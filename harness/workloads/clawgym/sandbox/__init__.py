@@ -1,1 +1,0 @@
-"""Where commands that an agent wrote are run."""

@@ -1,1 +1,0 @@
-"""What workloads of several rooms share."""

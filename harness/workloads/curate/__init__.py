@@ -1,1 +1,0 @@
-"""From raw text to training batches: clean, deduplicate, tokenize, pack, load; article 20."""

@@ -1,0 +1,1 @@
+"""Text to batches: clean, deduplicate, tokenize, pack, load; generated corpora."""

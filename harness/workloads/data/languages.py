@@ -1,0 +1,55 @@
+"""Generated languages: corpora that every machine has, whose entropy is known.
+
+A word is followed by one of a few successors, the same few each time, in Zipf's shares. Two
+languages share the words and some of the successor lists; where they do not, one language's text is
+the other's error. A text begins with a word of any, and its language shows only by what follows.
+
+Shapes in names: N texts, S words that a model reads, V words of the vocabulary, K successors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from harness.workloads.data.zipf import shares
+
+
+@dataclass(frozen=True, kw_only=True)
+class Language:
+    """A table of successors.
+
+    Attributes:
+        successors_VK: the words that may follow a word, likeliest first; different ones.
+    """
+
+    successors_VK: Tensor  # noqa: N815 - its shape
+
+    def texts(self, count: int, length: int, generator: torch.Generator) -> Tensor:
+        """Return `count` texts of `length` + 1 words, so that each word read has a next one."""
+        vocab_size, branches = self.successors_VK.shape
+        p_NK = torch.tensor(shares(branches), dtype=torch.float64).expand(count, -1)
+        words_N = torch.randint(vocab_size, (count,), generator=generator)
+        text = [words_N]
+        for _ in range(length):
+            choice_N = torch.multinomial(p_NK, 1, generator=generator).squeeze(1)
+            text.append(self.successors_VK[text[-1], choice_N])
+        return torch.stack(text, dim=1)
+
+
+def language(vocab_size: int, branches: int, generator: torch.Generator) -> Language:
+    """Return a language whose successors are drawn at random."""
+    lists = [torch.randperm(vocab_size, generator=generator)[:branches] for _ in range(vocab_size)]
+    return Language(successors_VK=torch.stack(lists))
+
+
+def relative(first: Language, shared: float, generator: torch.Generator) -> Language:
+    """Return a language that has the successor lists of `first` for that share of the words."""
+    vocab_size, branches = first.successors_VK.shape
+    other = language(vocab_size, branches, generator)
+    kept_V = torch.randperm(vocab_size, generator=generator) < round(shared * vocab_size)
+    return Language(
+        successors_VK=torch.where(kept_V[:, None], first.successors_VK, other.successors_VK)
+    )

@@ -1,0 +1,240 @@
+"""A made-up corpus whose every document has a known fate, decided as it is written.
+
+Article 20's corpus, wikitext-103, is not on every machine, and nobody knows how many documents of
+it a filter should drop. Here that is known without asking a filter: so many documents of each kind
+are planted, kinds at the very edge of every limit among them, and shuffled. Only
+``random.Random(seed).random`` is drawn from, whose stream Python promises never to change, so a
+seed means the same bytes everywhere.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from enum import StrEnum
+from types import MappingProxyType
+
+from harness.records import record
+from harness.workloads.data.clean import Fate
+
+_ONSETS = (*"bcdfghjklmnprstvwyz", "br", "ch", "gr", "pl", "qu", "sh", "st", "th", "tr", "")
+_RHYMES = (*"aeiou", "ai", "ar", "ea", "en", "er", "in", "ing", "is", "on", "or", "ou", "um")
+_RHYMES_OF_OTHERS = ("é", "ü", "ą")  # so that there is something to decode wrongly
+_NUM_WORDS = 4000
+_EDGE_CHARACTERS = 1000  # of a document at the edge of the n-gram limit
+_EDGE_NGRAM = "norima belu tasqua"  # 18 characters; ten of it are 18 % of a thousand
+
+
+class Kind(StrEnum):
+    """What was planted."""
+
+    PROSE = "prose"
+    FEWEST_WORDS = "fewest-words"  # exactly as many as are kept
+    MOST_WORDS = "most-words"
+    ONE_TOO_FEW = "one-too-few"
+    ONE_TOO_MANY = "one-too-many"
+    EMPTY = "empty"
+    HEADING = "heading"
+    NGRAM_AT_LIMIT = "ngram-at-limit"
+    NGRAM_OVER_LIMIT = "ngram-over-limit"
+    SYMBOLS_AT_LIMIT = "symbols-at-limit"
+    SYMBOLS_OVER_LIMIT = "symbols-over-limit"
+    MANY_NEWLINES = "many-newlines"
+    MOJIBAKE = "mojibake"
+    COPY = "copy"  # of a prose document, byte for byte
+    SPACED_COPY = "spaced-copy"  # in other case and spacing
+    MOJIBAKE_COPY = "mojibake-copy"  # a copy only once it is mended
+    NEAR_COPY = "near-copy"  # one word differs: no duplicate
+
+
+# how many of each kind, at a scale of one; shares of empty lines and headings as in wikitext-103
+COUNTS: Mapping[Kind, int] = MappingProxyType(
+    {
+        Kind.PROSE: 3000,
+        Kind.FEWEST_WORDS: 40,
+        Kind.MOST_WORDS: 1,
+        Kind.ONE_TOO_FEW: 40,
+        Kind.ONE_TOO_MANY: 1,
+        Kind.EMPTY: 3200,
+        Kind.HEADING: 1600,
+        Kind.NGRAM_AT_LIMIT: 30,
+        Kind.NGRAM_OVER_LIMIT: 250,
+        Kind.SYMBOLS_AT_LIMIT: 30,
+        Kind.SYMBOLS_OVER_LIMIT: 200,
+        Kind.MANY_NEWLINES: 60,
+        Kind.MOJIBAKE: 80,
+        Kind.COPY: 150,
+        Kind.SPACED_COPY: 90,
+        Kind.MOJIBAKE_COPY: 60,
+        Kind.NEAR_COPY: 100,
+    }
+)
+
+
+@record
+class Planted:
+    """A document and what should become of it.
+
+    Attributes:
+        text: as the corpus has it.
+        clean: as it should be after mending.
+        fate: what should become of it.
+        original: documents of one original are copies of each other; the first is kept.
+    """
+
+    kind: Kind
+    text: str
+    clean: str
+    fate: Fate
+    original: int | None = None
+
+
+def planted(seed: int, scale: int = 1) -> list[Planted]:
+    """Return the corpus: `scale` times `COUNTS`, shuffled; of copies the first is kept."""
+    author = _Author(random.Random(seed).random)  # noqa: S311 - repeatable, not secret
+    documents = author.shuffled(list(author.documents(scale)))
+    seen: set[int] = set()
+    return [_or_duplicate(document, seen) for document in documents]
+
+
+def expected(scale: int = 1) -> dict[Fate, int]:
+    """Return how many documents meet each fate: the counts alone say it."""
+    copies = (Kind.COPY, Kind.SPACED_COPY, Kind.MOJIBAKE_COPY)
+    fates = {
+        Fate.SHORT: (Kind.ONE_TOO_FEW, Kind.EMPTY, Kind.HEADING),
+        Fate.LONG: (Kind.ONE_TOO_MANY,),
+        Fate.REPETITIVE: (Kind.NGRAM_OVER_LIMIT,),
+        Fate.SYMBOLS: (Kind.SYMBOLS_OVER_LIMIT,),
+        Fate.DUPLICATE: copies,
+    }
+    counts = {fate: scale * sum(COUNTS[kind] for kind in kinds) for fate, kinds in fates.items()}
+    return {Fate.KEPT: scale * sum(COUNTS.values()) - sum(counts.values()), **counts}
+
+
+def _or_duplicate(document: Planted, seen: set[int]) -> Planted:
+    if document.original is None:
+        return document
+    again = document.original in seen
+    seen.add(document.original)
+    return replace(document, fate=Fate.DUPLICATE if again else Fate.KEPT)
+
+
+class _Author:
+    """Writes documents.
+
+    Args:
+        draw: gives numbers in [0, 1).
+    """
+
+    def __init__(self, draw: Callable[[], float]) -> None:
+        self._draw = draw
+        syllables = [onset + rhyme for onset in _ONSETS for rhyme in (*_RHYMES, *_RHYMES_OF_OTHERS)]
+        self._words = [
+            "".join(self._one_of(syllables) for _ in range(self._between(1, 3)))
+            for _ in range(_NUM_WORDS)
+        ]
+
+    def documents(self, scale: int) -> Iterator[Planted]:
+        """Yield every document, kind by kind; copies have prose to be copies of."""
+        prose = [self._prose(number) for number in range(scale * COUNTS[Kind.PROSE])]
+        yield from prose
+        for kind, write in self._writers().items():
+            for _ in range(scale * COUNTS[kind]):
+                yield write(kind)
+        originals = iter(prose)
+        for kind, copy in self._copiers().items():
+            for _ in range(scale * COUNTS[kind]):
+                yield copy(kind, next(originals))
+
+    def shuffled(self, documents: list[Planted]) -> list[Planted]:
+        """Return them in another order (Fisher and Yates)."""
+        for last in range(len(documents) - 1, 0, -1):
+            other = self._between(0, last)
+            documents[last], documents[other] = documents[other], documents[last]
+        return documents
+
+    def _writers(self) -> dict[Kind, Callable[[Kind], Planted]]:
+        return {
+            Kind.FEWEST_WORDS: lambda kind: _as_is(kind, self._text(50)),
+            Kind.MOST_WORDS: lambda kind: _as_is(kind, self._text(100_000)),
+            Kind.ONE_TOO_FEW: lambda kind: _as_is(kind, self._text(49), Fate.SHORT),
+            Kind.ONE_TOO_MANY: lambda kind: _as_is(kind, self._text(100_001), Fate.LONG),
+            Kind.EMPTY: lambda kind: _as_is(kind, "\n", Fate.SHORT),
+            Kind.HEADING: lambda kind: _as_is(kind, f" = {self._text(3)} = \n", Fate.SHORT),
+            Kind.NGRAM_AT_LIMIT: lambda kind: _as_is(kind, self._repetitive(_EDGE_CHARACTERS)),
+            Kind.NGRAM_OVER_LIMIT: lambda kind: _as_is(
+                kind, self._repetitive(_EDGE_CHARACTERS - 1), Fate.REPETITIVE
+            ),
+            Kind.SYMBOLS_AT_LIMIT: lambda kind: _as_is(kind, self._symbols(20)),
+            Kind.SYMBOLS_OVER_LIMIT: lambda kind: _as_is(kind, self._symbols(21), Fate.SYMBOLS),
+            Kind.MANY_NEWLINES: self._many_newlines,
+            Kind.MOJIBAKE: self._mojibake,
+        }
+
+    def _copiers(self) -> dict[Kind, Callable[[Kind, Planted], Planted]]:
+        return {
+            Kind.COPY: lambda kind, one: replace(one, kind=kind),
+            Kind.SPACED_COPY: lambda kind, one: replace(
+                one,
+                kind=kind,
+                text=(spaced := "  ".join(one.text.upper().split(" "))),
+                clean=spaced,
+            ),
+            Kind.MOJIBAKE_COPY: lambda kind, one: replace(
+                one, kind=kind, text=_read_wrongly(one.text)
+            ),
+            Kind.NEAR_COPY: lambda kind, one: _as_is(kind, f"{one.text} {self._word()}"),
+        }
+
+    def _prose(self, number: int) -> Planted:
+        text = self._text(self._between(60, 160))
+        return Planted(kind=Kind.PROSE, text=text, clean=text, fate=Fate.KEPT, original=number)
+
+    def _many_newlines(self, kind: Kind) -> Planted:
+        one, other = self._text(40), self._text(40)
+        end = "\r\n" if self._draw() < 1 / 2 else "\n"
+        return Planted(
+            kind=kind,
+            text=one + end * self._between(3, 6) + other,
+            clean=one + end * 2 + other,
+            fate=Fate.KEPT,
+        )
+
+    def _mojibake(self, kind: Kind) -> Planted:
+        clean = f"{self._text(70)} café"
+        return Planted(kind=kind, text=_read_wrongly(clean), clean=clean, fate=Fate.KEPT)
+
+    def _repetitive(self, num_characters: int) -> str:
+        """Return ten times the same n-gram, each between others, and so many characters in all."""
+        text = " ".join(f"{_EDGE_NGRAM} {self._text(4)}" for _ in range(10))
+        tail = self._text(num_characters)[: num_characters - len(text) - 1]
+        return f"{text} {tail[:-1]}{tail[-1].replace(' ', 'x')}"
+
+    def _symbols(self, num_symbols: int) -> str:
+        """Return a hundred words, so many of them symbols, no n-gram of which stands twice."""
+        words = [self._word() for _ in range(100)]
+        for number in range(num_symbols):
+            words[4 * number] = ("#", "...", "…")[number % 3]
+        return " ".join(words)
+
+    def _text(self, num_words: int) -> str:
+        return " ".join(self._word() for _ in range(num_words))
+
+    def _word(self) -> str:
+        return self._words[int(_NUM_WORDS * self._draw() ** 2.5)]  # few are frequent, as in texts
+
+    def _one_of(self, parts: Sequence[str]) -> str:
+        return parts[int(len(parts) * self._draw())]
+
+    def _between(self, low: int, high: int) -> int:
+        return low + int((high - low + 1) * self._draw())
+
+
+def _as_is(kind: Kind, text: str, fate: Fate = Fate.KEPT) -> Planted:
+    return Planted(kind=kind, text=text, clean=text, fate=fate)
+
+
+def _read_wrongly(text: str) -> str:
+    """Return what becomes of UTF-8 that is read as Latin-1."""
+    return text.encode("utf-8").decode("latin-1")

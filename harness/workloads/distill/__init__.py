@@ -1,1 +1,0 @@
-"""A small model that imitates a proposer from its trajectory, and a race against trivial ones."""

@@ -1,1 +1,0 @@
-"""What recipes, rentals and training tiers cost: dated rates and plain arithmetic."""

@@ -1,0 +1,1 @@
+"""File tasks: what is asked, how it is graded, who writes them."""

@@ -1,0 +1,1 @@
+"""Questions about a generated world, and the retriever that answers searches."""

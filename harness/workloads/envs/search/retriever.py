@@ -1,0 +1,68 @@
+"""What a retriever is, and one that is asked over HTTP. Loads nothing but the standard library.
+
+The contract is that of the server which the paper's code trains against::
+
+    POST /retrieve  {"queries": ["..."], "topk": 3, "return_scores": true}
+    200             {"result": [[{"document": {"contents": "..."}, "score": 9.1}, ...]]}
+
+with one list for each query. Without ``return_scores`` the documents stand in it alone.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Protocol
+
+from harness.records import record
+from harness.workloads.inference.engine import EngineError
+from harness.workloads.inference.http import Server
+
+
+@record
+class Hit:
+    """A passage that was found; of two scores of one query the higher is better."""
+
+    contents: str
+    score: float
+
+
+class Retriever(Protocol):
+    """Whoever finds passages; may be asked by several threads at once."""
+
+    def search(self, query: str, count: int) -> tuple[Hit, ...]:
+        """Return at most `count` passages, best first.
+
+        Raises:
+            EngineError: a server that is asked does not answer, or answers something else.
+        """
+        ...
+
+
+class RemoteRetriever:
+    """A retriever behind the contract above.
+
+    Args:
+        url: where it answers, without path.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._server = Server(url)
+
+    def search(self, query: str, count: int) -> tuple[Hit, ...]:
+        """Return at most `count` passages, best first; raises as `Retriever.search`."""
+        body = {"queries": [query], "topk": count, "return_scores": True}
+        answer = self._server.ask("POST", "/retrieve", body)
+        try:
+            (found,) = json.loads(answer)["result"]
+            return tuple(map(_hit, found))
+        except (ValueError, LookupError, TypeError) as error:
+            message = f"{self._server.url} answers with something else than passages: {error!r}"
+            raise EngineError(message) from None
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._server.close()
+
+
+def _hit(found: Any) -> Hit:
+    return Hit(contents=str(found["document"]["contents"]), score=float(found["score"]))

@@ -1,0 +1,113 @@
+"""Which engine serves a model: vLLM where it is installed, else transformers in this process."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from harness.errors import HostError
+from harness.records import record
+from harness.workloads.inference.engine import Engine
+from harness.workloads.inference.vllm import Adapting, Dtype, OnCpu, OnGpu, Serving
+from harness.workloads.inference.vllm_engine import installed, serve
+
+_KV_CACHE_GIB = 1  # of a small model on a CPU; vLLM takes whole GiB
+
+
+class EngineKind(StrEnum):
+    """What serves."""
+
+    AUTO = "auto"
+    VLLM = "vllm"
+    TRANSFORMERS = "transformers"
+
+
+@record
+class Serve:
+    """What is to be served, by whatever engine.
+
+    Attributes:
+        kind: which engine.
+        model_dir: configuration, weights and tokenizer.
+        name: how logs call it.
+        dtype: of weights and activations.
+        context_tokens: prompt and reply together.
+        at_once: replies that are drawn at the same time.
+        seed: of what no request names one for.
+        gpu_memory_share: of a GPU's memory, 0 to 1; without a meaning on a CPU.
+        lora_rank: the largest of an adapter that it can be given; None for none.
+    """
+
+    kind: EngineKind
+    model_dir: Path
+    name: str
+    dtype: Dtype
+    context_tokens: int
+    at_once: int
+    seed: int
+    gpu_memory_share: float
+    lora_rank: int | None = None
+
+
+@contextmanager
+def serving_engine(wanted: Serve, end_token: int, log_file: Path) -> Iterator[Engine]:
+    """Serve a model; what is started for it ends with the block.
+
+    Args:
+        wanted: the model, and how.
+        end_token: of the model, which ends a reply.
+        log_file: takes what a server prints.
+
+    Raises:
+        HostError: the engine that is asked for is not installed.
+        EngineError: the model cannot be served.
+    """
+    match chosen(wanted.kind):
+        case EngineKind.VLLM:
+            with serve(_serving(wanted), end_token, log_file) as engine:
+                yield engine
+        case EngineKind.TRANSFORMERS:
+            from harness.workloads.inference.transformers_engine import (  # noqa: PLC0415 - 5 s of peft
+                TransformersEngine,
+            )
+
+            yield TransformersEngine(_serving(wanted), end_token)
+
+
+def chosen(kind: EngineKind) -> Literal[EngineKind.VLLM, EngineKind.TRANSFORMERS]:
+    """Return which engine it will be; the engine's `identity` names it with its version.
+
+    Raises:
+        HostError: vLLM is asked for and not installed.
+    """
+    if kind is EngineKind.TRANSFORMERS or (kind is EngineKind.AUTO and not installed()):
+        return EngineKind.TRANSFORMERS
+    if not installed():
+        message = f"vLLM is to serve, and {sys.executable} has none"
+        raise HostError(message, "nox -s serving  # makes an environment that has")
+    return EngineKind.VLLM
+
+
+def _serving(wanted: Serve) -> Serving:
+    place: OnCpu | OnGpu = OnCpu(kv_cache_gib=_KV_CACHE_GIB)
+    adapting = Adapting.FOLDED
+    if torch.cuda.is_available():
+        place = OnGpu(memory_share=wanted.gpu_memory_share)
+        adapting = Adapting.LOADED
+    return Serving(
+        model_dir=wanted.model_dir,
+        name=wanted.name,
+        dtype=wanted.dtype,
+        max_model_len=wanted.context_tokens,
+        max_num_seqs=wanted.at_once,
+        seed=wanted.seed,
+        place=place,
+        max_lora_rank=wanted.lora_rank,
+        adapting=adapting,
+    )

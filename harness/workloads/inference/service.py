@@ -1,0 +1,216 @@
+"""A server that a workload starts, waits for, watches, and ends with all its children.
+
+It stays in the workload's process group and inherits its environment, and with that the mark of
+the run. So whatever ends the run ends the server too; no runtime knows of it.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from harness.errors import HostError
+from harness.records import record
+from harness.variables import KEY_VARIABLE
+from harness.workloads.inference.engine import EngineError
+
+PORT = "{port}"  # stands for the port in a service's arguments
+_HOST = "127.0.0.1"
+_POLL_S = 0.1
+_KILL_POLL_S = 0.02
+_ANSWER_S = 2.0
+_KILL_S = 10.0  # a killed process ends at once, unless the kernel holds it (a dead network disk)
+_TAIL_BYTES = 64 * 2**10
+_TAIL_LINES = 90  # a run keeps the last 100 of its own, and these must be among them
+_MARK_VARIABLE = "HARNESS_SERVICE"  # inherited by all that a server starts, so it finds them
+# the harness's own modules, and a key for another server
+_NOT_INHERITED = ("PYTHONPATH", KEY_VARIABLE)
+
+
+@record
+class Service:
+    """A server, before it is started.
+
+    Attributes:
+        name: how messages call it.
+        argv: its command line; ``{port}`` in it stands for the port it must listen on.
+        health_path: answers 200 once the server can work.
+        start_timeout_s: how long that may take; the articles' vLLM took 190 to 220 s.
+        stop_grace_s: what it gets between SIGTERM and SIGKILL.
+        env: variables beside those of this process.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    health_path: str = "/health"
+    start_timeout_s: float = 600.0
+    stop_grace_s: float = 10.0
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+class ServiceDied(EngineError):  # noqa: N818 - it says what happened
+    """A service ended, or never became healthy.
+
+    Args:
+        cause: one line. It also ends the message, where the runtime looks for a run's cause.
+        log_tail: the last lines of its log.
+    """
+
+    def __init__(self, cause: str, log_tail: tuple[str, ...]) -> None:
+        self.cause = cause
+        self.log_tail = log_tail
+        super().__init__("\n".join([*log_tail, cause]))
+
+
+class RunningService:
+    """A service while its ``with`` block runs; entered once it is healthy.
+
+    Args:
+        service: what to start.
+        log_file: takes its standard output and error.
+
+    Attributes:
+        log_file: as given.
+        port: where it listens, on loopback.
+        start_s: what it took to become healthy, seconds.
+    """
+
+    def __init__(self, service: Service, log_file: Path) -> None:
+        self._service = service
+        self.log_file = log_file
+
+    def __enter__(self) -> Self:
+        """Start the service and wait until it is healthy.
+
+        Raises:
+            ServiceDied: it ended, or was not healthy in time; nothing is left of it.
+        """
+        self.port = _free_port()
+        self._mark = secrets.token_hex(8)
+        began = time.monotonic()
+        with self.log_file.open("wb") as log:
+            # no new session: what ends the workload's process group ends the server
+            self._process = subprocess.Popen(
+                [argument.replace(PORT, str(self.port)) for argument in self._service.argv],
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            self._wait_until_healthy()
+        except BaseException:
+            self._stop()
+            raise
+        self.start_s = time.monotonic() - began
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop()
+
+    @property
+    def url(self) -> str:
+        """Where it answers, without a slash at the end."""
+        return f"http://{_HOST}:{self.port}"
+
+    def check(self, within_s: float = 0.0) -> None:
+        """Make sure that it still runs.
+
+        Args:
+            within_s: how long an end is waited for that shows already.
+
+        Raises:
+            ServiceDied: it has ended; holds the last lines of its log.
+        """
+        try:
+            code = self._process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            return
+        how = f"ended with exit code {code}"
+        raise self._died(how)
+
+    def processes(self) -> tuple[int, ...]:
+        """Return the pids of the server and of all that it started, orphans included."""
+        with os.scandir("/proc") as entries:
+            pids = [int(entry.name) for entry in entries if entry.name.isdigit()]
+        return tuple(pid for pid in pids if self._is_ours(pid))
+
+    def _is_ours(self, pid: int) -> bool:
+        try:
+            environment = Path(f"/proc/{pid}/environ").read_bytes()
+        except OSError:  # another user's, or it has just ended
+            return False
+        return f"{_MARK_VARIABLE}={self._mark}".encode() in environment.split(b"\0")
+
+    def _environment(self) -> dict[str, str]:
+        given = {name: text for name, text in os.environ.items() if name not in _NOT_INHERITED}
+        return {**given, _MARK_VARIABLE: self._mark, **self._service.env}
+
+    def _wait_until_healthy(self) -> None:
+        deadline = time.monotonic() + self._service.start_timeout_s
+        while not self._is_healthy():
+            self.check()
+            if time.monotonic() > deadline:
+                how = f"was not healthy within {self._service.start_timeout_s:g} s"
+                raise self._died(how)
+            time.sleep(_POLL_S)
+        self.check()  # that it was another server on this port which answered is not health
+
+    def _is_healthy(self) -> bool:
+        connection = http.client.HTTPConnection(_HOST, self.port, timeout=_ANSWER_S)
+        try:
+            connection.request("GET", self._service.health_path)
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def _died(self, how: str) -> ServiceDied:
+        return ServiceDied(f"service {self._service.name} {how}", _tail(self.log_file))
+
+    def _stop(self) -> None:
+        """End the server, politely first, and then whatever it started and left behind."""
+        self._process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(self._service.stop_grace_s)
+        deadline = time.monotonic() + _KILL_S
+        while left := self.processes():
+            if time.monotonic() > deadline:
+                message = f"process {left[0]} of {self._service.name} does not end on SIGKILL"
+                raise HostError(message, f"cat /proc/{left[0]}/stack")
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(_KILL_POLL_S)
+        self._process.wait()
+
+
+def _free_port() -> int:
+    """Return a port of loopback that nobody listens on now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind((_HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _tail(log_file: Path) -> tuple[str, ...]:
+    with log_file.open("rb") as log:
+        log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
+        return tuple(log.read().decode(errors="replace").splitlines()[-_TAIL_LINES:])

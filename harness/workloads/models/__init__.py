@@ -1,0 +1,1 @@
+"""Models and their memory: GPT, Megatron, FP8, LoRA."""

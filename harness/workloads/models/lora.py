@@ -1,0 +1,303 @@
+"""One LoRA policy: a frozen base, an adapter, and log-probabilities of chosen tokens.
+
+Shapes: B sequences of a batch, S padded length, N trained tokens of one sequence, d model width,
+V vocabulary. All log-probabilities are nats, of the softmax at temperature 1, in float32.
+
+Padding is on the right and needs no mask: under causal attention no real token sees it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from types import MethodType
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - its usual name
+from peft import LoraConfig, PeftModel, TaskType, get_peft_model
+from peft.tuners.lora import Linear as LoraLinear
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from harness.errors import HostError, InputError, Problem, unknown
+from harness.workloads.models.adapter import Weights, base_identity, read_adapter, write_adapter
+from harness.workloads.training.example import Example
+from harness.workloads.training.settings import Compute, Dropout, LoraSettings, Product
+
+_ADAPTER = "default"  # peft's name of the only one
+_ROWS = 512  # of 150,000 logits each, 0.3 GB
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """What the policy says of one example's trained tokens.
+
+    Attributes:
+        logprobs: of each token, given all before it: (N,); carries gradients where they are on.
+        entropies: of the distribution that each token is drawn from: (N,); carries none.
+    """
+
+    logprobs: Tensor
+    entropies: Tensor
+
+
+class LoraPolicy:
+    """A causal language model with an adapter; only the adapter has gradients."""
+
+    def __init__(self, model: PeftModel, compute: Compute, base: str) -> None:
+        self._model = model
+        self._compute = compute
+        self._base = base
+        self._named: dict[str, nn.Parameter] = {
+            name.replace(f".{_ADAPTER}.", "."): parameter
+            for name, parameter in model.named_parameters()
+            if parameter.requires_grad
+        }
+        inner = model.get_base_model()
+        self._decoder: nn.Module = inner.get_decoder()
+        self._head: nn.Module = inner.get_output_embeddings()
+        layers = [each for each in model.modules() if isinstance(each, LoraLinear)]
+        self._dropouts: list[nn.Module] = [layer.lora_dropout[_ADAPTER] for layer in layers]
+        if compute.product is Product.FOLDED:
+            for layer in layers:
+                layer.forward = MethodType(_folded, layer)
+        model.train()  # gradient checkpointing asks for it; what dropout does is each pass's own
+
+    @classmethod
+    def open(cls, folder: Path, lora: LoraSettings, compute: Compute) -> LoraPolicy:
+        """Load a base from `folder` and give it a new adapter, which changes nothing yet.
+
+        Raises:
+            InputError: there is no such model, or it has no such matrices.
+            HostError: the device is not there.
+        """
+        if not (folder / "config.json").is_file():
+            raise InputError([Problem(message="no model is here", path=folder)])
+        device = _device(compute)
+        model = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=getattr(torch, compute.dtype),
+            attn_implementation="sdpa",
+            local_files_only=True,
+        ).to(device)
+        if compute.gradient_checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        with torch.random.fork_rng():
+            torch.manual_seed(lora.seed)
+            adapted = adapt(model, lora)
+        return cls(adapted, compute, base_identity(folder))
+
+    # --- weights ----------------------------------------------------------------------------------
+
+    @property
+    def device(self) -> torch.device:
+        """Where it lives."""
+        return self.parameters[0].device
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """The adapter's, which are all that is trained."""
+        return list(self._named.values())
+
+    @property
+    def num_trainable(self) -> int:
+        """How many numbers are trained."""
+        return sum(parameter.numel() for parameter in self.parameters)
+
+    def weights(self) -> Weights:
+        """Return a copy of the adapter, on the CPU."""
+        return {
+            name: value.detach().to("cpu", copy=True).clone() for name, value in self._named.items()
+        }
+
+    def no_weights(self) -> Weights:
+        """Return an adapter that leaves the base as it is: B is zero."""
+        return {
+            name: torch.zeros_like(value) if ".lora_B." in name else value
+            for name, value in self.weights().items()
+        }
+
+    def put(self, weights: Weights) -> None:
+        """Make `weights` the adapter's own."""
+        with torch.no_grad():
+            for name, parameter in self._named.items():
+                parameter.copy_(weights[name])
+
+    @contextmanager
+    def using(self, weights: Weights) -> Iterator[None]:
+        """Answer with another adapter inside the block; afterwards with the same bits as before."""
+        kept = {name: parameter.data for name, parameter in self._named.items()}
+        try:
+            for name, parameter in self._named.items():
+                parameter.data = weights[name].to(parameter)
+            yield
+        finally:
+            for name, parameter in self._named.items():
+                parameter.data = kept[name]
+
+    def save(self, folder: Path) -> None:
+        """Write the adapter as peft's two files, which vLLM loads; both or none."""
+        write_adapter(folder, self.weights(), self._config(), self._base)
+
+    def load(self, folder: Path) -> None:
+        """Make the adapter in `folder` the policy's own.
+
+        Raises:
+            InputError: it cannot be read, or is of another base, rank, scale or shape.
+        """
+        self.put(self.read(folder))
+
+    def read(self, folder: Path) -> Weights:
+        """Return the adapter in `folder`, such as a reference to keep to; raises as `load`."""
+        shapes = {name: tuple(value.shape) for name, value in self._named.items()}
+        return read_adapter(folder, shapes, self._config(), self._base)
+
+    def _config(self) -> Mapping[str, Any]:
+        config = self._model.peft_config[_ADAPTER].to_dict()
+        plain = {key: sorted(v) if isinstance(v, set) else v for key, v in config.items()}
+        # the base's folder is a place on this machine, and says nothing elsewhere
+        return {**plain, "base_model_name_or_path": None, "inference_mode": True}
+
+    # --- passes -----------------------------------------------------------------------------------
+
+    def batches(self, examples: Sequence[Example]) -> list[list[int]]:
+        """Return the examples' indices by passes, of like lengths together, longest first.
+
+        A pass takes `Compute.tokens_per_batch` at most. The longest comes first so that memory
+        runs out at once if at all.
+        """
+        order = sorted(range(len(examples)), key=lambda index: -len(examples[index].tokens))
+        batches: list[list[int]] = []
+        room = 0
+        for index in order:
+            if room == 0:
+                batches.append([])
+                room = max(1, self._compute.tokens_per_batch // len(examples[index].tokens))
+            batches[-1].append(index)
+            room -= 1
+        return batches
+
+    def scores(self, examples: Sequence[Example], dropout: Dropout = Dropout.OFF) -> list[Scores]:
+        """Score the examples in one pass."""
+        for each in self._dropouts:
+            each.train(dropout is Dropout.ACTIVE)
+        with self._autocast():
+            hidden_BSd = self._decoder(_padded(examples, self.device), use_cache=False)[0]
+            # logits only where a token is trained: the head is most of a small model's work
+            logits_MV = self._head(hidden_BSd[_predecessors(examples, self.device)])
+        return _scores(logits_MV.float(), examples)
+
+    def logprobs(self, examples: Sequence[Example], dropout: Dropout = Dropout.OFF) -> list[Tensor]:
+        """Return the log-probabilities of each example's trained tokens, batch by batch."""
+        found: dict[int, Tensor] = {}
+        for batch in self.batches(examples):
+            scores = self.scores([examples[index] for index in batch], dropout)
+            found.update(zip(batch, (each.logprobs for each in scores), strict=True))
+        return [found[index] for index in range(len(examples))]
+
+    def reference_logprobs(
+        self, examples: Sequence[Example], reference: Weights, dropout: Dropout = Dropout.OFF
+    ) -> list[Tensor]:
+        """Return what `logprobs` would with the adapter `reference`, without gradients."""
+        with self.using(reference), torch.no_grad():
+            return self.logprobs(examples, dropout)
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        if not self._compute.autocast:
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+
+def adapt(model: nn.Module, lora: LoraSettings) -> PeftModel:
+    """Give every target of `model` an adapter, drawn from torch's generator.
+
+    Raises:
+        InputError: the model has no such matrix.
+    """
+    names = {name.rpartition(".")[2] for name, each in model.named_modules() if _is_linear(each)}
+    absent = [target for target in lora.targets if target not in names]
+    if absent:
+        raise InputError(unknown("matrix to adapt", target, names) for target in absent)
+    config = LoraConfig(
+        task_type=TaskType.CAUSAL_LM,
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=list(lora.targets),
+        bias="none",
+    )
+    return get_peft_model(model, config)
+
+
+def num_trainable(config: Mapping[str, Any], lora: LoraSettings) -> int:
+    """Return what an adapter would have to train, without any weights.
+
+    Args:
+        config: the base's ``config.json``, ``model_type`` included.
+        lora: the adapter.
+    """
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))
+        adapted = adapt(model, lora)
+    return sum(each.numel() for each in adapted.parameters() if each.requires_grad)
+
+
+def _is_linear(module: nn.Module) -> bool:
+    return isinstance(module, nn.Linear)
+
+
+def _folded(layer: LoraLinear, x: Tensor) -> Tensor:
+    """Multiply once, by the sum of both matrices; dropout acts on the adapter's input alone."""
+    dropout = layer.lora_dropout[_ADAPTER]
+    if dropout.training and isinstance(dropout, nn.Dropout):
+        branch: Tensor = LoraLinear.forward(layer, x)
+        return branch
+    base, scale = layer.base_layer, layer.scaling[_ADAPTER]
+    b_or, a_ri = layer.lora_B[_ADAPTER].weight, layer.lora_A[_ADAPTER].weight
+    weight_oi = torch.addmm(base.weight.to(b_or.dtype), b_or, a_ri, alpha=scale)
+    return F.linear(x, weight_oi.to(base.weight.dtype), base.bias)
+
+
+def _padded(examples: Sequence[Example], device: torch.device) -> Tensor:
+    """Return the tokens, zeros after them: (B, S)."""
+    longest = max(len(example.tokens) for example in examples)
+    rows = [example.tokens + (0,) * (longest - len(example.tokens)) for example in examples]
+    return torch.tensor(rows, device=device)
+
+
+def _predecessors(examples: Sequence[Example], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return rows and columns of the tokens before the trained ones, example after example."""
+    rows = [row for row, example in enumerate(examples) for _ in example.trained]
+    columns = [at - 1 for example in examples for at in example.trained]
+    return torch.tensor(rows, device=device), torch.tensor(columns, device=device)
+
+
+def _scores(logits_MV: Tensor, examples: Sequence[Example]) -> list[Scores]:
+    targets = [example.tokens[at] for example in examples for at in example.trained]
+    targets_M1 = torch.tensor(targets, device=logits_MV.device).unsqueeze(1)
+    all_MV = torch.log_softmax(logits_MV, dim=-1)
+    sizes = [len(example.trained) for example in examples]
+    logprobs = torch.split(all_MV.gather(1, targets_M1).squeeze(1), sizes)
+    entropies = torch.split(_entropies(all_MV.detach()), sizes)
+    return [
+        Scores(logprobs=logprobs_N, entropies=entropies_N)
+        for logprobs_N, entropies_N in zip(logprobs, entropies, strict=True)
+    ]
+
+
+def _entropies(logprobs_MV: Tensor) -> Tensor:
+    """Return the entropy of each row: (M,); a part at a time, as a vocabulary may be large."""
+    parts = torch.split(logprobs_MV, _ROWS)
+    return torch.cat([-(part.exp() * part).sum(dim=-1) for part in parts])
+
+
+def _device(compute: Compute) -> torch.device:
+    if compute.device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if compute.device == "cuda" and not torch.cuda.is_available():
+        message = f"torch {torch.__version__} sees no CUDA device"
+        raise HostError(message, "harness doctor")
+    return torch.device(compute.device)

@@ -1,1 +1,0 @@
-"""Questions that are answered by searching: a made world, its retriever, an agent's protocol."""

@@ -1,0 +1,1 @@
+"""Models of a million parameters for machines without a GPU: recipes, builder, checkpoints."""

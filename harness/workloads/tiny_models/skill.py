@@ -1,0 +1,162 @@
+"""What a policy can do: it plays tasks, all of them at once, and what it did is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from statistics import fmean
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+from transformers import Qwen2ForCausalLM
+
+from harness.sandbox.in_memory import MemorySandbox
+from harness.workloads.envs.files.baseline import rates
+from harness.workloads.envs.files.grade import MAX_TURNS, Grade, grade
+from harness.workloads.envs.files.protocol import (
+    STOP_WORD,
+    ActionKind,
+    NotUnderstoodError,
+    ParserVersion,
+    Wording,
+    error_message,
+    first_message,
+    observation_message,
+    parse,
+)
+from harness.workloads.envs.files.task import Task
+from harness.workloads.tiny_models.checkpoint import Skill
+from harness.workloads.tiny_models.conversations import Conversations
+from harness.workloads.tiny_models.tokenizer import ASSISTANT, END, MAX_TOKENS, USER
+
+MAX_REPLY_TOKENS = 64  # the author's longest command has 27
+
+
+def measure(
+    model: Qwen2ForCausalLM,
+    tokenizer: Tokenizer,
+    tasks: Sequence[Task],
+    *,
+    temperature: float,
+    seed: int,
+) -> Skill:
+    """Let the model play every task once, and count."""
+    games = [_Game(task, tokenizer) for task in tasks]
+    _play(model, tokenizer, games, _Draw(temperature, seed))
+    counted = rates(game.grade for game in games)
+    late = list(chain.from_iterable(game.stop_late for game in games))
+    return Skill(
+        tasks=counted.tasks,
+        temperature=temperature,
+        task_pass=counted.tasks_passed / counted.tasks,
+        assertions=counted.held,
+        turns=fmean(len(game.stop_probabilities) for game in games),
+        stops=fmean(game.stopped for game in games),
+        stop_early=fmean(chain.from_iterable(game.stop_early for game in games)),
+        stop_late=fmean(late) if late else None,
+    )
+
+
+class _Draw:
+    """How tokens are drawn from logits."""
+
+    def __init__(self, temperature: float, seed: int) -> None:
+        self._temperature = temperature
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def __call__(self, logits: Tensor) -> list[int]:
+        """Return one token a row of logits, [rows, vocabulary]."""
+        if not self._temperature:
+            return list(map(int, logits.argmax(-1)))
+        shares = torch.softmax(logits / self._temperature, -1)
+        return list(map(int, torch.multinomial(shares, 1, generator=self._generator)[:, 0]))
+
+
+class _Game:
+    """One task while it is played.
+
+    Attributes:
+        stop_probabilities: that the model would stop, at each turn.
+        stopped: whether it did.
+        unread: tokens that the model has not seen yet.
+    """
+
+    def __init__(self, task: Task, tokenizer: Tokenizer) -> None:
+        self._task, self._tokenizer, self._box = task, tokenizer, MemorySandbox()
+        self._box.materialise(task.workspace)
+        self.stop_probabilities: list[float] = []
+        self.stopped = False
+        self.unread = self._said(first_message(task.intent, self._box.list(), Wording.BRIEF))
+
+    def take(self, reply: list[int]) -> None:
+        """Do what a reply asks for; the model has read all of it but its last token."""
+        end = self._tokenizer.token_to_id(END)
+        words = reply[:-1] if reply[-1] == end else reply
+        said = self._answer(self._tokenizer.decode(words))
+        self.unread = [*reply[-1:], *([end] if words is reply else []), *self._said(said)]
+
+    @property
+    def grade(self) -> Grade:
+        """Of what it has come to."""
+        return grade(self._task, self._box.snapshot())
+
+    @property
+    def stop_early(self) -> list[float]:
+        """The probabilities at turns at which the author would not have stopped yet."""
+        return self.stop_probabilities[: len(self._task.oracle)]
+
+    @property
+    def stop_late(self) -> list[float]:
+        """The probabilities at the turns after those."""
+        return self.stop_probabilities[len(self._task.oracle) :]
+
+    def _answer(self, text: str) -> str:
+        try:
+            action = parse(text, ParserVersion.PHASE6)
+        except NotUnderstoodError as error:
+            return error_message(str(error), Wording.BRIEF)
+        if action.kind is ActionKind.DONE:
+            self.stopped = True
+            return ""
+        return observation_message(self._box.run(action.command), Wording.BRIEF)
+
+    def _said(self, content: str) -> list[int]:
+        """Return what the user says, up to where the model speaks."""
+        text = f"{USER}{content}{END}{ASSISTANT}"
+        return list(self._tokenizer.encode(text).ids)
+
+
+def _play(
+    model: Qwen2ForCausalLM, tokenizer: Tokenizer, games: Sequence[_Game], draw: _Draw
+) -> None:
+    """Play all games side by side, turn by turn."""
+    conversations = Conversations(model, len(games), MAX_TOKENS)
+    end, stop = tokenizer.token_to_id(END), tokenizer.token_to_id(STOP_WORD)
+    for _ in range(MAX_TURNS):
+        playing = [number for number, game in enumerate(games) if not game.stopped]
+        if not playing:
+            break
+        logits = conversations.extend(playing, [games[number].unread for number in playing])
+        for number, share in zip(playing, logits.softmax(-1)[:, stop], strict=True):
+            games[number].stop_probabilities.append(float(share))
+        for number, reply in _replies(conversations, playing, logits, draw, end).items():
+            games[number].take(reply)
+
+
+def _replies(
+    conversations: Conversations, speaking: Sequence[int], logits: Tensor, draw: _Draw, end: int
+) -> dict[int, list[int]]:
+    """Draw a reply of each of some conversations, whose next token `logits` is of."""
+    replies: dict[int, list[int]] = {number: [] for number in speaking}
+    while True:
+        for number, token in zip(speaking, draw(logits), strict=True):
+            replies[number].append(token)
+        speaking = [
+            number
+            for number in speaking
+            if replies[number][-1] != end and len(replies[number]) < MAX_REPLY_TOKENS
+        ]
+        if not speaking:
+            return replies
+        logits = conversations.extend(speaking, [replies[number][-1:] for number in speaking])

@@ -1,0 +1,1 @@
+"""The record of trials: append-only rows, and the brief that they make."""

@@ -6,11 +6,11 @@ import argparse
 import os
 from collections.abc import Sequence
 
+from harness import atomic
 from harness.commands.project import Project
 from harness.report.dossier import Dossier
 from harness.report.github import annotate, render_summary
 from harness.report.junit import render_junit
-from harness.results.store import unwritable, write_whole
 from harness.scenario.folders import EXPECTATIONS_FILE
 from harness.scenario.positions import read
 
@@ -24,13 +24,13 @@ def write_outputs(
         HostError: a file cannot be written.
     """
     if options.junit:
-        write_whole(options.junit, render_junit(dossiers))
+        atomic.write_text(options.junit, render_junit(dossiers))
     if options.summary:
         try:
             with options.summary.open("a", encoding="utf-8") as file:
                 file.write(render_summary(dossiers))
         except OSError as error:
-            raise unwritable(options.summary, error) from None
+            raise atomic.unwritable(options.summary, error) from None
     if os.environ.get("GITHUB_ACTIONS") == "true":
         for dossier in dossiers:
             ledger = read(project.scenarios / dossier.scenario.scenario / EXPECTATIONS_FILE)

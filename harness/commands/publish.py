@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from harness import atomic
 from harness.commands.dossiers import assemble, stored_profile
 from harness.commands.project import Project, open_project
 from harness.commands.rendering import files_of
@@ -27,7 +28,6 @@ from harness.results.store import (
     OUTCOME_FILE,
     SPEC_FILE,
     Store,
-    write_whole,
 )
 from harness.scenario.folders import folders
 from harness.scenario.load import Loaded, load
@@ -89,5 +89,5 @@ def _render(loaded: Loaded, project: Project, *, keep: bool) -> Iterator[Path]:
         path = store.root / loaded.scenario.scenario / name
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             if not keep:
-                write_whole(path, text)
+                atomic.write_text(path, text)
             yield path

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
+from harness import atomic
 from harness.commands.dossiers import assemble, stored_dossier, stored_dossiers
 from harness.commands.printing import print_json, tables_of, terminal_width
 from harness.commands.project import open_project
@@ -23,7 +24,7 @@ from harness.report.plots import draw_all
 from harness.report.render import Form, render, render_text
 from harness.report.splice import Marker, block, splice, stale
 from harness.report.tables import Table
-from harness.results.store import Store, write_whole
+from harness.results.store import Store
 from harness.scenario.folders import find
 from harness.scenario.load import load
 
@@ -54,7 +55,7 @@ def main(options: argparse.Namespace) -> ExitCode:
 def _write(files: Mapping[str, str], options: argparse.Namespace) -> None:
     """Write every file of the report and say which."""
     for name, text in files.items():
-        write_whole(options.out / name, text)
+        atomic.write_text(options.out / name, text)
     written = [str(options.out / name) for name in files]
     print(json.dumps({"written": written}, indent=1) if options.json else "\n".join(written))
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from harness.atomic import sync
 from harness.errors import InputError, Problem
 from harness.workloads.trials.escape import escape
 from harness.workloads.trials.history import History
@@ -79,7 +80,7 @@ class Store:
             os.fsync(file)
             index.look()
         if is_new:
-            _sync_folder(self._path.parent)
+            sync(self._path.parent)
 
     def _forget(self) -> None:
         self._size = 0  # bytes of whole lines read, and how many lines they are
@@ -143,11 +144,3 @@ def _locked(path: Path, flags: int, lock: int) -> Iterator[int]:
 def _write(file: int, line: bytes) -> None:
     while line:
         line = line[os.write(file, line) :]
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

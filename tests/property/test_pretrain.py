@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.probes.power_samples import Sample, energy_wh, mean_power_w, window
+from harness.probes.nvidia_smi import Sample, energy_wh, mean_power_w, window
 from harness.workloads.models.peak_memory import (
     layer_bytes_per_token,
     least_squares,

@@ -11,8 +11,8 @@ from itertools import accumulate, pairwise
 
 from harness.experiments.a19.params import EnvelopeEvidenceParams
 from harness.experiments.a19.published import Figure, PublishedCell, PublishedSweep, figures
-from harness.probes import power_samples as power
-from harness.probes.power_samples import Sample
+from harness.probes import nvidia_smi as power
+from harness.probes.nvidia_smi import Sample
 from harness.records import Scalar
 
 Window = tuple[float, float]  # from, to: seconds on the samples' clock

@@ -6,7 +6,8 @@ import math
 import time
 from collections.abc import Sequence
 
-from harness.probes.energy import Meter
+from harness.probes.energy import EnergyCounter
+from harness.probes.reading import NotSupported
 from harness.records import record
 from harness.workloads.autoresearch.guardrails import Passed, Refused
 from harness.workloads.autoresearch.journal import stamp
@@ -47,19 +48,20 @@ class Lap:
 class Laps:
     """Measures iteration after iteration, with nothing left between them."""
 
-    def __init__(self, meter: Meter) -> None:
-        self._meter = meter
+    def __init__(self, energy_j: EnergyCounter) -> None:
+        self._energy_j = energy_j
 
     def start(self) -> None:
         """Begin the first lap."""
-        self._now_s, self._now_j = time.monotonic(), self._meter.energy_j()
+        self._now_s, self._now_j = time.monotonic(), self._energy_j()
 
     def end(self) -> Lap:
         """End a lap and begin the next."""
         before_s, before_j = self._now_s, self._now_j
         self.start()
-        known = before_j is not None and self._now_j is not None
-        energy_j = self._now_j - before_j if known else None  # type: ignore[operator]
+        ends = (before_j, self._now_j)
+        known = [each for each in ends if not isinstance(each, NotSupported)]
+        energy_j = known[1] - known[0] if len(known) == len(ends) else None
         return Lap(wall_s=self._now_s - before_s, energy_j=energy_j)
 
 

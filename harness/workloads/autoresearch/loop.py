@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.errors import HostError
-from harness.probes.energy import Meter
+from harness.probes.energy import EnergyCounter
 from harness.records import digest, record, to_json
 from harness.workloads.autoresearch import iteration as outcomes
 from harness.workloads.autoresearch.as_trials import (
@@ -97,11 +97,15 @@ class Session:
 
 @record
 class Parts:
-    """What a loop is made of."""
+    """What a loop is made of.
+
+    Attributes:
+        energy_j: of the device that it runs on.
+    """
 
     proposer: Proposer
     evaluator: Evaluates
-    meter: Meter
+    energy_j: EnergyCounter
 
 
 class Loop:
@@ -116,7 +120,7 @@ class Loop:
     def __init__(self, session: Session, folder: Path, parts: Parts) -> None:
         self._session, self._params, self._folder = session, session.params, folder
         self._proposer, self._evaluator = parts.proposer, parts.evaluator
-        self._laps = Laps(parts.meter)
+        self._laps = Laps(parts.energy_j)
         self._memory = Memory(session.params.memory)
         self._author = Author(name=parts.proposer.identity, rules=session.rules)
         self._gate = Gate(space=session.space, rules=session.rules)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.errors import HostError
-from harness.probes.energy import open_meter
+from harness.probes.energy import energy_counter
 from harness.records import from_json
 from harness.workloads.autoresearch.bandit import Bandit
 from harness.workloads.autoresearch.evaluator import Bench, Evaluator
@@ -39,9 +39,9 @@ def main(arguments: list[str]) -> int:
     try:
         with (
             Evaluator(bench_of(session, corpus)) as evaluator,
-            open_meter(session.params.device) as meter,
+            energy_counter(session.params.device) as energy_j,
         ):
-            parts = Parts(proposer=proposer_of(session), evaluator=evaluator, meter=meter)
+            parts = Parts(proposer=proposer_of(session), evaluator=evaluator, energy_j=energy_j)
             Loop(session, folder, parts).run()
     except HostError as error:
         refusal = {"message": error.message, "remedy": error.remedy}

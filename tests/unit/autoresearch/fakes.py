@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.probes.energy import Meter
+from harness.probes.reading import NotSupported
 from harness.workloads.autoresearch.evaluator import Evaluation, Limit
 from harness.workloads.autoresearch.loop import Loop, Parts, Session
 from harness.workloads.autoresearch.params import LoopParams
@@ -17,7 +17,6 @@ from harness.workloads.autoresearch.prompt import Brief, ProposerError
 from harness.workloads.autoresearch.recount import parameter_count
 from harness.workloads.autoresearch.trajectory import EvalFailure, EvalMetrics, TrainConfig
 
-NO_METER = Meter(rail="", energy_j=lambda: None, absent="none here")
 BASE_BPB = 5.0
 
 
@@ -91,4 +90,9 @@ def session(**given: Any) -> Session:
 
 def run(folder: Path, decided: Session, proposer: Any, evaluator: FakeEvaluator) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    Loop(decided, folder, Parts(proposer=proposer, evaluator=evaluator, meter=NO_METER)).run()
+    parts = Parts(
+        proposer=proposer,
+        evaluator=evaluator,
+        energy_j=lambda: NotSupported(reason="none here"),
+    )
+    Loop(decided, folder, parts).run()

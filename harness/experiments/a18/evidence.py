@@ -17,8 +17,8 @@ from harness.experiments.a19.published import (
 )
 from harness.workloads.api.context import Context
 from harness.workloads.models.conditions import ARMS, Conditions, Framework
+from harness.workloads.models.memory import parameter_bytes
 from harness.workloads.models.peak_memory import (
-    parameter_bytes,
     peak_bytes,
     published_peak_bytes,
 )

@@ -12,7 +12,7 @@ from harness.experiments.a19.published import (
     figures,
     percent_above,
 )
-from harness.workloads.models.shape import GptShape, num_parameters
+from harness.workloads.models.shape import ModelShape, num_parameters
 
 _SECONDS_PER_DAY = 86400.0
 _FIVE_MINUTES_S = 300.0
@@ -77,7 +77,7 @@ def budget_figures(
         yield Figure(metric="cloud.bandwidth_ratio", value=ratio, where={"gpu": gpu})
 
 
-def chinchilla_tokens(shape: GptShape) -> float:
+def chinchilla_tokens(shape: ModelShape) -> float:
     """Return the compute-optimal number of tokens, 20 a parameter.
 
     Hoffmann et al. 2022, arXiv 2203.15556, table 3, as a rule of thumb.
@@ -85,6 +85,6 @@ def chinchilla_tokens(shape: GptShape) -> float:
     return 20.0 * num_parameters(shape)
 
 
-def work_rate_flops(shape: GptShape, tokens_per_s: float) -> float:
+def work_rate_flops(shape: ModelShape, tokens_per_s: float) -> float:
     """Return the useful work a second, ``6 N`` a token, without the attention's scores, FLOP/s."""
     return _FLOPS_PER_PARAMETER * num_parameters(shape) * tokens_per_s

@@ -17,7 +17,7 @@ from harness.experiments.a19.published import (
     percent_above,
     read,
 )
-from harness.probes import power_samples as power
+from harness.probes import nvidia_smi as power
 from harness.records import Scalar
 from harness.workloads.api.context import Context
 from harness.workloads.models.peak_memory import Line, least_squares, published_peak_bytes

@@ -25,6 +25,7 @@ from harness.workloads.autoresearch.trajectory import (
     read_baseline,
     read_trajectory,
 )
+from harness.workloads.models.shape import num_parameters
 
 KNOBS = tuple(field.name for field in fields(TrainConfig))[:13]  # article 22, "Search space"
 _PERCENT = 100.0
@@ -132,7 +133,7 @@ def report_baseline(
     emit.measured("baseline.step_time", measured.mean_step_ms, count=measured.train_steps)
     emit.measured("baseline.throughput", recount.throughput_token_s(cfg, measured.mean_step_ms))
     emit.measured("baseline.peak_memory", measured.peak_gpu_mem_gib)
-    emit.measured("baseline.parameters", recount.parameter_count(cfg))
+    emit.measured("baseline.parameters", num_parameters(cfg.shape))
     emit.measured("baseline.tokens", recount.tokens_per_step(cfg) * cfg.steps)
     emit.measured("baseline.drift", abs(drift) * _PERCENT)
     emit.measured("parameters.wrong", len(recount.wrong_parameter_counts(trajectory)))
@@ -145,7 +146,7 @@ def report_values(emit: EventWriter, trajectory: Trajectory, baseline: BaselineE
         first, figures = firsts[pair], row.val_bpb
         where = {"knob": first.proposal.knob, "value": first.proposal.new_value}
         step_ratio = row.mean_step_ms / baseline.baseline_metrics.mean_step_ms
-        parameters = recount.parameter_count(first.candidate_cfg)
+        parameters = num_parameters(first.candidate_cfg.shape)
         absent = "a single trial" if figures.sd is None else ""
         emit.measured("value.trials", figures.count, where=where)
         emit.measured("value.keeps", len(row.keeps), where=where)

@@ -32,6 +32,7 @@ from harness.workloads.autoresearch.trajectory import (
     NimError,
     Stage,
 )
+from harness.workloads.models.shape import num_parameters
 
 _PERCENT = 100.0
 _J_PER_WH = 3600.0
@@ -62,7 +63,7 @@ def _report_baseline(emit: EventWriter, done: Finished, baseline: BaselineEval) 
     emit.measured("baseline.val_bpb", measured.val_bpb)
     emit.measured("baseline.train_loss_first", measured.train_loss_first)
     emit.measured("baseline.train_loss_last", measured.train_loss_last)
-    emit.measured("baseline.parameters", recount.parameter_count(cfg))
+    emit.measured("baseline.parameters", num_parameters(cfg.shape))
     emit.measured("baseline.tokens", recount.tokens_per_step(cfg) * cfg.steps)
     unknown = "" if baseline.least_bits is not None else "nobody knows it of a packed corpus"
     emit.measured("corpus.least", baseline.least_bits, absent=unknown)
@@ -71,7 +72,7 @@ def _report_baseline(emit: EventWriter, done: Finished, baseline: BaselineEval) 
 
 
 def _counts_other(each: Evaluated) -> bool:
-    return round(each.eval_metrics.params_m * 1e6) != recount.parameter_count(each.candidate_cfg)
+    return round(each.eval_metrics.params_m * 1e6) != num_parameters(each.candidate_cfg.shape)
 
 
 def _report_iterations(emit: EventWriter, done: Finished) -> None:

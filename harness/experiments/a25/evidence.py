@@ -28,8 +28,9 @@ from harness.workloads.api.context import Context
 from harness.workloads.api.emit import EventWriter
 from harness.workloads.autoresearch.search_space import ARTICLE
 from harness.workloads.autoresearch.trajectory import Decision, Trajectory, read_trajectory
-from harness.workloads.models.memory import Dtype, lora_parameters, parameter_count, stored_bytes
+from harness.workloads.models.memory import Dtype, stored_bytes
 from harness.workloads.models.presets import QWEN25_3B
+from harness.workloads.models.shape import lora_parameters, num_parameters
 from harness.workloads.training.settings import SupervisedSettings
 
 DISTILLED, TEACHER = "distilled", "nim_8b"  # as the published files call them
@@ -250,7 +251,7 @@ def _seconds(heats: Sequence[Heat]) -> list[float]:
 def _report_adapter(emit: EventWriter, params: RaceEvidenceParams, num_rows: int) -> None:
     adapter = lora_parameters(QWEN25_3B, params.lora_rank)
     emit.measured("lora.parameters", adapter)
-    emit.measured("lora.share", 100 * adapter / (adapter + parameter_count(QWEN25_3B)))
+    emit.measured("lora.share", 100 * adapter / (adapter + num_parameters(QWEN25_3B)))
     emit.measured("lora.size", stored_bytes(adapter, Dtype.FP32) / 2**20)
     settings = replace(
         SupervisedSettings(), epochs=_EPOCHS, micro_batch=_MICRO, accumulated=_ACCUMULATED

@@ -26,7 +26,7 @@ from harness.workloads.data.split import Corpus
 from harness.workloads.models.conditions import Conditions, Framework
 from harness.workloads.models.frameworks import hand_written
 from harness.workloads.models.precision import Arithmetic, arithmetic
-from harness.workloads.models.shape import GptShape, Init, Precision
+from harness.workloads.models.shape import Init, Precision
 from harness.workloads.training.loop import Batch, TrainingRun, cross_entropy
 from harness.workloads.training.pretrain_schedule import WarmupCosine
 
@@ -88,21 +88,13 @@ def evaluate(cfg: TrainConfig, corpus: Corpus, bench: Bench, seed: int) -> Evalu
 
 def _training(cfg: TrainConfig, corpus: Corpus, bench: Bench, way: Arithmetic) -> TrainingRun:
     device = torch.device(bench.device)
-    shape = GptShape(
-        vocab_size=cfg.vocab_size,
-        max_positions=cfg.seq_len,
-        num_layers=cfg.n_layer,
-        width=cfg.d_model,
-        num_heads=cfg.n_head,
-        ff_width=cfg.d_ff,
-    )
     conditions = Conditions(
         framework=Framework.HAND_WRITTEN,
         precision=Precision(cfg.precision),
         init=Init.SCALED,
         dropout=bench.dropout,
     )
-    model = hand_written(shape, conditions, way, device=device)
+    model = hand_written(cfg.shape, conditions, way, device=device)
     optimizer = torch.optim.AdamW(
         model.parameters(),
         lr=cfg.lr,

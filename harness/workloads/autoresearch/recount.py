@@ -22,6 +22,7 @@ from harness.workloads.autoresearch.trajectory import (
     TrainConfig,
     Trajectory,
 )
+from harness.workloads.models.shape import num_parameters
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -239,25 +240,12 @@ def entropy_bits(labels: Sequence[str]) -> float:
 # --- model and time -----------------------------------------------------------------------------
 
 
-def parameter_count(cfg: TrainConfig) -> int:
-    """Return the parameters of the candidate's GPT.
-
-    ``V d + S d + L (4 d^2 + 2 d d_ff + 4 d) + 2 d``: tied token embeddings, learned positions, four
-    attention projections and two of the feed-forward without biases, two LayerNorms a layer with
-    gain and bias, and the last one (article 22, "Transferability").
-    """
-    d = cfg.d_model
-    embeddings = (cfg.vocab_size + cfg.seq_len) * d
-    layer = 4 * d * d + 2 * d * cfg.d_ff + 4 * d
-    return embeddings + cfg.n_layer * layer + 2 * d
-
-
 def wrong_parameter_counts(trajectory: Trajectory) -> tuple[int, ...]:
     """Return the iterations whose recorded params_m (two decimals) is not the formula's."""
     return tuple(
         each.iteration
         for each in trajectory.evaluated
-        if round(parameter_count(each.candidate_cfg) / 1e6, 2) != each.eval_metrics.params_m
+        if round(num_parameters(each.candidate_cfg.shape) / 1e6, 2) != each.eval_metrics.params_m
     )
 
 

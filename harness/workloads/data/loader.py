@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from harness.errors import InputError, Problem
 from harness.records import record
 from harness.workloads.data.pack import Packed, refuse_ids
-from harness.workloads.models.shape import GptShape
+from harness.workloads.models.shape import ModelShape
 from harness.workloads.training.loop import Batch
 
 Starts = NDArray[np.int64]
@@ -218,7 +218,7 @@ class Prefetched:
         return made
 
 
-def refuse(packed: Packed, shape: BatchShape, model: GptShape) -> None:
+def refuse(packed: Packed, shape: BatchShape, model: ModelShape) -> None:
     """Refuse what cannot be trained on, before it is tried.
 
     Raises:
@@ -226,9 +226,9 @@ def refuse(packed: Packed, shape: BatchShape, model: GptShape) -> None:
             sequence longer than the position table.
     """
     problems = []
-    if shape.seq_len > model.max_positions:
+    if shape.seq_len > model.num_positions:
         message = "sequence is longer than the model's position table"
-        value, allowed = str(shape.seq_len), f"at most {model.max_positions}"
+        value, allowed = str(shape.seq_len), f"at most {model.num_positions}"
         problems.append(Problem(message=message, key="seq_len", value=value, allowed=allowed))
     needed = shape.tokens_per_step + shape.batch_size
     if packed.num_tokens < needed:

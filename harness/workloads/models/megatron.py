@@ -36,7 +36,7 @@ with warnings.catch_warnings():
 from harness.workloads.models.conditions import Conditions
 from harness.workloads.models.gpt import Gpt
 from harness.workloads.models.precision import Arithmetic
-from harness.workloads.models.shape import GptShape, Init
+from harness.workloads.models.shape import Init, ModelShape
 
 
 def version(device: torch.device) -> str:
@@ -73,7 +73,7 @@ def world(seed: int, *, device: torch.device) -> Iterator[None]:
 
 
 def model(
-    shape: GptShape, conditions: Conditions, way: Arithmetic, *, device: torch.device
+    shape: ModelShape, conditions: Conditions, way: Arithmetic, *, device: torch.device
 ) -> MegatronGpt:
     """Return the model, built inside `world`."""
     start = None
@@ -88,14 +88,14 @@ def model(
             _config(shape, conditions, way.parameter_dtype, device),
             layers(),
             vocab_size=shape.vocab_size,
-            max_sequence_length=shape.max_positions,
+            max_sequence_length=shape.num_positions,
             parallel_output=False,
             share_embeddings_and_output_weights=True,
             position_embedding_type="learned_absolute",
         )
     if not has_te:
         _unify(core, way.parameter_dtype)
-    built = MegatronGpt(core, shape.max_positions, knows_autocast=has_te).to(device)
+    built = MegatronGpt(core, shape.num_positions, knows_autocast=has_te).to(device)
     if start is not None:
         load(built, start, shape)
     return built
@@ -157,7 +157,7 @@ _OUTSIDE = {
 _LAYER = re.compile(r"decoder\.layers\.(\d+)\.(.+)")
 
 
-def load(built: MegatronGpt, weights: Mapping[str, Tensor], shape: GptShape) -> None:
+def load(built: MegatronGpt, weights: Mapping[str, Tensor], shape: ModelShape) -> None:
     """Copy the weights of a hand-written model of the same shape into Megatron's.
 
     Raises:
@@ -168,7 +168,7 @@ def load(built: MegatronGpt, weights: Mapping[str, Tensor], shape: GptShape) -> 
             parameter.copy_(as_megatron(name, weights, shape))
 
 
-def as_megatron(name: str, weights: Mapping[str, Tensor], shape: GptShape) -> Tensor:
+def as_megatron(name: str, weights: Mapping[str, Tensor], shape: ModelShape) -> Tensor:
     """Return Megatron's tensor `name`, from the hand-written model's weights or gradients.
 
     Both fuse queries, keys and values into one map; by hand its rows are all queries, all keys, all
@@ -178,7 +178,7 @@ def as_megatron(name: str, weights: Mapping[str, Tensor], shape: GptShape) -> Te
     tensor = weights[own]
     if not own.endswith("attend.qkv.weight"):
         return tensor
-    by_head = tensor.view(3, shape.num_heads, shape.width // shape.num_heads, shape.width)
+    by_head = tensor.view(3, shape.num_heads, shape.d_model // shape.num_heads, shape.d_model)
     return by_head.transpose(0, 1).reshape_as(tensor)
 
 
@@ -198,7 +198,7 @@ def hand_written_name(name: str) -> str:
 
 
 def _config(
-    shape: GptShape, conditions: Conditions, dtype: torch.dtype, device: torch.device
+    shape: ModelShape, conditions: Conditions, dtype: torch.dtype, device: torch.device
 ) -> TransformerConfig:
     """Return the article's configuration; what it leaves unset is left unset here.
 
@@ -206,9 +206,9 @@ def _config(
     """
     return TransformerConfig(
         num_layers=shape.num_layers,
-        hidden_size=shape.width,
+        hidden_size=shape.d_model,
         num_attention_heads=shape.num_heads,
-        ffn_hidden_size=shape.ff_width,
+        ffn_hidden_size=shape.d_ff,
         hidden_dropout=conditions.dropout,
         attention_dropout=conditions.dropout,
         bf16=dtype is torch.bfloat16,

@@ -14,8 +14,8 @@ from harness.workloads.autoresearch.evaluator import Evaluation, Limit
 from harness.workloads.autoresearch.loop import Loop, Parts, Session
 from harness.workloads.autoresearch.params import LoopParams
 from harness.workloads.autoresearch.prompt import Brief, ProposerError
-from harness.workloads.autoresearch.recount import parameter_count
 from harness.workloads.autoresearch.trajectory import EvalFailure, EvalMetrics, TrainConfig
+from harness.workloads.models.shape import num_parameters
 
 BASE_BPB = 5.0
 
@@ -41,7 +41,7 @@ class FakeEvaluator:
             return Evaluation(result=failure)
         metrics = EvalMetrics(
             ok=True,
-            params_m=parameter_count(cfg) / 1e6,
+            params_m=num_parameters(cfg.shape) / 1e6,
             train_steps=cfg.steps,
             train_loss_first=4.8,
             train_loss_last=3.5,

@@ -10,6 +10,7 @@ import pytest
 
 from harness.workloads.autoresearch import recount
 from harness.workloads.autoresearch.trajectory import Decision, Trajectory
+from harness.workloads.models.shape import num_parameters
 
 if TYPE_CHECKING:
     from .conftest import Lines
@@ -116,7 +117,7 @@ def test_entropy(labels: list[str], bits: float) -> None:
     ],
 )
 def test_parameter_count_of_every_size_tried(trials: Trials, change: str, parameters: int) -> None:
-    assert recount.parameter_count(trials((change, 9.9)).evaluated[0].candidate_cfg) == parameters
+    assert num_parameters(trials((change, 9.9)).evaluated[0].candidate_cfg.shape) == parameters
 
 
 def test_a_recorded_size_that_the_formula_contradicts_is_named(trials: Trials) -> None:

@@ -14,7 +14,7 @@ from harness.workloads.models.peak_memory import (
     published_peak_bytes,
 )
 from harness.workloads.models.shape import ModelShape, Precision, gpt_shape, num_parameters
-from harness.workloads.training.pretrain_schedule import WarmupCosine
+from harness.workloads.training.schedule import warmup_cosine
 
 _SHAPES = st.builds(
     lambda layers, heads, size, positions, vocab: gpt_shape(
@@ -94,8 +94,8 @@ def test_least_squares_finds_the_line_that_the_points_are_on(
 def test_the_rate_rises_to_its_peak_then_falls_but_not_to_zero(
     num_warmup: int, num_after: int, peak: float
 ) -> None:
-    rate = WarmupCosine(peak=peak, num_warmup=num_warmup, num_steps=num_warmup + num_after)
-    rates = [rate(step) for step in range(rate.num_steps)]
+    schedule = warmup_cosine(peak, num_warmup, num_warmup + num_after)
+    rates = [schedule.lr_at(step) for step in range(schedule.num_steps)]
     assert rates[:num_warmup] == sorted(rates[:num_warmup])
     assert rates[num_warmup:] == sorted(rates[num_warmup:], reverse=True)
     assert max(rates) == pytest.approx(peak)

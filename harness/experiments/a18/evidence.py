@@ -24,7 +24,7 @@ from harness.workloads.models.peak_memory import (
 )
 from harness.workloads.models.shape import Precision, initial_loss_nats, num_parameters
 from harness.workloads.training.pretrain_params import ArmParams
-from harness.workloads.training.pretrain_schedule import WarmupCosine
+from harness.workloads.training.schedule import warmup_cosine
 
 Arms = dict[str, PublishedArm]
 
@@ -173,13 +173,10 @@ def state_traffic_bytes(precision: Precision) -> int:
 
 def schedule_figures(arm: PublishedArm) -> Iterator[Figure]:
     """Yield the learning rate at the steps that the article prints."""
-    rate = WarmupCosine(
-        peak=_article("nemo").learning_rate,
-        num_warmup=arm.warmup_steps_excluded_from_mean,
-        num_steps=arm.steps,
-    )
+    peak = _article("nemo").learning_rate
+    schedule = warmup_cosine(peak, arm.warmup_steps_excluded_from_mean, arm.steps)
     for step in _PRINTED_STEPS:
-        yield from figures({"learning_rate": rate(step)}, {"step": step})
+        yield from figures({"learning_rate": schedule.lr_at(step)}, {"step": step})
 
 
 def budget_figures(arms: Arms, params: FrameworksEvidenceParams) -> Iterator[Figure]:

@@ -8,6 +8,7 @@ scenario needs it. Needs nemo_toolkit 3: ``nox -s nemo``.
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,10 @@ with warnings.catch_warnings():
     from nemo.utils.exp_manager import exp_manager
 
 from harness.experiments.cpt.params import ReplayParams
-from harness.experiments.cpt.replay import drawn
+from harness.experiments.cpt.replay import adamw_of, drawn
 from harness.workloads.models.frameworks import hand_written
 from harness.workloads.models.precision import arithmetic
 from harness.workloads.training.loop import cross_entropy
-from harness.workloads.training.pretrain_schedule import WarmupCosine
 
 
 class Base(LightningModule):  # type: ignore[misc]
@@ -49,19 +49,12 @@ class Base(LightningModule):  # type: ignore[misc]
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Return AdamW, and the schedule as shares of its learning rate."""
-        params = self.params
-        optimizer = torch.optim.AdamW(
-            self.model.parameters(),
-            lr=params.learning_rate,
-            betas=(params.beta1, params.beta2),
-            weight_decay=params.weight_decay,
-            fused=True,
-        )
-        warmup = max(1, round(params.warmup_share * params.steps))
-        shares = WarmupCosine(peak=1.0, num_warmup=warmup, num_steps=params.steps)
+        adamw = adamw_of(self.params, self.params.steps, self.params.learning_rate)
+        optimizer = adamw.optimizer(self.model)
+        shares = replace(adamw.schedule(), peak=1.0)
 
         def share(step: int) -> float:  # a function: a checkpoint keeps no other callable's slots
-            return shares(step)
+            return shares.lr_at(step)
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

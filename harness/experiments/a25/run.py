@@ -58,7 +58,7 @@ from harness.workloads.inference.choice import EngineKind, Serve, serving_engine
 from harness.workloads.inference.engine import Engine, Sampling
 from harness.workloads.inference.vllm import Dtype as ServedDtype
 from harness.workloads.models.lora import LoraPolicy
-from harness.workloads.tiny_models.checkpoint import small_policy
+from harness.workloads.tiny_models.checkpoint import tiny_model
 from harness.workloads.training.example import Example, masked
 from harness.workloads.training.schedule import Decay
 from harness.workloads.training.settings import (
@@ -207,7 +207,7 @@ def _opened(context: Context, space: Space, parts: dict[Construction, Split]) ->
 def _student_folder(context: Context, space: Space) -> Path:
     params: CloneParams = context.params
     if params.policy == SMALL_POLICY:
-        return small_policy()
+        return tiny_model("files")
     if params.policy != MADE:
         return context.model(params.policy)
     folder, began = context.out / "student", time.monotonic()

@@ -23,7 +23,7 @@ from harness.workloads.autoresearch.search_space import Knob, Space
 from harness.workloads.inference.service import RunningService
 from harness.workloads.inference.vllm import Dtype, OnCpu, Serving, vllm_service
 from harness.workloads.inference.vllm_engine import installed
-from harness.workloads.tiny_models.checkpoint import small_policy
+from harness.workloads.tiny_models.checkpoint import tiny_model
 
 LOG_FILE = "vllm.log"
 # the policy's context is 2048 tokens, about 1.4 characters each where the text is not of files
@@ -49,7 +49,7 @@ def served(params: LoopParams, out: Path) -> Iterator[LoopParams]:
         message = f"vLLM is to serve the proposer, and {sys.executable} has none"
         raise HostError(message, "nox -s rl  # makes an environment that has")
     serving = Serving(
-        model_dir=small_policy(),
+        model_dir=tiny_model("files"),
         name=_NAME,
         dtype=Dtype.FLOAT32,
         max_model_len=_CONTEXT_TOKENS,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, Protocol, Self
 
 import torch
@@ -45,7 +44,7 @@ def peak_counter(device: torch.device) -> PeakCounter:
 
 
 def report_peak(
-    emit: EventWriter, counter: PeakCounter, where: Mapping[str, Scalar] = MappingProxyType({})
+    emit: EventWriter, counter: PeakCounter, where: Mapping[str, Scalar] | None = None
 ) -> None:
     """Report what was counted, by what, and what the allocator held beyond it."""
     emit.measured("memory.counter", counter.name, where=where)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 
-from harness.errors import HostError
+from harness.errors import HostError, first_line
 from harness.records import Limits, Profile, record
 from harness.runtime.daemon import EngineState
 from harness.runtime.host import Host, profile_problem
@@ -174,7 +174,7 @@ def obstacles(
 ) -> Iterator[str]:
     """Yield everything that keeps this machine from running what `demand` asks."""
     if problem := profile_problem(demand.profile, host):
-        yield str(problem).partition("\n")[0]
+        yield first_line(problem)
         return  # what else another machine would need is not asked of this one
     if demand.limits.gpus > len(host.gpus):
         yield "no NVIDIA GPU is seen"
@@ -265,7 +265,7 @@ def _boxes(tools: Tools) -> Finding:
     return Finding(
         what="boxes",
         state=State.LIMITED,
-        detail=str(problem).partition("\n")[0],
+        detail=first_line(problem),
         remedy=problem.remedy,
     )
 

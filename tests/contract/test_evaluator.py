@@ -18,10 +18,9 @@ import pytest
 
 from harness.errors import HostError
 from harness.records import to_json
-from harness.workloads.autoresearch.complete import complete
 from harness.workloads.autoresearch.evaluator import Bench, Evaluator, Limit
 from harness.workloads.autoresearch.loop import BASELINE_FILE, TRAJECTORY_FILE, Session
-from harness.workloads.autoresearch.loop_process import SESSION_FILE, bench_of
+from harness.workloads.autoresearch.loop_process import SESSION_FILE, bench_of, complete
 from harness.workloads.autoresearch.params import LoopParams
 from harness.workloads.autoresearch.search_space import SMALL
 from harness.workloads.autoresearch.summary import missing, read_finished

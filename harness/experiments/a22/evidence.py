@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 from harness.errors import InputError, Problem
+from harness.experiments.a22 import energy, noise, recount
+from harness.experiments.a22.energy import Telemetry
 from harness.experiments.a22.params import TrajectoryEvidenceParams
 from harness.workloads.api.context import Context
 from harness.workloads.api.emit import EventWriter
-from harness.workloads.autoresearch import energy, noise, recount
-from harness.workloads.autoresearch.energy import Telemetry
+from harness.workloads.autoresearch.loop_state import improvement
 from harness.workloads.autoresearch.trajectory import (
     BaselineEval,
     Decision,
@@ -75,7 +76,7 @@ def report_iterations(emit: EventWriter, trajectory: Trajectory) -> None:
     keeps = recount.kept(trajectory)
     for each in trajectory.evaluated:
         where = {"iteration": each.iteration}
-        gain = recount.improvement(header.baseline_val_bpb, each.val_bpb)
+        gain = improvement(header.baseline_val_bpb, each.val_bpb)
         decision = Decision.KEEP if each in keeps else Decision.REVERT
         emit.measured("iteration.proposal", each.proposal.pair, where=where)
         emit.measured("iteration.decision", decision.value, where=where)
@@ -112,7 +113,7 @@ def report_extremes(emit: EventWriter, trajectory: Trajectory) -> None:
     best = recount.new_bests(trajectory.evaluated)[-1]
     worst = max(trajectory.evaluated, key=lambda each: each.val_bpb)
     for name, each in (("best", best), ("worst", worst)):
-        gain = recount.improvement(baseline, each.val_bpb)
+        gain = improvement(baseline, each.val_bpb)
         emit.measured(f"{name}.val_bpb", each.val_bpb)
         emit.measured(f"{name}.iteration", each.iteration)
         emit.measured(f"{name}.proposal", each.proposal.pair)
@@ -124,7 +125,7 @@ def report_baseline(
 ) -> None:
     """Report what every iteration is compared with."""
     header, cfg, measured = trajectory.header, baseline.baseline_cfg, baseline.baseline_metrics
-    drift = recount.improvement(header.baseline_val_bpb, smoke.header.baseline_val_bpb)
+    drift = improvement(header.baseline_val_bpb, smoke.header.baseline_val_bpb)
     emit.measured("baseline.val_bpb", header.baseline_val_bpb)
     emit.measured("baseline.val_loss", header.baseline_val_bpb * math.log(2))
     emit.measured("baseline.perplexity", 2.0**header.baseline_val_bpb)

@@ -7,13 +7,13 @@ import statistics
 from collections import Counter
 from collections.abc import Sequence
 
+from harness.experiments.a22 import noise as noises
+from harness.experiments.a22 import recount
 from harness.records import Scalar
 from harness.workloads.api.emit import EventWriter
 from harness.workloads.autoresearch import guardrail_cases as cases
-from harness.workloads.autoresearch import noise as noises
-from harness.workloads.autoresearch import recount
 from harness.workloads.autoresearch.guardrails import Rail, Rules
-from harness.workloads.autoresearch.recount import improvement
+from harness.workloads.autoresearch.loop_state import improvement
 from harness.workloads.autoresearch.search_space import Space
 from harness.workloads.autoresearch.summary import (
     Finished,

@@ -42,9 +42,9 @@ from harness.records import Scalar
 from harness.workloads.api.context import Context
 from harness.workloads.api.device import device_name
 from harness.workloads.autoresearch.as_trials import Memory
-from harness.workloads.autoresearch.complete import complete
 from harness.workloads.autoresearch.guardrails import Rules
 from harness.workloads.autoresearch.loop import TRAJECTORY_FILE, Session
+from harness.workloads.autoresearch.loop_process import complete
 from harness.workloads.autoresearch.params import LoopParams
 from harness.workloads.autoresearch.prompt import Form
 from harness.workloads.autoresearch.search_space import ARTICLE, SMALL, Space

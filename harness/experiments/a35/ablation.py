@@ -21,8 +21,8 @@ from harness.records import Scalar
 from harness.workloads.api.context import Context
 from harness.workloads.api.emit import EventWriter
 from harness.workloads.autoresearch.as_trials import Memory
-from harness.workloads.autoresearch.complete import complete
 from harness.workloads.autoresearch.loop import BASELINE_FILE, Session
+from harness.workloads.autoresearch.loop_process import complete
 from harness.workloads.autoresearch.params import LoopParams, SearchParams
 from harness.workloads.autoresearch.summary import Finished, Tally, missing, read_finished, tally
 from harness.workloads.autoresearch.trajectory import Evaluated, read_baseline

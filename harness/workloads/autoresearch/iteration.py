@@ -11,8 +11,7 @@ from harness.probes.reading import NotSupported
 from harness.records import record
 from harness.workloads.autoresearch.guardrails import Passed, Refused
 from harness.workloads.autoresearch.journal import stamp
-from harness.workloads.autoresearch.loop_state import Standing, decide
-from harness.workloads.autoresearch.recount import improvement
+from harness.workloads.autoresearch.loop_state import Standing, decide, improvement
 from harness.workloads.autoresearch.trajectory import (
     Blocked,
     Decision,
@@ -94,7 +93,9 @@ class Asked:
             val_bpb=value,
             baseline_val_bpb=here.base_val_bpb,
             improvement_frac=improvement(here.base_val_bpb, value),
-            decision=decide(header, here.base_val_bpb, value),
+            decision=decide(
+                here.base_val_bpb, value, header.accept_delta_frac, climbs=header.climbs
+            ),
             is_new_best=value < here.lowest_val_bpb,
             nim_latency_s=self.latency_s,
             iter_wall_s=0.0,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.workloads.autoresearch import recount
+from harness.experiments.a22 import recount
+from harness.workloads.autoresearch.loop_state import decide
 from harness.workloads.autoresearch.trajectory import Decision, Trajectory
 from harness.workloads.models.shape import num_parameters
 
@@ -28,11 +29,11 @@ Trials = Callable[..., Trajectory]
     ],
 )
 def test_a_half_percent_lower_is_kept(value: float, decision: Decision) -> None:
-    assert recount.decide(10.0, value, 0.005) is decision
+    assert decide(10.0, value, 0.005) is decision
 
 
 def test_the_threshold_itself_is_kept() -> None:
-    assert recount.decide(1.0, 0.5, 0.5) is Decision.KEEP
+    assert decide(1.0, 0.5, 0.5) is Decision.KEEP
 
 
 def test_decisions_are_recomputed_not_believed(lines: Lines) -> None:

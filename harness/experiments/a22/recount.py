@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from harness.records import record
+from harness.workloads.autoresearch.loop_state import decide, improvement
 from harness.workloads.autoresearch.trajectory import (
     Blocked,
     Decision,
@@ -31,16 +32,6 @@ RECORDED_PLACES = 4  # the loop rounds val_bpb and improvement_frac to so many d
 
 
 # --- decisions ----------------------------------------------------------------------------------
-
-
-def improvement(baseline: float, value: float) -> float:
-    """Return by which fraction of `baseline` the lower-is-better `value` is below it."""
-    return (baseline - value) / baseline
-
-
-def decide(baseline: float, value: float, accept_delta: float) -> Decision:
-    """Keep a candidate whose unrounded improvement is at least `accept_delta`."""
-    return Decision.KEEP if improvement(baseline, value) >= accept_delta else Decision.REVERT
 
 
 def kept(trajectory: Trajectory) -> tuple[Evaluated, ...]:

@@ -14,9 +14,8 @@ from harness.records import Scalar, record
 from harness.workloads.api.context import Context
 from harness.workloads.api.emit import EventWriter
 from harness.workloads.data.by_curator import curated, write_jsonl
-from harness.workloads.data.clean import Fate, Judged, clean
+from harness.workloads.data.clean import Fate, Judged, clean, first_of_each
 from harness.workloads.data.corpus import Corpus, parquet_rows, standard_library
-from harness.workloads.data.dedup import first_of_each
 from harness.workloads.data.pack import Packed, Sidecar, open_packed, pack
 from harness.workloads.data.planted import Planted, planted
 from harness.workloads.data.tokens import ByteTokenizer, Gpt2Tokenizer, Tokenizer

@@ -44,11 +44,10 @@ from harness.experiments.cpt.params import BridgeParams
 from harness.experiments.cpt.replay import ALL, NEW, OLD, curve_steps
 from harness.records import Scalar
 from harness.workloads.api.context import Context
-from harness.workloads.data.languages import language
+from harness.workloads.data.languages import entropy_nats, language
 from harness.workloads.data.mixture import Mixture
 from harness.workloads.data.prose import documents, installed
 from harness.workloads.data.windows import MixedWindows, windows
-from harness.workloads.data.zipf import entropy_nats
 
 _BYTES_PER_GIB = 1024.0**3
 

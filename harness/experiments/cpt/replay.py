@@ -25,9 +25,8 @@ from harness.experiments.cpt.params import BridgeParams, ReplayParams
 from harness.records import Scalar, record
 from harness.workloads.api.context import Context
 from harness.workloads.api.device import device_name, torch_device
-from harness.workloads.data.languages import Language, language, relative
+from harness.workloads.data.languages import Language, entropy_nats, language, relative
 from harness.workloads.data.mixture import Mixture
-from harness.workloads.data.zipf import entropy_nats
 from harness.workloads.models.frameworks import hand_written
 from harness.workloads.models.gpt import Gpt
 from harness.workloads.models.gpt_lora import adapt

@@ -139,7 +139,8 @@ class Asked:
         What passed R1 to R3 is a proposal and recorded as one, of anything else its beginning.
         """
         given = refused.proposal
-        plain = given is not None and _has_json_form(given.new_value)
+        value = None if given is None else given.new_value
+        has_json_form = not isinstance(value, float) or math.isfinite(value)
         return Blocked(
             stage=Stage.BLOCKED,
             iteration=self.iteration,
@@ -147,7 +148,7 @@ class Asked:
             verdict_ok=False,
             rail=refused.rail,
             reason=refused.reason,
-            proposal=given if plain else None,
+            proposal=given if has_json_form else None,
             raw=self.answer[:_RAW_CHARACTERS],
             nim_latency_s=self.latency_s,
             iter_wall_s=0.0,
@@ -186,7 +187,3 @@ def summary(header: Header, past: Sequence[Iteration]) -> LoopComplete:
         best_proposal=None if best is None else best.proposal,
         best_improvement_frac=improvement(header.baseline_val_bpb, lowest),
     )
-
-
-def _has_json_form(value: object) -> bool:
-    return not isinstance(value, float) or math.isfinite(value)

@@ -387,10 +387,6 @@ def _document(line: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         message = f"wanted an object, got {type(document).__name__}"
         raise ValueError(message)  # noqa: TRY004 - a mistake in the file, not in the program
-    return _renamed(document)
-
-
-def _renamed(document: dict[str, Any]) -> dict[str, Any]:
     return {RENAMED.get(name, name): value for name, value in document.items()}
 
 

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable
 from functools import lru_cache
 from queue import SimpleQueue
-from types import TracebackType
 from typing import Protocol, Self
 
 import numpy as np
@@ -166,12 +165,7 @@ class Prefetched:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._slots.put(False)  # noqa: FBT003 - see above
         self._thread.join()
 

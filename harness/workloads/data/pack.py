@@ -168,21 +168,18 @@ def open_packed(folder: Path) -> Packed:
         InputError: it is not there as a whole, or a shard is missing, cut short or altered; names
             every such file.
     """
-    sidecar = _read_sidecar(folder / SIDECAR)
+    path = folder / SIDECAR
+    try:
+        sidecar = from_json(Sidecar, json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        message = "is not here: the corpus was not packed, or not to its end"
+        raise InputError([Problem(message=message, path=path)]) from None
+    except ValueError as error:
+        raise InputError([Problem(message=f"is damaged: {error}", path=path)]) from None
     if problems := [*_shard_problems(folder, sidecar)]:
         raise InputError(problems)
     shards = [np.memmap(folder / shard.file, dtype="<i4", mode="r") for shard in sidecar.shards]
     return Packed(sidecar, [*shards])
-
-
-def _read_sidecar(path: Path) -> Sidecar:
-    try:
-        return from_json(Sidecar, json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        message = "is not here: the corpus was not packed, or not to its end"
-    except ValueError as error:
-        message = f"is damaged: {error}"
-    raise InputError([Problem(message=message, path=path)])
 
 
 def _shard_problems(folder: Path, sidecar: Sidecar) -> Iterator[Problem]:
@@ -193,11 +190,9 @@ def _shard_problems(folder: Path, sidecar: Sidecar) -> Iterator[Problem]:
         elif (found := path.stat().st_size) != size:
             message = "is cut short" if found < size else "is too long"
             yield Problem(message=message, path=path, value=f"{found} B", allowed=f"{size} B")
-        elif (digest := _digest(path)) != shard.sha256:
-            message = "was altered: its sha256 differs"
-            yield Problem(message=message, path=path, value=digest, allowed=shard.sha256)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        else:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            if digest != shard.sha256:
+                message = "was altered: its sha256 differs"
+                yield Problem(message=message, path=path, value=digest, allowed=shard.sha256)

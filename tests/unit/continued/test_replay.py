@@ -16,7 +16,7 @@ from harness.records import Profile, RunSpec
 from harness.workloads.__main__ import run
 from harness.workloads.api.declare import build, defaults_of
 from harness.workloads.api.emit import EVENTS_FILE, read_events
-from harness.workloads.data.zipf import entropy_nats
+from harness.workloads.data.languages import entropy_nats
 from harness.workloads.models.gpt import Gpt
 from harness.workloads.models.gpt_lora import adapt
 from harness.workloads.models.peak_memory import peak_bytes

@@ -10,7 +10,6 @@ What every backend owes is tested by one suite, on all of them.
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Protocol, Self
 
 from harness.errors import HostError
@@ -94,12 +93,7 @@ class Sandbox(Protocol):
         """Make the box, with an empty workspace."""
         ...
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Destroy the box, however the block ended."""
         ...
 

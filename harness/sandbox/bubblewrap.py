@@ -82,7 +82,12 @@ class Bubblewrap:
         """
         programs = {name: _program(name) for name in ("bwrap", "unshare")}
         filter_ = seccomp.program()
-        group = make_group(self._bounds) if self._use_groups else None
+        bounds = Bounds(
+            memory_bytes=memory_bytes(self.limits),
+            processes=self.limits.processes + _OWN_PROCESSES,
+            cpus=self.limits.cpus,
+        )
+        group = make_group(bounds) if self._use_groups else None
         process = _Process(programs["unshare"], group)
         link = process.link()
         try:
@@ -98,16 +103,11 @@ class Bubblewrap:
         """End a box."""
         link.end()
 
-    @property
-    def _bounds(self) -> Bounds:
-        return Bounds(
-            memory_bytes=memory_bytes(self.limits),
-            processes=self.limits.processes + _OWN_PROCESSES,
-            cpus=self.limits.cpus,
-        )
-
     def _place(self, bwrap: str, filter_: bytes, *, is_held: bool) -> Place:
         limits, memory = self.limits, self.limits.memory_mib << 20
+        # boxes side by side have different users: what the kernel counts for each user is counted
+        # for each box
+        user = _FIRST_USER + ((os.getpid() << 6) + next(_users)) % _NUM_USERS
         workspace, tmp, shm = f"{_DISKS}{WORKSPACE}", f"{_DISKS}/tmp", f"{_DISKS}/shm"  # noqa: S108 - in the box
         return Place(
             base=_DISKS,
@@ -124,7 +124,7 @@ class Bubblewrap:
                 ),
             ),
             files={f"{_DISKS}/etc/{name}": text for name, text in _ETC.items()},
-            user=_new_user() if os.geteuid() == 0 else None,
+            user=user if os.geteuid() == 0 else None,
             limits={
                 **command_limits(limits),
                 "nproc": limits.processes + _OWN_PROCESSES,
@@ -145,11 +145,14 @@ class _Process:
         namespaces = ["--mount", "--mount-proc", "--pid", "--fork", "--kill-child"]
         if os.geteuid() != 0:
             namespaces += ["--user", "--map-root-user"]
+        # whose a keeper is, as on the processes of runs (`runtime.processes`)
+        run = os.environ.get(RUN_VARIABLE)
+        mark = {RUN_VARIABLE: run} if run else {}
         # no preexec_fn: with it Python forks the whole harness instead of using vfork
         self._popen = subprocess.Popen(
             [unshare, *namespaces, *keeper_command(sys.executable)],
             cwd="/",
-            env={"PATH": _KEEPER_PATH, **_mark()},
+            env={"PATH": _KEEPER_PATH, **mark},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -189,12 +192,6 @@ class _Process:
         return "\n".join(line for line in lines if line != _SAID_ALWAYS)
 
 
-def _mark() -> dict[str, str]:
-    """Return what says whose a keeper is, as on the processes of runs (`runtime.processes`)."""
-    given = os.environ.get(RUN_VARIABLE)
-    return {RUN_VARIABLE: given} if given else {}
-
-
 def _program(name: str) -> str:
     found = shutil.which(name, path=_KEEPER_PATH)
     if found is None:
@@ -202,14 +199,6 @@ def _program(name: str) -> str:
         message = f"there is no {name} here"
         raise SandboxUnavailable(message, f"sudo apt-get install {package}")
     return found
-
-
-def _new_user() -> int:
-    """Return an id for the commands of one box; boxes side by side have different ones.
-
-    So what the kernel counts for each user is counted for each box.
-    """
-    return _FIRST_USER + ((os.getpid() << 6) + next(_users)) % _NUM_USERS
 
 
 def _arguments(workspace: str, tmp: str, shm: str) -> Iterator[str]:

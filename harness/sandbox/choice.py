@@ -61,7 +61,11 @@ def open_boxes(
     """
     match kind:
         case BoxKind.AUTO:
-            yield _automatic(_maker(limits))
+            try:
+                boxes = _bubblewrap(_maker(limits))
+            except SandboxUnavailable as error:
+                boxes = _memory(f"bubblewrap does not work here: {error}")
+            yield boxes
         case BoxKind.BUBBLEWRAP:
             yield _bubblewrap(_maker(limits))
         case BoxKind.MEMORY:
@@ -79,13 +83,6 @@ def _maker(limits: BoxLimits) -> Bubblewrap | BoxesOutside:
     """Return who makes boxes of bubblewrap here: in a container, the harness outside of it."""
     place = os.environ.get(SANDBOX_VARIABLE)
     return BoxesOutside(Path(place), limits) if place else Bubblewrap(limits)
-
-
-def _automatic(maker: Bubblewrap | BoxesOutside) -> Boxes:
-    try:
-        return _bubblewrap(maker)
-    except SandboxUnavailable as error:
-        return _memory(f"bubblewrap does not work here: {error}")
 
 
 def _bubblewrap(maker: Bubblewrap | BoxesOutside) -> Boxes:

@@ -17,7 +17,6 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from harness.records import ImageRef
@@ -80,12 +79,7 @@ class ContainerPool:
             self._num_cpus = int(self._client.info()["NCPU"])
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for link in tuple(self._links):  # also of boxes that were not given back
             link.end()
         self._client.close()
@@ -124,21 +118,19 @@ class ContainerPool:
         self._links.add(link)
         try:
             container.start()
-            link.start(self._place())
+            place = Place(
+                scratch=_SCRATCH,
+                files={},
+                limits=command_limits(self.limits),
+                seccomp=seccomp.program().hex(),
+                environment=ENVIRONMENT,
+            )
+            link.start(place)
             link.try_command()
         except BaseException:
             link.end()
             raise
         return link
-
-    def _place(self) -> Place:
-        return Place(
-            scratch=_SCRATCH,
-            files={},
-            limits=command_limits(self.limits),
-            seccomp=seccomp.program().hex(),
-            environment=ENVIRONMENT,
-        )
 
     def _options(self) -> dict[str, Any]:
         """Return what the engine is told of a container, as arguments of ``create``."""

@@ -24,7 +24,7 @@ from harness.sandbox.commands import (
     check_call,
     hide_this_process,
 )
-from harness.sandbox.mounts import WORKSPACE, Disk, Place
+from harness.sandbox.mounts import WORKSPACE, Place
 from harness.sandbox.protocol import (
     Answer,
     Deed,
@@ -65,7 +65,9 @@ def main() -> None:
     while True:
         header, blob = received(_read, _ANY_BLOB)
         for part in packed(*keeper.answer(from_json(Request, header), blob)):
-            _write(part)
+            left = memoryview(part)
+            while left:
+                left = left[os.write(1, left) :]
 
 
 def _read(size: int) -> bytes:
@@ -78,12 +80,6 @@ def _read(size: int) -> bytes:
     return bytes(content)
 
 
-def _write(content: bytes) -> None:
-    left = memoryview(content)
-    while left:
-        left = left[os.write(1, left) :]
-
-
 class _Keeper:
     """Does what a box is asked to."""
 
@@ -91,9 +87,10 @@ class _Keeper:
         self._place = place
         self._root = Path(WORKSPACE)
         for disk in place.disks:
-            _mount_disk(disk)
+            options = f"size={disk.size_bytes},nr_inodes={disk.inodes},mode={_ANYBODY:o}"
+            _mount("tmpfs", disk.path, "tmpfs", _NO_SETUID_NO_DEVICES, options)
         if place.base:
-            _show_processes(f"{place.base}/proc")
+            _mount("/proc", f"{place.base}/proc", "", _BIND, "")
         for path, text in place.files.items():
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             Path(path).write_text(text, encoding="utf-8")
@@ -111,10 +108,19 @@ class _Keeper:
     def _done(self, request: Request, blob: bytes) -> tuple[Answer, bytes]:
         match request.deed:
             case Deed.MATERIALISE:
-                self._materialise(request, blob)
+                _empty(Path(f"{self._place.base}{WORKSPACE}"))
+                with self._inside(), _as_user(self._place.user):
+                    write_tree(self._root, parted(request.sizes or {}, blob))
                 return Answer(), b""
             case Deed.RUN:
-                return self._run(request), b""
+                try:
+                    result = self._commands.run(request.command, request.limits)
+                finally:
+                    for disk in self._place.disks:  # a command that owns one can shut itself out
+                        Path(disk.path).chmod(_ANYBODY)
+                    for folder in self._place.scratch:
+                        _empty(Path(folder))
+                return Answer(result=result), b""
             case Deed.LIST:
                 with self._inside(), _readable(self._root):
                     return Answer(paths=list_tree(self._root)), b""
@@ -125,11 +131,6 @@ class _Keeper:
                     )
                 sizes, content = joined(found)
                 return Answer(sizes=sizes), content
-
-    def _materialise(self, request: Request, blob: bytes) -> None:
-        _empty(Path(f"{self._place.base}{WORKSPACE}"))
-        with self._inside(), _as_user(self._place.user):
-            write_tree(self._root, parted(request.sizes or {}, blob))
 
     @contextmanager
     def _inside(self) -> Iterator[None]:
@@ -145,24 +146,6 @@ class _Keeper:
             os.fchdir(outside)
             os.chroot(".")
             os.close(outside)
-
-    def _run(self, request: Request) -> Answer:
-        try:
-            return Answer(result=self._commands.run(request.command, request.limits))
-        finally:
-            for disk in self._place.disks:  # a command that owns one can shut itself out
-                Path(disk.path).chmod(_ANYBODY)
-            for folder in self._place.scratch:
-                _empty(Path(folder))
-
-
-def _mount_disk(disk: Disk) -> None:
-    options = f"size={disk.size_bytes},nr_inodes={disk.inodes},mode={_ANYBODY:o}"
-    _mount("tmpfs", disk.path, "tmpfs", _NO_SETUID_NO_DEVICES, options)
-
-
-def _show_processes(path: str) -> None:
-    _mount("/proc", path, "", _BIND, "")
 
 
 def _mount(source: str, path: str, kind: str, flags: int, options: str) -> None:

@@ -12,16 +12,22 @@ if TYPE_CHECKING:
     import torch
 
 
-def torch_device(kind: str, num_threads: int) -> torch.device:
-    """Return the device of that kind, ``cpu`` or ``cuda``, with so many threads on the CPU.
+def torch_device(kind: str | None, num_threads: int | None = None) -> torch.device:
+    """Return a device.
+
+    Args:
+        kind: ``cpu`` or ``cuda``; None for CUDA where there is some.
+        num_threads: of torch on the CPU; None for as many as it has.
 
     Raises:
         HostError: torch sees no such device.
     """
     import torch  # noqa: PLC0415 - see above
 
+    kind = kind or ("cuda" if torch.cuda.is_available() else "cpu")
     if kind == "cpu":
-        torch.set_num_threads(num_threads)
+        if num_threads is not None:
+            torch.set_num_threads(num_threads)
     elif not torch.cuda.is_available():
         message = f"torch {torch.__version__} sees no CUDA device"
         raise HostError(message, "harness doctor")

@@ -1,11 +1,12 @@
 """The operations of article 20 on documents, by their definitions.
 
-The five on one document are those of NeMo Curator 1.1.0, written anew: two mend the text, three decide whether it is
-kept (Rae et al. 2021, arXiv 2112.11446, appendix A.1). A word is what whitespace separates, a
-document of the published corpus is one line. Where several word n-grams are the most frequent,
-Curator takes whichever its set yields first, which changes with PYTHONHASHSEED; here it is the one
-that comes first in the text, and documents whose fate hangs on that choice are counted. Behind them, duplicates of the
-same words, whatever their case and spacing, are left out.
+The five on one document are those of NeMo Curator 1.1.0, written anew: two mend the text, three
+decide whether it is kept (Rae et al. 2021, arXiv 2112.11446, appendix A.1). A word is what
+whitespace separates, a document of the published corpus is one line. Where several word n-grams
+are the most frequent, Curator takes whichever its set yields first, which changes with
+PYTHONHASHSEED; here it is the one that comes first in the text, and documents whose fate hangs on
+that choice are counted. Of the documents that are kept, exact duplicates are left out: the same
+words, whatever their case and spacing.
 """
 
 from __future__ import annotations

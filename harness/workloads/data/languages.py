@@ -55,7 +55,10 @@ def relative(first: Language, shared: float, generator: torch.Generator) -> Lang
 
 
 def shares(branches: int) -> tuple[float, ...]:
-    """Return in which shares a word is followed by others: ``p_j = (1 / j) / sum_i (1 / i)`` for j = 1 to `branches` (Zipf's law)."""
+    """Return the shares in which a word is followed by `branches` others, by Zipf's law.
+
+    That is ``p_j = (1 / j) / sum_i (1 / i)`` for j = 1 to `branches`.
+    """
     total = math.fsum(1 / rank for rank in range(1, branches + 1))
     return tuple(1 / rank / total for rank in range(1, branches + 1))
 

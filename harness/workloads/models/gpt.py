@@ -50,7 +50,9 @@ class Gpt(nn.Module):
             Block(shape, dropout=dropout, linear=linear) for _ in range(shape.num_layers)
         )
         self.norm = LayerNorm(shape.d_model)
-        self._initialise(init, shape.num_layers)
+        for name, parameter in self.named_parameters():
+            if parameter.ndim == 2:  # noqa: PLR2004 - a matrix
+                _draw(name, parameter, init, shape.num_layers)
 
     def forward(self, ids_BS: Tensor) -> Tensor:
         """Return the logits of the next token at every position."""
@@ -68,11 +70,6 @@ class Gpt(nn.Module):
         """
         self.to(dtype)
         self.positions.to(torch.float32)
-
-    def _initialise(self, init: Init, num_layers: int) -> None:
-        for name, parameter in self.named_parameters():
-            if parameter.ndim == 2:  # noqa: PLR2004 - a matrix
-                _draw(name, parameter, init, num_layers)
 
 
 class Block(nn.Module):

@@ -65,7 +65,9 @@ def world(seed: int, *, device: torch.device) -> Iterator[None]:
         if device.type == "cuda":
             tensor_parallel.model_parallel_cuda_manual_seed(seed)
         else:
-            _do_without_cuda()
+            parallel_state._GLOBAL_MEMORY_BUFFER = _HostBuffer()  # noqa: SLF001 - it has no setter
+            # the one that never forks
+            initialize_rng_tracker(inference_rng_tracker=True, force_reset=True)
         yield
     finally:
         parallel_state.destroy_model_parallel()
@@ -124,8 +126,8 @@ class MegatronGpt(nn.Module):
         length = ids_BS.shape[1]
         positions_BS = torch.arange(length, device=ids_BS.device).expand_as(ids_BS)
         masked_11SS = self.later[None, None, :length, :length]
-        own_rules = nullcontext() if self.knows_autocast else _no_autocast(ids_BS.device)
-        with own_rules:
+        no_autocast = torch.autocast(ids_BS.device.type, enabled=False)
+        with nullcontext() if self.knows_autocast else no_autocast:
             logits_BSV: Tensor = self.core(ids_BS, positions_BS, masked_11SS)
         return logits_BSV
 
@@ -240,17 +242,8 @@ def _unify(core: GPTModel, dtype: torch.dtype) -> None:
     core.embedding.register_forward_hook(cast)
 
 
-def _no_autocast(device: torch.device) -> torch.autocast:
-    return torch.autocast(device.type, enabled=False)
-
-
 class _HostBuffer(GlobalMemoryBuffer):  # type: ignore[misc]
     """The scratch buffer of the scores, on the CPU."""
 
     def get_tensor(self, shape: tuple[int, ...], dtype: torch.dtype, *_: object) -> Tensor:
         return torch.empty(shape, dtype=dtype)
-
-
-def _do_without_cuda() -> None:
-    parallel_state._GLOBAL_MEMORY_BUFFER = _HostBuffer()  # noqa: SLF001 - it has no setter
-    initialize_rng_tracker(inference_rng_tracker=True, force_reset=True)  # the one that never forks

@@ -88,28 +88,22 @@ class Sweep:
         for cell in self._params.cells:
             refuse(self._packed, _shape(cell), cell.shape)
         for number, cell in enumerate(self._params.cells):
-            if self._fits(cell):
-                self._try(number, cell)
-
-    def _fits(self, cell: EnvelopeParams) -> bool:
-        needed = predicted_gib(cell)
-        fits = needed <= available_gib(self._device, self._memory_gib)
-        self._report(cell, {"memory.predicted": needed, "cell.fits": fits})
-        if not fits:
-            self._report_absent(cell, "not tried: the memory law leaves it no room")
-        return fits
-
-    def _try(self, number: int, cell: EnvelopeParams) -> None:
-        counter = peak_counter(self._device)
-        try:
-            self._train(number, cell, counter)
-        except torch.OutOfMemoryError:
-            self._report(cell, {"cell.out_of_memory": True})
-            self._report_absent(cell, "out of memory")
-        else:
-            self._report(cell, {"cell.out_of_memory": False})
-            report_peak(self._emit, counter, where_of(cell))
-        gc.collect()  # the model of a failed try hangs on its traceback
+            needed = predicted_gib(cell)
+            fits = needed <= available_gib(self._device, self._memory_gib)
+            self._report(cell, {"memory.predicted": needed, "cell.fits": fits})
+            if not fits:
+                self._report_absent(cell, "not tried: the memory law leaves it no room")
+                continue
+            counter = peak_counter(self._device)
+            try:
+                self._train(number, cell, counter)
+            except torch.OutOfMemoryError:
+                self._report(cell, {"cell.out_of_memory": True})
+                self._report_absent(cell, "out of memory")
+            else:
+                self._report(cell, {"cell.out_of_memory": False})
+                report_peak(self._emit, counter, where_of(cell))
+            gc.collect()  # the model of a failed try hangs on its traceback
 
     def _train(self, number: int, cell: EnvelopeParams, counter: PeakCounter) -> None:
         began = time.perf_counter()

@@ -11,7 +11,6 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from itertools import accumulate
-from pathlib import Path
 from types import MappingProxyType
 
 from harness.experiments.a22 import report
@@ -63,17 +62,12 @@ def _searches(context: Context, params: AblationParams) -> Iterator[tuple[str, F
     corpus, seed = corpus_of(context), context.spec.seed
     noise: tuple[float, ...] = ()
     for arm in ARMS if seed % 2 else reversed(ARMS):  # over the replicates neither is always first
-        folder = _folder(context.out, arm)
+        folder = context.out / arm
+        folder.mkdir()
         complete(_session(params, seed, ARMS[arm], noise), folder, corpus)
         loop = read_finished(folder)
         noise = noise or loop.header.noise_val_bpb
         yield arm, loop
-
-
-def _folder(out: Path, arm: str) -> Path:
-    folder = out / arm
-    folder.mkdir()
-    return folder
 
 
 def _session(

@@ -22,7 +22,6 @@ This program has not been run: it is written against the sources of Megatron Bri
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
@@ -256,10 +255,7 @@ class Watch(Callback):  # type: ignore[misc]
 
 
 def _loss(model: Any, texts: Tensor) -> float:
-    return sum(_window_losses(model, texts)) / len(texts)
-
-
-def _window_losses(model: Any, texts: Tensor) -> Iterator[float]:
+    total = 0.0
     positions = torch.arange(texts.shape[1] - 1, device="cuda")[None]
     for window in torch.split(texts.cuda(), 1):
         with torch.no_grad():
@@ -269,4 +265,5 @@ def _window_losses(model: Any, texts: Tensor) -> Iterator[float]:
                 attention_mask=None,
                 labels=window[:, 1:].contiguous(),
             )
-        yield losses.float().mean().item()
+        total += losses.float().mean().item()
+    return total / len(texts)

@@ -73,22 +73,20 @@ def train(params: ReplayParams, seed: int, folder: Path) -> Base:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    exp_manager(trainer, _settings(folder))
+    exp_manager(
+        trainer,
+        {
+            "explicit_log_dir": str(folder),
+            "create_tensorboard_logger": True,
+            "create_checkpoint_callback": True,
+            "checkpoint_callback_params": {
+                "monitor": "loss",
+                "save_top_k": 1,
+                "save_nemo_on_train_end": False,  # the archive is for models of NeMo's own
+                "save_on_train_epoch_end": True,
+            },
+        },
+    )
     texts = drawn(params, seed).old
     trainer.fit(base, DataLoader(TensorDataset(texts), batch_size=params.batch_size))
     return base
-
-
-def _settings(folder: Path) -> dict[str, Any]:
-    """Return what the experiment manager is asked for."""
-    return {
-        "explicit_log_dir": str(folder),
-        "create_tensorboard_logger": True,
-        "create_checkpoint_callback": True,
-        "checkpoint_callback_params": {
-            "monitor": "loss",
-            "save_top_k": 1,
-            "save_nemo_on_train_end": False,  # the archive is for models of NeMo's own
-            "save_on_train_epoch_end": True,
-        },
-    }

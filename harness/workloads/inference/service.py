@@ -111,13 +111,7 @@ class RunningService:
                 stderr=subprocess.STDOUT,
             )
         try:
-            while not self._is_healthy():
-                self.check()
-                if time.monotonic() > began + self._service.start_timeout_s:
-                    how = f"was not healthy within {self._service.start_timeout_s:g} s"
-                    raise self._died(how)
-                time.sleep(_POLL_S)
-            self.check()  # that it was another server on this port which answered is not health
+            self._wait_until_healthy()
         except BaseException:
             self._stop()
             raise
@@ -160,6 +154,16 @@ class RunningService:
         except OSError:  # another user's, or it has just ended
             return False
         return f"{_MARK_VARIABLE}={self._mark}".encode() in environment.split(b"\0")
+
+    def _wait_until_healthy(self) -> None:
+        deadline = time.monotonic() + self._service.start_timeout_s
+        while not self._is_healthy():
+            self.check()
+            if time.monotonic() > deadline:
+                how = f"was not healthy within {self._service.start_timeout_s:g} s"
+                raise self._died(how)
+            time.sleep(_POLL_S)
+        self.check()  # that it was another server on this port which answered is not health
 
     def _is_healthy(self) -> bool:
         connection = http.client.HTTPConnection(_HOST, self.port, timeout=_ANSWER_S)

@@ -191,14 +191,12 @@ class LoraPolicy:
         # where the tokens before the trained ones are, example after example
         rows = [row for row, example in enumerate(examples) for _ in example.trained]
         columns = [at - 1 for example in examples for at in example.trained]
-        bf16 = torch.autocast(device.type, torch.bfloat16)
-        with bf16 if self._compute.autocast else nullcontext():
+        bf16 = self._compute.autocast
+        with torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext():
             hidden_BSd = self._decoder(torch.tensor(padded, device=device), use_cache=False)[0]
             # logits only where a token is trained: the head is most of a small model's work
-            before_MD = hidden_BSd[
-                torch.tensor(rows, device=device), torch.tensor(columns, device=device)
-            ]
-            logits_MV = self._head(before_MD)
+            places = tuple(torch.tensor(each, device=device) for each in (rows, columns))
+            logits_MV = self._head(hidden_BSd[places])
         return _scores(logits_MV.float(), examples)
 
     def logprobs(self, examples: Sequence[Example], dropout: Dropout = Dropout.OFF) -> list[Tensor]:

@@ -83,7 +83,7 @@ def _with_defaults(
 
     A reason is one for a tolerance: an entry that writes none does not take the default.
     """
-    entry = {name: shared[name] for name in _SHARED if name in shared} | written
+    entry = {**{name: shared[name] for name in _SHARED if name in shared}, **written}
     inherited: list[Key] = [(name,) for name in entry if name not in written]
     if "reason" not in written and ("expect" not in entry or _kind(entry) in _WITHOUT_TOLERANCE):
         entry.pop("reason", None)

@@ -26,8 +26,8 @@ from harness.records import (
 from harness.scenario.expectations import Expectation, Trajectory, claim_verdict
 from harness.scenario.folders import find
 from harness.scenario.load import Loaded, load, load_expectations
+from harness.variables import EVIDENCE_VARIABLE
 from harness.workloads.__main__ import run
-from harness.workloads.api.context import EVIDENCE_VARIABLE
 from harness.workloads.api.declare import defaults_of
 from harness.workloads.api.emit import EVENTS_FILE, read_events
 

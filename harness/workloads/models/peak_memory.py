@@ -23,10 +23,6 @@ in one byte twice more. Mixed, the residual stream stays in float32 and with it 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
-
-from harness.records import record
 from harness.workloads.models.memory import (
     activation_bytes,
     layer_bytes_per_token,
@@ -121,36 +117,3 @@ def weight_copy_bytes(shape: ModelShape, precision: Precision) -> int:
         case Precision.MIXED:  # autocast's cache; the token table is multiplied too, for the logits
             multiplied = num_linear_parameters(shape) + shape.vocab_size * shape.d_model
             return _BFLOAT16_BYTES * multiplied
-
-
-@record
-class Line:
-    """A straight line through points, by least squares.
-
-    Attributes:
-        slope: per unit of x.
-        intercept: at x = 0.
-        residual: the largest distance of a point from the line, in y.
-    """
-
-    slope: float
-    intercept: float
-    residual: float
-
-
-def least_squares(points: Iterable[tuple[float, float]]) -> Line:
-    """Return the line through (x, y) points that has the least sum of squared distances in y.
-
-    Raises:
-        ValueError: fewer than two different x.
-    """
-    known = list(points)
-    if len({x for x, _ in known}) < 2:  # noqa: PLR2004 - a line needs two
-        message = f"no line through {len(known)} points of one x"
-        raise ValueError(message)
-    mean_x, mean_y = (math.fsum(axis) / len(known) for axis in zip(*known, strict=True))
-    spread = math.fsum((x - mean_x) ** 2 for x, _ in known)
-    slope = math.fsum((x - mean_x) * (y - mean_y) for x, y in known) / spread
-    intercept = mean_y - slope * mean_x
-    residual = max(abs(y - intercept - slope * x) for x, y in known)
-    return Line(slope=slope, intercept=intercept, residual=residual)

@@ -123,8 +123,17 @@ class Gate:
                 knob=knob.name, new_value=given["new_value"], reason=given["reason"]
             )
             candidate = changed(base, knob, proposal.new_value)
-            self._require_possible(candidate)
-            diff = _diff(knob, base, candidate)
+            if candidate.d_model % candidate.n_head:
+                _refuse(Rail.CROSS, "n_head does not divide d_model")
+            steps = _PUBLISHED_STEPS if self.rules is Rules.PUBLISHED else candidate.steps
+            if candidate.lr_warmup + _LEAST_AFTER_WARMUP > steps:
+                reason = f"lr_warmup {candidate.lr_warmup} leaves too few of {steps} steps"
+                _refuse(Rail.CROSS, reason)
+            before, after = (
+                f"    {knob.name}: {knob.kind} = {getattr(cfg, knob.name)!r}"
+                for cfg in (base, candidate)
+            )
+            diff = f"--- a/cfg.py\n+++ b/cfg.py\n@@ -1 +1 @@\n-{before}\n+{after}\n"
             _require_one_line(diff, knob)
             if self.rules is Rules.CLOSED:
                 if candidate == base:
@@ -141,7 +150,15 @@ class Gate:
             _refuse(Rail.SCHEMA, "the answer is empty")
         if self.rules is Rules.CLOSED and len(text) > _LONGEST_ANSWER:
             _refuse(Rail.SCHEMA, f"the answer has {len(text)} characters")
-        given = self._parsed(text)
+        try:
+            if self.rules is Rules.PUBLISHED:
+                given = json.loads(text)
+            else:
+                given = json.loads(text, object_pairs_hook=_distinct, parse_constant=_no_number)
+        except RecursionError:
+            _refuse(Rail.SCHEMA, "the answer is nested too deep")
+        except ValueError as error:
+            _refuse(Rail.SCHEMA, f"the answer is no JSON object: {_plain(str(error))}")
         if not isinstance(given, dict):
             _refuse(Rail.SCHEMA, f"the answer is a {type(given).__name__}, not an object")
         if set(given) != _KEYS:
@@ -151,16 +168,6 @@ class Gate:
         if len(given["reason"]) > _LONGEST_PUBLISHED_REASON:
             _refuse(Rail.SCHEMA, f"the reason has {len(given['reason'])} characters")
         return given
-
-    def _parsed(self, text: str) -> Any:
-        try:
-            if self.rules is Rules.PUBLISHED:
-                return json.loads(text)
-            return json.loads(text, object_pairs_hook=_distinct, parse_constant=_no_number)
-        except RecursionError:
-            _refuse(Rail.SCHEMA, "the answer is nested too deep")
-        except ValueError as error:
-            _refuse(Rail.SCHEMA, f"the answer is no JSON object: {_plain(str(error))}")
 
     def _require_in_domain(self, knob: Knob, value: Any) -> None:
         if not self._has_type(knob.kind, value):
@@ -183,13 +190,6 @@ class Gate:
             case Kind.FLOAT:
                 is_flag = isinstance(value, bool) and self.rules is Rules.CLOSED
                 return isinstance(value, int | float) and not is_flag
-
-    def _require_possible(self, candidate: TrainConfig) -> None:
-        if candidate.d_model % candidate.n_head:
-            _refuse(Rail.CROSS, "n_head does not divide d_model")
-        steps = _PUBLISHED_STEPS if self.rules is Rules.PUBLISHED else candidate.steps
-        if candidate.lr_warmup + _LEAST_AFTER_WARMUP > steps:
-            _refuse(Rail.CROSS, f"lr_warmup {candidate.lr_warmup} leaves too few of {steps} steps")
 
 
 def is_finite(candidate: TrainConfig) -> bool:
@@ -227,13 +227,6 @@ def reason_fault(reason: str) -> str:
     if _CODE.search(reason):
         return "the reason holds code or an address"
     return ""
-
-
-def _diff(knob: Knob, base: TrainConfig, candidate: TrainConfig) -> str:
-    before, after = (
-        f"    {knob.name}: {knob.kind} = {getattr(cfg, knob.name)!r}" for cfg in (base, candidate)
-    )
-    return f"--- a/cfg.py\n+++ b/cfg.py\n@@ -1 +1 @@\n-{before}\n+{after}\n"
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

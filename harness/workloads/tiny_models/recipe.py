@@ -86,6 +86,7 @@ class Recipe:
         return hashlib.sha256(json.dumps(to_json(self), sort_keys=True).encode()).hexdigest()
 
 
+_COPY = Phase(name="copy", source=Source.COPYING, steps=200, batch=48, warm_up=100, rates=(1, 1))
 FILES = Recipe(
     seed=1,
     muon_rate=0.02,
@@ -93,7 +94,7 @@ FILES = Recipe(
     context_weight=0.2,
     clip=1.0,
     phases=(
-        Phase(name="copy", source=Source.COPYING, steps=200, batch=48, warm_up=100, rates=(1, 1)),
+        _COPY,
         Phase(
             name="one thing",
             source=Source.TASKS,
@@ -133,7 +134,7 @@ SEARCH = Recipe(
     context_weight=0.2,
     clip=1.0,
     phases=(
-        Phase(name="copy", source=Source.COPYING, steps=200, batch=48, warm_up=100, rates=(1, 1)),
+        _COPY,
         Phase(
             name="one fact", source=Source.TASKS, steps=200, batch=16, rates=(1, 1), operations=1
         ),

@@ -152,12 +152,12 @@ class Evaluator:
                 answer = message["answer"]
             elif answer is not None:
                 document = answer["result"]
-                kind = EvalMetrics if document["ok"] else EvalFailure
-                return Evaluation(
-                    result=from_json(kind, document),
-                    device=answer["device"],
-                    cost_s=answer["cost_s"],
-                )
+                result: EvalMetrics | EvalFailure
+                if document["ok"]:
+                    result = from_json(EvalMetrics, document)
+                else:
+                    result = from_json(EvalFailure, document)
+                return Evaluation(result=result, device=answer["device"], cost_s=answer["cost_s"])
             elif timed_out:
                 return _over(f"{limit.wall_s:.1f} s")
             elif _how_ended(message["ended"]) == _OVER_CPU:

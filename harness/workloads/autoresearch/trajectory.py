@@ -383,11 +383,11 @@ def _record(document: dict[str, Any]) -> TrajectoryRecord:
 
 
 def _document(line: str) -> dict[str, Any]:
-    document = json.loads(line, parse_constant=_refuse_constant)
+    document: Any = json.loads(line, parse_constant=_refuse_constant)
     if not isinstance(document, dict):
         message = f"wanted an object, got {type(document).__name__}"
         raise ValueError(message)  # noqa: TRY004 - a mistake in the file, not in the program
-    return {RENAMED.get(name, name): value for name, value in document.items()}
+    return {RENAMED.get(str(name), str(name)): value for name, value in document.items()}
 
 
 def _refuse_constant(name: str) -> NoReturn:

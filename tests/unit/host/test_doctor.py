@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from harness.cli import main
+from harness.commands.doctor import render
 from harness.errors import HostError
 from harness.records import Limits, Profile
 from harness.runtime.daemon import Engine, EngineState
@@ -21,7 +22,6 @@ from harness.runtime.doctor import (
     model_room_gib,
     obstacles,
     probe_tools,
-    render,
 )
 from harness.runtime.host import Host, probe_host
 
@@ -153,7 +153,7 @@ def test_one_broken_scenario_is_a_finding_beside_the_healthy_ones(
     (tmp_path / "scenarios" / "a99-broken" / "scenario.yaml").write_text("title: [\n")
     name = "a24-derisk-cloud-pretraining"
     (tmp_path / "scenarios" / name).symlink_to(project_root / "scenarios" / name)
-    assert main(["doctor", "--root", str(tmp_path), "--json"]) == 0
+    assert main(["doctor", "--project", str(tmp_path), "--json"]) == 0
     findings = {each["what"]: each for each in json.loads(capsys.readouterr().out)}
     assert "scenario.yaml" in findings["scenario a99"]["detail"]
     assert findings["scenario a99"]["remedy"] == "harness validate"

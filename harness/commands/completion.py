@@ -122,7 +122,7 @@ def _kind(action: argparse.Action) -> Kind:
 
 
 def _folder(project: Path) -> str:
-    """Return the project's folder as all three shells read it within double quotes."""
+    """Return the project's folder as bash and zsh read it within double quotes."""
     return re.sub(r'([\\"$`])', r"\\\1", str(project))
 
 
@@ -290,7 +290,8 @@ def _fish(common: list[Word], commands: list[Command], project: Path) -> Iterato
 
 def _fish_listing(folder: str, marker: str, project: Path) -> Iterator[str]:
     yield f"function __harness_{folder}"
-    yield f'  set -l project "{_folder(project)}"'
+    quoted = re.sub(r"([\\'])", r"\\\1", str(project))
+    yield f"  set -l project '{quoted}'"
     yield f'  set -q {PROJECT_VARIABLE}; and set project "${PROJECT_VARIABLE}"'
     yield f"  for each in $project/{folder}/*/{marker}"
     yield "    basename (dirname $each)"

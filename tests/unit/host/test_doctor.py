@@ -71,6 +71,17 @@ def test_a_plain_machine_is_told_what_to_type(plain_host: Host) -> None:
     assert _of(findings, "disk").state is State.LIMITED
 
 
+def test_without_proc_the_doctor_says_what_is_not_known(tmp_path: Path, fake_nvml: Any) -> None:
+    api = fake_nvml(unopened="Driver Not Loaded")
+    host = probe_host(tmp_path, nvml_api=api, docker_socket=tmp_path / "none")
+    findings = diagnose(host, BARE, demands=[Demand(scenario="a24", profile=Profile.CPU)])
+    assert _of(findings, "system").state is State.LIMITED
+    assert "only arithmetic and evidence profiles" in _of(findings, "system").detail
+    assert "does not say" in _of(findings, "memory").detail
+    assert "apt-get" not in _of(findings, "git").remedy + _of(findings, "docker").remedy
+    assert _of(findings, "profile cpu").state is State.OK
+
+
 def test_a_profile_says_how_much_of_it_can_be_run_and_why(plain_host: Host) -> None:
     findings = diagnose(plain_host, TOOLS, images=[IMAGE], demands=[ON_SPARK, ON_CPU])
     spark = _of(findings, "profile spark")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 
@@ -129,7 +129,7 @@ def _folder(project: Path) -> str:
 # --- bash -----------------------------------------------------------------------------------------
 
 
-def _bash(common: list[Word], commands: list[Command], project: Path) -> Iterator[str]:
+def _bash(common: Sequence[Word], commands: Sequence[Command], project: Path) -> Iterator[str]:
     yield "# bash completion of harness; load it with: source <(harness completion bash)"
     yield from _bash_listing("scenarios", "scenario.yaml", project)
     yield from _bash_listing("containers", "Dockerfile", project)
@@ -152,7 +152,7 @@ def _bash(common: list[Word], commands: list[Command], project: Path) -> Iterato
     yield "complete -F _harness harness"
 
 
-def _choice_of(names: list[str]) -> Word:
+def _choice_of(names: Sequence[str]) -> Word:
     return Word(options=(), kind=Kind.CHOICE, help="a command", choices=tuple(names))
 
 
@@ -163,12 +163,12 @@ def _bash_listing(folder: str, marker: str, project: Path) -> Iterator[str]:
     yield f'  for each in "${{{PROJECT_VARIABLE}:-{_folder(project)}}}/{folder}"/*/{marker}; do'
     yield '    [ -f "$each" ] || continue'
     yield "    each=${each%/*}"
-    yield r"""    printf '%s\n' "${each##*/}" """.rstrip()
+    yield '    echo "${each##*/}"'
     yield "  done"
     yield "}"
 
 
-def _bash_case(name: str, words: list[Word] | tuple[Word, ...]) -> Iterator[str]:
+def _bash_case(name: str, words: Sequence[Word]) -> Iterator[str]:
     yield f"    {name})"
     yield "      case $before in"
     for word in words:
@@ -185,26 +185,20 @@ def _bash_case(name: str, words: list[Word] | tuple[Word, ...]) -> Iterator[str]
 
 
 def _bash_reply(word: Word) -> str:
-    match word.kind:
-        case Kind.CHOICE:
-            source = f'-W "{" ".join(word.choices)}"'
-        case Kind.SCENARIO:
-            source = '-W "$(_harness_scenarios)"'
-        case Kind.IMAGE:
-            source = '-W "$(_harness_containers)"'
-        case Kind.FOLDER:
-            source = "-d"
-        case Kind.FILE:
-            source = "-f"
-        case Kind.TEXT | Kind.FLAG:
-            return ":"
-    return f'COMPREPLY+=($(compgen {source} -- "$word"))'
+    source = {
+        Kind.CHOICE: f'-W "{" ".join(word.choices)}"',
+        Kind.SCENARIO: '-W "$(_harness_scenarios)"',
+        Kind.IMAGE: '-W "$(_harness_containers)"',
+        Kind.FOLDER: "-d",
+        Kind.FILE: "-f",
+    }.get(word.kind)
+    return f'COMPREPLY+=($(compgen {source} -- "$word"))' if source else ":"
 
 
 # --- zsh ------------------------------------------------------------------------------------------
 
 
-def _zsh(common: list[Word], commands: list[Command], project: Path) -> Iterator[str]:
+def _zsh(common: Sequence[Word], commands: Sequence[Command], project: Path) -> Iterator[str]:
     yield "#compdef harness"
     yield "# zsh completion of harness; load it with: source <(harness completion zsh)"
     yield from _zsh_listing("scenarios", "scenario.yaml", project)
@@ -271,7 +265,7 @@ def _zsh_argument(word: Word) -> str:
 # --- fish -----------------------------------------------------------------------------------------
 
 
-def _fish(common: list[Word], commands: list[Command], project: Path) -> Iterator[str]:
+def _fish(common: Sequence[Word], commands: Sequence[Command], project: Path) -> Iterator[str]:
     yield "# fish completion of harness; load it with: harness completion fish | source"
     yield from _fish_listing("scenarios", "scenario.yaml", project)
     yield from _fish_listing("containers", "Dockerfile", project)
@@ -303,19 +297,13 @@ def _fish_line(condition: str, word: Word) -> str:
     parts = ["complete", "-c", "harness", "-n", shlex.quote(condition)]
     for option in word.options:
         parts += ["-l", option[2:]] if option.startswith("--") else ["-s", option[1:]]
-    match word.kind:
-        case Kind.CHOICE:
-            parts += ["-x", "-a", shlex.quote(" ".join(word.choices))]
-        case Kind.SCENARIO:
-            parts += ["-x", "-a", "'(__harness_scenarios)'"]
-        case Kind.IMAGE:
-            parts += ["-x", "-a", "'(__harness_containers)'"]
-        case Kind.FOLDER:
-            parts += ["-x", "-a", "'(__fish_complete_directories)'"]
-        case Kind.FILE:
-            parts += ["-r", "-F"]
-        case Kind.TEXT:
-            parts += ["-x"]
-        case Kind.FLAG:
-            pass
+    parts += {
+        Kind.CHOICE: ["-x", "-a", shlex.quote(" ".join(word.choices))],
+        Kind.SCENARIO: ["-x", "-a", "'(__harness_scenarios)'"],
+        Kind.IMAGE: ["-x", "-a", "'(__harness_containers)'"],
+        Kind.FOLDER: ["-x", "-a", "'(__fish_complete_directories)'"],
+        Kind.FILE: ["-r", "-F"],
+        Kind.TEXT: ["-x"],
+        Kind.FLAG: [],
+    }[word.kind]
     return " ".join([*parts, "-d", shlex.quote(word.help)])

@@ -74,13 +74,16 @@ def scenario_problems(folder: Path, images: Collection[str] | None) -> list[Prob
 
 
 def _chosen(project: Project, words: Sequence[str], problems: list[Problem]) -> list[Path]:
+    """Return the folders of the scenarios named, of all where none is; add what names none."""
     if not words:
         found, mistaken = survey(project.scenarios)
         problems += mistaken
         return found
-    with _noting(problems):
+    try:
         return find_all(project.scenarios, words)
-    return []
+    except InputError as error:
+        problems += error.problems
+        return []
 
 
 @contextmanager

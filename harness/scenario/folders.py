@@ -57,7 +57,8 @@ def find_all(root: Path, words: Iterable[str]) -> list[Path]:
         InputError: every word that names none, or more than one.
     """
     names = [path.name for path in folders(root)]
-    found, problems = [], []
+    found: list[Path] = []
+    problems: list[Problem] = []
     for word in words:
         try:
             found.append(root / scenario_named(word, names))

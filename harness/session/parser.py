@@ -35,7 +35,9 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[str, Options]:
     from harness.session.options import OF_COMMAND  # noqa: PLC0415
 
     name = given.pop("command")
-    fixed = {key: tuple(each) if isinstance(each, list) else each for key, each in given.items()}
+    fixed: dict[str, Any] = {
+        key: tuple(each) if isinstance(each, list) else each for key, each in given.items()
+    }
     return name, OF_COMMAND[name](**fixed)
 
 

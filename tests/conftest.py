@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,6 +23,12 @@ _FLAGS = {
     "serving": "a vLLM installation",
     "slow": "patience",
 }
+
+
+def pytest_configure() -> None:
+    # in the background SIGINT is ignored, here and in all that the tests start and interrupt
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from harness.records import ImageRef
 from harness.runtime.images import build
@@ -26,6 +27,9 @@ _FLAGS = {
 
 
 def pytest_configure() -> None:
+    # an example's time says how busy the machine is, not whether the code is right
+    settings.register_profile("project", deadline=None)
+    settings.load_profile("project")
     # in the background SIGINT is ignored, here and in all that the tests start and interrupt
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

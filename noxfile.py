@@ -452,6 +452,26 @@ def bench_pretrain(session: nox.Session) -> None:
     session.run(*command, *session.posargs, env=env, external=True)
 
 
+@nox.session(venv_backend="none", default=False)
+def evidence(session: nox.Session) -> None:
+    """Fetch the published raw data of every scenario into the cache, for the tests that read it."""
+    python = environment(session, "base")
+    for scenario in SCENARIOS:
+        # a file that is derived from published ones has no address: its tests skip without it
+        session.run(
+            *(python, "-m", "harness", "fetch", scenario.parent.name),
+            success_codes=[0, COULD_NOT_RUN],
+            external=True,
+        )
+
+
+@nox.session(venv_backend="none", default=False)
+def hooks(session: nox.Session) -> None:
+    """Install the git hooks of .pre-commit-config.yaml, which run what `lint` runs."""
+    python = environment(session, "tools")
+    session.run(python, "-m", "pre_commit", "install", external=True)
+
+
 # --- what changes files ---------------------------------------------------------------------------
 
 

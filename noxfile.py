@@ -345,7 +345,7 @@ def types(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
     """Run the tests that need nothing but Python."""
-    default = ["--numprocesses=auto", "--dist=loadgroup", "tests"]
+    default = ["--numprocesses=auto", "--dist=worksteal", "tests"]
     _pytest(session, *(session.posargs or default))
 
 

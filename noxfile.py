@@ -184,6 +184,8 @@ def _make(session: nox.Session, name: str, wanted: dict[str, str], changed: list
         _install_lock(session, python, _lock_above(env, folder) if env.over else env.lock)
     if env.project:
         _install_project(session, python)
+    if env.over:
+        _link_programs(env.over, folder)
     partial = folder / f"{STAMP}.partial"
     partial.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
     partial.replace(folder / STAMP)
@@ -193,6 +195,14 @@ def _see(over: str, folder: Path) -> None:
     """Let an environment see the packages of another one, as `uv run --with` does."""
     line = f"import site; site.addsitedir({str(_site_packages(_folder(over)))!r})\n"
     (_site_packages(folder) / "_over.pth").write_text(line, encoding="utf-8")
+
+
+def _link_programs(over: str, folder: Path) -> None:
+    """Put the programs of another environment beside the interpreter: packages look there."""
+    for program in (_folder(over) / "bin").iterdir():
+        link = folder / "bin" / program.name
+        if not link.exists():
+            link.symlink_to(program)
 
 
 def _site_packages(folder: Path) -> Path:
@@ -265,6 +275,7 @@ def _run(session: nox.Session, *command: str) -> None:
 RECIPE: tuple[Callable[..., object], ...] = (
     _make,
     _see,
+    _link_programs,
     _lock_above,
     _pins,
     _install_lock,

@@ -217,6 +217,14 @@ def test_a_layer_holds_only_what_the_environment_below_lacks(workshop: _Workshop
     assert repr(str(below)) in link.read_text()
 
 
+def test_a_layer_has_the_programs_of_the_environment_below(workshop: _Workshop) -> None:
+    below = workshop.environment("torch")
+    (below / "bin" / "ray").write_text("#!python of env-torch\n")
+    layer = workshop.environment("tests")
+    assert (layer / "bin" / "ray").resolve() == (below / "bin" / "ray").resolve()
+    assert (layer / "bin" / "python").readlink() == Path(sys.executable)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "fact"),
     [

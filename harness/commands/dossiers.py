@@ -15,7 +15,7 @@ from harness.plan.expand import Plan, expand
 from harness.records import Finished, Profile, Verdict, VerdictKind
 from harness.report.dossier import Dossier
 from harness.results.selection import select
-from harness.results.store import Store
+from harness.results.store import Store, said_of
 from harness.scenario.expectations import Expectations
 from harness.scenario.load import Loaded
 from harness.workloads.api.registry import workload
@@ -52,7 +52,10 @@ def stored_profile(word: str, loaded: Loaded, store: Store) -> Profile:
         return declared_profile(word, loaded.scenario)
     stored = store.profiles(loaded.scenario.scenario)
     if not stored:
-        message = f"no results of {loaded.scenario.scenario} in {store.root}"
+        name = loaded.scenario.scenario
+        message = f"no results of {name} in {store.root}"
+        if schemas := store.other_schemas(name):
+            message = f"the results of {name} in {store.root} are of {said_of(schemas)}"
         raise HostError(message, f"harness run {loaded.scenario.scenario}")
     return stored[0]
 

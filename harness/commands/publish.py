@@ -2,7 +2,8 @@
 
 Only what a table is made from is copied: spec, outcome, measurements, environment and events;
 never logs. The tables are functions of those files, the scenario and its ledger, so anyone can
-render them again and compare them byte for byte (``--stale``).
+render them again and compare them byte for byte (``--stale``). What an older harness published
+stands as its commit rendered it, until it is published again.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from harness.commands.selection import open_ledger, open_scenario
 from harness.errors import ExitCode, HostError, InputError, Problem
 from harness.plan.expand import expand
 from harness.plan.overrides import Overrides
-from harness.records import Status
+from harness.records import Profile, Status
 from harness.results.selection import select
 from harness.results.store import (
     ENVIRONMENT_FILE,
@@ -27,6 +28,7 @@ from harness.results.store import (
     OUTCOME_FILE,
     SPEC_FILE,
     Store,
+    said_of,
     write_whole,
 )
 from harness.scenario.folders import folders
@@ -43,6 +45,8 @@ def main(options: argparse.Namespace) -> ExitCode:
     if not options.stale and not options.all:
         _copy(chosen[0], options.profile, project)
     changed = [path for each in chosen for path in _render(each, project, keep=options.stale)]
+    for each in chosen:
+        _say_what_stands(each, Store(project.published))
     for path in changed:
         print(f"{'out of date' if options.stale else 'written'}: {path.relative_to(project.root)}")
     return ExitCode.OUTSIDE if options.stale and changed else ExitCode.OK
@@ -76,6 +80,17 @@ def _copy(loaded: Loaded, word: str, project: Project) -> None:
         place.mkdir(parents=True)
         for name in _PUBLISHED:
             shutil.copyfile(source.folder(run.spec) / name, place / name)
+
+
+def _say_what_stands(loaded: Loaded, store: Store) -> None:
+    """Say in a line which published profiles another harness stored: they are not rendered."""
+    name = loaded.scenario.scenario
+    if schemas := store.other_schemas(name):
+        profiles = ", ".join(each for each in Profile if store.other_schemas(name, each))
+        print(
+            f"{name} {profiles}: of {said_of(schemas)}; "
+            "as their commit rendered them, until they are published again"
+        )
 
 
 def _render(loaded: Loaded, project: Project, *, keep: bool) -> Iterator[Path]:

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 _NOBODY = 65534  # what root runs as in a container
 _KIB_PER_GIB = 2**20
 _CHUNK_BYTES = 64 * 2**10
+_GONE = frozenset({404, 409})  # the engine has removed it, or is about to: sandboxes end themselves
 _INIT_FAILED = "[FATAL tini"  # the container's init found no program to start
 
 
@@ -123,11 +124,21 @@ class DockerRuntime:
             found = self._client.containers.list(all=True, filters={"label": OWNER_LABEL})
             abandoned = [container for container in found if _is_abandoned(container)]
             for container in abandoned:
-                container.remove(force=True, v=True)
+                _remove(container)
         return tuple(
             Leftover(what=f"container {container.name}", run_id=container.labels[RUN_LABEL])
             for container in abandoned
         )
+
+
+def _remove(container: Container) -> None:
+    import docker.errors  # noqa: PLC0415 - planning must not load the Docker client
+
+    try:
+        container.remove(force=True, v=True)
+    except docker.errors.APIError as error:
+        if error.status_code not in _GONE:
+            raise
 
 
 def _is_abandoned(container: Container) -> bool:

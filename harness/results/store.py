@@ -72,7 +72,7 @@ class Store:
             yield
 
     def stage(self, spec: RunSpec) -> Path:
-        """Return a folder for a run to write into: its spec.json, and checkpoints if there are any."""
+        """Return a folder for a run to write into: its spec.json, and checkpoints if any."""
         folder = self.root / _STAGING / f"{spec.scenario}.{spec.profile}.{spec.run_id}"
         self.discard(folder)
         folder.mkdir(parents=True, exist_ok=True)

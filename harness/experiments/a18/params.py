@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from harness.records import record
 from harness.workloads.api.declare import Metric, Workload, param
-from harness.workloads.training.pretrain_params import CELL_METRICS, CONDITION_METRICS, ArmParams
+from harness.workloads.training.pretrain_params import (
+    CELL_METRICS,
+    CONDITION_METRICS,
+    PRETRAIN_LAWS,
+    ArmParams,
+)
 
 
 @record
@@ -65,6 +70,7 @@ FRAMEWORKS = Workload(
     entry="harness.workloads.training.pretrain:run",
     derivation="harness.workloads.training.pretrain_metrics:cell",
     requires=("torch", "megatron-core"),
+    laws=PRETRAIN_LAWS,
 )
 
 FRAMEWORKS_EVIDENCE = Workload(

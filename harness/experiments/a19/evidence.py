@@ -19,8 +19,9 @@ from harness.experiments.a19.published import (
 )
 from harness.probes import power_samples as power
 from harness.records import Scalar
+from harness.statistics import Line, least_squares
 from harness.workloads.api.context import Context
-from harness.workloads.models.peak_memory import Line, least_squares, published_peak_bytes
+from harness.workloads.models.peak_memory import published_peak_bytes
 from harness.workloads.models.shape import Precision, initial_loss_nats, num_parameters
 
 _MIB_PER_GIB = 1024.0

@@ -7,6 +7,7 @@ from harness.workloads.api.declare import Metric, Workload, param
 from harness.workloads.training.pretrain_params import (
     CELL_METRICS,
     CONDITION_METRICS,
+    PRETRAIN_LAWS,
     EnvelopeParams,
 )
 
@@ -105,6 +106,7 @@ ENVELOPE = Workload(
     entry="harness.workloads.training.pretrain:run",
     derivation="harness.workloads.training.pretrain_metrics:cell",
     requires=("torch",),
+    laws=PRETRAIN_LAWS,
 )
 
 ENVELOPE_EVIDENCE = Workload(

@@ -81,7 +81,7 @@ def figures_of(workload: str, out: Path, **params: Any) -> Figures:
     return figures(out)
 
 
-# --- one training -----------------------------------------------------------------------------------
+# --- one training ---------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,7 @@ def test_a_kill_while_a_checkpoint_is_saved_leaves_one_to_go_on_from(tmp_path: P
     assert [file.name for file in tmp_path.iterdir()] == ["step=4-last.ckpt"]
 
 
-# --- a whole run ------------------------------------------------------------------------------------
+# --- a whole run ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("params", [{}, {"dropout": 0.1}, {"precision": "mixed"}])
@@ -158,6 +158,20 @@ article: {number: 99, title: Nothing}
 environment: nemo
 workload: continued.nemo
 """
+LEDGER = """\
+scenario: a99-kill
+sections:
+- title: Figures
+  entries:
+  - id: parameters
+    metric: parameters
+    unit: parameter
+    class: arithmetic
+    kind: law
+    expect: {law: all_cells, params: {low: 0, high: 0}}
+    reason: every replicate has the same model
+    source: this test
+"""
 
 
 @pytest.mark.timeout(600)
@@ -170,7 +184,7 @@ def test_after_kill_9_the_same_command_goes_on_from_the_checkpoint_with_equal_fi
     scenario.mkdir(parents=True)
     text = f"{SCENARIO}params: {json.dumps(params)}\nprofiles: {{cpu: {{summary: kill it}}}}\n"
     (scenario / "scenario.yaml").write_text(text, encoding="utf-8")
-    (scenario / "expectations.yaml").write_text("scenario: a99-kill\nexpectations: []\n")
+    (scenario / "expectations.yaml").write_text(LEDGER, encoding="utf-8")
     command = [sys.executable, "-m", "harness", "run", "a99", "--root", str(tmp_path)]
     began = f"{place}/checkpoints/*-last.ckpt"
     with subprocess.Popen(command, cwd=project_root, stdout=subprocess.DEVNULL) as harness:

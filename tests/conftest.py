@@ -15,6 +15,7 @@ from hypothesis import settings
 
 from harness.records import ImageRef
 from harness.runtime.images import build
+from harness.scenario.images import SANDBOX_IMAGE
 
 # their modules import peft, safetensors and a retriever as soon as they are collected; the sessions
 # `rl` and `serving` run them where these are installed
@@ -95,3 +96,9 @@ def containers(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def cpu_image(containers: Path) -> ImageRef:
     """The image of the cpu profiles, built where the engine has none of its recipe."""
     return build(containers, "cpu", accept=True, listen=print)
+
+
+@pytest.fixture(scope="session")
+def sandbox_image(containers: Path) -> ImageRef:
+    """The image of sandboxes that are containers, built as `cpu_image`."""
+    return build(containers, SANDBOX_IMAGE, accept=True, listen=print)

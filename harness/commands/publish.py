@@ -89,7 +89,7 @@ def _copy(loaded: Loaded, project: Project, options: PublishOptions) -> None:
 
 
 def _what_stands(loaded: Loaded, store: Store) -> str:
-    """Return a line on the published profiles that another harness stored: they stay as they are."""
+    """Return a line on profiles that another harness published; they stay as they are."""
     name = loaded.scenario.scenario
     if not (schemas := store.other_schemas(name)):
         return ""

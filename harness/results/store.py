@@ -3,8 +3,11 @@
 A run writes into a folder under ``.staging``; when it is over, its records are added, everything
 is flushed to the disk, and one rename puts the folder in its place. So a folder with a run's name
 is a whole run, and a kill at any moment leaves either it or a staging folder that the next holder
-of the lock removes. A finished run is never overwritten; a failed one is kept as
-``<run_id>.failed-<n>`` and owed again.
+of the lock empties, but for its checkpoints. A finished run is never overwritten; a failed one is
+kept as ``<run_id>.failed-<n>`` and owed again.
+
+Checkpoints stay in the staging folder until the run, which is named by its id, has finished: the
+next attempt goes on from them. A change of the workload's code makes another run of it.
 
 Every spec says which version of the records wrote it. A run of another version is no result of this
 harness: it is neither listed nor damaged, but left as it is (`Store.other_schemas`).
@@ -33,6 +36,7 @@ from harness.records import (
     from_json,
     to_json,
 )
+from harness.workloads.api.context import CHECKPOINTS
 
 SPEC_FILE = "spec.json"
 OUTCOME_FILE = "outcome.json"
@@ -68,20 +72,28 @@ class Store:
         with _opened(staging / f"{scenario}.{profile}.lock") as lock:
             _lock(lock.fileno(), self.root, f"{scenario} {profile}")
             for left in staging.glob(f"{scenario}.{profile}.*/"):
-                shutil.rmtree(left)
+                self.discard(left)
             yield
 
     def stage(self, spec: RunSpec) -> Path:
-        """Return an empty folder for a run to write into, with its spec.json."""
+        """Return a folder for a run to write into: its spec.json, and checkpoints if any."""
         folder = self.root / _STAGING / f"{spec.scenario}.{spec.profile}.{spec.run_id}"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        self.discard(folder)
+        folder.mkdir(parents=True, exist_ok=True)
         _write_json(folder / SPEC_FILE, to_json(spec))
         return folder
 
     def discard(self, staged: Path) -> None:
-        """Drop a staged run that did not come to an end."""
-        shutil.rmtree(staged, ignore_errors=True)
+        """Drop what a run that did not come to an end has written, but for its checkpoints."""
+        if not (staged / CHECKPOINTS).is_dir():
+            shutil.rmtree(staged, ignore_errors=True)
+            return
+        for each in staged.iterdir():
+            if each.is_dir() and not each.is_symlink():
+                if each.name != CHECKPOINTS:
+                    shutil.rmtree(each)
+            else:
+                each.unlink()
 
     def commit(self, staged: Path, finished: Finished) -> Path:
         """Put a staged run in its place and return that; all of it is on the disk by then."""
@@ -89,11 +101,17 @@ class Store:
         _write_json(staged / MEASUREMENTS_FILE, to_json(finished.measurements))
         _write_json(staged / ENVIRONMENT_FILE, to_json(finished.environment))
         place = self.folder(finished.spec)
-        if finished.outcome.status is not Status.FINISHED:
+        is_finished = finished.outcome.status is Status.FINISHED
+        if is_finished:
+            shutil.rmtree(staged / CHECKPOINTS, ignore_errors=True)
+        else:
             place = _next_failed(place)
         _make_folder(place.parent)
         _flush_tree(staged)
         staged.rename(place)
+        if (place / CHECKPOINTS).is_dir():  # for the next attempt
+            staged.mkdir()
+            (place / CHECKPOINTS).rename(staged / CHECKPOINTS)
         _flush(place.parent)
         return place
 

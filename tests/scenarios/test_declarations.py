@@ -54,12 +54,12 @@ def test_it_loads_with_its_ledger_and_every_profile_plans(folder: Path) -> None:
 
 
 @every_scenario
-def test_what_plays_in_boxes_from_a_container_asks_for_them(folder: Path) -> None:
+def test_what_executes_commands_of_a_model_asks_for_sandboxes(folder: Path) -> None:
     loaded = load(folder)
-    for profile, model in loaded.scenario.profiles.items():
+    for profile in loaded.scenario.profiles:
         for run in expand(loaded, profile, Overrides()).runs:
-            if model.image is not None and run.params.get("boxes") in {"auto", "bubblewrap"}:
-                assert run.limits.boxes, profile
+            asked = run.sandbox.kind.value if run.sandbox is not None else None
+            assert asked == run.params.get("sandbox"), profile
 
 
 @every_scenario

@@ -20,7 +20,7 @@ DECLARED_IN = {
     "economics.training_tiers": "harness.experiments.a23_24.params",
     "pretrain.envelope": "harness.experiments.a19.params",
     "pretrain.frameworks": "harness.experiments.a18.params",
-    "pretrain.frameworks_evidence": "harness.experiments.a18.params",
+    "pretrain.frameworks_evidence": "harness.experiments.a18.evidence",
     "pretrain.envelope_evidence": "harness.experiments.a19.params",
     "curate.path": "harness.experiments.a20.params",
     "curate.path_evidence": "harness.experiments.a20.params",

@@ -21,7 +21,7 @@ DECLARED_IN = {
     "pretrain.envelope": "harness.experiments.a19.params",
     "pretrain.frameworks": "harness.experiments.a18.params",
     "pretrain.frameworks_evidence": "harness.experiments.a18.evidence",
-    "pretrain.envelope_evidence": "harness.experiments.a19.params",
+    "pretrain.envelope_evidence": "harness.experiments.a19.evidence",
     "curate.path": "harness.experiments.a20.params",
     "curate.path_evidence": "harness.experiments.a20.params",
     "autoresearch.trajectory_evidence": "harness.experiments.a22.params",

@@ -233,15 +233,12 @@ def _(p: Published) -> float:
     return (p.nemo.night_tokens - p.vanilla.night_tokens) * p.nemo.evidence.nights / _GIGA
 
 
-figure("snapshot.power", "W", "one look, about half-way")(lambda p: p.snapshot.power_w)
-figure("snapshot.utilisation", "%", "one look, about half-way")(
-    lambda p: p.snapshot.utilisation_pct
-)
-figure("snapshot.temperature", "degC", "one look, about half-way")(
-    lambda p: p.snapshot.temperature_c
-)
-figure("snapshot.memory", "text", "GPU memory in use, as nvidia-smi answers")(
-    lambda p: p.snapshot.memory_used
+look = figure.of(lambda p: p.snapshot)
+look("snapshot.power", "W", "one look, about half-way")(lambda look: look.power_w)
+look("snapshot.utilisation", "%", "one look, about half-way")(lambda look: look.utilisation_pct)
+look("snapshot.temperature", "degC", "one look, about half-way")(lambda look: look.temperature_c)
+look("snapshot.memory", "text", "GPU memory in use, as nvidia-smi answers")(
+    lambda look: look.memory_used
 )
 
 # --------------------------------------------------------------------------------------------------

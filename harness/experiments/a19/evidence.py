@@ -212,17 +212,15 @@ def _(p: Published) -> Iterator[Row]:
 
 # --- what all cells together say: best, worst, spread, and the time they took ---------------------
 
-figure("sweep.cells_ok", "count", "configurations that finished")(
-    lambda p: sum(c.ok for c in p.sweep.results)
+best = figure.of(lambda p: p.best)
+best("sweep.best_cell", "text", "the fastest configuration")(lambda c: c.label)
+best("sweep.best_throughput", "token/s", "its throughput")(lambda c: c.tokens_per_s)
+best("budget.run_tokens", "token", "five minutes of the fastest configuration")(
+    lambda c: c.tokens_per_s * _FIVE_MINUTES_S
 )
-figure("sweep.cells_out_of_memory", "count", "configurations that did not")(
-    lambda p: sum(not c.ok for c in p.sweep.results)
+best("budget.campaign_tokens", "token", "a hundred such runs")(
+    lambda c: c.tokens_per_s * _FIVE_MINUTES_S * _NUM_RUNS
 )
-figure("loss.initial", "nat", "of the untrained model, from its shape and initialisation")(
-    lambda p: initial_loss_nats(p.sweep.model.shape(p.best.seq_len))
-)
-figure("sweep.best_cell", "text", "the fastest configuration")(lambda p: p.best.label)
-figure("sweep.best_throughput", "token/s", "its throughput")(lambda p: p.best.tokens_per_s)
 figure("sweep.worst_cell", "text", "the slowest configuration")(lambda p: p.worst.label)
 figure("sweep.spread", "x", "highest throughput / lowest")(
     lambda p: p.best.tokens_per_s / p.worst.tokens_per_s
@@ -230,11 +228,20 @@ figure("sweep.spread", "x", "highest throughput / lowest")(
 figure("sweep.worst_share", "%", "lowest throughput / highest")(
     lambda p: 100 * p.worst.tokens_per_s / p.best.tokens_per_s
 )
-
-
-@figure("sweep.leanest_cell", "text", "least peak memory for its throughput")
-def _(p: Published) -> str:
-    return min(p.sweep.results, key=lambda c: c.peak_gpu_mem_gib / c.tokens_per_s).label
+figure("loss.initial", "nat", "of the untrained model, from its shape and initialisation")(
+    lambda p: initial_loss_nats(p.sweep.model.shape(p.best.seq_len))
+)
+cells = figure.of(lambda p: p.sweep.results)
+cells("sweep.cells_ok", "count", "configurations that finished")(lambda cs: sum(c.ok for c in cs))
+cells("sweep.cells_out_of_memory", "count", "configurations that did not")(
+    lambda cs: sum(not c.ok for c in cs)
+)
+cells("sweep.leanest_cell", "text", "least peak memory for its throughput")(
+    lambda cs: min(cs, key=lambda c: c.peak_gpu_mem_gib / c.tokens_per_s).label
+)
+cells("sweep.cells_wall_time", "s", "sum over the cells, as recorded")(
+    lambda cs: math.fsum(c.wall_s for c in cs)
+)
 
 
 @figure("sweep.throughput_deviation", "%", "tokens / step time against the throughput recorded")
@@ -247,9 +254,6 @@ def _(p: Published) -> float:
 
 
 figure("sweep.wall_time", "s", "of the whole sweep, as recorded")(lambda p: p.sweep.sweep_wall_s)
-figure("sweep.cells_wall_time", "s", "sum over the cells, as recorded")(
-    lambda p: math.fsum(c.wall_s for c in p.sweep.results)
-)
 
 
 @figure.rows("sweep.plateau", "x", "longest sequence: throughput of the largest batch / the next")
@@ -304,6 +308,7 @@ class Growth:
 
 @figure.each
 def growth(p: Published) -> Iterator[tuple[Where, Growth]]:
+    """Yield the line of each precision."""
     for precision in p.sweep.precisions:
         line = memory_line(p.sweep, precision, p.params.line_from_tokens)
         parameters = num_parameters(p.sweep.model.shape(1024))
@@ -353,6 +358,7 @@ figure("sweep.energy", "Wh", "of the GPU, trapezoid rule over all samples")(
 
 @figure.each
 def powered(p: Published) -> Iterator[tuple[Where, tuple[PublishedCell, float]]]:
+    """Yield the mean power of each configuration that has busy samples."""
     for c, window in p.windows:
         mean_w = power.mean_power_w(power.window(p.busy, *window))
         if mean_w is not None:
@@ -379,12 +385,6 @@ figure("drift.position", "count", "which configuration of the sweep that shape w
 
 # --- what the fastest configuration does in a while, and what that draws; other machines ----------
 
-figure("budget.run_tokens", "token", "five minutes of the fastest configuration")(
-    lambda p: p.best.tokens_per_s * _FIVE_MINUTES_S
-)
-figure("budget.campaign_tokens", "token", "a hundred such runs")(
-    lambda p: p.best.tokens_per_s * _FIVE_MINUTES_S * _NUM_RUNS
-)
 figure("budget.chinchilla_tokens", "Gtoken", "20 tokens a parameter")(
     lambda p: _TOKENS_PER_PARAMETER * p.parameters / _GIGA
 )

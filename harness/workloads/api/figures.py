@@ -12,7 +12,7 @@ follow from it, so neither can lack a figure that the other has::
     cell = figure.each(lambda sweep: ((cell.where, cell) for cell in sweep.cells))
     cell("cell.wall_time", "s", "as recorded")(lambda cell: cell.wall_s)
 
-    @figure.rows("sweep.plateau", "x", "throughput of the largest batch / the next; where: precision")
+    @figure.rows("sweep.plateau", "x", "largest batch / the next; where: precision")
     def _(sweep: Sweep) -> Iterator[Row]:
         for precision in sweep.precisions: ...
 
@@ -148,6 +148,10 @@ class Figures(Generic[D]):
 
         self._steps.append(step)
         return child
+
+    def of(self, part: Callable[[D], R], *, absent: str = "") -> Figures[R]:
+        """Return a collector of figures of a part of the data."""
+        return self.each(lambda data: [({}, part(data))], absent=absent)
 
     def found(self, data: D) -> Iterator[Figure]:
         """Yield every figure of `data`."""

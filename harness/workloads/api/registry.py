@@ -23,7 +23,7 @@ DECLARED_IN = {
     "pretrain.frameworks_evidence": "harness.experiments.a18.evidence",
     "pretrain.envelope_evidence": "harness.experiments.a19.evidence",
     "curate.path": "harness.experiments.a20.params",
-    "curate.path_evidence": "harness.experiments.a20.params",
+    "curate.path_evidence": "harness.experiments.a20.evidence",
     "autoresearch.trajectory_evidence": "harness.experiments.a22.params",
     "autoresearch.loop": "harness.experiments.a22.params",
     "autoresearch.ablation": "harness.experiments.a35.params",

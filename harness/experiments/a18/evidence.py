@@ -118,12 +118,12 @@ figure: Figures[Published] = Figures(*CELL_METRICS)
 
 # --- each published arm, as recorded and by its shape ---------------------------------------------
 
-arm = figure.each(lambda p: (({"arm": a.params.arm}, a) for a in (p.vanilla, p.nemo)))
+arm = figure.each(lambda p: (({"arm": a.params.arm}, a) for a in (p.vanilla, p.nemo)), keys="arm")
 arm("step_time.mean")(lambda a: a.recorded.mean_step_ms)
 arm("throughput")(lambda a: a.recorded.tokens_per_s)
 
 
-@arm("throughput.deviation", "%", "tokens / step time above the one recorded; where: arm")
+@arm("throughput.deviation", "%", "tokens / step time above the one recorded")
 def _(arm: Arm) -> float:
     recomputed = arm.params.tokens_per_step / arm.recorded.mean_step_ms * _MS_PER_S
     return percent_above(recomputed, arm.recorded.tokens_per_s)
@@ -132,28 +132,24 @@ def _(arm: Arm) -> float:
 arm("loss.first")(lambda a: a.recorded.loss_first)
 arm("loss.last")(lambda a: a.recorded.loss_last)
 arm("loss.fall")(lambda a: a.recorded.loss_first - a.recorded.loss_last)
-arm("loss.initial", "nat", "of the untrained model, from shape and init; where: arm")(
+arm("loss.initial", "nat", "of the untrained model, from shape and init")(
     lambda a: initial_loss_nats(a.params.shape, a.params.conditions.init)
 )
 arm("memory.peak_allocated")(lambda a: a.recorded.peak_gpu_mem_gib)
 arm("memory.peak_reserved")(lambda a: a.recorded.peak_gpu_reserved_gib)
-arm("memory.law_deviation", "%", "analytic peak above the published one; where: arm")(
+arm("memory.law_deviation", "%", "analytic peak above the published one")(
     lambda a: percent_above(law_gib(a.params.arm), a.recorded.peak_gpu_mem_gib)
 )
 arm("parameters")(lambda a: num_parameters(a.params.shape))
-arm("whole_run.time", "s", "all steps at the mean step time; where: arm")(
+arm("whole_run.time", "s", "all steps at the mean step time")(
     lambda a: a.recorded.steps * a.recorded.mean_step_ms / _MS_PER_S
 )
-arm("traffic.state", "B/parameter", "moved a step beside the products; where: arm")(
+arm("traffic.state", "B/parameter", "moved a step beside the products")(
     lambda a: state_traffic_bytes(a.params.conditions.precision)
 )
-arm("traffic.least_time", "ms", "traffic.state at the memory's bandwidth; where: arm")(
-    lambda a: a.least_ms
-)
-arm("long_run.time", "h", "the article's overnight run; where: arm")(
-    lambda a: a.long_s / _SECONDS_PER_HOUR
-)
-arm("night.tokens", "token", "in the article's night; where: arm")(lambda a: a.night_tokens)
+arm("traffic.least_time", "ms", "traffic.state at the memory's bandwidth")(lambda a: a.least_ms)
+arm("long_run.time", "h", "the article's overnight run")(lambda a: a.long_s / _SECONDS_PER_HOUR)
+arm("night.tokens", "token", "in the article's night")(lambda a: a.night_tokens)
 
 # --- what the published arms differ by ------------------------------------------------------------
 

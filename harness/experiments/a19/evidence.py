@@ -306,9 +306,7 @@ class Growth:
     budget_gib: float
 
 
-@figure.each
-def growth(p: Published) -> Iterator[tuple[Where, Growth]]:
-    """Yield the line of each precision."""
+def _growth(p: Published) -> Iterator[tuple[Where, Growth]]:
     for precision in p.sweep.precisions:
         line = memory_line(p.sweep, precision, p.params.line_from_tokens)
         parameters = num_parameters(p.sweep.model.shape(1024))
@@ -316,29 +314,26 @@ def growth(p: Published) -> Iterator[tuple[Where, Growth]]:
         yield {"precision": precision.value}, found
 
 
-growth("memory.slope", "MiB/token", "least squares of the peak; where: precision")(
+growth = figure.each(_growth, keys="precision")
+growth("memory.slope", "MiB/token", "least squares of the peak")(
     lambda g: g.line.slope * _MIB_PER_GIB
 )
-growth("memory.intercept", "GiB", "of that line at no tokens; where: precision")(
-    lambda g: g.line.intercept
-)
-growth("memory.line_residual", "GiB", "furthest cell from that line; where: precision")(
-    lambda g: g.line.residual
-)
-growth("memory.state", "B/parameter", "memory.intercept a parameter; where: precision")(
+growth("memory.intercept", "GiB", "of that line at no tokens")(lambda g: g.line.intercept)
+growth("memory.line_residual", "GiB", "furthest cell from that line")(lambda g: g.line.residual)
+growth("memory.state", "B/parameter", "memory.intercept a parameter")(
     lambda g: g.line.intercept * _BYTES_PER_GIB / g.parameters
 )
-growth("memory.tokens_in_budget", "token", "a step that fits the budget; where: precision")(
+growth("memory.tokens_in_budget", "token", "a step that fits the budget")(
     lambda g: math.floor((g.budget_gib - g.line.intercept) / g.line.slope)
 )
 
 # --- power, temperature and energy, by the samples ------------------------------------------------
 
-rows = figure.each(lambda p: (({"rows": name}, samples) for name, samples in p.rows()))
-rows("sweep.samples", "count", "GPU samples; where: rows")(len)
-rows("sweep.power_mean", "W", "over the samples; where: rows")(power.mean_power_w)
-rows("sweep.utilisation_mean", "%", "over the samples; where: rows")(power.mean_utilisation_pct)
-rows("sweep.temperature_mean", "degC", "over the samples; where: rows")(power.mean_temperature_c)
+rows = figure.each(lambda p: (({"rows": name}, samples) for name, samples in p.rows()), keys="rows")
+rows("sweep.samples", "count", "GPU samples")(len)
+rows("sweep.power_mean", "W", "over the samples")(power.mean_power_w)
+rows("sweep.utilisation_mean", "%", "over the samples")(power.mean_utilisation_pct)
+rows("sweep.temperature_mean", "degC", "over the samples")(power.mean_temperature_c)
 
 
 def _largest(of: Callable[[Sample], float | None]) -> Callable[[Published], float]:
@@ -356,15 +351,14 @@ figure("sweep.energy", "Wh", "of the GPU, trapezoid rule over all samples")(
 )
 
 
-@figure.each
-def powered(p: Published) -> Iterator[tuple[Where, tuple[PublishedCell, float]]]:
-    """Yield the mean power of each configuration that has busy samples."""
+def _powered(p: Published) -> Iterator[tuple[Where, tuple[PublishedCell, float]]]:
     for c, window in p.windows:
         mean_w = power.mean_power_w(power.window(p.busy, *window))
         if mean_w is not None:
             yield c.where, (c, mean_w)
 
 
+powered = figure.each(_powered)
 powered("cell.power", "W", "mean power of the busy samples in a cell's window")(lambda c: c[1])
 powered("cell.efficiency", "token/J", "throughput / cell.power")(lambda c: c[0].tokens_per_s / c[1])
 

@@ -326,21 +326,16 @@ figure("drift.best", "%", "of the fastest configuration")(
 )
 
 
-@figure.each
-def losses(p: Published) -> Iterator[tuple[Where, list[tuple[float, float]]]]:
-    """Yield the last losses, and article 19's, of each precision."""
+def _losses(p: Published) -> Iterator[tuple[Where, list[tuple[float, float]]]]:
     for precision in dict.fromkeys(now.precision for now, _ in p.pairs):
         found = [(a.loss_last, b.loss_last) for a, b in p.pairs if a.precision is precision]
         yield {"precision": precision.value}, found
 
 
-losses("loss.last_least", "nat", "of a precision; where: precision")(
-    lambda found: min(now for now, _ in found)
-)
-losses("loss.last_most", "nat", "of a precision; where: precision")(
-    lambda found: max(now for now, _ in found)
-)
-losses("drift.loss_lower", "count", "configurations with a lower last loss; where: precision")(
+losses = figure.each(_losses, keys="precision")
+losses("loss.last_least", "nat", "of a precision")(lambda found: min(now for now, _ in found))
+losses("loss.last_most", "nat", "of a precision")(lambda found: max(now for now, _ in found))
+losses("drift.loss_lower", "count", "configurations with a lower last loss")(
     lambda found: sum(now < then for now, then in found)
 )
 # --------------------------------------------------------------------------------------------------

@@ -82,6 +82,7 @@ class Figures(Generic[D]):
         self._known = {metric.name: metric for metric in shared}
         self._used: dict[str, Metric] = {}
         self._absent = absent
+        self._keys = ""
         self._steps: list[Callable[[D], Iterator[Figure]]] = []
 
     @property
@@ -115,6 +116,7 @@ class Figures(Generic[D]):
             if value is not None or not optional:
                 yield self._figure(name, {}, value)
 
+        doc = self._documented(doc)
         return self._declaring(name, unit, doc, better, step, timing=timing)
 
     def rows(
@@ -123,23 +125,45 @@ class Figures(Generic[D]):
         unit: str = "",
         doc: str = "",
         *,
+        keys: str = "",
         better: Better | None = None,
         timing: bool = False,
     ) -> Callable[[Callable[[D], Iterable[Row]]], Callable[[D], Iterable[Row]]]:
-        """Declare the figure whose rows, each with its keys, the decorated function yields."""
+        """Declare the figure whose rows, each with its keys, the decorated function yields.
+
+        Args:
+            name: as of a single figure.
+            unit: as of a single figure.
+            doc: as of a single figure.
+            keys: the names of the keys; they are added to `doc`.
+            better: as in `Metric`.
+            timing: as in `Metric`.
+        """
 
         def step(compute: Callable[[D], Iterable[Row]], data: D) -> Iterator[Figure]:
             for where, value in compute(data):
                 yield self._figure(name, where, value)
 
+        doc = self._documented(doc, keys)
         return self._declaring(name, unit, doc, better, step, timing=timing)
 
     def each(
-        self, rows: Callable[[D], Iterable[tuple[Where, R]]], *, absent: str = ""
+        self,
+        rows: Callable[[D], Iterable[tuple[Where, R]]],
+        *,
+        keys: str = "",
+        absent: str = "",
     ) -> Figures[R]:
-        """Return a collector of figures that every row of the data has, under the row's keys."""
+        """Return a collector of figures that every row of the data has, under the row's keys.
+
+        Args:
+            rows: yields the keys of each row, and the row.
+            keys: the names of the keys; they are added to the doc of each figure.
+            absent: the reason recorded for a value of None.
+        """
         child: Figures[R] = Figures(absent=absent or self._absent)
         child._known, child._used = self._known, self._used  # one table of metrics
+        child._keys = self._all_keys(keys)
 
         def step(data: D) -> Iterator[Figure]:
             for where, item in rows(data):
@@ -171,6 +195,13 @@ class Figures(Generic[D]):
         number, count = (value.value, value.count) if isinstance(value, Counted) else (value, 1)
         absent = self._absent if number is None else ""
         return Figure(metric=name, value=number, where=where, count=count, absent=absent)
+
+    def _all_keys(self, keys: str) -> str:
+        return ", ".join(filter(None, (self._keys, keys)))
+
+    def _documented(self, doc: str, keys: str = "") -> str:
+        where = self._all_keys(keys)
+        return "; ".join(filter(None, (doc, where and f"where: {where}")))
 
     def _declaring(
         self,

@@ -24,7 +24,7 @@ DECLARED_IN = {
     "pretrain.envelope_evidence": "harness.experiments.a19.evidence",
     "curate.path": "harness.experiments.a20.params",
     "curate.path_evidence": "harness.experiments.a20.evidence",
-    "autoresearch.trajectory_evidence": "harness.experiments.a22.params",
+    "autoresearch.trajectory_evidence": "harness.experiments.a22.evidence",
     "autoresearch.loop": "harness.experiments.a22.params",
     "autoresearch.ablation": "harness.experiments.a35.params",
     "lineage.release_evidence": "harness.experiments.a35.params",

@@ -27,7 +27,7 @@ DECLARED_IN = {
     "autoresearch.trajectory_evidence": "harness.experiments.a22.evidence",
     "autoresearch.loop": "harness.experiments.a22.params",
     "autoresearch.ablation": "harness.experiments.a35.params",
-    "lineage.release_evidence": "harness.experiments.a35.params",
+    "lineage.release_evidence": "harness.experiments.a35.evidence",
     "clawgym.tasks": "harness.experiments.a32_34.tasks_params",
     "clawgym.task_evidence": "harness.experiments.a32_34.tasks_params",
     "agent.sft": "harness.experiments.a32_34.params",

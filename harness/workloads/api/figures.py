@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from harness.errors import nearest
 from harness.records import Scalar, record
@@ -164,14 +164,14 @@ class Figures(Generic[D]):
         child: Figures[R] = Figures(absent=absent or self._absent)
         child._known, child._used = self._known, self._used  # one table of metrics
         child._keys = self._all_keys(keys)
-
-        def step(data: D) -> Iterator[Figure]:
-            for where, item in rows(data):
-                for figure in child.found(item):
-                    yield replace(figure, where={**where, **figure.where})
-
-        self._steps.append(step)
+        self._nest(rows, child)
         return child
+
+    def include(self, rows: Callable[[D], Iterable[tuple[Where, R]]], figures: Figures[R]) -> None:
+        """Take in the figures of another collector, whole by now, for every row of the data."""
+        self._known.update(figures._used)
+        self._used.update(figures._used)
+        self._nest(rows, figures)
 
     def of(self, part: Callable[[D], R], *, absent: str = "") -> Figures[R]:
         """Return a collector of figures of a part of the data."""
@@ -195,6 +195,14 @@ class Figures(Generic[D]):
         number, count = (value.value, value.count) if isinstance(value, Counted) else (value, 1)
         absent = self._absent if number is None else ""
         return Figure(metric=name, value=number, where=where, count=count, absent=absent)
+
+    def _nest(self, rows: Callable[[D], Iterable[tuple[Where, R]]], figures: Figures[R]) -> None:
+        def step(data: D) -> Iterator[Figure]:
+            for where, item in rows(data):
+                for figure in figures.found(item):
+                    yield replace(figure, where={**where, **figure.where})
+
+        self._steps.append(step)
 
     def _all_keys(self, keys: str) -> str:
         return ", ".join(filter(None, (self._keys, keys)))
@@ -229,6 +237,11 @@ class Figures(Generic[D]):
             return compute
 
         return declare
+
+
+def metrics_of(*figures: Figures[Any]) -> tuple[Metric, ...]:
+    """Return the metrics of several collectors, each once."""
+    return tuple({metric.name: metric for each in figures for metric in each.metrics}.values())
 
 
 def _attempt(compute: Callable[[D], Value], data: D) -> Value | Absent:

@@ -15,7 +15,7 @@ DECLARED_IN = {
     "continued.bridge": "harness.experiments.cpt.params",
     "continued.replay": "harness.experiments.cpt.params",
     "distill.clone": "harness.experiments.a25.params",
-    "distill.race_evidence": "harness.experiments.a25.evidence_params",
+    "distill.race_evidence": "harness.experiments.a25.evidence",
     "economics.campaign": "harness.experiments.a23_24.params",
     "economics.training_tiers": "harness.experiments.a23_24.params",
     "pretrain.envelope": "harness.experiments.a19.params",

@@ -36,7 +36,7 @@ DECLARED_IN = {
     "agent.grpo_evidence": "harness.experiments.a32_34.params",
     "agent.t2po_evidence": "harness.experiments.a32_34.params",
     "search.a2tgpo": "harness.experiments.a36.params",
-    "search.a2tgpo_evidence": "harness.experiments.a36.params",
+    "search.a2tgpo_evidence": "harness.experiments.a36.evidence",
 }
 
 

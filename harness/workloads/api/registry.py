@@ -11,13 +11,13 @@ from harness.workloads.api.declare import Workload
 # name -> the torch-free module that declares it, in its constant WORKLOADS
 DECLARED_IN = {
     "noop": "harness.workloads.noop",
-    "capacity.training": "harness.experiments.cpt.memory_params",
+    "capacity.training": "harness.experiments.cpt.memory",
     "continued.bridge": "harness.experiments.cpt.params",
     "continued.replay": "harness.experiments.cpt.params",
     "distill.clone": "harness.experiments.a25.params",
     "distill.race_evidence": "harness.experiments.a25.evidence",
-    "economics.campaign": "harness.experiments.a23_24.params",
-    "economics.training_tiers": "harness.experiments.a23_24.params",
+    "economics.campaign": "harness.experiments.a23_24.campaign",
+    "economics.training_tiers": "harness.experiments.a23_24.training_tiers",
     "pretrain.envelope": "harness.experiments.a19.params",
     "pretrain.frameworks": "harness.experiments.a18.params",
     "pretrain.frameworks_evidence": "harness.experiments.a18.evidence",

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.experiments.cpt.memory import figures
-from harness.experiments.cpt.memory_params import TRAINING, TrainingParams
+from harness.experiments.cpt.memory import TRAINING, TrainingParams, figure
 from harness.experiments.cpt.params import BridgeParams, ReplayParams
 from harness.plan.expand import expand
 from harness.plan.overrides import Overrides
@@ -26,7 +25,10 @@ def loaded(project_root: Path) -> Loaded:
 
 def test_the_arithmetic_gives_what_the_ledger_expects_of_it(loaded: Loaded) -> None:
     units = {each.name: each.unit for each in TRAINING.metrics}
-    found = {(name, *sorted(where.items())): v for name, v, where in figures(TrainingParams())}
+    found = {
+        (each.metric, *sorted(each.where.items())): each.value
+        for each in figure.found(TrainingParams())
+    }
     checked = 0
     for entry in load_expectations(loaded).expectations:
         if entry.binds.profile != (Profile.EVIDENCE,):

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from harness.experiments.a23_24 import campaign, training_tiers
-from harness.experiments.a23_24.figure import Figure
 from harness.plan.expand import expand
 from harness.plan.overrides import Overrides
 from harness.records import Profile, Scalar
@@ -17,11 +16,12 @@ from harness.scenario.expectations import Bound, Ordering, claim_verdict
 from harness.scenario.load import load, load_expectations
 from harness.units import convert
 from harness.workloads.api.declare import build
+from harness.workloads.api.figures import Figure
 from harness.workloads.api.registry import workload
 
 FIGURES: dict[str, Callable[[Any], Iterator[Figure]]] = {
-    "a23-what-the-agent-built": training_tiers.figures,
-    "a24-derisk-cloud-pretraining": campaign.figures,
+    "a23-what-the-agent-built": training_tiers.figure.found,
+    "a24-derisk-cloud-pretraining": lambda p: campaign.figure.found(campaign.Campaign(p)),
 }
 Cells = list[tuple[str, Mapping[str, Scalar], Scalar]]
 

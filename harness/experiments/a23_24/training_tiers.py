@@ -65,11 +65,11 @@ def _(p: TrainingTiersParams) -> float:
 
 
 figure("spark.hourly_cost", "USD/h", "electricity of an hour", better=_LOWER)(hourly_usd)
-figure("spark.daily_energy", "kWh", "a day at constant power")(
-    lambda p: formulas.energy_kwh(p.power_w, 24)
-)
 figure("spark.daily_cost", "USD", "electricity of a day", better=_LOWER)(
     lambda p: 24 * hourly_usd(p)
+)
+figure("spark.daily_energy", "kWh", "a day at constant power")(
+    lambda p: formulas.energy_kwh(p.power_w, 24)
 )
 figure("price.h100_to_spark", "x", "price of an H100 over that of the Spark")(
     lambda p: p.h100_capex_usd / p.spark_capex_usd

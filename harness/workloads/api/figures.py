@@ -75,14 +75,15 @@ class Figures(Generic[D]):
 
     Args:
         shared: metrics that are declared elsewhere; a figure is one of them by its name alone.
+        keys: the names of the row keys that it is reported under; they are added to each doc.
         absent: the reason recorded for a value of None.
     """
 
-    def __init__(self, *shared: Metric, absent: str = "") -> None:
+    def __init__(self, *shared: Metric, keys: str = "", absent: str = "") -> None:
         self._known = {metric.name: metric for metric in shared}
         self._used: dict[str, Metric] = {}
         self._absent = absent
-        self._keys = ""
+        self._keys = keys
         self._steps: list[Callable[[D], Iterator[Figure]]] = []
 
     @property
@@ -161,9 +162,8 @@ class Figures(Generic[D]):
             keys: the names of the keys; they are added to the doc of each figure.
             absent: the reason recorded for a value of None.
         """
-        child: Figures[R] = Figures(absent=absent or self._absent)
+        child: Figures[R] = Figures(keys=self._all_keys(keys), absent=absent or self._absent)
         child._known, child._used = self._known, self._used  # one table of metrics
-        child._keys = self._all_keys(keys)
         self._nest(rows, child)
         return child
 
@@ -182,12 +182,11 @@ class Figures(Generic[D]):
         for step in self._steps:
             yield from step(data)
 
-    def report(self, emit: EventWriter, data: D) -> None:
-        """Write every figure of `data` as an event."""
+    def report(self, emit: EventWriter, data: D, where: Where | None = None) -> None:
+        """Write every figure of `data` as an event, under the row keys given."""
         for each in self.found(data):
-            emit.measured(
-                each.metric, each.value, where=each.where, count=each.count, absent=each.absent
-            )
+            row = {**(where or {}), **each.where}
+            emit.measured(each.metric, each.value, where=row, count=each.count, absent=each.absent)
 
     def _figure(self, name: str, where: Where, value: Value | Absent) -> Figure:
         if isinstance(value, Absent):

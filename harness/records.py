@@ -62,6 +62,7 @@ class VerdictKind(StrEnum):
     KNOWN_DIVERGENCE = "KNOWN_DIVERGENCE"  # declared, and still diverging
     UNEXPECTED_MATCH = "UNEXPECTED_MATCH"  # declared divergent, and now it matches: look
     INVALID = "INVALID"  # the run or the host broke
+    REPORTED = "REPORTED"  # shown, never counted: nothing can fail it
 
 
 @record

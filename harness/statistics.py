@@ -1,4 +1,4 @@
-"""The tests behind the statistical kinds, in closed form.
+"""The tests behind the statistical kinds, in closed form, and the least-squares line.
 
 The standard library is enough for all of them, and scipy.stats takes two seconds to import; the
 tests compare every function here with scipy. Sources: Wilson 1927 (interval), Fleiss, Levin and
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from statistics import NormalDist, fmean, median, stdev
 from typing import TypeVar
@@ -289,6 +289,42 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
         least = max(least, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = least
     return tuple(adjusted)
+
+
+# --- lines ----------------------------------------------------------------------------------------
+
+
+@record
+class Line:
+    """A straight line through points, by least squares.
+
+    Attributes:
+        slope: per unit of x.
+        intercept: at x = 0.
+        residual: the largest distance of a point from the line, in y.
+    """
+
+    slope: float
+    intercept: float
+    residual: float
+
+
+def least_squares(points: Iterable[tuple[float, float]]) -> Line:
+    """Return the line through (x, y) points that has the least sum of squared distances in y.
+
+    Raises:
+        ValueError: fewer than two different x.
+    """
+    known = list(points)
+    if len({x for x, _ in known}) < 2:  # noqa: PLR2004 - a line needs two
+        message = f"no line through {len(known)} points of one x"
+        raise ValueError(message)
+    mean_x, mean_y = (math.fsum(point[axis] for point in known) / len(known) for axis in (0, 1))
+    spread = math.fsum((x - mean_x) ** 2 for x, _ in known)
+    slope = math.fsum((x - mean_x) * (y - mean_y) for x, y in known) / spread
+    intercept = mean_y - slope * mean_x
+    residual = max(abs(y - intercept - slope * x) for x, y in known)
+    return Line(slope=slope, intercept=intercept, residual=residual)
 
 
 # --- numerics -------------------------------------------------------------------------------------

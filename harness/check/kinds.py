@@ -19,13 +19,13 @@ from harness.check.laws import law
 from harness.check.measured import Measured
 from harness.check.rows import Row, is_number, refuse_several_cells
 from harness.check.tolerance import ROUND_OFF, accepted, accepts, shortfall
-from harness.records import Scalar
+from harness.records import Scalar, VerdictKind
 from harness.scenario import expectations as ledger
 from harness.statistics import Interval
 from harness.units import UNITS
 
 
-def compare(entry: ledger.Expectation, measured: Measured) -> Finding:
+def compare(entry: ledger.Expectation, measured: Measured) -> Finding:  # noqa: C901 - a case a kind
     """Compare one entry with what was measured.
 
     Raises:
@@ -50,6 +50,8 @@ def compare(entry: ledger.Expectation, measured: Measured) -> Finding:
             return equivalence(entry, measured)
         case ledger.Noninferiority():
             return noninferiority(entry, measured)
+        case ledger.Reported():
+            return reported(entry, measured)
 
 
 def exact(entry: ledger.Exact, measured: Measured) -> Finding:
@@ -61,6 +63,17 @@ def exact(entry: ledger.Exact, measured: Measured) -> Finding:
         return reproduced(text, f"all {len(found)} samples" if len(found) > 1 else "")
     share = f"{len(wrong)} of {len(found)} samples differ" if len(found) > 1 else ""
     return outside(text, share or _difference(wrong[0], entry.expect.value))
+
+
+def reported(entry: ledger.Reported, measured: Measured) -> Finding:
+    """Nothing is expected: every figure that the entry selects is shown."""
+    found = [row.value(entry.unit) for row in measured.rows.select(entry)]
+    numbers = [value for value in found if is_number(value)]
+    if len(numbers) == len(found):
+        text = wording.span(numbers, entry.unit)
+    else:
+        text = wording.several([*dict.fromkeys(wording.figure(each, entry.unit) for each in found)])
+    return Finding(kind=VerdictKind.REPORTED, measured=text)
 
 
 def bound(entry: ledger.Bound, measured: Measured) -> Finding:

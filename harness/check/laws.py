@@ -1,12 +1,14 @@
 """Laws: named relations from a closed set, asked of measurements.
 
-A ledger names a law and gives its parameters; it never holds a formula. An unknown law or
-parameter is found by `law_problems`, before anything runs.
+A ledger names a law and gives its parameters; it never holds a formula. Those that hold for figures
+of any kind are here; a formula that only a workload knows is one of that workload's `laws`. An
+unknown law or parameter is found by `law_problems`, before anything runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from harness.check import paired, relations, wording
@@ -17,6 +19,7 @@ from harness.errors import Problem, nearest
 from harness.records import record
 from harness.scenario import expectations as ledger
 from harness.scenario.positions import Document, Key
+from harness.workloads.api import registry
 from harness.workloads.api.declare import build, problems_of
 
 
@@ -40,12 +43,20 @@ LAWS = {
     "best_cell": Relation(params=relations.BestCell, test=relations.best_cell),
     "falls": Relation(params=relations.Falls, test=relations.falls, tolerant=False),
     "linear_fit": Relation(params=relations.LinearFit, test=relations.linear_fit),
-    "memory_law": Relation(params=relations.MemoryLaw, test=relations.memory_law),
     "monotone": Relation(params=relations.Monotone, test=relations.monotone),
     "paired_mean": Relation(params=paired.PairedMean, test=paired.paired_mean, tolerant=False),
-    "parameter_count": Relation(params=relations.ParameterCount, test=relations.parameter_count),
     "plateau": Relation(params=relations.Plateau, test=relations.plateau),
 }
+
+
+def relation_of(name: str) -> Relation | None:
+    """Return the law of that name; None where there is none."""
+    if name in LAWS:
+        return LAWS[name]
+    declared = registry.law(name)
+    if declared is None:
+        return None
+    return Relation(params=declared.params, test=partial(relations.formula, declared))
 
 
 def law(entry: ledger.Law, measured: Measured) -> Finding:
@@ -54,7 +65,8 @@ def law(entry: ledger.Law, measured: Measured) -> Finding:
     Raises:
         Unanswered: a row is missing or invalid.
     """
-    relation = LAWS[entry.expect.law]
+    relation = relation_of(entry.expect.law)
+    assert relation is not None
     subject = Subject(entry=entry, rows=measured.rows.select(entry), measured=measured)
     outcome = relation.test(build(relation.params, entry.expect.params), subject)
     detail = f"{outcome.text}; margin {wording.figure(outcome.margin, entry.unit)}"
@@ -75,16 +87,17 @@ def law_problems(entry: ledger.Expectation, document: Document, key: Key) -> Ite
     if not isinstance(entry, ledger.Law):
         return
     target, at = entry.expect, (*key, "expect")
-    if target.law not in LAWS:
+    relation = relation_of(target.law)
+    if relation is None:
+        known = sorted([*LAWS, *registry.law_names()])
         yield document.problem(
             (*at, "law"),
             "unknown law",
             value=repr(target.law),
-            allowed=", ".join(LAWS),
-            nearest=nearest(target.law, LAWS),
+            allowed=", ".join(known),
+            nearest=nearest(target.law, known),
         )
         return
-    relation = LAWS[target.law]
     for problem in _params_problems(relation, target.params):
         facts = {"value": problem.value, "allowed": problem.allowed, "nearest": problem.nearest}
         where = (problem.key,) if problem.key else ()

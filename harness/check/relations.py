@@ -7,9 +7,10 @@ by how much.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from importlib import import_module
 from itertools import pairwise
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from harness.check import wording
 from harness.check.finding import call_invalid, call_missing
@@ -18,16 +19,8 @@ from harness.check.rows import Mean, Row, frozen, in_unit, is_number, matches, m
 from harness.check.tolerance import ROUND_OFF, shortfall, slack
 from harness.records import Scalar, record
 from harness.scenario import expectations as ledger
-from harness.statistics import Interval
-from harness.workloads.api.declare import build, fields_of, param
-from harness.workloads.models.peak_memory import (
-    least_squares,
-    local_peak_bytes,
-    peak_bytes,
-    published_peak_bytes,
-)
-from harness.workloads.models.shape import num_parameters
-from harness.workloads.training.pretrain_params import ArmParams, CellParams, EnvelopeParams
+from harness.statistics import Interval, least_squares
+from harness.workloads.api.declare import Law, param
 
 
 @record
@@ -250,52 +243,20 @@ def falls(params: Falls, subject: Subject) -> Outcome:
     )
 
 
-# --- the GPT of articles 18 to 25 -----------------------------------------------------------------
+# --- a formula that a workload declares -----------------------------------------------------------
 
 
-_MEMORY_LAWS = {
-    "harness": peak_bytes,
-    "published": published_peak_bytes,
-    "local": local_peak_bytes,
-}
-
-
-@record
-class MemoryLaw:
-    """Peak memory follows from the model's shape, the tokens of a step and the precision."""
-
-    loop: str = param(
-        "harness",
-        doc="whose layers: the hand-written ones, Transformer Engine's as published with articles "
-        "18 and 19, or Megatron-Core's local ones",
-        choices=tuple(_MEMORY_LAWS),
-    )
-
-
-def memory_law(params: MemoryLaw, subject: Subject) -> Outcome:
-    """Return how much further from the analytic peak a run might have been."""
-    law = _MEMORY_LAWS[params.loop]
-
-    def peak(step: CellParams) -> float:
-        precision, dropout = step.conditions.precision, step.conditions.dropout > 0
-        return law(step.shape, step.tokens_per_step, precision, dropout=dropout)
-
-    return _formula(subject, "B", peak)
-
-
-@record
-class ParameterCount:
-    """A GPT has as many parameters as the formula of its shape says."""
-
-
-def parameter_count(_: ParameterCount, subject: Subject) -> Outcome:
-    """Return how much further from the formula a count might have been."""
-    return _formula(subject, "parameter", lambda step: num_parameters(step.shape))
-
-
-def _formula(subject: Subject, unit: str, formula: Callable[[CellParams], float]) -> Outcome:
+def formula(law: Law, params: Any, subject: Subject) -> Outcome:
+    """Return how much further from a workload's formula a figure might have been."""
+    module, _, name = law.formula.partition(":")
+    predict = getattr(import_module(module), name)
     found = [row.number(subject.unit) for row in subject.rows]
-    derived = [in_unit(formula(_step(row)), unit, subject.unit) for row in subject.rows]
+    derived = []
+    for row in subject.rows:
+        try:
+            derived.append(in_unit(predict(params, row.keys), law.unit, subject.unit))
+        except ValueError as error:
+            call_invalid(f"{row.label}: {error}")
     margins = [
         subject.tolerance(expected) - abs(value - expected)
         for value, expected in zip(found, derived, strict=True)
@@ -308,20 +269,6 @@ def _formula(subject: Subject, unit: str, formula: Callable[[CellParams], float]
         measured=wording.span(found, subject.unit),
         text=f"furthest: {against} at {subject.rows[worst].label}",
     )
-
-
-def _step(row: Row) -> CellParams:
-    """Return the training step a row tells of: an arm of article 18, else a cell of article 19.
-
-    What its keys do not name is as in that article.
-    """
-    kind = ArmParams if "arm" in row.keys else EnvelopeParams
-    named = {name: value for name, value in row.keys.items() if name in fields_of(kind)}
-    try:
-        step: CellParams = build(kind, named)
-    except ValueError as error:
-        call_invalid(f"{row.label} is no training step: {error}")
-    return step
 
 
 # --- parts ----------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 
 from harness.check import wording
@@ -12,7 +13,13 @@ from harness.check.measured import Measured
 from harness.check.rows import Rows
 from harness.errors import ExitCode
 from harness.records import Finished, Profile, Verdict, VerdictKind
-from harness.scenario.expectations import Binds, Expectation, Expectations, claim_verdict
+from harness.scenario.expectations import (
+    Binds,
+    EvidenceClass,
+    Expectation,
+    Expectations,
+    claim_verdict,
+)
 from harness.workloads.api.declare import Metric
 
 
@@ -45,9 +52,9 @@ def check(
         elsewhere = _elsewhere(entry.binds, profile, list(devices))
         finding = _finding(entry, measured_on(None if elsewhere else entry.binds.device))
         if elsewhere:
-            finding = Finding(
-                kind=VerdictKind.NOT_COMPARABLE, measured=finding.measured, detail=elsewhere
-            )
+            finding = replace(finding, kind=VerdictKind.NOT_COMPARABLE, detail=elsewhere)
+        if entry.evidence_class is EvidenceClass.REPORTED:
+            finding = replace(finding, kind=VerdictKind.REPORTED)
         verdicts.append(_verdict(entry, finding))
     return tuple(verdicts)
 
@@ -60,8 +67,10 @@ def exit_code(verdicts: Iterable[Verdict]) -> ExitCode:
     2. INFRASTRUCTURE: a run broke, or figures contradict each other.
     3. INCONCLUSIVE: too few samples, a figure is missing, or nothing at all could be compared.
     4. OK: all that binds is reproduced, and something was.
+
+    What is only reported is not counted, nor is its printed claim.
     """
-    known = list(verdicts)
+    known = [each for each in verdicts if each.kind is not VerdictKind.REPORTED]
     kinds = {each.kind for each in known}
     claims = {each.claim for each in known}
     if (kinds | claims) & {VerdictKind.OUTSIDE, VerdictKind.UNEXPECTED_MATCH}:

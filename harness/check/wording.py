@@ -9,6 +9,8 @@ from typing import Any
 from harness.records import Scalar
 from harness.scenario import expectations as ledger
 from harness.statistics import ALPHA, Interval, Proportion, wilson
+from harness.workloads.api import registry
+from harness.workloads.api.declare import defaults_of
 
 _UNWRITTEN = {"1", "text", "flag"}  # units that say nothing beside the figure
 _EXACT_LIMIT = 1e15  # whole numbers below it are exact in a float
@@ -81,7 +83,7 @@ def proportion(seen: Proportion, alpha: float = ALPHA) -> str:
     return f"{seen.successes} of {seen.trials} ({100 * seen.rate:.3g} %, {level} {span})"
 
 
-def expected(entry: ledger.Expectation) -> str:
+def expected(entry: ledger.Expectation) -> str:  # noqa: C901 - a case a kind
     """Return what an entry expects, with its tolerance and unit."""
     unit = entry.unit
     match entry:
@@ -105,6 +107,8 @@ def expected(entry: ledger.Expectation) -> str:
         case ledger.Noninferiority():
             margin = figure(entry.expect.margin, unit)
             return f"not worse than {number(entry.expect.value)} by {margin}"
+        case ledger.Reported():
+            return ""
 
 
 def reference(entry: ledger.Proportion) -> Proportion:
@@ -128,10 +132,15 @@ def _tolerance(tolerance: ledger.Tolerance, unit: str) -> str:
 
 
 def _law(entry: ledger.Law) -> str:
-    target, phrase = entry.expect, LAWS[entry.expect.law]
+    target = entry.expect
+    if target.law in LAWS:
+        text = LAWS[target.law](target.params, entry.unit)
+    else:
+        declared = registry.law(target.law)
+        assert declared is not None
+        text = declared.doc.format_map({**defaults_of(declared.params), **target.params})
     allowed = [percent(target.rel)] if target.rel is not None else []
     allowed += [figure(target.abs, entry.unit)] if target.abs is not None else []
-    text = phrase(target.params, entry.unit)
     if target.law in _COMPARISONS:
         return f"{text} (slack {' or '.join(allowed)})" if allowed else text
     return " within ".join([text, *allowed])
@@ -164,16 +173,14 @@ def _line(params: Mapping[str, Any], _unit: str) -> str:
     return text if least is None else f"{text} from {number(least)}"
 
 
-# each law in words, from the params that the ledger gives it
+# each law that no workload declares in words, from the params that the ledger gives it
 LAWS: dict[str, Callable[[Mapping[str, Any], str], str]] = {
     "all_cells": _every_cell,
     "best_cell": lambda params, _: f"{params['extreme']} at {keys(params['cell'])}",
     "falls": _below,
     "linear_fit": _line,
-    "memory_law": lambda params, _: f"the {params.get('loop', 'harness')} loop's memory law",
     "monotone": lambda params, _: f"{params['direction']} along {params['along']}",
     "paired_mean": _paired,
-    "parameter_count": lambda _params, _: "the GPT formula",
     "plateau": lambda params, _: f"flat along {params['along']} from {number(params['start'])}",
 }
 _COMPARISONS = frozenset({"best_cell", "monotone"})  # what may be off is no distance to a figure

@@ -78,7 +78,7 @@ def _verdicts(
 ) -> Iterator[Verdict]:
     """Yield the verdicts; none judges an experiment that the command line has changed."""
     for verdict in check(ledger, runs, plan.profile, metrics_by_name(loaded.scenario)):
-        if plan.changed:
+        if plan.changed and verdict.kind is not VerdictKind.REPORTED:
             detail = "the command line changed the experiment"
             yield replace(verdict, kind=VerdictKind.NOT_COMPARABLE, detail=detail)
         else:

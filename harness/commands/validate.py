@@ -14,7 +14,7 @@ from harness.errors import ExitCode, InputError, Problem, nearest
 from harness.plan.expand import expand
 from harness.plan.overrides import Overrides
 from harness.report.figures import counted
-from harness.scenario.expectations import Expectations
+from harness.scenario.expectations import Ledger
 from harness.scenario.folders import find, survey
 from harness.scenario.images import read_lock
 from harness.scenario.load import Loaded, load
@@ -49,7 +49,7 @@ def main(options: argparse.Namespace) -> ExitCode:
 
 def schema_text(name: str) -> str:
     """Return the JSON Schema of ``scenario.yaml`` or ``expectations.yaml``, for editors."""
-    models: dict[str, type[Strict]] = {"scenario": Scenario, "expectations": Expectations}
+    models: dict[str, type[Strict]] = {"scenario": Scenario, "expectations": Ledger}
     return json.dumps(models[name].model_json_schema(), indent=1, sort_keys=True) + "\n"
 
 

@@ -62,8 +62,9 @@ def annotate(verdicts: Sequence[Verdict], ledger: Document, root: Path) -> Itera
         root: the folder of the repository; GitHub wants paths from there.
     """
     lines = {
-        entry["id"]: ledger.places["expectations", index][0]
-        for index, entry in enumerate(ledger.value["expectations"])
+        entry["id"]: ledger.places["sections", i, "entries", j][0]
+        for i, section in enumerate(ledger.value["sections"])
+        for j, entry in enumerate(section["entries"])
     }
     file = ledger.path.resolve().relative_to(root.resolve()).as_posix()
     for verdict in verdicts:

@@ -56,7 +56,10 @@ class Summary:
     findings: int
 
     def __str__(self) -> str:
-        counts = ", ".join(f"{count} {kind}" for kind, count in self.kinds.items())
+        counts = ", ".join(
+            f"{count} {kind}" + " (shown, not counted)" * (kind is VerdictKind.REPORTED)
+            for kind, count in self.kinds.items()
+        )
         entries = f"{self.total} {'entry' if self.total == 1 else 'entries'}"
         text = f"{entries}: {counts}" if counts else entries
         if not self.findings:
@@ -84,10 +87,11 @@ def judged(dossier: Dossier) -> str:
 
 
 def ledger_table(dossier: Dossier) -> Table:
-    """Return one row for each entry of the ledger, in three groups.
+    """Return one row for each entry of the ledger, in four groups.
 
     Findings, where the printed claim is not what its evidence holds; what was compared; what
-    cannot be compared here. Every entry is in exactly one group, a finding always in the first.
+    cannot be compared here; what is only reported. Every entry is in exactly one group, a finding
+    always in the first.
 
     Raises:
         ValueError: an entry without a verdict, or a verdict without an entry.
@@ -113,7 +117,7 @@ def brief_table(dossier: Dossier) -> Table:
     """
     if _changed(dossier):
         return _brief(dossier, (), {})
-    groups: dict[_Part, list[Row]] = {_Part.COMPARED: [], _Part.FINDINGS: []}
+    groups: dict[_Part, list[Row]] = {_Part.COMPARED: [], _Part.FINDINGS: [], _Part.REPORTED: []}
     elsewhere = []
     for entry, verdict in _paired(dossier.ledger, dossier.verdicts):
         if (part := _part(verdict)) in groups:
@@ -166,11 +170,14 @@ class _Part(StrEnum):
     FINDINGS = "Findings: the printed claim is not what its evidence holds"
     COMPARED = "Compared"
     ELSEWHERE = "Not comparable here: other device or profile"
+    REPORTED = "Reported: shown, not counted"
 
 
 def _part(verdict: Verdict) -> _Part:
     if verdict.claim in FINDINGS:
         return _Part.FINDINGS
+    if verdict.kind is VerdictKind.REPORTED:
+        return _Part.REPORTED
     elsewhere = verdict.kind is VerdictKind.NOT_COMPARABLE
     return _Part.ELSEWHERE if elsewhere else _Part.COMPARED
 

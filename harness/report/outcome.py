@@ -13,7 +13,7 @@ class Outcome(StrEnum):
     PASSED = "passed"
     FAILED = "failure"  # there is an answer, and it is not the expected one
     ERROR = "error"  # there is no answer: a run broke, a figure is missing, samples are too few
-    SKIPPED = "skipped"  # there cannot be an answer here: it binds elsewhere
+    SKIPPED = "skipped"  # nothing is asked here: it binds elsewhere, or is only reported
 
 
 _OUTCOMES = {
@@ -25,14 +25,18 @@ _OUTCOMES = {
     VerdictKind.MISSING: Outcome.ERROR,
     VerdictKind.INCONCLUSIVE: Outcome.ERROR,
     VerdictKind.NOT_COMPARABLE: Outcome.SKIPPED,
+    VerdictKind.REPORTED: Outcome.SKIPPED,
 }
 
 
 def outcome(verdict: Verdict) -> Outcome:
     """Return how a test runner should count a verdict.
 
-    A ledger that is wrong about its own claim fails, whatever was measured.
+    A ledger that is wrong about its own claim fails, whatever was measured; what is only reported
+    never does.
     """
+    if verdict.kind is VerdictKind.REPORTED:
+        return Outcome.SKIPPED
     if verdict.claim in (VerdictKind.OUTSIDE, VerdictKind.UNEXPECTED_MATCH):
         return Outcome.FAILED
     return _OUTCOMES[verdict.kind]
@@ -43,7 +47,8 @@ def reason(verdict: Verdict) -> str:
     kinds = [verdict.kind]
     if verdict.claim in (VerdictKind.OUTSIDE, VerdictKind.UNEXPECTED_MATCH):
         kinds.append(verdict.claim)
-    parts = [verdict.claim_detail, verdict.detail]
+    parts = ["shown, not counted"] if verdict.kind is VerdictKind.REPORTED else []
+    parts += [verdict.claim_detail, verdict.detail]
     parts += [f"expected {verdict.expected}" if verdict.expected else ""]
     parts += [f"measured {verdict.measured}" if verdict.measured else ""]
     why = "; ".join(part for part in parts if part)

@@ -278,7 +278,7 @@ def ledger_problems(
     for index, entry in entries:
         key: Key = ("expectations", index)
         if entry.id in first:
-            line = document.places[("expectations", first[entry.id], "id")][0]
+            line, _ = document.place(("expectations", first[entry.id], "id")) or (1, 1)
             yield document.problem((*key, "id"), f"id stands twice, first on line {line}")
         first.setdefault(entry.id, index)
         yield from _entry_problems(scenario, entry, document, key, units)

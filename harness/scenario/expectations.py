@@ -4,6 +4,10 @@ An entry keeps what the article prints (`claimed`), what its raw data holds (`re
 recomputation gives (`derived`), and says what a run is expected to measure (`expect`), where that
 binds and why the tolerance is what it is. Where the three disagree the entry declares it with
 `diverges`; an undeclared disagreement fails the check.
+
+`Ledger` is the file: sections, and entries that leave out what their section, their metric or
+their own figures already say. `harness.scenario.sections` fills that in and gives `Expectations`,
+the complete entries that everything else reads.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, SkipValidation, field_validator, model_validator
 
 from harness.records import VerdictKind
 from harness.scenario.schema import Name, ProfileName, RowKey, Scalar, Strict, Text, written
@@ -34,6 +38,7 @@ class EvidenceClass(StrEnum):
     RELATIVE = "relative"  # a ratio within one run
     DEVICE = "device"  # binds only on the named device
     QUALITATIVE = "qualitative"  # direction or order; holds for the small profile too
+    REPORTED = "reported"  # shown in every table, never counted: it cannot fail
 
 
 class Printed(Strict):
@@ -204,8 +209,76 @@ class NoninferiorityTarget(EquivalenceTarget):
     """The replicates' mean is not worse than `value` by more than `margin` (one-sided t-test)."""
 
 
+Target = Annotated[
+    ExactTarget
+    | Tolerance
+    | RatioTarget
+    | OrderingTarget
+    | ProportionTarget
+    | TrajectoryTarget
+    | LawTarget
+    | EquivalenceTarget,
+    SkipValidation,  # which of them it is, only the whole entry tells
+]
+Kind = Literal[
+    "exact",
+    "bound",
+    "ratio",
+    "ordering",
+    "proportion",
+    "trajectory",
+    "law",
+    "equivalence",
+    "noninferiority",
+    "reported",
+]
+
+
+class Defaults(Strict):
+    """What the entries of a section have in common.
+
+    An entry that writes a key itself means its own value; `where` alone is put together of both.
+    """
+
+    metric: Name | None = None
+    where: Mapping[RowKey, Scalar] = {}
+    unit: str | None = None
+    evidence_class: Annotated[EvidenceClass | None, Field(strict=False, alias="class")] = None
+    kind: Kind | None = None
+    expect: Target | None = None
+    binds: Binds = Binds()
+    source: Text | None = None
+    reason: Text | None = None
+
+
+class WrittenEntry(Defaults):
+    """An entry as it stands in the file: what is not there is in the defaults, or follows."""
+
+    id: EntryId
+    claimed: Figure = None
+    recorded: Figure = None
+    derived: Figure = None
+    diverges: Text | None = None
+    note: Text | None = None
+
+
+class Section(Strict):
+    """Entries that belong together, under a heading."""
+
+    title: Text
+    defaults: Defaults = Defaults()
+    entries: Annotated[list[WrittenEntry], Field(min_length=1)]
+
+
+class Ledger(Strict):
+    """The ledger of one scenario as it is written: ``scenarios/<id>/expectations.yaml``."""
+
+    scenario: Name | str
+    sections: Annotated[list[Section], Field(min_length=1)]
+
+
 class Entry(Strict):
-    """What every kind of entry holds."""
+    """What every kind of entry holds once it is complete."""
 
     id: EntryId
     metric: Name
@@ -291,8 +364,32 @@ class Noninferiority(Tolerant):
     expect: NoninferiorityTarget
 
 
+class Reported(Entry):
+    """A figure of the class `reported`, of which nothing is expected."""
+
+    kind: Literal["reported"]
+    expect: None = None
+
+    @field_validator("evidence_class")
+    @classmethod
+    def _reported(cls, given: EvidenceClass) -> EvidenceClass:
+        if given is not EvidenceClass.REPORTED:
+            message = "must be reported where nothing is expected"
+            raise ValueError(message)
+        return given
+
+
 Expectation = Annotated[
-    Exact | Bound | Ratio | Ordering | Proportion | Trajectory | Law | Equivalence | Noninferiority,
+    Exact
+    | Bound
+    | Ratio
+    | Ordering
+    | Proportion
+    | Trajectory
+    | Law
+    | Equivalence
+    | Noninferiority
+    | Reported,
     Field(discriminator="kind"),
 ]
 
@@ -300,7 +397,7 @@ KINDS: tuple[type[Entry], ...] = get_args(get_args(Expectation)[0])
 
 
 class Expectations(Strict):
-    """The ledger of one scenario: ``scenarios/<id>/expectations.yaml``."""
+    """The complete entries of one scenario's ledger, in its order."""
 
     scenario: Name | str
     expectations: Annotated[list[Expectation], Field(min_length=1)]

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from harness.errors import InputError, Problem
 from harness.records import record
-from harness.scenario.checks import ledger_problems, scenario_problems
-from harness.scenario.expectations import Expectation, Expectations
+from harness.scenario.checks import ledger_problems, metrics_of, scenario_problems
+from harness.scenario.expectations import Expectation, Expectations, Ledger
 from harness.scenario.folders import EXPECTATIONS_FILE, SCENARIO_FILE
 from harness.scenario.positions import Document, Key, read_as_far
 from harness.scenario.schema import Scenario
+from harness.scenario.sections import resolve
 from harness.scenario.shape import readable_entries, validate
 
 EntryCheck = Callable[[Expectation, Document, Key], Iterator[Problem]]
@@ -56,20 +57,33 @@ def load_expectations(loaded: Loaded, entry_problems: EntryCheck | None = None) 
     Raises:
         InputError: every mistake in the file: shape, unknown metrics, units and cells.
     """
-    document, refused = read_as_far(loaded.folder / EXPECTATIONS_FILE)
+    written, refused = read_as_far(loaded.folder / EXPECTATIONS_FILE)
+    sections = validate(Ledger, written)
+    document = resolve(written, metrics_of(loaded.scenario))
+    if not document.value["expectations"]:
+        raise InputError(_together(refused, sections.problems))
     shape = validate(Expectations, document)
     entries = [*readable_entries(shape)]
     hidden = [*ledger_problems(loaded.scenario, entries, document)]
     if entry_problems is not None:
         for index, entry in entries:
             hidden += entry_problems(entry, document, ("expectations", index))
-    if problems := _together(refused, [*shape.problems, *hidden]):
+    problems = _together(refused, [*shape.problems, *hidden])
+    if problems := _together(problems, sections.problems):  # a complete entry's say more
         raise InputError(problems)
     assert shape.model is not None
     return shape.model
 
 
-def _together(refused: Iterable[Problem], later: Iterable[Problem]) -> list[Problem]:
-    """Return all mistakes of a file; what was refused is not judged as well."""
-    keys = {problem.key for problem in refused}
-    return [*refused, *(problem for problem in later if problem.key not in keys)]
+def _together(first: Iterable[Problem], later: Iterable[Problem]) -> list[Problem]:
+    """Return all mistakes of a file; the later ones not of keys that the first name already.
+
+    A mistake in the defaults of a section is found in each of its entries, and returned once.
+    """
+    known = [*first]
+    keys = {problem.key for problem in known}
+    every = [*known, *(problem for problem in later if problem.key not in keys)]
+    once: dict[tuple[str, int | None, str], Problem] = {}
+    for problem in every:
+        once.setdefault((problem.key, problem.line, problem.message), problem)
+    return [*once.values()]

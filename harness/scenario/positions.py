@@ -44,18 +44,34 @@ class Document:
     Attributes:
         path: the file.
         value: the top-level mapping.
-        places: key path -> (line, column), 1-based, of the key or list item.
-        values: key path -> (line, column) of the value.
+        places: key path in the file -> (line, column), 1-based, of the key or list item.
+        values: key path in the file -> (line, column) of the value.
+        numbers: key path in the file -> the text of a number that is not a whole one.
+        origins: key path in `value` -> the key path in the file that it comes from, where `value`
+            is not laid out as the file is. It holds for every key below as well.
     """
 
     path: Path
     value: dict[str, Any]
     places: dict[Key, Place] = field(repr=False)
     values: dict[Key, Place] = field(repr=False)
+    numbers: dict[Key, str] = field(repr=False)
+    origins: dict[Key, Key] = field(repr=False, default_factory=dict)
+
+    def in_file(self, key: Key) -> Key:
+        """Return the key path in the file of a key path in `value`."""
+        for length in range(len(key), 0, -1):
+            if key[:length] in self.origins:
+                return self.origins[key[:length]] + key[length:]
+        return key
+
+    def place(self, key: Key) -> Place | None:
+        """Return line and column of a key path in `value`; None where the file lacks it."""
+        return self.places.get(self.in_file(key))
 
     def problem(self, key: Key, message: str, **facts: str) -> Problem:
         """Return a problem at `key`, or at its nearest parent that stands in the file."""
-        at = key
+        at = key = self.in_file(key)
         while at and at not in self.places:
             at = at[:-1]
         line, column = self.places.get(at, (1, 1))
@@ -118,7 +134,7 @@ def examine(text: str, path: Path) -> tuple[Document, list[Problem]]:
             allowed="key: value",
         )
         raise InputError(builder.problems or [problem])
-    return Document(path, value, builder.places, builder.values), builder.problems
+    return Document(path, value, builder.places, builder.values, builder.numbers), builder.problems
 
 
 class _Builder:
@@ -128,6 +144,7 @@ class _Builder:
         self.path = path
         self.places: dict[Key, Place] = {}
         self.values: dict[Key, Place] = {}
+        self.numbers: dict[Key, str] = {}
         self.problems: list[Problem] = []
         self._events = events
 
@@ -211,6 +228,7 @@ class _Builder:
             number = float(text)
             if not math.isfinite(number):
                 return self._refuse(event, "number is not finite", key, text)
+            self.numbers[key] = text
             return number
         return text
 

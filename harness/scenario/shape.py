@@ -138,7 +138,7 @@ def _wrong_value(
         close = nearest(given, options) if isinstance(given, str) else ""
         allowed = ", ".join(options)
         return {**facts, "message": "not an allowed value", "allowed": allowed, "nearest": close}
-    if error["loc"][-1] in _SCALARS and error["loc"] not in document.places:
+    if error["loc"][-1] in _SCALARS and document.place(error["loc"]) is None:
         return {**facts, "message": "must be text, a number, true, false or null"}
     if kind in _WANTED:
         close = _rewritten(given, kind)
@@ -178,15 +178,19 @@ def _kind_problems(document: Document, key: Key, error: ErrorDetails) -> Iterato
     """Yield what is wrong with an entry whose kind is not known, so that it cannot be read."""
     entry = error["input"]
     kinds = [name for each in KINDS for name in _tags(each)]
-    allowed = ", ".join(kinds)
     if "kind" in entry:
         facts = {"value": _shown(entry["kind"]), "nearest": nearest(entry["kind"], kinds)}
+        allowed = ", ".join(kinds)
         yield document.problem((*key, "kind"), "not an allowed value", allowed=allowed, **facts)
-    else:
+    elif "expect" in entry:
+        allowed = "equivalence, noninferiority"  # `expect` is written alike for both
         yield document.problem((*key, "kind"), "key is required", allowed=allowed)
+    if "expect" not in entry:
+        allowed = "expect, or a figure that is derived or recorded"
+        yield document.problem((*key, "expect"), "key is required", allowed=allowed)
     for name in sorted(entry.keys() - _names(KINDS[0])):
         yield _unknown_key(document, (*key, name), KINDS[0])
-    for name in sorted(_names(KINDS[0], required=True) - entry.keys() - {"kind"}):
+    for name in sorted(_names(KINDS[0], required=True) - entry.keys() - {"kind", "expect"}):
         yield document.problem((*key, name), "key is required")
 
 
@@ -222,7 +226,7 @@ def _key_in_file(document: Document, error: ErrorDetails) -> Key:
         return location
     key: Key = ()
     for part in location:
-        if (*key, part) not in document.places:
+        if document.place((*key, part)) is None:
             break
         key = (*key, part)
     return key

@@ -156,7 +156,7 @@ def _write(root: Path, name: str, scenario: str, ledger: str) -> None:
     folder = root / "scenarios" / name
     folder.mkdir(parents=True)
     (folder / "scenario.yaml").write_text(scenario, encoding="utf-8")
-    text = f"scenario: {name}\n\nexpectations:\n{ledger}"
+    text = f"scenario: {name}\n\nsections:\n- title: Values\n  entries:\n{ledger}"
     (folder / "expectations.yaml").write_text(text, encoding="utf-8")
 
 

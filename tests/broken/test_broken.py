@@ -331,7 +331,7 @@ def test_the_mistakes_of_several_files_come_at_once(
     shutil.copyfile(ledger, scenario_file(project).with_name("expectations.yaml"))
     assert main(project.words("validate")) == ExitCode.USAGE
     printed = capsys.readouterr().err
-    for place in ("images.lock.yaml:2:3", "a98-other/scenario.yaml:6:1", "expectations.yaml:5:5"):
+    for place in ("images.lock.yaml:2:3", "a98-other/scenario.yaml:6:1", "expectations.yaml:7:5"):
         assert place in printed
 
 

@@ -27,7 +27,9 @@ profiles: {cpu: {summary: tasks by a model}}
 """
 LEDGER = """\
 scenario: a99-key
-expectations:
+sections:
+- title: Figures
+  entries:
   - id: count
     metric: tasks.count
     unit: count

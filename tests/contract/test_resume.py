@@ -26,7 +26,9 @@ profiles: {{cpu: {{summary: one hundred cells}}}}
 """
 LEDGER = """\
 scenario: a99-resume
-expectations:
+sections:
+- title: Figures
+  entries:
   - id: value
     metric: noop.value
     unit: "1"

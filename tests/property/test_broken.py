@@ -36,7 +36,8 @@ few = settings(
 # --- what might stand in a file -------------------------------------------------------------------
 
 WORDS = """
-a b scenario profiles cpu params sweep product expectations id kind bound 1 -2.5 1e999 null ~ true :
+a b scenario profiles cpu params sweep product sections title defaults entries id kind bound
+1 -2.5 1e999 null ~ true :
 , [ ] { } - -- --- ... # & * ! | > % @ ` ' " \\ ? << <<<<<<< >>>>>>> é
 """
 _tokens = st.sampled_from(

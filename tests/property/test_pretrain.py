@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.probes.power_samples import Sample, energy_wh, mean_power_w, window
+from harness.statistics import least_squares
 from harness.workloads.models.peak_memory import (
     layer_bytes_per_token,
-    least_squares,
     peak_bytes,
     published_peak_bytes,
 )

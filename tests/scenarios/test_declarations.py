@@ -15,7 +15,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from harness.check.laws import law_problems
+from harness.check.laws import LAWS, law_problems
 from harness.check.verdicts import exit_code
 from harness.errors import ExitCode
 from harness.measure import metrics_by_name
@@ -29,7 +29,7 @@ from harness.scenario.load import load, load_expectations
 from harness.scenario.positions import read
 from harness.units import UNITS
 from harness.workloads.api.declare import Workload, defaults_of, fields_of, problems_of
-from harness.workloads.api.registry import DECLARED_IN, workload
+from harness.workloads.api.registry import DECLARED_IN, law, law_names, workload
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = sorted(path.parent for path in ROOT.glob("scenarios/*/scenario.yaml"))
@@ -143,7 +143,7 @@ def source_of(module: str) -> Path:
 
 @every_workload
 def test_its_programs_exist(declared: Workload) -> None:
-    for aim in (declared.entry, declared.derivation):
+    for aim in (declared.entry, declared.derivation, *_formulas(declared)):
         if aim:
             module, _, function = aim.partition(":")
             tree = ast.parse(source_of(module).read_text(encoding="utf-8"))
@@ -179,10 +179,25 @@ def test_declarations_load_nothing_heavy() -> None:
 
 
 def test_derivations_load_nothing_heavy() -> None:
-    derived = {each.derivation.partition(":")[0] for each in WORKLOADS} - {""}
+    aims = [aim for each in WORKLOADS for aim in (each.derivation, *_formulas(each))]
+    derived = {aim.partition(":")[0] for aim in aims} - {""}
     assert (
         loaded_by("; ".join(f"import {module}" for module in sorted(derived))) & {*HEAVY} == set()
     )
+
+
+def _formulas(declared: Workload) -> list[str]:
+    return [each.formula for each in declared.laws]
+
+
+def test_a_law_has_one_name_and_one_meaning() -> None:
+    declared = [each for declared in WORKLOADS for each in declared.laws]
+    assert sorted({each.name for each in declared}) == law_names()
+    assert all(law(each.name) == each for each in declared)
+    assert {*law_names()} & {*LAWS} == set()
+    for each in declared:
+        assert each.unit in UNITS
+        assert each.doc.format_map(defaults_of(each.params))
 
 
 def test_the_command_line_loads_nothing_heavy() -> None:

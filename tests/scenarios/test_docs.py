@@ -7,13 +7,14 @@ import re
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
+from textwrap import indent
 from typing import Any, get_args
 
 import pytest
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
-from harness.check.laws import LAWS
+from harness.check.laws import LAWS, relation_of
 from harness.cli import _parser
 from harness.commands.validate import schema_text
 from harness.errors import ExitCode
@@ -23,7 +24,10 @@ from harness.scenario import schema
 from harness.scenario.folders import folders
 from harness.scenario.load import load
 from harness.scenario.positions import parse
+from harness.scenario.sections import resolve
 from harness.workloads.api.declare import fields_of, problems_of
+from harness.workloads.api.registry import DECLARED_IN, law_names, workload
+from harness.workloads.api.run_metrics import RUN_METRICS
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -131,10 +135,18 @@ def _models(model: Any) -> Iterator[type[BaseModel]]:
         yield from _models(argument)
 
 
+def test_every_key_of_a_ledger_is_listed_with_its_default() -> None:
+    rows = written(table("docs/ledger.md", "The file", "key of the file"))
+    assert rows == keys_of(ledger.Ledger)
+    rows = written(table("docs/ledger.md", "The file", "key of a section"))
+    assert rows == keys_of(ledger.Section)
+    defaults = table("docs/ledger.md", "The file", "key of a section")["defaults"][1]
+    assert re.findall(r"`(\w+)`", defaults) == [*keys_of(ledger.Defaults)]
+
+
 def test_every_key_of_a_ledger_entry_is_listed_with_its_default() -> None:
-    of_a_kind = {"kind": "required", "expect": "required"}
     rows = table("docs/ledger.md", "An entry", "key")
-    assert written(rows) == keys_of(ledger.Entry) | of_a_kind
+    assert written(rows) == keys_of(ledger.WrittenEntry)
     for header, model in (("key of a figure", ledger.Printed), ("key of `binds`", ledger.Binds)):
         assert written(table("docs/ledger.md", "An entry", header)) == keys_of(model)
 
@@ -176,7 +188,8 @@ def test_every_choice_of_a_scenario_key_is_named() -> None:
 def test_every_law_is_listed_with_its_params() -> None:
     rows = table("docs/ledger.md", "law", "law")
     listed = {name: re.findall(r"`(\w+)`", cells[0]) for name, cells in rows.items()}
-    assert listed == {name: [*fields_of(law.params)] for name, law in LAWS.items()}
+    known = {name: relation_of(name) for name in [*LAWS, *law_names()]}
+    assert listed == {name: [*fields_of(law.params)] for name, law in known.items() if law}
 
 
 def test_exit_codes_and_commands_of_the_readme_are_those_of_the_program() -> None:
@@ -211,13 +224,21 @@ def test_every_session_is_listed() -> None:
 
 
 def test_the_ledger_page_has_a_valid_example_of_every_kind() -> None:
+    declared = [metric for name in DECLARED_IN for metric in workload(name).metrics]
+    units = {metric.name: metric.unit for metric in (*declared, *RUN_METRICS)}
     kinds = []
     for text in examples("docs/ledger.md"):
-        raw = parse(f"entries:\n{text}", ROOT / "docs/ledger.md").value["entries"]
-        for entry in TypeAdapter(list[ledger.Expectation]).validate_python(raw):
+        in_section = text.startswith("- title:")
+        whole = text if in_section else f"- title: One\n  entries:\n{indent(text, '  ')}"
+        document = parse(f"scenario: a99-example\nsections:\n{whole}", ROOT / "docs/ledger.md")
+        ledger.Ledger.model_validate(document.value)
+        resolved = ledger.Expectations.model_validate(resolve(document, units).value)
+        for entry in resolved.expectations:
+            assert entry.metric in units
             kinds.append(entry.kind)
             if isinstance(entry, ledger.Law):
-                law = LAWS[entry.expect.law]
+                law = relation_of(entry.expect.law)
+                assert law is not None
                 assert not [*problems_of(law.params, entry.expect.params)]
     assert set(kinds) == {
         get_args(kind.model_fields["kind"].annotation)[0] for kind in ledger.KINDS

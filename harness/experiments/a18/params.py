@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from harness.workloads.api.declare import Workload
-from harness.workloads.training.pretrain_params import CELL_METRICS, CONDITION_METRICS, ArmParams
+from harness.workloads.training.pretrain_params import (
+    CELL_METRICS,
+    CONDITION_METRICS,
+    PRETRAIN_LAWS,
+    ArmParams,
+)
 
 FRAMEWORKS = Workload(
     name="pretrain.frameworks",
@@ -13,6 +18,7 @@ FRAMEWORKS = Workload(
     entry="harness.workloads.training.pretrain:run",
     derivation="harness.workloads.training.pretrain_metrics:cell",
     requires=("torch", "megatron-core"),
+    laws=PRETRAIN_LAWS,
 )
 
 WORKLOADS = (FRAMEWORKS,)

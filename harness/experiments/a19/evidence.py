@@ -23,10 +23,11 @@ from harness.experiments.a19.published import (
 from harness.probes import power_samples as power
 from harness.probes.power_samples import Sample
 from harness.records import record
+from harness.statistics import Line, least_squares
 from harness.workloads.api.context import Context
 from harness.workloads.api.declare import Workload, param
 from harness.workloads.api.figures import Figures, Row, Where
-from harness.workloads.models.peak_memory import Line, least_squares, published_peak_bytes
+from harness.workloads.models.peak_memory import published_peak_bytes
 from harness.workloads.models.shape import Precision, initial_loss_nats, num_parameters
 from harness.workloads.training.pretrain_params import CELL_METRICS
 

@@ -6,6 +6,7 @@ from harness.workloads.api.declare import Workload
 from harness.workloads.training.pretrain_params import (
     CELL_METRICS,
     CONDITION_METRICS,
+    PRETRAIN_LAWS,
     EnvelopeParams,
 )
 
@@ -17,6 +18,7 @@ ENVELOPE = Workload(
     entry="harness.workloads.training.pretrain:run",
     derivation="harness.workloads.training.pretrain_metrics:cell",
     requires=("torch",),
+    laws=PRETRAIN_LAWS,
 )
 
 WORKLOADS = (ENVELOPE,)

@@ -58,6 +58,27 @@ class Metric:
 
 
 @record
+class Law:
+    """A formula that a workload's figures follow, whatever the size of the run.
+
+    Attributes:
+        name: as a ledger asks for it.
+        doc: what is expected, in words; ``{name}`` stands for a param of the law.
+        params: the frozen dataclass of what a ledger may tell it.
+        unit: of what the formula gives.
+        formula: ``module:function`` from such a record and the keys of a row (the params of its run
+            and its row keys) to the figure. It must import without torch, and raises ValueError
+            where the keys describe nothing that it is about.
+    """
+
+    name: str
+    doc: str
+    params: type
+    unit: str
+    formula: str
+
+
+@record
 class Workload:
     """A program that turns a spec into events.
 
@@ -70,6 +91,7 @@ class Workload:
         derivation: ``module:function`` turning step events into measurements, or empty where the
             workload reports every figure itself. It must import without torch.
         requires: distributions that must be installed where it runs.
+        laws: the formulas that its figures follow; a ledger may ask whether they do.
     """
 
     name: str
@@ -79,6 +101,7 @@ class Workload:
     entry: str
     derivation: str = ""
     requires: tuple[str, ...] = ()
+    laws: tuple[Law, ...] = ()
 
 
 def param(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
 
 from harness.errors import InputError, unknown
-from harness.workloads.api.declare import Workload
+from harness.workloads.api.declare import Law, Workload
 
 # name -> the torch-free module that declares it, in its constant WORKLOADS
 DECLARED_IN = {
@@ -51,3 +52,20 @@ def workload(name: str) -> Workload:
         raise InputError([unknown("workload", name, DECLARED_IN, key="workload")])
     declared: tuple[Workload, ...] = import_module(DECLARED_IN[name]).WORKLOADS
     return next(each for each in declared if each.name == name)
+
+
+@cache
+def law(name: str) -> Law | None:
+    """Return the law of that name that a workload declares; None where none does."""
+    return next((each for each in _laws() if each.name == name), None)
+
+
+def law_names() -> list[str]:
+    """Return the names of all laws that workloads declare, sorted."""
+    return sorted({each.name for each in _laws()})
+
+
+def _laws() -> Iterator[Law]:
+    for module in dict.fromkeys(DECLARED_IN.values()):
+        for declared in import_module(module).WORKLOADS:
+            yield from declared.laws

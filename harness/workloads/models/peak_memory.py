@@ -23,10 +23,6 @@ in one byte twice more. Mixed, the residual stream stays in float32 and with it 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
-
-from harness.records import record
 from harness.workloads.models.shape import (
     GptShape,
     Precision,
@@ -144,40 +140,3 @@ def _kept_bytes_per_token(shape: GptShape, precision: Precision, *, dropout: boo
     last_norm = (stream + _activation_bytes(precision)) * shape.width + statistics
     embedding_mask = shape.width if dropout else 0
     return shape.num_layers * layer + last_norm + embedding_mask + 2 * _ID_BYTES
-
-
-@record
-class Line:
-    """A straight line through points, by least squares.
-
-    Attributes:
-        slope: per unit of x.
-        intercept: at x = 0.
-        residual: the largest distance of a point from the line, in y.
-    """
-
-    slope: float
-    intercept: float
-    residual: float
-
-
-def least_squares(points: Iterable[tuple[float, float]]) -> Line:
-    """Return the line through (x, y) points that has the least sum of squared distances in y.
-
-    Raises:
-        ValueError: fewer than two different x.
-    """
-    known = list(points)
-    if len({x for x, _ in known}) < 2:  # noqa: PLR2004 - a line needs two
-        message = f"no line through {len(known)} points of one x"
-        raise ValueError(message)
-    mean_x, mean_y = (_mean([point[axis] for point in known]) for axis in (0, 1))
-    spread = math.fsum((x - mean_x) ** 2 for x, _ in known)
-    slope = math.fsum((x - mean_x) * (y - mean_y) for x, y in known) / spread
-    intercept = mean_y - slope * mean_x
-    residual = max(abs(y - intercept - slope * x) for x, y in known)
-    return Line(slope=slope, intercept=intercept, residual=residual)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 
 from harness.records import record
-from harness.workloads.api.declare import Better, Metric, param
+from harness.workloads.api.declare import Better, Law, Metric, param
 from harness.workloads.models.conditions import ARMS, Conditions, Framework
 from harness.workloads.models.shape import GptShape, Init, Precision
 
@@ -158,4 +158,39 @@ CONDITION_METRICS = (
     Metric(name="framework", unit="text", doc="what the model was made of, with its version"),
     Metric(name="memory.counter", unit="text", doc="what memory.peak_allocated was counted by"),
     Metric(name="fp8.backend", unit="text", doc="what did the eight-bit products"),
+)
+
+
+@record
+class MemoryLawParams:
+    """Peak memory follows from the model's shape, the tokens of a step and the precision."""
+
+    loop: str = param(
+        "harness",
+        doc="whose layers: the hand-written ones, Transformer Engine's as published with articles "
+        "18 and 19, or Megatron-Core's local ones",
+        choices=("harness", "published", "local"),
+    )
+
+
+@record
+class ParameterCountParams:
+    """A GPT has as many parameters as the formula of its shape says."""
+
+
+PRETRAIN_LAWS = (
+    Law(
+        name="memory_law",
+        doc="the {loop} loop's memory law",
+        params=MemoryLawParams,
+        unit="B",
+        formula="harness.workloads.training.pretrain_laws:peak_memory",
+    ),
+    Law(
+        name="parameter_count",
+        doc="the GPT formula",
+        params=ParameterCountParams,
+        unit="parameter",
+        formula="harness.workloads.training.pretrain_laws:parameter_count",
+    ),
 )

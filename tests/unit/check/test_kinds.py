@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from harness.records import Finished, Scalar, Verdict, VerdictKind
+from harness.check.verdicts import exit_code
+from harness.errors import ExitCode
+from harness.records import Finished, Profile, Scalar, Verdict, VerdictKind
 
 from .builders import entry, replicates, row, run, verdict
 
@@ -348,3 +350,37 @@ def test_equal_samples_of_a_coarse_metric_still_have_a_spread() -> None:
     found = verdict(asked, replicates("turns", [4.5, 4.5, 4.5]))
     assert found.kind is INCONCLUSIVE  # a margin of one step, and rounding alone spreads by 0.14
     assert found.measured == "4.5 turn, sd 0.144338 turn, n = 3"
+
+
+@pytest.mark.parametrize(
+    ("values", "measured"), [([3.0], "3 nat"), ([3.0, 5.0], "3 .. 5 nat"), ([], "")]
+)
+def test_what_is_only_reported_is_shown_whatever_it_is(values: list[float], measured: str) -> None:
+    asked = {**entry("reported", "loss", {}, **{"class": "reported"}), "expect": None}
+    found = verdict(asked, replicates("loss", values))
+    assert (found.kind, found.measured, found.expected) == (VerdictKind.REPORTED, measured, "")
+
+
+def test_texts_that_are_only_reported_are_each_shown_once() -> None:
+    asked = {**entry("reported", "hash", {}, **{"class": "reported"}), "expect": None}
+    runs = replicates("hash", ["a", "b", "a"])
+    assert verdict(asked, runs).measured == "a, b"
+
+
+@pytest.mark.parametrize("profile", [Profile.SPARK, Profile.CPU])
+def test_an_expectation_of_the_class_reported_is_compared_but_not_counted(
+    profile: Profile,
+) -> None:
+    asked = entry(
+        "bound",
+        "loss",
+        {"value": 1.0, "abs": 0.1},
+        **{"class": "reported", "binds": {"profile": ["spark"]}, "claimed": 2, "derived": 1},
+    )
+    found = verdict(asked, [run(row("loss", 9.0), profile=profile)], profile)
+    assert found.kind is VerdictKind.REPORTED
+    assert (found.expected, found.measured) == ("1 ± 0.1 nat", "9 nat")
+    elsewhere = "binds in profile spark; this is cpu"
+    assert found.detail == ("7.9 nat above 1.1 nat" if profile is Profile.SPARK else elsewhere)
+    assert found.claim is VerdictKind.OUTSIDE
+    assert exit_code([found]) is ExitCode.INCONCLUSIVE  # nothing was compared

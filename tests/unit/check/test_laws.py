@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.check import wording
+from harness.check import laws, wording
 from harness.check.laws import LAWS, law_problems
 from harness.records import Finished, Status, Verdict, VerdictKind
 from harness.scenario.expectations import Expectations
@@ -282,3 +283,12 @@ def test_every_law_is_documented() -> None:
 
 def test_the_builders_metrics_are_declared() -> None:
     assert all(isinstance(metric, Metric) for metric in METRICS.values())
+
+
+def test_checking_knows_no_workload() -> None:
+    """Of the workloads it imports how they are declared and found, and nothing else."""
+    folder = Path(laws.__file__).parent
+    sources = "\n".join(file.read_text(encoding="utf-8") for file in folder.glob("*.py"))
+    imported = re.findall(r"^(?:from|import) harness\.workloads\.?(\w*)", sources, re.MULTILINE)
+    assert {*imported} == {"api"}
+    assert "harness.experiments" not in sources

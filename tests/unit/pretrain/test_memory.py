@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from harness.statistics import least_squares
 from harness.workloads.models.peak_memory import (
     layer_bytes_per_token,
-    least_squares,
     local_peak_bytes,
     peak_bytes,
     published_peak_bytes,

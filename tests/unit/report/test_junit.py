@@ -10,7 +10,7 @@ from harness.errors import ExitCode
 from harness.records import VerdictKind
 from harness.report.github import annotate
 from harness.report.junit import render_junit
-from harness.report.outcome import Outcome, outcome
+from harness.report.outcome import Outcome, outcome, reason
 from harness.scenario.positions import read
 
 from .conftest import MakeDossier, entry, verdict
@@ -24,6 +24,7 @@ CHILD = {
     VerdictKind.MISSING: "error",
     VerdictKind.INCONCLUSIVE: "error",
     VerdictKind.NOT_COMPARABLE: "skipped",
+    VerdictKind.REPORTED: "skipped",
 }
 
 
@@ -33,7 +34,7 @@ def test_one_case_for_each_entry(make_dossier: MakeDossier) -> None:
     dossier = make_dossier([], entries=entries, verdicts=verdicts)
     root = ET.fromstring(render_junit([dossier, dossier]))  # noqa: S314 - our own text
     assert root.tag == "testsuites"
-    assert root.attrib == {"tests": "16", "failures": "4", "errors": "6", "skipped": "2"}
+    assert root.attrib == {"tests": "18", "failures": "4", "errors": "6", "skipped": "4"}
     for suite in root:
         assert suite.tag == "testsuite"
         assert suite.attrib["name"] == "t1-small.cpu"
@@ -44,6 +45,12 @@ def test_one_case_for_each_entry(make_dossier: MakeDossier) -> None:
             assert children == ({CHILD[kind]} if CHILD[kind] else set())
             for child in case:
                 assert "because" in (child.get("message") or child.text or "")
+
+
+def test_what_is_only_reported_cannot_fail() -> None:
+    shown = verdict("a", VerdictKind.REPORTED, measured="3 s", claim=VerdictKind.OUTSIDE)
+    assert outcome(shown) is Outcome.SKIPPED
+    assert reason(shown) == "REPORTED and OUTSIDE: shown, not counted; measured 3 s"
 
 
 def test_a_ledger_that_hides_a_disagreement_fails() -> None:
@@ -63,7 +70,10 @@ def test_test_runners_and_the_exit_code_agree(kind: VerdictKind, claim: VerdictK
 def test_annotations_stand_at_the_entry(tmp_path: Path) -> None:
     path = tmp_path / "scenarios" / "t,1" / "expectations.yaml"
     path.parent.mkdir(parents=True)
-    path.write_text("scenario: t1\nexpectations:\n  - id: a\n    metric: x\n  - id: b\n  - id: c\n")
+    path.write_text(
+        "scenario: t1\nsections:\n- title: One\n  entries:\n  - id: a\n    metric: x\n  - id: b\n"
+        "- title: Two\n  entries: [{id: c}]\n"
+    )
     verdicts = [
         verdict("a", VerdictKind.OUTSIDE, detail="100% off\nhere"),
         verdict("b", VerdictKind.MISSING),
@@ -71,5 +81,5 @@ def test_annotations_stand_at_the_entry(tmp_path: Path) -> None:
     ]
     failed, missing = annotate(verdicts, read(path), tmp_path)
     place = "file=scenarios/t%2C1/expectations.yaml"
-    assert failed == f"::error {place},line=3,title=a%3A OUTSIDE::OUTSIDE: 100%25 off here"
-    assert missing == f"::warning {place},line=5,title=b%3A MISSING::MISSING"
+    assert failed == f"::error {place},line=5,title=a%3A OUTSIDE::OUTSIDE: 100%25 off here"
+    assert missing == f"::warning {place},line=7,title=b%3A MISSING::MISSING"

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from harness.records import VerdictKind
-from harness.report.ledger import ledger_table, summary
+from harness.report.ledger import brief_table, ledger_table, summary
 
 from .conftest import MakeDossier, entry, verdict
 
@@ -15,6 +15,7 @@ def test_every_entry_is_in_exactly_one_group(make_dossier: MakeDossier) -> None:
         verdict("wrong", claim=VerdictKind.KNOWN_DIVERGENCE, claim_detail="claimed 1, derived 2"),
         verdict("wrong.elsewhere", VerdictKind.NOT_COMPARABLE, claim=VerdictKind.OUTSIDE),
         verdict("agreed", claim=VerdictKind.REPRODUCED),
+        verdict("shown", VerdictKind.REPORTED),
     ]
     entries = [entry(each.expectation) for each in verdicts]
     table = ledger_table(make_dossier([], entries=entries, verdicts=verdicts))
@@ -23,9 +24,18 @@ def test_every_entry_is_in_exactly_one_group(make_dossier: MakeDossier) -> None:
         "Findings": ["wrong", "wrong.elsewhere"],
         "Compared": ["fine", "agreed"],
         "Not comparable here": ["elsewhere"],
+        "Reported": ["shown"],
     }
     detail = [each.key for each in table.columns].index("detail")
     assert table.groups[0].rows[0][detail].text == "claimed 1, derived 2"
+
+
+def test_what_is_only_reported_is_in_the_short_table_too(make_dossier: MakeDossier) -> None:
+    shown = verdict("shown", VerdictKind.REPORTED, measured="3 s")
+    table = brief_table(make_dossier([], entries=[entry("shown")], verdicts=[shown]))
+    (group,) = table.groups
+    assert group.title == "Reported: shown, not counted"
+    assert [box.text for box in group.rows[0]][-2:] == ["3 s", "REPORTED"]
 
 
 def test_figures_as_claimed_recorded_and_derived(make_dossier: MakeDossier) -> None:
@@ -57,7 +67,7 @@ def test_entries_and_verdicts_are_one_to_one(
 def test_the_counts_add_up() -> None:
     verdicts = [verdict(str(i), kind) for i, kind in enumerate([*VerdictKind, *VerdictKind])]
     counted = summary([*verdicts, verdict("x", claim=VerdictKind.OUTSIDE)])
-    assert sum(counted.kinds.values()) == counted.total == 17
-    assert str(counted).startswith("17 entries: 3 REPRODUCED, 2 OUTSIDE, ")
-    assert str(counted).endswith("; 1 printed claim differs")
+    assert sum(counted.kinds.values()) == counted.total == 19
+    assert str(counted).startswith("19 entries: 3 REPRODUCED, 2 OUTSIDE, ")
+    assert str(counted).endswith(", 2 REPORTED (shown, not counted); 1 printed claim differs")
     assert str(summary([])) == "0 entries"

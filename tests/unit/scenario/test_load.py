@@ -31,7 +31,9 @@ profiles:
 """
 LEDGER = """\
 scenario: a99-example
-expectations:
+sections:
+- title: Figures
+  entries:
   - id: value
     metric: noop.value
     where: {index: 1}
@@ -88,10 +90,10 @@ def test_a_right_ledger_loads(folder: Path) -> None:
         ("    params:", "    prams:", "profiles.cpu.prams", "params"),
         ("sweep:\n", "sweeps:\n", "sweeps", "sweep"),
         ("{index: [1", "{indx: [1", "sweep.product.indx", "index"),
-        ("metric: noop.value", "metric: noop.vale", "expectations[0].metric", "noop.value"),
-        ('unit: "1"', "unit: tokens/s", "expectations[0].unit", "token/s"),
-        ("class: arithmetic", "class: aritmetic", "expectations[0].class", "arithmetic"),
-        ("abs: 0.5", "bas: 0.5", "expectations[0].expect.bas", "abs"),
+        ("metric: noop.value", "metric: noop.vale", "sections[0].entries[0].metric", "noop.value"),
+        ('unit: "1"', "unit: tokens/s", "sections[0].entries[0].unit", "token/s"),
+        ("class: arithmetic", "class: aritmetic", "sections[0].entries[0].class", "arithmetic"),
+        ("abs: 0.5", "bas: 0.5", "sections[0].entries[0].expect.bas", "abs"),
     ],
 )
 def test_a_misspelling_has_its_place_and_the_nearest_name(
@@ -132,19 +134,24 @@ def test_a_misspelling_has_its_place_and_the_nearest_name(
             "profiles.spark.uses[0]",
             "evid",
         ),
-        ("expect: {value: 3, abs: 0.5}", "expect: {value: 3}", "expectations[0].expect", "exactly"),
+        (
+            "expect: {value: 3, abs: 0.5}",
+            "expect: {value: 3}",
+            "sections[0].entries[0].expect",
+            "exactly",
+        ),
         (
             "expect: {value: 3, abs: 0.5}",
             "expect: {low: 3, high: 2}",
-            "expectations[0].expect",
+            "sections[0].entries[0].expect",
             "above",
         ),
-        ("    reason: an example\n", "", "expectations[0].reason", "key is required"),
-        ('unit: "1"', "unit: GiB", "expectations[0].unit", "does not fit"),
+        ("    reason: an example\n", "", "sections[0].entries[0].reason", "key is required"),
+        ('unit: "1"', "unit: GiB", "sections[0].entries[0].unit", "does not fit"),
         (
             "    source: article 99",
             "    source: article 99\n    binds: {profile: [cuda]}",
-            "expectations[0].binds.profile[0]",
+            "sections[0].entries[0].binds.profile[0]",
             "no such profile",
         ),
     ],
@@ -165,7 +172,7 @@ def test_a_ratio_is_a_number_whatever_its_metric_is_measured_in(folder: Path) ->
     text = text.replace("abs: 0.5}", "abs: 0.5, to: {metric: run.wall_time, where: {index: 2}}}")
     path.write_text(text.replace('unit: "1"', "unit: x"), encoding="utf-8")
     load_expectations(load(folder))
-    assert "expectations[0].unit" in mistakes(folder, "unit: x", "unit: s")
+    assert "sections[0].entries[0].unit" in mistakes(folder, "unit: x", "unit: s")
 
 
 def test_mistakes_of_shape_do_not_hide_the_others(folder: Path) -> None:

@@ -64,7 +64,7 @@ class Tools:
         git: whether git is on the path.
         packages: distribution -> version, of those that workloads or probes need.
         disk_free_gib: free where results go, GiB.
-        box_problem: why no box for commands can be made; None where one has been.
+        box_problem: why no sandbox can be made; None where one has been.
     """
 
     python: str
@@ -177,7 +177,7 @@ def obstacles(
     if memory_problem(demand.limits, host) is not None:
         yield "too little memory is available"
     if demand.limits.boxes and tools.box_problem is not None:
-        yield "no box for commands can be made"
+        yield "no sandbox can be made"
     if demand.lacks_files:
         yield _NO_FILES
 
@@ -260,9 +260,9 @@ def _packages(host: Host, tools: Tools) -> Iterator[Finding]:
 def _boxes(tools: Tools) -> Finding:
     problem = tools.box_problem
     if problem is None:
-        return Finding(what="boxes", state=State.OK, detail="bubblewrap makes them")
+        return Finding(what="sandbox", state=State.OK, detail="bubblewrap works")
     return Finding(
-        what="boxes",
+        what="sandbox",
         state=State.LIMITED,
         detail=str(problem).partition("\n")[0],
         remedy=problem.remedy,

@@ -48,13 +48,13 @@ _RESTRICTED = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
 def box_problem() -> HostError | None:
     """Return why no box of bubblewrap can be made on this machine; None where one has been."""
     if not _PROC.exists():
-        message = "no box for commands can be made: that needs Linux, whose /proc is absent here"
+        message = "no sandbox can be made: that needs Linux, whose /proc is absent here"
         return HostError(message, "harness run SCENARIO --profile evidence")
     try:
         with Bubblewrap().box():
             return None
     except SandboxUnavailable as error:
-        message = f"no box for commands can be made: {error.message}"
+        message = f"no sandbox can be made: {error.message}"
         return HostError(message, error.remedy or _remedy())
 
 

@@ -180,11 +180,9 @@ def test_a_run_that_needs_boxes_needs_a_machine_that_can_make_them(spark_host: H
     needs = replace(ON_SPARK, limits=Limits(boxes=True))
     without = replace(TOOLS, box_problem=HostError("no bwrap", "apt-get install bubblewrap"))
     assert list(obstacles(needs, spark_host, TOOLS, [IMAGE])) == []
-    assert list(obstacles(needs, spark_host, without, [IMAGE])) == [
-        "no box for commands can be made"
-    ]
+    assert list(obstacles(needs, spark_host, without, [IMAGE])) == ["no sandbox can be made"]
     assert list(obstacles(ON_SPARK, spark_host, without, [IMAGE])) == []
-    found = _of(diagnose(spark_host, without), "boxes")
+    found = _of(diagnose(spark_host, without), "sandbox")
     assert (found.state, found.detail, found.remedy) == (
         State.LIMITED,
         "no bwrap",

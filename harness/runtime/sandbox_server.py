@@ -41,11 +41,15 @@ _SEND_S = 60.0
 _PAUSE_S = 0.1
 _CHUNK_BYTES = 1 << 20
 _FOLDERS = "harness-boxes-"
+_PROC = Path("/proc/self")
 _RESTRICTED = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
 
 
 def box_problem() -> HostError | None:
     """Return why no box of bubblewrap can be made on this machine; None where one has been."""
+    if not _PROC.exists():
+        message = "no box for commands can be made: that needs Linux, whose /proc is absent here"
+        return HostError(message, "harness run SCENARIO --profile evidence")
     try:
         with Bubblewrap().box():
             return None

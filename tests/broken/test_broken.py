@@ -91,7 +91,7 @@ class Project:
 
     def words(self, command: str) -> list[str]:
         """Return the words of a command, with this project's folders."""
-        named = ["--root", str(self.root)]
+        named = ["--project", str(self.root)]
         if "--store" not in command:
             named += ["--store", str(self.store)]
         return [word.replace("{root}", str(self.root)) for word in command.split()] + named
@@ -290,7 +290,10 @@ def no_scenarios(project: Project) -> str:
 
 def no_project(project: Project) -> str:
     shutil.rmtree(project.root / "scenarios")
-    return f"{project.root}: no project here: it has no scenarios/"
+    return (
+        f"{project.root}: is not a checkout of this project: it has no scenarios/; "
+        "name one with --project FOLDER or HARNESS_PROJECT=FOLDER"
+    )
 
 
 @pytest.mark.parametrize(

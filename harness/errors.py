@@ -23,11 +23,28 @@ class ExitCode(IntEnum):
     """The exit codes of every `harness` command; each has one meaning."""
 
     OK = 0  # all that binds is reproduced
-    OUTSIDE = 1  # a figure that binds is outside its tolerance
+    OUTSIDE = 1  # a figure that binds is outside its tolerance, or a file is out of date
     USAGE = 2  # a scenario, an argument or a file is wrong
     INFRASTRUCTURE = 3  # the machine or a run broke; nothing is said about the claim
     INCONCLUSIVE = 4  # too few samples, or a metric is missing
     INTERRUPTED = 130  # Ctrl-C or SIGTERM, as shells report it
+
+
+# The most certain counts: a figure outside its tolerance is a result, whatever else failed; wrong
+# input stays wrong until a person mends it; a machine may do better tomorrow.
+_BY_GRAVITY = (
+    ExitCode.OK,
+    ExitCode.INCONCLUSIVE,
+    ExitCode.INFRASTRUCTURE,
+    ExitCode.USAGE,
+    ExitCode.OUTSIDE,
+    ExitCode.INTERRUPTED,
+)
+
+
+def worst(codes: Iterable[ExitCode]) -> ExitCode:
+    """Return the gravest of several exit codes: 130, then 1, 2, 3, 4; 0 where there is none."""
+    return max(codes, key=_BY_GRAVITY.index, default=ExitCode.OK)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

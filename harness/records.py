@@ -16,7 +16,8 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum, StrEnum
 from typing import Any, TypeVar, Union, dataclass_transform, get_args, get_origin, get_type_hints
 
-SCHEMA_VERSION = 1
+# of the records below and of the names of params, metrics and row keys; raised with either
+SCHEMA_VERSION = 2
 
 _HINTS: dict[type, dict[str, Any]] = {}
 
@@ -162,9 +163,10 @@ class RunSpec:
 
     @property
     def run_id(self) -> str:
-        """What is executed: the point, images, source, evidence, seed and replicate (16 hex)."""
+        """What is executed: point, images, source, evidence, seed, replicate, schema (16 hex)."""
         image = self.image.digest if self.image else None
         parts = [self.point_id, image, self.source, self.evidence, self.seed, self.replicate]
+        parts.append(self.schema_version)
         if self.sandbox is not None and self.sandbox.image is not None:
             parts.append(self.sandbox.image.digest)
         return digest(parts)[:16]

@@ -1,4 +1,4 @@
-"""The closed table of units that figures are stated in.
+"""The closed table of units that figures are stated in, and times and counts in words.
 
 A unit is a name, a dimension and a factor to that dimension's base. Two figures compare only when
 their dimensions agree; a misspelt unit is an error, never a new unit.
@@ -108,3 +108,19 @@ def convert(value: float, unit: str, to: str) -> float:
         message = f"cannot convert {unit} to {to}"
         raise ValueError(message)
     return value if unit == to else value * UNITS[unit].factor / UNITS[to].factor
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it, to two units: ``0.4 s``, ``6 min 1 s``, ``18 h 5 min``."""
+    if round(seconds, 1) < 60:  # noqa: PLR2004 - below a minute
+        return f"{seconds:.1f} s"
+    minutes, rest_s = divmod(round(seconds), 60)
+    if minutes < 60:  # noqa: PLR2004 - below an hour
+        return f"{minutes} min {rest_s} s" if rest_s else f"{minutes} min"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return ``1 run`` or ``2 runs``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
-from harness.commands.progress import say
-from harness.commands.project import open_project
 from harness.errors import ExitCode, InputError, Problem
 from harness.runtime.images import build, resolve
 from harness.scenario.images import read_lock
+from harness.session.options import BuildOptions
+from harness.session.project import open_project
 
 
-def main(options: argparse.Namespace) -> ExitCode:
+def main(options: BuildOptions) -> ExitCode:
     """Build, or only look base digests up; every digest goes into the lock.
 
     Raises:
@@ -21,9 +20,9 @@ def main(options: argparse.Namespace) -> ExitCode:
     """
     containers = open_project(options).containers
     lock = read_lock(containers)
-    names = list(lock) if options.all else options.image
+    names = list(lock) if options.all else options.images
     if not names:
-        message = "no image is named; name some, or give --all"
+        message = "no image is named; name some, or give --all to build every one"
         raise InputError([Problem(message=message, allowed=", ".join(lock))])
     digests = {name: _digest(containers, name, options) for name in names}
     if options.json:
@@ -34,7 +33,7 @@ def main(options: argparse.Namespace) -> ExitCode:
     return ExitCode.OK
 
 
-def _digest(containers: Path, name: str, options: argparse.Namespace) -> str | None:
+def _digest(containers: Path, name: str, options: BuildOptions) -> str | None:
     if options.resolve:
         return resolve(containers, name, accept=options.accept)
-    return build(containers, name, accept=options.accept, listen=say).digest
+    return build(containers, name, accept=options.accept, listen=options.console.say).digest

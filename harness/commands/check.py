@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 from dataclasses import replace
+from pathlib import Path
 
-from harness.commands.dossiers import stored_dossier
-from harness.commands.outputs import write_outputs
-from harness.commands.printing import judgement, terminal_width
-from harness.commands.project import open_project
 from harness.errors import ExitCode
+from harness.plan.expand import expand
 from harness.records import to_json
+from harness.report.dossier import Dossier, assemble
+from harness.report.files import write_for_ci
 from harness.report.ledger import judged, ledger_table
 from harness.report.render import render_text
+from harness.results.store import Store
+from harness.scenario.folders import find_all
+from harness.scenario.load import load
+from harness.session.console import terminal_width
+from harness.session.options import CheckOptions
+from harness.session.project import open_project
+from harness.session.selection import open_ledger, overrides_of, stored_profile
+from harness.session.several import Answer, answer_each
 
 
-def main(options: argparse.Namespace) -> ExitCode:
-    """Print the ledger with its verdicts; runs nothing."""
-    dossier = stored_dossier(options)
-    write_outputs([dossier], open_project(options), options)
-    if options.json:
-        print(json.dumps([to_json(each) for each in dossier.verdicts], indent=1))
-    else:
+def main(options: CheckOptions) -> ExitCode:
+    """Print the ledgers with their verdicts; runs nothing."""
+    project = open_project(options)
+    dossiers: list[Dossier] = []
+
+    def check(folder: Path) -> Answer:
+        loaded, store = load(folder), Store(project.store)
+        profile = stored_profile(options.profile, loaded.scenario, store)
+        plan = expand(loaded, profile, overrides_of(options))
+        dossier = assemble(loaded, open_ledger(loaded), plan, store)
+        dossiers.append(dossier)
+        for run in dossier.runs:
+            options.console.explain(f"{run.spec.label}: {store.folder(run.spec)}")
+        if options.json:
+            verdicts = [to_json(each) for each in dossier.verdicts]
+            return Answer(code=dossier.exit_code, document=verdicts)
         table = replace(ledger_table(dossier), caption=dossier.caption)  # the counts come last
-        print(render_text(table, terminal_width()))
-        print(judged(dossier))
-    return judgement([dossier])
+        text = f"{render_text(table, terminal_width())}\n{judged(dossier)}\n"
+        return Answer(code=dossier.exit_code, text=text)
+
+    code = answer_each(find_all(project.scenarios, options.scenarios), check, options)
+    write_for_ci(dossiers, options.junit, options.summary, project.root)
+    return code

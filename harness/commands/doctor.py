@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from harness.commands.project import Project, cache_folder, open_project
 from harness.errors import ExitCode, HostError, InputError, Problem
 from harness.plan.expand import params_of, sandbox_of
 from harness.plan.overrides import Overrides
@@ -20,7 +19,6 @@ from harness.runtime.doctor import (
     State,
     diagnose,
     probe_tools,
-    render,
 )
 from harness.runtime.evidence import EvidenceState, evidence_folder, statuses
 from harness.runtime.host import Host, probe_host
@@ -29,11 +27,16 @@ from harness.scenario.folders import survey
 from harness.scenario.images import SANDBOX_IMAGE, locked_image, read_lock, this_platform
 from harness.scenario.load import Loaded, load
 from harness.scenario.schema import EvidenceFile
+from harness.session.console import Colour, paint
+from harness.session.options import DoctorOptions
+from harness.session.project import Project, cache_folder, open_project
 from harness.workloads.api.registry import workload
 from harness.workloads.models.presets import Use, holdings
 
+_COLOURS = {State.OK: Colour.GREEN, State.LIMITED: Colour.YELLOW, State.MISSING: Colour.RED}
 
-def main(options: argparse.Namespace) -> ExitCode:
+
+def main(options: DoctorOptions) -> ExitCode:
     """Print how the machine stands; a part that is missing is a finding, not a failure."""
     project, host = open_project(options), probe_host()
     scenarios, faults = _scenarios(project)
@@ -46,7 +49,21 @@ def main(options: argparse.Namespace) -> ExitCode:
     )
     findings += tuple(faults)
     print(json.dumps(to_json(findings), indent=1) if options.json else render(findings))
+    for fact, why in host.absent.items():
+        options.console.explain(f"not known of this machine: {fact}: {why}")
     return ExitCode.OK
+
+
+def render(findings: Sequence[Finding]) -> str:
+    """Return findings as lines for a terminal, each remedy on a line of its own."""
+    width = max((len(each.what) for each in findings), default=0)
+    lines = []
+    for each in findings:
+        state = paint(f"{each.state:7}", _COLOURS[each.state], sys.stdout)
+        lines.append(f"{state}  {each.what:{width}}  {each.detail}".rstrip())
+        if each.remedy:
+            lines.append(f"{'':7}  {'':{width}}  next: {each.remedy}")
+    return "\n".join(lines)
 
 
 def _images(containers: Path, host: Host) -> Iterator[ImageFact]:

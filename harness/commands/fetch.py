@@ -1,42 +1,49 @@
-"""``harness fetch``: bring a scenario's published evidence here, and verify it."""
+"""``harness fetch``: bring a scenario's published raw data here, and verify it."""
 
 from __future__ import annotations
 
-import argparse
-import json
 from contextlib import suppress
+from pathlib import Path
 
 from tabulate import tabulate
 
-from harness.commands.project import cache_folder, open_project
-from harness.commands.selection import open_scenario
 from harness.errors import ExitCode, HostError
 from harness.runtime.evidence import evidence_folder, fetch, statuses
+from harness.scenario.folders import find_all
+from harness.scenario.load import load
+from harness.session.options import FetchOptions
+from harness.session.project import cache_folder, open_project
+from harness.session.several import Answer, answer_each
 
 
-def main(options: argparse.Namespace) -> ExitCode:
-    """Fetch and print the state of every file; those that no profile reads may stay away.
+def main(options: FetchOptions) -> ExitCode:
+    """Fetch and print the state of every file; those that no profile reads may stay away."""
+    project = open_project(options)
 
-    Raises:
-        HostError: a file that a profile reads cannot be had.
-    """
-    scenario = open_scenario(open_project(options), options).scenario
-    folder = evidence_folder(cache_folder(), scenario.evidence)
-    read = {file for model in scenario.profiles.values() for file in model.uses}
-    fetch([each for each in scenario.evidence if each.file in read], folder)
-    with suppress(HostError):
-        fetch([each for each in scenario.evidence if each.file not in read], folder)
-    rows = [
-        (each.file, each.state.value, "read" if each.file in read else "optional")
-        for each in statuses(scenario.evidence, folder)
-    ]
-    headers = ("file", "state", "by profiles")
-    if options.json:
-        keys = ("file", "state", "need")
-        print(json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=1))
-    elif rows:
-        print(tabulate(rows, headers=headers, tablefmt="simple"))
-        print(f"in {folder}")
-    else:
-        print(f"{scenario.scenario} has no published raw data")
-    return ExitCode.OK
+    def bring(folder: Path) -> Answer:
+        """Fetch the files of one scenario.
+
+        Raises:
+            HostError: a file that a profile reads cannot be had.
+        """
+        scenario = load(folder).scenario
+        place = evidence_folder(cache_folder(), scenario.evidence)
+        read = {file for model in scenario.profiles.values() for file in model.uses}
+        for each in scenario.evidence:
+            options.console.explain(f"{place / each.file}: {each.url or 'no address of its own'}")
+        fetch([each for each in scenario.evidence if each.file in read], place)
+        with suppress(HostError):
+            fetch([each for each in scenario.evidence if each.file not in read], place)
+        rows = [
+            (each.file, each.state.value, "read" if each.file in read else "optional")
+            for each in statuses(scenario.evidence, place)
+        ]
+        if options.json:
+            keys = ("file", "state", "need")
+            return Answer(document=[dict(zip(keys, row, strict=True)) for row in rows])
+        if not rows:
+            return Answer(text=f"{scenario.scenario} has no published raw data\n")
+        table = tabulate(rows, headers=("file", "state", "by profiles"), tablefmt="simple")
+        return Answer(text=f"{table}\nin {place}\n")
+
+    return answer_each(find_all(project.scenarios, options.scenarios), bring, options)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 
-from harness.commands.project import cache_folder, open_project
 from harness.errors import ExitCode
 from harness.records import to_json
-from harness.report.figures import counted
 from harness.scenario.index import summaries
+from harness.session.options import ListOptions
+from harness.session.project import cache_folder, open_project
+from harness.units import counted
 
 
-def main(options: argparse.Namespace) -> ExitCode:
+def main(options: ListOptions) -> ExitCode:
     """Print the scenarios."""
-    listed = summaries(open_project(options).scenarios, cache_folder())
+    project = open_project(options)
+    listed = summaries(project.scenarios, cache_folder())
     if options.json:
         print(json.dumps(to_json(listed), indent=1))
         return ExitCode.OK
@@ -22,5 +23,6 @@ def main(options: argparse.Namespace) -> ExitCode:
     for each in listed:
         planned = " (planned)" if each.status == "planned" else ""
         print(f"{each.scenario:{width}}  {each.title}{planned}  [{' '.join(each.profiles)}]")
+        options.console.explain(f"{'':{width}}  {project.scenarios / each.scenario}")
     print(counted(len(listed), "scenario"))
     return ExitCode.OK

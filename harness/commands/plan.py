@@ -2,78 +2,82 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from tabulate import tabulate
 
-from harness.commands.preparation import Preparation, prepare
-from harness.errors import ExitCode, HostError
+from harness.errors import ExitCode
+from harness.execution.prepare import Preparation, prepare
 from harness.records import to_json
 from harness.results.selection import Owed, Reuse, owed
 from harness.runtime.evidence import statuses
+from harness.scenario.folders import find_all
+from harness.scenario.schema import Estimate
+from harness.session.options import PlanOptions
+from harness.session.project import open_project
+from harness.session.several import Answer, answer_each
+from harness.units import duration
+
+_S_PER_HOUR = 3600.0
 
 
-def main(options: argparse.Namespace) -> ExitCode:
-    """Print the plan; the exit code says whether this machine can execute it."""
-    ready = prepare(options)
-    states = list(owed(ready.store, ready.plan.runs))
-    obstacles = [str(problem) for problem in _obstacles(ready)]
-    if options.json:
-        print(json.dumps(_document(ready, states, obstacles), indent=1))
-    else:
-        _print(ready, states, obstacles)
-    return ExitCode.INFRASTRUCTURE if obstacles else ExitCode.OK
+def main(options: PlanOptions) -> ExitCode:
+    """Print the plans; the exit code says whether this machine can execute them."""
+    project = open_project(options)
+
+    def plan(folder: Path) -> Answer:
+        ready = prepare(folder, project, options, builds=False)
+        states = list(owed(ready.store, ready.plan.runs))
+        found = [*ready.problems(), *ready.choice.runtime.problems(ready.plan.runs[0])]
+        obstacles = [str(problem) for problem in found]
+        code = ExitCode.INFRASTRUCTURE if obstacles else ExitCode.OK
+        if options.json:
+            return Answer(code=code, document=_document(ready, states, obstacles))
+        return Answer(code=code, text="\n".join([*_lines(ready, states, obstacles), ""]))
+
+    return answer_each(find_all(project.scenarios, options.scenarios), plan, options)
 
 
-def _print(ready: Preparation, states: list[Owed], obstacles: list[str]) -> None:
+def _lines(ready: Preparation, states: Sequence[Owed], obstacles: Sequence[str]) -> Iterator[str]:
     plan = ready.plan
-    print(f"plan: {plan.scenario}, profile {plan.profile}, {ready.where}")
+    yield f"plan: {plan.scenario}, profile {plan.profile}, {ready.where}"
     rows = [(each.spec.label, each.spec.run_id, each.reuse.value, each.reason) for each in states]
-    print(tabulate(rows, headers=("cell", "run", "state", "why not reused"), tablefmt="simple"))
+    yield tabulate(rows, headers=("cell", "run", "state", "why not reused"), tablefmt="simple")
     for skipped in plan.skipped:
         cell = " ".join(f"{axis}={value}" for axis, value in skipped.cell.items())
-        print(f"skipped  {cell}: {skipped.reason}")
-    for line in (*_counts(ready, states), *_costs(ready)):
-        print(line)
-    for obstacle in obstacles:
-        print(f"this machine cannot run it: {obstacle}")
-
-
-def _obstacles(ready: Preparation) -> Iterator[HostError]:
-    yield from ready.profile_problems()
-    yield from ready.choice.runtime.problems(ready.plan.runs[0])
-    yield from ready.evidence_problems()
-    yield from ready.model_problems()
-
-
-def _counts(ready: Preparation, states: list[Owed]) -> Iterator[str]:
-    plan = ready.plan
-    finished, to_run = (_num(states, reuse) for reuse in (Reuse.FINISHED, Reuse.OWED))
+        yield f"skipped  {cell}: {skipped.reason}"
+    finished, to_run = (
+        sum(each.reuse is reuse for each in states) for reuse in (Reuse.FINISHED, Reuse.OWED)
+    )
     yield (
         f"{plan.num_declared} declared = {len(plan.runs)} planned + {len(plan.skipped)} skipped; "
         f"{len(plan.runs)} planned = {finished} finished + {to_run} to run"
     )
+    yield from _costs(plan.estimate)
+    for file in statuses(ready.evidence_files, ready.evidence_dir):
+        yield f"published file {file.file}: {file.state.value}"
+    for obstacle in obstacles:
+        yield f"this machine cannot run it: {obstacle}"
 
 
-def _costs(ready: Preparation) -> Iterator[str]:
-    plan = ready.plan
-    if plan.estimate is None:
-        yield "cost: no estimate in the scenario"
-    else:
-        known = plan.estimate.model_dump(exclude={"source"}, exclude_none=True)
-        figures = ", ".join(f"{name} {value:g}" for name, value in known.items())
-        yield f"cost of the whole profile: {figures} (source: {plan.estimate.source})"
-    for each in statuses(ready.evidence_files, ready.evidence_dir):
-        yield f"evidence {each.file}: {each.state.value}"
+def _costs(estimate: Estimate | None) -> Iterator[str]:
+    if estimate is None:
+        yield "estimated time: the scenario gives none"
+        return
+    yield f"estimated time: {duration(estimate.hours * _S_PER_HOUR)} ({estimate.source})"
+    for name, value, unit in (
+        ("peak memory", estimate.peak_memory_gib, "GiB"),
+        ("energy", estimate.energy_wh, "Wh"),
+        ("download", estimate.download_gib, "GiB"),
+    ):
+        if value is not None:
+            yield f"estimated {name}: {value:g} {unit}"
 
 
-def _num(states: list[Owed], reuse: Reuse) -> int:
-    return sum(each.reuse is reuse for each in states)
-
-
-def _document(ready: Preparation, states: list[Owed], obstacles: list[str]) -> dict[str, object]:
+def _document(
+    ready: Preparation, states: Sequence[Owed], obstacles: Sequence[str]
+) -> dict[str, object]:
     plan = ready.plan
     return {
         "scenario": plan.scenario,

@@ -2,24 +2,22 @@
 
 Only what a table is made from is copied: spec, outcome, measurements, environment and events;
 never logs. The tables are functions of those files, the scenario and its ledger, so anyone can
-render them again and compare them byte for byte (``--stale``).
+render them again and compare them byte for byte (``--stale``). What an older harness published
+stands as its commit rendered it, until it is published again.
 """
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.commands.dossiers import assemble, stored_profile
-from harness.commands.project import Project, open_project
-from harness.commands.rendering import files_of
-from harness.commands.selection import open_ledger, open_scenario
 from harness.errors import ExitCode, HostError, InputError, Problem
 from harness.plan.expand import expand
 from harness.plan.overrides import Overrides
-from harness.records import Status
+from harness.records import Profile, Status
+from harness.report.dossier import assemble
+from harness.report.files import files_of
 from harness.results.selection import select
 from harness.results.store import (
     ENVIRONMENT_FILE,
@@ -27,44 +25,55 @@ from harness.results.store import (
     OUTCOME_FILE,
     SPEC_FILE,
     Store,
+    said_of,
     write_whole,
 )
-from harness.scenario.folders import folders
+from harness.scenario.folders import find_all, folders
 from harness.scenario.load import Loaded, load
+from harness.session.options import PublishOptions
+from harness.session.project import Project, open_project
+from harness.session.selection import open_ledger, stored_profile
+from harness.session.several import Answer, answer_each
 from harness.workloads.api.emit import EVENTS_FILE
 
 _PUBLISHED = (SPEC_FILE, OUTCOME_FILE, MEASUREMENTS_FILE, ENVIRONMENT_FILE, EVENTS_FILE)
 
 
-def main(options: argparse.Namespace) -> ExitCode:
-    """Publish one scenario's runs; or, with ``--stale``, say which tables are out of date."""
+def main(options: PublishOptions) -> ExitCode:
+    """Publish the runs of each scenario; or, with ``--stale``, say which tables are out of date.
+
+    Raises:
+        InputError: neither a scenario nor ``--all`` is given, or both.
+    """
     project = open_project(options)
-    chosen = _chosen(project, options)
-    if not options.stale and not options.all:
-        _copy(chosen[0], options.profile, project)
-    changed = [path for each in chosen for path in _render(each, project, keep=options.stale)]
-    for path in changed:
-        print(f"{'out of date' if options.stale else 'written'}: {path.relative_to(project.root)}")
-    return ExitCode.OUTSIDE if options.stale and changed else ExitCode.OK
-
-
-def _chosen(project: Project, options: argparse.Namespace) -> list[Loaded]:
-    if options.all == bool(options.scenario):
-        message = "publish takes either a scenario, or --all to render every table again"
+    if options.all == bool(options.scenarios):
+        message = "publish takes either scenarios, or --all to render every table again"
         raise InputError([Problem(message=message)])
-    if options.all:
-        return [load(folder) for folder in folders(project.scenarios)]
-    return [open_scenario(project, options)]
+
+    def publish(folder: Path) -> Answer:
+        loaded = load(folder)
+        if not options.stale and not options.all:
+            _copy(loaded, project, options)
+        changed = [str(path) for path in _render(loaded, project, keep=options.stale)]
+        code = ExitCode.OUTSIDE if options.stale and changed else ExitCode.OK
+        what = "out of date" if options.stale else "written"
+        lines = _what_stands(loaded, Store(project.published))
+        lines += "".join(f"{what}: {path}\n" for path in changed)
+        return Answer(code=code, text=lines, document={what.replace(" ", "_"): changed})
+
+    every = folders(project.scenarios)
+    chosen = every if options.all else find_all(project.scenarios, options.scenarios)
+    return answer_each(chosen, publish, options)
 
 
-def _copy(loaded: Loaded, word: str, project: Project) -> None:
+def _copy(loaded: Loaded, project: Project, options: PublishOptions) -> None:
     """Replace what is published of a profile by the runs of the store.
 
     Raises:
         HostError: a planned run is not finished; half a profile is not published.
     """
     source, target = Store(project.store), Store(project.published)
-    profile = stored_profile(word, loaded, source)
+    profile = stored_profile(options.profile, loaded.scenario, source)
     plan = expand(loaded, profile, Overrides())
     runs = [run for run in select(source, plan.runs) if run.outcome.status is Status.FINISHED]
     if len(runs) < len(plan.runs):
@@ -76,10 +85,26 @@ def _copy(loaded: Loaded, word: str, project: Project) -> None:
         place.mkdir(parents=True)
         for name in _PUBLISHED:
             shutil.copyfile(source.folder(run.spec) / name, place / name)
+        options.console.explain(f"copied {source.folder(run.spec)}")
+
+
+def _what_stands(loaded: Loaded, store: Store) -> str:
+    """Return a line on profiles that another harness published; they stay as they are."""
+    name = loaded.scenario.scenario
+    if not (schemas := store.other_schemas(name)):
+        return ""
+    profiles = ", ".join(each for each in Profile if store.other_schemas(name, each))
+    return (
+        f"{name} {profiles}: of {said_of(schemas)}; "
+        "as their commit rendered them, until they are published again\n"
+    )
 
 
 def _render(loaded: Loaded, project: Project, *, keep: bool) -> Iterator[Path]:
-    """Yield every file whose contents are not what the published runs give; mend it unless kept."""
+    """Yield every file whose contents are not what the published runs give; mend it unless kept.
+
+    Paths are from the project's folder.
+    """
     store = Store(project.published)
     profiles = store.profiles(loaded.scenario.scenario)
     plans = [expand(loaded, profile, Overrides()) for profile in profiles]
@@ -90,4 +115,4 @@ def _render(loaded: Loaded, project: Project, *, keep: bool) -> Iterator[Path]:
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             if not keep:
                 write_whole(path, text)
-            yield path
+            yield path.relative_to(project.root)

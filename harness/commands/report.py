@@ -2,61 +2,93 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
-from harness.commands.dossiers import assemble, stored_dossier, stored_dossiers
-from harness.commands.printing import print_json, tables_of, terminal_width
-from harness.commands.project import open_project
-from harness.commands.rendering import files_of
-from harness.commands.selection import declared_profile, open_ledger
 from harness.errors import ExitCode
 from harness.plan.expand import expand
 from harness.plan.overrides import Overrides
 from harness.report.cells import cells_table, rows_tables
-from harness.report.dossier import Dossier
+from harness.report.dossier import Dossier, assemble
+from harness.report.files import files_of, tables_of
 from harness.report.ledger import ledger_table
 from harness.report.page import Sheet, render_page
 from harness.report.plots import draw_all
-from harness.report.render import Form, render, render_text
+from harness.report.render import Form, json_document, render, render_text
 from harness.report.splice import Marker, block, splice, stale
 from harness.report.tables import Table
 from harness.results.store import Store, write_whole
-from harness.scenario.folders import find
+from harness.scenario.folders import find, find_all
 from harness.scenario.load import load
+from harness.session.console import terminal_width
+from harness.session.options import ReportOptions
+from harness.session.project import Project, open_project
+from harness.session.selection import (
+    declared_profile,
+    open_ledger,
+    overrides_of,
+    stored_profile,
+)
+from harness.session.several import Answer, answer_each
 
 
-def main(options: argparse.Namespace) -> ExitCode:
-    """Print or write the report of one profile; runs nothing."""
+def main(options: ReportOptions) -> ExitCode:
+    """Print or write the report of each scenario at one profile; runs nothing."""
+    if options.format == Form.JSON:
+        options = replace(options, json=True)
+    project = open_project(options)
+    chosen = find_all(project.scenarios, options.scenarios)
     if options.splice:
-        return _splice(options)
-    if options.out:
-        _write(files_of(stored_dossiers(options)), options)
-        return ExitCode.OK
-    dossier = stored_dossier(options)
-    form = Form("json" if options.json else options.format)
+        return _splice(options.splice, chosen, project, only_say=options.stale)
+    if options.out is None:
+        return answer_each(chosen, lambda folder: _rendered(folder, project, options), options)
+    out, several = options.out, len(chosen) > 1
+    return answer_each(
+        chosen,
+        lambda folder: _written(folder, out / folder.name if several else out, project, options),
+        options,
+    )
+
+
+def _rendered(folder: Path, project: Project, options: ReportOptions) -> Answer:
+    """Return the report of one profile in the form asked for."""
+    dossier = _dossiers(folder, project, options)[0]
+    form = Form.JSON if options.json else Form(options.format)
     tables = _chosen(dossier, options.table or ("cells" if form is Form.CSV else ""))
     match form:
         case Form.HTML:
-            print(render_page([Sheet(dossier=dossier, plots=draw_all(dossier))]), end="")
+            return Answer(text=render_page([Sheet(dossier=dossier, plots=draw_all(dossier))]))
         case Form.JSON:
-            print_json(tables)
+            return Answer(document={"tables": [json_document(table) for table in tables]})
         case Form.TEXT:
             width = terminal_width()
-            print("\n".join(render_text(table, width) for table in _once(tables)), end="")
+            return Answer(text="\n".join(render_text(table, width) for table in _once(tables)))
         case _:
-            print("\n".join(render(table, form) for table in tables), end="")
-    return ExitCode.OK
+            return Answer(text="\n".join(render(table, form) for table in tables))
 
 
-def _write(files: Mapping[str, str], options: argparse.Namespace) -> None:
-    """Write every file of the report and say which."""
+def _written(folder: Path, out: Path, project: Project, options: ReportOptions) -> Answer:
+    """Write every file of the report and return which."""
+    files = files_of(_dossiers(folder, project, options))
     for name, text in files.items():
-        write_whole(options.out / name, text)
-    written = [str(options.out / name) for name in files]
-    print(json.dumps({"written": written}, indent=1) if options.json else "\n".join(written))
+        write_whole(out / name, text)
+    written = [str(out / name) for name in files]
+    return Answer(text="\n".join([*written, ""]), document={"written": written})
+
+
+def _dossiers(folder: Path, project: Project, options: ReportOptions) -> list[Dossier]:
+    """Return the profile asked for; to be written with ``auto``, each with stored results."""
+    loaded, store = load(folder), Store(project.store)
+    profiles = [stored_profile(options.profile, loaded.scenario, store)]
+    if options.out is not None and options.profile == "auto":
+        profiles = store.profiles(loaded.scenario.scenario)
+    plans = [expand(loaded, profile, overrides_of(options)) for profile in profiles]
+    ledger = open_ledger(loaded)
+    dossiers = [assemble(loaded, ledger, plan, store) for plan in plans]
+    for run in (run for dossier in dossiers for run in dossier.runs):
+        options.console.explain(f"{run.spec.label}: {store.folder(run.spec)}")
+    return dossiers
 
 
 def _chosen(dossier: Dossier, word: str) -> tuple[Table, ...]:
@@ -80,21 +112,21 @@ def _once(tables: Iterable[Table]) -> Iterator[Table]:
         said.update(table.caption)
 
 
-def _splice(options: argparse.Namespace) -> ExitCode:
-    """Fill the article's markers; or, with ``--stale``, only say which are out of date."""
-    project, article = open_project(options), options.splice
+def _splice(article: Path, chosen: list[Path], project: Project, *, only_say: bool) -> ExitCode:
+    """Fill the article's markers of these scenarios, or only say which are out of date."""
 
     def fill(marker: Marker) -> str | None:
         """Return a marker's table; None for a scenario that was not asked for."""
         folder = find(project.scenarios, marker.scenario)
-        if folder != find(project.scenarios, options.scenario):
+        if folder not in chosen:
             return None
         loaded = load(folder)
-        plan = expand(loaded, declared_profile(marker.profile, loaded.scenario), Overrides())
+        profile = declared_profile(marker.profile, loaded.scenario)
+        plan = expand(loaded, profile, Overrides())
         dossier = assemble(loaded, open_ledger(loaded), plan, Store(project.store))
         return block(dossier, marker.shown)
 
-    if not options.stale:
+    if not only_say:
         print(f"{article}: {'filled' if splice(article, fill) else 'was up to date'}")
         return ExitCode.OK
     outdated = stale(article, fill)

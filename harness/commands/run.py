@@ -1,59 +1,81 @@
-"""``harness run``: run what is owed, check it, print the tables, exit by verdict."""
+"""``harness run``: run what is not finished, check it, print the tables, exit by verdict."""
 
 from __future__ import annotations
 
-import argparse
-import sys
+from collections.abc import Sequence
+from pathlib import Path
 
-from harness.commands.dossiers import assemble
-from harness.commands.environment import EnvironmentRecorder
-from harness.commands.outputs import write_outputs
-from harness.commands.preparation import Preparation, prepare
-from harness.commands.printing import judgement, print_dossiers
-from harness.commands.progress import Narrator
-from harness.commands.trials import write_trials
-from harness.errors import ExitCode, HostError
+from harness.errors import ExitCode, HostError, worst
+from harness.execution.environment import EnvironmentRecorder
+from harness.execution.prepare import Preparation, prepare
+from harness.execution.progress import Narrator, described
+from harness.execution.run import Surroundings, refuse, run_plan
 from harness.records import Profile
-from harness.report.dossier import Dossier
-from harness.run import Surroundings, refuse, run_plan
+from harness.report.cells import cells_table
+from harness.report.dossier import Dossier, assemble
+from harness.report.files import tables_of, write_for_ci
+from harness.report.ledger import brief_table, judged
+from harness.report.render import json_document, render_text
+from harness.results.selection import owed
+from harness.results.trials import write_trials
 from harness.runtime.evidence import fetch
+from harness.scenario.folders import find_all
+from harness.session.console import terminal_width
+from harness.session.options import RunOptions
+from harness.session.project import open_project
+from harness.session.several import Answer, answer_each
 from harness.workloads.api.registry import workload
 
 
-def main(options: argparse.Namespace) -> ExitCode:
-    """Run the profile asked for, and the evidence too where that is asked and can be had."""
-    ready = prepare(options)
-    if options.with_evidence and ready.profile is Profile.EVIDENCE:
-        fetch(ready.evidence_files, ready.evidence_dir)
-    dossiers = [reproduce(ready)]
-    if options.with_evidence and ready.profile is not Profile.EVIDENCE:
-        dossiers += _recomputed(ready)
-    write_outputs(dossiers, ready.project, options)
-    print_dossiers(dossiers, options)
-    return judgement(dossiers)
+def main(options: RunOptions) -> ExitCode:
+    """Run each scenario at the profile asked for, and its published data too where asked."""
+    project = open_project(options)
+    every: list[Dossier] = []
+
+    def run(folder: Path) -> Answer:
+        ready = prepare(folder, project, options, builds=True)
+        if options.with_evidence and ready.profile is Profile.EVIDENCE:
+            fetch(ready.evidence_files, ready.evidence_dir)
+        dossiers = [reproduce(ready)]
+        if options.with_evidence and ready.profile is not Profile.EVIDENCE:
+            dossiers += _recomputed(ready)
+        every.extend(dossiers)
+        code = worst(each.exit_code for each in dossiers)
+        if options.json:
+            tables = [json_document(table) for each in dossiers for table in tables_of(each)]
+            return Answer(code=code, document={"tables": tables, "exit_code": code})
+        return Answer(code=code, text=_text(dossiers, quiet=options.quiet))
+
+    code = answer_each(find_all(project.scenarios, options.scenarios), run, options)
+    write_for_ci(every, options.junit, options.summary, project.root)
+    return code
 
 
 def reproduce(ready: Preparation) -> Dossier:
-    """Execute what is owed of a plan and return its dossier.
+    """Execute what is not finished of a plan and return its dossier.
 
     Raises:
         HostError: this machine cannot execute it.
     """
-    refuse([*ready.profile_problems(), *ready.evidence_problems(), *ready.model_problems()])
+    refuse(ready.problems())
+    console, store = ready.options.console, ready.store
     # held before an image is built: a second harness is refused with nothing changed
-    with ready.store.locked(ready.loaded.scenario.scenario, ready.profile):
+    with store.locked(ready.loaded.scenario.scenario, ready.profile):
         around = Surroundings(
             runtime=ready.choice.runtime,
-            store=ready.store,
+            store=store,
             evidence_dir=ready.evidence_dir if ready.evidence_files else None,
             models_dir=ready.models_dir if ready.models else None,
             environment=EnvironmentRecorder(ready),
         )
+        for each in owed(store, ready.plan.runs):
+            if each.reason:
+                console.explain(f"{described(each.spec)} runs again: {each.reason}")
         what = f"{ready.plan.scenario} {ready.profile}, {ready.where}"
-        with Narrator(what, len(ready.plan.runs)) as narrator:
+        with Narrator(what, len(ready.plan.runs), console, store) as narrator:
             run_plan(ready.plan, around, narrator)
         _record(ready)
-    return assemble(ready.loaded, ready.ledger, ready.plan, ready.store)
+    return assemble(ready.loaded, ready.ledger, ready.plan, store)
 
 
 def _record(ready: Preparation) -> None:
@@ -73,5 +95,22 @@ def _recomputed(ready: Preparation) -> list[Dossier]:
         fetch(evidence.evidence_files, evidence.evidence_dir)
         return [reproduce(evidence)]
     except HostError as error:
-        print(f"published data not recomputed here: {error}", file=sys.stderr)
+        ready.options.console.say(f"published data is not recomputed here: {error}")
         return []
+
+
+def _text(dossiers: Sequence[Dossier], *, quiet: bool) -> str:
+    """Return cells, claims and counts, and where to find more."""
+    width = terminal_width()
+    lines = [
+        render_text(table, width)
+        for dossier in dossiers
+        for table in (cells_table(dossier), brief_table(dossier))
+    ]
+    for dossier in dossiers:
+        name = f"{dossier.scenario.scenario} {dossier.profile}"
+        lines += [f"{name}: {dossier.counts}", f"{name}: {judged(dossier)}"]
+    if not quiet:
+        short = dossiers[0].scenario.scenario.partition("-")[0]
+        lines.append(f"all tables, sources, notes and plots: harness report {short} --out FOLDER")
+    return "\n".join([*lines, ""])

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
-from harness.commands.printing import terminal_width
-from harness.commands.project import open_project
-from harness.commands.selection import open_scenario, overrides_of, profile_named
 from harness.errors import ExitCode
 from harness.plan.expand import Sourced, expand, free_axes, params_of
 from harness.records import Profile
@@ -17,30 +13,40 @@ from harness.report.figures import setting
 from harness.report.render import render_text
 from harness.report.tables import Column, Group, Table, words
 from harness.runtime.host import probe_host
-from harness.scenario.load import Loaded
+from harness.scenario.folders import find_all
+from harness.scenario.load import Loaded, load
 from harness.scenario.schema import Sweep
+from harness.session.console import terminal_width
+from harness.session.options import ShowOptions
+from harness.session.project import open_project
+from harness.session.selection import overrides_of, profile_to_run
+from harness.session.several import Answer, answer_each
 from harness.workloads.api.declare import fields_of
 from harness.workloads.api.registry import workload
 
 _NAMES = ("param", "metric")  # columns of names, which are read whole
 
 
-def main(options: argparse.Namespace) -> ExitCode:
+def main(options: ShowOptions) -> ExitCode:
     """Print the question, the profile's params with their origins, the sweep and the metrics."""
-    loaded = open_scenario(open_project(options), options)
-    profile = profile_named(options.profile, loaded.scenario, probe_host())
-    overrides = overrides_of(options)
-    expand(loaded, profile, overrides)  # refuses what cannot be planned
-    params = params_of(loaded, profile, overrides)
-    if options.json:
-        print(json.dumps(_document(loaded, profile, params), indent=1))
-    else:
+    project = open_project(options)
+
+    def show(folder: Path) -> Answer:
+        loaded, overrides = load(folder), overrides_of(options)
+        profile = profile_to_run(options.profile, loaded.scenario, probe_host())
+        expand(loaded, profile, overrides)  # refuses what cannot be planned
+        params = params_of(loaded, profile, overrides)
+        if options.json:
+            return Answer(document=_document(loaded, profile, params))
         sweep = free_axes(loaded.scenario.sweep_of(profile), overrides)
-        _print(loaded, profile, params, sweep)
-    return ExitCode.OK
+        return Answer(text="\n".join([*_lines(loaded, profile, params, sweep), ""]))
+
+    return answer_each(find_all(project.scenarios, options.scenarios), show, options)
 
 
-def _print(loaded: Loaded, profile: Profile, params: dict[str, Sourced], sweep: Sweep) -> None:
+def _lines(
+    loaded: Loaded, profile: Profile, params: dict[str, Sourced], sweep: Sweep
+) -> Iterator[str]:
     scenario, model = loaded.scenario, loaded.scenario.profiles[profile]
     declared, width = workload(scenario.workload_of(profile)), terminal_width()
     axes = {**sweep.zip, **sweep.product}
@@ -58,14 +64,14 @@ def _print(loaded: Loaded, profile: Profile, params: dict[str, Sourced], sweep: 
     )
     head = ("param", "value", "unit", "meaning", "from")
     title = f"{scenario.scenario}: {scenario.title}"
-    print(render_text(_table(title, about, head, settings), width))
+    yield render_text(_table(title, about, head, settings), width)
     for axis, values in axes.items():
-        print(textwrap.fill(f"sweep {axis}: {', '.join(map(setting, values))}", width))
-    print()
+        yield textwrap.fill(f"sweep {axis}: {', '.join(map(setting, values))}", width)
+    yield ""
     metrics = [(each.name, each.unit, each.doc) for each in declared.metrics]
-    print(render_text(_table("metrics", (), ("metric", "unit", "meaning"), metrics), width))
+    yield render_text(_table("metrics", (), ("metric", "unit", "meaning"), metrics), width)
     others = [each.value for each in scenario.profiles if each is not profile]
-    print(f"other profiles: {', '.join(others) or 'none'}")
+    yield f"other profiles: {', '.join(others) or 'none'}"
 
 
 def _table(

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.commands.project import Project, open_project
-from harness.commands.selection import open_ledger
 from harness.errors import ExitCode, InputError, Problem, nearest
 from harness.plan.expand import expand
 from harness.plan.overrides import Overrides
-from harness.report.figures import counted
 from harness.scenario.expectations import Ledger
-from harness.scenario.folders import find, survey
+from harness.scenario.folders import find_all, survey
 from harness.scenario.images import read_lock
 from harness.scenario.load import Loaded, load
 from harness.scenario.schema import Scenario, Strict
+from harness.session.options import ValidateOptions
+from harness.session.project import Project, open_project
+from harness.session.selection import open_ledger
+from harness.units import counted
 
 
-def main(options: argparse.Namespace) -> ExitCode:
+def main(options: ValidateOptions) -> ExitCode:
     """Print how many files are right, or every mistake.
 
     Raises:
@@ -32,11 +32,12 @@ def main(options: argparse.Namespace) -> ExitCode:
         return ExitCode.OK
     project = open_project(options)
     problems: list[Problem] = []
-    chosen = [*_chosen(project, options.scenario, problems)]
+    chosen = _chosen(project, options.scenarios, problems)
     images: Collection[str] | None = None
     with _noting(problems):
         images = read_lock(project.containers)
     for folder in chosen:
+        options.console.explain(f"reading {folder}")
         problems += scenario_problems(folder, images)
     if problems:
         raise InputError(problems)
@@ -72,14 +73,17 @@ def scenario_problems(folder: Path, images: Collection[str] | None) -> list[Prob
     return problems
 
 
-def _chosen(project: Project, words: list[str], problems: list[Problem]) -> Iterator[Path]:
+def _chosen(project: Project, words: Sequence[str], problems: list[Problem]) -> list[Path]:
+    """Return the folders of the scenarios named, of all where none is; add what names none."""
     if not words:
         found, mistaken = survey(project.scenarios)
         problems += mistaken
-        yield from found
-    for word in words:
-        with _noting(problems):
-            yield find(project.scenarios, word)
+        return found
+    try:
+        return find_all(project.scenarios, words)
+    except InputError as error:
+        problems += error.problems
+        return []
 
 
 @contextmanager

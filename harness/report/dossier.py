@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
+from harness.check.verdicts import check, exit_code
+from harness.errors import ExitCode, worst
+from harness.measure import metrics_by_name
 from harness.plan.expand import Plan
-from harness.records import Finished, Profile, RunSpec, Status, Verdict, record
+from harness.records import Finished, Profile, RunSpec, Status, Verdict, VerdictKind, record
 from harness.report import facts
+from harness.results.selection import select
+from harness.results.store import Store
 from harness.scenario.expectations import Expectations
+from harness.scenario.load import Loaded
 from harness.scenario.schema import Scenario
 from harness.workloads.api.declare import Metric, Workload, fields_of
+from harness.workloads.api.registry import workload
 
 
 @record
@@ -47,10 +55,60 @@ class Dossier:
         finished = [run for run in self.runs if run.outcome.status is Status.FINISHED]
         return tuple(sorted({origin(run).device for run in finished}))
 
+    @property
+    def counts(self) -> str:
+        """How many runs are planned and how they ended, in words; the numbers add up."""
+        assert self.plan is not None
+        ended = [run.outcome.status for run in self.runs]
+        finished = sum(status is Status.FINISHED for status in ended)
+        parts = {
+            "finished": finished,
+            "failed": len(ended) - finished,
+            "not run": len(self.plan.runs) - len(ended),
+            "skipped": len(self.plan.skipped),
+        }
+        shown = [
+            f"{number} {word}" for word, number in parts.items() if number or word == "finished"
+        ]
+        return f"{self.plan.num_declared} declared = {' + '.join(shown)}"
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What the verdicts and the runs come to."""
+        failed = any(run.outcome.status is not Status.FINISHED for run in self.runs)
+        runs = ExitCode.INFRASTRUCTURE if failed else ExitCode.OK
+        return worst([runs, exit_code(self.verdicts)])
+
     def param_unit(self, name: str) -> str:
         """Return the unit of a parameter; empty where it has none or the name is a row key."""
         declared = fields_of(self.workload.params).get(name)
         return str(declared[1].metadata["unit"]) if declared else ""
+
+
+def assemble(loaded: Loaded, ledger: Expectations, plan: Plan, store: Store) -> Dossier:
+    """Return the dossier of a plan: its stored runs, checked against the ledger."""
+    scenario, profile = loaded.scenario, plan.profile
+    metrics, runs = metrics_by_name(scenario), select(store, plan.runs)
+    verdicts: Iterable[Verdict] = check(ledger, runs, profile, metrics)
+    if plan.changed:  # an expectation holds for the experiment that it was written for
+        detail = "the command line changed the experiment"
+        kind = VerdictKind.NOT_COMPARABLE
+        verdicts = (
+            verdict
+            if verdict.kind is VerdictKind.REPORTED
+            else replace(verdict, kind=kind, detail=detail)
+            for verdict in verdicts
+        )
+    return Dossier(
+        scenario=scenario,
+        profile=profile,
+        workload=workload(scenario.workload_of(profile)),
+        metrics=metrics,
+        runs=runs,
+        plan=plan,
+        ledger=ledger,
+        verdicts=tuple(verdicts),
+    )
 
 
 @record
@@ -104,7 +162,8 @@ def _left_out(plan: Plan | None) -> Iterator[str]:
 def _place(one: Origin) -> str:
     image = f", image {one.image}" if one.image else ""
     source = f"; workload source {one.source}" if one.source else ""
-    return f"Device {one.device}; runtime {one.runtime}{image}{source}."
+    device = ": none needed" if one.device.startswith("no device") else f" {one.device}"
+    return f"Device{device}; runtime {one.runtime}{image}{source}."
 
 
 def _image(spec: RunSpec) -> str:

@@ -71,11 +71,6 @@ def setting(value: Any) -> str:
     return json.dumps(to_json(value), ensure_ascii=False)
 
 
-def counted(number: int, noun: str) -> str:
-    """Return ``1 run`` or ``2 runs``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def _word(value: Scalar) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"

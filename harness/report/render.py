@@ -258,8 +258,13 @@ def _csv_field(value: Scalar) -> str:
 
 
 def render_json(table: Table) -> str:
+    """Return `json_document` as text."""
+    return json.dumps(json_document(table), indent=1, ensure_ascii=False) + "\n"
+
+
+def json_document(table: Table) -> dict[str, object]:
     """Return everything the table holds: text as people read it, and values in full."""
-    document = {
+    return {
         "title": clean.plain(table.title),
         "caption": [clean.plain(line) for line in table.caption],
         "columns": [
@@ -271,7 +276,6 @@ def render_json(table: Table) -> str:
             for group in table.groups
         ],
     }
-    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
 def _json_row(row: Row) -> list[dict[str, Scalar]]:

@@ -8,6 +8,9 @@ kept as ``<run_id>.failed-<n>`` and owed again.
 
 Checkpoints stay in the staging folder until the run, which is named by its id, has finished: the
 next attempt goes on from them. A change of the workload's code makes another run of it.
+
+Every spec says which version of the records wrote it. A run of another version is no result of this
+harness: it is neither listed nor damaged, but left as it is (`Store.other_schemas`).
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from typing import Any, NoReturn, TextIO, TypeVar
 
 from harness.errors import HostError, InputError, Problem
 from harness.records import (
+    SCHEMA_VERSION,
     Finished,
     Measurement,
     Profile,
@@ -121,23 +125,52 @@ class Store:
 
     def runs(self, scenario: str, profile: Profile) -> list[Finished]:
         """Return every finished run of a profile, in a stable order (cell, then replicate)."""
-        place = self.root / scenario / profile
-        if not place.is_dir():
-            return []
-        found = [path for path in place.iterdir() if path.is_dir() and "." not in path.name]
-        return sorted(_load_all(sorted(found)), key=lambda run: (run.spec.point_id, run.spec.seed))
+        found = [path for path in self._folders(scenario, profile) if _schema(path) is None]
+        return sorted(_load_all(found), key=lambda run: (run.spec.point_id, run.spec.seed))
 
     def profiles(self, scenario: str) -> list[Profile]:
         """Return the profiles of a scenario that have finished runs."""
-        return [profile for profile in Profile if (self.root / scenario / profile).is_dir()]
+        return [
+            profile
+            for profile in Profile
+            if any(_schema(path) is None for path in self._folders(scenario, profile))
+        ]
+
+    def other_schemas(self, scenario: str, profile: Profile | None = None) -> set[int]:
+        """Return the schema versions of finished runs that this harness did not write."""
+        profiles = Profile if profile is None else [profile]
+        found = {_schema(path) for each in profiles for path in self._folders(scenario, each)}
+        return {version for version in found if version is not None}
+
+    def _folders(self, scenario: str, profile: Profile) -> list[Path]:
+        place = self.root / scenario / profile
+        if not place.is_dir():
+            return []
+        return sorted(path for path in place.iterdir() if path.is_dir() and "." not in path.name)
+
+
+def said_of(schemas: set[int]) -> str:
+    """Say of what `Store.other_schemas` found who stored it: ``an older harness (schema 1)``."""
+    age = "an older" if max(schemas) < SCHEMA_VERSION else "another"
+    return f"{age} harness (schema {', '.join(map(str, sorted(schemas)))})"
 
 
 def load_run(folder: Path) -> Finished:
     """Read one run's folder.
 
     Raises:
-        InputError: a file is absent or damaged, or the folder is not that of the run; names it.
+        InputError: another version of the records wrote it; or a file is absent or damaged, or the
+            folder is not that of the run; names it.
     """
+    if (version := _schema(folder)) is not None:
+        message = f"was stored by {said_of({version})}"
+        problem = Problem(
+            message=message,
+            path=folder / SPEC_FILE,
+            key="schema_version",
+            allowed=str(SCHEMA_VERSION),
+        )
+        raise InputError([problem])
     spec = _read(RunSpec, folder / SPEC_FILE)
     if spec.run_id != folder.name.partition(".")[0]:
         message = "is not the spec of this folder's run"
@@ -148,6 +181,19 @@ def load_run(folder: Path) -> Finished:
         measurements=_read(tuple[Measurement, ...], folder / MEASUREMENTS_FILE),
         environment=_read(dict[str, Any], folder / ENVIRONMENT_FILE),
     )
+
+
+def _schema(folder: Path) -> int | None:
+    """Return the version of the records that wrote a run, if it is not this one's.
+
+    What cannot be read is this one's: reading it says what is wrong.
+    """
+    try:
+        document = _read_json(folder / SPEC_FILE)
+    except InputError:
+        return None
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    return version if isinstance(version, int) and version != SCHEMA_VERSION else None
 
 
 def _load_all(folders: Iterable[Path]) -> list[Finished]:

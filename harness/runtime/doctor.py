@@ -132,7 +132,8 @@ def diagnose(
     """
     return (
         Finding(what="python", state=State.OK, detail=tools.python),
-        _git(tools),
+        *_system(host),
+        _git(tools, host),
         _docker(host),
         _gpu(host),
         *_packages(host, tools),
@@ -171,17 +172,6 @@ def _sandbox_problems(image: ImageRef | None) -> Iterator[tuple[SandboxKind, Hos
             yield kind, error
 
 
-def render(findings: Sequence[Finding]) -> str:
-    """Return findings as lines for a terminal, each remedy on a line of its own."""
-    width = max((len(each.what) for each in findings), default=0)
-    lines = []
-    for each in findings:
-        lines.append(f"{each.state:7}  {each.what:{width}}  {each.detail}".rstrip())
-        if each.remedy:
-            lines.append(f"{'':7}  {'':{width}}  next: {each.remedy}")
-    return "\n".join(lines)
-
-
 def obstacles(
     demand: Demand, host: Host, tools: Tools, images: Sequence[ImageFact] = ()
 ) -> Iterator[str]:
@@ -215,13 +205,21 @@ def _image_obstacles(name: str, host: Host, images: Sequence[ImageFact]) -> Iter
         yield f"image {name} is not built"
 
 
-def _git(tools: Tools) -> Finding:
+def _system(host: Host) -> Iterator[Finding]:
+    if host.kernel is None:  # /proc is absent
+        detail = (
+            "not Linux: only arithmetic and evidence profiles are supported; memory is not watched "
+            "and processes that leave their run are not found"
+        )
+        yield Finding(what="system", state=State.LIMITED, detail=detail)
+
+
+def _git(tools: Tools, host: Host) -> Finding:
     if tools.git:
         return Finding(what="git", state=State.OK, detail="found")
     detail = "results will not name the commit they were made with"
-    return Finding(
-        what="git", state=State.LIMITED, detail=detail, remedy="sudo apt-get install git"
-    )
+    remedy = "sudo apt-get install git" if host.kernel else "xcode-select --install"
+    return Finding(what="git", state=State.LIMITED, detail=detail, remedy=remedy)
 
 
 def _docker(host: Host) -> Finding:
@@ -235,7 +233,8 @@ def _docker(host: Host) -> Finding:
         EngineState.REMOTE: "unset DOCKER_HOST",
     }
     detail = f"{state}: only what needs no container can be run"
-    return Finding(what="docker", state=State.LIMITED, detail=detail, remedy=remedies[state])
+    remedy = remedies[state] if host.kernel else "open -a Docker"  # macOS: Docker Desktop
+    return Finding(what="docker", state=State.LIMITED, detail=detail, remedy=remedy)
 
 
 def _gpu(host: Host) -> Finding:
@@ -338,7 +337,11 @@ def _models(host: Host, models_that_fit: Capacity | None) -> Iterator[Finding]:
         return
     room_gib = model_room_gib(host)
     if room_gib is None:
-        yield Finding(what="models", state=State.LIMITED, detail="room for a model is not known")
+        yield Finding(
+            what="models",
+            state=State.LIMITED,
+            detail="how much memory a model could have is not known",
+        )
         return
     for use, names in models_that_fit(room_gib).items():
         detail = f"{use}: {', '.join(names) or f'none fits into {room_gib:.0f} GiB'}"

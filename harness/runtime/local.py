@@ -2,6 +2,9 @@
 
 Not held here, and held in a container: the network, a read-only view of everything but the run's
 folder, and memory between two looks of the watchdog.
+
+Linux wakes us when the process ends (pidfd). macOS has no such call and no /proc: there the end is
+looked for twenty times a second, and memory is not watched.
 """
 
 from __future__ import annotations
@@ -46,8 +49,11 @@ from harness.variables import EVIDENCE_VARIABLE, MODELS_VARIABLE, RUN_VARIABLE
 from harness.workloads.api.registry import workload
 
 _CHUNK_BYTES = 64 * 2**10
-_KIB_PER_GIB = 2**20
 _PIPE_CHUNKS = 16  # more than a pipe can hold by default
+_HAS_PIDFD = hasattr(os, "pidfd_open")
+_LOOK_S = 0.05  # where there is no pidfd
+# getrusage's unit of memory: bytes on macOS, KiB elsewhere
+_RSS_PER_GIB = 2**30 if sys.platform == "darwin" else 2**20
 _SOURCE = Path(harness.__file__).resolve().parent.parent
 
 
@@ -122,7 +128,7 @@ class _Process:
     def __init__(self, launch: Launch, mark: Mark) -> None:
         self._launch = launch
         self._mark = mark
-        self._own_peak_kib = _own_peak_kib()
+        self._own_peak = _own_peak()
         self._oom_kills = _oom_kills()
         self._rusage: resource.struct_rusage | None = None
 
@@ -138,7 +144,7 @@ class _Process:
             bufsize=0,
             start_new_session=True,
         )
-        self._handle = os.pidfd_open(self._popen.pid)
+        self._handle = os.pidfd_open(self._popen.pid) if _HAS_PIDFD else None
         for stream in self._streams():
             os.set_blocking(stream.fileno(), False)
         return self
@@ -149,9 +155,10 @@ class _Process:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._rusage is None:
+        if self._popen.returncode is None:
             self.end()
-        os.close(self._handle)
+        if self._handle is not None:
+            os.close(self._handle)
         assert self._popen.stdin is not None
         for stream in (*self._streams(), self._popen.stdin):
             stream.close()
@@ -166,17 +173,23 @@ class _Process:
             memory_gib=lambda: processes.memory_gib(self._mark, enough_gib),
         )
         with selectors.DefaultSelector() as selector:
-            selector.register(self._handle, selectors.EVENT_READ, None)
+            if self._handle is not None:
+                selector.register(self._handle, selectors.EVENT_READ, None)
             for stream, log in zip(self._streams(), (stdout, stderr), strict=True):
                 selector.register(stream, selectors.EVENT_READ, log)
             while True:
-                for key, _ in selector.select(watch.wait_s()):
+                wait_s = (
+                    watch.wait_s() if self._handle is not None else min(watch.wait_s(), _LOOK_S)
+                )
+                for key, _ in selector.select(wait_s):
                     if key.data is None:
                         return None
                     if _take(key.fd, key.data):
                         watch.alive()
                     else:
                         selector.unregister(key.fileobj)
+                if self._handle is None and self._reap(os.WNOHANG):
+                    return None
                 if stop := watch.reason():
                     return stop
 
@@ -186,10 +199,9 @@ class _Process:
 
     def end(self, stop: Stop | None = None, breach: Breach | None = None) -> Ending:
         """End the group and whatever left it, and say how the program itself ended."""
-        # the leader is not reaped yet, so its number cannot stand for another group
+        # with a pidfd the leader is not reaped yet, so its number cannot stand for another group
         processes.end_group(self._popen.pid)
-        _, status, self._rusage = os.wait4(self._popen.pid, 0)
-        self._popen.returncode = os.waitstatus_to_exitcode(status)
+        self._reap(0)
         processes.end_marked(self._mark)
         code = self._popen.returncode
         return Ending(
@@ -198,6 +210,15 @@ class _Process:
             breach=breach,
             killed_for_memory=code == -signal.SIGKILL and _oom_kills() > self._oom_kills,
         )
+
+    def _reap(self, options: int) -> bool:
+        """Take the program's status and usage once it has ended; False while it runs."""
+        if self._rusage is None:
+            pid, status, rusage = os.wait4(self._popen.pid, options)
+            if pid == 0:
+                return False
+            self._rusage, self._popen.returncode = rusage, os.waitstatus_to_exitcode(status)
+        return True
 
     def drain(self, stdout: BoundedLog, stderr: BoundedLog) -> None:
         """Take what still stands in the pipes; a program that escaped may hold them open."""
@@ -210,12 +231,12 @@ class _Process:
         """Return what the kernel accounted to the program and the children it waited for."""
         assert self._rusage is not None
         # Linux starts a child's peak at its parent's: below our own it says nothing of the child
-        peak_kib = self._rusage.ru_maxrss
-        known = peak_kib > self._own_peak_kib
+        peak = self._rusage.ru_maxrss
+        known = peak > self._own_peak
         return Usage(
             wall_s=wall_s,
             cpu_s=self._rusage.ru_utime + self._rusage.ru_stime,
-            max_rss_gib=peak_kib / _KIB_PER_GIB if known else None,
+            max_rss_gib=peak / _RSS_PER_GIB if known else None,
         )
 
     def _streams(self) -> tuple[IO[bytes], IO[bytes]]:
@@ -243,13 +264,14 @@ def _take(descriptor: int, log: BoundedLog) -> bool:
     return bool(chunk)
 
 
-def _own_peak_kib() -> int:
+def _own_peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _oom_kills() -> int:
-    """Return how many processes the kernel has killed for memory since boot."""
-    for line in Path("/proc/vmstat").read_text(encoding="ascii").splitlines():
-        if line.startswith("oom_kill "):
-            return int(line.split()[1])
-    return 0
+    """Return how many processes the kernel has killed for memory since boot; 0 if it keeps none."""
+    try:
+        lines = Path("/proc/vmstat").read_text(encoding="ascii").splitlines()
+    except FileNotFoundError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)

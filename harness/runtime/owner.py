@@ -2,6 +2,9 @@
 
 A pid alone says nothing: pids are used again, machines restart, and containers have pid spaces of
 their own. So an owner is a boot, a pid namespace, a pid and that process's start time.
+
+A system without /proc (macOS) tells none of them but the pid. Its owners are of boot 00000000, and
+nobody calls them dead.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from harness.records import record
 
 _PROC = Path("/proc")
 _TOKEN = re.compile(r"([0-9a-f]{8})\.(\d+)\.(\d+)\.(\d+)\Z")
+_UNKNOWN_BOOT = "0" * 8
 _STARTED_FIELD = 19  # of /proc/PID/stat, counted from the state that follows the program's name
 
 
@@ -41,7 +45,9 @@ class Owner:
 
     @property
     def is_here(self) -> bool:
-        """Whether this process can see the owner's pid at all."""
+        """Whether this process can see the owner's pid at all; never where /proc is absent."""
+        if self.boot == _UNKNOWN_BOOT:
+            return False
         return self.boot == boot_id()[:8] and self.namespace == _namespace()
 
     @property
@@ -54,7 +60,8 @@ def this_process() -> Owner:
     """Return the owner that this process is."""
     pid = os.getpid()
     started = _start_time(pid)
-    assert started is not None
+    if started is None:
+        return Owner(boot=_UNKNOWN_BOOT, namespace=0, pid=pid, started=0)
     return Owner(boot=boot_id()[:8], namespace=_namespace(), pid=pid, started=started)
 
 
@@ -70,8 +77,14 @@ def parse(token: str) -> Owner | None:
 
 @cache
 def boot_id() -> str:
-    """Return the kernel's id of this boot; a machine that restarted has another."""
-    return (_PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    """Return the kernel's id of this boot, which a machine that restarted has another of.
+
+    Where /proc is absent it is ``00000000``.
+    """
+    try:
+        return (_PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return _UNKNOWN_BOOT
 
 
 @cache

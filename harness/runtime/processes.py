@@ -3,7 +3,8 @@
 A process can leave its group, not its environment: everything a run starts inherits
 ``HARNESS_RUN=<run id>:<owner>``. That finds what a run left behind, and what runs of dead owners
 left behind. A program that wipes its environment *and* leaves its group is not found; containers
-have no such gap.
+have no such gap. Where /proc is absent (macOS) no process tells its environment, and whatever left
+its group is not found.
 """
 
 from __future__ import annotations
@@ -42,8 +43,11 @@ class Mark:
 
 def marked() -> Iterator[tuple[int, Mark]]:
     """Yield (pid, mark) of every marked process that this user may inspect, but this one."""
-    with os.scandir("/proc") as entries:
-        pids = [int(entry.name) for entry in entries if entry.name.isdigit()]
+    try:
+        with os.scandir("/proc") as entries:
+            pids = [int(entry.name) for entry in entries if entry.name.isdigit()]
+    except FileNotFoundError:  # macOS: what no process tells cannot be listed
+        return
     for pid in pids:
         if pid != os.getpid() and (mark := mark_of(pid)):
             yield pid, mark

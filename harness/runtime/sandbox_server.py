@@ -45,6 +45,7 @@ _SEND_S = 60.0
 _PAUSE_S = 0.1
 _CHUNK_BYTES = 1 << 20
 _FOLDERS = "harness-sandboxes-"
+_PROC = Path("/proc/self")
 _RESTRICTED = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
 
 
@@ -52,6 +53,9 @@ def sandbox_problem(spec: SandboxSpec | None) -> HostError | None:
     """Return why this machine cannot make a run's sandboxes; None where it can, or need not."""
     if spec is None or spec.may_use_memory:
         return None
+    if not _PROC.exists():
+        message = "commands of the model cannot be isolated: that needs Linux, and /proc is absent"
+        return HostError(message, "harness run SCENARIO --profile evidence")
     try:
         working_kind(spec)
     except SandboxUnavailable as error:

@@ -127,8 +127,9 @@ class Commands:
         """Turn this process, a new one, into a shell under every limit, without any right."""
         config = self._config
         os.setsid()
-        for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGCHLD):
-            signal.signal(number, signal.SIG_DFL)  # Python's own choices would be inherited
+        # a harness in the background ignores SIGINT and SIGHUP, and a command would inherit that
+        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+            signal.signal(number, signal.SIG_DFL)
         _prctl(_SET_DUMPABLE, 1)  # or the next file would be root's
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE, encoding="ascii")
         for name, value in config.resource_limits.items():

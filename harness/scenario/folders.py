@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from harness.errors import InputError, Problem, nearest, unknown
+from harness.errors import InputError, Problem, nearest
 
 SCENARIO_FILE = "scenario.yaml"
 EXPECTATIONS_FILE = "expectations.yaml"
@@ -46,19 +46,51 @@ def _problems(path: Path) -> Iterator[Problem]:
 
 
 def find(root: Path, word: str) -> Path:
-    """Return the folder of the scenario named `word`: its id, or the part before the first dash.
+    """Return the folder of the scenario that `word` names; see `find_all`."""
+    return find_all(root, [word])[0]
+
+
+def find_all(root: Path, words: Iterable[str]) -> list[Path]:
+    """Return the folder of each scenario that a word names; named twice, it is there once.
 
     Raises:
-        InputError: none, or more than one, is named so; says which is nearest.
+        InputError: every word that names none, or more than one.
     """
     names = [path.name for path in folders(root)]
-    matches = [name for name in names if word in (name, name.partition("-")[0])]
+    found: list[Path] = []
+    problems: list[Problem] = []
+    for word in words:
+        try:
+            found.append(root / scenario_named(word, names))
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return list(dict.fromkeys(found))
+
+
+def scenario_named(word: str, names: Sequence[str]) -> str:
+    """Return the one of `names` that `word` names; capitals do not count.
+
+    That is a whole id; else the part before its first dash, with or without its letter
+    (``a34``, ``34``); else a beginning that no other id has (``a34-t2``, ``34-t2``).
+
+    Raises:
+        InputError: it names none, or more than one; says which.
+    """
+    given = word.casefold()
+    spellings = (given, f"a{given}") if given[:1].isdigit() else (given,)
+    shorts = [name.partition("-")[0] for name in names]
+    wholes = [name for name in names if name in spellings]
+    numbers = [name for name, short in zip(names, shorts, strict=True) if short in spellings]
+    beginnings = [name for name in names if given and name.startswith(spellings)]
+    matches = wholes or numbers or beginnings
     if len(matches) == 1:
-        return root / matches[0]
+        return matches[0]
     if matches:
-        problem = Problem(
-            message="more than one scenario", value=repr(word), allowed=", ".join(matches)
-        )
-        raise InputError([problem])
-    short = [name.partition("-")[0] for name in names]
-    raise InputError([unknown("scenario", word, [*names, *short])])
+        message = "is the beginning of more than one scenario"
+        raise InputError([Problem(message=message, key=word, allowed=", ".join(matches))])
+    close = nearest(word, [*names, *shorts])
+    known = ", ".join(dict.fromkeys(shorts))
+    problem = Problem(message="unknown scenario", value=repr(word), allowed=known, nearest=close)
+    raise InputError([problem])

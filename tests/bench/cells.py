@@ -15,12 +15,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from harness.execution.run import Progress, Step, Surroundings, run_plan
 from harness.plan.expand import Plan, expand
 from harness.plan.overrides import Overrides
 from harness.records import ImageRef, Profile, Status, record, to_json
 from harness.results.environment import capture
 from harness.results.store import SPEC_FILE, Store
-from harness.run import Progress, Step, Surroundings, run_plan
 from harness.runtime.base import Runtime
 from harness.runtime.docker import DockerRuntime
 from harness.runtime.host import probe_host

@@ -80,7 +80,7 @@ class Harness:
         return statistics.median(cell - alone for cell, alone in pairs)
 
     def _cost_in(self, project: str, *arguments: str, says: str) -> float:
-        return self._cost(*arguments, "--root", str(self._folder / project), says=says)
+        return self._cost(*arguments, "--project", str(self._folder / project), says=says)
 
     def _cost(self, *arguments: str, says: str = "harness") -> float:
         command = (sys.executable, "-m", "harness", *arguments)

@@ -91,7 +91,7 @@ class Project:
 
     def words(self, command: str) -> list[str]:
         """Return the words of a command, with this project's folders."""
-        named = ["--root", str(self.root)]
+        named = ["--project", str(self.root)]
         if "--store" not in command:
             named += ["--store", str(self.store)]
         return [word.replace("{root}", str(self.root)) for word in command.split()] + named
@@ -159,6 +159,25 @@ def test_what_is_right_is_accepted(
     project: Project, command: str, code: ExitCode, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(project.words(command)) == code, capsys.readouterr().err
+
+
+def test_what_an_older_harness_published_stands_as_it_is(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = project.run / "spec.json"
+    document = {**json.loads(spec.read_text(encoding="utf-8")), "schema_version": 1}
+    spec.write_text(json.dumps(document), encoding="utf-8")
+    assert main(project.words("report a99 --profile auto")) == ExitCode.INFRASTRUCTURE
+    assert "are of an older harness (schema 1)" in capsys.readouterr().err
+    shutil.copytree(project.store / "a99-example", project.root / "results" / "a99-example")
+    before = project.contents()
+    assert main(project.words("publish --all --stale")) == ExitCode.OK
+    assert capsys.readouterr().out == (
+        "a99-example cpu: of an older harness (schema 1); "
+        "as their commit rendered them, until they are published again\n"
+    )
+    assert main(project.words("publish --all")) == ExitCode.OK
+    assert project.contents() == before
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -290,7 +309,10 @@ def no_scenarios(project: Project) -> str:
 
 def no_project(project: Project) -> str:
     shutil.rmtree(project.root / "scenarios")
-    return f"{project.root}: no project here: it has no scenarios/"
+    return (
+        f"{project.root}: is not a checkout of this project: it has no scenarios/; "
+        "name one with --project FOLDER or HARNESS_PROJECT=FOLDER"
+    )
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from harness.records import (
     record,
     to_json,
 )
+from harness.runtime import local
 from harness.runtime.base import Launch, Runtime
 from harness.runtime.docker import DockerRuntime
 from harness.runtime.local import LocalRuntime
@@ -91,9 +92,14 @@ def noop(**params: float) -> RunSpec:
     return RunSpec(scenario="a99-contract", profile=Profile.CPU, workload="noop", params=given)
 
 
-@pytest.fixture(params=["local", pytest.param("docker", marks=pytest.mark.docker)])
-def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
-    """Each runtime in turn, entered."""
+@pytest.fixture(
+    params=["local", "local without pidfd", pytest.param("docker", marks=pytest.mark.docker)]
+)
+def bench(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Bench]:
+    """Each runtime in turn, entered; macOS has no pidfd."""
+    monkeypatch.setattr(local, "_HAS_PIDFD", request.param == "local")
     image = request.getfixturevalue("cpu_image") if request.param == "docker" else None
     folder = tmp_path / "runs"
     folder.mkdir()

@@ -82,7 +82,7 @@ def test_the_key_reaches_its_server_and_is_in_nothing_that_is_kept_or_said(
     (folder / "scenario.yaml").write_text(SCENARIO.replace("URL", url), encoding="utf-8")
     (folder / "expectations.yaml").write_text(LEDGER, encoding="utf-8")
     monkeypatch.setenv(KEY_VARIABLE, KEY)
-    command = [sys.executable, "-m", "harness", "run", "a99", "--root", str(tmp_path)]
+    command = [sys.executable, "-m", "harness", "run", "a99", "--project", str(tmp_path)]
     done = subprocess.run(
         [*command, "--runtime", "local"], cwd=project_root, capture_output=True, check=False
     )

@@ -100,7 +100,7 @@ def test_an_interrupted_run_leaves_nothing_and_says_so(project: Path, project_ro
 
 
 def _harness(project: Path, project_root: Path, *arguments: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "harness", "run", "a99", "--root", str(project)]
+    command = [sys.executable, "-m", "harness", "run", "a99", "--project", str(project)]
     return subprocess.Popen(
         [*command, "--runtime", "local", *arguments],
         cwd=project_root,

@@ -32,6 +32,11 @@ SEED: Workspace = {
     "\u00fcber/\U0001f980.txt": "\u00e4".encode(),
 }
 
+IN_THE_BACKGROUND = (
+    signal.SIGINT,
+    signal.SIGHUP,
+)  # what a shell's & and nohup make a process ignore
+
 
 @pytest.fixture(params=["memory", *SANDBOXES])
 def files(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
@@ -228,6 +233,17 @@ def test_a_command_starts_with_no_signal_blocked_or_ignored(sandbox: SupervisedS
         "grep -E 'Sig(Blk|Ign)' /proc/self/status; yes | head -1; echo ${PIPESTATUS}"
     )
     assert result.stdout.split() == ["SigBlk:", "0" * 16, "SigIgn:", "0" * 16, "y", "141"]
+
+
+def test_a_command_ignores_no_signal_that_the_harness_ignores(factory: Factory) -> None:
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in IN_THE_BACKGROUND}
+    try:
+        with factory.make() as sandbox:
+            ignored = sandbox.run("grep SigIgn /proc/self/status").stdout.split()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert ignored == ["SigIgn:", "0" * 16]
 
 
 def test_nothing_but_the_workspace_outlives_a_command(sandbox: SupervisedSandbox) -> None:

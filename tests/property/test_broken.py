@@ -370,7 +370,7 @@ def test_any_words_are_taken_or_refused(
     words += [f"--only={each}" for each in only]
     before, err = signal.getsignal(signal.SIGTERM), io.StringIO()
     with redirect_stdout(io.StringIO()), redirect_stderr(err):
-        code = main(["show", "a99", "--root", str(root), *words])
+        code = main(["show", "a99", "--project", str(root), *words])
     signal.signal(signal.SIGTERM, before)
     assert code in (ExitCode.OK, ExitCode.USAGE)
     assert (code == ExitCode.OK) == (err.getvalue() == "")

@@ -205,7 +205,14 @@ def test_the_command_line_loads_nothing_heavy() -> None:
     assert loaded_by("import harness.cli") & unwanted == set()
 
 
-@pytest.mark.parametrize("command", ["list", "validate", "show", "check", "report", "publish"])
+def test_listing_loads_no_reports_and_no_models_of_files() -> None:
+    unwanted = {*HEAVY, "pydantic", "yaml", "rich", "tabulate", "jinja2", "pooch"}
+    assert loaded_by("import harness.commands.list") & unwanted == set()
+
+
+@pytest.mark.parametrize(
+    "command", ["list", "validate", "show", "check", "report", "publish", "completion"]
+)
 def test_what_runs_nothing_loads_nothing_heavy(command: str) -> None:
     assert loaded_by(f"import harness.commands.{command}") & {*HEAVY} == set()
 

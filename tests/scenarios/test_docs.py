@@ -15,7 +15,6 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
 from harness.check.laws import LAWS, relation_of
-from harness.cli import _parser
 from harness.commands.validate import schema_text
 from harness.errors import ExitCode
 from harness.records import Profile, VerdictKind, to_json
@@ -25,6 +24,7 @@ from harness.scenario.folders import folders
 from harness.scenario.load import load
 from harness.scenario.positions import parse
 from harness.scenario.sections import resolve
+from harness.session.parser import make_parser
 from harness.workloads.api.declare import fields_of, problems_of
 from harness.workloads.api.registry import DECLARED_IN, law_names, workload
 from harness.workloads.api.run_metrics import RUN_METRICS
@@ -196,7 +196,7 @@ def test_exit_codes_and_commands_of_the_readme_are_those_of_the_program() -> Non
     codes = table("README.md", "Exit codes", "code")
     assert [int(code) for code in codes] == [*ExitCode]
     commands = table("README.md", "Commands", "command")
-    (listed,) = [each.choices for each in _parser()._actions if each.dest == "command"]
+    (listed,) = [each.choices for each in make_parser()._actions if each.dest == "command"]
     assert listed is not None
     assert [*commands] == [*listed]
 

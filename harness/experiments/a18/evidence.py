@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from itertools import pairwise
 
-from harness.experiments.a18.params import FrameworksEvidenceParams
 from harness.experiments.a19.published import (
-    Figure,
     PublishedArm,
-    figures,
+    PublishedSnapshot,
     percent_above,
     read,
     read_snapshot,
 )
+from harness.records import record
 from harness.workloads.api.context import Context
+from harness.workloads.api.declare import Workload, param
+from harness.workloads.api.figures import Figures, Row
 from harness.workloads.models.conditions import ARMS, Conditions, Framework
 from harness.workloads.models.peak_memory import (
     parameter_bytes,
@@ -23,10 +24,8 @@ from harness.workloads.models.peak_memory import (
     published_peak_bytes,
 )
 from harness.workloads.models.shape import Precision, initial_loss_nats, num_parameters
-from harness.workloads.training.pretrain_params import ArmParams
+from harness.workloads.training.pretrain_params import CELL_METRICS, ArmParams
 from harness.workloads.training.pretrain_schedule import WarmupCosine
-
-Arms = dict[str, PublishedArm]
 
 _BYTES_PER_GIB = 1024.0**3
 _MS_PER_S = 1e3
@@ -40,99 +39,54 @@ _LADDER = ("vanilla", "vanilla-init", "vanilla-bf16", "vanilla-dropout", "nemo")
 _CHANGES = ("init", "precision", "dropout", "framework")
 
 
-def run(context: Context) -> None:
-    """Recompute every figure; the device named is the one they were measured on."""
-    params: FrameworksEvidenceParams = context.params
-    arms = {
-        "vanilla": read(PublishedArm, context.evidence(params.vanilla)),
-        "nemo": read(PublishedArm, context.evidence(params.nemo)),
-    }
-    snapshot = read_snapshot(context.evidence(params.snapshot))
-    context.emit.started(arms["nemo"].cuda_device, source="published files")
-    for figure in [
-        *arm_figures(arms),
-        *gain_figures(arms),
-        *condition_figures(arms),
-        *memory_figures(arms),
-        *traffic_figures(params),
-        *schedule_figures(arms["nemo"]),
-        *budget_figures(arms, params),
-        *figures(
-            {
-                "snapshot.power": snapshot.power_w,
-                "snapshot.utilisation": snapshot.utilisation_pct,
-                "snapshot.temperature": snapshot.temperature_c,
-                "snapshot.memory": snapshot.memory_used,
-            }
-        ),
-    ]:
-        context.emit.measured(figure.metric, figure.value, where=figure.where)
+@record
+class FrameworksEvidenceParams:
+    """The published files, and the article's own round figures."""
 
-
-def arm_figures(arms: Arms) -> Iterator[Figure]:
-    """Yield what was recorded of each arm, and what its shape says beside it."""
-    for name, arm in arms.items():
-        step = _article(name)
-        recomputed = step.tokens_per_step / arm.mean_step_ms * _MS_PER_S
-        yield from figures(
-            {
-                "step_time.mean": arm.mean_step_ms,
-                "throughput": arm.tokens_per_s,
-                "throughput.deviation": percent_above(recomputed, arm.tokens_per_s),
-                "loss.first": arm.loss_first,
-                "loss.last": arm.loss_last,
-                "loss.fall": arm.loss_first - arm.loss_last,
-                "loss.initial": initial_loss_nats(step.shape, step.conditions.init),
-                "memory.peak_allocated": arm.peak_gpu_mem_gib,
-                "memory.peak_reserved": arm.peak_gpu_reserved_gib,
-                "parameters": num_parameters(step.shape),
-                "whole_run.time": arm.steps * arm.mean_step_ms / _MS_PER_S,
-            },
-            {"arm": name},
-        )
-
-
-def gain_figures(arms: Arms) -> Iterator[Figure]:
-    """Yield what the published arms differ by."""
-    vanilla, nemo = arms["vanilla"], arms["nemo"]
-    memory, reserved = nemo.peak_gpu_mem_gib, nemo.peak_gpu_reserved_gib
-    yield from figures(
-        {
-            "gain.throughput": percent_above(nemo.tokens_per_s, vanilla.tokens_per_s),
-            "gain.step_time": percent_above(nemo.mean_step_ms, vanilla.mean_step_ms),
-            "gain.step_saved": vanilla.mean_step_ms - nemo.mean_step_ms,
-            "gain.memory_allocated": percent_above(memory, vanilla.peak_gpu_mem_gib),
-            "gain.memory_reserved": percent_above(reserved, vanilla.peak_gpu_reserved_gib),
-            "gain.memory_saved": vanilla.peak_gpu_mem_gib - memory,
-        }
-    )
-    yield from figures({"loss.ratio": vanilla.loss_first / nemo.loss_first}, {"at": "first"})
-    yield from figures({"loss.ratio": vanilla.loss_last / nemo.loss_last}, {"at": "last"})
-
-
-def condition_figures(arms: Arms) -> Iterator[Figure]:
-    """Yield how far the published arms are from differing in the framework alone."""
-    one, other = ARMS["vanilla"], ARMS["nemo"]
-    names = [each.name for each in fields(Conditions) if each.name != "framework"]
-    yield from figures(
-        {
-            "conditions.differing": sum(getattr(one, n) != getattr(other, n) for n in names),
-            "conditions.same_torch": arms["vanilla"].torch_version == arms["nemo"].torch_version,
-        }
+    vanilla: str = param("a18/vanilla_metrics.json", doc="the hand-written arm")
+    nemo: str = param("a18/nemo_metrics.json", doc="the Megatron-Core arm")
+    snapshot: str = param("a18/nvidia_smi_during_run.txt", doc="one look at the GPU, in nemo")
+    long_steps: int = param(100_000, doc="steps of the article's overnight run", low=1)
+    night_h: float = param(8.0, doc="hours of a night", unit="h", low=0.0)
+    nights: int = param(365, doc="nights of a year", low=1)
+    bandwidth_gb_s: float = param(
+        273.0, doc="memory bandwidth of a DGX Spark, by its data sheet", unit="GB/s", low=0.1
     )
 
 
-def memory_figures(arms: Arms) -> Iterator[Figure]:
-    """Yield what every arm should hold, also those that were never run, and what makes it so."""
-    law_gib = {name: analytic_peak_bytes(_article(name)) / _BYTES_PER_GIB for name in ARMS}
-    for name, value in law_gib.items():
-        yield from figures({"memory.law": value}, {"arm": name})
-    for name, arm in arms.items():
-        deviation = percent_above(law_gib[name], arm.peak_gpu_mem_gib)
-        yield from figures({"memory.law_deviation": deviation}, {"arm": name})
-    for change, (before, after) in zip(_CHANGES, pairwise(_LADDER), strict=True):
-        percent = 100 * (law_gib[after] - law_gib[before]) / law_gib["vanilla"]
-        yield from figures({"memory.law_change": percent}, {"condition": change})
+@record
+class Arm:
+    """What was recorded of an arm; and the params that say what its shape and conditions give."""
+
+    recorded: PublishedArm
+    params: ArmParams
+    evidence: FrameworksEvidenceParams
+
+    @property
+    def least_ms(self) -> float:
+        """The least time that its states cost a step: memory moves at its bandwidth at most."""
+        total = state_traffic_bytes(self.params.conditions.precision)
+        total *= num_parameters(self.params.shape)
+        return total / (self.evidence.bandwidth_gb_s * _GIGA) * _MS_PER_S
+
+    @property
+    def long_s(self) -> float:
+        """The article's overnight run."""
+        return self.evidence.long_steps * self.recorded.mean_step_ms / _MS_PER_S
+
+    @property
+    def night_tokens(self) -> float:
+        """What it trains on in the article's night."""
+        return self.recorded.tokens_per_s * self.evidence.night_h * _SECONDS_PER_HOUR
+
+
+@record
+class Published:
+    """The published files, read."""
+
+    vanilla: Arm
+    nemo: Arm
+    snapshot: PublishedSnapshot
 
 
 def analytic_peak_bytes(step: ArmParams) -> float:
@@ -141,22 +95,6 @@ def analytic_peak_bytes(step: ArmParams) -> float:
     law = published_peak_bytes if conditions.framework is Framework.MEGATRON else peak_bytes
     dropout = conditions.dropout > 0
     return law(step.shape, step.tokens_per_step, conditions.precision, dropout=dropout)
-
-
-def traffic_figures(params: FrameworksEvidenceParams) -> Iterator[Figure]:
-    """Yield the least time that each arm's parameters and optimizer state cost a step.
-
-    Memory cannot move them faster than at its bandwidth, and nothing else runs meanwhile.
-    """
-    least_ms = {}
-    for name in ("vanilla", "nemo"):
-        step = _article(name)
-        per_parameter = state_traffic_bytes(step.conditions.precision)
-        total = per_parameter * num_parameters(step.shape)
-        least_ms[name] = total / (params.bandwidth_gb_s * _GIGA) * _MS_PER_S
-        traffic = {"traffic.state": per_parameter, "traffic.least_time": least_ms[name]}
-        yield from figures(traffic, {"arm": name})
-    yield from figures({"traffic.least_saved": least_ms["vanilla"] - least_ms["nemo"]})
 
 
 def state_traffic_bytes(precision: Precision) -> int:
@@ -171,33 +109,160 @@ def state_traffic_bytes(precision: Precision) -> int:
     return 10 * parameter_bytes(precision) + casts
 
 
-def schedule_figures(arm: PublishedArm) -> Iterator[Figure]:
-    """Yield the learning rate at the steps that the article prints."""
+def law_gib(arm: str) -> float:
+    """Return the analytic peak of an arm, GiB."""
+    return analytic_peak_bytes(ArmParams(arm=arm)) / _BYTES_PER_GIB
+
+
+figure: Figures[Published] = Figures(*CELL_METRICS)
+
+# --- each published arm, as recorded and by its shape ---------------------------------------------
+
+arm = figure.each(lambda p: (({"arm": a.params.arm}, a) for a in (p.vanilla, p.nemo)), keys="arm")
+arm("step_time.mean")(lambda a: a.recorded.mean_step_ms)
+arm("throughput")(lambda a: a.recorded.tokens_per_s)
+
+
+@arm("throughput.deviation", "%", "tokens / step time above the one recorded")
+def _(arm: Arm) -> float:
+    recomputed = arm.params.tokens_per_step / arm.recorded.mean_step_ms * _MS_PER_S
+    return percent_above(recomputed, arm.recorded.tokens_per_s)
+
+
+arm("loss.first")(lambda a: a.recorded.loss_first)
+arm("loss.last")(lambda a: a.recorded.loss_last)
+arm("loss.fall")(lambda a: a.recorded.loss_first - a.recorded.loss_last)
+arm("loss.initial", "nat", "of the untrained model, from shape and init")(
+    lambda a: initial_loss_nats(a.params.shape, a.params.conditions.init)
+)
+arm("memory.peak_allocated")(lambda a: a.recorded.peak_gpu_mem_gib)
+arm("memory.peak_reserved")(lambda a: a.recorded.peak_gpu_reserved_gib)
+arm("memory.law_deviation", "%", "analytic peak above the published one")(
+    lambda a: percent_above(law_gib(a.params.arm), a.recorded.peak_gpu_mem_gib)
+)
+arm("parameters")(lambda a: num_parameters(a.params.shape))
+arm("whole_run.time", "s", "all steps at the mean step time")(
+    lambda a: a.recorded.steps * a.recorded.mean_step_ms / _MS_PER_S
+)
+arm("traffic.state", "B/parameter", "moved a step beside the products")(
+    lambda a: state_traffic_bytes(a.params.conditions.precision)
+)
+arm("traffic.least_time", "ms", "traffic.state at the memory's bandwidth")(lambda a: a.least_ms)
+arm("long_run.time", "h", "the article's overnight run")(lambda a: a.long_s / _SECONDS_PER_HOUR)
+arm("night.tokens", "token", "in the article's night")(lambda a: a.night_tokens)
+
+# --- what the published arms differ by ------------------------------------------------------------
+
+
+def _gain(of: Callable[[PublishedArm], float]) -> Callable[[Published], float]:
+    return lambda p: percent_above(of(p.nemo.recorded), of(p.vanilla.recorded))
+
+
+def _saved(of: Callable[[Arm], float], per: float = 1.0) -> Callable[[Published], float]:
+    return lambda p: (of(p.vanilla) - of(p.nemo)) / per
+
+
+figure("gain.throughput", "%", "nemo above vanilla")(_gain(lambda a: a.tokens_per_s))
+figure("gain.step_time", "%", "nemo above vanilla")(_gain(lambda a: a.mean_step_ms))
+figure("gain.step_saved", "ms", "vanilla - nemo")(_saved(lambda a: a.recorded.mean_step_ms))
+figure("gain.memory_allocated", "%", "nemo above vanilla")(_gain(lambda a: a.peak_gpu_mem_gib))
+figure("gain.memory_reserved", "%", "nemo above vanilla")(_gain(lambda a: a.peak_gpu_reserved_gib))
+figure("gain.memory_saved", "GiB", "vanilla - nemo, allocated")(
+    _saved(lambda a: a.recorded.peak_gpu_mem_gib)
+)
+figure("traffic.least_saved", "ms", "vanilla - nemo")(_saved(lambda a: a.least_ms))
+figure("long_run.saved", "min", "vanilla - nemo")(_saved(lambda a: a.long_s, _SECONDS_PER_MINUTE))
+
+
+@figure.rows("loss.ratio", "x", "vanilla / nemo; where: at")
+def _(p: Published) -> Iterator[Row]:
+    vanilla, nemo = p.vanilla.recorded, p.nemo.recorded
+    yield {"at": "first"}, vanilla.loss_first / nemo.loss_first
+    yield {"at": "last"}, vanilla.loss_last / nemo.loss_last
+
+
+@figure("conditions.differing", "count", "of the published arms, beside the framework")
+def _(_: Published) -> int:
+    names = [each.name for each in fields(Conditions) if each.name != "framework"]
+    return sum(getattr(ARMS["vanilla"], n) != getattr(ARMS["nemo"], n) for n in names)
+
+
+figure("conditions.same_torch", "flag", "both published arms ran the same build of torch")(
+    lambda p: p.vanilla.recorded.torch_version == p.nemo.recorded.torch_version
+)
+
+# --- what any arm should hold, run or not, and what makes it so -----------------------------------
+
+figure.rows("memory.law", "GiB", "analytic peak; where: arm")(
+    lambda _: (({"arm": name}, law_gib(name)) for name in ARMS)
+)
+
+
+@figure.rows("memory.law_change", "%", "of vanilla's analytic peak; where: condition that changes")
+def _(_: Published) -> Iterator[Row]:
+    for change, (before, after) in zip(_CHANGES, pairwise(_LADDER), strict=True):
+        percent = 100 * (law_gib(after) - law_gib(before)) / law_gib("vanilla")
+        yield {"condition": change}, percent
+
+
+# --- what the article reckons: a trace, a night, a year; and one look -----------------------------
+
+
+@figure.rows("learning_rate", "1", "by the schedule; where: step")
+def _(p: Published) -> Iterator[Row]:
     rate = WarmupCosine(
-        peak=_article("nemo").learning_rate,
-        num_warmup=arm.warmup_steps_excluded_from_mean,
-        num_steps=arm.steps,
+        peak=p.nemo.params.learning_rate,
+        num_warmup=p.nemo.recorded.warmup_steps_excluded_from_mean,
+        num_steps=p.nemo.recorded.steps,
     )
     for step in _PRINTED_STEPS:
-        yield from figures({"learning_rate": rate(step)}, {"step": step})
+        yield {"step": step}, rate(step)
 
 
-def budget_figures(arms: Arms, params: FrameworksEvidenceParams) -> Iterator[Figure]:
-    """Yield what the article reckons from its rates: a long run, a night, a year."""
-    long_s = {n: params.long_steps * arm.mean_step_ms / _MS_PER_S for n, arm in arms.items()}
-    night = {n: arm.tokens_per_s * params.night_h * _SECONDS_PER_HOUR for n, arm in arms.items()}
-    for name in arms:
-        values = {"long_run.time": long_s[name] / _SECONDS_PER_HOUR, "night.tokens": night[name]}
-        yield from figures(values, {"arm": name})
-    gain = night["nemo"] - night["vanilla"]
-    yield from figures(
-        {
-            "long_run.saved": (long_s["vanilla"] - long_s["nemo"]) / _SECONDS_PER_MINUTE,
-            "night.gain": gain,
-            "year.gain": gain * params.nights / _GIGA,
-        }
+figure("night.gain", "token", "nemo - vanilla")(
+    lambda p: p.nemo.night_tokens - p.vanilla.night_tokens
+)
+
+
+@figure("year.gain", "Gtoken", "night.gain in every night of a year")
+def _(p: Published) -> float:
+    return (p.nemo.night_tokens - p.vanilla.night_tokens) * p.nemo.evidence.nights / _GIGA
+
+
+look = figure.of(lambda p: p.snapshot)
+look("snapshot.power", "W", "one look, about half-way")(lambda look: look.power_w)
+look("snapshot.utilisation", "%", "one look, about half-way")(lambda look: look.utilisation_pct)
+look("snapshot.temperature", "degC", "one look, about half-way")(lambda look: look.temperature_c)
+look("snapshot.memory", "text", "GPU memory in use, as nvidia-smi answers")(
+    lambda look: look.memory_used
+)
+
+# --------------------------------------------------------------------------------------------------
+
+
+def run(context: Context) -> None:
+    """Recompute every figure; the device named is the one they were measured on."""
+    params: FrameworksEvidenceParams = context.params
+
+    def arm(name: str, file: str) -> Arm:
+        recorded = read(PublishedArm, context.evidence(file))
+        return Arm(recorded=recorded, params=ArmParams(arm=name), evidence=params)
+
+    published = Published(
+        vanilla=arm("vanilla", params.vanilla),
+        nemo=arm("nemo", params.nemo),
+        snapshot=read_snapshot(context.evidence(params.snapshot)),
     )
+    context.emit.started(published.nemo.recorded.cuda_device, source="published files")
+    figure.report(context.emit, published)
 
 
-def _article(arm: str) -> ArmParams:
-    return ArmParams(arm=arm)
+FRAMEWORKS_EVIDENCE = Workload(
+    name="pretrain.frameworks_evidence",
+    doc="article 18's figures, recomputed from the raw files it published",
+    params=FrameworksEvidenceParams,
+    metrics=figure.metrics,
+    entry="harness.experiments.a18.evidence:run",
+)
+
+WORKLOADS = (FRAMEWORKS_EVIDENCE,)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -159,23 +158,6 @@ def read_snapshot(path: Path) -> PublishedSnapshot:
         )
     except ValueError as error:
         raise InputError([Problem(message=str(error), path=path)]) from None
-
-
-@record
-class Figure:
-    """One recomputed figure, in the unit that its metric declares."""
-
-    metric: str
-    value: Scalar
-    where: Mapping[str, Scalar]
-
-
-def figures(
-    values: Mapping[str, Scalar], where: Mapping[str, Scalar] | None = None
-) -> Iterator[Figure]:
-    """Yield a figure for each metric and its value, all with the same row keys."""
-    for metric, value in values.items():
-        yield Figure(metric=metric, value=value, where=where or {})
 
 
 def percent_above(value: float, base: float) -> float:

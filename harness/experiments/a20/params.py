@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness.errors import InputError, Problem
-from harness.experiments.a20.evidence_params import PATH_EVIDENCE
 from harness.records import Scalar, record
 from harness.workloads.api.declare import Better, Metric, Workload, param
 from harness.workloads.data.clean import Fate, Limits
@@ -231,4 +230,4 @@ DATA_PATH = Workload(
     requires=("torch",),
 )
 
-WORKLOADS = (DATA_PATH, PATH_EVIDENCE)
+WORKLOADS = (DATA_PATH,)

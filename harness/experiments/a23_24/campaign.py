@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from harness.experiments.a23_24 import formulas
-from harness.experiments.a23_24.figure import Figure, Row, report
 from harness.experiments.a23_24.params import CampaignParams
 from harness.records import record
 from harness.workloads.api import rates
 from harness.workloads.api.context import Context
+from harness.workloads.api.declare import Better, Workload
+from harness.workloads.api.figures import Figures, Row, Where
 
 DOCUMENT = "cost_arithmetic.json"
+_LOWER, _HIGHER = Better.LOWER, Better.HIGHER
 
 # One input changed at a time: what the articles themselves say elsewhere, and a spread around it.
 VARIED: dict[str, tuple[float, ...]] = {
@@ -185,113 +188,228 @@ def rendered(p: CampaignParams) -> str:
     return json.dumps(document(p), indent=2) + "\n"
 
 
-# --- figures --------------------------------------------------------------------------------------
+# --- figures, unrounded ---------------------------------------------------------------------------
 
 
-def figures(p: CampaignParams) -> Iterator[Figure]:
-    """Yield every figure of a campaign, unrounded."""
-    c = costs(p)
-    yield from _cost_figures(p, c)
-    yield from _worth_figures(p, c)
-    yield from _varied_figures(p)
-    yield from _phase2_figures(p, c)
-    yield from _target_figures(p, c)
+@dataclass(frozen=True)
+class Campaign:
+    """A campaign: its inputs, what follows from them, and published documents to compare with."""
+
+    p: CampaignParams
+    published: tuple[Mapping[str, Mapping[str, Any]], ...] = ()
+
+    @cached_property
+    def costs(self) -> Costs:
+        """Its costs."""
+        return costs(self.p)
+
+    @property
+    def payback(self) -> float:
+        """The campaigns whose savings buy the Spark."""
+        saved = self.costs.savings
+        return self.p.spark_capex_usd / saved if saved > 0 else float("inf")
+
+    @property
+    def candidate_s(self) -> float:
+        """One candidate of phase 2 at the pace of a taste test."""
+        return self.p.phase2_steps / self.p.iter_steps * self.p.iter_seconds
+
+    @property
+    def phase2_h(self) -> Iterator[tuple[Where, float]]:
+        """Phase 2 on the Spark at each pace."""
+        p, hour = self.p, formulas.SECONDS_PER_HOUR
+        yield {"pace": "printed"}, p.phase2_printed_h
+        yield {"pace": "taste_test_pace"}, p.phase2_candidates * self.candidate_s / hour
+        yield {"pace": "step_pace"}, p.phase2_candidates * p.phase2_steps * p.step_s / hour
+
+    @property
+    def target_flop(self) -> float:
+        """6ND of the target."""
+        return formulas.training_flop(self.p.target_parameters, self.p.target_tokens)
+
+    @property
+    def node_h(self) -> Iterator[tuple[Where, float]]:
+        """That compute on one rented node, at each precision and share of the peak."""
+        for precision, rate in {"bf16": rates.H100_BF16, "fp8": rates.H100_FP8}.items():
+            for share in self.p.utilisations:
+                hours = formulas.compute_hours(
+                    self.target_flop, self.p.gpus_per_node, rate.value, share
+                )
+                yield {"precision": precision, "utilisation": share}, hours
+
+    @property
+    def pod_usd(self) -> float:
+        """The 70B example at the H100 rent."""
+        return self.p.pod_gpus * self.p.pod_hours * self.costs.hourly[Machine.H100]
 
 
-def _cost_figures(p: CampaignParams, c: Costs) -> Iterator[Figure]:
-    for machine in Machine:
-        row = {"machine": machine.value}
-        yield Figure("hourly.cost", c.hourly[machine], row)
-        yield Figure("iteration.cost", c.iteration[machine], row)
-        yield Figure("campaign.cost", c.campaign[machine], row)
-    yield Figure("campaign.wall", p.campaign_iters * p.iter_seconds / formulas.SECONDS_PER_HOUR)
+figure: Figures[Campaign] = Figures()
+
+
+def _of_machines(usd: Callable[[Costs], Mapping[Machine, float]]) -> Callable[..., Iterator[Row]]:
+    return lambda c: (({"machine": m.value}, usd(c.costs)[m]) for m in Machine)
+
+
+figure.rows("hourly.cost", "USD/h", "an hour of a machine", better=_LOWER)(
+    _of_machines(lambda c: c.hourly)
+)
+figure.rows("iteration.cost", "USD", "one taste test on a machine", better=_LOWER)(
+    _of_machines(lambda c: c.iteration)
+)
+figure.rows("campaign.cost", "USD", "all taste tests on a machine", better=_LOWER)(
+    _of_machines(lambda c: c.campaign)
+)
+figure("campaign.wall", "h", "all taste tests, one after another")(
+    lambda c: c.p.campaign_iters * c.p.iter_seconds / formulas.SECONDS_PER_HOUR
+)
+
+
+@figure.rows("hourly.ratio", "x", "an hour of one machine over an hour of another")
+def _(c: Campaign) -> Iterator[Row]:
     for of, to in _RATIOS:
-        yield Figure("hourly.ratio", c.hour_ratio(of, to), {"of": of.value, "to": to.value})
+        yield {"of": of.value, "to": to.value}, c.costs.hour_ratio(of, to)
 
 
-def _worth_figures(p: CampaignParams, c: Costs) -> Iterator[Figure]:
-    search, spark_hour = c.campaign[Machine.SPARK], c.hourly[Machine.SPARK]
-    payback = p.spark_capex_usd / c.savings if c.savings > 0 else float("inf")
-    break_even = formulas.break_even_wrong_pick_rate(c.final, p.residual_wrong_pick_rate, search)
-    yield Figure("final.cost", c.final)
-    yield Figure("final.expected_loss", c.expected_loss)
-    yield Figure("savings", c.savings)
-    yield Figure("savings.ratio", c.ratio)
-    yield Figure("amortisation.share", 100 * c.hourly[Machine.SPARK_AMORTISATION] / spark_hour)
-    yield Figure("payback.campaigns", payback)
-    yield Figure("payback.time", payback / p.campaigns_per_year)
-    yield Figure("break_even.wrong_pick_rate", 100 * break_even)
-    yield Figure("break_even.cloud_speedup", c.hour_ratio(Machine.H100, Machine.SPARK))
+figure("final.cost", "USD", "the final run on a rented node", better=_LOWER)(
+    lambda c: c.costs.final
+)
+figure("final.expected_loss", "USD", "what of it a blind booking is expected to waste")(
+    lambda c: c.costs.expected_loss
+)
+figure("savings", "USD", "the loss that the search avoids, less what it costs", better=_HIGHER)(
+    lambda c: c.costs.savings
+)
+figure("savings.ratio", "x", "savings over what the search costs", better=_HIGHER)(
+    lambda c: c.costs.ratio
+)
 
 
-def _varied_figures(p: CampaignParams) -> Iterator[Figure]:
+@figure("amortisation.share", "%", "share of the price in a Spark hour")
+def _(c: Campaign) -> float:
+    hourly = c.costs.hourly
+    return 100 * hourly[Machine.SPARK_AMORTISATION] / hourly[Machine.SPARK]
+
+
+figure("payback.campaigns", "count", "campaigns whose savings buy the Spark")(lambda c: c.payback)
+figure("payback.time", "year", "time until then")(lambda c: c.payback / c.p.campaigns_per_year)
+
+
+@figure("break_even.wrong_pick_rate", "%", "blind wrong-pick rate at which nothing is saved")
+def _(c: Campaign) -> float:
+    search, left = c.costs.campaign[Machine.SPARK], c.p.residual_wrong_pick_rate
+    return 100 * formulas.break_even_wrong_pick_rate(c.costs.final, left, search)
+
+
+figure("break_even.cloud_speedup", "x", "speed-up of a rented H100 at which it costs no more")(
+    lambda c: c.costs.hour_ratio(Machine.H100, Machine.SPARK)
+)
+
+# --- with one input changed -----------------------------------------------------------------------
+
+
+def _varied(c: Campaign) -> Iterator[tuple[Where, Costs]]:
     for name, values in VARIED.items():
         for value in values:
             changed: dict[str, Any] = {name: value}
-            c = costs(replace(p, **changed))
-            row: Row = {"input": name, "value": value}
-            yield Figure("varied.campaign_cost", c.campaign[Machine.SPARK], row)
-            yield Figure("varied.cloud_cost", c.campaign[Machine.H100], row)
-            yield Figure("varied.savings", c.savings, row)
-            yield Figure("varied.savings_ratio", c.ratio, row)
+            yield {"input": name, "value": value}, costs(replace(c.p, **changed))
 
 
-def _phase2_figures(p: CampaignParams, c: Costs) -> Iterator[Figure]:
-    candidate_s = p.phase2_steps / p.iter_steps * p.iter_seconds
-    hours = {
-        "printed": p.phase2_printed_h,
-        "taste_test_pace": p.phase2_candidates * candidate_s / formulas.SECONDS_PER_HOUR,
-        "step_pace": p.phase2_candidates * p.phase2_steps * p.step_s / formulas.SECONDS_PER_HOUR,
-    }
-    for pace, wall_h in hours.items():
-        yield Figure("phase2.wall", wall_h, {"pace": pace})
-        yield Figure("phase2.cost", wall_h * c.hourly[Machine.SPARK], {"pace": pace})
-    for machine, usd in _work_usd(p, c.hourly, candidate_s).items():
-        yield Figure("phase2.candidate_cost", usd, {"machine": machine.value})
+varied = figure.each(_varied)
+varied("varied.campaign_cost", "USD", "Spark campaign with one input changed", better=_LOWER)(
+    lambda c: c.campaign[Machine.SPARK]
+)
+varied("varied.cloud_cost", "USD", "single-H100 campaign with one input changed", better=_LOWER)(
+    lambda c: c.campaign[Machine.H100]
+)
+varied("varied.savings", "USD", "savings with one input changed", better=_HIGHER)(
+    lambda c: c.savings
+)
+varied("varied.savings_ratio", "x", "savings ratio with one input changed", better=_HIGHER)(
+    lambda c: c.ratio
+)
+
+# --- phase 2, the target, a pod -------------------------------------------------------------------
+
+figure.rows("phase2.wall", "h", "phase 2 on the Spark")(lambda c: c.phase2_h)
+figure.rows("phase2.cost", "USD", "phase 2 on the Spark", better=_LOWER)(
+    lambda c: ((pace, hours * c.costs.hourly[Machine.SPARK]) for pace, hours in c.phase2_h)
+)
 
 
-def _target_figures(p: CampaignParams, c: Costs) -> Iterator[Figure]:
-    flop = formulas.training_flop(p.target_parameters, p.target_tokens)
-    yield Figure("target.compute", flop)
-    yield Figure("target.tokens_per_parameter", p.target_tokens / p.target_parameters)
-    for size in p.proxy_parameters:
-        yield Figure("target.parameter_ratio", p.target_parameters / size, {"proxy": size})
-    for precision, rate in {"bf16": rates.H100_BF16, "fp8": rates.H100_FP8}.items():
-        for share in p.utilisations:
-            row: Row = {"precision": precision, "utilisation": share}
-            hours = formulas.compute_hours(flop, p.gpus_per_node, rate.value, share)
-            tokens = p.target_tokens * p.final_node_hours / hours
-            yield Figure("target.node_time", hours, row)
-            yield Figure("target.final_tokens", tokens / 1e9, row)
-    pod_usd = p.pod_gpus * p.pod_hours * c.hourly[Machine.H100]
-    yield Figure("pod.cost", pod_usd)
-    yield Figure("pod.expected_loss", p.wrong_pick_rate * pod_usd)
+@figure.rows("phase2.candidate_cost", "USD", "one candidate of phase 2 on a machine", better=_LOWER)
+def _(c: Campaign) -> Iterator[Row]:
+    for machine, usd in _work_usd(c.p, c.costs.hourly, c.candidate_s).items():
+        yield {"machine": machine.value}, usd
 
 
-# --- the program ----------------------------------------------------------------------------------
+figure("target.compute", "FLOP", "6ND of the target")(lambda c: c.target_flop)
+figure("target.tokens_per_parameter", "1", "training tokens over parameters")(
+    lambda c: c.p.target_tokens / c.p.target_parameters
+)
+figure.rows("target.parameter_ratio", "x", "parameters of the target over those of a proxy")(
+    lambda c: (({"proxy": size}, c.p.target_parameters / size) for size in c.p.proxy_parameters)
+)
+figure.rows("target.node_time", "h", "that compute on one rented node")(lambda c: c.node_h)
+figure.rows("target.final_tokens", "Gtoken", "tokens the final run's hours train on")(
+    lambda c: (
+        (row, c.p.target_tokens * c.p.final_node_hours / hours / 1e9) for row, hours in c.node_h
+    )
+)
+figure("pod.cost", "USD", "the 70B example at the H100 rent", better=_LOWER)(lambda c: c.pod_usd)
+figure("pod.expected_loss", "USD", "what of it a blind booking is expected to waste")(
+    lambda c: c.p.wrong_pick_rate * c.pod_usd
+)
 
+# --- the document, beside a published one ---------------------------------------------------------
 
-def run(context: Context) -> None:
-    """Report every figure, write the document and compare it with the published ones."""
-    p, emit = context.params, context.emit
-    emit.started("no device")
-    report(emit, figures(p))
-    path = context.out / DOCUMENT
-    path.write_text(rendered(p), encoding="utf-8")
-    emit.artefact(DOCUMENT, path)
-    emit.measured("document.sha256", hashlib.sha256(path.read_bytes()).hexdigest())
-    for name in context.spec.evidence:
-        published = json.loads(context.evidence(name).read_text(encoding="utf-8"))
-        report(emit, compared(document(p), published))
+figure("document.sha256", "text", "sha256 of the cost_arithmetic.json written here")(
+    lambda c: hashlib.sha256(rendered(c.p).encode()).hexdigest()
+)
 
 
 def compared(
     ours: Mapping[str, Mapping[str, Any]], published: Mapping[str, Mapping[str, Any]]
-) -> Iterator[Figure]:
-    """Count the published fields, and those recomputed to the digit; nothing for other inputs."""
-    if any(ours["rates"][name] != published["rates"][name] for name in _INPUTS):
-        return
-    fields = [(group, name) for group in published for name in published[group]]
-    matching = sum(ours[group][name] == published[group][name] for group, name in fields)
-    yield Figure("published.fields", len(fields))
-    yield Figure("published.fields_matching", matching)
+) -> Iterator[tuple[int, int]]:
+    """Yield how many fields are published, and how many of them are ours to the digit.
+
+    Nothing for a document of other inputs.
+    """
+    if all(ours["rates"][name] == published["rates"][name] for name in _INPUTS):
+        fields = [(group, name) for group in published for name in published[group]]
+        matching = sum(ours[group][name] == published[group][name] for group, name in fields)
+        yield len(fields), matching
+
+
+comparison = figure.each(
+    lambda c: (({}, found) for each in c.published for found in compared(document(c.p), each))
+)
+comparison("published.fields", "count", "fields of a published file that has these inputs")(
+    lambda found: found[0]
+)
+comparison("published.fields_matching", "count", "how many of them were recomputed to the digit")(
+    lambda found: found[1]
+)
+
+
+def run(context: Context) -> None:
+    """Report every figure, and write the document."""
+    published = tuple(
+        json.loads(context.evidence(name).read_text(encoding="utf-8"))
+        for name in context.spec.evidence
+    )
+    context.emit.started("no device")
+    path = context.out / DOCUMENT
+    path.write_text(rendered(context.params), encoding="utf-8")
+    context.emit.artefact(DOCUMENT, path)
+    figure.report(context.emit, Campaign(context.params, published))
+
+
+CAMPAIGN = Workload(
+    name="economics.campaign",
+    doc="what a recipe search on a Spark costs, and what it saves of a rented final run",
+    params=CampaignParams,
+    metrics=figure.metrics,
+    entry="harness.experiments.a23_24.campaign:run",
+)
+
+WORKLOADS = (CAMPAIGN,)

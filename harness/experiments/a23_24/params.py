@@ -1,4 +1,4 @@
-"""The inputs and figures of the two calculators.
+"""The inputs of the two calculators.
 
 Inputs carry the articles' names and defaults; what article 24 leaves out (a filter that is not
 perfect, a faster rented GPU, a machine that idles) has a neutral default, so that it changes
@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.records import record
 from harness.workloads.api import rates
-from harness.workloads.api.declare import Better, Metric, Workload, param
+from harness.workloads.api.declare import param
 
 
 def _rated(rate: rates.Rate, doc: str) -> Any:
@@ -90,94 +90,3 @@ class TrainingTiersParams:
     spark_capex_usd: float = _rated(rates.SPARK_STREET_PRICE, "price of the Spark")
     num_gpus: int = param(8, doc="GPUs in an H100 node", unit="count", low=1)
     utilisation: float = param(0.4, doc="share of peak in training", unit="1", low=0.01, high=1)
-
-
-_LOWER, _HIGHER = Better.LOWER, Better.HIGHER
-
-
-def _metrics(better: Better | None, *rows: tuple[str, str, str]) -> tuple[Metric, ...]:
-    return tuple(Metric(name=name, unit=unit, doc=doc, better=better) for name, unit, doc in rows)
-
-
-CAMPAIGN = Workload(
-    name="economics.campaign",
-    doc="what a recipe search on a Spark costs, and what it saves of a rented final run",
-    params=CampaignParams,
-    entry="harness.experiments.a23_24.campaign:run",
-    metrics=_metrics(
-        _LOWER,
-        ("hourly.cost", "USD/h", "an hour of a machine"),
-        ("iteration.cost", "USD", "one taste test on a machine"),
-        ("campaign.cost", "USD", "all taste tests on a machine"),
-        ("final.cost", "USD", "the final run on a rented node"),
-        ("varied.campaign_cost", "USD", "Spark campaign with one input changed"),
-        ("varied.cloud_cost", "USD", "single-H100 campaign with one input changed"),
-        ("phase2.cost", "USD", "phase 2 on the Spark"),
-        ("phase2.candidate_cost", "USD", "one candidate of phase 2 on a machine"),
-        ("pod.cost", "USD", "the 70B example at the H100 rent"),
-    )
-    + _metrics(
-        _HIGHER,
-        ("savings", "USD", "the loss that the search avoids, less what it costs"),
-        ("savings.ratio", "x", "savings over what the search costs"),
-        ("varied.savings", "USD", "savings with one input changed"),
-        ("varied.savings_ratio", "x", "savings ratio with one input changed"),
-    )
-    + _metrics(
-        None,
-        ("campaign.wall", "h", "all taste tests, one after another"),
-        ("hourly.ratio", "x", "an hour of one machine over an hour of another"),
-        ("final.expected_loss", "USD", "what of it a blind booking is expected to waste"),
-        ("amortisation.share", "%", "share of the price in a Spark hour"),
-        ("payback.campaigns", "count", "campaigns whose savings buy the Spark"),
-        ("payback.time", "year", "time until then"),
-        ("break_even.wrong_pick_rate", "%", "blind wrong-pick rate at which nothing is saved"),
-        ("break_even.cloud_speedup", "x", "speed-up of a rented H100 at which it costs no more"),
-        ("phase2.wall", "h", "phase 2 on the Spark"),
-        ("target.parameter_ratio", "x", "parameters of the target over those of a proxy"),
-        ("target.tokens_per_parameter", "1", "training tokens over parameters"),
-        ("target.compute", "FLOP", "6ND of the target"),
-        ("target.node_time", "h", "that compute on one rented node"),
-        ("target.final_tokens", "Gtoken", "tokens the final run's hours train on"),
-        ("pod.expected_loss", "USD", "what of it a blind booking is expected to waste"),
-        ("document.sha256", "text", "sha256 of the cost_arithmetic.json written here"),
-        ("published.fields", "count", "fields of a published file that has these inputs"),
-        ("published.fields_matching", "count", "how many of them were recomputed to the digit"),
-    ),
-)
-
-TRAINING_TIERS = Workload(
-    name="economics.training_tiers",
-    doc="what four meanings of training cost in time, energy and money",
-    params=TrainingTiersParams,
-    entry="harness.experiments.a23_24.training_tiers:run",
-    metrics=_metrics(
-        _LOWER,
-        ("run.cost", "USD", "electricity of article 22's run"),
-        ("run.cloud_cost", "USD", "its wall time, rented"),
-        ("spark.hourly_cost", "USD/h", "electricity of an hour"),
-        ("spark.daily_cost", "USD", "electricity of a day"),
-        ("training.cost", "USD", "electricity of training a model from scratch on the Spark"),
-        ("path.cost", "USD", "electricity of a path of the stated length"),
-    )
-    + _metrics(
-        None,
-        ("run.energy", "kWh", "article 22's run"),
-        ("run.cloud_factor", "x", "rent over electricity"),
-        ("run.h100_time", "min", "the run at the printed H100 speed-up"),
-        ("run.h100_energy_factor", "x", "energy on an H100 in the printed time, over the Spark's"),
-        ("spark.daily_energy", "kWh", "a day at constant power"),
-        ("spark.throughput", "token/s", "training rate of article 22's baseline step"),
-        ("taste_test.tokens", "token", "tokens of one taste test"),
-        ("recipe.tokens", "Gtoken", "compute-optimal tokens of the model"),
-        ("recipe.token_multiple", "x", "those over a taste test's"),
-        ("training.time", "d", "training a model from scratch"),
-        ("tier.implied_time", "h", "hours of Spark electricity that a tier's price pays for"),
-        ("tier.span", "x", "dearest tier over cheapest"),
-        ("validation.perplexity", "1", "2 to the bits per token"),
-        ("validation.bits_per_char", "1", "bits per token over characters per token"),
-        ("price.h100_to_spark", "x", "price of an H100 over that of the Spark"),
-    ),
-)
-
-WORKLOADS = (CAMPAIGN, TRAINING_TIERS)

@@ -6,28 +6,30 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from statistics import fmean, median
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.experiments.a25.baselines import constants, truth
 from harness.experiments.a25.corpus import AsPublished, Construction, Row, Split, rows, split
-from harness.experiments.a25.evidence_params import RaceEvidenceParams
-from harness.experiments.a25.race import Answer, Heat, latency, rates, read_pick
-from harness.experiments.a25.report import (
-    report_baselines,
-    report_construction,
-    report_corpus,
-    report_race,
-)
+from harness.experiments.a25.figures import BASELINES, CONSTRUCTED, CORPUS, RACE, Constructed, Raced
+from harness.experiments.a25.race import Answer, Heat, Latency, latency, rates, read_pick
 from harness.records import record
 from harness.statistics import ALPHA, Proportion, fisher_exact, mcnemar_exact, trials_per_arm
+from harness.workloads.api import figures as api
 from harness.workloads.api.context import Context
-from harness.workloads.api.emit import EventWriter
+from harness.workloads.api.declare import Better, Workload, param
+from harness.workloads.api.figures import Counted, Figures, Where
+from harness.workloads.api.rates import HOME_ELECTRICITY
 from harness.workloads.autoresearch.search_space import ARTICLE
-from harness.workloads.autoresearch.trajectory import Decision, Trajectory, read_trajectory
+from harness.workloads.autoresearch.trajectory import (
+    Decision,
+    Evaluated,
+    Trajectory,
+    read_trajectory,
+)
 from harness.workloads.models.memory import Dtype, lora_parameters, parameter_count, stored_bytes
 from harness.workloads.models.presets import QWEN25_3B
 from harness.workloads.training.settings import SupervisedSettings
@@ -35,142 +37,96 @@ from harness.workloads.training.settings import SupervisedSettings
 DISTILLED, TEACHER = "distilled", "nim_8b"  # as the published files call them
 _EPOCHS, _MICRO, _ACCUMULATED = 5, 2, 4
 _CAMPAIGN = 50  # iterations that the energy is of
+_LOWER = Better.LOWER
 
 
 @record
+class RaceEvidenceParams:
+    """The published files, and what the article's cost sentence rests on."""
+
+    trajectory: str = param("a22/trajectory.jsonl", doc="the corpus's source")
+    train: str = param("a25/train.jsonl", doc="the published training rows")
+    test: str = param("a25/test.jsonl", doc="the published held-out rows")
+    predictions: str = param("a25/preds.jsonl", doc="every answer of both racers")
+    summary: str = param("a25/race_results.json", doc="the article's own summary of them")
+    held_out: int = param(8, doc="last rows that are held out", low=1)
+    lora_rank: int = param(16, doc="of the adapter on all seven matrices of a layer", low=1)
+    campaign_kwh: float = param(
+        0.0689, doc="GPU energy of fifty iterations, article 22", unit="kWh", low=0.0
+    )
+    usd_per_kwh: float = param(
+        HOME_ELECTRICITY.value, doc="price of electricity", unit="USD/kWh", low=0.0
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Published:
-    """The published files, read."""
+    """The published files, read; and what is made again from them."""
 
     trajectory: Trajectory
     train: str
     test: str
     predictions: tuple[Mapping[str, Any], ...]
     summary: Mapping[str, Any]
+    params: RaceEvidenceParams
 
+    @cached_property
+    def made(self) -> Mapping[Construction, Sequence[Row]]:
+        """The rows of both constructions."""
+        asking = asking_of(self.train)
+        return {each: list(rows(self.trajectory, asking, each)) for each in Construction}
 
-def run(context: Context) -> None:
-    """Report every figure."""
-    params: RaceEvidenceParams = context.params
-    context.emit.started("NVIDIA GB10")  # the answers' latencies are of one
-    found = _read(context, params)
-    parts = _report_corpora(context.emit, found, params)
-    report_baselines(context.emit, Construction.PUBLISHED, parts)
-    heats = {name: race_of(name, found, parts) for name in (DISTILLED, TEACHER)}
-    for name, each in heats.items():
-        report_race(context.emit, Construction.PUBLISHED, name, each, parts)
-        _report_latency(context.emit, name, each)
-        _report_outcomes(context.emit, name, found, each)
-    _report_difference(context.emit, found, heats, parts)
-    _report_adapter(context.emit, params, len(parts.train))
+    @cached_property
+    def constructed(self) -> Mapping[Construction, Constructed]:
+        """The same, split."""
+        return {
+            each: Constructed(
+                construction=each,
+                parts=split(made, self.params.held_out),
+                asked=self.made[Construction.CORRECTED],
+            )
+            for each, made in self.made.items()
+        }
 
+    @property
+    def parts(self) -> Split:
+        """The published construction's rows, made again."""
+        return self.constructed[Construction.PUBLISHED].parts
 
-def _read(context: Context, params: RaceEvidenceParams) -> Published:
-    def text(name: str) -> str:
-        return context.evidence(name).read_text(encoding="utf-8")
+    @property
+    def kept(self) -> list[Evaluated]:
+        """The iterations that were kept."""
+        return [each for each in self.trajectory.evaluated if each.decision is Decision.KEEP]
 
-    return Published(
-        trajectory=read_trajectory(Path(context.evidence(params.trajectory))),
-        train=text(params.train),
-        test=text(params.test),
-        predictions=tuple(json.loads(line) for line in text(params.predictions).splitlines()),
-        summary=json.loads(text(params.summary)),
-    )
+    @cached_property
+    def raced(self) -> Mapping[str, Raced]:
+        """Each racer's heats, its answers read again from what it said."""
+        return {
+            racer: Raced(
+                construction=Construction.PUBLISHED,
+                racer=racer,
+                heats=tuple(self._heats(racer)),
+                parts=self.parts,
+            )
+            for racer in (DISTILLED, TEACHER)
+        }
 
+    def _heats(self, racer: str) -> Iterator[Heat]:
+        for row, line in zip(self.parts.test, self.predictions, strict=True):
+            said = line[racer]
+            answer = Answer(pick=read_pick(said["text"], ARTICLE), latency_s=said["latency_s"])
+            yield Heat(iteration=row.iteration, truth=truth(row), answers=(answer,))
 
-# --- the corpus -----------------------------------------------------------------------------------
+    def results(self, racer: str) -> list[float]:
+        """Return the mean results of a racer's picks in earlier iterations, where there are any."""
+        found = (known_result(heat, self.trajectory) for heat in self.raced[racer].heats)
+        return [each for each in found if each is not None]
 
 
 def asking_of(train: str) -> AsPublished:
     """Return the published wording, from the first of the published training rows."""
     system, user, _ = json.loads(train.partition("\n")[0])["messages"]
     return AsPublished.of_first(system["content"], user["content"])
-
-
-def _report_corpora(emit: EventWriter, found: Published, params: RaceEvidenceParams) -> Split:
-    """Report both constructions; return the published one."""
-    asking = asking_of(found.train)
-    made = {each: list(rows(found.trajectory, asking, each)) for each in Construction}
-    parts = {each: split(made[each], params.held_out) for each in Construction}
-    published = (found.train + found.test).splitlines(keepends=True)
-    asked = made[Construction.CORRECTED]
-    for construction, lines in made.items():
-        same = sum(row.line == line for row, line in zip(lines, published, strict=True))
-        where = {"construction": construction.value}
-        emit.measured("corpus.identical", same, where=where)
-        report_construction(emit, construction, parts[construction], asked)
-    again = parts[Construction.PUBLISHED]
-    for name, part in (("train", again.train), ("test", again.test)):
-        content = "".join(row.line for row in part).encode()
-        digest = hashlib.sha256(content).hexdigest()
-        emit.measured("corpus.sha256", digest, where={"split": name})
-    report_corpus(emit, again)
-    _report_texts(emit, made[Construction.PUBLISHED])
-    _report_trajectory(emit, found.trajectory)
-    frequent, _ = Counter(row.pair for row in again.train).most_common(1)[0]
-    emit.measured("corpus.most_frequent", frequent)
-    return again
-
-
-def _report_texts(emit: EventWriter, made: Sequence[Row]) -> None:
-    sizes = {
-        "corpus.prompt_chars": [len(row.question.user) for row in made],
-        "corpus.answer_chars": [len(row.answer) for row in made],
-    }
-    for metric, counts in sizes.items():
-        for statistic, value in (
-            ("least", min(counts)),
-            ("median", median(counts)),
-            ("most", max(counts)),
-        ):
-            emit.measured(metric, value, where={"statistic": statistic})
-
-
-def _report_trajectory(emit: EventWriter, trajectory: Trajectory) -> None:
-    kept = [each for each in trajectory.evaluated if each.decision is Decision.KEEP]
-    emit.measured("trajectory.keeps", len(kept))
-    for pair, count in Counter(each.proposal.pair for each in kept).most_common():
-        emit.measured("trajectory.kept_picks", count, where={"pick": pair})
-    baseline = trajectory.header.baseline_val_bpb
-    higher = sum(each.val_bpb > baseline for each in trajectory.evaluated)
-    emit.measured("trajectory.higher", higher)
-
-
-# --- the race -------------------------------------------------------------------------------------
-
-
-def race_of(racer: str, found: Published, parts: Split) -> tuple[Heat, ...]:
-    """Return the heats of a published racer, its answers read again from what it said."""
-    heats = []
-    for row, line in zip(parts.test, found.predictions, strict=True):
-        said = line[racer]
-        answer = Answer(pick=read_pick(said["text"], ARTICLE), latency_s=said["latency_s"])
-        heats.append(Heat(iteration=row.iteration, truth=truth(row), answers=(answer,)))
-    return tuple(heats)
-
-
-def _report_latency(emit: EventWriter, racer: str, heats: Sequence[Heat]) -> None:
-    took = latency(_seconds(heats))
-    where = {"racer": racer}
-    emit.measured("latency.upper_median", took.upper_median, where=where)
-    emit.measured("latency.least", took.least, where=where)
-    emit.measured("latency.most", took.most, where=where)
-
-
-def _report_outcomes(
-    emit: EventWriter, racer: str, found: Published, heats: Sequence[Heat]
-) -> None:
-    """Report what the picks had come to before: the look-up of the article, and one that finds."""
-    where = {"racer": racer}
-    looked_up = sum(line[racer]["val_bpb_lookup"] is not None for line in found.predictions)
-    emit.measured("outcome.looked_up", looked_up, where=where)
-    results = [known_result(heat, found.trajectory) for heat in heats]
-    known = [each for each in results if each is not None]
-    emit.measured("outcome.known", len(known), where=where)
-    emit.measured("outcome.val_bpb", fmean(known), where=where, count=len(known))
-    first = {each.proposal.pair: each.iteration for each in reversed(found.trajectory.evaluated)}
-    tried = [first.get(each.pair) for heat in heats if (each := heat.modal)]
-    latest = max(each for each in tried if each is not None)
-    emit.measured("picks.tried_by", latest, where=where)
 
 
 def known_result(heat: Heat, trajectory: Trajectory) -> float | None:
@@ -184,37 +140,11 @@ def known_result(heat: Heat, trajectory: Trajectory) -> float | None:
     return fmean(before) if before else None
 
 
-def _report_difference(
-    emit: EventWriter, found: Published, heats: Mapping[str, Sequence[Heat]], parts: Split
-) -> None:
-    """Report what tells the racers apart, and the article's summary against their answers."""
-    student, teacher = heats[DISTILLED], heats[TEACHER]
-    for match in ("exact", "knob"):
-        one, other = _hits(student, match), _hits(teacher, match)
-        where = {"match": match}
-        trials = [Proportion(successes=sum(hits), trials=len(hits)) for hits in (one, other)]
-        p_value = fisher_exact(*trials)
-        emit.measured("race.p", p_value, where=where)
-        emit.measured("race.told_apart", p_value < ALPHA, where=where)
-        only = [sum(a and not b for a, b in zip(x, y, strict=True)) for x, y in _both(one, other)]
-        emit.measured("race.paired_p", mcnemar_exact(*only), where=where)
-        needed = trials_per_arm(trials[0].rate, trials[1].rate)
-        emit.measured("race.prompts_needed", needed, where=where)
-    own = rates(student).exact
-    better = sum(rates(each).exact > own for each in constants(parts).values())
-    emit.measured("race.constants_better", better)
-    ratio = fmean(_seconds(student)) / fmean(_seconds(teacher))
-    emit.measured("latency.ratio", ratio, where={"answers": "all"})
-    warm = fmean(_seconds(student[1:])) / fmean(_seconds(teacher))
-    emit.measured("latency.ratio", warm, where={"answers": "without the first"})
-    emit.measured("race.summary_wrong", wrong_fields(found.summary, heats))
-
-
-def wrong_fields(summary: Mapping[str, Any], heats: Mapping[str, Sequence[Heat]]) -> int:
+def wrong_fields(summary: Mapping[str, Any], raced: Mapping[str, Raced]) -> int:
     """Return how many figures of the published summary are not those of the answers."""
-    again: dict[str, Any] = {"n_test": len(heats[DISTILLED])}
-    for name, each in heats.items():
-        found, took = rates(each), latency(_seconds(each))
+    again: dict[str, Any] = {"n_test": len(raced[DISTILLED].heats)}
+    for name, each in raced.items():
+        found, took = rates(each.heats), latency(each.seconds)
         again[name] = {
             "validity_rate": found.valid,
             "knob_match_rate": found.knob,
@@ -232,30 +162,240 @@ def wrong_fields(summary: Mapping[str, Any], heats: Mapping[str, Sequence[Heat]]
     return sum(not math.isclose(one, other, rel_tol=1e-12) for one, other in pairs)
 
 
-def _hits(heats: Sequence[Heat], match: str) -> list[bool]:
-    return [getattr(rates([heat]), match) == 1 for heat in heats]
+figure: Figures[Published] = Figures()
+
+# --- the corpus, made again -----------------------------------------------------------------------
 
 
-def _both(one: list[bool], other: list[bool]) -> tuple[tuple[list[bool], list[bool]], ...]:
-    return (one, other), (other, one)
+@figure.rows(
+    "corpus.identical",
+    "count",
+    "rows that are the published ones byte for byte",
+    keys="construction",
+)
+def _(p: Published) -> Iterator[api.Row]:
+    published = (p.train + p.test).splitlines(keepends=True)
+    for construction, made in p.made.items():
+        same = sum(row.line == line for row, line in zip(made, published, strict=True))
+        yield {"construction": construction.value}, same
 
 
-def _seconds(heats: Sequence[Heat]) -> list[float]:
-    return [s for heat in heats for each in heat.answers if (s := each.latency_s) is not None]
+figure.include(lambda p: (({}, each) for each in p.constructed.values()), CONSTRUCTED)
 
+
+@figure.rows("corpus.sha256", "text", "of a file made again", keys="split")
+def _(p: Published) -> Iterator[api.Row]:
+    for name, part in (("train", p.parts.train), ("test", p.parts.test)):
+        content = "".join(row.line for row in part).encode()
+        yield {"split": name}, hashlib.sha256(content).hexdigest()
+
+
+figure.include(lambda p: [({}, p.parts)], CORPUS)
+
+
+def _sizes(of: Callable[[Row], int]) -> Callable[[Published], Iterator[api.Row]]:
+    def rows(p: Published) -> Iterator[api.Row]:
+        counts = [of(row) for row in p.made[Construction.PUBLISHED]]
+        yield {"statistic": "least"}, min(counts)
+        yield {"statistic": "median"}, median(counts)
+        yield {"statistic": "most"}, max(counts)
+
+    return rows
+
+
+figure.rows(
+    "corpus.prompt_chars", "count", "characters of the user's part of a row", keys="statistic"
+)(_sizes(lambda row: len(row.question.user)))
+figure.rows("corpus.answer_chars", "count", "of an answer", keys="statistic")(
+    _sizes(lambda row: len(row.answer))
+)
+figure("corpus.most_frequent", "text", "the training rows' modal pick")(
+    lambda p: Counter(row.pair for row in p.parts.train).most_common(1)[0][0]
+)
+figure("trajectory.keeps", "count", "iterations that were kept")(lambda p: len(p.kept))
+
+
+@figure.rows("trajectory.kept_picks", "count", "of these", keys="pick")
+def _(p: Published) -> Iterator[api.Row]:
+    counts = Counter(each.proposal.pair for each in p.kept)
+    return (({"pick": pair}, count) for pair, count in counts.most_common())
+
+
+@figure("trajectory.higher", "count", "iterations above the baseline")
+def _(p: Published) -> int:
+    baseline = p.trajectory.header.baseline_val_bpb
+    return sum(each.val_bpb > baseline for each in p.trajectory.evaluated)
+
+
+# --- the race, counted again ----------------------------------------------------------------------
+
+figure.include(lambda p: [({}, p.constructed[Construction.PUBLISHED])], BASELINES)
+figure.include(lambda p: (({}, each) for each in p.raced.values()), RACE)
+
+
+class Racer(NamedTuple):
+    """A racer of the published race."""
+
+    name: str
+    p: Published
+
+    @property
+    def took(self) -> Latency:
+        """How long its answers took."""
+        return latency(self.p.raced[self.name].seconds)
+
+
+racer = figure.each(lambda p: (({"racer": name}, Racer(name, p)) for name in p.raced), keys="racer")
+racer("latency.upper_median", "s", "the article's")(lambda r: r.took.upper_median)
+racer("latency.least", "s", better=_LOWER)(lambda r: r.took.least)
+racer("latency.most", "s", better=_LOWER)(lambda r: r.took.most)
+racer("outcome.looked_up", "count", "answers whose result the article's own look-up found")(
+    lambda r: sum(line[r.name]["val_bpb_lookup"] is not None for line in r.p.predictions)
+)
+racer("outcome.known", "count", "answers that had been tried before")(
+    lambda r: len(r.p.results(r.name))
+)
+
+
+@racer(
+    "outcome.val_bpb",
+    "bit/token",
+    "mean result of a pick's earlier trials, over known answers",
+    better=_LOWER,
+)
+def _(r: Racer) -> Counted:
+    known = r.p.results(r.name)
+    return Counted(fmean(known), len(known))
+
+
+@racer("picks.tried_by", "count", "iteration by which all picks had been tried")
+def _(r: Racer) -> int:
+    evaluated = r.p.trajectory.evaluated
+    first = {each.proposal.pair: each.iteration for each in reversed(evaluated)}
+    tried = [first.get(each.pair) for heat in r.p.raced[r.name].heats if (each := heat.modal)]
+    return max(each for each in tried if each is not None)
+
+
+# --- what tells the racers apart ------------------------------------------------------------------
+
+
+class Hits(NamedTuple):
+    """Which questions each racer hit."""
+
+    student: list[bool]
+    teacher: list[bool]
+
+    @property
+    def rates(self) -> tuple[Proportion, Proportion]:
+        """How many."""
+        one, other = (Proportion(successes=sum(h), trials=len(h)) for h in self)
+        return one, other
+
+
+def _matches(p: Published) -> Iterator[tuple[Where, Hits]]:
+    for match in ("exact", "knob"):
+        student, teacher = (
+            [getattr(rates([heat]), match) == 1 for heat in p.raced[name].heats]
+            for name in (DISTILLED, TEACHER)
+        )
+        yield {"match": match}, Hits(student, teacher)
+
+
+match = figure.each(_matches, keys="match")
+match("race.p", "1", "two-sided Fisher, both racers")(lambda h: fisher_exact(*h.rates))
+match("race.told_apart", "flag", "that p is below 0.05")(lambda h: fisher_exact(*h.rates) < ALPHA)
+
+
+@match("race.paired_p", "1", "exact McNemar, prompt by prompt")
+def _(h: Hits) -> float:
+    pairs = list(zip(h.student, h.teacher, strict=True))
+    return mcnemar_exact(sum(s and not t for s, t in pairs), sum(t and not s for s, t in pairs))
+
+
+match("race.prompts_needed", "count", "a racer, to tell rates as far apart with power 0.8")(
+    lambda h: trials_per_arm(*(each.rate for each in h.rates))
+)
+
+
+@figure(
+    "race.constants_better",
+    "count",
+    "constant answers with a higher exact rate than the distilled model's",
+    better=_LOWER,
+)
+def _(p: Published) -> int:
+    own = rates(p.raced[DISTILLED].heats).exact
+    return sum(rates(each).exact > own for each in constants(p.parts).values())
+
+
+@figure.rows("latency.ratio", "x", "distilled over 8B, means", keys="answers")
+def _(p: Published) -> Iterator[api.Row]:
+    student, teacher = (p.raced[name].seconds for name in (DISTILLED, TEACHER))
+    yield {"answers": "all"}, fmean(student) / fmean(teacher)
+    yield {"answers": "without the first"}, fmean(student[1:]) / fmean(teacher)
+
+
+figure(
+    "race.summary_wrong",
+    "count",
+    "fields of the article's own summary that its answers do not bear out",
+)(lambda p: wrong_fields(p.summary, p.raced))
 
 # --- the adapter, and the money -------------------------------------------------------------------
 
+adapter = figure.of(lambda p: lora_parameters(QWEN25_3B, p.params.lora_rank))
+adapter("lora.parameters", "parameter", "of the adapter on Qwen2.5-3B")(lambda count: count)
+adapter("lora.share", "%", "of these among all, the adapter's included")(
+    lambda count: 100 * count / (count + parameter_count(QWEN25_3B))
+)
+adapter("lora.size", "MiB", "of the adapter in float32")(
+    lambda count: stored_bytes(count, Dtype.FP32) / 2**20
+)
 
-def _report_adapter(emit: EventWriter, params: RaceEvidenceParams, num_rows: int) -> None:
-    adapter = lora_parameters(QWEN25_3B, params.lora_rank)
-    emit.measured("lora.parameters", adapter)
-    emit.measured("lora.share", 100 * adapter / (adapter + parameter_count(QWEN25_3B)))
-    emit.measured("lora.size", stored_bytes(adapter, Dtype.FP32) / 2**20)
+
+@figure("training.steps", "step", "5 epochs of batches of 8")
+def _(p: Published) -> int:
     settings = replace(
         SupervisedSettings(), epochs=_EPOCHS, micro_batch=_MICRO, accumulated=_ACCUMULATED
     )
-    emit.measured("training.steps", settings.schedule(num_rows).num_steps)
+    return settings.schedule(len(p.parts.train)).num_steps
+
+
+@figure.rows("campaign.cost", "USD", "electricity", keys="iterations")
+def _(p: Published) -> Iterator[api.Row]:
     for iterations in (_CAMPAIGN, 4 * _CAMPAIGN):
-        usd = iterations / _CAMPAIGN * params.campaign_kwh * params.usd_per_kwh
-        emit.measured("campaign.cost", usd, where={"iterations": iterations})
+        usd = iterations / _CAMPAIGN * p.params.campaign_kwh * p.params.usd_per_kwh
+        yield {"iterations": iterations}, usd
+
+
+# --------------------------------------------------------------------------------------------------
+
+
+def run(context: Context) -> None:
+    """Report every figure."""
+    params: RaceEvidenceParams = context.params
+
+    def text(name: str) -> str:
+        return context.evidence(name).read_text(encoding="utf-8")
+
+    published = Published(
+        trajectory=read_trajectory(context.evidence(params.trajectory)),
+        train=text(params.train),
+        test=text(params.test),
+        predictions=tuple(json.loads(line) for line in text(params.predictions).splitlines()),
+        summary=json.loads(text(params.summary)),
+        params=params,
+    )
+    context.emit.started("NVIDIA GB10")  # the answers' latencies are of one
+    figure.report(context.emit, published)
+
+
+RACE_EVIDENCE = Workload(
+    name="distill.race_evidence",
+    doc="make article 25's corpus again, race trivial answers against it, count its race again",
+    params=RaceEvidenceParams,
+    metrics=figure.metrics,
+    entry="harness.experiments.a25.evidence:run",
+)
+
+WORKLOADS = (RACE_EVIDENCE,)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from harness.experiments.a25.metrics import CORPUS, RACE
+from harness.experiments.a25.figures import BASELINES, CONSTRUCTED, CORPUS, RACE
 from harness.records import record
 from harness.workloads.api.declare import Better, Metric, Workload, param
+from harness.workloads.api.figures import metrics_of
 
 _LOWER = Better.LOWER
 
@@ -79,8 +80,7 @@ CLONE = Workload(
     entry="harness.experiments.a25.run:run",
     requires=("torch", "transformers", "peft"),
     metrics=(
-        *CORPUS,
-        *RACE,
+        *metrics_of(CORPUS, CONSTRUCTED, BASELINES, RACE),
         Metric(
             name="race.modal_exact",
             unit="1",

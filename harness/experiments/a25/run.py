@@ -29,14 +29,9 @@ from harness.experiments.a25.corpus import (
     split,
 )
 from harness.experiments.a25.evidence import asking_of
+from harness.experiments.a25.figures import BASELINES, CONSTRUCTED, CORPUS, RACE, Constructed, Raced
 from harness.experiments.a25.params import CloneParams
 from harness.experiments.a25.race import Answer, Heat, read_pick
-from harness.experiments.a25.report import (
-    report_baselines,
-    report_construction,
-    report_corpus,
-    report_race,
-)
 from harness.experiments.a25.student import make_student
 from harness.records import Scalar
 from harness.workloads.api.context import Context
@@ -103,7 +98,7 @@ def run(context: Context) -> None:
     made = _corpora(context, trajectory, space)
     with _opened(context, space, made) as race:
         for construction, parts in race.parts.items():
-            report_baselines(context.emit, construction, parts)
+            BASELINES.report(context.emit, Constructed(construction=construction, parts=parts))
         _untuned(race)
         start = race.policy.weights()
         for construction in race.parts:
@@ -154,8 +149,9 @@ def _corpora(context: Context, trajectory: Trajectory, space: Space) -> dict[Con
         for each in map(Construction, params.constructions)
     }
     for construction, own in parts.items():
-        report_construction(context.emit, construction, own, asked)
-    report_corpus(context.emit, next(iter(parts.values())))
+        made = Constructed(construction=construction, parts=own, asked=asked)
+        CONSTRUCTED.report(context.emit, made)
+    CORPUS.report(context.emit, next(iter(parts.values())))
     return parts
 
 
@@ -328,10 +324,10 @@ def _race(race: Race, construction: Construction, racer: str, say: Say) -> None:
         for row in parts.test
     ]
     emit = race.context.emit
-    report_race(emit, construction, racer, heats, parts)
+    raced = Raced(construction=construction, racer=racer, heats=heats, parts=parts)
+    RACE.report(emit, raced)
     share = fmean(heat.modal == heat.truth for heat in heats)
-    where = {"construction": construction.value, "racer": racer}
-    emit.measured("race.modal_exact", share, where=where, count=len(heats))
+    emit.measured("race.modal_exact", share, where=raced.where, count=len(heats))
 
 
 def _timed(race: Race, say: Say, row: Row, sample: int) -> Answer:

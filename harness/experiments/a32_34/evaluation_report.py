@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from harness.experiments.a32_34 import published
-from harness.experiments.a32_34.tasks_evidence import report_evaluation
+from harness.experiments.a32_34 import counts
 from harness.statistics import wilson
 from harness.workloads.api.emit import EventWriter
 from harness.workloads.envs.files.evaluate import (
@@ -21,7 +20,7 @@ def report_policy(emit: EventWriter, found: Evaluation) -> None:
     """Report everything that one player's rollouts say."""
     where = {"policy": found.policy}
     graded = len(found.graded)
-    report_evaluation(emit, found.policy, _counts(found))
+    counts.RATES.report(emit, _counts(found), where)
     emit.measured("agent.mean_turns", found.mean_turns, where=where, count=graded)
     emit.measured("agent.broken", found.num_broken, where=where)
     interval = found.assertions_interval
@@ -34,9 +33,9 @@ def report_policy(emit: EventWriter, found: Evaluation) -> None:
     _report_parts(emit, found)
 
 
-def _counts(found: Evaluation) -> published.Evaluation:
+def _counts(found: Evaluation) -> counts.Evaluation:
     rates = found.rates
-    return published.Evaluation(
+    return counts.Evaluation(
         tasks=rates.tasks,
         tasks_passed=rates.tasks_passed,
         assertions=rates.assertions,

@@ -9,181 +9,301 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from harness.experiments.a32_34 import printed
-from harness.experiments.a32_34.printed import Batch
-from harness.experiments.a32_34.published import Evaluation
-from harness.experiments.a32_34.tasks_evidence import (
-    read_end_states,
-    report_end_states,
-    report_evaluation,
-)
-from harness.statistics import Proportion, fisher_exact, trials_per_arm
+from harness.experiments.a32_34.counts import RATES, Evaluation, percent
+from harness.experiments.a32_34.evaluation_metrics import COMPARED
+from harness.experiments.a32_34.printed import SFT, Batch
+from harness.experiments.a32_34.tasks_evidence import END_STATES, Runs, read_end_states
+from harness.experiments.a32_34.tasks_params import AGENT
+from harness.records import record
+from harness.statistics import fisher_exact, trials_per_arm
 from harness.workloads.api.context import Context
-from harness.workloads.api.emit import EventWriter
+from harness.workloads.api.declare import Better, Workload, param
+from harness.workloads.api.figures import Counted, Figures, Row, Where
 from harness.workloads.envs.files.grade import TURN_PENALTY
 
 _GROUP = printed.TASKS_PER_STEP * printed.ROLLOUTS_PER_TASK
 _OWN_RUN = "phase6-grpo/eval-"  # article 33's evaluations among the published end states
 _SFT_RUN = "qwen-sft"
+_HIGHER, _LOWER = Better.HIGHER, Better.LOWER
+
+
+@record
+class GrpoEvidenceParams:
+    """What article 33 is recounted from."""
+
+    end_states: str = param("a32/clawgym_png_end_states.json", doc="images left by each rollout")
+
+
+@record
+class T2poEvidenceParams:
+    """Article 34 is recomputed from what it prints."""
+
+
+# --- what both articles print: a held-out table, pairs of its rows, training batches --------------
+
+Table = Mapping[str, Evaluation]
+
+TABLE: Figures[Table] = Figures(*AGENT)
+TABLE.include(lambda table: (({"policy": name}, each) for name, each in table.items()), RATES)
+TABLE.rows("agent.mean_turns")(
+    lambda table: (
+        ({"policy": name}, each.mean_turns)
+        for name, each in table.items()
+        if each.mean_turns is not None
+    )
+)
+
+
+class Pair(NamedTuple):
+    """Two evaluations that are compared."""
+
+    one: Evaluation
+    other: Evaluation
+
+
+GAIN: Figures[Pair] = Figures(*AGENT, *COMPARED)
+GAIN("agent.task_pass_difference")(
+    lambda p: 100 * (p.one.tasks_passed - p.other.tasks_passed) / p.one.tasks
+)
+GAIN("agent.assertions_difference")(
+    lambda p: 100 * (p.one.assertions_passed - p.other.assertions_passed) / p.one.assertions
+)
+
+
+@GAIN("agent.turns_difference", optional=True)
+def _(p: Pair) -> float | None:
+    if p.one.mean_turns is None or p.other.mean_turns is None:
+        return None
+    return p.one.mean_turns - p.other.mean_turns
+
+
+@GAIN("agent.wall_ratio", optional=True)
+def _(p: Pair) -> float | None:
+    if p.one.mean_wall_s is None or p.other.mean_wall_s is None:
+        return None
+    return p.other.mean_wall_s / p.one.mean_wall_s
+
+
+# whether printed counts can be told apart, and the tasks that this would take
+APART: Figures[Pair] = Figures(keys="policy, other")
+APART("agent.task_pass_p", "1", "two-sided p of equal rates, Fisher's exact test")(
+    lambda p: fisher_exact(p.one.passed, p.other.passed)
+)
+APART("agent.assertions_p", "1", "two-sided p of equal rates, Fisher's exact test")(
+    lambda p: fisher_exact(p.one.held, p.other.held)
+)
+APART("agent.tasks_needed", "count", "tasks each, to tell these rates apart 4 times in 5")(
+    lambda p: trials_per_arm(p.one.passed.rate, p.other.passed.rate)
+)
+
+
+def _pairs(table: Table, *names: tuple[str, str]) -> Iterator[tuple[Where, Pair]]:
+    for policy, other in names:
+        yield {"policy": policy, "other": other}, Pair(table[policy], table[other])
+
+
+Steps = Mapping[int, Batch]
+
+BATCHES: Figures[Steps] = Figures()
+batch = BATCHES.each(lambda steps: (({"step": n}, each) for n, each in steps.items()), keys="step")
+batch("batch.task_complete", "%", "clean stops", better=_HIGHER)(
+    lambda each: 100 * each.task_complete / _GROUP
+)
+batch("batch.mean_turns", "turn", better=_LOWER)(lambda each: each.mean_turns)
+batch("batch.task_pass", "%", better=_HIGHER, optional=True)(
+    lambda each: None if each.passed is None else 100 * each.passed / _GROUP
+)
+batch("batch.muted_groups", "count", "groups without variance", optional=True)(
+    lambda each: None if each.groups_used is None else printed.TASKS_PER_STEP - each.groups_used
+)
+BATCHES("batch.first_clean_step", "step", "first printed with clean stops only")(
+    lambda steps: min(step for step, each in steps.items() if each.task_complete == _GROUP)
+)
+
+# the law of a fresh AdamW: every weight moves by about the learning rate
+_BOUND = printed.LEARNING_RATE * math.sqrt(printed.ADAPTER_PARAMETERS)
+
+UPDATE: Figures[float] = Figures()  # of the largest printed K3, times its weight
+UPDATE("update.bound", "1", "learning rate * sqrt(trained parameters)")(lambda _: _BOUND)
+UPDATE("update.share_of_bound", "1", "logged change of a step / that bound")(
+    lambda _: printed.WEIGHT_CHANGE / _BOUND
+)
+UPDATE("update.kl", "nat", "largest K3 a token, unweighted")(lambda kl: kl / printed.KL_WEIGHT)
+
+# --- article 33 -----------------------------------------------------------------------------------
+
+_TRAINED = printed.GRPO["grpo-34"]
+_GRPO_STEP_S = 3600 * printed.GRPO_WALL_H / printed.GRPO_STEPS_DONE
+
+grpo: Figures[Runs] = Figures(*COMPARED)
+grpo.include(lambda _: [({}, printed.GRPO)], TABLE)
+grpo.include(lambda _: _pairs(printed.GRPO, ("grpo-34", "sft")), GAIN)
+grpo.include(lambda _: _pairs(printed.GRPO, ("grpo-34", "sft"), ("grpo-34", "grpo-25")), APART)
+
+
+# how much of 0 -> 154 clean stops is the new parser, and how much is training
+@grpo("stop.by_parser")
+def _(_: Runs) -> Counted:
+    return Counted(percent(printed.STOPPED_BY_NEW_PARSER, printed.HELD_OUT), printed.HELD_OUT)
+
+
+@grpo("stop.by_training")
+def _(_: Runs) -> float:
+    assert _TRAINED.task_complete is not None
+    return percent(_TRAINED.task_complete - printed.STOPPED_BY_NEW_PARSER, printed.HELD_OUT)
+
+
+@grpo("stop.matched_turns", "turn", "of the SFT model, at the new parser")
+def _(_: Runs) -> float:
+    assert SFT.mean_turns is not None
+    return SFT.mean_turns - printed.TURNS_SAVED / printed.HELD_OUT
+
+
+# how much of the shaped reward's rise is fewer turns, and how much is better work
+def _by_turns() -> float:
+    assert SFT.mean_turns is not None
+    assert _TRAINED.mean_turns is not None
+    return TURN_PENALTY * (SFT.mean_turns - _TRAINED.mean_turns) / printed.MAX_TURNS
+
+
+def _by_assertions() -> float:
+    return (_TRAINED.assertions_passed - SFT.assertions_passed) / _TRAINED.assertions
+
+
+grpo("reward.by_turns", "1", "rise of the shaped reward by fewer turns")(lambda _: _by_turns())
+grpo("reward.by_assertions", "1", "rise of the shaped reward by better work")(
+    lambda _: _by_assertions()
+)
+grpo("reward.turns_share", "%", "of the rise, by fewer turns")(
+    lambda _: percent(_by_turns(), _by_turns() + _by_assertions())
+)
+grpo.include(lambda _: [({}, printed.GRPO_STEPS)], BATCHES)
+grpo.include(
+    lambda _: [({}, max(each.weighted_kl or 0.0 for each in printed.GRPO_STEPS.values()))], UPDATE
+)
+grpo("step.wall", "s", "of one step, all included", timing=True)(lambda _: _GRPO_STEP_S)
+grpo("step.trainer_wall", "s", "of the gradient alone", timing=True)(
+    lambda _: 60 * printed.TRAINER_MIN / printed.GRPO_STEPS_DONE
+)
+grpo.include(
+    lambda runs: [({}, {n: run for n, run in runs.items() if _OWN_RUN in n or _SFT_RUN in n})],
+    END_STATES,
+)
+
+# --- article 34 -----------------------------------------------------------------------------------
+
+t2po: Figures[None] = Figures()
+t2po.include(lambda _: [({}, printed.T2PO)], TABLE)
+t2po.include(
+    lambda _: _pairs(
+        printed.T2PO,
+        ("t2po-25", "grpo-34"),
+        ("t2po-45", "grpo-34"),
+        ("t2po-50", "grpo-34"),
+        ("t2po-50", "sft"),
+    ),
+    GAIN,
+)
+t2po.include(
+    lambda _: _pairs(
+        printed.T2PO, ("t2po-45", "grpo-34"), ("t2po-50", "grpo-34"), ("t2po-25", "t2po-45")
+    ),
+    APART,
+)
+t2po.include(lambda _: [({}, printed.T2PO_STEPS)], BATCHES)
+t2po.include(lambda _: [({}, printed.MAX_WEIGHTED_KL)], UPDATE)
+
+
+# how far the training batch lies above the held-out tasks, with its selection
+@t2po.rows("pool.gap", "%", "training batch - held-out, points", keys="step")
+def _(_: None) -> Iterator[Row]:
+    for step, policy in ((1, "sft"), (25, "t2po-25"), (45, "t2po-45"), (50, "t2po-50")):
+        passed, held_out = printed.T2PO_STEPS[step].passed, printed.T2PO[policy]
+        assert passed is not None
+        share = percent(held_out.tasks_passed, held_out.tasks)
+        yield {"step": step}, percent(passed, _GROUP) - share
+
+
+t2po("pool.best_step", "step", "by the training batch")(
+    lambda _: max(printed.T2PO_STEPS, key=lambda step: printed.T2PO_STEPS[step].passed or 0)
+)
+t2po("held_out.best_step", "step", "by the held-out tasks")(
+    lambda _: max((25, 45, 50), key=lambda step: printed.T2PO[f"t2po-{step}"].tasks_passed)
+)
+# how many regenerations each printed batch allowed at most
+t2po.rows("resample.ceiling", "1", "most redraws a rollout", keys="step")(
+    lambda _: (
+        ({"step": step}, printed.MAX_RESAMPLES * (each.mean_turns - 1))
+        for step, each in printed.T2PO_STEPS.items()
+    )
+)
+
+
+@t2po("resample.share_of_ceiling", "%", "redraws of those possible")
+def _(_: None) -> float:
+    mean = statistics.fmean(each.mean_turns for each in printed.T2PO_STEPS.values())
+    return 100 * (printed.RESAMPLES / (printed.MAX_RESAMPLES * (mean - 1)))
+
+
+t2po("token_cap.ratio", "x", "cap / what the earlier run allowed")(
+    lambda _: printed.TOKEN_CAP / printed.TOKEN_CAP_BEFORE
+)
+
+
+def _t2po_step_s() -> float:
+    evaluations_s = 60 * printed.EVALUATION_MIN * printed.EVALUATIONS_IN_LOG
+    return (printed.T2PO_WALL_S - evaluations_s) / printed.T2PO_STEPS_DONE
+
+
+t2po("step.wall", "s", "of one step, all included", timing=True)(lambda _: _t2po_step_s())
+
+
+@t2po("run.hours", "h", "from printed minutes", timing=True)
+def _(_: None) -> float:
+    steps_min = printed.T2PO_STEPS_DONE * printed.PRINTED_STEP_MIN
+    return (steps_min + printed.PRINTED_EVALUATIONS * printed.EVALUATION_MIN) / 60
+
+
+t2po("run.hours_logged", "h", "from the log's seconds", timing=True)(
+    lambda _: printed.T2PO_WALL_S / 3600
+)
+t2po("step.wall_ratio", "x", "a step / one of article 33", timing=True)(
+    lambda _: _t2po_step_s() / _GRPO_STEP_S
+)
+
+# --------------------------------------------------------------------------------------------------
 
 
 def run_grpo(context: Context) -> None:
     """Recompute article 33."""
-    emit = context.emit
-    emit.started("no device: printed figures and published files")
-    _report_policies(emit, printed.GRPO)
-    _report_gain(emit, "grpo-34", "sft", printed.GRPO)
-    _report_p_values(emit, printed.GRPO, (("grpo-34", "sft"), ("grpo-34", "grpo-25")))
-    _report_parser_split(emit)
-    _report_reward_parts(emit)
-    _report_batches(emit, printed.GRPO_STEPS)
-    _report_update(emit, max(each.weighted_kl or 0.0 for each in printed.GRPO_STEPS.values()))
-    emit.measured("step.wall", 3600 * printed.GRPO_WALL_H / printed.GRPO_STEPS_DONE)
-    emit.measured("step.trainer_wall", 60 * printed.TRAINER_MIN / printed.GRPO_STEPS_DONE)
-    left = read_end_states(context.evidence(context.params.end_states))
-    shown = {name: run for name, run in left.items() if _OWN_RUN in name or _SFT_RUN in name}
-    report_end_states(emit, shown)
+    params: GrpoEvidenceParams = context.params
+    context.emit.started("no device: printed figures and published files")
+    grpo.report(context.emit, read_end_states(context.evidence(params.end_states)))
 
 
 def run_t2po(context: Context) -> None:
     """Recompute article 34."""
-    emit = context.emit
-    emit.started("no device: printed figures")
-    _report_policies(emit, printed.T2PO)
-    for policy in ("t2po-25", "t2po-45", "t2po-50"):
-        _report_gain(emit, policy, "grpo-34", printed.T2PO)
-    _report_gain(emit, "t2po-50", "sft", printed.T2PO)
-    pairs = (("t2po-45", "grpo-34"), ("t2po-50", "grpo-34"), ("t2po-25", "t2po-45"))
-    _report_p_values(emit, printed.T2PO, pairs)
-    _report_batches(emit, printed.T2PO_STEPS)
-    _report_update(emit, printed.MAX_WEIGHTED_KL)
-    _report_pool_gap(emit)
-    _report_resampling(emit)
-    _report_time(emit)
+    context.emit.started("no device: printed figures")
+    t2po.report(context.emit, None)
 
 
-def _report_policies(emit: EventWriter, table: Mapping[str, Evaluation]) -> None:
-    for policy, evaluation in table.items():
-        report_evaluation(emit, policy, evaluation)
-        if evaluation.mean_turns is not None:
-            emit.measured("agent.mean_turns", evaluation.mean_turns, where={"policy": policy})
-
-
-def _report_gain(
-    emit: EventWriter, policy: str, other: str, table: Mapping[str, Evaluation]
-) -> None:
-    one, two = table[policy], table[other]
-    where = {"policy": policy, "other": other}
-    passed = 100 * (one.tasks_passed - two.tasks_passed) / one.tasks
-    held = 100 * (one.assertions_passed - two.assertions_passed) / one.assertions
-    emit.measured("agent.task_pass_difference", passed, where=where)
-    emit.measured("agent.assertions_difference", held, where=where)
-    if one.mean_turns is not None and two.mean_turns is not None:
-        emit.measured("agent.turns_difference", one.mean_turns - two.mean_turns, where=where)
-    if one.mean_wall_s is not None and two.mean_wall_s is not None:
-        emit.measured("agent.wall_ratio", two.mean_wall_s / one.mean_wall_s, where=where)
-
-
-def _report_p_values(
-    emit: EventWriter, table: Mapping[str, Evaluation], pairs: tuple[tuple[str, str], ...]
-) -> None:
-    """Report whether printed counts can be told apart, and the tasks that this would take."""
-    for policy, other in pairs:
-        one, two = table[policy], table[other]
-        where = {"policy": policy, "other": other}
-        tasks = [Proportion(successes=each.tasks_passed, trials=each.tasks) for each in (one, two)]
-        held = [
-            Proportion(successes=each.assertions_passed, trials=each.assertions)
-            for each in (one, two)
-        ]
-        emit.measured("agent.task_pass_p", fisher_exact(*tasks), where=where)
-        emit.measured("agent.assertions_p", fisher_exact(*held), where=where)
-        needed = trials_per_arm(tasks[0].rate, tasks[1].rate)
-        emit.measured("agent.tasks_needed", needed, where=where)
-
-
-def _report_parser_split(emit: EventWriter) -> None:
-    """Report how much of 0 -> 154 clean stops is the new parser, and how much is training."""
-    tasks, trained = printed.HELD_OUT, printed.GRPO["grpo-34"]
-    assert trained.task_complete is not None
-    assert printed.SFT.mean_turns is not None
-    by_parser = printed.STOPPED_BY_NEW_PARSER
-    emit.measured("stop.by_parser", 100 * by_parser / tasks, count=tasks)
-    emit.measured("stop.by_training", 100 * (trained.task_complete - by_parser) / tasks)
-    emit.measured("stop.matched_turns", printed.SFT.mean_turns - printed.TURNS_SAVED / tasks)
-
-
-def _report_reward_parts(emit: EventWriter) -> None:
-    """Report how much of the shaped reward's rise is fewer turns, and how much is better work."""
-    before, after = printed.SFT, printed.GRPO["grpo-34"]
-    assert before.mean_turns is not None
-    assert after.mean_turns is not None
-    turns = TURN_PENALTY * (before.mean_turns - after.mean_turns) / printed.MAX_TURNS
-    work = (after.assertions_passed - before.assertions_passed) / after.assertions
-    emit.measured("reward.by_turns", turns)
-    emit.measured("reward.by_assertions", work)
-    emit.measured("reward.turns_share", 100 * turns / (turns + work))
-
-
-def _report_batches(emit: EventWriter, steps: Mapping[int, Batch]) -> None:
-    for step, batch in steps.items():
-        where = {"step": step}
-        emit.measured("batch.task_complete", 100 * batch.task_complete / _GROUP, where=where)
-        emit.measured("batch.mean_turns", batch.mean_turns, where=where)
-        if batch.passed is not None:
-            emit.measured("batch.task_pass", 100 * batch.passed / _GROUP, where=where)
-        if batch.groups_used is not None:
-            muted = printed.TASKS_PER_STEP - batch.groups_used
-            emit.measured("batch.muted_groups", muted, where=where)
-    clean = [step for step, batch in steps.items() if batch.task_complete == _GROUP]
-    emit.measured("batch.first_clean_step", min(clean))
-
-
-def _report_update(emit: EventWriter, weighted_kl: float) -> None:
-    """Report the law of a fresh AdamW: every weight moves by about the learning rate."""
-    bound = printed.LEARNING_RATE * math.sqrt(printed.ADAPTER_PARAMETERS)
-    emit.measured("update.bound", bound)
-    emit.measured("update.share_of_bound", printed.WEIGHT_CHANGE / bound)
-    emit.measured("update.kl", weighted_kl / printed.KL_WEIGHT)
-
-
-def _report_pool_gap(emit: EventWriter) -> None:
-    """Report how far the training batch lies above the held-out tasks, with its selection."""
-    best = max(printed.T2PO_STEPS, key=lambda step: printed.T2PO_STEPS[step].passed or 0)
-    for step, policy in ((1, "sft"), (25, "t2po-25"), (45, "t2po-45"), (50, "t2po-50")):
-        passed = printed.T2PO_STEPS[step].passed
-        assert passed is not None
-        batch = 100 * passed / _GROUP
-        held_out = printed.T2PO[policy]
-        share = 100 * held_out.tasks_passed / held_out.tasks
-        emit.measured("pool.gap", batch - share, where={"step": step})
-    emit.measured("pool.best_step", best)
-    held = {step: printed.T2PO[f"t2po-{step}"].tasks_passed for step in (25, 45, 50)}
-    emit.measured("held_out.best_step", max(held, key=lambda step: held[step]))
-
-
-def _report_resampling(emit: EventWriter) -> None:
-    """Report how many regenerations each printed batch allowed at most."""
-    for step, batch in printed.T2PO_STEPS.items():
-        ceiling = printed.MAX_RESAMPLES * (batch.mean_turns - 1)
-        emit.measured("resample.ceiling", ceiling, where={"step": step})
-    mean = statistics.fmean(batch.mean_turns for batch in printed.T2PO_STEPS.values())
-    share = printed.RESAMPLES / (printed.MAX_RESAMPLES * (mean - 1))
-    emit.measured("resample.share_of_ceiling", 100 * share)
-    emit.measured("token_cap.ratio", printed.TOKEN_CAP / printed.TOKEN_CAP_BEFORE)
-
-
-def _report_time(emit: EventWriter) -> None:
-    evaluations_s = 60 * printed.EVALUATION_MIN * printed.EVALUATIONS_IN_LOG
-    step_s = (printed.T2PO_WALL_S - evaluations_s) / printed.T2PO_STEPS_DONE
-    emit.measured("step.wall", step_s)
-    printed_min = (
-        printed.T2PO_STEPS_DONE * printed.PRINTED_STEP_MIN
-        + printed.PRINTED_EVALUATIONS * printed.EVALUATION_MIN
-    )
-    emit.measured("run.hours", printed_min / 60)
-    emit.measured("run.hours_logged", printed.T2PO_WALL_S / 3600)
-    grpo_step_s = 3600 * printed.GRPO_WALL_H / printed.GRPO_STEPS_DONE
-    emit.measured("step.wall_ratio", step_s / grpo_step_s)
+WORKLOADS = (
+    Workload(
+        name="agent.grpo_evidence",
+        doc="recompute article 33 from what it prints and the images its rollouts left",
+        params=GrpoEvidenceParams,
+        metrics=grpo.metrics,
+        entry="harness.experiments.a32_34.evidence:run_grpo",
+    ),
+    Workload(
+        name="agent.t2po_evidence",
+        doc="recompute article 34 from what it prints",
+        params=T2poEvidenceParams,
+        metrics=t2po.metrics,
+        entry="harness.experiments.a32_34.evidence:run_t2po",
+    ),
+)

@@ -7,25 +7,37 @@ rollouts left behind, as lists of paths and sizes, and the sizes of the workspac
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from harness.errors import InputError, Problem
-from harness.experiments.a32_34 import published
-from harness.experiments.a32_34.published import BASE, EVALUATIONS, TRAINED, Evaluation
+from harness.experiments.a32_34 import printed
+from harness.experiments.a32_34.counts import RATES, percent
+from harness.experiments.a32_34.printed import BASE, EVALUATIONS, TRAINED
+from harness.experiments.a32_34.tasks_params import AGENT, WRITTEN
 from harness.records import from_json, record
-from harness.statistics import Proportion, wilson
 from harness.workloads.api.context import Context
-from harness.workloads.api.emit import EventWriter
+from harness.workloads.api.declare import Workload, param
+from harness.workloads.api.figures import Counted, Figures, Row, Where
 from harness.workloads.envs.files.personas import PERSONAS, Slot, Split, slots, split_of
 from harness.workloads.envs.files.protocol import shortened
 from harness.workloads.envs.files.task import SKILLS
 
 Images = Mapping[str, int]  # path -> bytes
 Run = Mapping[str, Images]  # task id, with the rollout's number where there are several -> images
+Runs = Mapping[str, Run]  # by name
 
 _SPRITES = "indie-game-dev"  # the persona whose workspaces hold sprites
+
+
+@record
+class TaskEvidenceParams:
+    """What the published end states are recounted from."""
+
+    sizes: str = param("a32/clawgym_seeded_workspace_sizes.json", doc="sizes of 50 workspaces")
+    end_states: str = param("a32/clawgym_png_end_states.json", doc="images left by each rollout")
 
 
 @record
@@ -41,24 +53,7 @@ class Published:
     """The two files."""
 
     workspaces: Mapping[str, RecordedWorkspace]
-    runs: Mapping[str, Run]
-
-
-def run(context: Context) -> None:
-    """Recount each table in turn."""
-    emit = context.emit
-    found = read(
-        context.evidence(context.params.sizes), context.evidence(context.params.end_states)
-    )
-    emit.started("no device: published files")
-    report_workspaces(emit, found.workspaces)
-    report_split(emit, found.runs)
-    report_end_states(emit, found.runs)
-    report_pool(emit, found.runs)
-    for policy, evaluation in EVALUATIONS.items():
-        report_evaluation(emit, policy, evaluation)
-    report_gains(emit)
-    report_training(emit)
+    runs: Runs
 
 
 def read(sizes: Path, end_states: Path) -> Published:
@@ -71,7 +66,7 @@ def read(sizes: Path, end_states: Path) -> Published:
     return Published(workspaces=recorded.workspaces, runs=read_end_states(end_states))
 
 
-def read_end_states(path: Path) -> Mapping[str, Run]:
+def read_end_states(path: Path) -> Runs:
     """Read the images that rollouts left behind.
 
     Raises:
@@ -88,24 +83,102 @@ def _read(path: Path, field: str) -> Published:
         raise InputError([Problem(message=str(error), path=path)]) from None
 
 
-def report_workspaces(emit: EventWriter, recorded: Mapping[str, RecordedWorkspace]) -> None:
-    """Report which recorded workspaces come out of their seeds, and how many are alike."""
-    emit.measured("personas.count", len(PERSONAS))
-    emit.measured("skills.count", len(SKILLS))
-    emit.measured("tasks.count", len(list(slots())))
-    emit.measured("protocol.shortened", len(shortened("x" * 5000)))
-    differing = 0
-    for persona in PERSONAS:
-        where = {"persona": persona.role}
-        own = [slot for slot in slots() if slot.persona is persona]
-        known = [slot for slot in own if slot.task_id in recorded]
+def _is_evaluation(name: str) -> bool:
+    return PurePosixPath(name).name.startswith(("qwen-", "eval-"))
+
+
+def _is_step(name: str) -> bool:
+    return PurePosixPath(name).name.startswith("step-")
+
+
+def _task_of(rollout: str) -> str:
+    return rollout.partition("__")[0]
+
+
+# --- what each run left, what became of the sprites, and which evaluations differ -----------------
+
+END_STATES: Figures[Runs] = Figures()
+left = END_STATES.each(
+    lambda runs: (({"run": name}, each) for name, each in runs.items()), keys="run"
+)
+left("end_state.rollouts", "count", "with images left")(len)
+left("end_state.images", "count", "images left")(lambda each: sum(map(len, each.values())))
+
+
+class Sprites(NamedTuple):
+    """What became of one task's sprites.
+
+    Attributes:
+        paths: of the sprites at the start.
+        start: all images then.
+        end: all images that the rollout left.
+    """
+
+    paths: set[str]
+    start: Images
+    end: Images
+
+
+def _sprites(runs: Runs) -> Iterator[tuple[Where, list[Sprites]]]:
+    starts = {
+        slot.task_id: {file.path: file.size for file in slot.files if file.path.endswith(".png")}
+        for slot in slots()
+        if slot.persona.role == _SPRITES
+    }
+    for name, each in runs.items():
+        found = [
+            Sprites({path for path in start if "enemy_" in path}, start, each[task])
+            for task, start in starts.items()
+            if task in each
+        ]
+        if found and not _is_step(name):  # else several rollouts of a task, or none of them
+            yield {"run": name}, found
+
+
+sprites = END_STATES.each(_sprites, keys="run")
+sprites("sprites.tasks", "count", "tasks with sprites")(len)
+sprites("sprites.total", "count", "their sprites at the start")(
+    lambda found: sum(len(s.paths) for s in found)
+)
+sprites("sprites.at_start", "count", "left where they were")(
+    lambda found: sum(len(s.paths & s.end.keys()) for s in found)
+)
+sprites("sprites.displaced", "count", "tasks with one that is not")(
+    lambda found: sum(bool(s.paths - s.end.keys()) for s in found)
+)
+sprites("sprites.changed", "count", "tasks with other images")(
+    lambda found: sum(s.start != s.end for s in found)
+)
+
+
+@END_STATES.rows("layout.differing", "count", "tasks that differ", keys="run, other")
+def _(runs: Runs) -> Iterator[Row]:
+    evaluations = [name for name in runs if _is_evaluation(name)]
+    for index, other in enumerate(evaluations):
+        for name in evaluations[:index]:
+            common = runs[name].keys() & runs[other].keys()
+            differing = sum(runs[name][task] != runs[other][task] for task in common)
+            yield {"run": name, "other": other}, differing
+
+
+# --- workspaces: which come out of their seeds, and how many are alike ----------------------------
+
+figure: Figures[Published] = Figures(*WRITTEN, *AGENT)
+figure("personas.count", "count", "personas")(lambda _: len(PERSONAS))
+figure("skills.count", "count", "skills that a task can name")(lambda _: len(SKILLS))
+figure("tasks.count")(lambda _: len(list(slots())))
+figure("protocol.shortened", "count", "letters that 5000 are shortened to")(
+    lambda _: len(shortened("x" * 5000))
+)
+_OWN = {each.role: [slot for slot in slots() if slot.persona is each] for each in PERSONAS}
+
+
+def _known(found: Published) -> Iterator[tuple[Where, list[tuple[Slot, RecordedWorkspace]]]]:
+    for role, own in _OWN.items():
+        recorded = found.workspaces
+        known = [(slot, recorded[slot.task_id]) for slot in own if slot.task_id in recorded]
         if known:
-            matched = sum(_comes_out(slot, recorded[slot.task_id]) for slot in known)
-            emit.measured("workspace.recorded", len(known), where=where)
-            emit.measured("workspace.matched", matched, where=where)
-        emit.measured("workspace.distinct", len({slot.files for slot in own}), where=where)
-        differing += any("/" in file.path for file in own[0].files)
-    emit.measured("listing.differing", differing)
+            yield {"persona": role}, known
 
 
 def _comes_out(slot: Slot, recorded: RecordedWorkspace) -> bool:
@@ -114,143 +187,135 @@ def _comes_out(slot: Slot, recorded: RecordedWorkspace) -> bool:
     return slot.seed == recorded.seed and drawn == recorded.binary_sizes
 
 
-def report_split(emit: EventWriter, runs: Mapping[str, Run]) -> None:
-    """Report the split, and whether the published rollouts are on its sides."""
-    for persona in PERSONAS:
+known = figure.each(_known, keys="persona")
+known("workspace.recorded", "count", "workspaces recorded")(len)
+known("workspace.matched", "count", "seed, names, sizes equal")(
+    lambda known: sum(_comes_out(*each) for each in known)
+)
+figure.rows("workspace.distinct", "count", "of a persona's tasks", keys="persona")(
+    lambda _: (({"persona": role}, len({slot.files for slot in own})) for role, own in _OWN.items())
+)
+figure(
+    "listing.differing",
+    "count",
+    "personas whose listing changes when parent directories are listed too",
+)(lambda _: sum(any("/" in file.path for file in own[0].files) for own in _OWN.values()))
+
+# --- the split, and the published rollouts --------------------------------------------------------
+
+
+@figure.rows("split.tasks", "count", keys="persona, split")
+def _(_: Published) -> Iterator[Row]:
+    for role, own in _OWN.items():
         for split in Split:
-            own = [slot for slot in slots() if slot.persona is persona]
             count = sum(split_of(slot.task_id) is split for slot in own)
-            where = {"persona": persona.role, "split": split.value}
-            emit.measured("split.tasks", count, where=where)
-    for split in Split:
-        total = sum(split_of(slot.task_id) is split for slot in slots())
-        emit.measured("split.total", total, where={"split": split.value})
-    held_out = {task for name, each in runs.items() if _is_evaluation(name) for task in each}
-    trained = {_task_of(rollout) for each in _steps(runs).values() for rollout in each}
+            yield {"persona": role, "split": split.value}, count
+
+
+@figure.rows("split.total")
+def _(_: Published) -> Iterator[Row]:
+    counts = Counter(split_of(slot.task_id) for slot in slots())
+    return (({"split": split.value}, counts[split]) for split in Split)
+
+
+@figure("split.wrong", "count", "published rollouts on the wrong side of it")
+def _(found: Published) -> int:
+    held_out = {t for name, each in found.runs.items() if _is_evaluation(name) for t in each}
+    trained = {_task_of(t) for name, each in found.runs.items() if _is_step(name) for t in each}
     wrong = sum(split_of(task) is not Split.HELD_OUT for task in held_out)
-    emit.measured("split.wrong", wrong + sum(split_of(task) is not Split.TRAIN for task in trained))
+    return wrong + sum(split_of(task) is not Split.TRAIN for task in trained)
 
 
-def report_end_states(emit: EventWriter, runs: Mapping[str, Run]) -> None:
-    """Report what each run left, what became of the sprites, and which evaluations differ."""
-    for name, each in runs.items():
-        where = {"run": name}
-        emit.measured("end_state.rollouts", len(each), where=where)
-        emit.measured("end_state.images", sum(map(len, each.values())), where=where)
-        if name not in _steps(runs):
-            _report_sprites(emit, name, each)
-    evaluations = [name for name in runs if _is_evaluation(name)]
-    for index, other in enumerate(evaluations):
-        for name in evaluations[:index]:
-            common = runs[name].keys() & runs[other].keys()
-            differing = sum(runs[name][task] != runs[other][task] for task in common)
-            emit.measured("layout.differing", differing, where={"run": name, "other": other})
+figure.include(lambda found: [({}, found.runs)], END_STATES)
+
+# --- which tasks the training steps drew, and in which groups the rollouts still differ -----------
 
 
-def _report_sprites(emit: EventWriter, name: str, each: Run) -> None:
-    starts = {slot.task_id: _images(slot) for slot in slots() if slot.persona.role == _SPRITES}
-    sprites = {task: {path for path in starts[task] if "enemy_" in path} for task in starts}
-    played = [task for task in each if task in starts]
-    if not played:
-        return  # several rollouts of a task, or none of this persona
-    figures = {
-        "sprites.tasks": len(played),
-        "sprites.total": sum(len(sprites[task]) for task in played),
-        "sprites.at_start": sum(len(sprites[task] & each[task].keys()) for task in played),
-        "sprites.displaced": sum(bool(sprites[task] - each[task].keys()) for task in played),
-        "sprites.changed": sum(starts[task] != each[task] for task in played),
-    }
-    for metric, value in figures.items():
-        emit.measured(metric, value, where={"run": name})
-
-
-def _images(slot: Slot) -> Images:
-    return {file.path: file.size for file in slot.files if file.path.endswith(".png")}
-
-
-def report_pool(emit: EventWriter, runs: Mapping[str, Run]) -> None:
-    """Report which tasks the training steps drew, and in which groups the rollouts still differ."""
-    draws: dict[str, int] = defaultdict(int)
+def _groups(runs: Runs) -> Iterator[tuple[str, str, list[Images]]]:
     for name, each in runs.items():
         groups: dict[str, list[Images]] = defaultdict(list)
         for rollout, images in each.items():
             if rollout != _task_of(rollout):
                 groups[_task_of(rollout)].append(images)
-        for task, group in groups.items():
-            draws[task] += name in _steps(runs)
-            distinct = len({frozenset(images.items()) for images in group})
-            emit.measured("group.end_states", distinct, where={"run": name, "task": task})
-    drawn = {task: count for task, count in draws.items() if count}
-    emit.measured("pool.tasks", len(drawn))
-    for task, count in sorted(drawn.items()):
-        emit.measured("pool.draws", count, where={"task": task})
+        yield from ((name, task, group) for task, group in groups.items())
 
 
-def _is_evaluation(name: str) -> bool:
-    return PurePosixPath(name).name.startswith(("qwen-", "eval-"))
+@figure.rows("group.end_states", "count", "distinct in a group", keys="run, task")
+def _(found: Published) -> Iterator[Row]:
+    for name, task, group in _groups(found.runs):
+        distinct = len({frozenset(images.items()) for images in group})
+        yield {"run": name, "task": task}, distinct
 
 
-def _steps(runs: Mapping[str, Run]) -> Mapping[str, Run]:
-    return {n: each for n, each in runs.items() if PurePosixPath(n).name.startswith("step-")}
+pool = figure.of(lambda found: Counter(t for n, t, _ in _groups(found.runs) if _is_step(n)))
+pool("pool.tasks", "count", "tasks seen among the training draws")(len)
+pool.rows("pool.draws", "count", "training steps that drew it", keys="task")(
+    lambda draws: (({"task": task}, count) for task, count in sorted(draws.items()))
+)
+
+# --- arithmetic on what is printed ----------------------------------------------------------------
+
+figure.include(lambda _: (({"policy": name}, each) for name, each in EVALUATIONS.items()), RATES)
 
 
-def _task_of(rollout: str) -> str:
-    return rollout.partition("__")[0]
-
-
-# --- Arithmetic on what is printed --------------------------------------------------------------
-
-
-def report_evaluation(emit: EventWriter, policy: str, printed: Evaluation) -> None:
-    """Report the rates that follow from one agent's printed counts."""
-    where = {"policy": policy}
-    tasks, passed = printed.tasks, printed.tasks_passed
-    emit.measured("agent.tasks", tasks, where=where)
-    emit.measured("agent.task_pass", _percent(passed, tasks), where=where, count=tasks)
-    interval = wilson(Proportion(successes=passed, trials=tasks))
-    emit.measured("agent.task_pass_low", 100 * interval.low, where=where, count=tasks)
-    emit.measured("agent.task_pass_high", 100 * interval.high, where=where, count=tasks)
-    share = _percent(printed.assertions_passed, printed.assertions)
-    emit.measured("agent.assertions", share, where=where, count=printed.assertions)
-    emit.measured("agent.assertion_count", printed.assertions, where=where)
-    if printed.task_complete is not None:
-        stops = _percent(printed.task_complete, tasks)
-        emit.measured("agent.task_complete", stops, where=where, count=tasks)
-    if printed.wall_s is not None:
-        emit.measured("agent.wall", printed.wall_s / 60, where=where)
-        emit.measured("agent.mean_wall", printed.wall_s / tasks, where=where, count=tasks)
-    if printed.mean_wall_s is not None and printed.mean_turns is not None:
-        emit.measured("agent.wall", printed.mean_wall_s * tasks / 60, where=where)
-        emit.measured("agent.turn_wall", printed.mean_wall_s / printed.mean_turns, where=where)
-    if printed.by_persona:
-        emit.measured("agent.persona_sum", sum(printed.by_persona), where=where)
-
-
-def report_gains(emit: EventWriter) -> None:
-    """Report what training changed, from the printed counts."""
+@figure("agent.task_pass_gain", "%", "trained - base, percentage points")
+def _(_: Published) -> Counted:
     base, trained = EVALUATIONS[BASE], EVALUATIONS[TRAINED]
-    gain = _percent(trained.tasks_passed - base.tasks_passed, base.tasks)
-    emit.measured("agent.task_pass_gain", gain, count=base.tasks)
-    gain = _percent(trained.assertions_passed - base.assertions_passed, base.assertions)
-    emit.measured("agent.assertions_gain", gain, count=base.assertions)
-    assert base.mean_wall_s is not None
-    assert trained.mean_wall_s is not None
-    emit.measured("agent.wall_ratio", trained.mean_wall_s / base.mean_wall_s)
+    return Counted(percent(trained.tasks_passed - base.tasks_passed, base.tasks), base.tasks)
 
 
-def report_training(emit: EventWriter) -> None:
-    """Report what follows from the training's settings, and from its printed losses."""
-    rates = published.learning_rates()
-    emit.measured("sft.steps", published.num_steps())
-    emit.measured("sft.idle_steps", sum(rate == 0 for rate in rates))
-    for step, rate in enumerate(rates, 1):
-        emit.measured("sft.learning_rate", rate, where={"step": step})
-    count = published.adapter_parameters()
-    emit.measured("sft.parameters", count)
-    emit.measured("sft.parameter_share", _percent(count, published.TOTAL_PARAMETERS))
-    emit.measured("sft.adapter_size", 4 * count / 2**20)
-    emit.measured("sft.loss_fall", 100 * (1 - published.LAST_LOSS / published.FIRST_LOSS))
+@figure("agent.assertions_gain", "%", "trained - base, percentage points")
+def _(_: Published) -> Counted:
+    base, trained = EVALUATIONS[BASE], EVALUATIONS[TRAINED]
+    gain = percent(trained.assertions_passed - base.assertions_passed, base.assertions)
+    return Counted(gain, base.assertions)
 
 
-def _percent(part: float, whole: float) -> float:
-    return 100 * part / whole
+@figure("agent.wall_ratio")
+def _(_: Published) -> float:
+    base, trained = EVALUATIONS[BASE].mean_wall_s, EVALUATIONS[TRAINED].mean_wall_s
+    assert base is not None
+    assert trained is not None
+    return trained / base
+
+
+figure("sft.steps", "step", "optimizer steps of one epoch")(lambda _: printed.num_steps())
+figure("sft.idle_steps", "step", "of them, with a learning rate of 0")(
+    lambda _: sum(rate == 0 for rate in printed.learning_rates())
+)
+figure.rows("sft.learning_rate", "1", "what a step was taken with", keys="step")(
+    lambda _: (({"step": step}, rate) for step, rate in enumerate(printed.learning_rates(), 1))
+)
+figure("sft.parameters", "parameter", "trainable, from the shapes")(
+    lambda _: printed.adapter_parameters()
+)
+figure("sft.parameter_share", "%", "of all parameters")(
+    lambda _: percent(printed.adapter_parameters(), printed.TOTAL_PARAMETERS)
+)
+figure("sft.adapter_size", "MiB", "of the adapter in fp32")(
+    lambda _: 4 * printed.adapter_parameters() / 2**20
+)
+figure("sft.loss_fall", "%", "first to last logged loss")(
+    lambda _: 100 * (1 - printed.LAST_LOSS / printed.FIRST_LOSS)
+)
+
+# --------------------------------------------------------------------------------------------------
+
+
+def run(context: Context) -> None:
+    """Recount what is published."""
+    params: TaskEvidenceParams = context.params
+    found = read(context.evidence(params.sizes), context.evidence(params.end_states))
+    context.emit.started("no device: published files")
+    figure.report(context.emit, found)
+
+
+TASK_EVIDENCE = Workload(
+    name="clawgym.task_evidence",
+    doc="recount the published workspaces and end states, and the printed counts",
+    params=TaskEvidenceParams,
+    metrics=figure.metrics,
+    entry="harness.experiments.a32_34.tasks_evidence:run",
+)
+
+WORKLOADS = (TASK_EVIDENCE,)

@@ -8,15 +8,18 @@ the authors' function gives on a worked example.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from random import Random
 from statistics import fmean, pvariance
 
 from harness.experiments.a36 import printed
-from harness.experiments.a36.evidence_params import EvidenceParams
 from harness.experiments.a36.printed import METHOD, Setting
-from harness.records import Scalar
+from harness.records import record
 from harness.workloads.api.context import Context
+from harness.workloads.api.declare import Better, Workload, param
+from harness.workloads.api.figures import Figures, Row, Where
 from harness.workloads.models.memory import (
     MIXED,
     Dtype,
@@ -35,9 +38,7 @@ from harness.workloads.training.trace import Trace, TurnTrace
 from harness.workloads.trials.history import History
 from harness.workloads.trials.render import Briefing, render
 from harness.workloads.trials.store import Store
-from harness.workloads.trials.trial import Label
-
-Figure = tuple[str, Scalar, Mapping[str, Scalar]]
+from harness.workloads.trials.trial import Label, Trial
 
 _GB = 1e9
 # the worked example: gains of four rollouts, and their rewards
@@ -46,29 +47,58 @@ REWARDS = (1.0, 0.0, -1.0, 1.0)
 _SCORES = (-5.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 5.0)
 _TURNS = 6  # of the simulation: as many calls as a rollout may make
 _BRIEFING = Briefing(specialist="a2tgpo-v1d-beta-sweep", at="2026-05-12T20:30:00Z", full=3)
+_HIGHER, _LOWER = Better.HIGHER, Better.LOWER
 
 
-def run(context: Context) -> None:
-    """Report every figure."""
-    params: EvidenceParams = context.params
-    context.emit.started("no device: printed figures and published files")
-    context.emit.note("none of the article's rows was measured: their program has them as text")
-    history = Store(context.evidence(params.rows)).history()
-    published = context.evidence(params.rendered).read_text(encoding="utf-8")
-    for metric, value, where in figures(history, published, params.draws):
-        context.emit.measured(metric, value, where=where)
+@record
+class EvidenceParams:
+    """What article 36 is recounted from, and how it is simulated."""
+
+    rows: str = param("a36/results.tsv", doc="the article's six rows")
+    rendered: str = param("a36/lineage-rendered.txt", doc="the briefing made of them")
+    draws: int = param(40_000, doc="rollouts of the simulation of variances", low=1000)
 
 
-def figures(history: History, published: str, draws: int) -> Iterator[Figure]:
-    """Yield every figure."""
-    yield from _tables()
-    yield from _ablations()
-    yield from _times()
-    yield from _memory()
-    yield from _rows(history, published)
-    yield from _worked()
-    yield from _simulated(draws)
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """The article's rows, the briefing made of them, and the rollouts of our simulation."""
 
+    history: History
+    rendered: str
+    draws: int
+
+    @property
+    def best(self) -> Trial:
+        """The best row."""
+        best = self.history.best()
+        assert best is not None, "the published rows have a best one"
+        return best
+
+    @property
+    def chain(self) -> list[Trial]:
+        """From the first row to the best."""
+        return self.history.chain(self.best)
+
+    @property
+    def scores(self) -> Mapping[str, float]:
+        """Row -> its score."""
+        trials = self.history.trials
+        return {t.exp_id: t.core_metric for t in trials if t.core_metric is not None}
+
+    @cached_property
+    def simulated(self) -> Sequence[Sequence[float]]:
+        """Independent scores of rollouts' turns."""
+        random = Random(0)  # noqa: S311 - a simulation
+        return [[random.gauss(0, 1) for _ in range(_TURNS)] for _ in range(self.draws)]
+
+    def variances(self, *, rescaled: bool) -> Iterator[Row]:
+        """Yield what accumulation does to the variance of independent scores."""
+        terms = [a2tgpo.process_terms(row, Rules(rescaled=rescaled)) for row in self.simulated]
+        for turn, column in enumerate(zip(*terms, strict=True), 1):
+            yield {"turn": turn}, pvariance(column)
+
+
+figure: Figures[Published] = Figures()
 
 # --- The paper's tables ---------------------------------------------------------------------------
 
@@ -79,144 +109,210 @@ def average(setting: Setting, columns: Sequence[float]) -> float:
     return sum(c * n for c, n in zip(columns, questions, strict=True)) / sum(questions)
 
 
-def _tables() -> Iterator[Figure]:
+@figure.rows(
+    "paper.average",
+    "%",
+    "exact match weighted by questions",
+    keys="model, method, setting",
+    better=_HIGHER,
+)
+def _(_: Published) -> Iterator[Row]:
     for model, methods in printed.TABLE_1.items():
         for method, settings in methods.items():
             for setting, scores in settings.items():
-                where: dict[str, Scalar] = {"model": model, "method": method, "setting": setting}
-                yield "paper.average", average(setting, scores.columns), where
-    for setting, benchmarks in printed.QUESTIONS.items():
+                where = {"model": model, "method": method, "setting": setting}
+                yield where, average(setting, scores.columns)
+
+
+@figure.rows(
+    "paper.mean_gain",
+    "%",
+    "A2TGPO - mean of six baselines, points",
+    keys="model (or all, or Qwen3), setting",
+    better=_HIGHER,
+)
+def _(_: Published) -> Iterator[Row]:
+    for setting in printed.QUESTIONS:
         gains = {model: _mean_gain(model, setting) for model in printed.TABLE_1}
         gains["Qwen3"] = fmean(gains[model] for model in ("Qwen3-4B", "Qwen3-8B"))
         gains["all"] = fmean(gains[model] for model in printed.TABLE_1)
         for model, gain in gains.items():
-            yield "paper.mean_gain", gain, {"model": model, "setting": setting}
-        for model, methods in printed.TABLE_1.items():
-            ours, theirs = (methods[name][setting].columns for name in (METHOD, "GRPO"))
-            for benchmark, own, other in zip(benchmarks, ours, theirs, strict=True):
-                yield "paper.gain", own - other, {"model": model, "benchmark": benchmark}
+            yield {"model": model, "setting": setting}, gain
 
 
 def _mean_gain(model: str, setting: Setting) -> float:
-    """Return by how much A2TGPO's printed average is above the mean of the baselines'."""
     methods = printed.TABLE_1[model]
     others = fmean(methods[name][setting].average for name in printed.BASELINES)
     return methods[METHOD][setting].average - others
 
 
-def _ablations() -> Iterator[Figure]:
-    rows = list(printed.ABLATION.items())
-    for (_, above), (name, row) in pairwise(rows):
+@figure.rows("paper.gain", "%", "A2TGPO - GRPO, points", keys="model, benchmark", better=_HIGHER)
+def _(_: Published) -> Iterator[Row]:
+    for setting, benchmarks in printed.QUESTIONS.items():
+        for model, methods in printed.TABLE_1.items():
+            ours, theirs = (methods[name][setting].columns for name in (METHOD, "GRPO"))
+            for benchmark, own, other in zip(benchmarks, ours, theirs, strict=True):
+                yield {"model": model, "benchmark": benchmark}, own - other
+
+
+@figure.rows(
+    "ablation.gain",
+    "%",
+    "a row of the ablation - the row above, points",
+    keys="row, setting",
+    better=_HIGHER,
+)
+def _(_: Published) -> Iterator[Row]:
+    for (_name, above), (name, row) in pairwise(printed.ABLATION.items()):
         for setting in Setting:
-            yield "ablation.gain", row[setting] - above[setting], {"row": name, "setting": setting}
+            yield {"row": name, "setting": setting}, row[setting] - above[setting]
+
+
+@figure.rows("clip_spread.best", "1", "beta of the best average", keys="setting")
+def _(_: Published) -> Iterator[Row]:
     for setting in Setting:
         best = max(printed.CLIP_SPREAD, key=lambda spread: printed.CLIP_SPREAD[spread][setting])
-        yield "clip_spread.best", best, {"setting": setting}
+        yield {"setting": setting}, best
+
+
+@figure.rows(
+    "clip_spread.gap",
+    "%",
+    "beta 0 - the ablation's row without clip scales, points",
+    keys="setting",
+)
+def _(_: Published) -> Iterator[Row]:
+    for setting in Setting:
         gap = printed.CLIP_SPREAD[0.0][setting] - printed.ABLATION["root"][setting]
-        yield "clip_spread.gap", gap, {"setting": setting}
+        yield {"setting": setting}, gap
 
 
 # --- Time and memory ------------------------------------------------------------------------------
 
+_STEP_S = {method: sum(parts.values()) for method, parts in printed.STEP_S.items()}
+_MORE_S = _STEP_S[METHOD] - _STEP_S["GRPO"]
+_HOURS = printed.STEPS * _STEP_S[METHOD] / 3600
 
-def _times() -> Iterator[Figure]:
-    steps = {method: sum(parts.values()) for method, parts in printed.STEP_S.items()}
-    for method, seconds in steps.items():
-        yield "step.wall", seconds, {"method": method}
-    more_s = steps[METHOD] - steps["GRPO"]
-    yield "step.overhead_wall", more_s, {}
-    yield "step.overhead", 100 * more_s / steps["GRPO"], {}
-    hours = printed.STEPS * steps[METHOD] / 3600
-    yield "campaign.steps", printed.STEPS, {}
-    yield "campaign.hours", hours, {}
-    for slowdown in printed.SPARK_SLOWDOWN:
-        yield "campaign.days", hours * slowdown / 24, {"slowdown": slowdown}
+figure.rows("step.wall", "s", "sum of its parts", keys="method", timing=True)(
+    lambda _: (({"method": method}, seconds) for method, seconds in _STEP_S.items())
+)
+figure("step.overhead_wall", "s", "A2TGPO's step - GRPO's", timing=True)(lambda _: _MORE_S)
+figure("step.overhead", "%", "A2TGPO's step over GRPO's", better=_LOWER)(
+    lambda _: 100 * _MORE_S / _STEP_S["GRPO"]
+)
+figure("campaign.steps", "step", "of the paper's curves")(lambda _: printed.STEPS)
+figure("campaign.hours", "h", "those steps on eight H20", timing=True)(lambda _: _HOURS)
+figure.rows("campaign.days", "d", "on a GB10", keys="slowdown", timing=True)(
+    lambda _: (({"slowdown": times}, _HOURS * times / 24) for times in printed.SPARK_SLOWDOWN)
+)
 
 
-def _memory() -> Iterator[Figure]:
+@figure.rows("memory.kv_cache", "GB", "8 sequences of 8192 tokens", keys="shape")
+def _(_: Published) -> Iterator[Row]:
     tokens = printed.CONTEXT * printed.SESSIONS
     theirs = stored_bytes(2 * printed.ARTICLE_LAYERS * printed.ARTICLE_KV_WIDTH, Dtype.BF16)
-    yield "memory.kv_cache", theirs * tokens / _GB, {"shape": "article"}
+    yield {"shape": "article"}, theirs * tokens / _GB
     ours = kv_cache_bytes(QWEN3_4B, Dtype.BF16, printed.CONTEXT, printed.SESSIONS)
-    yield "memory.kv_cache", ours / _GB, {"shape": QWEN3_4B.name}
-    for dtype, size in (("float32", 4), ("float16", 2)):
-        vectors = printed.INDEX_PASSAGES * printed.INDEX_WIDTH
-        yield "memory.index", vectors * size / _GB, {"dtype": dtype}
+    yield {"shape": QWEN3_4B.name}, ours / _GB
+
+
+@figure.rows("memory.index", "GB", "21 million e5 vectors", keys="dtype")
+def _(_: Published) -> Iterator[Row]:
+    numbers = printed.INDEX_PASSAGES * printed.INDEX_WIDTH
+    yield {"dtype": "float32"}, numbers * 4 / _GB
+    yield {"dtype": "float16"}, numbers * 2 / _GB
+
+
+@figure.rows("memory.training", "GB", "Qwen3-4B's states, one sequence's activations", keys="way")
+def _(_: Published) -> Iterator[Row]:
     step = ForwardPass(tokens=printed.CONTEXT, logit_bytes=14, recompute=True)
-    whole = training_need(QWEN3_4B, MIXED, step)
+    yield {"way": "every parameter"}, training_need(QWEN3_4B, MIXED, step).total / _GB
     adapters = lora_need(QWEN3_4B, Dtype.BF16, MIXED, 16, step)
-    for way, need in (("every parameter", whole), ("adapters", adapters)):
-        yield "memory.training", need.total / _GB, {"way": way}
+    yield {"way": "adapters"}, adapters.total / _GB
 
 
 # --- The article's rows ---------------------------------------------------------------------------
 
-
-def _rows(history: History, published: str) -> Iterator[Figure]:
-    trials, best = history.trials, history.best()
-    assert best is not None, "the published rows have a best one"
-    chain = history.chain(best)
-    yield "rows.count", len(trials), {}
-    beside = {t.total_s - t.train_s for t in trials if t.total_s is not None and t.train_s}
-    yield "rows.beside_training", len(beside), {}
-    yield "rows.keeps", sum(trial.status is Label.KEEP for trial in trials), {}
-    yield "rows.best", best.exp_id, {}
-    yield "rows.chain", "-".join(trial.exp_id for trial in chain), {}
-    scores = {t.exp_id: t.core_metric for t in trials if t.core_metric is not None}
-    for row, score in scores.items():
-        yield "rows.score", score, {"row": row}
-        yield "rows.in_paper", _times_printed(score), {"row": row}
-    yield "rows.total_gain", scores[best.exp_id] - scores[chain[0].exp_id], {}
-    _banner, _, example = published.partition("\n")
-    yield "rows.rendered", render(history, _BRIEFING) + "\n" == example, {}
+figure("rows.count", "count", "rows")(lambda p: len(p.history.trials))
 
 
-def _times_printed(score: float) -> int:
-    """Return how many of the paper's scores are this one."""
+@figure(
+    "rows.beside_training",
+    "count",
+    "different times a row took beside its training; a measured file has one a row",
+)
+def _(p: Published) -> int:
+    trials = p.history.trials
+    return len({t.total_s - t.train_s for t in trials if t.total_s is not None and t.train_s})
+
+
+figure("rows.keeps", "count", "rows that are kept")(
+    lambda p: sum(trial.status is Label.KEEP for trial in p.history.trials)
+)
+figure("rows.best", "text", "the best row's id")(lambda p: p.best.exp_id)
+figure("rows.chain", "text", "from the first row to the best")(
+    lambda p: "-".join(trial.exp_id for trial in p.chain)
+)
+score = figure.each(lambda p: (({"row": row}, score) for row, score in p.scores.items()))
+score("rows.score", "%", "where: row; synthetic: nobody measured it")(lambda score: score)
+
+
+@score("rows.in_paper", "count", "figures of the paper that a row's score is equal to; where: row")
+def _(score: float) -> int:
     settings = (s for methods in printed.TABLE_1.values() for s in methods.values())
     shown = (each for s in settings for each in s.values())
     return sum(score in (*scores.columns, scores.average) for scores in shown)
 
 
+figure("rows.total_gain", "%", "best - first row, points; synthetic")(
+    lambda p: p.scores[p.best.exp_id] - p.scores[p.chain[0].exp_id]
+)
+
+
+@figure("rows.rendered", "flag", "rendered again, the briefing is the same")
+def _(p: Published) -> bool:
+    _banner, _newline, example = p.rendered.partition("\n")
+    return render(p.history, _BRIEFING) + "\n" == example
+
+
 # --- The method -----------------------------------------------------------------------------------
 
 
-def _worked() -> Iterator[Figure]:
-    group = _group(GAINS, REWARDS)
-    for alpha in (1.0, 0.3):
-        credit = a2tgpo.credit(group, Rules(alpha=alpha))
-        for where, value in _places(each.advantages for each in credit):
-            yield "worked.advantage", value, {"alpha": alpha, **where}
-    for where, value in _places(each.clip_scales for each in a2tgpo.credit(group, PAPER)):
-        yield "worked.clip_scale", value, where
-    yield "worked.mode_gap", _mode_gap(group), {}
-    for score in _SCORES:
-        yield "clip.scale", clip_scale(score), {"score": score}
-    yield "clip.highest_ratio", 1 + printed.WIDEST * printed.CLIP_HIGH, {}
-
-
-def _group(gains: Iterable[Sequence[float]], rewards: Iterable[float]) -> Group:
+def _worked() -> Group:
     turn = TurnTrace(context=(0,), reply=(0,), logprobs=(0.0,))
     members = tuple(
         Member(trace=Trace(turns=(turn,) * (len(own) + 1)), reward=reward, gains=tuple(own))
-        for own, reward in zip(gains, rewards, strict=True)
+        for own, reward in zip(GAINS, REWARDS, strict=True)
     )
     return Group(key="worked", members=members)
 
 
-def _places(rows: Iterable[Sequence[float]]) -> Iterator[tuple[dict[str, Scalar], float]]:
+def _places(rows: Iterable[Sequence[float]]) -> Iterator[tuple[Where, float]]:
     for rollout, row in enumerate(rows, 1):
         for turn, value in enumerate(row, 1):
             yield {"rollout": rollout, "turn": turn}, value
 
 
-def _mode_gap(group: Group) -> float:
-    """Return how far the code's turn-group mode is from turn groups as the paper has them."""
+@figure.rows("worked.advantage", "1", keys="alpha, rollout, turn")
+def _(_: Published) -> Iterator[Row]:
+    for alpha in (1.0, 0.3):
+        credit = a2tgpo.credit(_worked(), Rules(alpha=alpha))
+        for where, value in _places(each.advantages for each in credit):
+            yield {"alpha": alpha, **where}, value
+
+
+figure.rows("worked.clip_scale", "1", keys="rollout, turn")(
+    lambda _: _places(each.clip_scales for each in a2tgpo.credit(_worked(), PAPER))
+)
+
+
+@figure("worked.mode_gap", "1", "released turn-group - the paper's, largest")
+def _(_: Published) -> float:
     ways = (
         Rules(normalisation=Normalisation.RELEASED_TURN_GROUP),
         Rules(rescaled=False, clip_spread=0.0),
     )
-    code, paper = ([each.advantages for each in a2tgpo.credit(group, way)] for way in ways)
+    code, paper = ([each.advantages for each in a2tgpo.credit(_worked(), way)] for way in ways)
     return max(
         abs(one - other)
         for row, other_row in zip(code, paper, strict=True)
@@ -224,23 +320,59 @@ def _mode_gap(group: Group) -> float:
     )
 
 
-def _simulated(draws: int) -> Iterator[Figure]:
-    """Yield what accumulation does to independent scores, and pooling to turns' means."""
-    random = Random(0)  # noqa: S311 - a simulation
-    scores = [[random.gauss(0, 1) for _ in range(_TURNS)] for _ in range(draws)]
-    for metric, rescaled in (("variance.sum", False), ("variance.rescaled", True)):
-        terms = [a2tgpo.process_terms(row, Rules(rescaled=rescaled)) for row in scores]
-        for turn, column in enumerate(zip(*terms, strict=True), 1):
-            yield metric, pvariance(column), {"turn": turn}
-    yield from _turn_means()
+figure.rows("clip.scale", "1", keys="score")(
+    lambda _: (({"score": score}, clip_scale(score)) for score in _SCORES)
+)
+figure("clip.highest_ratio", "1", "that an informative turn may reach")(
+    lambda _: 1 + printed.WIDEST * printed.CLIP_HIGH
+)
+figure.rows("variance.sum", "1", "of D, independent scores", keys="turn")(
+    lambda p: p.variances(rescaled=False)
+)
+figure.rows("variance.rescaled", "1", "of D / sqrt(n)", keys="turn")(
+    lambda p: p.variances(rescaled=True)
+)
 
 
-def _turn_means() -> Iterator[Figure]:
+@figure.rows(
+    "turn_mean.largest",
+    "1",
+    "|mean of a turn's scores|, largest",
+    keys="normalisation",
+    better=_LOWER,
+)
+def _(_: Published) -> Iterator[Row]:
     for name, rows in (
         (PAPER.normalisation, by_turn(GAINS)),
         (IGPO.normalisation, pooled(GAINS)),
     ):
         longest = max(map(len, rows))
         columns = [[row[turn] for row in rows if len(row) > turn] for turn in range(longest)]
-        largest = max(abs(fmean(column)) for column in columns)
-        yield "turn_mean.largest", largest, {"normalisation": name}
+        yield {"normalisation": name}, max(abs(fmean(column)) for column in columns)
+
+
+# --------------------------------------------------------------------------------------------------
+
+
+def run(context: Context) -> None:
+    """Report every figure."""
+    params: EvidenceParams = context.params
+    context.emit.started("no device: printed figures and published files")
+    context.emit.note("none of the article's rows was measured: their program has them as text")
+    published = Published(
+        history=Store(context.evidence(params.rows)).history(),
+        rendered=context.evidence(params.rendered).read_text(encoding="utf-8"),
+        draws=params.draws,
+    )
+    figure.report(context.emit, published)
+
+
+EVIDENCE = Workload(
+    name="search.a2tgpo_evidence",
+    doc="recompute the tables, the arithmetic and the worked example of article 36",
+    params=EvidenceParams,
+    metrics=figure.metrics,
+    entry="harness.experiments.a36.evidence:run",
+)
+
+WORKLOADS = (EVIDENCE,)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from harness.experiments.a36.evidence_params import EVIDENCE
 from harness.records import record
 from harness.workloads.api.declare import Better, Metric, Workload, param
 
@@ -170,4 +169,4 @@ A2TGPO = Workload(
     requires=("torch", "transformers", "peft", "bm25s"),
 )
 
-WORKLOADS = (A2TGPO, EVIDENCE)
+WORKLOADS = (A2TGPO,)

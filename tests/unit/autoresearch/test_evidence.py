@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness.errors import InputError
-from harness.experiments.a22.evidence import KNOBS
-from harness.experiments.a22.params import WORKLOADS
+from harness.experiments.a22.evidence import KNOBS, WORKLOADS
 from harness.records import Profile, RunSpec, Scalar
 from harness.variables import EVIDENCE_VARIABLE
 from harness.workloads.__main__ import run

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from harness.experiments.cpt.memory import figures
-from harness.experiments.cpt.memory_params import TrainingParams
+from harness.experiments.cpt.memory import TrainingParams, figure
 from harness.workloads.models.memory import GIB
 
 PARAMETERS = 8_030_261_248
@@ -16,8 +15,8 @@ Table = Mapping[tuple[object, ...], object]
 
 def _table(params: TrainingParams) -> Table:
     return {
-        (metric, *(value for _, value in sorted(where.items()))): value
-        for metric, value, where in figures(params)
+        (each.metric, *(value for _, value in sorted(each.where.items()))): each.value
+        for each in figure.found(params)
     }
 
 

@@ -14,13 +14,13 @@ from harness.errors import HostError
 from harness.records import SandboxKind, SandboxSpec
 from harness.runtime.sandbox_server import sandbox_problem
 from harness.sandbox.base import (
-    CommandLimits,
     CommandResult,
     Sandbox,
     SandboxUnavailable,
 )
 from harness.sandbox.choice import Sandboxes, open_sandboxes
 from harness.sandbox.in_memory import MemorySandbox
+from harness.sandbox.limits import CommandLimits
 from harness.workloads.envs.files.agent import EnginePlayer
 from harness.workloads.envs.files.players import NOTHING, ORACLE, Attempt, Player, play_all
 from harness.workloads.envs.files.protocol import ParserVersion

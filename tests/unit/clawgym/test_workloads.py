@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from harness.errors import HostError, InputError
-from harness.experiments.a32_34 import published
+from harness.experiments.a32_34 import printed
 from harness.experiments.a32_34.tasks_evidence import read
 from harness.records import Event, Profile, RunSpec
 from harness.variables import EVIDENCE_VARIABLE
@@ -143,11 +143,11 @@ def test_a_file_of_another_form_is_named(tmp_path: Path, text: str) -> None:
 
 
 def test_the_schedule_begins_with_a_step_that_does_nothing() -> None:
-    rates = published.learning_rates()
+    rates = printed.learning_rates()
     assert len(rates) == 11
     assert rates[0] == 0.0
     assert rates[1:] == pytest.approx([2e-4 * left / 10 for left in range(10, 0, -1)])
 
 
 def test_the_adapter_has_its_published_size() -> None:
-    assert published.adapter_parameters() == 40_370_176
+    assert printed.adapter_parameters() == 40_370_176

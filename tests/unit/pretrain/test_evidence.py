@@ -10,11 +10,15 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InputError
-from harness.experiments.a19.evidence import fp8_figures, sweep_figures
-from harness.experiments.a19.params import ENVELOPE_EVIDENCE
-from harness.experiments.a19.power import cell_windows
+from harness.experiments.a19.evidence import (
+    ENVELOPE_EVIDENCE,
+    EnvelopeEvidenceParams,
+    Published,
+    cell_windows,
+    figure,
+)
 from harness.experiments.a19.published import (
-    Figure,
+    PublishedArm,
     PublishedCell,
     PublishedModel,
     PublishedSweep,
@@ -53,38 +57,83 @@ _SWEEP = PublishedSweep(
     sweep_wall_s=70.0,
     results=(
         _CELL,
-        replace(_CELL, batch_size=4, mean_step_ms=160.0, tokens_per_s=2500.0, wall_s=20.0),
+        replace(
+            _CELL,
+            batch_size=4,
+            mean_step_ms=160.0,
+            tokens_per_s=2500.0,
+            peak_gpu_mem_gib=2.0,
+            wall_s=20.0,
+        ),
         replace(_CELL, precision=Precision.FP8, tokens_per_s=2200.0, peak_gpu_mem_gib=1.25),
-        replace(_CELL, precision=Precision.FP8, batch_size=4, tokens_per_s=3000.0, wall_s=30.0),
+        replace(
+            _CELL,
+            precision=Precision.FP8,
+            batch_size=4,
+            tokens_per_s=3000.0,
+            peak_gpu_mem_gib=2.25,
+            wall_s=30.0,
+        ),
     ),
 )
 
 
-def _by_name(figures: list[Figure]) -> Found:
-    return {(each.metric, frozenset(each.where.items())): each.value for each in figures}
+_ARM = PublishedArm(
+    framework="",
+    params_m=0.1,
+    n_layer=1,
+    d_model=8,
+    seq_len=100,
+    batch_size=2,
+    steps=10,
+    warmup_steps_excluded_from_mean=1,
+    mean_step_ms=100.0,
+    tokens_per_s=2000.0,
+    loss_first=7.0,
+    loss_last=3.0,
+    peak_gpu_mem_gib=1.0,
+    peak_gpu_reserved_gib=1.5,
+    torch_version="",
+    cuda_device="",
+)
+
+
+@pytest.fixture(scope="module")
+def made_up() -> Found:
+    """Every figure of the made-up sweep."""
+    samples = [
+        Sample(at_s=float(at), utilisation_pct=95.0, power_w=50.0, temperature_c=60.0)
+        for at in range(100)
+    ]
+    sweep = Published(
+        sweep=_SWEEP,
+        samples=samples,
+        vanilla=_ARM,
+        nemo=_ARM,
+        params=EnvelopeEvidenceParams(line_from_tokens=1),
+    )
+    return {(f.metric, frozenset(f.where.items())): f.value for f in figure.found(sweep)}
 
 
 def _one(found: Found, metric: str, **where: Scalar) -> Scalar:
     return found[metric, frozenset(where.items())]
 
 
-def test_the_sweep_names_its_extremes_and_what_lies_between() -> None:
-    found = _by_name(list(sweep_figures(_SWEEP)))
-    assert _one(found, "sweep.best_cell") == "precision=fp8 seq_len=100 batch_size=4"
-    assert _one(found, "sweep.worst_cell") == "precision=bf16 seq_len=100 batch_size=2"
-    assert _one(found, "sweep.spread") == 1.5
-    assert _one(found, "sweep.plateau", precision="bf16") == 1.25
-    assert _one(found, "sweep.cells_wall_time") == 70.0
+def test_the_sweep_names_its_extremes_and_what_lies_between(made_up: Found) -> None:
+    assert _one(made_up, "sweep.best_cell") == "precision=fp8 seq_len=100 batch_size=4"
+    assert _one(made_up, "sweep.worst_cell") == "precision=bf16 seq_len=100 batch_size=2"
+    assert _one(made_up, "sweep.spread") == 1.5
+    assert _one(made_up, "sweep.plateau", precision="bf16") == 1.25
+    assert _one(made_up, "sweep.cells_wall_time") == 70.0
     # 200 tokens in 100 ms are 2000 a second; the second fp8 cell's rate does not fit its step
-    assert _one(found, "sweep.throughput_deviation") == pytest.approx(100 / 3)
+    assert _one(made_up, "sweep.throughput_deviation") == pytest.approx(100 / 3)
 
 
-def test_fp8_is_compared_shape_by_shape() -> None:
-    found = _by_name(list(fp8_figures(_SWEEP)))
-    assert _one(found, "fp8.speedup", seq_len=100, batch_size=2) == pytest.approx(10.0)
-    assert _one(found, "fp8.memory_change", seq_len=100, batch_size=2) == 0.25
-    assert _one(found, "fp8.speedup_most") == pytest.approx(20.0)
-    assert _one(found, "fp8.speedup_falls") is False
+def test_fp8_is_compared_shape_by_shape(made_up: Found) -> None:
+    assert _one(made_up, "fp8.speedup", seq_len=100, batch_size=2) == pytest.approx(10.0)
+    assert _one(made_up, "fp8.memory_change", seq_len=100, batch_size=2) == 0.25
+    assert _one(made_up, "fp8.speedup_most") == pytest.approx(20.0)
+    assert _one(made_up, "fp8.speedup_falls") is False
 
 
 def test_cells_are_laid_end_to_end_from_the_first_work() -> None:

@@ -9,17 +9,16 @@ import pytest
 
 from harness.errors import InputError
 from harness.experiments.a18.evidence import (
-    budget_figures,
-    condition_figures,
-    gain_figures,
-    memory_figures,
+    Arm,
+    FrameworksEvidenceParams,
+    Published,
+    figure,
     state_traffic_bytes,
-    traffic_figures,
 )
-from harness.experiments.a18.params import FrameworksEvidenceParams
-from harness.experiments.a19.published import Figure, PublishedArm, read_snapshot
+from harness.experiments.a19.published import PublishedArm, PublishedSnapshot, read_snapshot
 from harness.records import Scalar
 from harness.workloads.models.shape import Precision
+from harness.workloads.training.pretrain_params import ArmParams
 
 _VANILLA = PublishedArm(
     framework="vanilla_pytorch",
@@ -49,15 +48,24 @@ _NEMO = replace(
     peak_gpu_reserved_gib=12.0,
     torch_version="another",
 )
-_ARMS = {"vanilla": _VANILLA, "nemo": _NEMO}
+_LOOK = PublishedSnapshot(
+    device="", utilisation_pct=0, memory_used="", memory_total="", power_w=0, temperature_c=0
+)
 
 
-def _found(figures: list[Figure]) -> dict[tuple[str, Scalar], Scalar]:
-    return {(each.metric, next(iter(each.where.values()), None)): each.value for each in figures}
+def _found(
+    params: FrameworksEvidenceParams = FrameworksEvidenceParams(),  # noqa: B008 - it is frozen
+) -> dict[tuple[str, Scalar], Scalar]:
+    def arm(name: str, recorded: PublishedArm) -> Arm:
+        return Arm(recorded=recorded, params=ArmParams(arm=name), evidence=params)
+
+    arms = Published(vanilla=arm("vanilla", _VANILLA), nemo=arm("nemo", _NEMO), snapshot=_LOOK)
+    found = figure.found(arms)
+    return {(each.metric, next(iter(each.where.values()), None)): each.value for each in found}
 
 
 def test_gains_are_of_nemo_over_vanilla() -> None:
-    found = _found([*gain_figures(_ARMS)])
+    found = _found()
     assert found["gain.throughput", None] == pytest.approx(20.0)
     assert found["gain.step_time", None] == pytest.approx(-25.0)
     assert found["gain.step_saved", None] == 100.0
@@ -68,13 +76,13 @@ def test_gains_are_of_nemo_over_vanilla() -> None:
 
 
 def test_the_published_arms_were_not_matched() -> None:
-    found = _found([*condition_figures(_ARMS)])
+    found = _found()
     assert found["conditions.differing", None] == 3
     assert found["conditions.same_torch", None] is False
 
 
 def test_the_changes_of_memory_add_up_to_the_whole() -> None:
-    found = _found([*memory_figures(_ARMS)])
+    found = _found()
     whole, start = (float(found["memory.law", arm] or 0) for arm in ("nemo", "vanilla"))
     changes = [float(v or 0) for (metric, _), v in found.items() if metric == "memory.law_change"]
     assert len(changes) == 4
@@ -90,10 +98,7 @@ def test_states_of_two_bytes_move_20_bytes_a_parameter_instead_of_52() -> None:
 
 
 def test_twice_the_bandwidth_halves_the_least_time() -> None:
-    slow, fast = (
-        _found([*traffic_figures(FrameworksEvidenceParams(bandwidth_gb_s=rate))])
-        for rate in (273.0, 546.0)
-    )
+    slow, fast = (_found(FrameworksEvidenceParams(bandwidth_gb_s=rate)) for rate in (273.0, 546.0))
     saved = float(slow["traffic.least_saved", None] or 0)
     assert saved == pytest.approx(354_601_984 * 32 / 273e6)  # ms
     assert fast["traffic.least_saved", None] == pytest.approx(saved / 2)
@@ -101,7 +106,7 @@ def test_twice_the_bandwidth_halves_the_least_time() -> None:
 
 def test_a_night_and_a_long_run_are_the_rates_multiplied() -> None:
     params = FrameworksEvidenceParams(long_steps=9000, night_h=1.0, nights=10)
-    found = _found([*budget_figures(_ARMS, params)])
+    found = _found(params)
     assert found["long_run.time", "vanilla"] == pytest.approx(1.0)  # 9000 x 0.4 s
     assert found["long_run.saved", None] == pytest.approx(15.0)
     assert found["night.tokens", "nemo"] == pytest.approx(12_000 * 3600)

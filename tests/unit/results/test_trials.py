@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.commands.trials import write_trials
 from harness.errors import InputError
 from harness.plan.expand import Plan
 from harness.records import Finished, Measurement, Profile, RunOutcome, RunSpec, Status, Usage
 from harness.results.store import Store
+from harness.results.trials import write_trials
 from harness.workloads.trials import store as lineage
 from harness.workloads.trials.trial import Label, Trial
 

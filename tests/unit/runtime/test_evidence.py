@@ -156,7 +156,7 @@ def test_only_files_that_a_profile_reads_must_be_had(
     monkeypatch.setenv("HARNESS_EVIDENCE_DIR", str(tmp_path / "theirs"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(pooch, "retrieve", _failing(requests.ConnectionError()))
-    assert main(["fetch", "a24", "--root", str(project_root)]) == 0
+    assert main(["fetch", "a24", "--project", str(project_root)]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["a24/cost_arithmetic.json", "here", "read"] in rows
     assert any(row[-2:] == ["absent", "optional"] for row in rows)

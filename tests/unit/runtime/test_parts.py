@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from harness.records import Limits
-from harness.runtime import environ, owner
+from harness.runtime import environ, owner, processes
 from harness.runtime.base import Stop
 from harness.runtime.frames import Frames
 from harness.runtime.logs import BoundedLog
@@ -39,6 +40,32 @@ def test_of_another_boot_or_namespace_nothing_is_said() -> None:
     me = owner.this_process()
     for elsewhere in (replace(me, boot="ffffffff"), replace(me, namespace=1)):
         assert (elsewhere.is_here, elsewhere.is_dead) == (False, False)
+
+
+@pytest.fixture
+def no_proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A system without /proc; what was read of ours is forgotten before and after."""
+    monkeypatch.setattr(owner, "_PROC", tmp_path / "proc")
+    owner.boot_id.cache_clear()
+    yield
+    owner.boot_id.cache_clear()
+
+
+@pytest.mark.usefixtures("no_proc")
+def test_without_proc_an_owner_is_known_by_its_pid_alone_and_never_dead() -> None:
+    me = owner.this_process()
+    assert (me.boot, me.pid) == ("00000000", os.getpid())
+    assert owner.parse(me.token) == me
+    for other in (me, replace(me, pid=2**22 + 1), replace(me, boot="0123abcd")):
+        assert (other.is_here, other.is_dead) == (False, False)
+
+
+def test_without_proc_no_process_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def scandir(path: str) -> None:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert list(processes.marked()) == []
 
 
 def test_an_unmarked_process_has_no_mark() -> None:

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from harness.experiments.a36 import printed
-from harness.experiments.a36.evidence import average, figures
-from harness.experiments.a36.evidence_params import EVIDENCE
+from harness.experiments.a36.evidence import EVIDENCE, Published, average, figure
 from harness.experiments.a36.printed import METHOD, Setting
 from harness.workloads.trials.history import History
 from harness.workloads.trials.store import Store
@@ -27,6 +26,7 @@ def _row(exp_id: str, label: Label, score: float, parent: str = "") -> Trial:
 _HISTORY = History(
     PRETRAINING, [_row("0", Label.BASELINE, 44.76), _row("1", Label.KEEP, 50.0, parent="0")]
 )
+_PUBLISHED = Published(history=_HISTORY, rendered="", draws=10)
 
 
 def test_a_mean_is_weighted_by_questions() -> None:
@@ -44,23 +44,26 @@ def test_every_model_has_the_same_baselines() -> None:
 
 
 def test_every_figure_is_declared_and_every_metric_reported() -> None:
-    found = {metric for metric, _, _ in figures(_HISTORY, "", draws=10)}
+    found = {each.metric for each in figure.found(_PUBLISHED)}
     assert found == {metric.name for metric in EVIDENCE.metrics}
 
 
 def test_a_score_is_looked_for_in_the_papers_table() -> None:
     found = {
-        where["row"]: value
-        for metric, value, where in figures(_HISTORY, "", draws=10)
-        if metric == "rows.in_paper"
+        each.where["row"]: each.value
+        for each in figure.found(_PUBLISHED)
+        if each.metric == "rows.in_paper"
     }
     assert found == {"0": 1, "1": 0}
 
 
 def test_the_published_briefing_is_rendered_again(evidence_dir: Path) -> None:
     folder = evidence_dir / "a36"
-    published = (folder / "lineage-rendered.txt").read_text(encoding="utf-8")
-    history = Store(folder / "results.tsv").history()
-    found = {metric: value for metric, value, _ in figures(history, published, draws=10)}
+    published = Published(
+        history=Store(folder / "results.tsv").history(),
+        rendered=(folder / "lineage-rendered.txt").read_text(encoding="utf-8"),
+        draws=10,
+    )
+    found = {each.metric: each.value for each in figure.found(published)}
     assert found["rows.rendered"] is True
     assert found["rows.beside_training"] == 1

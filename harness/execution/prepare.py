@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from harness.commands.progress import say
-from harness.commands.project import Project, cache_folder, open_project
-from harness.commands.selection import open_ledger, open_scenario, overrides_of, profile_named
 from harness.errors import HostError
+from harness.execution.run import refuse
 from harness.plan.expand import Plan, expand
 from harness.plan.overrides import Overrides
 from harness.records import ImageRef, Limits, Profile
 from harness.results.store import Store
-from harness.run import refuse
 from harness.runtime.choice import Choice, choose, made
 from harness.runtime.evidence import (
     EvidenceState,
@@ -29,16 +25,24 @@ from harness.runtime.models import model_problems, models_folder
 from harness.runtime.watch import host_problems
 from harness.scenario.expectations import Expectations
 from harness.scenario.images import SANDBOX_IMAGE, locked_image
-from harness.scenario.load import Loaded
+from harness.scenario.load import Loaded, load
 from harness.scenario.schema import EvidenceFile
+from harness.session.options import PlanOptions
+from harness.session.project import Project, cache_folder
+from harness.session.selection import open_ledger, overrides_of, profile_to_run
 from harness.workloads.api.registry import workload
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
-    """One scenario at one profile on this machine, ready to be planned or run."""
+    """One scenario at one profile on this machine, ready to be planned or run.
 
-    options: argparse.Namespace
+    Attributes:
+        builds: whether an image that is needed and not there is built; else that is only said.
+    """
+
+    options: PlanOptions
+    builds: bool
     project: Project
     loaded: Loaded
     ledger: Expectations
@@ -55,14 +59,14 @@ class Preparation:
     def choice(self) -> Choice:
         """The runtime that the options and the machine come to."""
         image = self.loaded.scenario.profiles[self.profile].image
-        obtain = self._obtain if self.options.command == "run" else None
+        obtain = self._obtain if self.builds else None
         return choose(self.options.runtime, self.profile, image, self.project.containers, obtain)
 
     def _obtain(self, image: str) -> ImageRef:
         """Build an image, unless the machine could not run in it anyway."""
         limits = Limits(**self.loaded.scenario.profiles[self.profile].limits.model_dump())
         refuse(host_problems(limits, self.host))
-        return made(self.project.containers, image, say)
+        return made(self.project.containers, image, self.options.console.say)
 
     @cached_property
     def plan(self) -> Plan:
@@ -105,22 +109,16 @@ class Preparation:
         """The folder that published models are read from."""
         return models_folder(cache_folder())
 
-    def model_problems(self) -> Iterator[HostError]:
-        """Yield one problem for each model that is not here at its revision."""
-        yield from model_problems(self.models, self.models_dir)
-
-    def profile_problems(self) -> Iterator[HostError]:
-        """Yield why this machine is none that the profile is asked on."""
+    def problems(self) -> Iterator[HostError]:
+        """Yield what keeps this machine from the profile, its published files and its models."""
         if problem := profile_problem(self.profile, self.host):
             yield problem
-
-    def evidence_problems(self) -> Iterator[HostError]:
-        """Yield one problem for the published files that are not here as they were published."""
         found = statuses(self.evidence_files, self.evidence_dir)
         wrong = [f"{each.file} ({each.state})" for each in found if not _is_here(each)]
         if wrong:
             message = f"published data is not in {self.evidence_dir}: {', '.join(wrong)}"
             yield HostError(message, f"harness fetch {self.loaded.scenario.scenario}")
+        yield from model_problems(self.models, self.models_dir)
 
     def of_evidence(self) -> Preparation | None:
         """Return the same for the profile that recomputes published data; None without one.
@@ -136,22 +134,21 @@ def _is_here(status: EvidenceStatus) -> bool:
     return status.state is EvidenceState.HERE
 
 
-def prepare(options: argparse.Namespace) -> Preparation:
-    """Decide what the options ask for, on this machine.
+def prepare(folder: Path, project: Project, options: PlanOptions, *, builds: bool) -> Preparation:
+    """Decide what the options ask for of the scenario in `folder`, on this machine.
 
     Raises:
         InputError: every mistake in the scenario, or else in its ledger: a sweep is not begun
             whose figures could not be checked.
     """
-    project = open_project(options)
-    loaded = open_scenario(project, options)
-    ledger = open_ledger(loaded)
-    host = probe_host()
-    profile = profile_named(options.profile, loaded.scenario, host)
+    loaded = load(folder)
+    ledger, host = open_ledger(loaded), probe_host()
+    profile = profile_to_run(options.profile, loaded.scenario, host)
     overrides = overrides_of(options)
     expand(loaded, profile, overrides)  # so that a wrong argument changes nothing
-    return Preparation(
+    ready = Preparation(
         options=options,
+        builds=builds,
         project=project,
         loaded=loaded,
         ledger=ledger,
@@ -159,3 +156,16 @@ def prepare(options: argparse.Namespace) -> Preparation:
         overrides=overrides,
         host=host,
     )
+    _explain(ready)
+    return ready
+
+
+def _explain(ready: Preparation) -> None:
+    console, asked = ready.options.console, ready.options.profile
+    why = "the most that this machine can run" if asked == "auto" else "asked for"
+    console.explain(f"scenario: {ready.loaded.folder}")
+    console.explain(f"profile: {ready.profile} ({why})")
+    if ready.evidence_files:
+        console.explain(f"published data: {ready.evidence_dir}")
+    if ready.models:
+        console.explain(f"models: {ready.models_dir}")

@@ -1,27 +1,20 @@
-"""What the options select: a scenario, a profile of it, and changes to it."""
+"""What a command's words name: scenarios, their ledgers, a profile, and changes to it."""
 
 from __future__ import annotations
 
-import argparse
-
 from harness.check.laws import law_problems
-from harness.commands.project import Project
 from harness.errors import HostError, InputError, unknown
 from harness.plan.overrides import Overrides, read_overrides
 from harness.records import Profile
+from harness.results.store import Store, said_of
 from harness.runtime.host import Host, default_profile
 from harness.scenario.expectations import Expectations
-from harness.scenario.folders import find
-from harness.scenario.load import Loaded, load, load_expectations
+from harness.scenario.load import Loaded, load_expectations
 from harness.scenario.schema import Scenario
+from harness.session.options import ExperimentOptions
 
 # a machine that can run one of these can run those after it
 _FALLBACKS = (Profile.SPARK, Profile.CUDA, Profile.CPU, Profile.EVIDENCE)
-
-
-def open_scenario(project: Project, options: argparse.Namespace) -> Loaded:
-    """Load the scenario that the options name."""
-    return load(find(project.scenarios, options.scenario))
 
 
 def open_ledger(loaded: Loaded) -> Expectations:
@@ -29,7 +22,7 @@ def open_ledger(loaded: Loaded) -> Expectations:
     return load_expectations(loaded, law_problems)
 
 
-def profile_named(word: str, scenario: Scenario, host: Host) -> Profile:
+def profile_to_run(word: str, scenario: Scenario, host: Host) -> Profile:
     """Return the profile that `word` names; ``auto`` is the most this machine can run.
 
     Raises:
@@ -47,6 +40,26 @@ def profile_named(word: str, scenario: Scenario, host: Host) -> Profile:
     raise HostError(message, f"harness show {scenario.scenario} --profile {first}")
 
 
+def stored_profile(word: str, scenario: Scenario, store: Store) -> Profile:
+    """Return the profile that `word` names; ``auto`` is the first with stored results.
+
+    Raises:
+        InputError: the scenario has no such profile.
+        HostError: the store has no results of the scenario.
+    """
+    if word != "auto":
+        return declared_profile(word, scenario)
+    stored = store.profiles(scenario.scenario)
+    if not stored:
+        message = f"no results of {scenario.scenario} in {store.root}"
+        if schemas := store.other_schemas(scenario.scenario):
+            message = (
+                f"the results of {scenario.scenario} in {store.root} are of {said_of(schemas)}"
+            )
+        raise HostError(message, f"harness run {scenario.scenario}")
+    return stored[0]
+
+
 def declared_profile(word: str, scenario: Scenario) -> Profile:
     """Return the profile of that name.
 
@@ -59,10 +72,10 @@ def declared_profile(word: str, scenario: Scenario) -> Profile:
     return Profile(word)
 
 
-def overrides_of(options: argparse.Namespace) -> Overrides:
+def overrides_of(options: ExperimentOptions) -> Overrides:
     """Return what the options change of the declared experiment."""
     return read_overrides(
-        options.settings,
+        options.set,
         options.params,
         options.only,
         seed=options.seed,

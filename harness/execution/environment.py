@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness.commands.preparation import Preparation
 from harness.errors import HostError
+from harness.execution.prepare import Preparation
 from harness.records import Limits, RunSpec, Status, canonical_json, from_json, to_json
 from harness.results.environment import capture
 from harness.results.interpreter import Interpreter

@@ -1,4 +1,4 @@
-"""Executing a plan: run what is owed, measure it, store it. Nothing is lost and nothing twice."""
+"""Executing a plan: run what is not finished, measure it, store it; nothing lost, nothing twice."""
 
 from __future__ import annotations
 

@@ -1,0 +1,90 @@
+"""The counts of one agent on one set of tasks, and the rates that follow. Loads no torch."""
+
+from __future__ import annotations
+
+from harness.records import record
+from harness.statistics import Proportion, wilson
+from harness.workloads.api.declare import Better
+from harness.workloads.api.figures import Counted, Figures
+
+_HIGHER = Better.HIGHER
+
+
+@record
+class Evaluation:
+    """The counts of one agent on one set of tasks; None where an article prints nothing.
+
+    Attributes:
+        mean_wall_s: of a rollout, seconds.
+        wall_s: of all rollouts, by the stamps of the log, seconds.
+        by_persona: tasks passed, as printed by persona (article 33 completes the table).
+    """
+
+    tasks: int
+    tasks_passed: int
+    assertions: int
+    assertions_passed: int
+    task_complete: int | None = None
+    mean_turns: float | None = None
+    mean_wall_s: float | None = None
+    wall_s: float | None = None
+    by_persona: tuple[int, ...] = ()
+
+    @property
+    def passed(self) -> Proportion:
+        """Tasks that it passed."""
+        return Proportion(successes=self.tasks_passed, trials=self.tasks)
+
+    @property
+    def held(self) -> Proportion:
+        """Assertions that hold."""
+        return Proportion(successes=self.assertions_passed, trials=self.assertions)
+
+
+def percent(part: float, whole: float) -> float:
+    """Return `part` in percent of `whole`."""
+    return 100 * part / whole
+
+
+RATES: Figures[Evaluation] = Figures(keys="policy")
+RATES("agent.tasks", "count", "tasks played")(lambda e: e.tasks)
+RATES("agent.task_pass", "%", better=_HIGHER)(
+    lambda e: Counted(percent(e.tasks_passed, e.tasks), e.tasks)
+)
+RATES("agent.task_pass_low", "%", "Wilson, 95 %")(
+    lambda e: Counted(100 * wilson(e.passed).low, e.tasks)
+)
+RATES("agent.task_pass_high", "%", "Wilson, 95 %")(
+    lambda e: Counted(100 * wilson(e.passed).high, e.tasks)
+)
+RATES("agent.assertions", "%", "that hold", better=_HIGHER)(
+    lambda e: Counted(percent(e.assertions_passed, e.assertions), e.assertions)
+)
+RATES("agent.assertion_count", "count", "of all its tasks")(lambda e: e.assertions)
+
+
+@RATES("agent.task_complete", "%", "clean stops", better=_HIGHER, optional=True)
+def _(e: Evaluation) -> Counted | None:
+    return None if e.task_complete is None else Counted(percent(e.task_complete, e.tasks), e.tasks)
+
+
+@RATES("agent.wall", "min", "of all rollouts", timing=True, optional=True)
+def _(e: Evaluation) -> float | None:
+    if e.wall_s is not None:
+        return e.wall_s / 60
+    return None if e.mean_wall_s is None else e.mean_wall_s * e.tasks / 60
+
+
+@RATES("agent.mean_wall", "s", "of a rollout", timing=True, optional=True)
+def _(e: Evaluation) -> Counted | None:
+    return None if e.wall_s is None else Counted(e.wall_s / e.tasks, e.tasks)
+
+
+@RATES("agent.turn_wall", "s", "of a turn", timing=True, optional=True)
+def _(e: Evaluation) -> float | None:
+    return e.mean_wall_s / e.mean_turns if e.mean_wall_s and e.mean_turns else None
+
+
+RATES("agent.persona_sum", "count", "passes summed by persona", optional=True)(
+    lambda e: sum(e.by_persona) if e.by_persona else None
+)

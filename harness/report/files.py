@@ -1,0 +1,75 @@
+"""The files that results are shown in, and what a CI system is given."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from harness.report.cells import cells_table, rows_tables
+from harness.report.dossier import Dossier
+from harness.report.github import annotate, render_summary
+from harness.report.junit import render_junit
+from harness.report.ledger import ledger_table
+from harness.report.page import Sheet, render_page
+from harness.report.plots import draw_all
+from harness.report.render import render_csv, render_markdown
+from harness.report.tables import Table
+from harness.results.store import unwritable, write_whole
+from harness.scenario.folders import EXPECTATIONS_FILE
+from harness.scenario.positions import read
+
+
+def tables_of(dossier: Dossier) -> tuple[Table, ...]:
+    """Return the tables of a dossier in the order they are read: cells, rows, ledger."""
+    return (cells_table(dossier), *rows_tables(dossier), ledger_table(dossier))
+
+
+def files_of(dossiers: Sequence[Dossier]) -> dict[str, str]:
+    """Return file name -> contents: one table.md, one page, and csv and plots for each profile."""
+    sheets = [Sheet(dossier=each, plots=draw_all(each)) for each in dossiers]
+    title = f"# {dossiers[0].scenario.title}\n"
+    tables = [render_markdown(table) for each in dossiers for table in tables_of(each)]
+    return {
+        "table.md": "\n".join([title, *tables]),
+        "page.html": render_page(sheets),
+        **{name: text for sheet in sheets for name, text in _profile_files(sheet)},
+    }
+
+
+def _profile_files(sheet: Sheet) -> Iterator[tuple[str, str]]:
+    profile = sheet.dossier.profile
+    yield f"{profile}.cells.csv", render_csv(cells_table(sheet.dossier))
+    yield f"{profile}.ledger.csv", render_csv(ledger_table(sheet.dossier))
+    for drawn in sheet.plots:
+        if drawn.svg:
+            yield f"{profile}.{drawn.plot.file}.svg", drawn.svg
+
+
+def write_for_ci(
+    dossiers: Sequence[Dossier], junit: Path | None, summary: Path | None, project: Path
+) -> None:
+    """Write JUnit XML and append a Markdown summary; on GitHub also annotate the ledgers' lines.
+
+    Args:
+        dossiers: of one scenario or several.
+        junit: the file to write; None for none.
+        summary: the file to append to; None for none.
+        project: the folder that holds ``scenarios/``.
+
+    Raises:
+        HostError: a file cannot be written.
+    """
+    if junit is not None:
+        write_whole(junit, render_junit(dossiers))
+    if summary is not None:
+        try:
+            with summary.open("a", encoding="utf-8") as file:
+                file.write(render_summary(dossiers))
+        except OSError as error:
+            raise unwritable(summary, error) from None
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        for dossier in dossiers:
+            ledger = read(project / "scenarios" / dossier.scenario.scenario / EXPECTATIONS_FILE)
+            for line in annotate(dossier.verdicts, ledger, project):
+                print(line)

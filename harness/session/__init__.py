@@ -1,0 +1,1 @@
+"""What every command starts from: its options, the project, the scenarios, what it prints."""

@@ -1,0 +1,247 @@
+"""The options of each command, as the record that it is called with.
+
+`harness.session.parser` declares the same names for the command line, with their help.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar, dataclass_transform
+
+from harness.session.console import Console, Verbosity
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def options(cls: type[T]) -> type[T]:
+    """Make `cls` a frozen, keyword-only, slotted dataclass; lighter to load than `record`."""
+    return dataclass(frozen=True, kw_only=True, slots=True)(cls)
+
+
+@options
+class Options:
+    """What every command takes.
+
+    Attributes:
+        json: print one JSON document instead of text.
+        quiet: print only results and errors.
+        verbose: also say the reasons, paths and times behind a result.
+        project: the project's folder; None to look for it (`harness.session.project`).
+        store: the folder of results; None for the project's ``results/local``.
+    """
+
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    project: Path | None = None
+    store: Path | None = None
+
+    @property
+    def console(self) -> Console:
+        """Where the command says what it does."""
+        if self.quiet:
+            return Console(Verbosity.QUIET)
+        return Console(Verbosity.VERBOSE if self.verbose else Verbosity.NORMAL)
+
+
+@options
+class ScenarioOptions(Options):
+    """Several scenarios, each by its id or a unique beginning of it."""
+
+    scenarios: tuple[str, ...] = ()
+
+
+@options
+class ProfileOptions(ScenarioOptions):
+    """Scenarios at one profile.
+
+    Attributes:
+        profile: a profile's name, or ``auto``.
+    """
+
+    profile: str = "auto"
+
+
+@options
+class ExperimentOptions(ProfileOptions):
+    """Scenarios at one profile, and what is changed of the experiment that they declare.
+
+    Attributes:
+        set: ``KEY=VALUE`` each.
+        params: a YAML file of the same.
+        only: ``AXIS=VALUE`` each: the cells to keep.
+        seed: instead of the declared one.
+        replicates: instead of the declared number.
+    """
+
+    set: tuple[str, ...] = ()
+    params: Path | None = None
+    only: tuple[str, ...] = ()
+    seed: int | None = None
+    replicates: int | None = None
+
+
+@options
+class ListOptions(Options):
+    """``harness list``."""
+
+
+@options
+class ShowOptions(ExperimentOptions):
+    """``harness show``."""
+
+
+@options
+class ValidateOptions(ScenarioOptions):
+    """``harness validate``.
+
+    Attributes:
+        schema: print this JSON Schema and check nothing.
+    """
+
+    schema: str | None = None
+
+
+@options
+class PlanOptions(ExperimentOptions):
+    """``harness plan``.
+
+    Attributes:
+        runtime: ``auto``, ``local`` or ``docker``.
+    """
+
+    runtime: str = "auto"
+
+
+@options
+class RunOptions(PlanOptions):
+    """``harness run``.
+
+    Attributes:
+        junit: a file to write JUnit XML into.
+        summary: a file to append a Markdown summary to.
+        with_evidence: also recompute the published raw data, if it is published.
+    """
+
+    junit: Path | None = None
+    summary: Path | None = None
+    with_evidence: bool = False
+
+
+@options
+class CheckOptions(ExperimentOptions):
+    """``harness check``.
+
+    Attributes:
+        junit: a file to write JUnit XML into.
+        summary: a file to append a Markdown summary to.
+    """
+
+    junit: Path | None = None
+    summary: Path | None = None
+
+
+@options
+class ReportOptions(ExperimentOptions):
+    """``harness report``.
+
+    Attributes:
+        format: a `harness.report.render.Form`.
+        table: only these tables: ``cells``, ``rows`` or ``ledger``; None for what is usual.
+        out: a folder to write page, tables and plots into.
+        splice: an article whose markers are filled.
+        stale: change nothing, and fail if the article is out of date.
+    """
+
+    format: str = "text"
+    table: str | None = None
+    out: Path | None = None
+    splice: Path | None = None
+    stale: bool = False
+
+
+@options
+class CompareOptions(Options):
+    """``harness compare``.
+
+    Attributes:
+        scenario: one scenario.
+        profile: a profile's name, or ``auto``.
+        other: the other store.
+        other_profile: the profile to look at there; None for the same.
+    """
+
+    scenario: str
+    profile: str = "auto"
+    other: Path
+    other_profile: str | None = None
+
+
+@options
+class PublishOptions(ProfileOptions):
+    """``harness publish``.
+
+    Attributes:
+        all: render every published table again, and copy nothing.
+        stale: change nothing, and fail if a table is out of date.
+    """
+
+    all: bool = False
+    stale: bool = False
+
+
+@options
+class FetchOptions(ScenarioOptions):
+    """``harness fetch``."""
+
+
+@options
+class BuildOptions(Options):
+    """``harness build``.
+
+    Attributes:
+        images: their names in the lock.
+        all: every image of the lock.
+        resolve: only look base digests up.
+        accept: record a digest that differs from the lock.
+    """
+
+    images: tuple[str, ...] = ()
+    all: bool = False
+    resolve: bool = False
+    accept: bool = False
+
+
+@options
+class DoctorOptions(Options):
+    """``harness doctor``."""
+
+
+@options
+class CompletionOptions(Options):
+    """``harness completion``.
+
+    Attributes:
+        shell: ``bash``, ``zsh`` or ``fish``.
+    """
+
+    shell: str
+
+
+OF_COMMAND: dict[str, type[Options]] = {
+    "list": ListOptions,
+    "show": ShowOptions,
+    "validate": ValidateOptions,
+    "plan": PlanOptions,
+    "run": RunOptions,
+    "check": CheckOptions,
+    "report": ReportOptions,
+    "compare": CompareOptions,
+    "publish": PublishOptions,
+    "fetch": FetchOptions,
+    "build": BuildOptions,
+    "doctor": DoctorOptions,
+    "completion": CompletionOptions,
+}

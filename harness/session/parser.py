@@ -1,0 +1,284 @@
+"""The command line's words and their help; `parse` turns them into the options of one command.
+
+Nothing heavy is imported here, so that ``--help`` and ``--version`` answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness import __version__
+from harness.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from harness.session.options import Options
+
+    _Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - its only name
+
+PROFILES = ("auto", "spark", "cuda", "cpu", "evidence")
+SHELLS = ("bash", "zsh", "fish")
+_RUNTIMES = ("auto", "local", "docker")
+
+
+def parse(arguments: Sequence[str] | None = None) -> tuple[str, Options]:
+    """Return the name of a command and its options.
+
+    Raises:
+        InputError: an unknown word or option; names the nearest known one.
+        SystemExit: help or the version was asked for, or a word is missing.
+    """
+    given = vars(make_parser().parse_args(arguments))
+    # only now: what answers without a command needs no record
+    from harness.session.options import OF_COMMAND  # noqa: PLC0415
+
+    name = given.pop("command")
+    fixed: dict[str, Any] = {
+        key: tuple(each) if isinstance(each, list) else each for key, each in given.items()
+    }
+    return name, OF_COMMAND[name](**fixed)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Refuses an unknown word or option as everything else here: with the nearest known one."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse the words of one command; argparse itself asks each for what it knows."""
+        options, left = super().parse_known_args(args, namespace)
+        known = [name for name in self._option_string_actions if name.startswith("--")]
+        wrong = [word.partition("=")[0] for word in left if word.startswith("-")]
+        if wrong:
+            raise InputError(unknown("option", word, known) for word in wrong)
+        return options, left
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        if action.choices is not None and value not in action.choices:
+            what = action.option_strings[0] if action.option_strings else str(action.metavar)
+            raise InputError([unknown(what, value, action.choices)])
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of every command."""
+    parser: argparse.ArgumentParser = _Parser(
+        prog="harness",
+        description="Re-run the DGX Spark article experiments and check every published number.",
+        epilog="exit codes: 0 reproduced, 1 a figure is outside its tolerance or a file is out of "
+        "date, 2 wrong input, 3 the machine or a run failed, 4 inconclusive or missing, "
+        "130 interrupted; of several scenarios the worst counts: 1, then 2, 3, 4",
+    )
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=f"harness {__version__}",
+        help="print the version and stop",
+    )
+    _common(parser)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_listing(commands)
+    _add_running(commands)
+    _add_reporting(commands)
+    _add_machine(commands)
+    return parser
+
+
+def _add_listing(commands: _Commands) -> None:
+    _command(commands, "list", "list the scenarios and their profiles")
+    command = _command(commands, "show", "show a scenario: its params and where each comes from")
+    _scenarios(command)
+    _experiment(command)
+    command = _command(
+        commands, "validate", "check scenarios, ledgers and the image lock; all mistakes at once"
+    )
+    _scenarios(command, nargs="*", otherwise="all scenarios if none is given")
+    command.add_argument(
+        "--schema",
+        choices=("scenario", "expectations"),
+        help="print the JSON Schema of this file for an editor, and check nothing",
+    )
+
+
+def _add_running(commands: _Commands) -> None:
+    command = _command(
+        commands, "plan", "show what a run would do, its cost and what it reuses; runs nothing"
+    )
+    _scenarios(command)
+    _experiment(command)
+    _runtime(command)
+    command = _command(
+        commands, "run", "run what is not yet finished, check it and print the tables"
+    )
+    _scenarios(command)
+    _experiment(command)
+    _runtime(command)
+    _outputs(command)
+    command.add_argument(
+        "--with-evidence",
+        action="store_true",
+        help="also recompute the published raw data, if it is published",
+    )
+
+
+def _add_reporting(commands: _Commands) -> None:
+    command = _command(
+        commands, "check", "check stored results against the ledger; exit code by verdict"
+    )
+    _scenarios(command)
+    _experiment(command)
+    _outputs(command)
+    command = _command(
+        commands, "report", "render stored results as text, csv, JSON, page or plots"
+    )
+    _scenarios(command)
+    _experiment(command)
+    command.add_argument(
+        "--format",
+        choices=("text", "markdown", "csv", "json", "html"),
+        default="text",
+        help="print in this format (default text)",
+    )
+    command.add_argument(
+        "--table",
+        choices=("cells", "rows", "ledger"),
+        help="print only these tables (default all; csv: cells)",
+    )
+    command.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="write page, tables and plots into this folder; of several scenarios, each into a "
+        "folder of its name in it",
+    )
+    command.add_argument(
+        "--splice",
+        type=Path,
+        metavar="ARTICLE",
+        help="fill the markers of these scenarios in a Markdown file",
+    )
+    command.add_argument(
+        "--stale",
+        action="store_true",
+        help="with --splice: change nothing, and exit with 1 if the file is out of date",
+    )
+    command = _command(commands, "compare", "compare two stores of results, cell by cell")
+    command.add_argument("scenario", metavar="SCENARIO", help=_SCENARIO_HELP)
+    _profile(command)
+    command.add_argument("other", type=Path, metavar="STORE", help="the other folder of results")
+    command.add_argument(
+        "--other-profile", metavar="PROFILE", help="the profile to look at there (default the same)"
+    )
+    command = _command(
+        commands, "publish", "copy finished runs into results/ and render their tables"
+    )
+    _scenarios(command, nargs="*", otherwise="none with --all")
+    _profile(command)
+    command.add_argument(
+        "--all", action="store_true", help="copy nothing; render every published table again"
+    )
+    command.add_argument(
+        "--stale",
+        action="store_true",
+        help="change nothing, and exit with 1 if a table is out of date",
+    )
+
+
+def _add_machine(commands: _Commands) -> None:
+    command = _command(commands, "fetch", "download the published raw data and verify every file")
+    _scenarios(command)
+    command = _command(commands, "build", "build container images and lock their digests")
+    command.add_argument("images", nargs="*", metavar="IMAGE", help="an image of the lock")
+    command.add_argument("--all", action="store_true", help="every image of the lock")
+    command.add_argument(
+        "--resolve", action="store_true", help="build nothing; look up the digests of base images"
+    )
+    command.add_argument(
+        "--accept", action="store_true", help="lock a digest that differs from the locked one"
+    )
+    _command(commands, "doctor", "say what this machine can run, and the next command to type")
+    command = _command(
+        commands, "completion", "print a script that completes this program's words in a shell"
+    )
+    command.add_argument("shell", choices=SHELLS, metavar="SHELL", help=", ".join(SHELLS))
+
+
+def _command(commands: _Commands, name: str, text: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+    _common(command, argument_default=argparse.SUPPRESS)
+    return command
+
+
+def _common(parser: argparse.ArgumentParser, argument_default: str | None = None) -> None:
+    """Add what stands before the command or after it; after it, only what is given counts."""
+    flag: dict[str, Any] = {"action": "store_true"}
+    path: dict[str, Any] = {"type": Path, "metavar": "FOLDER"}
+    if argument_default is not None:
+        flag["default"] = path["default"] = argument_default
+    group = parser.add_argument_group("for every command")
+    group.add_argument("--json", **flag, help="print JSON for a program to read")
+    amount = group.add_mutually_exclusive_group()
+    amount.add_argument("-q", "--quiet", **flag, help="print only results and errors")
+    amount.add_argument("-v", "--verbose", **flag, help="also say reasons, paths and times")
+    group.add_argument(
+        "--project",
+        **path,
+        help="the checkout with scenarios/ (default $HARNESS_PROJECT, else the one that this "
+        "program is installed from)",
+    )
+    group.add_argument(
+        "--store", **path, help="the folder of results (default results/local in the project)"
+    )
+
+
+_SCENARIO_HELP = "a scenario: its id (a34-t2po-...), its number (a34, 34) or a unique beginning"
+
+
+def _scenarios(command: argparse.ArgumentParser, *, nargs: str = "+", otherwise: str = "") -> None:
+    words = f"{_SCENARIO_HELP}; {otherwise}" if otherwise else _SCENARIO_HELP
+    command.add_argument("scenarios", nargs=nargs, metavar="SCENARIO", help=words)
+
+
+def _profile(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--profile",
+        default="auto",
+        metavar="PROFILE",
+        help=f"one of {', '.join(PROFILES)} (default auto)",
+    )
+
+
+def _experiment(command: argparse.ArgumentParser) -> None:
+    _profile(command)
+    command.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="set a param; repeatable"
+    )
+    command.add_argument(
+        "--params", type=Path, metavar="FILE", help="set the params of this YAML file"
+    )
+    command.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="AXIS=VALUE",
+        help="keep only these cells of the sweep; repeatable",
+    )
+    command.add_argument("--seed", type=int, metavar="N", help="instead of the declared seed")
+    command.add_argument(
+        "--replicates", type=int, metavar="N", help="instead of the declared number of replicates"
+    )
+
+
+def _runtime(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--runtime",
+        choices=_RUNTIMES,
+        default="auto",
+        help="run as a process of this machine, or in a container (default auto)",
+    )
+
+
+def _outputs(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML to this file")
+    command.add_argument(
+        "--summary", type=Path, metavar="FILE", help="append a Markdown summary to this file"
+    )

@@ -1,0 +1,91 @@
+"""One command for several scenarios: one failure does not stop the next, the worst code counts."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.errors import ExitCode, HarnessError, HostError, Interrupted, worst
+from harness.records import record
+from harness.session.console import Colour, paint
+from harness.session.options import Options
+from harness.units import counted
+
+_MEANS = {
+    ExitCode.OK: ("ok", Colour.GREEN),
+    ExitCode.OUTSIDE: ("differs", Colour.RED),
+    ExitCode.USAGE: ("wrong input", Colour.RED),
+    ExitCode.INFRASTRUCTURE: ("failed", Colour.RED),
+    ExitCode.INCONCLUSIVE: ("inconclusive", Colour.YELLOW),
+}
+
+
+@record
+class Answer:
+    """What a command has to say of one scenario.
+
+    Attributes:
+        text: for people, ended by a newline; empty with ``--json``.
+        document: for programs; None without ``--json``.
+    """
+
+    code: ExitCode = ExitCode.OK
+    text: str = ""
+    document: Any = None
+
+
+def answer_each(
+    folders: Sequence[Path], ask: Callable[[Path], Answer], options: Options
+) -> ExitCode:
+    """Print the answer of each scenario as soon as it is there, and return the worst exit code.
+
+    Of a single scenario the answer is all that is printed. Of several, each failure is told where
+    it happens and in a summary at the end; as JSON they are one object, by scenario.
+
+    Raises:
+        HarnessError: the only scenario failed, or the user interrupted.
+    """
+    if len(folders) == 1:
+        answer = ask(folders[0])
+        print(json.dumps(answer.document, indent=1) + "\n" if options.json else answer.text, end="")
+        return answer.code
+    answers = {}
+    for folder in folders:
+        answers[folder.name] = answer = _ask(folder, ask)
+        if not options.json and answer.text:
+            print(answer.text, flush=True)
+    code = worst(each.code for each in answers.values())
+    if options.json:
+        documents = {
+            name: {"exit_code": each.code, "answer": each.document}
+            for name, each in answers.items()
+        }
+        print(json.dumps({"exit_code": code, "scenarios": documents}, indent=1))
+    else:
+        print(_summary(answers))
+    return code
+
+
+def _ask(folder: Path, ask: Callable[[Path], Answer]) -> Answer:
+    try:
+        return ask(folder)
+    except Interrupted:
+        raise
+    except HarnessError as error:
+        failure = error
+    except OSError as error:
+        failure = HostError(str(error))
+    print(f"{paint(folder.name, Colour.RED, sys.stderr)}: {failure}", file=sys.stderr, flush=True)
+    return Answer(code=failure.exit_code, document={"error": str(failure)})
+
+
+def _summary(answers: dict[str, Answer]) -> str:
+    width = max(map(len, answers))
+    lines = [f"{counted(len(answers), 'scenario')}:"]
+    for name, answer in answers.items():
+        word, colour = _MEANS[answer.code]
+        lines.append(f"  {name:{width}}  {paint(word, colour, sys.stdout)}")
+    return "\n".join(lines)

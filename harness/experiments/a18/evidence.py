@@ -210,9 +210,10 @@ def _(_: Published) -> Iterator[Row]:
 
 @figure.rows("learning_rate", "1", "by the schedule; where: step")
 def _(p: Published) -> Iterator[Row]:
-    recorded = p.nemo.recorded
     schedule = warmup_cosine(
-        p.nemo.params.learning_rate, recorded.warmup_steps_excluded_from_mean, recorded.steps
+        p.nemo.params.learning_rate,
+        p.nemo.recorded.warmup_steps_excluded_from_mean,
+        p.nemo.recorded.steps,
     )
     for step in _PRINTED_STEPS:
         yield {"step": step}, schedule.lr_at(step)

@@ -134,6 +134,18 @@ def drawn(params: ReplayParams, seed: int) -> Corpora:
     )
 
 
+def adamw_of(params: ReplayParams, num_steps: int, learning_rate: float) -> AdamW:
+    """Return how the base, or a continuation of it, is trained."""
+    return AdamW(
+        learning_rate=learning_rate,
+        num_warmup=max(1, round(params.warmup_share * num_steps)),
+        num_steps=num_steps,
+        betas=(params.beta1, params.beta2),
+        weight_decay=params.weight_decay,
+        max_grad_norm=params.clip_norm,
+    )
+
+
 class Experiment:
     """One run: a base, and every way to go on from it.
 
@@ -166,9 +178,8 @@ class Experiment:
     def base(self) -> Gpt:
         """Return the base, trained; the first steps under the counter of live memory."""
         params, emit = self.params, self.emit
-        counter = peak_counter(self.device)
         with ExitStack() as counting:
-            counting.enter_context(counter)
+            counter = counting.enter_context(peak_counter(self.device))
             torch.manual_seed(self.seed)
             model = hand_written(
                 params.shape, params.conditions, self.arithmetic, device=self.device
@@ -242,15 +253,7 @@ class Experiment:
         self, model: Gpt, batch: Callable[[int], Batch], num_steps: int, rate: float
     ) -> TrainingRun:
         """Return a run over what of the model is to be trained, with a fresh optimizer."""
-        params = self.params
-        adamw = AdamW(
-            learning_rate=rate,
-            num_warmup=max(1, round(params.warmup_share * num_steps)),
-            num_steps=num_steps,
-            betas=(params.beta1, params.beta2),
-            weight_decay=params.weight_decay,
-            max_grad_norm=params.clip_norm,
-        )
+        adamw = adamw_of(self.params, num_steps, rate)
         return adamw.run(model, batch, self.arithmetic.forward_context)
 
     def in_order(self) -> Callable[[int], Batch]:

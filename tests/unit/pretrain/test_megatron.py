@@ -131,7 +131,7 @@ def test_transformer_engines_names_are_known_too() -> None:
 
 
 def test_queries_keys_and_values_are_laid_out_head_by_head() -> None:
-    shape = replace(_SHAPE, width=4, num_heads=2)
+    shape = replace(_SHAPE, d_model=4, num_heads=2, num_kv_heads=2, head_dim=2)
     rows = torch.arange(12.0)[:, None].expand(12, 4)  # by hand: q0 q0 q1 q1, k..., v...
     weights = {"blocks.0.attend.qkv.weight": rows}
     fused = megatron.as_megatron(

@@ -78,6 +78,40 @@ def test_what_a_killed_owner_staged_is_removed_and_never_counted(tmp_path: Path)
         assert not staged.exists()
 
 
+def test_checkpoints_outlive_an_attempt_and_no_finished_run_holds_them(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+
+    def leave(staged: Path) -> None:
+        (staged / "checkpoints").mkdir(exist_ok=True)
+        (staged / "checkpoints" / "last").write_text("step 7", encoding="utf-8")
+        (staged / "half").mkdir()
+        (staged / "half" / "events.jsonl").touch()
+
+    def kept(staged: Path) -> bool:
+        names = {path.name for path in staged.iterdir()}
+        return names == {"spec.json", "checkpoints"} and (staged / "checkpoints/last").exists()
+
+    with store.locked(SPEC.scenario, SPEC.profile):
+        leave(store.stage(SPEC))  # and is killed
+    with store.locked(SPEC.scenario, SPEC.profile):
+        staged = store.stage(SPEC)
+        assert kept(staged)
+        leave(staged)
+        store.discard(staged)  # stopped by Ctrl-C
+        staged = store.stage(SPEC)
+        assert kept(staged)
+        leave(staged)
+        failed = store.commit(staged, finished(status=Status.FAILED))
+        assert not (failed / "checkpoints").exists()
+        staged = store.stage(SPEC)
+        assert kept(staged)
+        other = store.stage(replace(SPEC, seed=1))
+        assert [path.name for path in other.iterdir()] == ["spec.json"]
+        place = store.commit(staged, finished())
+    assert not (place / "checkpoints").exists()
+    assert not staged.exists()
+
+
 def test_two_owners_at_once_are_refused(tmp_path: Path) -> None:
     store = Store(tmp_path)
     code = (

@@ -1,33 +1,43 @@
 """Every task of the project, one session each: ``nox -l`` lists them.
 
-Sessions share environments under ``.nox/env-*``, each installed from a lock in ``requirements/``
-with hashes and made anew only when its lock changes. Scenario sessions are found by reading the
-first lines of each ``scenario.yaml``; the harness itself is not imported here.
+Sessions share environments under ``.nox/env-*``, each installed with hashes from a lock in
+``requirements/`` or ``tests/bench/requirements/``. Scenario sessions are found by reading the first
+lines of each ``scenario.yaml``; the harness itself is not imported here.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import inspect
+import json
 import os
+import platform
 import re
+import shlex
 import subprocess
 import sys
+import sysconfig
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import nox
 
 ROOT = Path(__file__).parent
 REQUIREMENTS = ROOT / "requirements"
+BENCH_REQUIREMENTS = ROOT / "tests" / "bench" / "requirements"
 COULD_NOT_RUN = 3  # the harness's exit code where the machine or a run broke
 HAS_GPU = Path("/dev/nvidiactl").exists()
 TORCH = "2.13.0"
 # PyTorch is installed before a lock, as one version has many builds; those for CUDA bring triton
 TORCH_BUILDS = ("torch", "triton")
-NEED_TORCH = ("torch", "tests", "curator", "megatron", "nemo", "rl", "trl")  # environments
 WITH_TORCH = "rl-gpu"  # the one lock that holds them: vLLM for a GPU fits only one build
 # vLLM asks for these, but serves text without; one that does not match PyTorch's build does harm
 NOT_LOCKED = ("torchaudio", "torchcodec", "torchvision")
 
+nox.needs_version = ">=2025.2.9"
 nox.options.sessions = ["lint", "types", "tests"]
 nox.options.error_on_missing_interpreters = True
 
@@ -35,59 +45,244 @@ nox.options.error_on_missing_interpreters = True
 # --- environments ---------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """Packages in ``.nox/env-NAME``."""
+
+    lock: Path
+    over: str | None = None
+    """The environment whose packages this one sees too; only what that one lacks is installed."""
+    torch: bool = False
+    """Whether PyTorch, in the build for this machine, is installed before the lock."""
+    project: bool = False
+    """Whether the harness is installed, so that its `bin/harness` runs from any folder."""
+
+
+def _environments(*, has_gpu: bool) -> dict[str, Environment]:
+    base = REQUIREMENTS / "base.txt"
+    rl = REQUIREMENTS / (f"{WITH_TORCH}.txt" if has_gpu else "rl.txt")
+    of_users = {
+        "base": Environment(lock=base, project=True),
+        "torch": Environment(lock=base, torch=True, project=True),
+        "megatron": Environment(lock=REQUIREMENTS / "megatron.txt", over="torch", project=True),
+        "nemo": Environment(lock=REQUIREMENTS / "nemo.txt", torch=True, project=True),
+        "rl": Environment(lock=rl, torch=not has_gpu, project=True),
+    }
+    tests = REQUIREMENTS / "tests.txt"
+    for_tests = {
+        "tools": Environment(lock=REQUIREMENTS / "tools.txt"),
+        "tests": Environment(lock=tests, over="torch"),
+        "fieldkit": Environment(lock=BENCH_REQUIREMENTS / "fieldkit.txt", over="tests"),
+        "curator": Environment(lock=BENCH_REQUIREMENTS / "curator.txt", torch=True),
+        "reframe": Environment(lock=BENCH_REQUIREMENTS / "reframe.txt"),
+        "trl": Environment(lock=BENCH_REQUIREMENTS / "trl.txt", torch=True),
+    }
+    layers = {
+        f"{name}-tests": Environment(lock=tests, over=name)
+        for name in ("curator", "megatron", "nemo", "rl")
+    }
+    return {**of_users, **for_tests, **layers}
+
+
+ENVIRONMENTS = _environments(has_gpu=HAS_GPU)
+STAMP = "made-from.json"  # written last and removed first: without it, an environment is not whole
+PROJECT = "the project's metadata"
+_held: dict[Path, int] = {}  # environment -> its lock file, open until this call of nox ends
+
+
 def environment(session: nox.Session, name: str) -> str:
-    """Return the Python of the shared environment `name`, installing it where its lock changed."""
-    parts = _parts(name)
-    locks = [REQUIREMENTS / f"{part}.txt" for part in parts]
-    wanted = hashlib.sha256(b"".join(lock.read_bytes() for lock in locks)).hexdigest()
-    folder = ROOT / ".nox" / f"env-{name}"
-    python, stamp = folder / "bin" / "python", folder / "installed-from"
-    if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
-        return str(python)
-    session.run(sys.executable, "-m", "venv", "--clear", str(folder), external=True)
-    if name in NEED_TORCH and WITH_TORCH not in parts:
-        _install_torch(session, str(python), cpu=not HAS_GPU)
-    files = [argument for lock in locks for argument in ("--requirement", str(lock))]
-    _pip(session, str(python), "install", "--no-deps", "--require-hashes", *files)
-    stamp.write_text(wanted, encoding="utf-8")
-    return str(python)
+    """Return the Python of the shared environment `name`; make it again where anything changed.
+
+    Until this call of nox ends, no other one makes the environment again.
+    """
+    if over := ENVIRONMENTS[name].over:
+        environment(session, over)
+    folder = _folder(name)
+    wanted = _wanted(name)
+    _hold(session, folder, fcntl.LOCK_SH)
+    while _changed(folder, wanted):
+        _hold(session, folder, fcntl.LOCK_EX)
+        if changed := _changed(folder, wanted):  # unless another call has made it meanwhile
+            why = "" if changed == [*wanted] else f": {', '.join(changed)} changed"
+            session.log(f"making {folder.relative_to(ROOT)}{why}")
+            _make(session, name, wanted, changed)
+        _hold(session, folder, fcntl.LOCK_SH)
+    return str(folder / "bin" / "python")
 
 
-def _parts(name: str) -> list[str]:
-    """Return the locks that make up an environment."""
-    # the tests of Megatron-Core run where its scenario does: one gigabyte serves both
-    tests = ["base", "tests"]
-    beside_tests = {name: [*tests, name] for name in ("fieldkit", "megatron")}
-    rl = [WITH_TORCH if HAS_GPU else "rl"]
-    parts = {"torch": ["base"], "tests": tests, "rl": rl, **beside_tests}
-    return parts.get(name, [name])
+def _folder(name: str) -> Path:
+    return ROOT / ".nox" / f"env-{name}"
 
 
-def _install_torch(session: nox.Session, python: str, *, cpu: bool) -> None:
+def _hold(session: nox.Session, folder: Path, kind: int) -> None:
+    """Lock an environment: shared to use it, exclusive to make it; a second call changes that."""
+    folder.parent.mkdir(exist_ok=True)
+    if folder not in _held:
+        _held[folder] = os.open(folder.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(_held[folder], kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        other = "makes" if kind == fcntl.LOCK_SH else "uses"
+        session.log(f"waiting for another call of nox, which {other} {folder.relative_to(ROOT)}")
+        fcntl.flock(_held[folder], kind)
+
+
+def _wanted(name: str) -> dict[str, str]:
+    """Return all that an environment depends on, in words that name what changed."""
+    env = ENVIRONMENTS[name]
+    # the one below a virtual environment, as that may be removed while this stays
+    interpreter = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
+    wanted = {
+        "the lock": _digest(env.lock.read_bytes()),
+        "the interpreter": f"{interpreter} {platform.python_version()} "
+        f"{sysconfig.get_config_var('SOABI')}",
+        "the folder": str(_folder(name)),
+        "the recipe in noxfile.py": _digest("".join(map(inspect.getsource, RECIPE)).encode()),
+    }
+    if env.torch:
+        wanted["PyTorch"] = f"{TORCH} {'with a GPU' if HAS_GPU else 'without a GPU'}"
+    if env.over:
+        below = {fact: value for fact, value in _wanted(env.over).items() if fact != PROJECT}
+        wanted["the environment below"] = _digest(json.dumps(below).encode())
+    if env.project:
+        wanted[PROJECT] = _project_digest()
+    return wanted
+
+
+def _project_digest() -> str:
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    metadata = json.dumps([pyproject["build-system"], pyproject["project"]])
+    return _digest(metadata.encode() + (ROOT / "harness" / "__init__.py").read_bytes())
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _changed(folder: Path, wanted: dict[str, str]) -> list[str]:
+    """Return what differs from when the environment was made; everything, where it is not whole."""
+    try:
+        made = json.loads((folder / STAMP).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # never made, or not to its end
+        return [*wanted]
+    if not (folder / "bin" / "python").exists():  # the interpreter that it links to is gone
+        return [*wanted]
+    return [fact for fact in {**made, **wanted} if made.get(fact) != wanted.get(fact)]
+
+
+def _make(session: nox.Session, name: str, wanted: dict[str, str], changed: list[str]) -> None:
+    """Make an environment, or install the project into it again where only that changed."""
+    env, folder = ENVIRONMENTS[name], _folder(name)
+    python = str(folder / "bin" / "python")
+    (folder / STAMP).unlink(missing_ok=True)
+    if changed != [PROJECT]:
+        _run(session, sys.executable, "-m", "venv", "--clear", str(folder))
+        if env.over:
+            _see(env.over, folder)
+        if env.torch:
+            _install_torch(session, python)
+        _install_lock(session, python, _lock_above(env, folder) if env.over else env.lock)
+    if env.project:
+        _install_project(session, python)
+    if env.over:
+        _link_programs(env.over, folder)
+    partial = folder / f"{STAMP}.partial"
+    partial.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+    partial.replace(folder / STAMP)
+
+
+def _see(over: str, folder: Path) -> None:
+    """Let an environment see the packages of another one, as `uv run --with` does."""
+    line = f"import site; site.addsitedir({str(_site_packages(_folder(over)))!r})\n"
+    (_site_packages(folder) / "_over.pth").write_text(line, encoding="utf-8")
+
+
+def _link_programs(over: str, folder: Path) -> None:
+    """Put the programs of another environment beside the interpreter: packages look there."""
+    for program in (_folder(over) / "bin").iterdir():
+        link = folder / "bin" / program.name
+        if not link.exists():
+            link.symlink_to(program)
+
+
+def _site_packages(folder: Path) -> Path:
+    return Path(sysconfig.get_path("purelib", "venv", {"base": str(folder)}))
+
+
+def _lock_above(env: Environment, folder: Path) -> Path:
+    """Write the part of a lock that the environments below do not hold: none of it hides theirs."""
+    below: set[str] = set()
+    over = env.over
+    while over:
+        below |= {name for name, _ in _pins(ENVIRONMENTS[over].lock)}
+        over = ENVIRONMENTS[over].over
+    path = folder / "lock.txt"
+    path.write_text("".join(text for name, text in _pins(env.lock) if name not in below))
+    return path
+
+
+def _pins(lock: Path) -> list[tuple[str, str]]:
+    """Return each package of a lock, with its lines."""
+    entries = re.split(r"^(?=\w)", lock.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return [(entry.partition("==")[0], entry) for entry in entries if "==" in entry]
+
+
+def _install_lock(session: nox.Session, python: str, lock: Path) -> None:
+    _pip(session, python, "--no-deps", "--require-hashes", "--requirement", str(lock))
+
+
+def _install_torch(session: nox.Session, python: str) -> None:
     """Install PyTorch: the CPU build where that will do, as the CUDA one is gigabytes.
 
     pip takes a CPU wheel that this machine is set up to offer; else uv knows where PyTorch
     publishes its builds.
     """
+    cpu = not HAS_GPU
     if cpu and _pip_can(python, f"torch=={TORCH}+cpu"):
         return
-    lock = str(REQUIREMENTS / "uv.txt")
-    _pip(session, python, "install", "--require-hashes", "--requirement", lock)
+    _install_lock(session, python, REQUIREMENTS / "uv.txt")
     backend = "cpu" if cpu else "auto"
-    session.run(
-        *(python, "-m", "uv", "pip", "install", "--python", python),
+    _run(
+        *(session, python, "-m", "uv", "pip", "install", "--python", python),
         *(f"--torch-backend={backend}", f"torch=={TORCH}"),
-        external=True,
     )
 
 
 def _pip_can(python: str, requirement: str) -> bool:
     command = [python, "-m", "pip", "install", "--quiet", requirement]
-    return subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode == 0
+    return not subprocess.run(
+        command, check=False, stderr=subprocess.DEVNULL, pass_fds=[*_held.values()]
+    ).returncode
+
+
+def _install_project(session: nox.Session, python: str) -> None:
+    """Install the harness as it lies here, with the setuptools of the lock and no network."""
+    _pip(session, python, "--no-deps", "--no-build-isolation", "--editable", str(ROOT))
 
 
 def _pip(session: nox.Session, python: str, *arguments: str) -> None:
-    session.run(python, "-m", "pip", "-qq", *arguments, external=True)
+    _run(session, python, "-m", "pip", "-qq", "install", *arguments)
+
+
+def _run(session: nox.Session, *command: str) -> None:
+    """Run a command that holds the locks as long as it lives, also where nox is killed before."""
+    code = subprocess.run(command, check=False, pass_fds=[*_held.values()]).returncode
+    if code:
+        session.error(f"{shlex.join(command)} ended with exit code {code}")
+
+
+# a change of any of these makes every environment again
+RECIPE: tuple[Callable[..., object], ...] = (
+    _make,
+    _see,
+    _link_programs,
+    _lock_above,
+    _pins,
+    _install_lock,
+    _install_torch,
+    _pip_can,
+    _install_project,
+)
 
 
 def harness(session: nox.Session, python: str, *arguments: str) -> None:
@@ -161,7 +356,8 @@ def types(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
     """Run the tests that need nothing but Python."""
-    _pytest(session, *(session.posargs or ["tests"]))
+    default = ["--numprocesses=auto", "--dist=worksteal", "tests"]
+    _pytest(session, *(session.posargs or default))
 
 
 @nox.session(venv_backend="none", default=False)
@@ -173,20 +369,20 @@ def containers(session: nox.Session) -> None:
 @nox.session(venv_backend="none", default=False)
 def serving(session: nox.Session) -> None:
     """Run the tests of vLLM beside a run, on Linux: its CPU build where there is no GPU."""
-    _pytest(session, "--run-serving", "tests/serving", *session.posargs, within="rl")
+    _pytest(session, "--run-serving", "tests/serving", *session.posargs, within="rl-tests")
 
 
 @nox.session(venv_backend="none", default=False)
 def rl(session: nox.Session) -> None:
     """Run the tests that need transformers and peft; they skip in the default session."""
-    _pytest(session, *(session.posargs or ["tests/rl"]), within="rl")
+    _pytest(session, *(session.posargs or ["tests/rl"]), within="rl-tests")
 
 
 @nox.session(venv_backend="none", default=False)
 def megatron(session: nox.Session) -> None:
     """Run the tests that need Megatron-Core; they skip in the default session."""
     default = ["tests/unit/pretrain/test_megatron.py"]
-    _pytest(session, *(session.posargs or default), within="megatron")
+    _pytest(session, *(session.posargs or default), within="megatron-tests")
 
 
 @nox.session(venv_backend="none", default=False)
@@ -200,13 +396,17 @@ def fieldkit(session: nox.Session) -> None:
 def nemo(session: nox.Session) -> None:
     """Run the test of NeMo's experiment manager around the small GPT."""
     default = ["tests/unit/continued/test_managed.py"]
-    _pytest(session, *(session.posargs or default), within="nemo")
+    _pytest(session, *(session.posargs or default), within="nemo-tests")
 
 
 @nox.session(venv_backend="none", default=False)
 def curator(session: nox.Session) -> None:
     """Hold our cleaning beside NeMo Curator's: the same documents kept, and how fast."""
-    _pytest(session, *(session.posargs or ["tests/curator", "tests/unit/curate"]), within="curator")
+    _pytest(
+        session,
+        *(session.posargs or ["tests/curator", "tests/unit/curate"]),
+        within="curator-tests",
+    )
     session.run(environment(session, "curator"), "-m", "tests.bench.curator", external=True)
 
 
@@ -263,6 +463,26 @@ def bench_pretrain(session: nox.Session) -> None:
     session.run(*command, *session.posargs, env=env, external=True)
 
 
+@nox.session(venv_backend="none", default=False)
+def evidence(session: nox.Session) -> None:
+    """Fetch the published raw data of every scenario into the cache, for the tests that read it."""
+    python = environment(session, "base")
+    for scenario in SCENARIOS:
+        # a file that is derived from published ones has no address: its tests skip without it
+        session.run(
+            *(python, "-m", "harness", "fetch", scenario.parent.name),
+            success_codes=[0, COULD_NOT_RUN],
+            external=True,
+        )
+
+
+@nox.session(venv_backend="none", default=False)
+def hooks(session: nox.Session) -> None:
+    """Install the git hooks of .pre-commit-config.yaml, which run what `lint` runs."""
+    python = environment(session, "tools")
+    session.run(python, "-m", "pre_commit", "install", external=True)
+
+
 # --- what changes files ---------------------------------------------------------------------------
 
 
@@ -285,14 +505,20 @@ def update_images(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=False)
 def update_requirements(session: nox.Session) -> None:
-    """Resolve the requirements again, with hashes for every platform."""
+    """Resolve the requirements again, with hashes for every platform.
+
+    Words after `--` go to uv in the place of `--upgrade`: `--no-upgrade` adds what is new in an
+    ``.in`` file and leaves every other version.
+    """
     python = environment(session, "tools")
     overrides = Path(session.create_tmp()) / "overrides.txt"
-    for source in sorted(REQUIREMENTS.glob("*.in")):
+    sources = [*sorted(REQUIREMENTS.glob("*.in")), *sorted(BENCH_REQUIREMENTS.glob("*.in"))]
+    for source in sources:
         left_out = NOT_LOCKED if source.stem == WITH_TORCH else (*TORCH_BUILDS, *NOT_LOCKED)
         overrides.write_text("".join(f"{name} ; sys_platform == 'never'\n" for name in left_out))
         session.run(
-            *(python, "-m", "uv", "pip", "compile", "--quiet", "--universal", "--upgrade"),
+            *(python, "-m", "uv", "pip", "compile", "--quiet", "--universal"),
+            *(session.posargs or ["--upgrade"]),
             *("--python-version", "3.11", "--generate-hashes", "--no-header", "--no-annotate"),
             *("--override", str(overrides)),
             *(f"--no-emit-package={name}" for name in left_out),

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum, StrEnum
 from typing import Any, TypeVar, Union, dataclass_transform, get_args, get_origin, get_type_hints
 
-SCHEMA_VERSION = 1
+# of the records below and of the names of params, metrics and row keys; raised with either
+SCHEMA_VERSION = 2
 
 _HINTS: dict[type, dict[str, Any]] = {}
 
@@ -85,8 +86,6 @@ class Limits:
         shm_gib: size of ``/dev/shm`` in a container, GiB.
         gpus: number of NVIDIA GPUs.
         network: whether the workload may reach the network; a server of its own it always can.
-        boxes: whether it needs boxes of bubblewrap, for commands that a model writes; for a run in
-            a container they are made outside of it.
     """
 
     stall_s: float = 1800.0
@@ -95,7 +94,36 @@ class Limits:
     shm_gib: float = 1.0
     gpus: int = 0
     network: bool = False
-    boxes: bool = False
+
+
+class SandboxKind(StrEnum):
+    """What isolates the commands that a model writes; see docs/sandbox.md."""
+
+    AUTO = "auto"  # bubblewrap where it works, else containers, else memory where that suffices
+    BUBBLEWRAP = "bubblewrap"
+    CONTAINERS = "containers"
+    MEMORY = "memory"  # no processes: knows a few file commands only
+
+
+@record
+class SandboxSpec:
+    """Where a run executes the commands that a model writes.
+
+    Attributes:
+        kind: what is asked for.
+        memory_suffices: whether the memory sandbox knows every command that this model writes.
+        image: the image of `SandboxKind.CONTAINERS`; None where none is locked for this machine.
+    """
+
+    kind: SandboxKind
+    memory_suffices: bool = False
+    image: ImageRef | None = None
+
+    @property
+    def may_use_memory(self) -> bool:
+        """Whether the run may go on without a sandbox that has processes."""
+        is_auto = self.kind is SandboxKind.AUTO and self.memory_suffices
+        return is_auto or self.kind is SandboxKind.MEMORY
 
 
 @record
@@ -109,6 +137,7 @@ class RunSpec:
         seed: the seed of this replicate.
         replicate: 0-based.
         image: the container image, or None where the run needs none.
+        sandbox: where it executes commands of a model; None where it executes none.
         source: digest of the workload's source code.
         evidence: published file (relative path) -> sha256 of its contents.
     """
@@ -121,6 +150,7 @@ class RunSpec:
     seed: int = 0
     replicate: int = 0
     image: ImageRef | None = None
+    sandbox: SandboxSpec | None = None
     source: str = ""
     evidence: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
@@ -133,9 +163,12 @@ class RunSpec:
 
     @property
     def run_id(self) -> str:
-        """What is executed: the point, image, source, evidence, seed and replicate (16 hex)."""
+        """What is executed: point, images, source, evidence, seed, replicate, schema (16 hex)."""
         image = self.image.digest if self.image else None
         parts = [self.point_id, image, self.source, self.evidence, self.seed, self.replicate]
+        parts.append(self.schema_version)
+        if self.sandbox is not None and self.sandbox.image is not None:
+            parts.append(self.sandbox.image.digest)
         return digest(parts)[:16]
 
     @property

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from harness.errors import ExitCode, HostError, InputError, Problem
+from harness.plan.expand import params_of, sandbox_of
+from harness.plan.overrides import Overrides
 from harness.records import Limits, to_json
 from harness.runtime.daemon import EngineState
 from harness.runtime.doctor import (
@@ -22,9 +24,9 @@ from harness.runtime.evidence import EvidenceState, evidence_folder, statuses
 from harness.runtime.host import Host, probe_host
 from harness.runtime.images import built
 from harness.scenario.folders import survey
-from harness.scenario.images import read_lock, this_platform
-from harness.scenario.load import load
-from harness.scenario.schema import EvidenceFile, Scenario
+from harness.scenario.images import SANDBOX_IMAGE, locked_image, read_lock, this_platform
+from harness.scenario.load import Loaded, load
+from harness.scenario.schema import EvidenceFile
 from harness.session.console import Colour, paint
 from harness.session.options import DoctorOptions
 from harness.session.project import Project, cache_folder, open_project
@@ -40,9 +42,9 @@ def main(options: DoctorOptions) -> ExitCode:
     scenarios, faults = _scenarios(project)
     findings = diagnose(
         host,
-        probe_tools(project.root),
+        probe_tools(project.root, locked_image(project.containers, SANDBOX_IMAGE)),
         images=tuple(_images(project.containers, host)),
-        demands=tuple(each for scenario in scenarios for each in _demands(scenario)),
+        demands=tuple(each for loaded in scenarios for each in _demands(loaded)),
         models_that_fit=_models_that_fit,
     )
     findings += tuple(faults)
@@ -82,14 +84,14 @@ def _is_present(containers: Path, name: str) -> bool:
     return True
 
 
-def _scenarios(project: Project) -> tuple[list[Scenario], list[Finding]]:
+def _scenarios(project: Project) -> tuple[list[Loaded], list[Finding]]:
     """Return the scenarios that can be read, and what is wrong with others."""
     folders, problems = survey(project.scenarios)
     faults = [_fault("scenarios", [problem]) for problem in problems]
     healthy = []
     for folder in folders:
         try:
-            healthy.append(load(folder).scenario)
+            healthy.append(load(folder))
         except InputError as error:
             faults.append(_fault(f"scenario {folder.name.partition('-')[0]}", error.problems))
     return healthy, faults
@@ -102,16 +104,22 @@ def _fault(what: str, problems: Sequence[Problem]) -> Finding:
     )
 
 
-def _demands(scenario: Scenario) -> Iterator[Demand]:
+def _demands(loaded: Loaded) -> Iterator[Demand]:
+    scenario = loaded.scenario
     for profile, model in scenario.profiles.items():
+        declared = workload(scenario.workload_of(profile))
+        params = {
+            name: each.value for name, each in params_of(loaded, profile, Overrides()).items()
+        }
         read = [each for each in scenario.evidence if each.file in model.uses]
         yield Demand(
             scenario=scenario.scenario,
             profile=profile,
-            packages=workload(scenario.workload_of(profile)).requires,
+            packages=declared.requires,
             image=model.image,
             lacks_files=_lacks(read),
             limits=Limits(**model.limits.model_dump()),
+            sandbox=sandbox_of(declared, params, None),
         )
 
 

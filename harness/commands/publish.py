@@ -2,7 +2,8 @@
 
 Only what a table is made from is copied: spec, outcome, measurements, environment and events;
 never logs. The tables are functions of those files, the scenario and its ledger, so anyone can
-render them again and compare them byte for byte (``--stale``).
+render them again and compare them byte for byte (``--stale``). What an older harness published
+stands as its commit rendered it, until it is published again.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from harness.errors import ExitCode, HostError, InputError, Problem
 from harness.plan.expand import expand
 from harness.plan.overrides import Overrides
-from harness.records import Status
+from harness.records import Profile, Status
 from harness.report.dossier import assemble
 from harness.report.files import files_of
 from harness.results.selection import select
@@ -24,6 +25,7 @@ from harness.results.store import (
     OUTCOME_FILE,
     SPEC_FILE,
     Store,
+    said_of,
     write_whole,
 )
 from harness.scenario.folders import find_all, folders
@@ -55,7 +57,8 @@ def main(options: PublishOptions) -> ExitCode:
         changed = [str(path) for path in _render(loaded, project, keep=options.stale)]
         code = ExitCode.OUTSIDE if options.stale and changed else ExitCode.OK
         what = "out of date" if options.stale else "written"
-        lines = "".join(f"{what}: {path}\n" for path in changed)
+        lines = _what_stands(loaded, Store(project.published))
+        lines += "".join(f"{what}: {path}\n" for path in changed)
         return Answer(code=code, text=lines, document={what.replace(" ", "_"): changed})
 
     every = folders(project.scenarios)
@@ -83,6 +86,18 @@ def _copy(loaded: Loaded, project: Project, options: PublishOptions) -> None:
         for name in _PUBLISHED:
             shutil.copyfile(source.folder(run.spec) / name, place / name)
         options.console.explain(f"copied {source.folder(run.spec)}")
+
+
+def _what_stands(loaded: Loaded, store: Store) -> str:
+    """Return a line on profiles that another harness published; they stay as they are."""
+    name = loaded.scenario.scenario
+    if not (schemas := store.other_schemas(name)):
+        return ""
+    profiles = ", ".join(each for each in Profile if store.other_schemas(name, each))
+    return (
+        f"{name} {profiles}: of {said_of(schemas)}; "
+        "as their commit rendered them, until they are published again\n"
+    )
 
 
 def _render(loaded: Loaded, project: Project, *, keep: bool) -> Iterator[Path]:

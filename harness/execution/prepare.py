@@ -24,11 +24,13 @@ from harness.runtime.host import Host, probe_host, profile_problem
 from harness.runtime.models import model_problems, models_folder
 from harness.runtime.watch import host_problems
 from harness.scenario.expectations import Expectations
+from harness.scenario.images import SANDBOX_IMAGE, locked_image
 from harness.scenario.load import Loaded, load
 from harness.scenario.schema import EvidenceFile
 from harness.session.options import PlanOptions
 from harness.session.project import Project, cache_folder
 from harness.session.selection import open_ledger, overrides_of, profile_to_run
+from harness.workloads.api.registry import workload
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +71,15 @@ class Preparation:
     @cached_property
     def plan(self) -> Plan:
         """The plan, with the image that the runtime will use."""
-        return expand(self.loaded, self.profile, self.overrides, self.choice.image)
+        return expand(
+            self.loaded, self.profile, self.overrides, self.choice.image, self._sandbox_image()
+        )
+
+    def _sandbox_image(self) -> ImageRef | None:
+        """Return the image that is locked for sandboxes, where the profile can use one."""
+        if workload(self.loaded.scenario.workload_of(self.profile)).sandbox is None:
+            return None
+        return locked_image(self.project.containers, SANDBOX_IMAGE)
 
     @property
     def where(self) -> str:

@@ -6,18 +6,27 @@ Conservation: declared cells = planned + skipped, each skipped one with its reas
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from harness.errors import InputError, Problem, nearest, unknown
 from harness.plan.overrides import Overrides
 from harness.plan.source import source_digest
-from harness.records import ImageRef, Limits, Profile, RunSpec, record
+from harness.records import (
+    ImageRef,
+    Limits,
+    Profile,
+    RunSpec,
+    SandboxKind,
+    SandboxSpec,
+    record,
+)
 from harness.scenario.cells import MAX_RUNS, cells_of, matches
 from harness.scenario.checks import placed
 from harness.scenario.load import Loaded
 from harness.scenario.positions import Key
 from harness.scenario.schema import Estimate, Sweep
-from harness.workloads.api.declare import Workload, defaults_of, problems_of
+from harness.workloads.api.declare import Workload, build, defaults_of, problems_of
 from harness.workloads.api.registry import workload
 
 
@@ -86,7 +95,11 @@ def params_of(loaded: Loaded, profile: Profile, overrides: Overrides) -> dict[st
 
 
 def expand(
-    loaded: Loaded, profile: Profile, overrides: Overrides, image: ImageRef | None = None
+    loaded: Loaded,
+    profile: Profile,
+    overrides: Overrides,
+    image: ImageRef | None = None,
+    sandbox_image: ImageRef | None = None,
 ) -> Plan:
     """Return the plan of one profile.
 
@@ -95,6 +108,7 @@ def expand(
         profile: one the scenario has.
         overrides: what the command line changes.
         image: the container image the runs will use; None where they run on the host.
+        sandbox_image: the image of sandboxes that are containers; None where none is locked.
 
     Raises:
         InputError: no such profile, unknown or impossible params, a filter that names no axis or
@@ -135,6 +149,9 @@ def expand(
     )
     if problems := [*_cell_problems(loaded, declared, runs)]:
         raise InputError(problems)
+    runs = tuple(
+        replace(spec, sandbox=sandbox_of(declared, spec.params, sandbox_image)) for spec in runs
+    )
     return Plan(
         scenario=scenario.scenario,
         profile=profile,
@@ -143,6 +160,23 @@ def expand(
         estimate=model.estimate,
         changed=overrides.partial,
     )
+
+
+def sandbox_of(
+    declared: Workload, params: Mapping[str, Any], image: ImageRef | None
+) -> SandboxSpec | None:
+    """Return where a workload with these params executes commands of a model; None if nowhere.
+
+    Args:
+        declared: the workload.
+        params: all of them, without problems.
+        image: the one that is locked for sandboxes.
+    """
+    if declared.sandbox is None:
+        return None
+    spec = declared.sandbox(build(declared.params, params))
+    uses_image = spec.kind in {SandboxKind.AUTO, SandboxKind.CONTAINERS}
+    return replace(spec, image=image if uses_image else None)
 
 
 def _of_profile(loaded: Loaded, profile: Profile, message: str, **facts: str) -> Problem:

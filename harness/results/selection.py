@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from enum import StrEnum
 
 from harness.records import Finished, RunSpec, record
-from harness.results.store import Store
+from harness.results.store import Store, said_of
 
 
 class Reuse(StrEnum):
@@ -21,7 +21,8 @@ class Owed:
     """One planned run, and what the store says of it.
 
     Attributes:
-        reason: for a run that is owed though the same point was measured before: what differs.
+        reason: for a run that is owed though its point, or its profile, was measured before: what
+            differs.
     """
 
     spec: RunSpec
@@ -43,6 +44,8 @@ def owed(store: Store, specs: Iterable[RunSpec]) -> Iterator[Owed]:
         reason = _difference(like.spec, spec) if like else ""
         if failed:
             reason = f"failed before: {failed[-1].outcome.cause}"
+        elif not like and (schemas := store.other_schemas(spec.scenario, spec.profile)):
+            reason = f"what is stored is of {said_of(schemas)}"
         yield Owed(spec=spec, reuse=Reuse.OWED, reason=reason)
 
 

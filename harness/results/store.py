@@ -3,8 +3,14 @@
 A run writes into a folder under ``.staging``; when it is over, its records are added, everything
 is flushed to the disk, and one rename puts the folder in its place. So a folder with a run's name
 is a whole run, and a kill at any moment leaves either it or a staging folder that the next holder
-of the lock removes. A finished run is never overwritten; a failed one is kept as
-``<run_id>.failed-<n>`` and owed again.
+of the lock empties, but for its checkpoints. A finished run is never overwritten; a failed one is
+kept as ``<run_id>.failed-<n>`` and owed again.
+
+Checkpoints stay in the staging folder until the run, which is named by its id, has finished: the
+next attempt goes on from them. A change of the workload's code makes another run of it.
+
+Every spec says which version of the records wrote it. A run of another version is no result of this
+harness: it is neither listed nor damaged, but left as it is (`Store.other_schemas`).
 """
 
 from __future__ import annotations
@@ -20,6 +26,7 @@ from typing import Any, NoReturn, TextIO, TypeVar
 
 from harness.errors import HostError, InputError, Problem
 from harness.records import (
+    SCHEMA_VERSION,
     Finished,
     Measurement,
     Profile,
@@ -29,6 +36,7 @@ from harness.records import (
     from_json,
     to_json,
 )
+from harness.workloads.api.context import CHECKPOINTS
 
 SPEC_FILE = "spec.json"
 OUTCOME_FILE = "outcome.json"
@@ -64,20 +72,28 @@ class Store:
         with _opened(staging / f"{scenario}.{profile}.lock") as lock:
             _lock(lock.fileno(), self.root, f"{scenario} {profile}")
             for left in staging.glob(f"{scenario}.{profile}.*/"):
-                shutil.rmtree(left)
+                self.discard(left)
             yield
 
     def stage(self, spec: RunSpec) -> Path:
-        """Return an empty folder for a run to write into, with its spec.json."""
+        """Return a folder for a run to write into: its spec.json, and checkpoints if any."""
         folder = self.root / _STAGING / f"{spec.scenario}.{spec.profile}.{spec.run_id}"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        self.discard(folder)
+        folder.mkdir(parents=True, exist_ok=True)
         _write_json(folder / SPEC_FILE, to_json(spec))
         return folder
 
     def discard(self, staged: Path) -> None:
-        """Drop a staged run that did not come to an end."""
-        shutil.rmtree(staged, ignore_errors=True)
+        """Drop what a run that did not come to an end has written, but for its checkpoints."""
+        if not (staged / CHECKPOINTS).is_dir():
+            shutil.rmtree(staged, ignore_errors=True)
+            return
+        for each in staged.iterdir():
+            if each.is_dir() and not each.is_symlink():
+                if each.name != CHECKPOINTS:
+                    shutil.rmtree(each)
+            else:
+                each.unlink()
 
     def commit(self, staged: Path, finished: Finished) -> Path:
         """Put a staged run in its place and return that; all of it is on the disk by then."""
@@ -85,11 +101,17 @@ class Store:
         _write_json(staged / MEASUREMENTS_FILE, to_json(finished.measurements))
         _write_json(staged / ENVIRONMENT_FILE, to_json(finished.environment))
         place = self.folder(finished.spec)
-        if finished.outcome.status is not Status.FINISHED:
+        is_finished = finished.outcome.status is Status.FINISHED
+        if is_finished:
+            shutil.rmtree(staged / CHECKPOINTS, ignore_errors=True)
+        else:
             place = _next_failed(place)
         _make_folder(place.parent)
         _flush_tree(staged)
         staged.rename(place)
+        if (place / CHECKPOINTS).is_dir():  # for the next attempt
+            staged.mkdir()
+            (place / CHECKPOINTS).rename(staged / CHECKPOINTS)
         _flush(place.parent)
         return place
 
@@ -103,23 +125,52 @@ class Store:
 
     def runs(self, scenario: str, profile: Profile) -> list[Finished]:
         """Return every finished run of a profile, in a stable order (cell, then replicate)."""
-        place = self.root / scenario / profile
-        if not place.is_dir():
-            return []
-        found = [path for path in place.iterdir() if path.is_dir() and "." not in path.name]
-        return sorted(_load_all(sorted(found)), key=lambda run: (run.spec.point_id, run.spec.seed))
+        found = [path for path in self._folders(scenario, profile) if _schema(path) is None]
+        return sorted(_load_all(found), key=lambda run: (run.spec.point_id, run.spec.seed))
 
     def profiles(self, scenario: str) -> list[Profile]:
         """Return the profiles of a scenario that have finished runs."""
-        return [profile for profile in Profile if (self.root / scenario / profile).is_dir()]
+        return [
+            profile
+            for profile in Profile
+            if any(_schema(path) is None for path in self._folders(scenario, profile))
+        ]
+
+    def other_schemas(self, scenario: str, profile: Profile | None = None) -> set[int]:
+        """Return the schema versions of finished runs that this harness did not write."""
+        profiles = Profile if profile is None else [profile]
+        found = {_schema(path) for each in profiles for path in self._folders(scenario, each)}
+        return {version for version in found if version is not None}
+
+    def _folders(self, scenario: str, profile: Profile) -> list[Path]:
+        place = self.root / scenario / profile
+        if not place.is_dir():
+            return []
+        return sorted(path for path in place.iterdir() if path.is_dir() and "." not in path.name)
+
+
+def said_of(schemas: set[int]) -> str:
+    """Say of what `Store.other_schemas` found who stored it: ``an older harness (schema 1)``."""
+    age = "an older" if max(schemas) < SCHEMA_VERSION else "another"
+    return f"{age} harness (schema {', '.join(map(str, sorted(schemas)))})"
 
 
 def load_run(folder: Path) -> Finished:
     """Read one run's folder.
 
     Raises:
-        InputError: a file is absent or damaged, or the folder is not that of the run; names it.
+        InputError: another version of the records wrote it; or a file is absent or damaged, or the
+            folder is not that of the run; names it.
     """
+    if (version := _schema(folder)) is not None:
+        message = f"was stored by {said_of({version})}"
+        problem = Problem(
+            message=message,
+            path=folder / SPEC_FILE,
+            key="schema_version",
+            allowed=str(SCHEMA_VERSION),
+        )
+        raise InputError([problem])
     spec = _read(RunSpec, folder / SPEC_FILE)
     if spec.run_id != folder.name.partition(".")[0]:
         message = "is not the spec of this folder's run"
@@ -130,6 +181,19 @@ def load_run(folder: Path) -> Finished:
         measurements=_read(tuple[Measurement, ...], folder / MEASUREMENTS_FILE),
         environment=_read(dict[str, Any], folder / ENVIRONMENT_FILE),
     )
+
+
+def _schema(folder: Path) -> int | None:
+    """Return the version of the records that wrote a run, if it is not this one's.
+
+    What cannot be read is this one's: reading it says what is wrong.
+    """
+    try:
+        document = _read_json(folder / SPEC_FILE)
+    except InputError:
+        return None
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    return version if isinstance(version, int) and version != SCHEMA_VERSION else None
 
 
 def _load_all(folders: Iterable[Path]) -> list[Finished]:

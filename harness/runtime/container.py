@@ -26,7 +26,7 @@ RUN_DIR = "/harness/run"
 SOURCE_DIR = "/harness/source"
 EVIDENCE_DIR = "/harness/evidence"
 MODELS_DIR = "/harness/models"
-BOXES_DIR = "/harness/boxes"
+SANDBOX_DIR = "/harness/sandbox"
 _SOURCE = Path(harness.__file__).resolve().parent
 _NUM_FILES = 65536  # data loaders with many workers need more than the usual 1024
 _NUM_PROCESSES = 4096
@@ -42,7 +42,7 @@ def image_of(spec: RunSpec) -> ImageRef:
 
 
 def container_options(
-    launch: Launch, owner: Owner, user: str, boxes: Path | None = None
+    launch: Launch, owner: Owner, user: str, sandboxes: Path | None = None
 ) -> dict[str, Any]:
     """Return what the engine is told of a run's container, as arguments of ``create``.
 
@@ -50,7 +50,7 @@ def container_options(
         launch: the run.
         owner: who starts it.
         user: whom it runs as.
-        boxes: the folder with the socket at which it may ask for boxes.
+        sandboxes: the folder with the socket at which it asks for sandboxes; None for none.
     """
     from docker.types import LogConfig, Ulimit  # noqa: PLC0415 - planning must not load the client
 
@@ -61,12 +61,12 @@ def container_options(
         "name": f"harness-{spec.run_id}",  # a second harness cannot execute the same run
         "command": ["python3", *launch.arguments],
         "working_dir": RUN_DIR,
-        "environment": _environment(launch, boxes),
+        "environment": _environment(launch, sandboxes),
         "labels": _labels(spec, owner),
         "user": user,
         "stdin_open": True,  # the lifeline, see harness.runtime.docker
         "init": True,  # reaps orphans, and lets SIGKILL end the program's group
-        "mounts": _mounts(launch, boxes),
+        "mounts": _mounts(launch, sandboxes),
         "read_only": True,
         "tmpfs": {"/tmp": f"rw,exec,nosuid,nodev,size={_TMP_BYTES},mode=1777"},  # noqa: S108 - compiled kernels are loaded from it
         "cap_drop": ["ALL"],
@@ -86,7 +86,7 @@ def container_options(
     }
 
 
-def _environment(launch: Launch, boxes: Path | None) -> dict[str, str]:
+def _environment(launch: Launch, sandboxes: Path | None) -> dict[str, str]:
     given = {
         **container_environment(),
         **run_environment(SOURCE_DIR),
@@ -98,8 +98,8 @@ def _environment(launch: Launch, boxes: Path | None) -> dict[str, str]:
         given[EVIDENCE_VARIABLE] = EVIDENCE_DIR
     if launch.models_dir is not None:
         given[MODELS_VARIABLE] = MODELS_DIR
-    if boxes is not None:
-        given[SANDBOX_VARIABLE] = f"{BOXES_DIR}/{SOCKET}"
+    if sandboxes is not None:
+        given[SANDBOX_VARIABLE] = f"{SANDBOX_DIR}/{SOCKET}"
     return {**given, **launch.env}
 
 
@@ -111,7 +111,7 @@ def _labels(spec: RunSpec, owner: Owner) -> dict[str, str]:
     }
 
 
-def _mounts(launch: Launch, boxes: Path | None) -> list[Any]:
+def _mounts(launch: Launch, sandboxes: Path | None) -> list[Any]:
     """Everything read-only but the run's folder; in it the spec is read-only as well."""
     from docker.types import Mount  # noqa: PLC0415 - planning must not load the client
 
@@ -124,8 +124,8 @@ def _mounts(launch: Launch, boxes: Path | None) -> list[Any]:
         shown.append((launch.evidence_dir.resolve(), EVIDENCE_DIR, True))
     if launch.models_dir is not None:
         shown.append((launch.models_dir.resolve(), MODELS_DIR, True))
-    if boxes is not None:
-        shown.append((boxes, BOXES_DIR, True))
+    if sandboxes is not None:
+        shown.append((sandboxes, SANDBOX_DIR, True))
     return [
         Mount(target=target, source=str(source), type="bind", read_only=read_only)
         for source, target, read_only in shown

@@ -43,7 +43,7 @@ from harness.runtime.host import probe_host
 from harness.runtime.logs import BoundedLog
 from harness.runtime.memory import Breach, MemoryWatchdog, floor_gib
 from harness.runtime.owner import parse, this_process
-from harness.runtime.sandbox_server import lent_boxes
+from harness.runtime.sandbox_server import sandbox_problem, serve_sandboxes
 from harness.runtime.watch import Watch, host_problems
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 _NOBODY = 65534  # what root runs as in a container
 _KIB_PER_GIB = 2**20
 _CHUNK_BYTES = 64 * 2**10
+_GONE = frozenset({404, 409})  # the engine has removed it, or is about to: sandboxes end themselves
 _INIT_FAILED = "[FATAL tini"  # the container's init found no program to start
 
 
@@ -78,6 +79,8 @@ class DockerRuntime:
     def problems(self, spec: RunSpec) -> Iterator[HostError]:
         """Yield everything that keeps this machine from executing `spec`; starts nothing."""
         yield from host_problems(spec.limits, probe_host())
+        if problem := sandbox_problem(spec.sandbox):
+            yield problem
         if spec.image is None:
             yield HostError("the run names no image", "harness run --runtime local")
             return
@@ -94,8 +97,8 @@ class DockerRuntime:
             BoundedLog(launch.run_dir / STDOUT_FILE) as stdout,
             BoundedLog(launch.run_dir / STDERR_FILE) as stderr,
             _lent(launch.run_dir) as user,
-            lent_boxes(launch.spec.limits) as boxes,
-            _Container(self._client, launch, user, boxes) as container,
+            serve_sandboxes(launch.spec) as sandboxes,
+            _Container(self._client, launch, user, sandboxes) as container,
         ):
             try:
                 ending = container.to_its_end(self._floor_gib, stdout, stderr)
@@ -121,11 +124,21 @@ class DockerRuntime:
             found = self._client.containers.list(all=True, filters={"label": OWNER_LABEL})
             abandoned = [container for container in found if _is_abandoned(container)]
             for container in abandoned:
-                container.remove(force=True, v=True)
+                _remove(container)
         return tuple(
             Leftover(what=f"container {container.name}", run_id=container.labels[RUN_LABEL])
             for container in abandoned
         )
+
+
+def _remove(container: Container) -> None:
+    import docker.errors  # noqa: PLC0415 - planning must not load the Docker client
+
+    try:
+        container.remove(force=True, v=True)
+    except docker.errors.APIError as error:
+        if error.status_code not in _GONE:
+            raise
 
 
 def _is_abandoned(container: Container) -> bool:
@@ -163,17 +176,19 @@ def _give(folder: Path, user: int, group: int) -> None:
 class _Container:
     """The container of one run, attached and started; leaving the context removes it."""
 
-    def __init__(self, client: DockerClient, launch: Launch, user: str, boxes: Path | None) -> None:
+    def __init__(
+        self, client: DockerClient, launch: Launch, user: str, sandboxes: Path | None
+    ) -> None:
         self._client = client
         self._image = image_of(launch.spec)
         self._launch = launch
         self._user = user
-        self._boxes = boxes
+        self._sandboxes = sandboxes
         self.peak_gib: float | None = None
         self._attachment = ExitStack()
 
     def __enter__(self) -> Self:
-        options = container_options(self._launch, this_process(), self._user, self._boxes)
+        options = container_options(self._launch, this_process(), self._user, self._sandboxes)
         with engine.explained(self._image.name):
             self._container = self._client.containers.create(**options)
             try:

@@ -9,16 +9,18 @@ import importlib.metadata
 import platform
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import field
 from enum import StrEnum
 from pathlib import Path
 
 from harness.errors import HostError
-from harness.records import Limits, Profile, record
+from harness.records import ImageRef, Limits, Profile, SandboxKind, SandboxSpec, record
 from harness.runtime.daemon import EngineState
 from harness.runtime.host import Host, profile_problem
 from harness.runtime.machine import PowerSource
 from harness.runtime.memory import floor_gib, memory_problem
-from harness.runtime.sandbox_server import box_problem
+from harness.sandbox.base import SandboxUnavailable
+from harness.sandbox.choice import WITH_PROCESSES, working_kind
 
 _BYTES_PER_GIB = 1024.0**3
 # An assumption: an NGC image takes some 20 GiB unpacked, and the layers beside it while pulled.
@@ -64,14 +66,14 @@ class Tools:
         git: whether git is on the path.
         packages: distribution -> version, of those that workloads or probes need.
         disk_free_gib: free where results go, GiB.
-        box_problem: why no box for commands can be made; None where one has been.
+        sandbox_problems: kind of sandbox -> why none of it can be made; kinds that work are absent.
     """
 
     python: str
     git: bool
     packages: Mapping[str, str]
     disk_free_gib: float
-    box_problem: HostError | None = None
+    sandbox_problems: Mapping[SandboxKind, HostError] = field(default_factory=dict)
 
 
 @record
@@ -99,6 +101,7 @@ class Demand:
         image: the image it runs in; None where it runs on the machine itself.
         lacks_files: whether published files that it reads are not here.
         limits: what its largest run may use.
+        sandbox: where it executes commands of a model; None where it executes none.
     """
 
     scenario: str
@@ -107,6 +110,7 @@ class Demand:
     image: str | None = None
     lacks_files: bool = False
     limits: Limits = Limits()
+    sandbox: SandboxSpec | None = None
 
 
 def diagnose(
@@ -133,7 +137,7 @@ def diagnose(
         _docker(host),
         _gpu(host),
         *_packages(host, tools),
-        _boxes(tools),
+        _sandbox(tools),
         _memory(host),
         _disk(tools),
         *_power(host),
@@ -143,11 +147,12 @@ def diagnose(
     )
 
 
-def probe_tools(project: Path) -> Tools:
-    """Return what is installed here.
+def probe_tools(project: Path, sandbox_image: ImageRef | None = None) -> Tools:
+    """Return what is installed here, and which sandboxes can be made, by making one of each kind.
 
     Args:
         project: a folder on the disk that results go to.
+        sandbox_image: the image of sandboxes that are containers; None where none is locked.
     """
     installed = {each.name: each.version for each in importlib.metadata.distributions()}
     return Tools(
@@ -155,8 +160,16 @@ def probe_tools(project: Path) -> Tools:
         git=shutil.which("git") is not None,
         packages={name: installed[name] for name in _PACKAGES if name in installed},
         disk_free_gib=shutil.disk_usage(project).free / _BYTES_PER_GIB,
-        box_problem=box_problem(),
+        sandbox_problems=dict(_sandbox_problems(sandbox_image)),
     )
+
+
+def _sandbox_problems(image: ImageRef | None) -> Iterator[tuple[SandboxKind, HostError]]:
+    for kind in WITH_PROCESSES:
+        try:
+            working_kind(SandboxSpec(kind=kind, image=image))
+        except SandboxUnavailable as error:
+            yield kind, error
 
 
 def obstacles(
@@ -176,8 +189,8 @@ def obstacles(
         )
     if memory_problem(demand.limits, host) is not None:
         yield "too little memory is available"
-    if demand.limits.boxes and tools.box_problem is not None:
-        yield "no box for commands can be made"
+    if demand.sandbox is not None and _lacks_sandbox(demand.sandbox, tools):
+        yield "no sandbox for commands can be made"
     if demand.lacks_files:
         yield _NO_FILES
 
@@ -257,16 +270,24 @@ def _packages(host: Host, tools: Tools) -> Iterator[Finding]:
             yield Finding(what=name, state=State.LIMITED, detail=detail, remedy=remedy)
 
 
-def _boxes(tools: Tools) -> Finding:
-    problem = tools.box_problem
-    if problem is None:
-        return Finding(what="boxes", state=State.OK, detail="bubblewrap makes them")
-    return Finding(
-        what="boxes",
-        state=State.LIMITED,
-        detail=str(problem).partition("\n")[0],
-        remedy=problem.remedy,
+def _lacks_sandbox(wanted: SandboxSpec, tools: Tools) -> bool:
+    if wanted.may_use_memory:
+        return False
+    allowed = WITH_PROCESSES if wanted.kind is SandboxKind.AUTO else (wanted.kind,)
+    return all(kind in tools.sandbox_problems for kind in allowed)
+
+
+def _sandbox(tools: Tools) -> Finding:
+    """Say which sandboxes work here, and why the others do not."""
+    problems = tools.sandbox_problems
+    detail = "; ".join(
+        f"{kind}: {problems[kind].message if kind in problems else 'works'}"
+        for kind in WITH_PROCESSES
     )
+    if len(problems) < len(WITH_PROCESSES):
+        return Finding(what="sandbox", state=State.OK, detail=detail)
+    remedy = next((problem.remedy for problem in problems.values() if problem.remedy), "")
+    return Finding(what="sandbox", state=State.LIMITED, detail=detail, remedy=remedy)
 
 
 def _memory(host: Host) -> Finding:

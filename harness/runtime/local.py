@@ -43,6 +43,7 @@ from harness.runtime.logs import BoundedLog
 from harness.runtime.memory import Breach, MemoryWatchdog, floor_gib
 from harness.runtime.owner import this_process
 from harness.runtime.processes import Mark
+from harness.runtime.sandbox_server import sandbox_problem
 from harness.runtime.watch import Watch, host_problems
 from harness.variables import EVIDENCE_VARIABLE, MODELS_VARIABLE, RUN_VARIABLE
 from harness.workloads.api.registry import workload
@@ -76,6 +77,8 @@ class LocalRuntime:
     def problems(self, spec: RunSpec) -> Iterator[HostError]:
         """Yield everything that keeps this machine from executing `spec`; starts nothing."""
         yield from host_problems(spec.limits, probe_host())
+        if problem := sandbox_problem(spec.sandbox):
+            yield problem
         for name in workload(spec.workload).requires:
             if not any(metadata.distributions(name=name)):
                 yield HostError(

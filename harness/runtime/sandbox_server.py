@@ -1,12 +1,11 @@
-"""Boxes for the commands of a run in a container: made here, outside of it, and lent to it.
+"""Sandboxes for a run in a container: made here, outside of it, and asked for over a Unix socket.
 
-A run whose limits say ``boxes`` finds a Unix socket in its container. Each connection to it is one
-box of bubblewrap, which ends with the connection, and so with the run; the keepers of all of them
-end with this process, as they read from it (`harness.workloads.clawgym.sandbox`).
+Each connection to the socket is one sandbox, which ends with the connection, and so with the run.
+All of them end with this process, as their supervisors read from it (`harness.sandbox.supervisor`).
 
-Whoever is in the container may ask for boxes, and for nothing else: it says how small a box shall
-be, and what to do in it. Every request is read and made anew here. What a box is made of, who runs
-in it and which filter holds it is not said over this line.
+The run can request sandboxes and have commands run in them. It may tighten their limits, never
+loosen them (`harness.sandbox.limits`). Every request is parsed and encoded anew here. The kind of a
+sandbox, its user and its seccomp filter are decided here and cannot be requested.
 """
 
 from __future__ import annotations
@@ -18,72 +17,80 @@ import socket
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from harness.errors import HostError
-from harness.records import Limits, from_json, to_json
+from harness.records import RunSpec, SandboxKind, SandboxSpec, from_json, to_json
 from harness.runtime.owner import parse, this_process
-from harness.sandbox.base import BoxLimits, CommandLimits, SandboxUnavailable
-from harness.sandbox.bubblewrap import Bubblewrap
-from harness.sandbox.channel import Link
-from harness.sandbox.protocol import Answer, Request, packed, received
-from harness.sandbox.remote import Made, read_exactly
+from harness.runtime.processes import Mark
+from harness.sandbox.base import SandboxUnavailable
+from harness.sandbox.channel import SandboxChannel
+from harness.sandbox.choice import open_factory, working_kind
+from harness.sandbox.limits import (
+    MAX_COMMAND,
+    MAX_SANDBOX,
+    MAX_SANDBOXES,
+    CommandLimits,
+    SandboxLimits,
+)
+from harness.sandbox.protocol import SandboxRequest, SandboxResponse, encode, read_message
+from harness.sandbox.remote import OpenResponse, read_exactly
 
 SOCKET = "socket"
-MOST_BOXES = 64  # of one run at once; the articles play 16 rollouts side by side
-MOST = BoxLimits()
-_MOST_OF_COMMAND = CommandLimits(timeout_s=600.0)
 _MAX_HEADER = 16 << 20  # bytes of a request; ten thousand paths of a thousand letters fit
 _SEND_S = 60.0
 _PAUSE_S = 0.1
 _CHUNK_BYTES = 1 << 20
-_FOLDERS = "harness-boxes-"
+_FOLDERS = "harness-sandboxes-"
 _PROC = Path("/proc/self")
 _RESTRICTED = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
 
 
-def box_problem() -> HostError | None:
-    """Return why no box of bubblewrap can be made on this machine; None where one has been."""
+def sandbox_problem(spec: SandboxSpec | None) -> HostError | None:
+    """Return why this machine cannot make a run's sandboxes; None where it can, or need not."""
+    if spec is None or spec.may_use_memory:
+        return None
     if not _PROC.exists():
-        message = "no box for commands can be made: that needs Linux, whose /proc is absent here"
+        message = "commands of the model cannot be isolated: that needs Linux, and /proc is absent"
         return HostError(message, "harness run SCENARIO --profile evidence")
     try:
-        with Bubblewrap().box():
-            return None
+        working_kind(spec)
     except SandboxUnavailable as error:
-        message = f"no box for commands can be made: {error.message}"
+        message = f"commands of the model cannot be isolated: {error.message}"
         return HostError(message, error.remedy or _remedy())
+    return None
 
 
 def _remedy() -> str:
     with suppress(OSError):
         if _RESTRICTED.read_text(encoding="ascii").strip() == "1":
             return f"sudo sysctl -w kernel.{_RESTRICTED.name}=0"
-    return "unshare --user --pid --fork true"  # says what the kernel has against it
+    return "unshare --user --pid --fork true"  # prints why the kernel refuses
 
 
 @contextmanager
-def lent_boxes(limits: Limits) -> Iterator[Path | None]:
-    """Make boxes for a run that asks for them, and end them all with the block.
+def serve_sandboxes(run: RunSpec) -> Iterator[Path | None]:
+    """Serve the sandboxes of a run in a container, and end them all with the block.
 
-    Gives the folder that its container is shown, with the socket in it; None where it asks for
-    none.
+    Gives the folder with the socket, to be mounted; None where the run needs no sandbox that has
+    processes.
     """
-    if not limits.boxes:
+    if run.sandbox is None or run.sandbox.kind is SandboxKind.MEMORY:
         yield None
         return
-    with _private_folder() as folder, BoxServer(folder / SOCKET):
+    owner = Mark(run_id=run.run_id, owner=this_process()).text
+    with _private_folder() as folder, SandboxServer(folder / SOCKET, run.sandbox, owner=owner):
         yield folder
 
 
 @contextmanager
 def _private_folder() -> Iterator[Path]:
-    """Make a folder that a container's user can use, and nobody else of this machine but ours.
+    """Make a folder that a container's user can use, and no other user of this machine.
 
-    The way to it leads through one that is closed to others; a mount does not go that way.
+    The path to it leads through a folder that is closed to others; a mount does not need the path.
     """
     _sweep(Path(tempfile.gettempdir()))
     closed = Path(tempfile.mkdtemp(prefix=f"{_FOLDERS}{this_process().token}-"))
@@ -104,26 +111,39 @@ def _sweep(parent: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-class BoxServer:
-    """Makes a box for each connection to a Unix socket; all end when the context is left.
+class SandboxServer:
+    """Makes a sandbox for each connection to a Unix socket; all end when the context is left.
 
     Args:
-        place: where the socket is made; in a folder that only those may enter who may have boxes.
-        most_boxes: how many there may be at once.
+        path: where the socket is made; whoever can reach it can have sandboxes.
+        spec: what they are.
+        max_sandboxes: how many there may be at once.
+        owner: the run that containers belong to, as `Mark.text` has it.
     """
 
-    def __init__(self, place: Path, most_boxes: int = MOST_BOXES) -> None:
-        self._place = place
-        self._most_boxes = most_boxes
+    def __init__(
+        self,
+        path: Path,
+        spec: SandboxSpec,
+        *,
+        max_sandboxes: int = MAX_SANDBOXES,
+        owner: str | None = None,
+    ) -> None:
+        self._path = path
+        self._spec = spec
+        self._owner = owner
+        self._kind: SandboxKind | None = None  # known when the first has been made
+        self._max_sandboxes = max_sandboxes
         self._has_ended = threading.Event()
         self._lock = threading.Lock()
+        self._choosing = threading.Lock()
         self._serving: dict[socket.socket, threading.Thread] = {}
 
     def __enter__(self) -> Self:
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        _bind(self._listener, self._place)
-        self._listener.listen(self._most_boxes)
-        self._acceptor = threading.Thread(target=self._accept, name="boxes", daemon=True)
+        _bind(self._listener, self._path)
+        self._listener.listen(self._max_sandboxes)
+        self._acceptor = threading.Thread(target=self._accept, name="sandboxes", daemon=True)
         self._acceptor.start()
         return self
 
@@ -140,125 +160,140 @@ class BoxServer:
         self._listener.close()
         with self._lock:
             serving = dict(self._serving)
-            for line in serving:
+            for connection in serving:
                 with suppress(OSError):
-                    line.shutdown(socket.SHUT_RDWR)
+                    connection.shutdown(socket.SHUT_RDWR)
         for thread in serving.values():
             thread.join()
 
     def _accept(self) -> None:
         while not self._has_ended.is_set():
             try:
-                line, _ = self._listener.accept()
+                connection, _ = self._listener.accept()
             except OSError:  # the end, or this process has no descriptor left just now
                 self._has_ended.wait(_PAUSE_S)
                 continue
-            self._take(line)
+            self._take(connection)
 
-    def _take(self, line: socket.socket) -> None:
+    def _take(self, connection: socket.socket) -> None:
         with self._lock:
-            if len(self._serving) < self._most_boxes:
-                thread = threading.Thread(target=self._serve, args=(line,), daemon=True)
-                self._serving[line] = thread
+            if len(self._serving) < self._max_sandboxes:
+                thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
+                self._serving[connection] = thread
                 thread.start()
                 return
-        message = f"the run has {self._most_boxes} boxes, and can have no more at once"
-        with line, suppress(OSError):
-            _say(line, Made(problem=message))
+        message = f"the run has {self._max_sandboxes} sandboxes, and can have no more at once"
+        with connection, suppress(OSError):
+            _send(connection, OpenResponse(problem=message))
 
-    def _serve(self, line: socket.socket) -> None:
+    def _serve(self, connection: socket.socket) -> None:
         try:
-            with suppress(OSError, EOFError):  # nobody is there any more
-                _lend(line)
+            with suppress(OSError, EOFError):  # the run has closed the connection
+                self._serve_sandbox(connection)
         finally:
             with self._lock:
-                del self._serving[line]
-                line.close()
+                del self._serving[connection]
+                connection.close()
+
+    def _serve_sandbox(self, connection: socket.socket) -> None:
+        """Make a sandbox, and relay requests and responses until either end is gone.
+
+        Raises:
+            OSError, EOFError: the run is gone; so is the sandbox.
+        """
+        with ExitStack() as stack:
+            try:
+                limits = from_json(SandboxLimits, _read(connection, 0)[0])
+                _require_within(limits, MAX_SANDBOX)
+                kind = self._working_kind()
+                # a connection may ask for other limits than the last: no container is kept for it
+                factory = stack.enter_context(
+                    open_factory(kind, limits, self._spec.image, num_spare=0, owner=self._owner)
+                )
+                channel = factory.open()
+            except SandboxUnavailable as error:
+                _send(connection, OpenResponse(problem=error.message, remedy=error.remedy))
+                return
+            except (OSError, ValueError, RecursionError) as error:
+                _send(connection, OpenResponse(problem=f"no such sandbox can be had: {error}"))
+                return
+            try:
+                _send(connection, OpenResponse(kind=kind.value))
+                cause = _relay(connection, channel, limits)
+            finally:
+                last_words = channel.end()
+        _send(connection, SandboxResponse(error=f"{cause}\n{last_words}".strip()))
+
+    def _working_kind(self) -> SandboxKind:
+        with self._choosing:
+            if self._kind is None:
+                self._kind = working_kind(self._spec)
+            return self._kind
 
 
-def _bind(listener: socket.socket, place: Path) -> None:
+def _bind(listener: socket.socket, path: Path) -> None:
     """Make the socket, whose path may be longer than the 107 bytes that the kernel takes."""
-    folder = os.open(place.parent, os.O_PATH | os.O_DIRECTORY)
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
     try:
-        listener.bind(f"/proc/self/fd/{folder}/{place.name}")
+        listener.bind(f"/proc/self/fd/{folder}/{path.name}")
     finally:
         os.close(folder)
-    place.chmod(0o666)  # the container's user is another
+    path.chmod(0o666)  # the container's user is another
 
 
-def _lend(line: socket.socket) -> None:
-    """Make a box, and pass on what is asked of it and what it answers, until either ends.
-
-    Raises:
-        OSError, EOFError: the other end is gone; so is the box.
-    """
-    try:
-        limits = from_json(BoxLimits, _received(line, 0)[0])
-        _hold(limits, MOST)
-        link = Bubblewrap(limits).open()
-    except SandboxUnavailable as error:
-        _say(line, Made(problem=error.message, remedy=error.remedy))
-        return
-    except (OSError, ValueError, RecursionError) as error:
-        _say(line, Made(problem=f"no such box can be had: {error}"))
-        return
-    try:
-        _say(line, Made())
-        cause = _pass_on(line, link, limits)
-    finally:
-        last_words = link.end()
-    _say(line, Answer(broken=f"{cause}\n{last_words}".strip()))
-
-
-def _pass_on(line: socket.socket, link: Link, limits: BoxLimits) -> str:
-    """Pass messages on until the box ends or is asked for what it may not do; return why."""
+def _relay(connection: socket.socket, channel: SandboxChannel, limits: SandboxLimits) -> str:
+    """Relay until the sandbox ends, or is asked for what it may not do; return why."""
     poll = select.poll()
-    for descriptor in (line.fileno(), link.answers):
+    for descriptor in (connection.fileno(), channel.response_fd):
         poll.register(descriptor, select.POLLIN)
     while True:
         ready = {descriptor for descriptor, _ in poll.poll()}
-        if link.answers in ready:
-            chunk = os.read(link.answers, _CHUNK_BYTES)
-            if not chunk:
+        if channel.response_fd in ready:
+            chunk = channel.read_chunk()
+            if chunk is None:
                 return "it ended"
-            line.sendall(chunk)
-        if line.fileno() in ready:
+            connection.sendall(chunk)
+        if connection.fileno() in ready:
             try:
-                link.pass_on(*_request(line, limits), within_s=_SEND_S)
+                channel.relay(*_request(connection, limits), within_s=_SEND_S)
             except (OSError, ValueError, RecursionError) as error:
                 return str(error)
 
 
-def _request(line: socket.socket, limits: BoxLimits) -> tuple[Request, bytes]:
+def _request(connection: socket.socket, limits: SandboxLimits) -> tuple[SandboxRequest, bytes]:
     """Read a request.
 
     Raises:
-        ValueError: it is none, or asks for more than the box may have.
+        ValueError: it is not one, or asks for more than the sandbox may have.
     """
-    header, blob = _received(line, limits.workspace_bytes)
-    request = from_json(Request, header)
-    _hold(request.limits, _MOST_OF_COMMAND)
+    header, blob = _read(connection, limits.workspace_bytes)
+    request = from_json(SandboxRequest, header)
+    _require_within(request.limits, MAX_COMMAND)
     if request.max_bytes > limits.workspace_bytes or request.max_paths > limits.workspace_paths:
         message = "more is asked back than the workspace may hold"
         raise ValueError(message)
     return request, blob
 
 
-def _received(line: socket.socket, max_blob: int) -> tuple[Any, bytes]:
-    return received(lambda size: read_exactly(line, size), max_blob, max_header=_MAX_HEADER)
+def _read(connection: socket.socket, max_blob: int) -> tuple[Any, bytes]:
+    return read_message(
+        lambda size: read_exactly(connection, size), max_blob, max_header=_MAX_HEADER
+    )
 
 
-def _hold(asked: BoxLimits | CommandLimits, most: BoxLimits | CommandLimits) -> None:
-    """Refuse limits that are none, or more than may be had.
+def _require_within(
+    asked: SandboxLimits | CommandLimits, most: SandboxLimits | CommandLimits
+) -> None:
+    """Refuse limits that are not positive, or above what a run may have.
 
     Raises:
         ValueError: names the first.
     """
     for name, limit in to_json(most).items():
-        if not 0 < (value := getattr(asked, name)) <= limit:  # NaN is none either
+        if not 0 < (value := getattr(asked, name)) <= limit:  # false for NaN
             message = f"{name} must be above 0 and at most {limit}, not {value}"
             raise ValueError(message)
 
 
-def _say(line: socket.socket, answer: Made | Answer) -> None:
-    line.sendall(b"".join(packed(answer)))
+def _send(connection: socket.socket, message: OpenResponse | SandboxResponse) -> None:
+    connection.sendall(b"".join(encode(message)))

@@ -15,7 +15,6 @@ from harness.records import Limits
 from harness.runtime.base import Stop
 from harness.runtime.host import ON_CPU, Host
 from harness.runtime.memory import memory_problem
-from harness.runtime.sandbox_server import box_problem
 from harness.telemetry.log import TELEMETRY_FILE
 
 _LOOK_S = 0.5
@@ -119,5 +118,3 @@ def host_problems(limits: Limits, host: Host) -> Iterator[HostError]:
             f"the run needs {limits.gpus} NVIDIA GPU, {len(host.gpus)} seen: {reason}",
             "nvidia-smi" if host.driver else ON_CPU,
         )
-    if limits.boxes and (problem := box_problem()):
-        yield problem

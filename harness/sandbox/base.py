@@ -1,11 +1,11 @@
-"""The protocol between an agent's turn and the box its command runs in.
+"""A sandbox: where the commands that a model writes run.
 
 Article 32 runs ``bash -c COMMAND`` on the host, with inherited standard input and no isolation. A
-box of this protocol keeps what decides a result (the shell, the working directory, the time limit,
-exit code 124) and differs in what must not: standard input is empty, the environment is fixed,
-nothing outside the workspace can be changed, there is no network, and no process outlives `run`.
+sandbox keeps what decides a result (the shell, the working directory, the time limit, exit code
+124) and changes what is unsafe: standard input is empty, the environment is fixed, nothing outside
+the workspace can be changed, there is no network, and no process outlives `run`.
 
-What every backend owes is tested by one suite, on all of them.
+One test suite (`tests/contract/test_sandbox.py`) holds every implementation to this protocol.
 """
 
 from __future__ import annotations
@@ -15,50 +15,18 @@ from typing import Protocol, Self
 
 from harness.errors import HostError
 from harness.records import record
-from harness.sandbox.workspace import MAX_BYTES, MAX_PATHS, Workspace
+from harness.sandbox.limits import CommandLimits
+from harness.sandbox.workspace import Workspace
 
 TIMED_OUT = 124  # the exit code that `timeout` gives, and article 32 with it
 
 
 class SandboxUnavailable(HostError):  # noqa: N818 - a state of the machine
-    """The box could not be made, or broke: nothing is said about the command. Never a failed one.
+    """The sandbox could not be made, or broke. Says nothing about a command; never a failed one.
 
-    A backend raises this, and only this, for whatever is not the command's own doing: no daemon,
-    no user namespaces, a full disk of the host, a box that somebody else ended.
+    An implementation raises this, and only this, for whatever is not the command's own doing: no
+    daemon, no user namespaces, a full disk of the host, a sandbox that somebody else ended.
     """
-
-
-@record
-class CommandLimits:
-    """What one command may use.
-
-    Attributes:
-        timeout_s: wall clock, seconds; article 32, section "The sandbox".
-        output_bytes: of each stream, how many bytes are kept from its beginning; the rest is read
-            and dropped, so that a full pipe never blocks the command.
-    """
-
-    timeout_s: float = 10.0
-    output_bytes: int = 1 << 20
-
-
-@record
-class BoxLimits:
-    """What one box may use; a command that meets a limit fails, and the box lives on.
-
-    Attributes:
-        memory_mib: of all its processes together, MiB.
-        processes: how many at once.
-        cpus: how many cores' worth of time.
-        workspace_bytes: how much `snapshot` reads back.
-        workspace_paths: how many files and empty directories it reads back.
-    """
-
-    memory_mib: int = 512
-    processes: int = 64
-    cpus: float = 1.0
-    workspace_bytes: int = MAX_BYTES
-    workspace_paths: int = MAX_PATHS
 
 
 @record
@@ -84,14 +52,14 @@ class CommandResult:
 
 
 class Sandbox(Protocol):
-    """One box with one workspace; it exists between ``__enter__`` and ``__exit__``.
+    """One sandbox with one workspace; it exists between ``__enter__`` and ``__exit__``.
 
-    Nothing starts in ``__init__``. A box is used by one thread at a time. Every method but
-    `destroy` raises `SandboxUnavailable` when the box is not there.
+    Nothing starts in ``__init__``. One thread at a time uses a sandbox. Every method but `destroy`
+    raises `SandboxUnavailable` when the sandbox is not there.
     """
 
     def __enter__(self) -> Self:
-        """Make the box, with an empty workspace."""
+        """Make the sandbox, with an empty workspace."""
         ...
 
     def __exit__(
@@ -100,14 +68,14 @@ class Sandbox(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Destroy the box, however the block ended."""
+        """Destroy the sandbox, however the block ended."""
         ...
 
     def materialise(self, workspace: Workspace) -> None:
-        """Make the workspace hold exactly `workspace`; whatever was there, and ran, is gone.
+        """Make the workspace hold exactly `workspace`; end whatever ran, remove whatever was there.
 
         Raises:
-            InputError: `workspace_problems` finds any; the box is left as it was.
+            InputError: `workspace_problems` finds any; the sandbox is left as it was.
         """
         ...
 
@@ -116,7 +84,7 @@ class Sandbox(Protocol):
 
         Standard input is empty. The environment is ``PATH=/usr/bin:/bin``, ``HOME`` (the
         workspace's root) and ``LANG=C.UTF-8``, nothing else. Processes left in the background are
-        ended when the shell exits. A text that is no valid shell is the shell's own failure.
+        ended when the shell exits. Text that is not valid shell fails as the shell reports it.
         """
         ...
 
@@ -127,10 +95,10 @@ class Sandbox(Protocol):
     def snapshot(self) -> Workspace:
         """Return what the workspace holds now; links are treated as in `workspace.read_tree`.
 
-        Modes do not count: a file that the agent made unreadable is read all the same.
+        File modes do not matter: a file that the model made unreadable is read all the same.
 
         Raises:
-            WorkspaceOverflow: the agent left more than `BoxLimits` allows.
+            WorkspaceOverflow: the model left more than `SandboxLimits` allows.
         """
         ...
 
@@ -139,5 +107,5 @@ class Sandbox(Protocol):
         ...
 
     def destroy(self) -> None:
-        """End every process of the box and remove it; a second time does nothing."""
+        """End every process of the sandbox and remove it; a second call does nothing."""
         ...

@@ -1,7 +1,7 @@
-"""Control groups: the kernel's own account of what a box's processes use together.
+"""Control groups: the kernel limits what all processes of a sandbox use together.
 
-Version 1 keeps a tree for each controller, version 2 one for all. Where this user may write to
-neither, as on a desktop, there is no group, and the caller makes do without.
+Version 1 has a tree for each controller, version 2 one for all. Where this user may write to
+neither, as on a desktop, there is no group, and the caller enforces what it can without.
 """
 
 from __future__ import annotations
@@ -16,16 +16,18 @@ from harness.records import record
 
 ROOT = Path("/sys/fs/cgroup")
 _OWN = Path("/proc/self/cgroup")
-_PREFIX = "harness-box-"
+_PREFIX = "harness-sandbox-"
 _PERIOD_US = 100_000
-_WITHOUT_SWAP = frozenset({"memory.memsw.limit_in_bytes", "memory.swap.max"})  # need a kernel with
+_OPTIONAL = frozenset(
+    {"memory.memsw.limit_in_bytes", "memory.swap.max"}
+)  # only where the kernel counts swap
 _numbers = itertools.count()
 
 Settings = Mapping[str, int | str]  # file -> what is written to it
 
 
 @record
-class Bounds:
+class GroupLimits:
     """What the processes of a group may use together."""
 
     memory_bytes: int
@@ -35,7 +37,7 @@ class Bounds:
 
 @record
 class ControlGroup:
-    """The group of one box.
+    """The group of one sandbox.
 
     Attributes:
         folders: one in each tree.
@@ -49,23 +51,23 @@ class ControlGroup:
             (folder / "cgroup.procs").write_text(str(pid), encoding="ascii")
 
     def remove(self) -> None:
-        """Remove the group; one that the kernel still holds goes when the next one is made."""
+        """Remove the group; one that the kernel still holds is removed with the next one."""
         for folder in self.folders:
             with suppress(OSError):
                 folder.rmdir()
 
 
-def make_group(bounds: Bounds, root: Path = ROOT, own: Path = _OWN) -> ControlGroup | None:
-    """Make a group with these bounds; None where this user may not."""
+def make_group(limits: GroupLimits, root: Path = ROOT, own: Path = _OWN) -> ControlGroup | None:
+    """Make a group with these limits; None where this user may not."""
     name = f"{_PREFIX}{os.getpid()}-{next(_numbers)}"
-    wanted = {parent / name: settings for parent, settings in _trees(bounds, root, own).items()}
+    wanted = {parent / name: settings for parent, settings in _trees(limits, root, own).items()}
     group = ControlGroup(folders=tuple(wanted))
     try:
         for folder, settings in wanted.items():
             _sweep(folder.parent)
             folder.mkdir()
             for file, value in settings.items():
-                if file not in _WITHOUT_SWAP or (folder / file).exists():
+                if file not in _OPTIONAL or (folder / file).exists():
                     (folder / file).write_text(str(value), encoding="ascii")
     except OSError:
         group.remove()
@@ -73,13 +75,13 @@ def make_group(bounds: Bounds, root: Path = ROOT, own: Path = _OWN) -> ControlGr
     return group if wanted else None
 
 
-def _trees(bounds: Bounds, root: Path, own: Path) -> Mapping[Path, Settings]:
-    """Return where groups are made, and what is written there; empty where nowhere."""
+def _trees(limits: GroupLimits, root: Path, own: Path) -> Mapping[Path, Settings]:
+    """Return parent folder -> what is written below it; empty where no group can be made."""
     if (root / "cgroup.controllers").exists():
-        # at the root: a group that has processes, as this one's, can have no groups in it
+        # at the root: a group that has processes, as this one's, cannot have groups in it
         given = (root / "cgroup.subtree_control").read_text(encoding="ascii").split()
-        return {root: _version_2(bounds)} if set(given) >= {"memory", "pids", "cpu"} else {}
-    settings = _version_1(bounds)
+        return {root: _version_2(limits)} if set(given) >= {"memory", "pids", "cpu"} else {}
+    settings = _version_1(limits)
     lines = [line.split(":", 2) for line in own.read_text(encoding="utf-8").splitlines()]
     paths = {name: path for _, names, path in lines for name in names.split(",")}
     if not settings.keys() <= paths.keys():
@@ -90,31 +92,31 @@ def _trees(bounds: Bounds, root: Path, own: Path) -> Mapping[Path, Settings]:
     }
 
 
-def _version_1(bounds: Bounds) -> Mapping[str, Settings]:
+def _version_1(limits: GroupLimits) -> Mapping[str, Settings]:
     return {
         "memory": {
-            "memory.limit_in_bytes": bounds.memory_bytes,
-            "memory.memsw.limit_in_bytes": bounds.memory_bytes,
+            "memory.limit_in_bytes": limits.memory_bytes,
+            "memory.memsw.limit_in_bytes": limits.memory_bytes,
         },
-        "pids": {"pids.max": bounds.processes},
+        "pids": {"pids.max": limits.processes},
         "cpu": {
             "cpu.cfs_period_us": _PERIOD_US,
-            "cpu.cfs_quota_us": round(bounds.cpus * _PERIOD_US),
+            "cpu.cfs_quota_us": round(limits.cpus * _PERIOD_US),
         },
     }
 
 
-def _version_2(bounds: Bounds) -> Settings:
+def _version_2(limits: GroupLimits) -> Settings:
     return {
-        "memory.max": bounds.memory_bytes,
+        "memory.max": limits.memory_bytes,
         "memory.swap.max": 0,
-        "pids.max": bounds.processes,
-        "cpu.max": f"{round(bounds.cpus * _PERIOD_US)} {_PERIOD_US}",
+        "pids.max": limits.processes,
+        "cpu.max": f"{round(limits.cpus * _PERIOD_US)} {_PERIOD_US}",
     }
 
 
 def _sweep(parent: Path) -> None:
-    """Remove the groups of harnesses that were killed; one that is in use cannot be removed."""
+    """Remove the groups of harnesses that were killed; the kernel keeps one that is in use."""
     for folder in parent.glob(f"{_PREFIX}*"):
         pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
         if not Path(f"/proc/{pid}").exists():

@@ -1,7 +1,7 @@
-"""The harness's end of the line to a box's keeper: every exchange has a deadline.
+"""The harness's end of the channel to a sandbox's supervisor: every exchange has a deadline.
 
-A keeper answers or is gone. One that does neither in time is ended, with its box; so is one whose
-exchange was interrupted, as its answer would be taken for that of the next question.
+A supervisor that does not answer in time is ended, with its sandbox. So is one whose exchange was
+interrupted, as its late answer would be taken for that of the next request.
 """
 
 from __future__ import annotations
@@ -17,19 +17,26 @@ from pathlib import Path
 
 from harness.records import from_json
 from harness.sandbox.base import SandboxUnavailable
-from harness.sandbox.mounts import Place
-from harness.sandbox.protocol import Answer, Deed, Request, packed, received
+from harness.sandbox.config import SupervisorConfig
+from harness.sandbox.protocol import (
+    SandboxOp,
+    SandboxRequest,
+    SandboxResponse,
+    encode,
+    read_message,
+)
 
 _CHUNK_BYTES = 1 << 20
 _START_S = 30.0  # Python and the modules take 0.1 s on a quiet machine
 
-# what a keeper imports, each after what it needs itself
+# what a supervisor imports, each after what it needs itself
 _MODULES = (
     "harness.errors",
     "harness.records",
+    "harness.sandbox.limits",
     "harness.sandbox.workspace",
     "harness.sandbox.base",
-    "harness.sandbox.mounts",
+    "harness.sandbox.config",
     "harness.sandbox.protocol",
     "harness.sandbox.commands",
     "harness.sandbox.supervisor",
@@ -50,8 +57,8 @@ sys.modules[name].main()
 """
 
 
-def keeper_command(python: str) -> list[str]:
-    """Return the command of a keeper: nothing of its machine but the standard library counts."""
+def supervisor_command(python: str) -> list[str]:
+    """Return the command that starts a supervisor; it needs Python's standard library alone."""
     return [python, "-I", "-S", "-c", _BOOT]
 
 
@@ -67,84 +74,94 @@ def _source(module: str) -> str:
     return Path(file).read_text(encoding="utf-8")
 
 
-class Link:
-    """The line to one keeper.
+class SandboxChannel:
+    """The channel to one supervisor.
 
     Args:
-        to_keeper: descriptor of its standard input, not blocking.
-        from_keeper: descriptor of its standard output, not blocking.
-        end: ends the keeper and all of its box, and returns its last words; called once.
-        unframed: takes its bytes out of what is read, where they come wrapped in something.
+        to_supervisor: descriptor of its standard input, not blocking.
+        from_supervisor: descriptor of its standard output, not blocking.
+        end: ends the supervisor and all of its sandbox, and returns what it last wrote to standard
+            error; called once.
+        unframe: takes the supervisor's output out of what is read, where a transport frames it.
     """
 
     def __init__(
         self,
         *,
-        to_keeper: int,
-        from_keeper: int,
+        to_supervisor: int,
+        from_supervisor: int,
         end: Callable[[], str],
-        unframed: Callable[[bytes], bytes] = bytes,
+        unframe: Callable[[bytes], bytes] = bytes,
     ) -> None:
-        self._to_keeper = to_keeper
-        self._from_keeper = from_keeper
+        self._to_supervisor = to_supervisor
+        self._from_supervisor = from_supervisor
         self._end = end
-        self._unframed = unframed
+        self._unframe = unframe
         self._pending = bytearray()
         self._is_open = True
 
-    def start(self, place: Place) -> None:
-        """Give the keeper its source and its place, and wait until it has an empty workspace.
+    def start(self, config: SupervisorConfig) -> None:
+        """Send the supervisor its source and its config, and wait for an empty workspace.
 
         Raises:
             SandboxUnavailable: it does not start.
         """
-        first = Request(deed=Deed.MATERIALISE)
-        parts = (_modules(), *packed(place), *packed(first))
-        answer, _ = self._exchange(parts, 0, within_s=_START_S)
-        if answer.broken:
-            raise self._broken(answer.broken)
+        first = SandboxRequest(op=SandboxOp.MATERIALISE)
+        parts = (_modules(), *encode(config), *encode(first))
+        response, _ = self._exchange(parts, 0, within_s=_START_S)
+        if response.error:
+            raise self._failed(response.error)
 
     def try_command(self) -> None:
         """Run a command that does nothing.
 
         Raises:
-            SandboxUnavailable: it fails; the box has been ended.
+            SandboxUnavailable: it fails; the sandbox has been ended.
         """
-        answer, _ = self.ask(Request(deed=Deed.RUN, command=":"), within_s=_START_S)
-        if answer.result is None or answer.result.exit_code != 0:
-            cause = f"no command can be run: {answer.result}"
-            raise self._broken(cause)
+        request = SandboxRequest(op=SandboxOp.RUN, command=":")
+        response, _ = self.call(request, within_s=_START_S)
+        if response.result is None or response.result.exit_code != 0:
+            cause = f"no command can be run: {response.result}"
+            raise self._failed(cause)
 
-    def ask(
-        self, request: Request, blob: bytes = b"", *, max_blob: int = 0, within_s: float
-    ) -> tuple[Answer, bytes]:
-        """Ask the keeper for something, and wait for its answer and the bytes behind it.
+    def call(
+        self, request: SandboxRequest, blob: bytes = b"", *, max_blob: int = 0, within_s: float
+    ) -> tuple[SandboxResponse, bytes]:
+        """Send the supervisor a request, and return its response with the bytes behind it.
 
         Raises:
-            SandboxUnavailable: the box broke; it has been ended.
+            SandboxUnavailable: the sandbox broke; it has been ended.
         """
-        answer, content = self._exchange(packed(request, blob), max_blob, within_s=within_s)
-        if answer.broken:
-            raise self._broken(answer.broken)
-        return answer, content
+        response, content = self._exchange(encode(request, blob), max_blob, within_s=within_s)
+        if response.error:
+            raise self._failed(response.error)
+        return response, content
 
     @property
-    def answers(self) -> int:
-        """The descriptor that answers come from, for who passes them on unread."""
-        return self._from_keeper
+    def response_fd(self) -> int:
+        """The descriptor that responses come from, for who relays them; see `read_chunk`."""
+        return self._from_supervisor
 
-    def pass_on(self, request: Request, blob: bytes, *, within_s: float) -> None:
-        """Give the keeper a request of somebody else, who reads its answer from `answers`.
+    def read_chunk(self) -> bytes | None:
+        """Return some bytes of a response, to relay them unread; None when the supervisor is gone.
+
+        They may be none: the transport's frame held something else.
+        """
+        chunk = os.read(self._from_supervisor, _CHUNK_BYTES)
+        return self._unframe(chunk) if chunk else None
+
+    def relay(self, request: SandboxRequest, blob: bytes, *, within_s: float) -> None:
+        """Send the supervisor a request whose response is read with `read_chunk`.
 
         Raises:
-            OSError: the keeper does not take it; the box has not been ended.
+            OSError: the supervisor does not take it; the sandbox has not been ended.
         """
         deadline = time.monotonic() + within_s
-        for part in packed(request, blob):
+        for part in encode(request, blob):
             self._send(part, deadline)
 
     def end(self) -> str:
-        """End the keeper and all of its box; return its last words."""
+        """End the supervisor and all of its sandbox; return what it last wrote to stderr."""
         if not self._is_open:
             return ""
         self._is_open = False
@@ -152,43 +169,43 @@ class Link:
 
     def _exchange(
         self, parts: Iterable[bytes], max_blob: int, *, within_s: float
-    ) -> tuple[Answer, bytes]:
+    ) -> tuple[SandboxResponse, bytes]:
         if not self._is_open:
-            ended = "the box has been ended"
+            ended = "the sandbox has been ended"
             raise SandboxUnavailable(ended)
         deadline = time.monotonic() + within_s
         try:
             for part in parts:
                 self._send(part, deadline)
-            header, content = received(lambda size: self._read(size, deadline), max_blob)
-            return from_json(Answer, header), content
+            header, content = read_message(lambda size: self._read(size, deadline), max_blob)
+            return from_json(SandboxResponse, header), content
         except TimeoutError:
             cause = f"no answer within {within_s:g} s"
-            raise self._broken(cause) from None
+            raise self._failed(cause) from None
         except (OSError, EOFError, ValueError) as error:
-            raise self._broken(str(error)) from error
+            raise self._failed(str(error)) from error
         except BaseException:
             self.end()
             raise
 
-    def _broken(self, cause: str) -> SandboxUnavailable:
+    def _failed(self, cause: str) -> SandboxUnavailable:
         last_words = self.end().strip()
-        return SandboxUnavailable(f"the box broke: {cause}\n{last_words}".strip())
+        return SandboxUnavailable(f"the sandbox broke: {cause}\n{last_words}".strip())
 
     def _send(self, content: bytes, deadline: float) -> None:
         left = memoryview(content)
         while left:
-            _wait(self._to_keeper, select.POLLOUT, deadline)
-            left = left[os.write(self._to_keeper, left[:_CHUNK_BYTES]) :]
+            _wait(self._to_supervisor, select.POLLOUT, deadline)
+            left = left[os.write(self._to_supervisor, left[:_CHUNK_BYTES]) :]
 
     def _read(self, size: int, deadline: float) -> bytes:
         while len(self._pending) < size:
-            _wait(self._from_keeper, select.POLLIN, deadline)
-            chunk = os.read(self._from_keeper, _CHUNK_BYTES)
-            if not chunk:
+            _wait(self._from_supervisor, select.POLLIN, deadline)
+            chunk = self.read_chunk()
+            if chunk is None:
                 message = "it ended"
                 raise EOFError(message)
-            self._pending += self._unframed(chunk)
+            self._pending += chunk
         content = bytes(self._pending[:size])
         del self._pending[:size]
         return content

@@ -1,101 +1,141 @@
-"""Which boxes rollouts are played in, and why: tried once, and said with the result."""
+"""Which sandboxes a run gets: those its spec asks for, tried once, and named in its result."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from enum import StrEnum
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from harness.errors import HostError
-from harness.records import ImageRef, record
-from harness.sandbox.base import BoxLimits, Sandbox, SandboxUnavailable
+from harness.records import ImageRef, SandboxKind, SandboxSpec, record
+from harness.sandbox.base import Sandbox, SandboxUnavailable
 from harness.sandbox.bubblewrap import Bubblewrap
 from harness.sandbox.container_pool import ContainerPool
 from harness.sandbox.in_memory import MemorySandbox
-from harness.sandbox.remote import BoxesOutside
+from harness.sandbox.limits import SandboxLimits
+from harness.sandbox.remote import RemoteSandboxFactory
 from harness.variables import SANDBOX_VARIABLE
 
-
-class BoxKind(StrEnum):
-    """What a box is made of."""
-
-    AUTO = "auto"  # bubblewrap where it works, else memory
-    BUBBLEWRAP = "bubblewrap"
-    POOL = "pool"  # containers
-    MEMORY = "memory"  # no processes: the few commands that a template author writes
+WITH_PROCESSES = (
+    SandboxKind.BUBBLEWRAP,
+    SandboxKind.CONTAINERS,
+)  # `auto` takes the first that works
 
 
 @record
-class Boxes:
-    """Boxes to be had.
+class Sandboxes:
+    """The sandboxes of a run.
 
     Attributes:
-        kind: what they are; never `BoxKind.AUTO`.
-        make: returns a box that has not been entered.
+        kind: what they are; never `SandboxKind.AUTO`.
+        make: returns a sandbox that has not been entered.
         note: what a reader of the result should know of the choice.
     """
 
-    kind: BoxKind
+    kind: SandboxKind
     make: Callable[[], Sandbox]
     note: str
 
 
 @contextmanager
-def open_boxes(
-    kind: BoxKind,
-    limits: BoxLimits = BoxLimits(),  # noqa: B008 - frozen
-    image: ImageRef | None = None,
-) -> Iterator[Boxes]:
-    """Have boxes of `kind`; what they share lasts as long as the block.
+def open_sandboxes(
+    spec: SandboxSpec,
+    limits: SandboxLimits = SandboxLimits(),  # noqa: B008 - frozen
+) -> Iterator[Sandboxes]:
+    """Give the sandboxes that `spec` asks for; what they share lasts as long as the block.
+
+    A run in a container asks the harness outside of it for them.
+
+    Raises:
+        SandboxUnavailable: they do not work here; says why and what to type.
+    """
+    with ExitStack() as stack:
+        yield _opened(spec, limits, stack)
+
+
+def _opened(spec: SandboxSpec, limits: SandboxLimits, stack: ExitStack) -> Sandboxes:
+    if spec.kind is SandboxKind.MEMORY:
+        return _memory("as asked for")
+    socket = os.environ.get(SANDBOX_VARIABLE)
+    try:
+        if socket:
+            return _remote(RemoteSandboxFactory(Path(socket), limits), spec)
+        kind = working_kind(spec)
+        factory = stack.enter_context(open_factory(kind, limits, spec.image))
+        return Sandboxes(kind=kind, make=factory.make, note=_note(kind, spec.image))
+    except SandboxUnavailable as error:
+        if not spec.may_use_memory:
+            raise
+        return _memory(str(error).partition("\n")[0])
+
+
+def working_kind(spec: SandboxSpec) -> SandboxKind:
+    """Return the kind with processes that `spec` gets on this machine, by making one of it.
+
+    Raises:
+        SandboxUnavailable: none that it allows works; says why and what to type.
+    """
+    allowed = WITH_PROCESSES if spec.kind is SandboxKind.AUTO else (spec.kind,)
+    problems: dict[SandboxKind, SandboxUnavailable] = {}
+    for kind in allowed:
+        try:
+            with open_factory(kind, SandboxLimits(), spec.image) as factory, factory.make():
+                return kind
+        except SandboxUnavailable as error:
+            problems[kind] = error
+    if len(problems) == 1:
+        raise problems[spec.kind]
+    causes = "; ".join(f"{kind}: {error.message}" for kind, error in problems.items())
+    remedy = next((error.remedy for error in problems.values() if error.remedy), "harness doctor")
+    message = f"no sandbox works here: {causes}"
+    raise SandboxUnavailable(message, remedy)
+
+
+@contextmanager
+def open_factory(
+    kind: SandboxKind,
+    limits: SandboxLimits,
+    image: ImageRef | None,
+    *,
+    num_spare: int = 4,
+    owner: str | None = None,
+) -> Iterator[Bubblewrap | ContainerPool]:
+    """Give what makes sandboxes of `kind`, one with processes, on this machine.
 
     Args:
         kind: which.
-        limits: of each box.
-        image: of the containers; it must be in the engine.
+        limits: of each sandbox.
+        image: of containers.
+        num_spare: how many unused containers are kept.
+        owner: the run that containers belong to; None for this process's.
 
     Raises:
-        SandboxUnavailable: boxes of the kind that is asked for do not work here.
-        HostError: containers without an image.
+        SandboxUnavailable: there is no engine, or no image.
     """
-    match kind:
-        case BoxKind.AUTO:
-            yield _automatic(_maker(limits))
-        case BoxKind.BUBBLEWRAP:
-            yield _bubblewrap(_maker(limits))
-        case BoxKind.MEMORY:
-            yield _memory("as asked for")
-        case BoxKind.POOL:
-            if image is None:
-                message = "boxes that are containers need an image"
-                raise HostError(message, "harness build cpu")
-            with ContainerPool(image, limits) as pool:
-                note = f"commands run in containers of {image.name} {image.digest}"
-                yield Boxes(kind=BoxKind.POOL, make=pool.box, note=note)
+    if kind is SandboxKind.BUBBLEWRAP:
+        yield Bubblewrap(limits)
+        return
+    if image is None:
+        message = "the image of sandboxes has not been built for this machine"
+        raise SandboxUnavailable(message, "harness build sandbox")
+    with ContainerPool(image, limits, num_spare=num_spare, owner=owner) as pool:
+        yield pool
 
 
-def _maker(limits: BoxLimits) -> Bubblewrap | BoxesOutside:
-    """Return who makes boxes of bubblewrap here: in a container, the harness outside of it."""
-    place = os.environ.get(SANDBOX_VARIABLE)
-    return BoxesOutside(Path(place), limits) if place else Bubblewrap(limits)
+def _remote(factory: RemoteSandboxFactory, spec: SandboxSpec) -> Sandboxes:
+    with factory.make():  # the server runs a command in each
+        kind = SandboxKind(factory.kind)
+    note = f"{_note(kind, spec.image)}, outside of the run's container"
+    return Sandboxes(kind=kind, make=factory.make, note=note)
 
 
-def _automatic(maker: Bubblewrap | BoxesOutside) -> Boxes:
-    try:
-        return _bubblewrap(maker)
-    except SandboxUnavailable as error:
-        return _memory(f"bubblewrap does not work here: {error}")
+def _note(kind: SandboxKind, image: ImageRef | None) -> str:
+    if kind is SandboxKind.BUBBLEWRAP:
+        return "commands run in bubblewrap sandboxes"
+    assert image is not None
+    return f"commands run in containers of image {image.name} ({image.digest})"
 
 
-def _bubblewrap(maker: Bubblewrap | BoxesOutside) -> Boxes:
-    with maker.box():  # making one tries a command
-        note = "commands run in boxes of bubblewrap"
-    if isinstance(maker, BoxesOutside):
-        note += ", outside of the run's container"
-    return Boxes(kind=BoxKind.BUBBLEWRAP, make=maker.box, note=note)
-
-
-def _memory(why: str) -> Boxes:
-    note = f"commands run in boxes without processes, which know few of them ({why})"
-    return Boxes(kind=BoxKind.MEMORY, make=MemorySandbox, note=note)
+def _memory(why: str) -> Sandboxes:
+    note = f"commands run in memory, without processes: few commands are known ({why})"
+    return Sandboxes(kind=SandboxKind.MEMORY, make=MemorySandbox, note=note)

@@ -1,7 +1,7 @@
 """Running one command to its end, and ending everything that it started.
 
-Part of a box's keeper (see `keeper`): this code is process 1 of a pid namespace. Every process of
-the box descends to it, one signal reaches them all, and when they have ended it knows, as it has no
+Part of the supervisor: this code is process 1 of a pid namespace. Orphans of the sandbox become its
+children, one signal reaches every process, and it knows that the last has ended when it has no
 child left.
 """
 
@@ -19,20 +19,22 @@ from contextlib import suppress
 from pathlib import Path
 
 from harness.records import record
-from harness.sandbox.base import TIMED_OUT, CommandLimits, CommandResult
-from harness.sandbox.mounts import WORKSPACE, Place
+from harness.sandbox.base import TIMED_OUT, CommandResult
+from harness.sandbox.config import WORKSPACE, SupervisorConfig
+from harness.sandbox.limits import CommandLimits
 
-FILTER_FD = 10  # where `Place.prefix` finds the filter
-STATUS_FD = 11  # where it says, as bubblewrap's --json-status-fd, that the shell has run; its own
-# mistakes look like the shell's. Without a prefix, what keeps the shell from being run is said here
-_FREE_FD = 32  # and all above: a keeper has some ten open
+FILTER_FD = 10  # where `SupervisorConfig.prefix` finds the filter
+# Where it reports that the shell has run (bubblewrap's --json-status-fd), as its own failures have
+# the exit codes of a shell's. Without a prefix, an error that keeps the shell from starting.
+STATUS_FD = 11
+_FREE_FD = 32  # and all above: a supervisor has some ten open
 
 _CANNOT_RUN = 126  # a shell's exit code for what it found and cannot execute
 _BY_SIGNAL = 128  # a shell's exit code for signal n is 128 + n
 _MAX_COMMAND_BYTES = 128 << 10  # MAX_ARG_STRLEN of execve(2), with the NUL at its end
 _CHUNK_BYTES = 64 << 10
-_LOOK_S = 0.05  # how often the memory is looked at where the kernel does not hold it
-_FIRST_TO_GO = "1000"  # when memory runs out: a command, never its keeper
+_LOOK_S = 0.05  # how often the memory is checked where the kernel does not enforce the limit
+_OOM_SCORE = "1000"  # when memory runs out the kernel ends a command, never its supervisor
 
 _SET_DUMPABLE, _SET_SECCOMP, _SET_NO_NEW_PRIVS = 4, 22, 38  # linux/prctl.h
 _FILTER_MODE = 2
@@ -42,11 +44,11 @@ _libc.prctl.argtypes = (ctypes.c_int, *[ctypes.c_ulong] * 4)
 
 
 class NoShellError(Exception):
-    """No shell could be started, for no fault of the command."""
+    """No shell could be started, through no fault of the command."""
 
 
 class _Filter(ctypes.Structure):
-    """``struct sock_fprog``: a filter's length in instructions of eight bytes, and its place."""
+    """``struct sock_fprog``: a filter's length in instructions of eight bytes, and its address."""
 
     _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
 
@@ -57,8 +59,8 @@ class _Ended:
 
     Attributes:
         exit_code: as a shell reports it.
-        timed_out: its time was over.
-        by_itself: it exited, with whatever code; no signal and no limit ended it.
+        timed_out: the time limit ended it.
+        by_itself: it exited; no signal and no limit ended it.
     """
 
     exit_code: int
@@ -67,21 +69,21 @@ class _Ended:
 
 
 class Commands:
-    """Runs the commands of a box, one at a time."""
+    """Runs the commands of a sandbox, one at a time."""
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
-        self._filter = bytes.fromhex(place.seccomp)
+    def __init__(self, config: SupervisorConfig) -> None:
+        self._config = config
+        self._filter = bytes.fromhex(config.seccomp)
         self._filter_file = os.memfd_create("filter")
         os.write(self._filter_file, self._filter)
         self._nothing = os.open(os.devnull, os.O_RDONLY)
         self._child_ended = _woken_by_children()
 
     def run(self, command: str, limits: CommandLimits) -> CommandResult:
-        """Run one command; when this returns, nothing of it is left but what lies on the disk.
+        """Run one command; when this returns, no process of it is left.
 
         Raises:
-            NoShellError: it has not been run.
+            NoShellError: the command has not been run.
         """
         if problem := _command_problem(command):
             return CommandResult(exit_code=_CANNOT_RUN, stdout="", stderr=f"bash: {problem}\n")
@@ -95,10 +97,10 @@ class Commands:
         wall_s = time.monotonic() - began
         _end_all()
         stdout, stderr = (stream.finish() for stream in streams)
-        said = _read_all(status[0])
-        has_run = "exit-code" in said if self._place.prefix else not said
+        status_text = _read_all(status[0])
+        has_run = "exit-code" in status_text if self._config.prefix else not status_text
         if ended.by_itself and not has_run:
-            raise NoShellError(said or stderr.strip() or f"exit code {ended.exit_code}")
+            raise NoShellError(status_text or stderr.strip() or f"exit code {ended.exit_code}")
         return CommandResult(
             exit_code=ended.exit_code,
             stdout=stdout,
@@ -113,7 +115,7 @@ class Commands:
         shell = os.fork()
         if shell == 0:
             try:
-                _place_descriptors({0: self._nothing, FILTER_FD: self._filter_file, **descriptors})
+                _number_descriptors({0: self._nothing, FILTER_FD: self._filter_file, **descriptors})
                 self._become(["bash", "-c", command])
             except OSError as error:
                 os.write(STATUS_FD, str(error).encode())
@@ -122,39 +124,40 @@ class Commands:
         return shell
 
     def _become(self, shell: list[str]) -> None:
-        """Turn this process, a new one, into a shell that is held to everything."""
-        place = self._place
+        """Turn this process, a new one, into a shell under every limit, without any right."""
+        config = self._config
         os.setsid()
-        for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGCHLD):
-            signal.signal(number, signal.SIG_DFL)  # Python's own choices would be inherited
+        # a harness in the background ignores SIGINT and SIGHUP, and a command would inherit that
+        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+            signal.signal(number, signal.SIG_DFL)
         _prctl(_SET_DUMPABLE, 1)  # or the next file would be root's
-        Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO, encoding="ascii")
-        for name, value in place.limits.items():
+        Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE, encoding="ascii")
+        for name, value in config.resource_limits.items():
             _limit(getattr(resource, f"RLIMIT_{name.upper()}"), value)
         os.lseek(FILTER_FD, 0, os.SEEK_SET)
-        if place.user is not None:
+        if config.user is not None:
             os.setgroups([])
-            os.setresgid(place.user, place.user, place.user)
-            os.setresuid(place.user, place.user, place.user)
+            os.setresgid(config.user, config.user, config.user)
+            os.setresuid(config.user, config.user, config.user)
         _prctl(_SET_NO_NEW_PRIVS, 1)
-        if not place.prefix:
+        if not config.prefix:
             os.chdir(WORKSPACE)
             for descriptor in (FILTER_FD, STATUS_FD):
                 os.set_inheritable(descriptor, False)  # noqa: FBT003 - its only argument
             filter_ = _Filter(len(self._filter) // 8, self._filter)
             _prctl(_SET_SECCOMP, _FILTER_MODE, ctypes.addressof(filter_))
-        argv = [*place.prefix, *shell]
-        os.execvpe(argv[0], argv, dict(place.environment))  # noqa: S606 - the shell comes later
+        argv = [*config.prefix, *shell]
+        os.execvpe(argv[0], argv, dict(config.environment))  # noqa: S606 - the shell comes later
 
     def _follow(self, shell: int, deadline: float, streams: tuple[_Stream, _Stream]) -> _Ended:
-        """Take the output until the shell has ended or must be."""
+        """Read the output until the shell has ended or must be ended."""
         poll = select.poll()
         for descriptor in (0, self._child_ended, *(stream.descriptor for stream in streams)):
             poll.register(descriptor, select.POLLIN)
         while (left_s := deadline - time.monotonic()) > 0:
-            if self._holds_too_much():
+            if self._exceeds_memory():
                 return _Ended(exit_code=_BY_SIGNAL + signal.SIGKILL)
-            wait_s = left_s if self._place.memory_bytes is None else min(left_s, _LOOK_S)
+            wait_s = left_s if self._config.memory_bytes is None else min(left_s, _LOOK_S)
             ready = {descriptor for descriptor, _ in poll.poll(math.ceil(wait_s * 1000))}
             if 0 in ready:
                 raise SystemExit  # the harness is gone
@@ -167,11 +170,11 @@ class Commands:
                     return ended
         return _Ended(exit_code=TIMED_OUT, timed_out=True)
 
-    def _holds_too_much(self) -> bool:
-        if self._place.memory_bytes is None:
+    def _exceeds_memory(self) -> bool:
+        if self._config.memory_bytes is None:
             return False
         pids = (int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit())
-        return sum(_proportional_bytes(pid) for pid in pids if pid != 1) > self._place.memory_bytes
+        return sum(_proportional_bytes(pid) for pid in pids if pid != 1) > self._config.memory_bytes
 
 
 class _Stream:
@@ -181,18 +184,18 @@ class _Stream:
         self.descriptor = descriptor
         self.truncated = False
         self._kept = bytearray()
-        self._room = kept_bytes
+        self._left = kept_bytes
 
     def take(self) -> bool:
-        """Take what is there; False when nobody can write any more."""
+        """Read what is there; False when nothing can write any more."""
         chunk = os.read(self.descriptor, _CHUNK_BYTES)
-        self._kept += chunk[: self._room]
-        self.truncated = self.truncated or len(chunk) > self._room
-        self._room -= min(len(chunk), self._room)
+        self._kept += chunk[: self._left]
+        self.truncated = self.truncated or len(chunk) > self._left
+        self._left -= min(len(chunk), self._left)
         return bool(chunk)
 
     def finish(self) -> str:
-        """Take what is left of a command that has ended, and return what is kept, as text."""
+        """Read the rest of a command that has ended, and return what is kept, as text."""
         while self.take():
             pass
         os.close(self.descriptor)
@@ -200,11 +203,11 @@ class _Stream:
 
 
 def _command_problem(command: str) -> str:
-    """Say why no process can be given `command` as an argument; empty when one can."""
+    """Return why no process can be given `command` as an argument; empty when one can."""
     try:
         text = os.fsencode(command)
     except UnicodeEncodeError:
-        return "the command is no text"
+        return "the command is not text"
     if b"\0" in text:
         return "the command holds a NUL"
     return "the command is too long" if len(text) >= _MAX_COMMAND_BYTES else ""
@@ -220,7 +223,7 @@ def _woken_by_children() -> int:
 
 
 def _reaped(shell: int) -> _Ended | None:
-    """Take leave of every child that has ended; say how the shell did, if it was among them."""
+    """Reap every child that has ended; return how the shell ended, if it was among them."""
     while True:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if pid == 0:
@@ -231,7 +234,7 @@ def _reaped(shell: int) -> _Ended | None:
 
 
 def _end_all() -> None:
-    """End every other process of the box, and wait until the last one is gone."""
+    """End every other process of the sandbox, and wait until the last one is gone."""
     while True:
         with suppress(ProcessLookupError):
             os.kill(-1, signal.SIGKILL)
@@ -241,8 +244,8 @@ def _end_all() -> None:
             return
 
 
-def _place_descriptors(wanted: dict[int, int]) -> None:
-    """Give descriptors the numbers they are wanted under, by way of numbers that nobody has."""
+def _number_descriptors(wanted: dict[int, int]) -> None:
+    """Give descriptors the numbers that are wanted, by way of numbers that nothing uses."""
     aside = {
         number: fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _FREE_FD)
         for number, descriptor in wanted.items()
@@ -263,7 +266,7 @@ def _limit(which: int, value: int) -> None:
 
 
 def _proportional_bytes(pid: int) -> int:
-    """Return the memory of a process; pages that it shares count in part."""
+    """Return the memory of a process; pages that it shares count in proportion (Pss)."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
     except OSError:  # it has just ended
@@ -272,7 +275,7 @@ def _proportional_bytes(pid: int) -> int:
 
 
 def check_call(result: int, what: str) -> None:
-    """Raise what the C library says of a call that failed."""
+    """Raise the C library's error of a call that failed."""
     if result != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"{what}: {os.strerror(number)}")
@@ -283,5 +286,5 @@ def _prctl(option: int, value: int, pointer: int = 0) -> None:
 
 
 def hide_this_process() -> None:
-    """Keep processes of the same user from reaching into this one."""
+    """Keep processes of the same user from tracing, reading or writing this one."""
     _prctl(_SET_DUMPABLE, 0)

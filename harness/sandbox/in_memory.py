@@ -1,7 +1,8 @@
-"""A box without processes: the plain file commands that a template author writes, on a value.
+"""A sandbox without processes: a handful of file commands, executed on a dictionary of files.
 
-It is no shell: what it does not know fails with exit code 127. It serves the baselines, which run
-anywhere in milliseconds, and the tests; commands of a model go to a real box.
+It is not a shell: an unknown command fails with exit code 127. It suffices for policies that write
+nothing else, such as the scripted ones and the small model, and makes their rollouts the same on
+every machine. Commands of any other model need a sandbox with processes.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from types import TracebackType
 from typing import Self
 
 from harness.errors import InputError
-from harness.sandbox.base import CommandLimits, CommandResult
+from harness.sandbox.base import CommandResult
+from harness.sandbox.limits import CommandLimits
 from harness.sandbox.workspace import Workspace, is_there, workspace_problems
 
 _NOT_FOUND = 127
@@ -66,7 +68,7 @@ class MemorySandbox:
         return tuple(sorted(self._files))
 
     def run(self, command: str, limits: CommandLimits = CommandLimits()) -> CommandResult:  # noqa: B008 - frozen
-        """Run one command of those this box knows."""
+        """Run one of the commands that this sandbox knows."""
         try:
             words = shlex.split(command)
             known = _COMMANDS.get(words[0] if words else "")

@@ -1,7 +1,7 @@
-"""Messages between the harness and the keeper of a box: a JSON header, and bytes behind it.
+"""Messages between the harness and the supervisor of a sandbox: a JSON header, then raw bytes.
 
-Neither end trusts the other further than this: lengths have a bound, and headers become records by
-their declared types. A keeper that an agent had taken over could spoil its own box, no more.
+Neither end trusts the other further than this: lengths are bounded, and headers become records by
+their declared types. A supervisor that a model had taken over could spoil its own sandbox, no more.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from enum import StrEnum
 from typing import Any
 
 from harness.records import record, to_json
-from harness.sandbox.base import CommandLimits, CommandResult
+from harness.sandbox.base import CommandResult
+from harness.sandbox.limits import CommandLimits
 from harness.sandbox.workspace import Workspace
 
 _MAX_HEADER = 64 << 20  # two streams of 1 MiB, at worst six characters of JSON for each byte
@@ -22,8 +23,8 @@ _LENGTHS = struct.Struct(">II")
 Reader = Callable[[int], bytes]  # returns exactly so many bytes, or raises
 
 
-class Deed(StrEnum):
-    """What a keeper can be asked to do."""
+class SandboxOp(StrEnum):
+    """What a supervisor can be asked to do."""
 
     MATERIALISE = "materialise"
     RUN = "run"
@@ -32,16 +33,19 @@ class Deed(StrEnum):
 
 
 @record
-class Request:
+class SandboxRequest:
     """One request.
 
     Attributes:
+        op: what to do.
         sizes: of `materialise`: each path, and how many of the bytes behind the header it has.
+        command: of `run`.
+        limits: of `run`.
         max_bytes: of `snapshot`: how much is read back.
         max_paths: of `snapshot`: how many paths.
     """
 
-    deed: Deed
+    op: SandboxOp
     sizes: Mapping[str, int] | None = None
     command: str = ""
     limits: CommandLimits = CommandLimits()
@@ -50,35 +54,37 @@ class Request:
 
 
 @record
-class Answer:
-    """What came of it.
+class SandboxResponse:
+    """The response to one request.
 
     Attributes:
         result: of `run`.
         paths: of `list`.
-        sizes: of `snapshot`, as in `Request`.
-        overflow: the workspace holds more than is read back.
-        broken: the box cannot do it, for no fault of the command.
+        sizes: of `snapshot`, as in `SandboxRequest`.
+        overflow: why the workspace is not read back: it holds too much.
+        error: why the sandbox cannot do it, through no fault of the command.
     """
 
     result: CommandResult | None = None
     paths: tuple[str, ...] = ()
     sizes: Mapping[str, int] | None = None
     overflow: str = ""
-    broken: str = ""
+    error: str = ""
 
 
-def packed(header: object, blob: bytes = b"") -> tuple[bytes, bytes]:
-    """Return a message as bytes, in two parts."""
+def encode(header: object, blob: bytes = b"") -> tuple[bytes, bytes]:
+    """Return a message as bytes, in two parts: lengths with header, and blob."""
     text = json.dumps(to_json(header)).encode()
     return _LENGTHS.pack(len(text), len(blob)) + text, blob
 
 
-def received(read: Reader, max_blob: int, *, max_header: int = _MAX_HEADER) -> tuple[Any, bytes]:
-    """Read one message; return its header, still as plain JSON, and its bytes.
+def read_message(
+    read: Reader, max_blob: int, *, max_header: int = _MAX_HEADER
+) -> tuple[Any, bytes]:
+    """Read one message; return its header, still as plain JSON, and its blob.
 
     Raises:
-        ValueError: it is too long, or no JSON.
+        ValueError: it is too long, or its header is not JSON.
     """
     header_bytes, blob_bytes = _LENGTHS.unpack(read(_LENGTHS.size))
     if header_bytes > max_header or blob_bytes > max_blob:
@@ -87,16 +93,16 @@ def received(read: Reader, max_blob: int, *, max_header: int = _MAX_HEADER) -> t
     return json.loads(read(header_bytes)), read(blob_bytes)
 
 
-def joined(workspace: Workspace) -> tuple[Mapping[str, int], bytes]:
+def join_files(workspace: Workspace) -> tuple[Mapping[str, int], bytes]:
     """Return a workspace as the sizes of its files, and their bytes one after another."""
     return {path: len(content) for path, content in workspace.items()}, b"".join(workspace.values())
 
 
-def parted(sizes: Mapping[str, int], blob: bytes) -> Workspace:
-    """Return the workspace that `joined` took apart.
+def split_files(sizes: Mapping[str, int], blob: bytes) -> Workspace:
+    """Return the workspace that `join_files` joined.
 
     Raises:
-        ValueError: the sizes are not those of the bytes.
+        ValueError: the sizes do not add up to the bytes.
     """
     if sum(sizes.values()) != len(blob) or any(size < 0 for size in sizes.values()):
         message = "sizes and bytes disagree"

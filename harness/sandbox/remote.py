@@ -1,9 +1,10 @@
-"""Boxes for a run in a container: made outside of it by the harness, and asked for over a socket.
+"""Sandboxes for a run in a container: made outside of it by the harness, asked for over a socket.
 
-A container of the harness cannot make namespaces, and shall not. So the runtime that started it
-makes the boxes on the machine itself (`harness.runtime.sandbox_server`) and shows the run a Unix
-socket, which needs no network. One connection is one box: first its limits are said, then it is the
-line to the box's keeper. The box ends when the connection does, whichever end that comes from.
+A container of the harness cannot make namespaces, and must not. So the runtime that started it
+makes the sandboxes on the machine itself (`harness.runtime.sandbox_server`) and mounts a Unix
+socket into the container, which needs no network. One connection is one sandbox: the run first
+sends its limits, then the connection is the channel to the sandbox's supervisor. The sandbox ends
+when either end closes the connection.
 """
 
 from __future__ import annotations
@@ -14,88 +15,97 @@ from contextlib import suppress
 from pathlib import Path
 
 from harness.records import from_json, record
-from harness.sandbox.base import BoxLimits, SandboxUnavailable
-from harness.sandbox.channel import Link
-from harness.sandbox.protocol import packed, received
-from harness.sandbox.supervised import Box
+from harness.sandbox.base import SandboxUnavailable
+from harness.sandbox.channel import SandboxChannel
+from harness.sandbox.limits import SandboxLimits
+from harness.sandbox.protocol import encode, read_message
+from harness.sandbox.supervised import SupervisedSandbox
 
-_OPEN_S = 90.0  # a keeper may take 30 s to start, and 30 s for its first command
+_OPEN_S = 90.0  # a supervisor may take 30 s to start, and 30 s for its first command
 _END_S = 20.0
 _CHUNK_BYTES = 64 << 10
 
 
 @record
-class Made:
-    """What came of asking for a box.
+class OpenResponse:
+    """The server's answer to a request for a sandbox.
 
     Attributes:
-        problem: why there is none; empty where the connection is now the line to its keeper.
+        kind: what the sandbox is, as in `harness.sandbox.choice.SandboxKind`.
+        problem: why there is none; empty where the connection is now the channel to a supervisor.
         remedy: the next command to type, on the machine that the container runs on.
     """
 
+    kind: str = ""
     problem: str = ""
     remedy: str = ""
 
 
-class BoxesOutside:
-    """Asks for boxes of bubblewrap that are made outside of this container.
+class RemoteSandboxFactory:
+    """Asks for sandboxes that are made outside of this container.
 
     Args:
-        place: the socket.
-        limits: of each box.
+        path: the socket.
+        limits: of each sandbox.
     """
 
-    def __init__(self, place: Path, limits: BoxLimits = BoxLimits()) -> None:  # noqa: B008 - frozen
+    def __init__(self, path: Path, limits: SandboxLimits = SandboxLimits()) -> None:  # noqa: B008 - frozen
         self.limits = limits
-        self._place = place
+        self.kind = ""  # what the server makes; known once a sandbox has been opened
+        self._path = path
 
-    def box(self) -> Box:
-        """Return a box that has not been entered."""
-        return Box(self)
+    def make(self) -> SupervisedSandbox:
+        """Return a sandbox that has not been entered."""
+        return SupervisedSandbox(self)
 
-    def open(self) -> Link:
-        """Ask for a box.
+    def open(self) -> SandboxChannel:
+        """Ask for a sandbox.
 
         Raises:
-            SandboxUnavailable: nobody answers, or no box can be made; says what to type.
+            SandboxUnavailable: no server answers, or it can make no sandbox; says what to type.
         """
-        line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            self._ask(line)
+            self.kind = self._ask(connection)
         except BaseException:
-            line.close()
+            connection.close()
             raise
-        os.set_blocking(line.fileno(), False)
-        return Link(to_keeper=line.fileno(), from_keeper=line.fileno(), end=lambda: _end(line))
+        os.set_blocking(connection.fileno(), False)
+        return SandboxChannel(
+            to_supervisor=connection.fileno(),
+            from_supervisor=connection.fileno(),
+            end=lambda: _end(connection),
+        )
 
-    def close(self, link: Link) -> None:
-        """End a box."""
-        link.end()
+    def close(self, channel: SandboxChannel) -> None:
+        """End a sandbox."""
+        channel.end()
 
-    def _ask(self, line: socket.socket) -> None:
-        line.settimeout(_OPEN_S)
+    def _ask(self, connection: socket.socket) -> str:
+        connection.settimeout(_OPEN_S)
         try:
-            line.connect(str(self._place))
-            with suppress(ConnectionError):  # who is refused at once is told so all the same
-                line.sendall(b"".join(packed(self.limits)))
-            header, _ = received(lambda size: read_exactly(line, size), 0)
-            made = from_json(Made, header)
+            connection.connect(str(self._path))
+            with suppress(ConnectionError):  # a server that refuses at once has answered first
+                connection.sendall(b"".join(encode(self.limits)))
+            header, _ = read_message(lambda size: read_exactly(connection, size), 0)
+            response = from_json(OpenResponse, header)
         except (OSError, EOFError, ValueError) as error:
-            message = f"nobody makes boxes for this container: {error}"
+            message = f"no server makes sandboxes for this container: {error}"
             raise SandboxUnavailable(message) from error
-        if made.problem:
-            raise SandboxUnavailable(made.problem, made.remedy)
+        if response.problem:
+            raise SandboxUnavailable(response.problem, response.remedy)
+        return response.kind
 
 
-def read_exactly(line: socket.socket, size: int) -> bytes:
+def read_exactly(connection: socket.socket, size: int) -> bytes:
     """Read so many bytes.
 
     Raises:
-        EOFError: the other end closed the line before.
+        EOFError: the other end closed the connection before.
     """
     content = bytearray()
     while len(content) < size:
-        chunk = line.recv(min(size - len(content), _CHUNK_BYTES))
+        chunk = connection.recv(min(size - len(content), _CHUNK_BYTES))
         if not chunk:
             message = "the connection was closed"
             raise EOFError(message)
@@ -103,11 +113,11 @@ def read_exactly(line: socket.socket, size: int) -> bytes:
     return bytes(content)
 
 
-def _end(line: socket.socket) -> str:
-    """Give the box back, and wait until it has ended: the other end closes the line after that."""
-    with line, suppress(OSError):
-        line.settimeout(_END_S)
-        line.shutdown(socket.SHUT_WR)
-        while line.recv(_CHUNK_BYTES):
+def _end(connection: socket.socket) -> str:
+    """Close the sandbox, and wait until it has ended: the server closes the connection after it."""
+    with connection, suppress(OSError):
+        connection.settimeout(_END_S)
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(_CHUNK_BYTES):
             pass
-    return ""  # a keeper's last words came as its last answer
+    return ""  # what the supervisor last wrote came as its last response

@@ -1,10 +1,10 @@
-"""The system calls that no command of an agent needs, as a filter that the kernel runs.
+"""The seccomp filter: the system calls that a command in a sandbox may not make.
 
 A filter is a program for the kernel's packet machine (``linux/filter.h``, ``linux/seccomp.h``): it
-loads words of ``struct seccomp_data`` and compares. What is not named here stays allowed; the
-namespaces, the dropped capabilities and the mounts are what shuts a box. The filter keeps the
-kernel's least tried doors closed, and what namespaces do not cover: virtual sockets to the
-hypervisor, and the limits and priorities of a box's own keeper.
+loads words of ``struct seccomp_data`` and compares. It is a deny list: what is not named here stays
+allowed, as namespaces, dropped capabilities and mounts do the isolating. The filter removes the
+kernel's least tested interfaces, and what namespaces do not cover: sockets to the hypervisor, and
+the limits and priorities of the sandbox's own supervisor.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _ALLOW = 0x7FFF0000  # SECCOMP_RET_ALLOW
 _FAIL = 0x00050000  # SECCOMP_RET_ERRNO; the low half is the error
 
 _NEW_NAMESPACES = 0x7E020000  # every CLONE_NEW* flag that clone(2) takes
-_FAMILIES = {1: "unix", 2: "inet", 10: "inet6", 16: "netlink"}  # all bound to the box's network
+_FAMILIES = {1: "unix", 2: "inet", 10: "inet6", 16: "netlink"}  # all bound to the sandbox's network
 
 # numbers on x86-64 and arm64; 0 where the machine has no such call
 _CALLS = {
@@ -115,7 +115,7 @@ _CALLS = {
 }
 
 
-class Test(IntEnum):
+class When(IntEnum):
     """When a rule applies to a call, by one of its arguments (the lower 32 bits)."""
 
     ALWAYS = 0
@@ -124,49 +124,56 @@ class Test(IntEnum):
 
 
 @record
-class Rule:
+class SeccompRule:
     """A call that fails.
 
     Attributes:
         call: its name.
-        error: what it fails with.
-        test: when it does.
-        argument: which of the call's arguments is looked at.
-        values: what it is compared with.
+        error: the error it fails with.
+        when: under which condition.
+        argument: which of the call's arguments the condition is on.
+        values: what that is compared with.
     """
 
     call: str
     error: int = errno.EPERM
-    test: Test = Test.ALWAYS
+    when: When = When.ALWAYS
     argument: int = 0
     values: tuple[int, ...] = ()
 
 
-def _of_itself(call: str, *arguments: int) -> Iterator[Rule]:
+def _only_on_itself(call: str, *arguments: int) -> Iterator[SeccompRule]:
     """Allow a call that names a process only where each of these arguments is 0: the caller."""
     for argument in arguments:
-        yield Rule(call=call, test=Test.NOT_AMONG, argument=argument, values=(0,))
+        yield SeccompRule(call=call, when=When.NOT_AMONG, argument=argument, values=(0,))
 
 
-_ASKED_MORE = (
+_CONDITIONAL_RULES = (
     # the C library falls back to clone, whose flags a filter can see
-    Rule(call="clone3", error=errno.ENOSYS),
-    Rule(call="clone", test=Test.ANY_BIT, argument=0, values=(_NEW_NAMESPACES,)),
-    Rule(call="socket", error=errno.EAFNOSUPPORT, test=Test.NOT_AMONG, values=tuple(_FAMILIES)),
-    *_of_itself("prlimit64", 0),
-    *_of_itself("sched_setaffinity", 0),
-    *_of_itself("sched_setattr", 0),
-    *_of_itself("sched_setparam", 0),
-    *_of_itself("sched_setscheduler", 0),
-    *_of_itself("setpriority", 0, 1),  # PRIO_PROCESS, of the caller
-    Rule(call="ioprio_set", test=Test.NOT_AMONG, argument=0, values=(1,)),  # IOPRIO_WHO_PROCESS
-    *_of_itself("ioprio_set", 1),
+    SeccompRule(call="clone3", error=errno.ENOSYS),
+    SeccompRule(call="clone", when=When.ANY_BIT, argument=0, values=(_NEW_NAMESPACES,)),
+    SeccompRule(
+        call="socket", error=errno.EAFNOSUPPORT, when=When.NOT_AMONG, values=tuple(_FAMILIES)
+    ),
+    *_only_on_itself("prlimit64", 0),
+    *_only_on_itself("sched_setaffinity", 0),
+    *_only_on_itself("sched_setattr", 0),
+    *_only_on_itself("sched_setparam", 0),
+    *_only_on_itself("sched_setscheduler", 0),
+    *_only_on_itself("setpriority", 0, 1),  # PRIO_PROCESS, of the caller
+    SeccompRule(
+        call="ioprio_set", when=When.NOT_AMONG, argument=0, values=(1,)
+    ),  # IOPRIO_WHO_PROCESS
+    *_only_on_itself("ioprio_set", 1),
 )
-_ASKED = {rule.call for rule in _ASKED_MORE}
-RULES = (*_ASKED_MORE, *(Rule(call=call) for call in _CALLS if call not in _ASKED))
+_CONDITIONAL = {rule.call for rule in _CONDITIONAL_RULES}
+RULES = (
+    *_CONDITIONAL_RULES,
+    *(SeccompRule(call=call) for call in _CALLS if call not in _CONDITIONAL),
+)
 
 
-def program(machine: str | None = None, rules: Iterable[Rule] = RULES) -> bytes:
+def program(machine: str | None = None, rules: Iterable[SeccompRule] = RULES) -> bytes:
     """Return the filter as an array of ``struct sock_filter``, for this machine or the one named.
 
     Raises:
@@ -197,26 +204,26 @@ def _unless(comparison: int, operand: int, *, at: int) -> list[_Line]:
 
 
 def _head(machine: str) -> list[_Line]:
-    """Load the call's number; the calls of x32 are the same ones under other numbers."""
+    """Load the call's number, and refuse x32: the same calls under other numbers."""
     load: list[_Line] = [(_LOAD, 0, 0, _NUMBER_AT)]
     if machine != "x86_64":
         return load
     return [*load, (_IF_AT_LEAST, 0, 1, _X32_BIT), (_RETURN, 0, 0, _FAIL | errno.ENOSYS)]
 
 
-def _lines(rule: Rule, number: int) -> list[_Line]:
-    """Return the instructions of one rule; they find and leave the call's number loaded."""
+def _lines(rule: SeccompRule, number: int) -> list[_Line]:
+    """Return the instructions of one rule; they expect, and leave, the call's number loaded."""
     fail: _Line = (_RETURN, 0, 0, _FAIL | rule.error)
-    if rule.test is Test.ALWAYS:
+    if rule.when is When.ALWAYS:
         return [(_IF_EQUAL, 0, 1, number), fail]
-    test = [(_LOAD, 0, 0, _ARGUMENTS_AT + 8 * rule.argument), *_test(rule), fail]
+    test = [(_LOAD, 0, 0, _ARGUMENTS_AT + 8 * rule.argument), *_condition(rule), fail]
     restore: _Line = (_LOAD, 0, 0, _NUMBER_AT)
     return [(_IF_EQUAL, 0, len(test) + 1, number), *test, restore]
 
 
-def _test(rule: Rule) -> Iterator[_Line]:
+def _condition(rule: SeccompRule) -> Iterator[_Line]:
     """Yield comparisons that jump over the failure behind them where the rule does not apply."""
-    if rule.test is Test.ANY_BIT:
+    if rule.when is When.ANY_BIT:
         yield (_IF_ANY_BIT, 0, 1, rule.values[0])
         return
     for index, value in enumerate(rule.values):

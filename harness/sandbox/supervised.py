@@ -1,7 +1,7 @@
-"""A box with a keeper in it: the protocol `Sandbox`, as questions to the keeper.
+"""A sandbox that a supervisor manages: the protocol `Sandbox`, as requests to the supervisor.
 
-Where the keeper runs, and what shuts its box, is a `Maker`'s business: `bubblewrap`, which may be
-`outside` of a run's container, or `pool`.
+Where the supervisor runs, and what isolates its sandbox, is up to a `SandboxFactory`: `bubblewrap`,
+`container_pool`, or `remote` for a run in a container.
 """
 
 from __future__ import annotations
@@ -11,53 +11,49 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from harness.errors import InputError, Problem
-from harness.sandbox.base import (
-    BoxLimits,
-    CommandLimits,
-    CommandResult,
-    SandboxUnavailable,
-)
-from harness.sandbox.channel import Link
-from harness.sandbox.protocol import Deed, Request, joined, parted
+from harness.sandbox.base import CommandResult, SandboxUnavailable
+from harness.sandbox.channel import SandboxChannel
+from harness.sandbox.limits import CommandLimits, SandboxLimits
+from harness.sandbox.protocol import SandboxOp, SandboxRequest, join_files, split_files
 from harness.sandbox.workspace import Workspace, WorkspaceOverflow, workspace_problems
 
-_FILES_S = 60.0  # writing, reading or removing all files of a box
+_FILES_S = 60.0  # writing, reading or removing all files of a sandbox
 _AFTER_S = 20.0  # ending what a command started, and removing what it left outside the workspace
 
 
-class Maker(Protocol):
-    """What makes boxes."""
+class SandboxFactory(Protocol):
+    """Makes sandboxes."""
 
     @property
-    def limits(self) -> BoxLimits:
-        """What each of its boxes may use."""
+    def limits(self) -> SandboxLimits:
+        """What each of its sandboxes may use."""
         ...
 
-    def open(self) -> Link:
-        """Make a box with an empty workspace.
+    def open(self) -> SandboxChannel:
+        """Make a sandbox with an empty workspace.
 
         Raises:
-            SandboxUnavailable: this machine has no place for one.
+            SandboxUnavailable: this machine cannot make one.
         """
         ...
 
-    def close(self, link: Link) -> None:
-        """Take a box back that nobody uses any more."""
+    def close(self, channel: SandboxChannel) -> None:
+        """Take back a sandbox that nobody uses any more."""
         ...
 
 
-class Box:
-    """The protocol `Sandbox`, on a box that `maker` makes."""
+class SupervisedSandbox:
+    """The protocol `Sandbox`, on a sandbox that `factory` makes."""
 
-    def __init__(self, maker: Maker) -> None:
-        self._maker = maker
-        self._limits = maker.limits
-        self._link: Link | None = None
+    def __init__(self, factory: SandboxFactory) -> None:
+        self._factory = factory
+        self._limits = factory.limits
+        self._channel: SandboxChannel | None = None
         self._seed: Workspace = {}
 
     def __enter__(self) -> Self:
-        assert self._link is None, "a box is entered once"
-        self._link = self._maker.open()
+        assert self._channel is None, "a sandbox is entered once"
+        self._channel = self._factory.open()
         return self
 
     def __exit__(
@@ -69,10 +65,10 @@ class Box:
         self.destroy()
 
     def materialise(self, workspace: Workspace) -> None:
-        """Make the workspace hold exactly `workspace`; whatever was there, and ran, is gone.
+        """Make the workspace hold exactly `workspace`; end whatever ran, remove whatever was there.
 
         Raises:
-            InputError: it cannot be laid out as files, or is larger than `BoxLimits` allows.
+            InputError: it cannot be laid out as files, or is larger than `SandboxLimits` allows.
         """
         if problems := (*workspace_problems(workspace), *self._size_problems(workspace)):
             raise InputError(problems)
@@ -81,49 +77,51 @@ class Box:
 
     def reset(self) -> None:
         """Make the workspace hold again what `materialise` last put there."""
-        sizes, content = joined(self._seed)
-        self._open().ask(Request(deed=Deed.MATERIALISE, sizes=sizes), content, within_s=_FILES_S)
+        sizes, content = join_files(self._seed)
+        request = SandboxRequest(op=SandboxOp.MATERIALISE, sizes=sizes)
+        self._connected().call(request, content, within_s=_FILES_S)
 
     def run(self, command: str, limits: CommandLimits = CommandLimits()) -> CommandResult:  # noqa: B008 - frozen
         """Run one command; see the protocol."""
-        request = Request(deed=Deed.RUN, command=command, limits=limits)
-        answer, _ = self._open().ask(request, within_s=limits.timeout_s + _AFTER_S)
-        if answer.result is None:
-            message = "the box gave no result of a command"
+        request = SandboxRequest(op=SandboxOp.RUN, command=command, limits=limits)
+        response, _ = self._connected().call(request, within_s=limits.timeout_s + _AFTER_S)
+        if response.result is None:
+            message = "the sandbox gave no result of a command"
             raise SandboxUnavailable(message)
-        return answer.result
+        return response.result
 
     def list(self) -> tuple[str, ...]:
         """Return the sorted paths of the workspace."""
-        answer, _ = self._open().ask(Request(deed=Deed.LIST), within_s=_FILES_S)
-        if answer.overflow:
-            raise WorkspaceOverflow(answer.overflow)
-        return answer.paths
+        request = SandboxRequest(op=SandboxOp.LIST)
+        response, _ = self._connected().call(request, within_s=_FILES_S)
+        if response.overflow:
+            raise WorkspaceOverflow(response.overflow)
+        return response.paths
 
     def snapshot(self) -> Workspace:
         """Return what the workspace holds now."""
         max_bytes, max_paths = self._limits.workspace_bytes, self._limits.workspace_paths
-        request = Request(deed=Deed.SNAPSHOT, max_bytes=max_bytes, max_paths=max_paths)
-        answer, content = self._open().ask(request, max_blob=max_bytes, within_s=_FILES_S)
-        if answer.overflow:
-            raise WorkspaceOverflow(answer.overflow)
+        request = SandboxRequest(op=SandboxOp.SNAPSHOT, max_bytes=max_bytes, max_paths=max_paths)
+        response, content = self._connected().call(request, max_blob=max_bytes, within_s=_FILES_S)
+        if response.overflow:
+            raise WorkspaceOverflow(response.overflow)
         try:
-            return parted(answer.sizes or {}, content)
+            return split_files(response.sizes or {}, content)
         except ValueError as error:
-            message = f"the box gave no workspace: {error}"
+            message = f"the sandbox gave no workspace: {error}"
             raise SandboxUnavailable(message) from error
 
     def destroy(self) -> None:
-        """End every process of the box and remove it; a second time does nothing."""
-        link, self._link = self._link, None
-        if link is not None:
-            self._maker.close(link)
+        """End every process of the sandbox and remove it; a second call does nothing."""
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            self._factory.close(channel)
 
-    def _open(self) -> Link:
-        if self._link is None:
-            message = "the box has not been made, or has been destroyed"
+    def _connected(self) -> SandboxChannel:
+        if self._channel is None:
+            message = "the sandbox has not been made, or has been destroyed"
             raise SandboxUnavailable(message)
-        return self._link
+        return self._channel
 
     def _size_problems(self, workspace: Workspace) -> Iterator[Problem]:
         size, most = sum(map(len, workspace.values())), self._limits

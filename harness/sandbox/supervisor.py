@@ -1,8 +1,8 @@
-"""The first process of a box: does what the harness asks, and ends all that a command started.
+"""The supervisor: process 1 of a sandbox. It serves requests and ends all that a command started.
 
-When it ends, however it ends, the kernel ends the rest of the box; and it ends when its standard
-input does, which the harness holds. Its source, with that of the few modules it needs, comes over
-that input too (`link`): the box may be a container that has Python and nothing of the harness.
+When it ends, however it ends, the kernel ends the rest of the sandbox. It ends when its standard
+input closes, whose other end the harness holds. Its source, with that of the few modules it needs,
+comes over that input too (`channel`): the sandbox may be a container with Python and no harness.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from harness.sandbox.commands import (
     check_call,
     hide_this_process,
 )
-from harness.sandbox.mounts import WORKSPACE, Disk, Place
+from harness.sandbox.config import WORKSPACE, Disk, SupervisorConfig
 from harness.sandbox.protocol import (
-    Answer,
-    Deed,
-    Request,
-    joined,
-    packed,
-    parted,
-    received,
+    SandboxOp,
+    SandboxRequest,
+    SandboxResponse,
+    encode,
+    join_files,
+    read_message,
+    split_files,
 )
 from harness.sandbox.workspace import (
     WorkspaceOverflow,
@@ -43,7 +43,7 @@ from harness.sandbox.workspace import (
 
 _ANY_BLOB = 1 << 32
 _FRAMES = 10_000  # a path has at most 2048 parts, and walking each takes a few frames
-_ANYBODY = 0o1777  # as /tmp
+_WORLD_WRITABLE = 0o1777  # as /tmp
 _NO_SETUID_NO_DEVICES, _BIND = 2 | 4, 4096  # linux/mount.h
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -51,7 +51,7 @@ _libc.mount.argtypes = (*[ctypes.c_char_p] * 3, ctypes.c_ulong, ctypes.c_char_p)
 
 
 class _BrokenError(Exception):
-    """The box cannot do what it was asked, for no fault of the command."""
+    """The sandbox cannot do what it was asked, for no fault of the command."""
 
 
 def main() -> None:
@@ -61,10 +61,10 @@ def main() -> None:
     os.umask(0o022)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the only one Python would let through to it
     hide_this_process()
-    keeper = _Keeper(from_json(Place, received(_read, 0)[0]))
+    supervisor = _Supervisor(from_json(SupervisorConfig, read_message(_read, 0)[0]))
     while True:
-        header, blob = received(_read, _ANY_BLOB)
-        for part in packed(*keeper.answer(from_json(Request, header), blob)):
+        header, blob = read_message(_read, _ANY_BLOB)
+        for part in encode(*supervisor.respond(from_json(SandboxRequest, header), blob)):
             _write(part)
 
 
@@ -84,80 +84,82 @@ def _write(content: bytes) -> None:
         left = left[os.write(1, left) :]
 
 
-class _Keeper:
-    """Does what a box is asked to."""
+class _Supervisor:
+    """Executes the requests of one sandbox."""
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
+    def __init__(self, config: SupervisorConfig) -> None:
+        self._config = config
         self._root = Path(WORKSPACE)
-        for disk in place.disks:
+        for disk in config.disks:
             _mount_disk(disk)
-        if place.base:
-            _show_processes(f"{place.base}/proc")
-        for path, text in place.files.items():
+        if config.root:
+            _show_processes(f"{config.root}/proc")
+        for path, text in config.files.items():
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             Path(path).write_text(text, encoding="utf-8")
-        self._commands = Commands(place)
+        self._commands = Commands(config)
 
-    def answer(self, request: Request, blob: bytes) -> tuple[Answer, bytes]:
-        """Do what is asked, and say what came of it."""
+    def respond(self, request: SandboxRequest, blob: bytes) -> tuple[SandboxResponse, bytes]:
+        """Execute a request and return the response with the bytes behind it."""
         try:
-            return self._done(request, blob)
+            return self._execute(request, blob)
         except WorkspaceOverflow as error:
-            return Answer(overflow=str(error)), b""
+            return SandboxResponse(overflow=str(error)), b""
         except (_BrokenError, NoShellError, InputError, OSError) as error:
-            return Answer(broken=str(error)), b""
+            return SandboxResponse(error=str(error)), b""
 
-    def _done(self, request: Request, blob: bytes) -> tuple[Answer, bytes]:
-        match request.deed:
-            case Deed.MATERIALISE:
+    def _execute(self, request: SandboxRequest, blob: bytes) -> tuple[SandboxResponse, bytes]:
+        match request.op:
+            case SandboxOp.MATERIALISE:
                 self._materialise(request, blob)
-                return Answer(), b""
-            case Deed.RUN:
+                return SandboxResponse(), b""
+            case SandboxOp.RUN:
                 return self._run(request), b""
-            case Deed.LIST:
-                with self._inside(), _readable(self._root):
-                    return Answer(paths=list_tree(self._root)), b""
-            case Deed.SNAPSHOT:
-                with self._inside(), _readable(self._root):
+            case SandboxOp.LIST:
+                with self._chrooted(), _readable(self._root):
+                    return SandboxResponse(paths=list_tree(self._root)), b""
+            case SandboxOp.SNAPSHOT:
+                with self._chrooted(), _readable(self._root):
                     found = read_tree(
                         self._root, max_bytes=request.max_bytes, max_paths=request.max_paths
                     )
-                sizes, content = joined(found)
-                return Answer(sizes=sizes), content
+                sizes, content = join_files(found)
+                return SandboxResponse(sizes=sizes), content
 
-    def _materialise(self, request: Request, blob: bytes) -> None:
-        _empty(Path(f"{self._place.base}{WORKSPACE}"))
-        with self._inside(), _as_user(self._place.user):
-            write_tree(self._root, parted(request.sizes or {}, blob))
+    def _materialise(self, request: SandboxRequest, blob: bytes) -> None:
+        _empty(Path(f"{self._config.root}{WORKSPACE}"))
+        with self._chrooted(), _as_user(self._config.user):
+            write_tree(self._root, split_files(request.sizes or {}, blob))
 
     @contextmanager
-    def _inside(self) -> Iterator[None]:
-        """See the disks where a command sees them, and nothing of the machine."""
-        if not self._place.base:
+    def _chrooted(self) -> Iterator[None]:
+        """Change root to where a command sees the disks, and nothing else of the machine."""
+        if not self._config.root:
             yield
             return
-        outside = os.open("/", os.O_PATH)
-        os.chroot(self._place.base)
+        real_root = os.open("/", os.O_PATH)
+        os.chroot(self._config.root)
         try:
             yield
         finally:
-            os.fchdir(outside)
+            os.fchdir(real_root)
             os.chroot(".")
-            os.close(outside)
+            os.close(real_root)
 
-    def _run(self, request: Request) -> Answer:
+    def _run(self, request: SandboxRequest) -> SandboxResponse:
         try:
-            return Answer(result=self._commands.run(request.command, request.limits))
+            return SandboxResponse(result=self._commands.run(request.command, request.limits))
         finally:
-            for disk in self._place.disks:  # a command that owns one can shut itself out
-                Path(disk.path).chmod(_ANYBODY)
-            for folder in self._place.scratch:
+            for (
+                disk
+            ) in self._config.disks:  # a command that owns one may have taken its own access away
+                Path(disk.path).chmod(_WORLD_WRITABLE)
+            for folder in self._config.scratch:
                 _empty(Path(folder))
 
 
 def _mount_disk(disk: Disk) -> None:
-    options = f"size={disk.size_bytes},nr_inodes={disk.inodes},mode={_ANYBODY:o}"
+    options = f"size={disk.size_bytes},nr_inodes={disk.inodes},mode={_WORLD_WRITABLE:o}"
     _mount("tmpfs", disk.path, "tmpfs", _NO_SETUID_NO_DEVICES, options)
 
 
@@ -173,7 +175,7 @@ def _mount(source: str, path: str, kind: str, flags: int, options: str) -> None:
 
 @contextmanager
 def _as_user(user: int | None) -> Iterator[None]:
-    """Make what is made here belong to a command's user."""
+    """Create files as a command's user."""
     if user is None:
         yield
         return
@@ -188,9 +190,9 @@ def _as_user(user: int | None) -> Iterator[None]:
 
 @contextmanager
 def _readable(root: Path) -> Iterator[None]:
-    """Let everything below `root` be read, whatever modes an agent gave it."""
+    """Make everything below `root` readable, whatever modes the model gave it."""
     if os.geteuid() != 0:
-        _open_up(root)
+        _make_accessible(root)
     try:
         yield
     except OSError as error:
@@ -201,12 +203,12 @@ def _readable(root: Path) -> Iterator[None]:
 
 
 def _empty(folder: Path) -> None:
-    """Remove everything below a directory, however deep and whatever its modes.
+    """Remove everything below a directory, however deep and whatever the modes.
 
     Raises:
         _BrokenError: something is left.
     """
-    for prepare in (None, _open_up):
+    for prepare in (None, _make_accessible):
         if not any(folder.iterdir()):
             return
         if prepare is not None:
@@ -217,13 +219,13 @@ def _empty(folder: Path) -> None:
         raise _BrokenError(message)
 
 
-def _open_up(folder: Path) -> None:
+def _make_accessible(folder: Path) -> None:
     modes = ("-exec", "chmod", "-R", "u+rwX", "--", "{}", "+")
     _spawn("find", str(folder), "-mindepth", "1", "-maxdepth", "1", *modes)
 
 
 def _spawn(*argv: str) -> None:
-    """Run a program of the machine's to its end; what it says is dropped."""
+    """Run a program of the machine to its end; its output is dropped."""
     silent = [(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_RDWR, 0) for stream in (0, 1, 2)]
     pid = os.posix_spawnp(argv[0], argv, os.environ, file_actions=silent)
     os.waitpid(pid, 0)

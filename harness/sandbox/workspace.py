@@ -1,12 +1,12 @@
-"""A workspace as a value: every path with its bytes; and its way to and from a directory.
+"""A workspace as a value, each path with its bytes, and how it is written to and read from disk.
 
 Paths are relative, with ``/``. A directory that holds nothing is a path that ends in ``/``, with no
 bytes; any other directory is known by what lies below it. A workspace's sorted paths are therefore
 the listing that an agent is shown (article 32, section "The sandbox").
 
-Links: one that leads to a regular file inside the workspace reads as that file. Any other link (out
-of the workspace, to a directory, to nothing), and whatever is neither file, directory nor link, is
-left out: nothing outside is ever read, and no pipe is ever waited for.
+A link to a regular file inside the workspace reads as that file. Any other link (out of the
+workspace, to a directory, to nothing), and whatever is neither file, directory nor link, is left
+out: nothing outside is ever read, and no pipe is ever waited for.
 """
 
 from __future__ import annotations
@@ -17,19 +17,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from harness.errors import HarnessError, InputError, Problem
+from harness.sandbox.limits import MAX_WORKSPACE_BYTES, MAX_WORKSPACE_PATHS
 
 Workspace = Mapping[str, bytes]
 
-MAX_BYTES = 64 << 20  # of a whole workspace; the seeds of article 32 stay below 1 MiB
-MAX_PATHS = 10_000
-
 
 class WorkspaceOverflow(HarnessError):  # noqa: N818 - a state, not a mistake
-    """An agent left more in its workspace than is read back; its rollout failed with this cause."""
+    """A model left more in its workspace than is read back; its rollout failed with this cause."""
 
 
 def path_problem(path: str) -> str:
-    """Say why `path` cannot name a place in a workspace; empty when it can."""
+    """Return why `path` cannot name a file of a workspace; empty when it can."""
     parts = path.removesuffix("/").split("/")
     if not path or "\0" in path:
         return "path is empty or holds a NUL"
@@ -50,14 +48,12 @@ def workspace_problems(workspace: Workspace) -> Iterator[Problem]:
         for above in _above(path):
             if above in workspace:
                 is_empty = above.endswith("/")
-                message = (
-                    "lies in a directory said to be empty" if is_empty else "lies below a file"
-                )
+                message = "lies in an empty directory" if is_empty else "lies below a file"
                 yield Problem(message=message, key=path, value=above)
 
 
 def _above(path: str) -> Iterator[str]:
-    """What must not stand beside `path`: each directory above it, as a file and as an empty one."""
+    """Yield what `path` excludes: each directory above it, as a file and as an empty directory."""
     if path.endswith("/"):
         yield path[:-1]
     for parent in list(PurePosixPath(path).parents)[:-1]:
@@ -82,7 +78,12 @@ def write_tree(root: Path, workspace: Workspace) -> None:
         place.write_bytes(content)
 
 
-def read_tree(root: Path, *, max_bytes: int = MAX_BYTES, max_paths: int = MAX_PATHS) -> Workspace:
+def read_tree(
+    root: Path,
+    *,
+    max_bytes: int = MAX_WORKSPACE_BYTES,
+    max_paths: int = MAX_WORKSPACE_PATHS,
+) -> Workspace:
     """Return what lies in the directory `root`; nothing may be writing there meanwhile.
 
     Raises:
@@ -124,7 +125,7 @@ def _entries(root: Path) -> Iterator[tuple[str, int]]:
 
 
 def _refuse(error: OSError) -> None:
-    """Leave out nothing that an agent made unreadable, or named longer than can be named."""
+    """Refuse what a model made unreadable or gave too long a path, instead of skipping it."""
     message = f"the workspace holds a directory that cannot be read: {error.strerror}"
     raise WorkspaceOverflow(message) from error
 
@@ -140,7 +141,7 @@ def _size_of_file(root: Path, place: str) -> int | None:
 def _size_behind_link(root: Path, link: str) -> int | None:
     try:
         place = os.open(link, os.O_PATH)  # names what is there, and opens nothing
-    except OSError:  # it leads to nothing, or in a circle
+    except OSError:  # it leads to nothing, or in a loop
         return None
     try:
         facts = os.fstat(place)

@@ -23,6 +23,7 @@ PROVIDES: Mapping[Environment, frozenset[str]] = {
     Environment.BASE: frozenset(),
     Environment.TORCH: frozenset({"torch"}),
     Environment.MEGATRON: frozenset({"torch", "megatron-core"}),
+    Environment.NEMO: frozenset({"torch", "nemo_toolkit"}),
     Environment.RL: frozenset({"torch", "transformers", "peft", "bm25s"}),
 }
 

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from harness.errors import HostError, InputError, Problem, nearest
-from harness.records import record
+from harness.records import ImageRef, record
 from harness.scenario.positions import Document, Key, read
 
 LOCK_FILE = "images.lock.yaml"
+SANDBOX_IMAGE = "sandbox"  # the image of sandboxes that are containers
 UNRESOLVED = "unresolved"
 PLATFORMS = ("linux/amd64", "linux/arm64")
 _HEADER = """\
@@ -89,6 +90,18 @@ def read_lock(containers: Path) -> Lock:
     if problems := list(_problems(document)):
         raise InputError(problems)
     return {name: _image(name, entry) for name, entry in document.value.items()}
+
+
+def locked_image(containers: Path, name: str) -> ImageRef | None:
+    """Return the image that is locked for this machine; None where none has been built for it.
+
+    Raises:
+        InputError: the lock is wrong.
+        HostError: no image is made for such a machine.
+    """
+    image = read_lock(containers).get(name)
+    built = image.built.get(this_platform()) if image is not None else None
+    return ImageRef(name=name, digest=built.digest) if built is not None else None
 
 
 def write_lock(containers: Path, lock: Lock) -> None:

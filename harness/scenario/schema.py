@@ -69,6 +69,7 @@ class Environment(StrEnum):
     BASE = "base"
     TORCH = "torch"
     MEGATRON = "megatron"
+    NEMO = "nemo"
     RL = "rl"
 
 
@@ -102,7 +103,6 @@ class LimitsModel(Strict):
     shm_gib: Annotated[float, Field(gt=0)] = 1.0
     gpus: Annotated[int, Field(ge=0, le=1)] = 0
     network: bool = False
-    boxes: bool = False
 
 
 class Estimate(Strict):

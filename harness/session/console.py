@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from dataclasses import dataclass
 from enum import IntEnum
@@ -56,4 +55,6 @@ def paint(text: str, colour: Colour, stream: TextIO) -> str:
 
 def terminal_width() -> int:
     """Return the columns there are to print in; what is no terminal is mostly a log to be read."""
+    import shutil  # noqa: PLC0415 - its compressors take longer to load than all of --version
+
     return shutil.get_terminal_size((_LOG_COLUMNS, 0)).columns

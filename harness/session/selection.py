@@ -6,7 +6,7 @@ from harness.check.laws import law_problems
 from harness.errors import HostError, InputError, unknown
 from harness.plan.overrides import Overrides, read_overrides
 from harness.records import Profile
-from harness.results.store import Store
+from harness.results.store import Store, said_of
 from harness.runtime.host import Host, default_profile
 from harness.scenario.expectations import Expectations
 from harness.scenario.load import Loaded, load_expectations
@@ -52,6 +52,10 @@ def stored_profile(word: str, scenario: Scenario, store: Store) -> Profile:
     stored = store.profiles(scenario.scenario)
     if not stored:
         message = f"no results of {scenario.scenario} in {store.root}"
+        if schemas := store.other_schemas(scenario.scenario):
+            message = (
+                f"the results of {scenario.scenario} in {store.root} are of {said_of(schemas)}"
+            )
         raise HostError(message, f"harness run {scenario.scenario}")
     return stored[0]
 

@@ -161,6 +161,25 @@ def test_what_is_right_is_accepted(
     assert main(project.words(command)) == code, capsys.readouterr().err
 
 
+def test_what_an_older_harness_published_stands_as_it_is(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = project.run / "spec.json"
+    document = {**json.loads(spec.read_text(encoding="utf-8")), "schema_version": 1}
+    spec.write_text(json.dumps(document), encoding="utf-8")
+    assert main(project.words("report a99 --profile auto")) == ExitCode.INFRASTRUCTURE
+    assert "are of an older harness (schema 1)" in capsys.readouterr().err
+    shutil.copytree(project.store / "a99-example", project.root / "results" / "a99-example")
+    before = project.contents()
+    assert main(project.words("publish --all --stale")) == ExitCode.OK
+    assert capsys.readouterr().out == (
+        "a99-example cpu: of an older harness (schema 1); "
+        "as their commit rendered them, until they are published again\n"
+    )
+    assert main(project.words("publish --all")) == ExitCode.OK
+    assert project.contents() == before
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_every_mistake_is_reported_and_nothing_is_touched(
     project: Project, case: Case, capsys: pytest.CaptureFixture[str]

@@ -12,17 +12,27 @@ from pathlib import Path
 
 import pytest
 
-from harness.records import ImageRef, Limits, Profile, RunOutcome, RunSpec, record, to_json
+from harness.records import (
+    ImageRef,
+    Limits,
+    Profile,
+    RunOutcome,
+    RunSpec,
+    SandboxKind,
+    SandboxSpec,
+    record,
+    to_json,
+)
 from harness.runtime import local
 from harness.runtime.base import Launch, Runtime
 from harness.runtime.docker import DockerRuntime
 from harness.runtime.local import LocalRuntime
-from harness.runtime.sandbox_server import SOCKET, lent_boxes
-from harness.sandbox.base import BoxLimits
+from harness.runtime.sandbox_server import SOCKET, serve_sandboxes
 from harness.sandbox.bubblewrap import Bubblewrap
 from harness.sandbox.container_pool import ContainerPool
-from harness.sandbox.remote import BoxesOutside
-from harness.sandbox.supervised import Box
+from harness.sandbox.limits import SandboxLimits
+from harness.sandbox.remote import RemoteSandboxFactory
+from harness.sandbox.supervised import SupervisedSandbox
 
 LIMITS = Limits(timeout_s=60.0)
 
@@ -100,71 +110,89 @@ def bench(
 
 
 # small, so that what fills them is quick
-BOX_LIMITS = BoxLimits(memory_mib=128, processes=32, workspace_bytes=4 << 20, workspace_paths=200)
-BOXES = ["bubblewrap", "outside", pytest.param("pool", marks=pytest.mark.docker)]
-Boxes = Bubblewrap | BoxesOutside | ContainerPool
+SANDBOX_LIMITS = SandboxLimits(
+    memory_mib=128, processes=32, workspace_bytes=4 << 20, workspace_paths=200
+)
+SANDBOXES = [
+    "bubblewrap",
+    "remote bubblewrap",
+    pytest.param("containers", marks=pytest.mark.docker),
+    pytest.param("remote containers", marks=pytest.mark.docker),
+]
+Factory = Bubblewrap | RemoteSandboxFactory | ContainerPool
+BUBBLEWRAP = SandboxSpec(kind=SandboxKind.BUBBLEWRAP)
 
 
 @pytest.fixture(scope="session")
-def container_pool(cpu_image: ImageRef) -> Iterator[ContainerPool]:
-    with ContainerPool(cpu_image, BOX_LIMITS) as pool:
+def container_pool(sandbox_image: ImageRef) -> Iterator[ContainerPool]:
+    with ContainerPool(sandbox_image, SANDBOX_LIMITS) as pool:
         yield pool
 
 
 @pytest.fixture(scope="session")
-def boxes_outside() -> Iterator[BoxesOutside]:
-    """Boxes asked for over a socket, as a run in a container does."""
-    with lent_boxes(Limits(boxes=True)) as folder:
+def remote_bubblewrap() -> Iterator[RemoteSandboxFactory]:
+    """Sandboxes asked for over a socket, as a run in a container does."""
+    with serve_sandboxes(replace(noop(), sandbox=BUBBLEWRAP)) as folder:
         assert folder is not None
-        yield BoxesOutside(folder / SOCKET, BOX_LIMITS)
+        yield RemoteSandboxFactory(folder / SOCKET, SANDBOX_LIMITS)
 
 
-@pytest.fixture(params=BOXES)
-def boxes(request: pytest.FixtureRequest) -> Boxes:
-    """Each maker of boxes in turn."""
-    return makers(request.param, request)
+@pytest.fixture(scope="session")
+def remote_containers(sandbox_image: ImageRef) -> Iterator[RemoteSandboxFactory]:
+    """The same of containers."""
+    spec = SandboxSpec(kind=SandboxKind.CONTAINERS, image=sandbox_image)
+    with serve_sandboxes(replace(noop(), sandbox=spec)) as folder:
+        assert folder is not None
+        yield RemoteSandboxFactory(folder / SOCKET, SANDBOX_LIMITS)
 
 
-def makers(name: str, request: pytest.FixtureRequest) -> Boxes:
-    """The maker of a name in `BOXES`."""
-    if name == "bubblewrap":
-        return bubblewrap()
-    if name == "outside":
-        bubblewrap()
-        outside: BoxesOutside = request.getfixturevalue("boxes_outside")
-        return outside
-    pool: ContainerPool = request.getfixturevalue("container_pool")
-    return pool
+@pytest.fixture(params=SANDBOXES)
+def factory(request: pytest.FixtureRequest) -> Factory:
+    """Each factory of sandboxes in turn."""
+    return factory_named(request.param, request)
+
+
+def factory_named(name: str, request: pytest.FixtureRequest) -> Factory:
+    """The factory of a name in `SANDBOXES`."""
+    if "bubblewrap" in name:
+        made = bubblewrap()
+        if name == "bubblewrap":
+            return made
+    fixture = {"containers": "container_pool"}.get(name, name.replace(" ", "_"))
+    given: Factory = request.getfixturevalue(fixture)
+    return given
 
 
 def bubblewrap(*, use_groups: bool = True) -> Bubblewrap:
     if shutil.which("bwrap") is None:
         pytest.skip("there is no bubblewrap here: sudo apt-get install bubblewrap")
-    return Bubblewrap(BOX_LIMITS, use_groups=use_groups)
+    return Bubblewrap(SANDBOX_LIMITS, use_groups=use_groups)
 
 
 @pytest.fixture(scope="session")
-def used_boxes() -> Iterator[dict[str, Box]]:
-    """The boxes of the last test, to be used again: starting one takes a while."""
-    used: dict[str, Box] = {}
+def used_sandboxes() -> Iterator[dict[str, SupervisedSandbox]]:
+    """The sandboxes of the last test, to be used again: starting one takes a while."""
+    used: dict[str, SupervisedSandbox] = {}
     yield used
-    for box in used.values():
-        box.destroy()
+    for sandbox in used.values():
+        sandbox.destroy()
 
 
-@pytest.fixture(params=BOXES)
-def box(request: pytest.FixtureRequest, used_boxes: dict[str, Box]) -> Iterator[Box]:
-    """An empty box that other tests have used; it must survive what the test does to it."""
+@pytest.fixture(params=SANDBOXES)
+def sandbox(
+    request: pytest.FixtureRequest, used_sandboxes: dict[str, SupervisedSandbox]
+) -> Iterator[SupervisedSandbox]:
+    """An empty sandbox that other tests have used; it must survive what the test does to it."""
     name: str = request.param
-    box = used_boxes.pop(name, None) or makers(name, request).box().__enter__()
-    box.materialise({})
+    sandbox = used_sandboxes.pop(name, None) or factory_named(name, request).make().__enter__()
+    sandbox.materialise({})
     try:
-        yield box
-        assert box.run("echo alive").stdout == "alive\n"
-        used_boxes[name] = box
+        yield sandbox
+        assert sandbox.run("echo alive").stdout == "alive\n"
+        used_sandboxes[name] = sandbox
     finally:
-        if name not in used_boxes:
-            box.destroy()
+        if name not in used_sandboxes:
+            sandbox.destroy()
 
 
 @record

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from harness.runtime.base import Launch
 from harness.runtime.processes import marked
 
@@ -71,6 +73,7 @@ def test_a_workload_ends_with_its_owner(bench: Bench) -> None:
     assert bench.reaped(launch) == 0
 
 
+@pytest.mark.alone
 def test_what_does_not_hold_the_lifeline_is_reaped(bench: Bench) -> None:
     launch = bench.launch("import time; open('begun', 'w'); time.sleep(60)")
     with owner_of(launch, bench.runtime.name, "begun") as owner:

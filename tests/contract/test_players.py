@@ -1,4 +1,4 @@
-"""Many rollouts at once, in real boxes."""
+"""Many rollouts at once, in real sandboxes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.sandbox.choice import Boxes, BoxKind, open_boxes
+from harness.records import SandboxKind, SandboxSpec
+from harness.sandbox.choice import Sandboxes, open_sandboxes
 from harness.workloads.envs.files.corpus import NEVER_STOPPING
 from harness.workloads.envs.files.personas import slots
 from harness.workloads.envs.files.players import ORACLE, Attempt, Player, play_all
@@ -25,7 +26,7 @@ def tasks() -> tuple[Task, ...]:
 
 
 def play(
-    tasks: tuple[Task, ...], player: Player, boxes: Boxes, log: Path, threads: int
+    tasks: tuple[Task, ...], player: Player, boxes: Sandboxes, log: Path, threads: int
 ) -> tuple[Rollout, ...]:
     attempts = [Attempt(task=task) for task in tasks]
     return play_all(attempts, player, boxes, RolloutLog(log), rules=Rules(), threads=threads)
@@ -40,21 +41,21 @@ def timeless(rollout: Rollout) -> Rollout:
 
 
 @pytest.mark.parametrize("player", [ORACLE, NEVER_STOPPING])
-def test_boxes_without_processes_do_what_a_shell_does(
+def test_sandboxes_without_processes_do_what_a_shell_does(
     player: Player, tasks: tuple[Task, ...], tmp_path: Path
 ) -> None:
-    made = Boxes(kind=BoxKind.BUBBLEWRAP, make=bubblewrap().box, note="")
+    made = Sandboxes(kind=SandboxKind.BUBBLEWRAP, make=bubblewrap().make, note="")
     real = play(tasks, player, made, tmp_path / "real.jsonl", threads=4)
-    with open_boxes(BoxKind.MEMORY) as boxes:
-        thought = play(tasks, player, boxes, tmp_path / "memory.jsonl", threads=1)
+    with open_sandboxes(SandboxSpec(kind=SandboxKind.MEMORY)) as sandboxes:
+        thought = play(tasks, player, sandboxes, tmp_path / "memory.jsonl", threads=1)
     assert list(map(timeless, real)) == list(map(timeless, thought))
     assert all(each.grade is not None and each.grade.passed for each in real)
 
 
-def test_the_best_boxes_are_chosen_and_the_choice_is_said() -> None:
+def test_the_best_sandboxes_are_chosen_and_the_choice_is_said() -> None:
     bubblewrap()  # or skip
-    with open_boxes(BoxKind.AUTO) as boxes:
-        assert boxes.kind is BoxKind.BUBBLEWRAP
-        assert boxes.note == "commands run in boxes of bubblewrap"
-        with boxes.make() as box:
-            assert box.run("echo here").stdout == "here\n"
+    with open_sandboxes(SandboxSpec(kind=SandboxKind.AUTO)) as sandboxes:
+        assert sandboxes.kind is SandboxKind.BUBBLEWRAP
+        assert sandboxes.note == "commands run in bubblewrap sandboxes"
+        with sandboxes.make() as sandbox:
+            assert sandbox.run("echo here").stdout == "here\n"

@@ -14,18 +14,14 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InputError
-from harness.sandbox.base import (
-    TIMED_OUT,
-    CommandLimits,
-    Sandbox,
-    SandboxUnavailable,
-)
+from harness.sandbox.base import TIMED_OUT, Sandbox, SandboxUnavailable
 from harness.sandbox.container_pool import ContainerPool
 from harness.sandbox.in_memory import MemorySandbox
-from harness.sandbox.supervised import Box
+from harness.sandbox.limits import CommandLimits
+from harness.sandbox.supervised import SupervisedSandbox
 from harness.sandbox.workspace import Workspace, WorkspaceOverflow
 
-from .conftest import BOXES, Boxes, Marker, bubblewrap, makers
+from .conftest import SANDBOXES, Factory, Marker, bubblewrap, factory_named
 
 SEED: Workspace = {
     "notes/a.txt": b"first\nsecond\n",
@@ -36,19 +32,24 @@ SEED: Workspace = {
     "\u00fcber/\U0001f980.txt": "\u00e4".encode(),
 }
 
+IN_THE_BACKGROUND = (
+    signal.SIGINT,
+    signal.SIGHUP,
+)  # what a shell's & and nohup make a process ignore
 
-@pytest.fixture(params=["memory", *BOXES])
+
+@pytest.fixture(params=["memory", *SANDBOXES])
 def files(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
     """Every sandbox, also the one without processes."""
     name: str = request.param
-    with MemorySandbox() if name == "memory" else makers(name, request).box() as box:
-        yield box
+    with MemorySandbox() if name == "memory" else factory_named(name, request).make() as sandbox:
+        yield sandbox
 
 
 # --- files ----------------------------------------------------------------------------------------
 
 
-def test_a_new_box_is_empty(files: Sandbox) -> None:
+def test_a_new_sandbox_is_empty(files: Sandbox) -> None:
     assert (files.list(), files.snapshot()) == ((), {})
 
 
@@ -97,57 +98,59 @@ def test_an_impossible_workspace_is_refused_and_changes_nothing(
     assert files.snapshot() == {"kept": b"1"}
 
 
-def test_a_workspace_beyond_the_limits_is_refused(box: Box) -> None:
+def test_a_workspace_beyond_the_limits_is_refused(sandbox: SupervisedSandbox) -> None:
     with pytest.raises(InputError, match="too large"):
-        box.materialise({"big": bytes((4 << 20) + 1)})
+        sandbox.materialise({"big": bytes((4 << 20) + 1)})
     with pytest.raises(InputError, match="too large"):
-        box.materialise({f"{number}": b"" for number in range(201)})
+        sandbox.materialise({f"{number}": b"" for number in range(201)})
 
 
-def test_the_largest_workspace_that_is_allowed_fits(box: Box) -> None:
+def test_the_largest_workspace_that_is_allowed_fits(sandbox: SupervisedSandbox) -> None:
     content = bytes((4 << 20) // 200)
     largest = {f"d{number}/file": content for number in range(200)}
-    box.materialise(largest)
-    assert box.snapshot() == largest
+    sandbox.materialise(largest)
+    assert sandbox.snapshot() == largest
 
 
-def test_links_read_as_the_files_inside_that_they_lead_to(box: Box) -> None:
-    box.materialise({"a.txt": b"a", "d/e.txt": b"e"})
-    box.run("ln -s a.txt file; ln -s d directory; ln -s nowhere nothing; ln -s /etc/passwd outside")
-    box.run("ln a.txt hard; ln -s loop loop; ln -s $PWD/a.txt d/full; ln -s ../a.txt d/up")
+def test_links_read_as_the_files_inside_that_they_lead_to(sandbox: SupervisedSandbox) -> None:
+    sandbox.materialise({"a.txt": b"a", "d/e.txt": b"e"})
+    sandbox.run(
+        "ln -s a.txt file; ln -s d directory; ln -s nowhere nothing; ln -s /etc/passwd outside"
+    )
+    sandbox.run("ln a.txt hard; ln -s loop loop; ln -s $PWD/a.txt d/full; ln -s ../a.txt d/up")
     links = dict.fromkeys(("file", "hard", "d/full", "d/up"), b"a")
     wanted = {"a.txt": b"a", "d/e.txt": b"e", **links}
-    assert box.snapshot() == wanted
-    assert box.list() == tuple(sorted(wanted))
+    assert sandbox.snapshot() == wanted
+    assert sandbox.list() == tuple(sorted(wanted))
 
 
-def test_more_bytes_than_are_read_back_are_an_overflow(box: Box) -> None:
-    box.run("head -c 3000000 /dev/zero > a; ln -s a b")
+def test_more_bytes_than_are_read_back_are_an_overflow(sandbox: SupervisedSandbox) -> None:
+    sandbox.run("head -c 3000000 /dev/zero > a; ln -s a b")
     with pytest.raises(WorkspaceOverflow):
-        box.snapshot()
-    box.run("rm b")
-    assert len(box.snapshot()["a"]) == 3_000_000
+        sandbox.snapshot()
+    sandbox.run("rm b")
+    assert len(sandbox.snapshot()["a"]) == 3_000_000
 
 
-def test_more_paths_than_are_read_back_are_an_overflow(box: Box) -> None:
-    box.run("touch $(seq 201)")
+def test_more_paths_than_are_read_back_are_an_overflow(sandbox: SupervisedSandbox) -> None:
+    sandbox.run("touch $(seq 201)")
     with pytest.raises(WorkspaceOverflow):
-        box.snapshot()
-    assert len(box.list()) == 201
+        sandbox.snapshot()
+    assert len(sandbox.list()) == 201
 
 
 # --- commands -------------------------------------------------------------------------------------
 
 
-def test_a_command_works_on_the_workspace(box: Box) -> None:
-    box.materialise({"a.txt": b"one\n"})
-    result = box.run("sed -i s/one/two/ a.txt && mkdir -p x/y && cat a.txt")
+def test_a_command_works_on_the_workspace(sandbox: SupervisedSandbox) -> None:
+    sandbox.materialise({"a.txt": b"one\n"})
+    result = sandbox.run("sed -i s/one/two/ a.txt && mkdir -p x/y && cat a.txt")
     assert (result.exit_code, result.stdout, result.stderr) == (0, "two\n", "")
-    assert box.snapshot() == {"a.txt": b"two\n", "x/y/": b""}
+    assert sandbox.snapshot() == {"a.txt": b"two\n", "x/y/": b""}
 
 
-def test_both_streams_and_the_exit_code_come_back(box: Box) -> None:
-    result = box.run("echo out; echo err >&2; exit 7")
+def test_both_streams_and_the_exit_code_come_back(sandbox: SupervisedSandbox) -> None:
+    result = sandbox.run("echo out; echo err >&2; exit 7")
     assert (result.exit_code, result.stdout, result.stderr) == (7, "out\n", "err\n")
     assert not result.timed_out
     assert not result.truncated
@@ -169,28 +172,32 @@ def test_both_streams_and_the_exit_code_come_back(box: Box) -> None:
         ("touch script; chmod -x script; ./script", 126),
     ],
 )
-def test_exit_codes_are_a_shells(box: Box, command: str, exit_code: int) -> None:
-    result = box.run(command)
+def test_exit_codes_are_a_shells(sandbox: SupervisedSandbox, command: str, exit_code: int) -> None:
+    result = sandbox.run(command)
     assert (result.exit_code, result.timed_out) == (exit_code, False)
 
 
 @pytest.mark.parametrize("command", ["echo \0", "echo \ud800", "echo " + "x" * (128 << 10)])
-def test_a_text_that_no_shell_can_be_given_fails_as_a_command(box: Box, command: str) -> None:
-    result = box.run(command)
+def test_a_text_that_no_shell_can_be_given_fails_as_a_command(
+    sandbox: SupervisedSandbox, command: str
+) -> None:
+    result = sandbox.run(command)
     assert result.exit_code == 126
     assert "command" in result.stderr
 
 
-def test_a_program_in_the_workspace_can_be_run(box: Box) -> None:
-    box.run("printf '#!/bin/sh\\necho ran' > program; chmod +x program")
-    assert box.run("./program").stdout == "ran\n"
+def test_a_program_in_the_workspace_can_be_run(sandbox: SupervisedSandbox) -> None:
+    sandbox.run("printf '#!/bin/sh\\necho ran' > program; chmod +x program")
+    assert sandbox.run("./program").stdout == "ran\n"
 
 
-def test_the_environment_is_fixed(box: Box) -> None:
+def test_the_environment_is_fixed(sandbox: SupervisedSandbox) -> None:
     by_the_shell = ("PWD=", "SHLVL=", "_=")
-    lines = [line for line in box.run("env").stdout.split() if not line.startswith(by_the_shell)]
+    lines = [
+        line for line in sandbox.run("env").stdout.split() if not line.startswith(by_the_shell)
+    ]
     assert sorted(lines) == ["HOME=/workspace", "LANG=C.UTF-8", "PATH=/usr/bin:/bin"]
-    assert box.run("pwd; cd; pwd; date +%Z; umask").stdout.split() == [
+    assert sandbox.run("pwd; cd; pwd; date +%Z; umask").stdout.split() == [
         "/workspace",
         "/workspace",
         "UTC",
@@ -198,97 +205,110 @@ def test_the_environment_is_fixed(box: Box) -> None:
     ]
 
 
-def test_standard_input_is_empty(box: Box) -> None:
-    assert box.run("cat; wc -c").stdout == "0\n"
+def test_standard_input_is_empty(sandbox: SupervisedSandbox) -> None:
+    assert sandbox.run("cat; wc -c").stdout == "0\n"
 
 
-def test_a_command_that_takes_too_long_is_ended(box: Box) -> None:
+def test_a_command_that_takes_too_long_is_ended(sandbox: SupervisedSandbox) -> None:
     began = time.monotonic()
-    result = box.run("echo begun; sleep 60; echo done", CommandLimits(timeout_s=0.3))
+    result = sandbox.run("echo begun; sleep 60; echo done", CommandLimits(timeout_s=0.3))
     assert (result.exit_code, result.timed_out, result.stdout) == (TIMED_OUT, True, "begun\n")
     assert time.monotonic() - began < 5
 
 
-def test_output_is_kept_from_its_beginning(box: Box) -> None:
-    result = box.run("seq 1000; echo short >&2", CommandLimits(output_bytes=10))
+def test_output_is_kept_from_its_beginning(sandbox: SupervisedSandbox) -> None:
+    result = sandbox.run("seq 1000; echo short >&2", CommandLimits(output_bytes=10))
     assert (result.stdout, result.stderr) == ("1\n2\n3\n4\n5\n", "short\n")
     assert result.truncated
-    exact = box.run("printf 0123456789", CommandLimits(output_bytes=10))
+    exact = sandbox.run("printf 0123456789", CommandLimits(output_bytes=10))
     assert (exact.stdout, exact.truncated) == ("0123456789", False)
 
 
-def test_bytes_that_are_no_text_are_replaced(box: Box) -> None:
-    assert box.run(r"printf 'a\377b\000c'").stdout == "a\ufffdb\0c"
+def test_bytes_that_are_no_text_are_replaced(sandbox: SupervisedSandbox) -> None:
+    assert sandbox.run(r"printf 'a\377b\000c'").stdout == "a\ufffdb\0c"
 
 
-def test_a_command_starts_with_no_signal_blocked_or_ignored(box: Box) -> None:
-    result = box.run("grep -E 'Sig(Blk|Ign)' /proc/self/status; yes | head -1; echo ${PIPESTATUS}")
+def test_a_command_starts_with_no_signal_blocked_or_ignored(sandbox: SupervisedSandbox) -> None:
+    result = sandbox.run(
+        "grep -E 'Sig(Blk|Ign)' /proc/self/status; yes | head -1; echo ${PIPESTATUS}"
+    )
     assert result.stdout.split() == ["SigBlk:", "0" * 16, "SigIgn:", "0" * 16, "y", "141"]
 
 
-def test_nothing_but_the_workspace_outlives_a_command(box: Box) -> None:
-    box.run("touch /tmp/t /dev/shm/s kept; export VARIABLE=1; cd /tmp")
-    assert box.run("ls -A /tmp /dev/shm; echo $VARIABLE; pwd").stdout.split() == [
+def test_a_command_ignores_no_signal_that_the_harness_ignores(factory: Factory) -> None:
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in IN_THE_BACKGROUND}
+    try:
+        with factory.make() as sandbox:
+            ignored = sandbox.run("grep SigIgn /proc/self/status").stdout.split()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert ignored == ["SigIgn:", "0" * 16]
+
+
+def test_nothing_but_the_workspace_outlives_a_command(sandbox: SupervisedSandbox) -> None:
+    sandbox.run("touch /tmp/t /dev/shm/s kept; export VARIABLE=1; cd /tmp")
+    assert sandbox.run("ls -A /tmp /dev/shm; echo $VARIABLE; pwd").stdout.split() == [
         "/dev/shm:",
         "/tmp:",
         "/workspace",
     ]
-    assert box.list() == ("kept",)
+    assert sandbox.list() == ("kept",)
 
 
-# --- the box itself -------------------------------------------------------------------------------
+# --- the sandbox itself ---------------------------------------------------------------------------
 
 
-def test_a_box_that_is_not_there_says_so(boxes: Boxes) -> None:
-    box = boxes.box()
+def test_a_sandbox_that_is_not_there_says_so(factory: Factory) -> None:
+    sandbox = factory.make()
     with pytest.raises(SandboxUnavailable):
-        box.run("true")
-    with box:
-        box.run("true")
-    for use in (box.list, box.snapshot, box.reset, lambda: box.run("true")):
+        sandbox.run("true")
+    with sandbox:
+        sandbox.run("true")
+    for use in (sandbox.list, sandbox.snapshot, sandbox.reset, lambda: sandbox.run("true")):
         with pytest.raises(SandboxUnavailable):
             use()
-    box.destroy()
+    sandbox.destroy()
 
 
-def test_boxes_do_not_see_each_other(boxes: Boxes) -> None:
-    with boxes.box() as one, boxes.box() as other:
+def test_sandboxes_do_not_see_each_other(factory: Factory) -> None:
+    with factory.make() as one, factory.make() as other:
         one.materialise({"one": b"1"})
         other.materialise({"other": b"2"})
         assert (one.list(), other.list()) == (("one",), ("other",))
 
 
-def test_a_box_is_new_although_its_place_was_used_before(boxes: Boxes) -> None:
-    with boxes.box() as box:
-        box.materialise({"left": b"1"})
-        box.run("touch /tmp/left /dev/shm/left")
-    with boxes.box() as box:
-        assert box.run("ls -A . /tmp /dev/shm | grep left").stdout == ""
-        box.reset()
-        assert box.list() == ()
+def test_a_sandbox_is_new_although_its_place_was_used_before(factory: Factory) -> None:
+    with factory.make() as sandbox:
+        sandbox.materialise({"left": b"1"})
+        sandbox.run("touch /tmp/left /dev/shm/left")
+    with factory.make() as sandbox:
+        assert sandbox.run("ls -A . /tmp /dev/shm | grep left").stdout == ""
+        sandbox.reset()
+        assert sandbox.list() == ()
 
 
-def test_a_box_that_somebody_else_ended_is_not_a_failed_command(
-    boxes: Boxes, marker: Marker
+def test_a_sandbox_that_somebody_else_ended_is_not_a_failed_command(
+    factory: Factory, marker: Marker
 ) -> None:
-    with boxes.box() as box:
+    with factory.make() as sandbox:
         with ThreadPoolExecutor(1) as thread:
-            running = thread.submit(box.run, marker.sleep)
+            running = thread.submit(sandbox.run, marker.sleep)
             os.kill(_keeper_of(_wait_for(marker)), signal.SIGKILL)
             with pytest.raises(SandboxUnavailable):
                 running.result(timeout=20)
         with pytest.raises(SandboxUnavailable):
-            box.snapshot()
-    with boxes.box() as box:
-        assert box.run("echo new").stdout == "new\n"
+            sandbox.snapshot()
+    with factory.make() as sandbox:
+        assert sandbox.run("echo new").stdout == "new\n"
 
 
-def test_destroying_a_box_ends_what_runs_in_it(boxes: Boxes, marker: Marker) -> None:
-    box = boxes.box().__enter__()
-    box.run(f"setsid {marker.sleep} & {marker.sleep} &")
-    box.destroy()
+def test_destroying_a_sandbox_ends_what_runs_in_it(factory: Factory, marker: Marker) -> None:
+    sandbox = factory.make().__enter__()
+    sandbox.run(f"setsid {marker.sleep} & {marker.sleep} &")
+    sandbox.destroy()
     assert marker.pids() == []
-    box.destroy()
+    sandbox.destroy()
 
 
 OWNER = """
@@ -298,19 +318,19 @@ from harness.sandbox.bubblewrap import Bubblewrap
 from harness.sandbox.container_pool import ContainerPool
 image, command = sys.stdin.readline().strip(), sys.stdin.readline()
 if image:
-    with ContainerPool(ImageRef(name="cpu", digest=image)) as pool, pool.box() as box:
-        box.run(command)
+    with ContainerPool(ImageRef(name="sandbox", digest=image)) as pool, pool.make() as sandbox:
+        sandbox.run(command)
 else:
-    with Bubblewrap().box() as box:
-        box.run(command)
+    with Bubblewrap().make() as sandbox:
+        sandbox.run(command)
 """
 
 
-def test_a_box_ends_with_its_owner_however_that_ends(
-    boxes: Boxes, marker: Marker, request: pytest.FixtureRequest
+def test_a_sandbox_ends_with_its_owner_however_that_ends(
+    factory: Factory, marker: Marker, request: pytest.FixtureRequest
 ) -> None:
-    is_pool = isinstance(boxes, ContainerPool)
-    image = request.getfixturevalue("cpu_image").digest if is_pool else ""
+    is_pool = isinstance(factory, ContainerPool)
+    image = request.getfixturevalue("sandbox_image").digest if is_pool else ""
     with subprocess.Popen([sys.executable, "-c", OWNER], stdin=subprocess.PIPE, text=True) as owner:
         assert owner.stdin is not None
         owner.stdin.write(f"{image}\nsetsid {marker.sleep} & {marker.sleep}\n")
@@ -325,17 +345,17 @@ def test_a_box_ends_with_its_owner_however_that_ends(
 
 PLAIN_USER = """
 from harness.sandbox.bubblewrap import Bubblewrap
-with Bubblewrap().box() as box:
-    box.materialise({"a": b"1"})
-    assert box.run("id -u; chmod 0 a; ln -s $PWD/a b").stdout == "65534\\n"
-    assert box.run("setpriv --reuid 0 true; head -c 1G /dev/zero > fill").exit_code != 0
-    box.run("rm fill")
-    assert box.snapshot() == {"a": b"1", "b": b"1"}, box.snapshot()
+with Bubblewrap().make() as sandbox:
+    sandbox.materialise({"a": b"1"})
+    assert sandbox.run("id -u; chmod 0 a; ln -s $PWD/a b").stdout == "65534\\n"
+    assert sandbox.run("setpriv --reuid 0 true; head -c 1G /dev/zero > fill").exit_code != 0
+    sandbox.run("rm fill")
+    assert sandbox.snapshot() == {"a": b"1", "b": b"1"}, sandbox.snapshot()
 """
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="every test of bubblewrap here is one")
-def test_a_user_without_rights_can_make_a_box(project_root: Path) -> None:
+def test_a_user_without_rights_can_make_a_sandbox(project_root: Path) -> None:
     bubblewrap()
     user = ["setpriv", "--reuid=65533", "--regid=65533", "--clear-groups"]
     python = [*user, "/usr/bin/python3", "-B", "-c"]
@@ -358,7 +378,7 @@ def _wait_for(marker: Marker) -> int:
 
 
 def _keeper_of(pid: int) -> int:
-    """Return the nearest ancestor that is the first process of a pid namespace with a keeper."""
+    """Return the nearest ancestor that is a supervisor."""
     while b"sys.modules" not in Path(f"/proc/{pid}/cmdline").read_bytes():
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
         pid = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("PPid"))

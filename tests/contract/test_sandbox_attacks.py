@@ -22,24 +22,29 @@ from pathlib import Path
 import pytest
 
 from harness.sandbox import seccomp
-from harness.sandbox.base import CommandLimits, CommandResult
-from harness.sandbox.supervised import Box
+from harness.sandbox.base import CommandResult
+from harness.sandbox.limits import CommandLimits
+from harness.sandbox.supervised import SupervisedSandbox
 
-from .conftest import Boxes, Marker
+from .conftest import Factory, Marker
 
 SHORT = CommandLimits(timeout_s=1.0)
 MIB = 1 << 20
 
 
-def python(box: Box, program: str, limits: CommandLimits = CommandLimits()) -> CommandResult:  # noqa: B008 - frozen
+def python(
+    sandbox: SupervisedSandbox,
+    program: str,
+    limits: CommandLimits = CommandLimits(),  # noqa: B008 - frozen
+) -> CommandResult:
     """Run a Python program as a command."""
-    result = box.run(f"python3 -c {shlex.quote(textwrap.dedent(program))}", limits)
+    result = sandbox.run(f"python3 -c {shlex.quote(textwrap.dedent(program))}", limits)
     if result.exit_code == 127:
-        pytest.skip("this box has no python3: use a machine or an image that has one")
+        pytest.skip("this sandbox has no python3: use a machine or an image that has one")
     return result
 
 
-def outcome(box: Box, action: str) -> str:
+def outcome(sandbox: SupervisedSandbox, action: str) -> str:
     """Run one Python statement; return "done", or the name of the error it was refused with."""
     program = f"""
     import ctypes, errno, os, resource, signal, socket
@@ -49,7 +54,7 @@ def outcome(box: Box, action: str) -> str:
     except OSError as error:
         print(errno.errorcode.get(error.errno, error.errno))
     """
-    return python(box, program).stdout.strip()
+    return python(sandbox, program).stdout.strip()
 
 
 # --- the network ----------------------------------------------------------------------------------
@@ -66,71 +71,75 @@ def victim() -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "this machine"])
-def test_no_service_of_this_machine_is_reached(box: Box, address: str) -> None:
+def test_no_service_of_this_machine_is_reached(sandbox: SupervisedSandbox, address: str) -> None:
     host = _own_address() if address == "this machine" else address
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, 0), family=family) as server:
         server.settimeout(0.2)
         port = server.getsockname()[1]
-        got = outcome(box, f"socket.create_connection(({host!r}, {port}), timeout=2)")
+        got = outcome(sandbox, f"socket.create_connection(({host!r}, {port}), timeout=2)")
         assert got in {"ECONNREFUSED", "ENETUNREACH", "EADDRNOTAVAIL"}
         with pytest.raises(TimeoutError):
             server.accept()
 
 
-def test_no_datagram_leaves(box: Box) -> None:
+def test_no_datagram_leaves(sandbox: SupervisedSandbox) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
         receiver.bind((_own_address(), 0))
         receiver.settimeout(0.2)
         address = receiver.getsockname()
         sender = "socket.socket(socket.AF_INET, socket.SOCK_DGRAM)"
-        assert outcome(box, f"{sender}.sendto(b'x', {address!r})") == "ENETUNREACH"
+        assert outcome(sandbox, f"{sender}.sendto(b'x', {address!r})") == "ENETUNREACH"
         with pytest.raises(TimeoutError):
             receiver.recv(1)
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "169.254.169.254", "8.8.8.8"])
-def test_no_other_machine_is_reached(box: Box, host: str) -> None:
-    assert outcome(box, f"socket.create_connection(({host!r}, 80), timeout=2)") == "ENETUNREACH"
+def test_no_other_machine_is_reached(sandbox: SupervisedSandbox, host: str) -> None:
+    assert outcome(sandbox, f"socket.create_connection(({host!r}, 80), timeout=2)") == "ENETUNREACH"
 
 
-def test_no_name_is_looked_up(box: Box) -> None:
-    result = box.run("getent hosts example.com; echo $?")
+def test_no_name_is_looked_up(sandbox: SupervisedSandbox) -> None:
+    result = sandbox.run("getent hosts example.com; echo $?")
     assert result.stdout == "2\n"
 
 
-def test_there_is_no_interface_but_its_own_loopback(box: Box) -> None:
-    assert python(box, "import socket; print(socket.if_nameindex())").stdout == "[(1, 'lo')]\n"
+def test_there_is_no_interface_but_its_own_loopback(sandbox: SupervisedSandbox) -> None:
+    assert python(sandbox, "import socket; print(socket.if_nameindex())").stdout == "[(1, 'lo')]\n"
 
 
-def test_no_abstract_socket_of_this_machine_is_reached(box: Box, marker: Marker) -> None:
+def test_no_abstract_socket_of_this_machine_is_reached(
+    sandbox: SupervisedSandbox, marker: Marker
+) -> None:
     name = f"\0{marker.word}"
     with closing(socket.socket(socket.AF_UNIX)) as server:
         server.bind(name)
         server.listen()
         action = f"socket.socket(socket.AF_UNIX).connect({name!r})"
-        assert outcome(box, action.replace("\0", "\\0")) == "ECONNREFUSED"
+        assert outcome(sandbox, action.replace("\0", "\\0")) == "ECONNREFUSED"
 
 
-def test_no_named_socket_of_this_machine_is_reached(box: Box, tmp_path: Path) -> None:
+def test_no_named_socket_of_this_machine_is_reached(
+    sandbox: SupervisedSandbox, tmp_path: Path
+) -> None:
     path = tmp_path / "s"
     with closing(socket.socket(socket.AF_UNIX)) as server:
         server.bind(str(path))
         server.listen()
         for place in (path, Path("/var/run/docker.sock"), Path("/run/docker.sock")):
             action = f"socket.socket(socket.AF_UNIX).connect({str(place)!r})"
-            assert outcome(box, action) == "ENOENT"
+            assert outcome(sandbox, action) == "ENOENT"
 
 
 @pytest.mark.parametrize("family", ["AF_VSOCK", "AF_PACKET", "AF_ALG", "AF_BLUETOOTH", "AF_CAN"])
-def test_there_is_no_other_kind_of_socket(box: Box, family: str) -> None:
+def test_there_is_no_other_kind_of_socket(sandbox: SupervisedSandbox, family: str) -> None:
     action = f"socket.socket(socket.{family}, socket.SOCK_RAW)"
-    assert outcome(box, action) in {"EAFNOSUPPORT", "EPERM"}
+    assert outcome(sandbox, action) in {"EAFNOSUPPORT", "EPERM"}
 
 
-def test_raw_packets_cannot_be_made(box: Box) -> None:
+def test_raw_packets_cannot_be_made(sandbox: SupervisedSandbox) -> None:
     raw = "socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)"
-    assert outcome(box, raw) == "EPERM"
+    assert outcome(sandbox, raw) == "EPERM"
 
 
 def _own_address() -> str:
@@ -146,40 +155,40 @@ def _own_address() -> str:
 # --- other files and other processes --------------------------------------------------------------
 
 
-def test_no_file_of_this_machine_is_read(box: Box, tmp_path: Path) -> None:
+def test_no_file_of_this_machine_is_read(sandbox: SupervisedSandbox, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("tell-nobody")
     tmp_path.chmod(0o755)
     for place in (secret, f"/proc/1/root{secret}", f"/proc/self/root{secret}", f"../..{secret}"):
-        assert "tell-nobody" not in box.run(f"cat {place}").stdout
+        assert "tell-nobody" not in sandbox.run(f"cat {place}").stdout
     for place in ("/etc/shadow", "/root", "/home", "/var/lib/docker", Path.cwd()):
-        assert not box.run(f"cat {place} {place}/* {place}/.*").stdout
+        assert not sandbox.run(f"cat {place} {place}/* {place}/.*").stdout
 
 
 def test_no_process_of_this_machine_is_seen(
-    box: Box, victim: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+    sandbox: SupervisedSandbox, victim: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HARNESS_TEST_SECRET", "tell-nobody")
-    seen = box.run("cat /proc/[0-9]*/cmdline | tr '\\0' ' '; cat /proc/[0-9]*/environ; env")
+    seen = sandbox.run("cat /proc/[0-9]*/cmdline | tr '\\0' ' '; cat /proc/[0-9]*/environ; env")
     assert "600.123" not in seen.stdout
     assert "tell-nobody" not in seen.stdout
     assert "pytest" not in seen.stdout
-    assert f"/{victim.pid}" not in box.run("ls -d /proc/[0-9]*").stdout.split()
+    assert f"/{victim.pid}" not in sandbox.run("ls -d /proc/[0-9]*").stdout.split()
 
 
 @pytest.mark.parametrize(
     "command", ["kill -9 {pid}", "kill -9 -1", "kill -9 -- -{pid}", "kill -9 0"]
 )
 def test_no_process_of_this_machine_is_signalled(
-    box: Box, victim: subprocess.Popen[bytes], command: str
+    sandbox: SupervisedSandbox, victim: subprocess.Popen[bytes], command: str
 ) -> None:
-    box.run(command.format(pid=victim.pid))
-    box.run(command.format(pid=os.getpid()))
+    sandbox.run(command.format(pid=victim.pid))
+    sandbox.run(command.format(pid=os.getpid()))
     assert victim.poll() is None
 
 
-def test_no_other_box_is_reached(boxes: Boxes, marker: Marker) -> None:
-    with boxes.box() as one, boxes.box() as other, ThreadPoolExecutor(1) as thread:
+def test_no_other_sandbox_is_reached(factory: Factory, marker: Marker) -> None:
+    with factory.make() as one, factory.make() as other, ThreadPoolExecutor(1) as thread:
         one.materialise({f"{marker.word}.txt": b"mine"})
         running = thread.submit(one.run, f"cp *.txt /tmp; {marker.sleep}", SHORT)
         found = other.run(
@@ -193,54 +202,56 @@ def test_no_other_box_is_reached(boxes: Boxes, marker: Marker) -> None:
 @pytest.mark.parametrize(
     "place", ["/", "/usr", "/usr/bin", "/etc", "/bin", "/lib", "/dev", "/proc", "/proc/sys/kernel"]
 )
-def test_nothing_outside_the_workspace_is_written(box: Box, place: str) -> None:
+def test_nothing_outside_the_workspace_is_written(sandbox: SupervisedSandbox, place: str) -> None:
     name = "written-by-an-attack"
     for attempt in (f"touch {place}/{name}", f"mkdir {place}/{name}", f"ln -s / {place}/{name}"):
-        assert box.run(attempt).exit_code != 0
+        assert sandbox.run(attempt).exit_code != 0
     assert not Path(place, name).exists()
 
 
 @pytest.mark.parametrize("command", ["rm -rf /usr/bin", "chmod -R 777 /usr/bin", "mv /usr /gone"])
-def test_nothing_outside_the_workspace_is_changed(box: Box, command: str) -> None:
+def test_nothing_outside_the_workspace_is_changed(sandbox: SupervisedSandbox, command: str) -> None:
     before = Path("/usr/bin/env").stat()
-    assert box.run(command).exit_code != 0
+    assert sandbox.run(command).exit_code != 0
     after = Path("/usr/bin/env").stat()
     assert (before.st_mode, before.st_ctime) == (after.st_mode, after.st_ctime)
 
 
-def test_two_dots_lead_nowhere(box: Box, tmp_path: Path) -> None:
+def test_two_dots_lead_nowhere(sandbox: SupervisedSandbox, tmp_path: Path) -> None:
     up = "../" * 40
-    box.run(f"echo x > {up}escaped; echo x > ..{tmp_path}/escaped; cd {up}; touch escaped")
+    sandbox.run(f"echo x > {up}escaped; echo x > ..{tmp_path}/escaped; cd {up}; touch escaped")
     assert not Path("/escaped").exists()
     assert [*tmp_path.iterdir()] == []
-    assert box.snapshot() == {}
+    assert sandbox.snapshot() == {}
 
 
-def test_links_out_of_the_workspace_are_not_followed(box: Box, tmp_path: Path) -> None:
+def test_links_out_of_the_workspace_are_not_followed(
+    sandbox: SupervisedSandbox, tmp_path: Path
+) -> None:
     secret = tmp_path / "secret"
     secret.write_text("tell-nobody")
     for number, target in enumerate((secret, tmp_path, "/etc/passwd", "/", "/proc/self/environ")):
-        box.run(f"ln -s {target} link{number}; ln -s link{number} again{number}")
-    assert box.snapshot() == {}
-    box.run("mkdir d; ln -s / d/root; ln -s ../../../../../../../etc d/up")
-    assert box.snapshot() == {}
+        sandbox.run(f"ln -s {target} link{number}; ln -s link{number} again{number}")
+    assert sandbox.snapshot() == {}
+    sandbox.run("mkdir d; ln -s / d/root; ln -s ../../../../../../../etc d/up")
+    assert sandbox.snapshot() == {}
 
 
-def test_files_outside_cannot_be_linked_into_the_workspace(box: Box) -> None:
+def test_files_outside_cannot_be_linked_into_the_workspace(sandbox: SupervisedSandbox) -> None:
     before = Path("/usr/bin/env").stat().st_nlink
-    assert box.run("ln /usr/bin/env stolen || ln /etc/passwd stolen").exit_code != 0
+    assert sandbox.run("ln /usr/bin/env stolen || ln /etc/passwd stolen").exit_code != 0
     assert Path("/usr/bin/env").stat().st_nlink == before
-    assert box.list() == ()
+    assert sandbox.list() == ()
 
 
 def test_a_link_that_is_swapped_while_the_workspace_is_read_shows_nothing(
-    box: Box, marker: Marker
+    sandbox: SupervisedSandbox, marker: Marker
 ) -> None:
     swap = "while :; do ln -sfn /etc/passwd f; rm f; echo safe > f; done"
-    box.run(f"echo safe > f; (setsid bash -c '{swap} # {marker.word}' &) ; sleep 0.1")
+    sandbox.run(f"echo safe > f; (setsid bash -c '{swap} # {marker.word}' &) ; sleep 0.1")
     assert marker.pids() == []
     for _ in range(20):
-        assert b"root" not in box.snapshot().get("f", b"")
+        assert b"root" not in sandbox.snapshot().get("f", b"")
 
 
 @pytest.mark.parametrize(
@@ -257,27 +268,29 @@ def test_a_link_that_is_swapped_while_the_workspace_is_read_shows_nothing(
         ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "-1"),
     ],
 )
-def test_the_kernel_cannot_be_told_anything(box: Box, path: str, text: str) -> None:
-    assert box.run(f"printf %s '{text}' > {path}").exit_code != 0
+def test_the_kernel_cannot_be_told_anything(
+    sandbox: SupervisedSandbox, path: str, text: str
+) -> None:
+    assert sandbox.run(f"printf %s '{text}' > {path}").exit_code != 0
 
 
 @pytest.mark.parametrize(
     "device", ["/dev/mem", "/dev/kmsg", "/dev/vda", "/dev/sda", "/dev/fuse", "/dev/kvm", "/dev/tty"]
 )
-def test_there_is_no_device_but_the_harmless(box: Box, device: str) -> None:
-    assert outcome(box, f"os.open({device!r}, os.O_RDONLY)") in {"ENOENT", "ENXIO", "EPERM"}
+def test_there_is_no_device_but_the_harmless(sandbox: SupervisedSandbox, device: str) -> None:
+    assert outcome(sandbox, f"os.open({device!r}, os.O_RDONLY)") in {"ENOENT", "ENXIO", "EPERM"}
 
 
-def test_there_are_no_terminals_to_use_up(box: Box) -> None:
-    assert outcome(box, "os.openpty()") == "ENOENT"
+def test_there_are_no_terminals_to_use_up(sandbox: SupervisedSandbox) -> None:
+    assert outcome(sandbox, "os.openpty()") == "ENOENT"
 
 
 # --- rights ---------------------------------------------------------------------------------------
 
 
-def test_a_command_has_no_capability_and_gets_none(box: Box) -> None:
+def test_a_command_has_no_capability_and_gets_none(sandbox: SupervisedSandbox) -> None:
     status = dict(
-        line.split(":\t", 1) for line in box.run("cat /proc/self/status").stdout.splitlines()
+        line.split(":\t", 1) for line in sandbox.run("cat /proc/self/status").stdout.splitlines()
     )
     for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
         assert int(status[name], 16) == 0
@@ -303,9 +316,9 @@ def test_a_command_has_no_capability_and_gets_none(box: Box) -> None:
         "socket.sethostname('taken')",
     ],
 )
-def test_what_only_root_may_do_is_refused(box: Box, action: str) -> None:
+def test_what_only_root_may_do_is_refused(sandbox: SupervisedSandbox, action: str) -> None:
     before = time.time()
-    assert outcome(box, action) in {"EPERM", "EINVAL", "EACCES"}
+    assert outcome(sandbox, action) in {"EPERM", "EINVAL", "EACCES"}
     assert 0 <= time.time() - before < 60
 
 
@@ -341,11 +354,13 @@ CALLS: dict[str, tuple[str, ...]] = {
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_call_into_the_deep_of_the_kernel_is_refused(box: Box, call: str) -> None:
+def test_a_call_into_the_deep_of_the_kernel_is_refused(
+    sandbox: SupervisedSandbox, call: str
+) -> None:
     column = {"x86_64": 0, "aarch64": 1}[platform.machine()]
     number = seccomp._CALLS[call][column]
     result = python(
-        box,
+        sandbox,
         f"""
         import ctypes, errno, os
         libc = ctypes.CDLL(None, use_errno=True)
@@ -359,15 +374,15 @@ def test_a_call_into_the_deep_of_the_kernel_is_refused(box: Box, call: str) -> N
 @pytest.mark.parametrize(
     "program", ["su -c id", "sudo -n id", "mount", "passwd root", "unshare -Ur id"]
 )
-def test_no_program_gives_root_rights(box: Box, program: str) -> None:
-    assert "uid=0" not in box.run(f"{program} < /dev/null; id").stdout
+def test_no_program_gives_root_rights(sandbox: SupervisedSandbox, program: str) -> None:
+    assert "uid=0" not in sandbox.run(f"{program} < /dev/null; id").stdout
 
 
-def test_a_set_user_id_program_of_its_own_gives_nothing(box: Box) -> None:
-    box.run("cp /bin/bash own; chmod 6755 own")
-    assert box.run("./own -p -c 'id -u; id -ru'").stdout.split() == ["65534", "65534"]
+def test_a_set_user_id_program_of_its_own_gives_nothing(sandbox: SupervisedSandbox) -> None:
+    sandbox.run("cp /bin/bash own; chmod 6755 own")
+    assert sandbox.run("./own -p -c 'id -u; id -ru'").stdout.split() == ["65534", "65534"]
 
 
 @pytest.mark.parametrize("limit", ["-n 100000", "-f unlimited", "-c unlimited", "-l unlimited"])
-def test_limits_cannot_be_raised(box: Box, limit: str) -> None:
-    assert box.run(f"ulimit {limit}").exit_code != 0
+def test_limits_cannot_be_raised(sandbox: SupervisedSandbox, limit: str) -> None:
+    assert sandbox.run(f"ulimit {limit}").exit_code != 0

@@ -177,6 +177,7 @@ def test_a_service_ends_with_a_workload_that_is_killed(bench: Bench) -> None:
     assert left_of(launch) == set()
 
 
+@pytest.mark.alone
 def test_a_service_ends_with_a_harness_that_is_killed(bench: Bench) -> None:
     launch = bench.launch(WORKLOAD.replace("END", "time.sleep(60)"))
     with owner_of(launch, bench.runtime.name, "begun") as owner:

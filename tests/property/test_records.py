@@ -49,7 +49,6 @@ limits = st.builds(
     shm_gib=finite,
     gpus=st.integers(),
     network=st.booleans(),
-    boxes=st.booleans(),
 )
 specs = st.builds(
     RunSpec,

@@ -11,14 +11,14 @@ import pytest
 from harness.experiments.a32_34.params import WORKLOADS
 from harness.records import Limits, Profile, RunSpec, Status
 from harness.workloads.__main__ import run
-from harness.workloads.api.declare import defaults_of
+from harness.workloads.api.declare import build, defaults_of
 from harness.workloads.api.emit import EVENTS_FILE, read_events
 
 pytest.importorskip("peft")
 
 SMALL = {
     "engine": "transformers",
-    "boxes": "memory",
+    "sandbox": "memory",
     "threads": 4,
     "per_persona": 3,
     "held_out": 8,
@@ -48,6 +48,7 @@ def played(workload: str, out: Path, **more: Any) -> Rows:
         params=params,
         axes=(),
         seed=1,
+        sandbox=declared.sandbox(build(declared.params, params)) if declared.sandbox else None,
         source="0" * 8,
         limits=Limits(timeout_s=600.0),
     )

@@ -54,12 +54,12 @@ def test_it_loads_with_its_ledger_and_every_profile_plans(folder: Path) -> None:
 
 
 @every_scenario
-def test_what_plays_in_boxes_from_a_container_asks_for_them(folder: Path) -> None:
+def test_what_executes_commands_of_a_model_asks_for_sandboxes(folder: Path) -> None:
     loaded = load(folder)
-    for profile, model in loaded.scenario.profiles.items():
+    for profile in loaded.scenario.profiles:
         for run in expand(loaded, profile, Overrides()).runs:
-            if model.image is not None and run.params.get("boxes") in {"auto", "bubblewrap"}:
-                assert run.limits.boxes, profile
+            asked = run.sandbox.kind.value if run.sandbox is not None else None
+            assert asked == run.params.get("sandbox"), profile
 
 
 @every_scenario
@@ -205,7 +205,14 @@ def test_the_command_line_loads_nothing_heavy() -> None:
     assert loaded_by("import harness.cli") & unwanted == set()
 
 
-@pytest.mark.parametrize("command", ["list", "validate", "show", "check", "report", "publish"])
+def test_listing_loads_no_reports_and_no_models_of_files() -> None:
+    unwanted = {*HEAVY, "pydantic", "yaml", "rich", "tabulate", "jinja2", "pooch"}
+    assert loaded_by("import harness.commands.list") & unwanted == set()
+
+
+@pytest.mark.parametrize(
+    "command", ["list", "validate", "show", "check", "report", "publish", "completion"]
+)
 def test_what_runs_nothing_loads_nothing_heavy(command: str) -> None:
     assert loaded_by(f"import harness.commands.{command}") & {*HEAVY} == set()
 

@@ -1,9 +1,15 @@
-"""The sessions that are found by reading scenario files, also where such a file is broken."""
+"""The sessions that are found by reading scenario files, and when an environment is made again."""
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
+import os
 import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
@@ -20,6 +26,12 @@ class _Session:
 
     posargs: tuple[str, ...] = ()
 
+    def __init__(self) -> None:
+        self.logged: list[str] = []
+
+    def log(self, message: str) -> None:
+        self.logged.append(message)
+
     def error(self, message: str) -> NoReturn:
         raise _Failed(message)
 
@@ -30,6 +42,7 @@ def noxfile(project_root: Path) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where its dataclasses look for their annotations
     spec.loader.exec_module(module)
     return module
 
@@ -67,14 +80,38 @@ def test_what_could_not_run_here_is_not_called_a_failed_claim(
     assert str(failed.value) == said
 
 
-def test_a_lock_names_no_server(project_root: Path) -> None:
-    locks = list((project_root / "requirements").glob("*.txt"))
-    assert {lock.stem for lock in locks} >= {"base", "rl", "rl-gpu", "tests"}
+# --- locks ----------------------------------------------------------------------------------------
+
+
+def test_a_lock_names_no_server(noxfile: Any) -> None:
+    locks = [
+        *noxfile.REQUIREMENTS.glob("*.txt"),
+        *noxfile.BENCH_REQUIREMENTS.glob("*.txt"),
+    ]
+    assert {lock.stem for lock in locks} >= {"base", "nox", "rl", "rl-gpu", "tests", "trl"}
     for lock in locks:
         text = lock.read_text(encoding="utf-8")
         assert "--hash=sha256:" in text
         assert "://" not in text
         assert "index-url" not in text
+
+
+def test_every_lock_is_resolved_from_a_file_beside_it(noxfile: Any) -> None:
+    for has_gpu in (False, True):
+        for env in noxfile._environments(has_gpu=has_gpu).values():
+            assert env.lock.is_file()
+            assert env.lock.with_suffix(".in").is_file()
+
+
+@pytest.mark.parametrize("has_gpu", [False, True])
+def test_the_environments_of_users_hold_no_tools_of_tests(noxfile: Any, *, has_gpu: bool) -> None:
+    environments = noxfile._environments(has_gpu=has_gpu)
+    of_users = {name for name, env in environments.items() if env.project}
+    assert of_users == {"base", "megatron", "nemo", "rl", "torch"}
+    for name in of_users:
+        assert environments[name].over in {None, *of_users}
+        packages = {package for package, _ in noxfile._pins(environments[name].lock)}
+        assert packages.isdisjoint({"hypothesis", "mypy", "pytest", "pytest-xdist"})
 
 
 def test_a_gpu_changes_vllm_and_nothing_else_that_is_asked_for(project_root: Path) -> None:
@@ -88,10 +125,226 @@ def test_a_gpu_changes_vllm_and_nothing_else_that_is_asked_for(project_root: Pat
     }
 
 
-def test_vllm_for_a_gpu_brings_its_pytorch(noxfile: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(noxfile, "HAS_GPU", False)
-    assert noxfile._parts("rl") == ["rl"]
-    monkeypatch.setattr(noxfile, "HAS_GPU", True)
-    assert noxfile._parts("rl") == ["rl-gpu"]
-    lock = (noxfile.REQUIREMENTS / "rl-gpu.txt").read_text(encoding="utf-8")
-    assert f"\ntorch=={noxfile.TORCH} " in lock
+def test_vllm_for_a_gpu_brings_its_pytorch(noxfile: Any) -> None:
+    without, with_gpu = (noxfile._environments(has_gpu=has)["rl"] for has in (False, True))
+    assert (without.lock.stem, without.torch) == ("rl", True)
+    assert (with_gpu.lock.stem, with_gpu.torch) == ("rl-gpu", False)
+    assert f"\ntorch=={noxfile.TORCH} " in with_gpu.lock.read_text(encoding="utf-8")
+
+
+# --- environments ---------------------------------------------------------------------------------
+
+
+class _Workshop:
+    """A project of its own with two environments, where commands are recorded and not run."""
+
+    def __init__(self, noxfile: Any, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.noxfile = noxfile
+        self.root = root
+        self.session = _Session()
+        self.commands: list[str] = []
+        self.fails_at = "nowhere"
+        lock, layer = root / "base.txt", root / "tests.txt"
+        lock.write_text("numpy==2.0 \\\n    --hash=sha256:1\npackaging==24.2\n")
+        layer.write_text("packaging==26.3\npytest==9.2 \\\n    --hash=sha256:2\n")
+        (root / "harness").mkdir()
+        (root / "harness" / "__init__.py").write_text('__version__ = "1"\n')
+        self.write_pyproject("")
+        environments = {
+            "torch": noxfile.Environment(lock=lock, torch=True, project=True),
+            "tests": noxfile.Environment(lock=layer, over="torch"),
+        }
+        monkeypatch.setattr(noxfile, "ROOT", root)
+        monkeypatch.setattr(noxfile, "ENVIRONMENTS", environments)
+        monkeypatch.setattr(noxfile, "HAS_GPU", False)
+        monkeypatch.setattr(noxfile, "_held", {})
+        monkeypatch.setattr(noxfile, "_run", self._run)
+        monkeypatch.setattr(noxfile, "_pip_can", lambda *_: True)
+
+    def write_pyproject(self, description: str) -> None:
+        (self.root / "pyproject.toml").write_text(
+            f'[build-system]\nrequires = []\n[project]\ndescription = "{description}"\n'
+        )
+
+    def _run(self, _session: object, *command: str) -> None:
+        if "venv" in command:
+            python = Path(command[-1]) / "bin" / "python"
+            python.parent.mkdir(parents=True, exist_ok=True)
+            python.unlink(missing_ok=True)
+            python.symlink_to(sys.executable)
+            self.noxfile._site_packages(Path(command[-1])).mkdir(parents=True, exist_ok=True)
+        what = next(part for part in (*reversed(command), "") if part != str(self.root))
+        self.commands.append(Path(what).name)
+        if self.fails_at in command:
+            raise KeyboardInterrupt
+
+    def environment(self, name: str) -> Path:
+        return Path(self.noxfile.environment(self.session, name)).parents[1]
+
+    def made(self, name: str = "tests") -> list[str]:
+        """Ask for an environment, and return what was said about making any."""
+        before = len(self.session.logged)
+        self.environment(name)
+        return self.session.logged[before:]
+
+    def release(self) -> None:
+        for descriptor in self.noxfile._held.values():
+            os.close(descriptor)
+        self.noxfile._held.clear()
+
+
+@pytest.fixture
+def workshop(noxfile: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Workshop]:
+    workshop = _Workshop(noxfile, tmp_path, monkeypatch)
+    yield workshop
+    workshop.release()
+
+
+BOTH = ["making .nox/env-torch", "making .nox/env-tests"]
+
+
+def test_an_environment_is_made_once(workshop: _Workshop) -> None:
+    assert workshop.made() == BOTH
+    assert workshop.commands == ["env-torch", "base.txt", "--editable", "env-tests", "lock.txt"]
+    assert workshop.made() == []
+
+
+def test_a_layer_holds_only_what_the_environment_below_lacks(workshop: _Workshop) -> None:
+    layer = workshop.environment("tests")
+    assert (layer / "lock.txt").read_text() == "pytest==9.2 \\\n    --hash=sha256:2\n"
+    below = workshop.noxfile._site_packages(layer.with_name("env-torch"))
+    (link,) = workshop.noxfile._site_packages(layer).glob("*.pth")
+    assert repr(str(below)) in link.read_text()
+
+
+def test_a_layer_has_the_programs_of_the_environment_below(workshop: _Workshop) -> None:
+    below = workshop.environment("torch")
+    (below / "bin" / "ray").write_text("#!python of env-torch\n")
+    layer = workshop.environment("tests")
+    assert (layer / "bin" / "ray").resolve() == (below / "bin" / "ray").resolve()
+    assert (layer / "bin" / "python").readlink() == Path(sys.executable)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "fact"),
+    [
+        ("HAS_GPU", True, "PyTorch"),  # a driver came later: the CPU build has to go
+        ("TORCH", "9.9.9", "PyTorch"),
+        ("RECIPE", (), "the recipe in noxfile.py"),
+    ],
+)
+def test_an_environment_is_made_again_where_the_machine_or_the_noxfile_changed(
+    workshop: _Workshop, monkeypatch: pytest.MonkeyPatch, name: str, value: object, fact: str
+) -> None:
+    workshop.environment("torch")
+    monkeypatch.setattr(workshop.noxfile, name, value)
+    assert workshop.made("torch") == [f"making .nox/env-torch: {fact} changed"]
+    assert workshop.made("torch") == []
+
+
+def test_an_environment_is_made_again_where_its_lock_changed(workshop: _Workshop) -> None:
+    workshop.environment("tests")
+    (workshop.root / "base.txt").write_text("numpy==2.1\n")
+    assert workshop.made() == [
+        "making .nox/env-torch: the lock changed",
+        "making .nox/env-tests: the environment below changed",
+    ]
+
+
+def test_an_environment_is_made_again_for_another_interpreter(
+    workshop: _Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workshop.environment("torch")
+    monkeypatch.setattr(sys, "_base_executable", "/opt/python3.99")
+    assert workshop.made("torch") == ["making .nox/env-torch: the interpreter changed"]
+
+
+def test_an_environment_whose_interpreter_is_gone_is_made_again(workshop: _Workshop) -> None:
+    python = workshop.environment("torch") / "bin" / "python"
+    python.unlink()
+    python.symlink_to("/opt/removed/python3")
+    assert workshop.made("torch") == ["making .nox/env-torch"]
+
+
+def test_new_metadata_of_the_project_installs_the_project_alone(workshop: _Workshop) -> None:
+    workshop.environment("tests")
+    workshop.commands.clear()
+    workshop.write_pyproject("another")
+    assert workshop.made() == ["making .nox/env-torch: the project's metadata changed"]
+    assert workshop.commands == ["--editable"]
+
+
+@pytest.mark.parametrize("step", ["venv", "--requirement", "--editable"])
+def test_an_environment_that_was_cut_off_does_not_count(workshop: _Workshop, step: str) -> None:
+    workshop.environment("torch")
+    (workshop.root / "base.txt").write_text("numpy==2.1\n")
+    workshop.fails_at = step
+    with pytest.raises(KeyboardInterrupt):
+        workshop.environment("torch")
+    workshop.fails_at = "nowhere"
+    assert workshop.made("torch") == ["making .nox/env-torch"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "other"), [(fcntl.LOCK_EX, "makes"), (fcntl.LOCK_SH, "uses")], ids=["made", "used"]
+)
+def test_a_call_waits_for_another_that_makes_or_uses_the_environment(
+    workshop: _Workshop, kind: int, other: str
+) -> None:
+    workshop.environment("torch")
+    workshop.release()
+    (workshop.root / "base.txt").write_text("numpy==2.1\n")
+    workshop.commands.clear()
+    with ThreadPoolExecutor(1) as threads, (workshop.root / ".nox/env-torch.lock").open() as lock:
+        fcntl.flock(lock, kind)  # as another call of nox does
+        made = threads.submit(workshop.made, "torch")
+        waiting = f"waiting for another call of nox, which {other} .nox/env-torch"
+        deadline = time.monotonic() + 20.0
+        while waiting not in workshop.session.logged:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert workshop.commands == []
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        assert made.result(20.0) == [waiting, "making .nox/env-torch: the lock changed"]
+
+
+def test_what_another_call_made_meanwhile_is_not_made_again(
+    workshop: _Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold = workshop.noxfile._hold
+
+    def held(session: Any, folder: Path, kind: int) -> None:
+        hold(session, folder, kind)
+        if kind == fcntl.LOCK_EX:  # the other one had it just before
+            wanted = workshop.noxfile._wanted("torch")
+            workshop.noxfile._make(session, "torch", wanted, [*wanted])
+            workshop.commands.append("here")
+
+    monkeypatch.setattr(workshop.noxfile, "_hold", held)
+    assert workshop.made("torch") == []
+    assert workshop.commands[-1] == "here"
+
+
+def test_calls_that_use_an_environment_do_not_wait(workshop: _Workshop) -> None:
+    workshop.environment("torch")
+    with (workshop.root / ".nox/env-torch.lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        assert workshop.made("torch") == []
+
+
+def test_a_command_holds_the_locks_when_nox_is_gone(
+    noxfile: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = tmp_path / "env.lock"
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT)
+    monkeypatch.setattr(noxfile, "_held", {tmp_path: descriptor})
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    program = f"import os; os.fstat({descriptor}); open({str(tmp_path / 'held')!r}, 'w')"
+    noxfile._run(_Session(), sys.executable, "-c", program)
+    os.close(descriptor)
+    assert (tmp_path / "held").exists()
+
+
+def test_a_command_that_fails_ends_the_session(noxfile: Any) -> None:
+    with pytest.raises(_Failed, match=r"-c 'raise SystemExit\(7\)' ended with exit code 7"):
+        noxfile._run(_Session(), sys.executable, "-c", "raise SystemExit(7)")

@@ -12,7 +12,7 @@ from harness.errors import HostError
 from harness.experiments.a32_34.params import AgentParams
 from harness.experiments.a32_34.settings import decoding_of, serve_of
 from harness.records import record
-from harness.sandbox.choice import Boxes
+from harness.sandbox.choice import Sandboxes
 from harness.sandbox.in_memory import MemorySandbox
 from harness.workloads.api.context import Context
 from harness.workloads.envs.files.agent import EnginePlayer
@@ -43,7 +43,7 @@ class Demonstrations:
     held_out: tuple[Task, ...]
 
 
-def demonstrations(context: Context, tasks: tuple[Task, ...], boxes: Boxes) -> Demonstrations:
+def demonstrations(context: Context, tasks: tuple[Task, ...], boxes: Sandboxes) -> Demonstrations:
     """Return what the parameters ask for.
 
     Raises:
@@ -75,7 +75,9 @@ def _looking_around(pool: list[Task], params: AgentParams) -> tuple[Rollout, ...
         return tuple(NEVER_STOPPING.play(task, 0, box, rules) for task in pool)
 
 
-def _demonstrated(context: Context, tasks: tuple[Task, ...], boxes: Boxes) -> tuple[Rollout, ...]:
+def _demonstrated(
+    context: Context, tasks: tuple[Task, ...], boxes: Sandboxes
+) -> tuple[Rollout, ...]:
     """Let the demonstrator play every task, read by the parser that article 32 had."""
     params: AgentParams = context.params
     folder = context.model(params.demonstrator)

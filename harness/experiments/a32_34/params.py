@@ -5,8 +5,10 @@ from __future__ import annotations
 from harness.experiments.a32_34.evaluation_metrics import COMPARED, EVALUATED
 from harness.experiments.a32_34.metrics import CURVES, LEARNED, REWARDED, SERVED, TUNED
 from harness.experiments.a32_34.tasks_params import AGENT, WRITTEN, TasksParams
-from harness.records import record
+from harness.records import SandboxKind, SandboxSpec, record
 from harness.workloads.api.declare import Workload, param
+
+SMALL = "small"  # the model that comes with the harness (docs/small-policy.md)
 
 
 @record
@@ -18,10 +20,11 @@ class AgentParams(TasksParams):
         "small", doc="the model: small, or a published one as organisation/name@revision"
     )
     engine: str = param("auto", doc="what serves it", choices=("auto", "vllm", "transformers"))
-    boxes: str = param(
-        "auto",
-        doc="where its commands run; auto: bubblewrap where it works, else memory",
-        choices=("auto", "bubblewrap", "memory"),
+    sandbox: str = param(
+        SandboxKind.AUTO.value,
+        doc="what isolates its commands; auto: bubblewrap where it works, else containers, else "
+        "memory if the model is small; see docs/sandbox.md",
+        choices=tuple(kind.value for kind in SandboxKind),
     )
     wording: str = param("brief", doc="how it is spoken to", choices=("brief", "article"))
     dtype: str = param("float32", doc="of the weights", choices=("float32", "bfloat16"))
@@ -102,6 +105,12 @@ class T2poParams(GrpoParams):
 
 _PLAYED = (*AGENT, *EVALUATED, *COMPARED)
 
+
+def sandbox_of(params: AgentParams) -> SandboxSpec:
+    """Return where the policy's commands run; the small one writes no others than memory knows."""
+    return SandboxSpec(kind=SandboxKind(params.sandbox), memory_suffices=params.policy == SMALL)
+
+
 WORKLOADS = (
     Workload(
         name="agent.sft",
@@ -110,6 +119,7 @@ WORKLOADS = (
         metrics=(*WRITTEN, *SERVED, *TUNED, *_PLAYED),
         entry="harness.experiments.a32_34.sft:run",
         requires=("torch", "transformers", "peft"),
+        sandbox=sandbox_of,
     ),
     Workload(
         name="agent.grpo",
@@ -118,6 +128,7 @@ WORKLOADS = (
         metrics=(*SERVED, *TUNED, *_PLAYED, *REWARDED, *LEARNED),
         entry="harness.experiments.a32_34.grpo:run",
         requires=("torch", "transformers", "peft"),
+        sandbox=sandbox_of,
     ),
     Workload(
         name="agent.t2po",
@@ -126,5 +137,6 @@ WORKLOADS = (
         metrics=(*SERVED, *TUNED, *_PLAYED, *REWARDED, *LEARNED, *CURVES),
         entry="harness.experiments.a32_34.t2po:run",
         requires=("torch", "transformers", "peft"),
+        sandbox=sandbox_of,
     ),
 )

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.experiments.a32_34.params import AgentParams
+from harness.experiments.a32_34.params import SMALL, AgentParams
 from harness.workloads.api.context import Context
 from harness.workloads.inference.choice import EngineKind, Serve
 from harness.workloads.inference.engine import Sampling
 from harness.workloads.inference.vllm import Dtype as ServedDtype
 from harness.workloads.training.settings import Compute, Dtype, LoraSettings, Product
-
-SMALL = "small"
 
 
 def lora_of(context: Context) -> LoraSettings:

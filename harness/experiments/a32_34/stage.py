@@ -14,10 +14,10 @@ import torch
 
 from harness.errors import HostError
 from harness.experiments.a32_34.demonstrations import Demonstrations, demonstrations
-from harness.experiments.a32_34.params import AgentParams
-from harness.experiments.a32_34.settings import SMALL, compute_of, lora_of, serve_of
+from harness.experiments.a32_34.params import SMALL, AgentParams
+from harness.experiments.a32_34.settings import compute_of, lora_of, serve_of
 from harness.experiments.a32_34.tasks import author_of
-from harness.sandbox.choice import Boxes, BoxKind, open_boxes
+from harness.sandbox.choice import Sandboxes, open_sandboxes
 from harness.sandbox.in_memory import MemorySandbox
 from harness.workloads.api.context import Context
 from harness.workloads.envs.files.author import synthesise
@@ -64,7 +64,7 @@ class Stage:
     writing_s: float
     pool: tuple[Task, ...]
     held_out: tuple[Task, ...]
-    boxes: Boxes
+    boxes: Sandboxes
     rules: Rules
     log: RolloutLog
     engine: Engine
@@ -117,7 +117,8 @@ def open_stage(context: Context) -> Iterator[Stage]:
     folder = small_policy() if params.policy == SMALL else context.model(params.policy)
     dialogue = load_dialogue(folder)
     with ExitStack() as stack:
-        boxes = stack.enter_context(open_boxes(BoxKind(params.boxes)))
+        assert context.spec.sandbox is not None, "a plan decides it for every run of this workload"
+        boxes = stack.enter_context(open_sandboxes(context.spec.sandbox))
         shown = demonstrations(context, tasks, boxes)
         policy = LoraPolicy.open(folder, lora_of(context), compute_of(params))
         engine = stack.enter_context(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from harness.records import record
 from harness.workloads.api.declare import Better, Metric, Workload, param
 from harness.workloads.models.conditions import Conditions, Framework
@@ -184,6 +186,14 @@ REPLAY = Workload(
     requires=("torch",),
 )
 
+NEMO = replace(
+    REPLAY,
+    name="continued.nemo",
+    doc="the same under NeMo's experiment manager, which goes on after a kill",
+    entry="harness.experiments.cpt.nemo_trainer:run",
+    requires=("torch", "nemo_toolkit"),
+)
+
 BRIDGE = Workload(
     name="continued.bridge",
     doc="train a published 8B model on with NeMo's Megatron Bridge, replaying some general prose",
@@ -193,4 +203,4 @@ BRIDGE = Workload(
     requires=("torch", "megatron-bridge", "transformers"),
 )
 
-WORKLOADS = (REPLAY, BRIDGE)
+WORKLOADS = (REPLAY, NEMO, BRIDGE)

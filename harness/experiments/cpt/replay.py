@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import copy
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import islice, pairwise
 
 import torch
 from torch import Tensor
@@ -31,12 +30,13 @@ from harness.workloads.models.frameworks import hand_written
 from harness.workloads.models.gpt import Gpt
 from harness.workloads.models.gpt_lora import adapt
 from harness.workloads.models.precision import arithmetic
-from harness.workloads.training.loop import Batch, Step, TrainingRun, cross_entropy
+from harness.workloads.training.loop import Batch, TrainingRun, cross_entropy
 from harness.workloads.training.memory_tracker import CudaAllocator, LiveStorages, PeakCounter
 from harness.workloads.training.pretrain import device_name, torch_device
 from harness.workloads.training.pretrain_schedule import WarmupCosine
 
 OLD, NEW = "old", "new"  # domains
+BASE = "base"  # the name of its training
 ALL, ADAPTERS = "all", "adapters"  # ways
 _BYTES_PER_GIB = 1024.0**3
 _COUNTED_STEPS = 2  # from the second on, a step holds what every later one holds
@@ -59,6 +59,11 @@ class Arm:
         """The row keys of its figures."""
         return {"way": self.way, "replay": self.replay}
 
+    @property
+    def name(self) -> str:
+        """The name of its training."""
+        return f"{self.way}-replay-{self.replay:g}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Corpora:
@@ -69,18 +74,43 @@ class Corpora:
     held_out: dict[str, Tensor]
 
 
+@record
+class Trained:
+    """What came of one training.
+
+    Attributes:
+        measured: number of steps -> what was measured after so many.
+        losses: of each step, before it, nats a word.
+        num_steps: how many steps this process took; fewer than all where it began at a checkpoint.
+        wall_s: what these took, measurements included, seconds.
+    """
+
+    measured: Mapping[int, Mapping[str, float]]
+    losses: tuple[float, ...]
+    num_steps: int
+    wall_s: float
+
+
+Measure = Callable[[], Mapping[str, float]]
+# name of the training, what decides its steps, how many, number of steps -> what to measure then
+Train = Callable[[str, TrainingRun, int, Mapping[int, Measure]], Trained]
+
+
 def run(context: Context) -> None:
-    """Train the base, continue it in every way, and measure both languages before and after."""
-    experiment = Experiment(context)
-    context.emit.started(device_name(experiment.device), torch=torch.__version__)
-    base = experiment.base()
-    before = experiment.losses(base)
-    for domain, loss in before.items():
-        context.emit.measured("base.loss", loss, where={"domain": domain})
-    for arm in arms(context.params):
-        after = experiment.continued(base, arm)
-        context.emit.measured("forgetting", after[OLD] - before[OLD], where=arm.row)
-        context.emit.measured("gain", before[NEW] - after[NEW], where=arm.row)
+    """Run `continued.replay`."""
+    Experiment(context, train).run()
+
+
+def train(_: str, training: TrainingRun, num_steps: int, measure: Mapping[int, Measure]) -> Trained:
+    """Train by the harness's own loop."""
+    measured, losses = {}, []
+    began = time.perf_counter()
+    for step in training.steps(num_steps):
+        losses.append(step.loss)
+        if (measure_now := measure.get(step.index + 1)) is not None:
+            measured[step.index + 1] = measure_now()
+    wall_s = time.perf_counter() - began
+    return Trained(measured=measured, losses=tuple(losses), num_steps=num_steps, wall_s=wall_s)
 
 
 def arms(params: ReplayParams) -> Iterator[Arm]:
@@ -107,41 +137,68 @@ def drawn(params: ReplayParams, seed: int) -> Corpora:
 
 
 class Experiment:
-    """The parts of one run that share its params, device and texts."""
+    """One run: a base, and every way to go on from it.
 
-    def __init__(self, context: Context) -> None:
+    Args:
+        context: of the run.
+        train: runs one training.
+    """
+
+    def __init__(self, context: Context, train: Train) -> None:
         self.params: ReplayParams = context.params
+        self.train = train
         self.emit, self.seed = context.emit, context.spec.seed
         self.device = torch_device(self.params.device, self.params.num_threads)
         self.corpora = drawn(self.params, self.seed)
         self.arithmetic = arithmetic(self.params.conditions.precision, self.device)
+
+    def run(self) -> None:
+        """Train the base, continue it in every way, and measure both languages before and after."""
+        emit = self.emit
+        emit.started(device_name(self.device), torch=torch.__version__)
+        base = self.base()
+        before = self.losses(base)
+        for domain, loss in before.items():
+            emit.measured("base.loss", loss, where={"domain": domain})
+        for arm in arms(self.params):
+            after = self.continued(base, arm)
+            emit.measured("forgetting", after[OLD] - before[OLD], where=arm.row)
+            emit.measured("gain", before[NEW] - after[NEW], where=arm.row)
 
     def base(self) -> Gpt:
         """Return the base, trained; the first steps under the counter of live memory."""
         params, emit = self.params, self.emit
         on_cuda = self.device.type == "cuda"
         counter: PeakCounter = CudaAllocator(self.device) if on_cuda else LiveStorages()
-        with counter:
+        with ExitStack() as counting:
+            counting.enter_context(counter)
             torch.manual_seed(self.seed)
             model = hand_written(
                 params.shape, params.conditions, self.arithmetic, device=self.device
             )
             training = self.training(model, self.in_order(), params.steps, params.learning_rate)
-            steps = training.steps(params.steps)
-            _take(islice(steps, _COUNTED_STEPS))
-        began = time.perf_counter()
-        _take(steps)
-        tokens = (params.steps - _COUNTED_STEPS) * params.tokens_per_step
-        emit.measured("throughput", tokens / (time.perf_counter() - began))
+
+            def stop_counting() -> Mapping[str, float]:
+                counting.close()
+                return {"peak_bytes": counter.peak_bytes}
+
+            trained = self.train(BASE, training, params.steps, {_COUNTED_STEPS: stop_counting})
+        peak_bytes = trained.measured[_COUNTED_STEPS]["peak_bytes"]
+        tokens = trained.num_steps * params.tokens_per_step
+        emit.measured(
+            "throughput",
+            tokens / trained.wall_s if tokens else None,
+            absent="" if tokens else "an earlier attempt at this run had trained the base",
+        )
         emit.measured("tokens.base", params.steps * params.tokens_per_step)
         emit.measured("parameters", _count(model))
-        emit.measured("memory.peak_allocated", counter.peak_bytes / _BYTES_PER_GIB)
+        emit.measured("memory.peak_allocated", peak_bytes / _BYTES_PER_GIB)
         emit.measured("memory.counter", counter.name)
         emit.measured("conditions", params.conditions.text)
         emit.measured("loss.floor", entropy_nats(params.branches))
         return model
 
-    def continued(self, base: Gpt, arm: Arm) -> dict[str, float]:
+    def continued(self, base: Gpt, arm: Arm) -> Mapping[str, float]:
         """Train a copy of the base on as the arm does; return what it loses on either language."""
         params, emit = self.params, self.emit
         torch.manual_seed(self.seed)  # adapters are drawn
@@ -150,22 +207,24 @@ class Experiment:
             model, rate = adapt(model, params.adapter_rank), params.adapter_learning_rate
         mixture = Mixture(share=arm.replay, batch_size=params.batch_size)
         training = self.training(model, self._mixed(mixture), params.continued_steps, rate)
-        steps, found = training.steps(params.continued_steps), self.losses(model)
-        self._point(arm, 0, found)
-        for begin, end in pairwise(curve_steps(params)):
-            _take(islice(steps, end - begin))
-            found = self.losses(model)
-            self._point(arm, end, found)
-        for domain, loss in found.items():
+        first, *later = curve_steps(params)
+        curve = {first: self.losses(model)}
+        measure = dict.fromkeys(later, lambda: self.losses(model))
+        curve |= self.train(arm.name, training, params.continued_steps, measure).measured
+        for step, found in curve.items():
+            for domain, loss in found.items():
+                emit.measured(f"curve.{domain}", loss, where={**arm.row, "step": step})
+        last = curve[params.continued_steps]
+        for domain, loss in last.items():
             emit.measured("loss", loss, where={"domain": domain, **arm.row})
         replayed = mixture.replayed_before(params.continued_steps) * params.seq_len
         total = params.continued_steps * params.tokens_per_step
         emit.measured("tokens.continued", total, where=arm.row)
         emit.measured("tokens.replayed", replayed, where=arm.row)
         emit.measured("parameters.trained", _count(model, trained=True), where=arm.row)
-        return found
+        return last
 
-    def losses(self, model: Gpt) -> dict[str, float]:
+    def losses(self, model: Gpt) -> Mapping[str, float]:
         """Return the mean cross-entropy of both held-out sets, nats a word."""
         model.eval()
         found = {
@@ -181,10 +240,6 @@ class Experiment:
             with torch.no_grad(), self.arithmetic.forward_context():
                 total += cross_entropy(model(ids), targets).item() * len(part)
         return total / len(texts)
-
-    def _point(self, arm: Arm, step: int, found: dict[str, float]) -> None:
-        for domain, loss in found.items():
-            self.emit.measured(f"curve.{domain}", loss, where={**arm.row, "step": step})
 
     def training(
         self, model: Gpt, batch: Callable[[int], Batch], num_steps: int, rate: float
@@ -248,7 +303,3 @@ def curve_steps(params: ReplayParams | BridgeParams) -> list[int]:
 
 def _count(model: Gpt, *, trained: bool = False) -> int:
     return sum(each.numel() for each in model.parameters() if each.requires_grad or not trained)
-
-
-def _take(steps: Iterator[Step]) -> None:
-    deque(steps, maxlen=0)

@@ -12,6 +12,8 @@ from harness.records import RunSpec, record
 from harness.variables import EVIDENCE_VARIABLE, MODELS_VARIABLE
 from harness.workloads.api.emit import EventWriter
 
+CHECKPOINTS = "checkpoints"  # the only folder of a run that outlives an attempt
+
 
 @record
 class Context:
@@ -28,6 +30,14 @@ class Context:
     params: Any
     out: Path
     emit: EventWriter
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of what a later attempt at this run can go on from; nothing is made there.
+
+        It outlives an attempt that is killed or fails, and is removed when the run has finished.
+        """
+        return self.out / CHECKPOINTS
 
     def evidence(self, name: str) -> Path:
         """Return the path of a published file whose contents have the sha256 the spec names.

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, field
 from enum import StrEnum
 from functools import cache
 from typing import Any, get_args, get_origin, get_type_hints
 
 from harness.errors import Problem, nearest
-from harness.records import record
+from harness.records import SandboxSpec, record
 from harness.units import UNITS
 
 
@@ -91,6 +91,8 @@ class Workload:
         derivation: ``module:function`` turning step events into measurements, or empty where the
             workload reports every figure itself. It must import without torch.
         requires: distributions that must be installed where it runs.
+        sandbox: of a workload that executes commands of a model: given its params, where. None for
+            any other.
         laws: the formulas that its figures follow; a ledger may ask whether they do.
     """
 
@@ -101,6 +103,7 @@ class Workload:
     entry: str
     derivation: str = ""
     requires: tuple[str, ...] = ()
+    sandbox: Callable[[Any], SandboxSpec] | None = None
     laws: tuple[Law, ...] = ()
 
 

@@ -15,6 +15,7 @@ DECLARED_IN = {
     "capacity.training": "harness.experiments.cpt.memory",
     "continued.bridge": "harness.experiments.cpt.params",
     "continued.replay": "harness.experiments.cpt.params",
+    "continued.nemo": "harness.experiments.cpt.params",
     "distill.clone": "harness.experiments.a25.params",
     "distill.race_evidence": "harness.experiments.a25.evidence",
     "economics.campaign": "harness.experiments.a23_24.campaign",

@@ -19,7 +19,8 @@ from harness.experiments.a32_34.evaluation_report import (
     report_stopping,
 )
 from harness.experiments.a32_34.tasks_params import AGENT
-from harness.sandbox.choice import Boxes, BoxKind
+from harness.records import SandboxKind
+from harness.sandbox.choice import Sandboxes
 from harness.sandbox.in_memory import MemorySandbox
 from harness.workloads.api.emit import EventWriter
 from harness.workloads.envs.files.agent import EnginePlayer
@@ -50,7 +51,7 @@ from tests.unit.clawgym.test_agent import knowing, player_of
 from tests.unit.clawgym.test_grade import GUIDE, simple
 from tests.unit.clawgym.voices import Letters, VoiceEngine, block
 
-MEMORY = Boxes(kind=BoxKind.MEMORY, make=MemorySandbox, note="")
+MEMORY = Sandboxes(kind=SandboxKind.MEMORY, make=MemorySandbox, note="")
 
 
 def turn_of(response: str, kind: ActionKind = ActionKind.COMMAND) -> Turn:

@@ -86,8 +86,8 @@ def task(make: Make) -> Task:
 
 
 def played(player: Player, task: Task, wording: Wording = Wording.ARTICLE) -> Rollout:
-    with MemorySandbox() as box:
-        return player.play(task, 0, box, Rules(wording=wording))
+    with MemorySandbox() as sandbox:
+        return player.play(task, 0, sandbox, Rules(wording=wording))
 
 
 def test_a_demonstration_without_an_end_does_the_task_and_looks_around(task: Task) -> None:

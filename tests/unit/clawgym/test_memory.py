@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 
 from harness.errors import InputError
-from harness.sandbox.base import CommandLimits, Sandbox
+from harness.sandbox.base import Sandbox
 from harness.sandbox.in_memory import MemorySandbox
+from harness.sandbox.limits import CommandLimits
 
 SEED = {"a.txt": b"one two one\n", "d/b.txt": b"b\n"}
 

@@ -11,14 +11,16 @@ from pathlib import Path
 import pytest
 
 from harness.errors import HostError
+from harness.records import SandboxKind, SandboxSpec
+from harness.runtime.sandbox_server import sandbox_problem
 from harness.sandbox.base import (
-    CommandLimits,
     CommandResult,
     Sandbox,
     SandboxUnavailable,
 )
-from harness.sandbox.choice import Boxes, BoxKind, open_boxes
+from harness.sandbox.choice import Sandboxes, open_sandboxes
 from harness.sandbox.in_memory import MemorySandbox
+from harness.sandbox.limits import CommandLimits
 from harness.workloads.envs.files.agent import EnginePlayer
 from harness.workloads.envs.files.players import NOTHING, ORACLE, Attempt, Player, play_all
 from harness.workloads.envs.files.protocol import ParserVersion
@@ -30,7 +32,7 @@ from tests.unit.clawgym.test_agent import knowing, player_of
 from tests.unit.clawgym.test_grade import GUIDE, simple
 from tests.unit.clawgym.voices import VoiceEngine
 
-MEMORY = Boxes(kind=BoxKind.MEMORY, make=MemorySandbox, note="")
+MEMORY = Sandboxes(kind=SandboxKind.MEMORY, make=MemorySandbox, note="")
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def play_tasks(
     path: Path,
     *,
     threads: int = 4,
-    boxes: Boxes = MEMORY,
+    boxes: Sandboxes = MEMORY,
     rules: Rules = Rules(),  # noqa: B008
 ) -> tuple[Rollout, ...]:
     attempts = [Attempt(task=task, sample=sample) for task in tasks for sample in range(2)]
@@ -223,35 +225,52 @@ def test_a_run_that_was_killed_goes_on_where_it_was(
     assert len(engine.prompts) == 3 * sum(each.key not in kept for each in rollouts)
 
 
-# --- Boxes --------------------------------------------------------------------------------------
+# --- sandboxes ------------------------------------------------------------------------------------
 
 
 def test_memory_is_said_to_be_what_it_is() -> None:
-    with open_boxes(BoxKind.MEMORY) as boxes:
-        assert boxes.kind is BoxKind.MEMORY
-        assert "without processes" in boxes.note
-        with boxes.make() as box:
-            assert box.run("ls").exit_code == 0
+    with open_sandboxes(SandboxSpec(kind=SandboxKind.MEMORY)) as sandboxes:
+        assert sandboxes.kind is SandboxKind.MEMORY
+        assert "without processes" in sandboxes.note
+        with sandboxes.make() as sandbox:
+            assert sandbox.run("ls").exit_code == 0
 
 
-def test_without_bubblewrap_the_boxes_are_memory_and_say_why(
+def test_without_bubblewrap_and_image_auto_is_memory_and_says_why(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    place = "harness.sandbox.bubblewrap._KEEPER_PATH"
-    monkeypatch.setattr(place, "/nowhere")
-    with open_boxes(BoxKind.AUTO) as boxes:
-        assert boxes.kind is BoxKind.MEMORY
-        assert "there is no bwrap here" in boxes.note
+    monkeypatch.setattr("harness.sandbox.bubblewrap._PATH", "/nowhere")
+    auto = SandboxSpec(kind=SandboxKind.AUTO, memory_suffices=True)
+    with open_sandboxes(auto) as sandboxes:
+        assert sandboxes.kind is SandboxKind.MEMORY
+        assert "there is no bwrap here" in sandboxes.note
     with (
         pytest.raises(SandboxUnavailable, match="there is no bwrap here"),
-        open_boxes(BoxKind.BUBBLEWRAP),
+        open_sandboxes(SandboxSpec(kind=SandboxKind.BUBBLEWRAP)),
     ):
         pass
 
 
-def test_containers_need_an_image() -> None:
-    with pytest.raises(HostError, match="need an image"), open_boxes(BoxKind.POOL):
+def test_where_no_sandbox_works_a_model_that_writes_any_command_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("harness.sandbox.bubblewrap._PATH", "/nowhere")
+    spec = SandboxSpec(kind=SandboxKind.AUTO)
+    with pytest.raises(SandboxUnavailable) as refused, open_sandboxes(spec):
         pass
+    assert "bubblewrap: there is no bwrap here; containers: " in refused.value.message
+    assert refused.value.remedy == "sudo apt-get install bubblewrap"
+    problem = sandbox_problem(spec)
+    assert problem is not None
+    assert refused.value.message in problem.message
+    assert sandbox_problem(replace(spec, memory_suffices=True)) is None
+
+
+def test_containers_need_an_image() -> None:
+    spec = SandboxSpec(kind=SandboxKind.CONTAINERS)
+    with pytest.raises(SandboxUnavailable, match="has not been built") as refused:
+        open_sandboxes(spec).__enter__()
+    assert refused.value.remedy == "harness build sandbox"
 
 
 def test_a_player_is_what_the_players_need() -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InputError
-from harness.sandbox.base import CommandLimits, CommandResult, SandboxUnavailable
+from harness.sandbox.base import CommandResult, SandboxUnavailable
 from harness.sandbox.in_memory import MemorySandbox
+from harness.sandbox.limits import CommandLimits
 from harness.sandbox.workspace import Workspace, WorkspaceOverflow
 from harness.workloads.envs.files.protocol import (
     STOP_WORD,

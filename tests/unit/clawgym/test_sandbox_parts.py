@@ -1,4 +1,4 @@
-"""The parts of a box that need none: the filter of calls, control groups, messages."""
+"""The parts of a sandbox that need none: the filter of calls, control groups, messages."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from harness.runtime.container import DEADLINE_LABEL, OWNER_LABEL, RUN_LABEL
 from harness.runtime.owner import this_process
 from harness.runtime.processes import Mark
 from harness.sandbox import seccomp
-from harness.sandbox.base import BoxLimits, SandboxUnavailable
+from harness.sandbox.base import SandboxUnavailable
 from harness.sandbox.bubblewrap import Bubblewrap
-from harness.sandbox.cgroups import Bounds, make_group
+from harness.sandbox.cgroups import GroupLimits, make_group
 from harness.sandbox.container_pool import _Frames, _labels
-from harness.sandbox.mounts import memory_bytes, workspace_bytes
+from harness.sandbox.limits import SandboxLimits, memory_bytes, workspace_bytes
 from harness.sandbox.protocol import (
-    Answer,
-    Deed,
     Reader,
-    Request,
-    joined,
-    packed,
-    parted,
-    received,
+    SandboxOp,
+    SandboxRequest,
+    SandboxResponse,
+    encode,
+    join_files,
+    read_message,
+    split_files,
 )
 from harness.variables import RUN_VARIABLE
 
@@ -77,7 +77,7 @@ def test_what_is_named_is_refused_and_all_else_is_allowed(machine: str) -> None:
     program = seccomp.program(machine)
     for number in set(range(480)) - named:
         assert verdict(program, ARCHITECTURES[machine], number) == ALLOWED
-    asked_more = {rule.call for rule in seccomp.RULES if rule.test is not seccomp.Test.ALWAYS}
+    asked_more = {rule.call for rule in seccomp.RULES if rule.when is not seccomp.When.ALWAYS}
     for name, numbers in seccomp._CALLS.items():
         if numbers[column] and name not in asked_more:
             error = errno.ENOSYS if name == "clone3" else errno.EPERM
@@ -112,7 +112,7 @@ def test_calls_of_another_architecture_are_refused(machine: str) -> None:
     assert x32 == REFUSED | errno.ENOSYS
 
 
-def test_a_machine_without_a_table_gets_no_box() -> None:
+def test_a_machine_without_a_table_gets_no_sandbox() -> None:
     with pytest.raises(HostError, match="riscv64"):
         seccomp.program("riscv64")
 
@@ -133,7 +133,7 @@ def test_the_numbers_are_those_of_the_kernels_headers(header: str, column: int) 
 
 # --- control groups -------------------------------------------------------------------------------
 
-BOUNDS = Bounds(memory_bytes=1000, processes=7, cpus=0.5)
+GROUP_LIMITS = GroupLimits(memory_bytes=1000, processes=7, cpus=0.5)
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def test_a_group_of_version_1_lies_below_the_own_one_in_each_tree(
 ) -> None:
     for place in ("cpu/a", "pids", "memory/b/c"):
         (tmp_path / place).mkdir(parents=True)
-    group = make_group(BOUNDS, tmp_path, own)
+    group = make_group(GROUP_LIMITS, tmp_path, own)
     assert group is not None
     group.add(12)
     (memory,) = (tmp_path / "memory/b/c").iterdir()
@@ -162,26 +162,26 @@ def test_a_group_of_version_1_lies_below_the_own_one_in_each_tree(
 def test_a_group_of_version_2_is_one_folder(tmp_path: Path, own: Path) -> None:
     (tmp_path / "cgroup.controllers").touch()
     (tmp_path / "cgroup.subtree_control").write_text("cpuset cpu io memory pids", encoding="ascii")
-    group = make_group(BOUNDS, tmp_path, own)
+    group = make_group(GROUP_LIMITS, tmp_path, own)
     assert group is not None
     (folder,) = group.folders
     assert _read(folder) == {"memory.max": "1000", "pids.max": "7", "cpu.max": "50000 100000"}
 
 
 def test_without_rights_there_is_no_group(tmp_path: Path, own: Path) -> None:
-    assert make_group(BOUNDS, tmp_path, own) is None  # no such trees
+    assert make_group(GROUP_LIMITS, tmp_path, own) is None  # no such trees
     (tmp_path / "cgroup.controllers").touch()
     (tmp_path / "cgroup.subtree_control").write_text("memory", encoding="ascii")
-    assert make_group(BOUNDS, tmp_path, own) is None
+    assert make_group(GROUP_LIMITS, tmp_path, own) is None
 
 
 def test_groups_that_dead_owners_left_are_removed(tmp_path: Path, own: Path) -> None:
     (tmp_path / "cgroup.controllers").touch()
     (tmp_path / "cgroup.subtree_control").write_text("cpu memory pids", encoding="ascii")
-    dead, alive = tmp_path / "harness-box-4194305-0", tmp_path / "harness-box-1-0"
+    dead, alive = tmp_path / "harness-sandbox-4194305-0", tmp_path / "harness-sandbox-1-0"
     dead.mkdir()
     alive.mkdir()
-    make_group(BOUNDS, tmp_path, own)
+    make_group(GROUP_LIMITS, tmp_path, own)
     assert (dead.exists(), alive.exists()) == (False, True)
 
 
@@ -199,11 +199,11 @@ def _sent(content: bytes) -> Reader:
 
 def test_a_message_arrives_as_it_was_sent() -> None:
     workspace = {"a/b": b"1\0\n", "empty/": b"", "\udcff": b"2"}
-    sizes, content = joined(workspace)
-    request = Request(deed=Deed.MATERIALISE, sizes=sizes)
-    header, blob = received(_sent(b"".join(packed(request, content))), 100)
-    assert from_json(Request, header) == request
-    assert parted(sizes, blob) == workspace
+    sizes, content = join_files(workspace)
+    request = SandboxRequest(op=SandboxOp.MATERIALISE, sizes=sizes)
+    header, blob = read_message(_sent(b"".join(encode(request, content))), 100)
+    assert from_json(SandboxRequest, header) == request
+    assert split_files(sizes, blob) == workspace
 
 
 @pytest.mark.parametrize(
@@ -216,19 +216,19 @@ def test_a_message_arrives_as_it_was_sent() -> None:
 )
 def test_a_message_that_cannot_be_one_is_refused(message: bytes) -> None:
     with pytest.raises(ValueError, match=r"message|data"):
-        received(_sent(message), 100)
+        read_message(_sent(message), 100)
 
 
 @pytest.mark.parametrize("header", [{"result": {"exit_code": "0"}}, {"paths": "x"}, {"more": 1}])
 def test_an_answer_of_another_form_is_refused(header: object) -> None:
-    with pytest.raises(ValueError, match="Answer"):
-        from_json(Answer, header)
+    with pytest.raises(ValueError, match="SandboxResponse"):
+        from_json(SandboxResponse, header)
 
 
 @pytest.mark.parametrize("sizes", [{"a": 3}, {"a": 5, "b": -1}, {"a": 2, "b": 3}])
 def test_sizes_that_are_not_those_of_the_bytes_are_refused(sizes: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="disagree"):
-        parted(sizes, b"1234")
+        split_files(sizes, b"1234")
 
 
 def test_an_attached_stream_is_taken_out_of_its_frames_wherever_it_is_cut() -> None:
@@ -236,11 +236,11 @@ def test_an_attached_stream_is_taken_out_of_its_frames_wherever_it_is_cut() -> N
     stream = b"".join(struct.pack(">BxxxL", kind, len(text)) + text for kind, text in frames)
     for cut in range(len(stream)):
         unwrapped = _Frames()
-        assert unwrapped.unframed(stream[:cut]) + unwrapped.unframed(stream[cut:]) == b"output"
+        assert unwrapped.unframe(stream[:cut]) + unwrapped.unframe(stream[cut:]) == b"output"
         assert unwrapped.last_words == "err"
 
 
-# --- where there is no place for a box ------------------------------------------------------------
+# --- where there is no place for a sandbox --------------------------------------------------------
 
 
 def test_without_bubblewrap_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,20 +249,21 @@ def test_without_bubblewrap_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch)
         Bubblewrap().open()
 
 
-def test_a_container_is_labelled_as_the_run_that_it_belongs_to(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_container_is_labelled_as_the_run_that_it_belongs_to() -> None:
     mark = Mark(run_id="abc", owner=this_process())
-    monkeypatch.setenv(RUN_VARIABLE, mark.text)
-    labels = _labels()
+    labels = _labels(mark.text)
     assert labels[RUN_LABEL] == "abc"
     assert labels[OWNER_LABEL] == mark.owner.token
     assert float(labels[DEADLINE_LABEL]) > time.time()
     assert RUN_VARIABLE == "HARNESS_RUN"
 
 
-def test_a_box_can_hold_full_disks_and_read_them_back() -> None:
-    for limits in (BoxLimits(), BoxLimits(memory_mib=16), BoxLimits(workspace_bytes=1 << 30)):
+def test_a_sandbox_can_hold_full_disks_and_read_them_back() -> None:
+    for limits in (
+        SandboxLimits(),
+        SandboxLimits(memory_mib=16),
+        SandboxLimits(workspace_bytes=1 << 30),
+    ):
         held = memory_bytes(limits)
         assert held >= limits.memory_mib << 20
         assert held >= workspace_bytes(limits) + 2 * limits.workspace_bytes

@@ -10,7 +10,7 @@ import pytest
 from harness.cli import main
 from harness.commands.doctor import render
 from harness.errors import HostError
-from harness.records import Limits, Profile
+from harness.records import Limits, Profile, SandboxKind, SandboxSpec
 from harness.runtime.daemon import Engine, EngineState
 from harness.runtime.doctor import (
     Demand,
@@ -176,18 +176,44 @@ def test_a_run_that_does_not_fit_is_an_obstacle(spark_host: Host) -> None:
     assert list(obstacles(large, spark_host, TOOLS)) == ["too little memory is available"]
 
 
-def test_a_run_that_needs_boxes_needs_a_machine_that_can_make_them(spark_host: Host) -> None:
-    needs = replace(ON_SPARK, limits=Limits(boxes=True))
-    without = replace(TOOLS, box_problem=HostError("no bwrap", "apt-get install bubblewrap"))
+NO_BWRAP = HostError("no bwrap", "apt-get install bubblewrap")
+NO_IMAGE = HostError("no image", "harness build sandbox")
+
+
+def test_a_run_that_needs_sandboxes_needs_a_machine_that_can_make_them(spark_host: Host) -> None:
+    needs = replace(ON_SPARK, sandbox=SandboxSpec(kind=SandboxKind.BUBBLEWRAP))
+    without = replace(TOOLS, sandbox_problems={SandboxKind.BUBBLEWRAP: NO_BWRAP})
+    neither = replace(
+        TOOLS,
+        sandbox_problems={SandboxKind.BUBBLEWRAP: NO_BWRAP, SandboxKind.CONTAINERS: NO_IMAGE},
+    )
+    refused = ["no sandbox for commands can be made"]
     assert list(obstacles(needs, spark_host, TOOLS, [IMAGE])) == []
-    assert list(obstacles(needs, spark_host, without, [IMAGE])) == [
-        "no box for commands can be made"
-    ]
+    assert list(obstacles(needs, spark_host, without, [IMAGE])) == refused
     assert list(obstacles(ON_SPARK, spark_host, without, [IMAGE])) == []
-    found = _of(diagnose(spark_host, without), "boxes")
-    assert (found.state, found.detail, found.remedy) == (
+    auto = replace(ON_SPARK, sandbox=SandboxSpec(kind=SandboxKind.AUTO))
+    assert list(obstacles(auto, spark_host, without, [IMAGE])) == []
+    assert list(obstacles(auto, spark_host, neither, [IMAGE])) == refused
+    small = SandboxSpec(kind=SandboxKind.AUTO, memory_suffices=True)
+    assert list(obstacles(replace(ON_SPARK, sandbox=small), spark_host, neither, [IMAGE])) == []
+
+
+def test_it_says_which_sandboxes_work_and_why_the_others_do_not(spark_host: Host) -> None:
+    def found(**problems: HostError) -> tuple[State, str, str]:
+        given = {SandboxKind(kind): problem for kind, problem in problems.items()}
+        tools = replace(TOOLS, sandbox_problems=given)
+        each = _of(diagnose(spark_host, tools), "sandbox")
+        return each.state, each.detail, each.remedy
+
+    assert found() == (State.OK, "bubblewrap: works; containers: works", "")
+    assert found(bubblewrap=NO_BWRAP) == (
+        State.OK,
+        "bubblewrap: no bwrap; containers: works",
+        "",
+    )
+    assert found(bubblewrap=NO_BWRAP, containers=NO_IMAGE) == (
         State.LIMITED,
-        "no bwrap",
+        "bubblewrap: no bwrap; containers: no image",
         "apt-get install bubblewrap",
     )
 

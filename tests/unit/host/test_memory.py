@@ -10,10 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import HostError
 from harness.probes.reading import NotSupported
 from harness.records import Limits, Status
-from harness.runtime import watch
 from harness.runtime.host import Host, probe_host
 from harness.runtime.memory import (
     FLOOR_GIB,
@@ -81,15 +79,6 @@ def test_a_gpu_that_is_not_there_is_not_looked_for_without_a_driver(
 
     assert remedy(unopened="Driver Not Loaded") == "harness run SCENARIO --profile cpu"
     assert remedy(names=()) == "nvidia-smi"
-
-
-def test_a_machine_that_makes_no_boxes_is_refused_before_a_run_that_needs_them(
-    host: Host, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    problem = HostError("no box for commands can be made", "sudo apt-get install bubblewrap")
-    monkeypatch.setattr(watch, "box_problem", lambda: problem)
-    assert list(host_problems(Limits(boxes=True), host)) == [problem]
-    assert list(host_problems(Limits(), host)) == []
 
 
 def test_no_budget_is_no_problem(host: Host) -> None:

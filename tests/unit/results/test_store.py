@@ -123,6 +123,28 @@ def test_a_damaged_file_is_named(
         load_run(place)
 
 
+def test_a_run_of_another_schema_is_no_result_and_no_damage(tmp_path: Path) -> None:
+    store, older = Store(tmp_path), replace(SPEC, schema_version=1)
+    assert older.run_id != SPEC.run_id
+    place = put(store, finished(older))
+    assert not store.has(SPEC)
+    assert store.runs("a99-example", Profile.CPU) == []
+    assert store.profiles("a99-example") == []
+    assert store.other_schemas("a99-example") == {1}
+    assert store.other_schemas("a99-example", Profile.EVIDENCE) == set()
+    (state,) = owed(store, [SPEC])
+    assert (state.reuse, state.reason) == (
+        Reuse.OWED,
+        "what is stored is of an older harness (schema 1)",
+    )
+    assert select(store, [SPEC]) == ()
+    with pytest.raises(InputError, match=r"was stored by an older harness \(schema 1\)"):
+        load_run(place)
+    put(store, finished())
+    assert store.runs("a99-example", Profile.CPU) == [finished()]
+    assert store.profiles("a99-example") == [Profile.CPU]
+
+
 def test_a_store_that_cannot_be_written_to_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     with (

@@ -21,7 +21,7 @@ def options(
     folder: Path,
     limits: Limits | None = None,
     evidence_dir: Path | None = None,
-    boxes: Path | None = None,
+    sandboxes: Path | None = None,
 ) -> dict[str, Any]:
     spec = RunSpec(
         scenario="a99",
@@ -32,7 +32,7 @@ def options(
         limits=limits or Limits(),
     )
     launch = Launch(spec=spec, run_dir=folder, evidence_dir=evidence_dir, env={"SEED": "1"})
-    return container_options(launch, OWNER, "1000:1000", boxes)
+    return container_options(launch, OWNER, "1000:1000", sandboxes)
 
 
 def test_it_is_the_locked_image_shut(tmp_path: Path) -> None:
@@ -61,12 +61,12 @@ def test_only_the_run_folder_is_writable(tmp_path: Path) -> None:
     assert told["environment"]["HARNESS_EVIDENCE_DIR"] == "/harness/evidence"
 
 
-def test_boxes_are_a_socket_and_weaken_nothing(tmp_path: Path) -> None:
-    told, plain = options(tmp_path, boxes=tmp_path / "open"), options(tmp_path)
+def test_sandboxes_are_a_socket_and_weaken_nothing(tmp_path: Path) -> None:
+    told, plain = options(tmp_path, sandboxes=tmp_path / "open"), options(tmp_path)
     (mount,) = told["mounts"][len(plain["mounts"]) :]
     shown = (mount["Source"], mount["Target"], mount["ReadOnly"])
-    assert shown == (str(tmp_path / "open"), "/harness/boxes", True)
-    assert told["environment"]["HARNESS_SANDBOX"] == "/harness/boxes/socket"
+    assert shown == (str(tmp_path / "open"), "/harness/sandbox", True)
+    assert told["environment"]["HARNESS_SANDBOX"] == "/harness/sandbox/socket"
     assert "HARNESS_SANDBOX" not in plain["environment"]
     differ = {key for key in plain if told[key] != plain[key]}
     assert differ - {"labels"} == {"mounts", "environment"}

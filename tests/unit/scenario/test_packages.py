@@ -50,7 +50,7 @@ def test_an_environment_that_has_enough_loads(
 @pytest.mark.parametrize(
     ("workload", "environment", "message", "allowed"),
     [
-        ("pretrain.envelope", "base", "pretrain.envelope needs torch", "torch, megatron, rl"),
+        ("pretrain.envelope", "base", "pretrain.envelope needs torch", "torch, megatron, nemo, rl"),
         ("pretrain.frameworks", "torch", "pretrain.frameworks needs megatron-core", "megatron"),
     ],
 )

@@ -20,7 +20,7 @@ from statistics import fmean
 
 from harness.errors import HostError
 from harness.records import record
-from harness.sandbox.choice import Boxes
+from harness.sandbox.choice import Sandboxes
 from harness.statistics import Interval, Proportion, bootstrap, mcnemar_exact
 from harness.workloads.envs.files.baseline import Rates, rates
 from harness.workloads.envs.files.grade import Grade, Result
@@ -115,7 +115,7 @@ class Evaluation:
 def evaluate(
     player: Player,
     tasks: Iterable[Task],
-    boxes: Boxes,
+    boxes: Sandboxes,
     log: RolloutLog,
     *,
     rules: Rules,

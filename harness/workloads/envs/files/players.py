@@ -15,7 +15,7 @@ from typing import Protocol
 from harness.errors import HostError
 from harness.records import record
 from harness.sandbox.base import Sandbox
-from harness.sandbox.choice import Boxes
+from harness.sandbox.choice import Sandboxes
 from harness.workloads.envs.files.rollout import (
     Key,
     Rollout,
@@ -78,7 +78,7 @@ class Attempt:
 def play_all(
     attempts: Iterable[Attempt],
     player: Player,
-    boxes: Boxes,
+    boxes: Sandboxes,
     log: RolloutLog,
     *,
     rules: Rules,
@@ -116,7 +116,7 @@ class _Session:
         self,
         wanted: Sequence[Attempt],
         player: Player,
-        boxes: Boxes,
+        boxes: Sandboxes,
         log: RolloutLog,
         rules: Rules,
     ) -> None:

@@ -17,7 +17,8 @@ from typing import BinaryIO, Protocol
 
 from harness.errors import HarnessError, InputError, Problem
 from harness.records import from_json, record, to_json
-from harness.sandbox.base import CommandLimits, Sandbox, SandboxUnavailable
+from harness.sandbox.base import Sandbox, SandboxUnavailable
+from harness.sandbox.limits import CommandLimits
 from harness.sandbox.workspace import WorkspaceOverflow
 from harness.workloads.envs.files.grade import MAX_TURNS, Grade, grade
 from harness.workloads.envs.files.protocol import (

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.errors import Problem, nearest, unknown
-from harness.sandbox.workspace import MAX_BYTES, path_problem
+from harness.sandbox.limits import MAX_WORKSPACE_BYTES
+from harness.sandbox.workspace import path_problem
 from harness.workloads.envs.files.task import SKILLS, AssertionKind, Difficulty, compiled
 
 MAX_ASSERTIONS = 8  # what article 32's validator lets through; its prompt asks for 2 to 6
@@ -164,8 +165,8 @@ def _check_files(files: list[Any], found: _Found) -> set[str]:
     for path in sorted(seeded):
         if any(other.startswith(f"{path}/") for other in seeded):
             found.add("workspace_seed.files", "is both a file and a directory", path)
-    if size > MAX_BYTES:
-        found.add("workspace_seed.files", "too large", size, f"{MAX_BYTES} bytes")
+    if size > MAX_WORKSPACE_BYTES:
+        found.add("workspace_seed.files", "too large", size, f"{MAX_WORKSPACE_BYTES} bytes")
     return seeded
 
 

@@ -88,7 +88,7 @@ def _run(spec: RunSpec, around: Surroundings) -> Finished:
     try:
         finished = _execute(spec, staged, around)
         around.store.commit(staged, finished)
-    except BaseException:  # stopped half-way: nothing of it is kept, it is owed again
+    except BaseException:  # stopped half-way: only checkpoints are kept, it is owed again
         around.store.discard(staged)
         raise
     return finished

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it warns of each optional package that is not installed
@@ -57,8 +57,6 @@ def train(
     trainer = Trainer(
         accelerator="cpu",
         max_steps=num_steps,
-        gradient_clip_val=training.clip_norm,
-        log_every_n_steps=1,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -81,13 +79,13 @@ class _Module(LightningModule):  # type: ignore[misc]
 
     def __init__(self, training: TrainingRun, measure: Mapping[int, Measure]) -> None:
         super().__init__()
+        self.automatic_optimization = False
         self.model = training.model
         self.measured: dict[int, Mapping[str, float]] = {}
         self.losses: list[float] = []  # of each step, nats a word
         self.first_step = 0  # of this attempt
         self._training = training
         self._measure = measure
-        self._logits_BSV: Tensor | None = None
         self._random_state: Tensor | None = None  # of the checkpoint that this attempt began with
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -99,23 +97,24 @@ class _Module(LightningModule):  # type: ignore[misc]
         if self._random_state is not None:
             torch.set_rng_state(self._random_state)
 
-    def training_step(self, batch: Batch, _: int) -> Tensor:
-        """Return the loss of one batch."""
-        for group in self._training.optimizer.param_groups:
-            group["lr"] = self._training.learning_rate(self.trainer.global_step)
+    def training_step(self, batch: Batch, _: int) -> None:
+        """Take one step as `TrainingRun.steps` does; with Lightning's own order memory differs."""
+        training, optimizer = self._training, self.optimizers()
+        for group in optimizer.param_groups:
+            group["lr"] = training.learning_rate(self.trainer.global_step)
         ids_BS, targets_BS = batch
-        with self._training.forward_context():
+        with training.forward_context():
             logits_BSV = self.model(ids_BS)
         loss = cross_entropy(logits_BSV, targets_BS)
-        self._logits_BSV = logits_BSV  # alive until the step ends, as in the loop: peak memory
+        optimizer.zero_grad(set_to_none=True)
+        self.manual_backward(loss)
+        nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_norm, foreach=True)
+        optimizer.step()
         self.losses.append(loss.item())
-        self.log("loss", loss)
-        self.log("step", float(self.trainer.global_step + 1))  # the name of its checkpoint
-        return loss
+        self.logger.log_metrics({"loss": self.losses[-1]}, self.trainer.global_step)
 
     def on_train_batch_end(self, *_: object) -> None:
         """Measure what is measured after this step, before NeMo saves a checkpoint."""
-        self._logits_BSV = None
         if (measure := self._measure.get(self.trainer.global_step)) is not None:
             self.measured[self.trainer.global_step] = measure()
 
@@ -136,10 +135,17 @@ class _Module(LightningModule):  # type: ignore[misc]
 
 
 class _Batches(Iterable[Batch]):
-    """The batches that are left, in order."""
+    """The batches that are left, in order.
+
+    Its length is that of the whole training: Lightning counts from the first step also where it
+    begins at a checkpoint, and makes a batch ahead where it knows no length.
+    """
 
     def __init__(self, training: TrainingRun, num_steps: int, trainer: Trainer) -> None:
         self._training, self._num_steps, self._trainer = training, num_steps, trainer
+
+    def __len__(self) -> int:
+        return self._num_steps
 
     def __iter__(self) -> Iterator[Batch]:
         for step in range(self._trainer.global_step, self._num_steps):
@@ -164,12 +170,12 @@ def _settings(folder: Path, save_every: int) -> dict[str, Any]:
         "resume_if_exists": True,
         "resume_ignore_no_checkpoint": True,
         "create_tensorboard_logger": True,
+        "log_step_timing": False,  # its tensors would count as the training's memory
         "create_checkpoint_callback": True,
         "checkpoint_callback_params": {
-            "filename": "{step:.0f}",
+            "filename": "{step}",
             "monitor": "step",
-            "mode": "max",
-            "save_top_k": 0,  # only the last
+            "save_top_k": 0,  # no best one, only the last
             "save_last": True,
             "every_n_epochs": None,
             "every_n_train_steps": save_every,

@@ -168,7 +168,7 @@ sections:
     unit: parameter
     class: arithmetic
     kind: law
-    expect: {law: all_cells, params: {low: 0, high: 0}}
+    expect: {law: all_cells, params: {low: 1, high: 100000}}
     reason: every replicate has the same model
     source: this test
 """
@@ -179,7 +179,7 @@ sections:
 def test_after_kill_9_the_same_command_goes_on_from_the_checkpoint_with_equal_figures(
     tmp_path: Path, project_root: Path, place: str
 ) -> None:
-    params = {**TINY, "steps": 300, "continued_steps": 200, "dropout": 0.1}
+    params = {**TINY, "steps": 100, "continued_steps": 60, "dropout": 0.1}
     scenario = tmp_path / "scenarios" / "a99-kill"
     scenario.mkdir(parents=True)
     text = f"{SCENARIO}params: {json.dumps(params)}\nprofiles: {{cpu: {{summary: kill it}}}}\n"

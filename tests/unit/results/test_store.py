@@ -12,7 +12,7 @@ import pytest
 from harness.errors import HostError, InputError
 from harness.records import Finished, Measurement, Profile, RunOutcome, RunSpec, Status, Usage
 from harness.results.selection import Reuse, owed, select
-from harness.results.store import Store, load_run, write_whole
+from harness.results.store import Store, load_run
 
 SPEC = RunSpec(scenario="a99-example", profile=Profile.CPU, workload="noop", params={"index": 1})
 
@@ -76,6 +76,40 @@ def test_what_a_killed_owner_staged_is_removed_and_never_counted(tmp_path: Path)
     assert not store.has(SPEC)
     with store.locked(SPEC.scenario, SPEC.profile):
         assert not staged.exists()
+
+
+def test_checkpoints_outlive_an_attempt_and_no_finished_run_holds_them(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+
+    def leave(staged: Path) -> None:
+        (staged / "checkpoints").mkdir(exist_ok=True)
+        (staged / "checkpoints" / "last").write_text("step 7", encoding="utf-8")
+        (staged / "half").mkdir()
+        (staged / "half" / "events.jsonl").touch()
+
+    def kept(staged: Path) -> bool:
+        names = {path.name for path in staged.iterdir()}
+        return names == {"spec.json", "checkpoints"} and (staged / "checkpoints/last").exists()
+
+    with store.locked(SPEC.scenario, SPEC.profile):
+        leave(store.stage(SPEC))  # and is killed
+    with store.locked(SPEC.scenario, SPEC.profile):
+        staged = store.stage(SPEC)
+        assert kept(staged)
+        leave(staged)
+        store.discard(staged)  # stopped by Ctrl-C
+        staged = store.stage(SPEC)
+        assert kept(staged)
+        leave(staged)
+        failed = store.commit(staged, finished(status=Status.FAILED))
+        assert not (failed / "checkpoints").exists()
+        staged = store.stage(SPEC)
+        assert kept(staged)
+        other = store.stage(replace(SPEC, seed=1))
+        assert [path.name for path in other.iterdir()] == ["spec.json"]
+        place = store.commit(staged, finished())
+    assert not (place / "checkpoints").exists()
+    assert not staged.exists()
 
 
 def test_two_owners_at_once_are_refused(tmp_path: Path) -> None:
@@ -152,9 +186,3 @@ def test_a_store_that_cannot_be_written_to_says_so(tmp_path: Path) -> None:
         Store(tmp_path / "file" / "store").locked("a99-example", Profile.CPU),
     ):
         pass
-
-
-def test_a_file_is_written_whole(tmp_path: Path) -> None:
-    write_whole(tmp_path / "new" / "table.md", "text\n")
-    assert (tmp_path / "new" / "table.md").read_text(encoding="utf-8") == "text\n"
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["table.md"]

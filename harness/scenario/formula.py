@@ -96,5 +96,5 @@ def _value(node: ast.expr, given: Mapping[str, float]) -> float:
         ):
             return FUNCTIONS[name].of(*(_value(each, given) for each in args))
         case _:
-            message = f"{ast.unparse(node)!r} is not allowed, at character {node.col_offset + 1}"
+            message = f"{ast.unparse(node)} is not allowed, at character {node.col_offset + 1}"
     raise ValueError(message)

@@ -132,6 +132,11 @@ class Interrupted(HarnessError):  # noqa: N818 - not an error, a wish
     exit_code = ExitCode.INTERRUPTED
 
 
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's text: what is wrong, without what to do about it."""
+    return str(error).partition("\n")[0]
+
+
 def nearest(word: object, known: Iterable[str]) -> str:
     """Return the known word closest to `word`, or an empty string; capitals do not count.
 

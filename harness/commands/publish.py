@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from harness import atomic
 from harness.errors import ExitCode, HostError, InputError, Problem
 from harness.plan.expand import expand
 from harness.plan.overrides import Overrides
@@ -26,7 +27,6 @@ from harness.results.store import (
     SPEC_FILE,
     Store,
     said_of,
-    write_whole,
 )
 from harness.scenario.folders import find_all, folders
 from harness.scenario.load import Loaded, load
@@ -114,5 +114,5 @@ def _render(loaded: Loaded, project: Project, *, keep: bool) -> Iterator[Path]:
         path = store.root / loaded.scenario.scenario / name
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             if not keep:
-                write_whole(path, text)
+                atomic.write_text(path, text)
             yield path.relative_to(project.root)

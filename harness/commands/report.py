@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from harness import atomic
 from harness.errors import ExitCode
 from harness.plan.expand import expand
 from harness.plan.overrides import Overrides
@@ -18,7 +19,7 @@ from harness.report.plots import draw_all
 from harness.report.render import Form, json_document, render, render_text
 from harness.report.splice import Marker, block, splice, stale
 from harness.report.tables import Table
-from harness.results.store import Store, write_whole
+from harness.results.store import Store
 from harness.scenario.folders import find, find_all
 from harness.scenario.load import load
 from harness.session.console import terminal_width
@@ -72,7 +73,7 @@ def _written(folder: Path, out: Path, project: Project, options: ReportOptions) 
     """Write every file of the report and return which."""
     files = files_of(_dossiers(folder, project, options))
     for name, text in files.items():
-        write_whole(out / name, text)
+        atomic.write_text(out / name, text)
     written = [str(out / name) for name in files]
     return Answer(text="\n".join([*written, ""]), document={"written": written})
 

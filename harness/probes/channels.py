@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.probes.memory import pressure_pct, tree_rss_gib
-from harness.probes.nvml import Nvml, NvmlGpu, nvml_session
+from harness.probes.nvml import NvmlGpu, first_gpu
 from harness.probes.power import NodePower, PackageEnergy
 from harness.probes.reading import NotSupported, Reading, read_meminfo
 from harness.probes.thermal import hottest_zone_c
@@ -80,39 +80,30 @@ def open_probes(
         nvml_api: what to ask instead of the ``pynvml`` module.
     """
     node, packages = NodePower(root), PackageEnergy(root)
-    with nvml_session(nvml_api) as nvml:
-        gpu = nvml.first_gpu() if isinstance(nvml, Nvml) else nvml
+    with first_gpu(nvml_api) as gpu:
 
         def read() -> Readings:
+            total, available = read_meminfo(root).values()
+            if isinstance(total, NotSupported) or isinstance(available, NotSupported):
+                used: Reading = total if isinstance(total, NotSupported) else available
+            else:
+                used = total - available
             return {
                 Channel.NODE_POWER_W: node.power_w(),
                 Channel.CPU_ENERGY_J: packages.energy_j(),
                 Channel.HOST_TEMPERATURE_C: hottest_zone_c(root),
-                Channel.PROCESSES_RSS_GIB: _processes_gib(root, pid),
-                **_memory(root),
-                **_gpu(gpu),
+                Channel.MEMORY_AVAILABLE_GIB: available,
+                Channel.MEMORY_USED_GIB: used,
+                Channel.PROCESSES_RSS_GIB: (
+                    NotSupported(reason="the work runs in a container, out of this process tree")
+                    if pid is None
+                    else tree_rss_gib(root, pid)
+                ),
+                **{
+                    channel: gpu if isinstance(gpu, NotSupported) else ask(gpu)
+                    for channel, ask in _GPU.items()
+                },
                 **{channel: pressure_pct(root, name) for channel, name in _PRESSURE.items()},
             }
 
         yield read
-
-
-def _processes_gib(root: Path, pid: int | None) -> Reading:
-    if pid is None:
-        return NotSupported(reason="the work runs in a container, out of this process tree")
-    return tree_rss_gib(root, pid)
-
-
-def _memory(root: Path) -> Readings:
-    total, available = read_meminfo(root).values()
-    if isinstance(total, NotSupported):
-        used: Reading = total
-    else:
-        used = available if isinstance(available, NotSupported) else total - available
-    return {Channel.MEMORY_AVAILABLE_GIB: available, Channel.MEMORY_USED_GIB: used}
-
-
-def _gpu(gpu: NvmlGpu | NotSupported) -> Readings:
-    if isinstance(gpu, NotSupported):
-        return dict.fromkeys(_GPU, gpu)
-    return {channel: ask(gpu) for channel, ask in _GPU.items()}

@@ -1,7 +1,7 @@
-"""Energy that a workload can tell of its own parts: a counter that only rises, read at both ends.
+"""The energy that a device has drawn, as a counter that only rises.
 
-The harness samples the whole run (`harness.telemetry`); a workload that wants to know what each of
-its iterations took reads one of these rails itself. Where the machine offers none, there is none.
+The harness samples a whole run (`harness.telemetry`). A workload that wants the energy of its own
+parts reads this counter at both ends of each.
 """
 
 from __future__ import annotations
@@ -10,171 +10,79 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
-from harness.records import record
+from harness.probes.nvml import first_gpu
+from harness.probes.power import PackageEnergy, trapezoid_j
+from harness.probes.reading import NotSupported, Reading
 
 _SAMPLE_S = 0.5
-_RAPL = "sys/class/powercap"
 
-
-@record
-class Meter:
-    """One rail.
-
-    Attributes:
-        rail: ``gpu`` or ``cpu``; empty where there is none.
-        energy_j: J since some moment; None where the rail does not answer now.
-        absent: why there is none; empty where there is one.
-    """
-
-    rail: str
-    energy_j: Callable[[], float | None]
-    absent: str = ""
+EnergyCounter = Callable[[], Reading]  # J since some moment
 
 
 @contextmanager
-def open_meter(device: str, *, root: Path = Path("/"), nvml: Any = None) -> Iterator[Meter]:
-    """Open the rail of what is computed on: the GPU's for ``cuda``, else the CPU packages'.
+def energy_counter(
+    device: str, *, root: Path = Path("/"), nvml_api: Any = None
+) -> Iterator[EnergyCounter]:
+    """Open the counter of what is computed on: the GPU's for ``cuda``, else the CPU packages'.
+
+    A GPU without a counter, such as the GB10, has its power sampled and integrated.
 
     Args:
         device: ``cuda`` or ``cpu``.
         root: the file system's root.
-        nvml: what to ask instead of the ``pynvml`` module.
+        nvml_api: what to ask instead of the ``pynvml`` module.
     """
-    if device == "cuda":
-        with _gpu(nvml) as meter:
-            yield meter
-    else:
-        yield _packages(root)
-
-
-def _packages(root: Path) -> Meter:
-    zones = [
-        zone
-        for zone in sorted((root / _RAPL).glob("intel-rapl:*"))
-        if _text(zone / "name").startswith("package")
-    ]
-    counters = [_Counter(zone) for zone in zones]
-    if not counters or any(counter.energy_j() is None for counter in counters):
-        return Meter(rail="", energy_j=lambda: None, absent="no RAPL counter can be read")
-
-    def total_j() -> float | None:
-        read = [counter.energy_j() for counter in counters]
-        return None if None in read else sum(each for each in read if each is not None)
-
-    return Meter(rail="cpu", energy_j=total_j)
-
-
-class _Counter:
-    """One RAPL counter, unwound where it starts again at zero."""
-
-    def __init__(self, zone: Path) -> None:
-        self._zone = zone
-        self._last_uj: int | None = None
-        self._total_uj = 0
-
-    def energy_j(self) -> float | None:
-        now, span = (_text(self._zone / name) for name in ("energy_uj", "max_energy_range_uj"))
-        if not (now.isdigit() and span.isdigit()):
-            return None
-        if self._last_uj is not None:
-            gained = int(now) - self._last_uj
-            self._total_uj += gained if gained >= 0 else gained + int(span)
-        self._last_uj = int(now)
-        return self._total_uj / 1e6
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except OSError:  # absent, or for root only
-        return ""
-
-
-@contextmanager
-def _gpu(given: Any) -> Iterator[Meter]:
-    try:
-        nvml = given or import_module("pynvml")  # an optional package, for GPUs alone
-    except ImportError:
-        yield Meter(rail="", energy_j=lambda: None, absent="nvidia-ml-py is not installed")
+    if device != "cuda":
+        yield PackageEnergy(root).energy_j
         return
-    try:
-        nvml.nvmlInit()
-    except nvml.NVMLError as error:
-        yield Meter(rail="", energy_j=lambda: None, absent=f"NVML: {error}")
-        return
-    try:
-        handle = nvml.nvmlDeviceGetHandleByIndex(0)
-        counter = _asked(nvml, nvml.nvmlDeviceGetTotalEnergyConsumption, handle)  # mJ
-        power = _asked(nvml, nvml.nvmlDeviceGetPowerUsage, handle)  # mW
-        if counter() is not None:
-            yield Meter(rail="gpu", energy_j=counter)
-        elif power() is not None:
-            with _Integral(power) as integral:
-                yield Meter(rail="gpu", energy_j=integral.energy_j)
+    with first_gpu(nvml_api) as gpu:
+        if isinstance(gpu, NotSupported):
+            yield lambda: gpu
+        elif isinstance(gpu.energy_j(), NotSupported):
+            with IntegratedPower(gpu.power_w) as integrated:
+                yield integrated.energy_j
         else:
-            yield Meter(
-                rail="", energy_j=lambda: None, absent="NVML tells neither energy nor power"
-            )
-    finally:
-        nvml.nvmlShutdown()
+            yield gpu.energy_j
 
 
-def _asked(nvml: Any, ask: Callable[[Any], int], handle: Any) -> Callable[[], float | None]:
-    """Return a function that asks for thousandths and gives the unit, None where it is refused."""
+class IntegratedPower:
+    """The trapezoid rule over powers that a thread samples while the ``with`` block runs."""
 
-    def answer() -> float | None:
-        try:
-            return ask(handle) / 1e3
-        except nvml.NVMLError:
-            return None
-
-    return answer
-
-
-class _Integral:
-    """The trapezoid over sampled powers, for devices without a counter such as the GB10."""
-
-    def __init__(self, power_w: Callable[[], float | None]) -> None:
+    def __init__(self, power_w: Callable[[], Reading]) -> None:
         self._power_w = power_w
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._last: tuple[float, float] | None = None
         self._total_j = 0.0
+        self._thread = threading.Thread(target=self._follow, name="power", daemon=True)
 
     def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=self._follow, name="power", daemon=True)
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
 
-    def energy_j(self) -> float | None:
-        self._sample()
+    def energy_j(self) -> Reading:
+        """Return the energy since the first power that could be read, J."""
+        refused = self._sample()
         with self._lock:
-            return self._total_j if self._last is not None else None
+            return self._total_j if refused is None or self._last is not None else refused
 
     def _follow(self) -> None:
         while not self._stop.wait(_SAMPLE_S):
             self._sample()
 
-    def _sample(self) -> None:
+    def _sample(self) -> NotSupported | None:
         power_w, now_s = self._power_w(), time.monotonic()
-        if power_w is None:
-            return
+        if isinstance(power_w, NotSupported):
+            return power_w
         with self._lock:
             if self._last is not None:
-                then_s, then_w = self._last
-                self._total_j += (now_s - then_s) * (then_w + power_w) / 2
+                self._total_j += trapezoid_j((self._last, (now_s, power_w)))
             self._last = (now_s, power_w)
+        return None

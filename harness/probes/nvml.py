@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any, TypeVar
 
 from harness.probes.reading import NotSupported, Reading
@@ -116,13 +117,6 @@ class Nvml:
             return count
         return _ask(self._api, lambda: tuple(NvmlGpu(self._api, i) for i in range(count)))
 
-    def first_gpu(self) -> NvmlGpu | NotSupported:
-        """Return the GPU that runs use: the first on the bus."""
-        gpus = self.gpus()
-        if isinstance(gpus, NotSupported):
-            return gpus
-        return gpus[0] if gpus else NotSupported(reason="NVML: no GPU")
-
 
 @contextmanager
 def nvml_session(api: Any = None) -> Iterator[Nvml | NotSupported]:
@@ -131,9 +125,11 @@ def nvml_session(api: Any = None) -> Iterator[Nvml | NotSupported]:
     Args:
         api: what to ask instead of the ``pynvml`` module.
     """
-    api = api or _pynvml()
-    if isinstance(api, NotSupported):
-        yield api
+    try:
+        # optional: a machine without an NVIDIA GPU has no use for it
+        api = api or import_module("pynvml")
+    except ModuleNotFoundError:
+        yield NotSupported(reason="nvidia-ml-py is not installed")
         return
     opened = _ask(api, api.nvmlInit)
     if isinstance(opened, NotSupported):
@@ -145,12 +141,15 @@ def nvml_session(api: Any = None) -> Iterator[Nvml | NotSupported]:
         _ask(api, api.nvmlShutdown)
 
 
-def _pynvml() -> Any:
-    try:
-        import pynvml  # noqa: PLC0415 - optional: a machine without an NVIDIA GPU has no use for it
-    except ModuleNotFoundError:
-        return NotSupported(reason="nvidia-ml-py is not installed")
-    return pynvml
+@contextmanager
+def first_gpu(api: Any = None) -> Iterator[NvmlGpu | NotSupported]:
+    """Open the GPU that runs use, the first on the bus; see `nvml_session`."""
+    with nvml_session(api) as nvml:
+        gpus = nvml.gpus() if isinstance(nvml, Nvml) else nvml
+        if isinstance(gpus, NotSupported):
+            yield gpus
+        else:
+            yield gpus[0] if gpus else NotSupported(reason="NVML: no GPU")
 
 
 def _ask(api: Any, call: Callable[[], T]) -> T | NotSupported:

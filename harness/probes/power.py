@@ -7,6 +7,8 @@ tells only the GPU's rail, about half of what a DGX Spark draws at the wall.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from harness.probes.reading import NotSupported, Reading, read_number, read_text
@@ -24,7 +26,14 @@ class NodePower:
     """
 
     def __init__(self, root: Path) -> None:
-        self._input = _node_input(root)
+        self._input: Path | NotSupported = NotSupported(
+            reason=f"no {_NODE_SENSOR} sensor: the spark_hwmon driver is not loaded"
+        )
+        for sensor in sorted((root / "sys/class/hwmon").glob("hwmon*")):
+            if read_text(sensor / "name") == _NODE_SENSOR:
+                for label in sorted(sensor.glob("power*_label")):
+                    if read_text(label) == _NODE_CHANNEL:
+                        self._input = label.with_name(label.name.replace("_label", "_input"))
 
     def power_w(self) -> Reading:
         """Return the power drawn now, W."""
@@ -44,14 +53,17 @@ class PackageEnergy:
     """
 
     def __init__(self, root: Path) -> None:
-        self._domains = _package_domains(root)
+        zones = sorted((root / "sys/class/powercap").glob("intel-rapl:*"))
+        self._domains = [
+            zone for zone in zones if str(read_text(zone / "name")).startswith("package")
+        ]
         self._last_j: dict[Path, float] = {}
         self._total_j = 0.0
 
     def energy_j(self) -> Reading:
         """Return the energy since the first reading, J."""
-        if isinstance(self._domains, NotSupported):
-            return self._domains
+        if not self._domains:
+            return NotSupported(reason="no RAPL package counter")
         gained = [self._gained_j(domain) for domain in self._domains]
         self._total_j += sum(reading for reading in gained if not isinstance(reading, NotSupported))
         refused = [reading for reading in gained if isinstance(reading, NotSupported)]
@@ -74,17 +86,9 @@ def unwound_j(before_j: float, after_j: float, range_j: float) -> float:
     return after_j - before_j if after_j >= before_j else after_j - before_j + range_j
 
 
-def _node_input(root: Path) -> Path | NotSupported:
-    for sensor in sorted((root / "sys/class/hwmon").glob("hwmon*")):
-        if read_text(sensor / "name") != _NODE_SENSOR:
-            continue
-        for label in sorted(sensor.glob("power*_label")):
-            if read_text(label) == _NODE_CHANNEL:
-                return label.with_name(label.name.replace("_label", "_input"))
-    return NotSupported(reason=f"no {_NODE_SENSOR} sensor: the spark_hwmon driver is not loaded")
+def trapezoid_j(powers: Sequence[tuple[float, float]]) -> float:
+    """Return the energy between the first and the last of (time, s; power, W), J.
 
-
-def _package_domains(root: Path) -> tuple[Path, ...] | NotSupported:
-    zones = sorted((root / "sys/class/powercap").glob("intel-rapl:*"))
-    packages = tuple(zone for zone in zones if str(read_text(zone / "name")).startswith("package"))
-    return packages or NotSupported(reason="no RAPL package counter")
+    Straight lines join the powers, so one that is missing is bridged.
+    """
+    return sum((t1 - t0) * (p0 + p1) / 2 for (t0, p0), (t1, p1) in pairwise(powers))

@@ -89,10 +89,9 @@ def read_meminfo(root: Path) -> Mapping[str, Reading]:
     if isinstance(text, NotSupported):
         return dict.fromkeys(names, text)
     lines = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-    return {name: _kib_line(lines.get(name, ""), name) for name in names}
-
-
-def _kib_line(line: str, name: str) -> Reading:
-    if not line:
-        return NotSupported(reason=f"/proc/meminfo has no {name}")
-    return number(line.removesuffix("kB").strip(), scale=1 / _KIB_PER_GIB, what=name)
+    return {
+        name: number(lines[name].removesuffix("kB").strip(), scale=1 / _KIB_PER_GIB, what=name)
+        if name in lines
+        else NotSupported(reason=f"/proc/meminfo has no {name}")
+        for name in names
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from harness.check.verdicts import check, exit_code
@@ -89,16 +89,9 @@ def assemble(loaded: Loaded, ledger: Expectations, plan: Plan, store: Store) -> 
     """Return the dossier of a plan: its stored runs, checked against the ledger."""
     scenario, profile = loaded.scenario, plan.profile
     metrics, runs = metrics_by_name(scenario), select(store, plan.runs)
-    verdicts: Iterable[Verdict] = check(ledger, runs, profile, metrics)
-    if plan.changed:  # an expectation holds for the experiment that it was written for
-        detail = "the command line changed the experiment"
-        kind = VerdictKind.NOT_COMPARABLE
-        verdicts = (
-            verdict
-            if verdict.kind is VerdictKind.REPORTED
-            else replace(verdict, kind=kind, detail=detail)
-            for verdict in verdicts
-        )
+    verdicts = check(ledger, runs, profile, metrics)
+    if plan.changed:
+        verdicts = tuple(map(_of_another_experiment, verdicts))
     return Dossier(
         scenario=scenario,
         profile=profile,
@@ -107,8 +100,16 @@ def assemble(loaded: Loaded, ledger: Expectations, plan: Plan, store: Store) -> 
         runs=runs,
         plan=plan,
         ledger=ledger,
-        verdicts=tuple(verdicts),
+        verdicts=verdicts,
     )
+
+
+def _of_another_experiment(verdict: Verdict) -> Verdict:
+    """Judge nothing: an expectation holds for the experiment that it was written for."""
+    if verdict.kind is VerdictKind.REPORTED:
+        return verdict
+    detail = "the command line changed the experiment"
+    return replace(verdict, kind=VerdictKind.NOT_COMPARABLE, detail=detail)
 
 
 @record

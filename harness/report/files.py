@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from harness import atomic
 from harness.report.cells import cells_table, rows_tables
 from harness.report.dossier import Dossier
 from harness.report.github import annotate, render_summary
@@ -15,7 +16,6 @@ from harness.report.page import Sheet, render_page
 from harness.report.plots import draw_all
 from harness.report.render import render_csv, render_markdown
 from harness.report.tables import Table
-from harness.results.store import unwritable, write_whole
 from harness.scenario.folders import EXPECTATIONS_FILE
 from harness.scenario.positions import read
 
@@ -61,13 +61,13 @@ def write_for_ci(
         HostError: a file cannot be written.
     """
     if junit is not None:
-        write_whole(junit, render_junit(dossiers))
+        atomic.write_text(junit, render_junit(dossiers))
     if summary is not None:
         try:
             with summary.open("a", encoding="utf-8") as file:
                 file.write(render_summary(dossiers))
         except OSError as error:
-            raise unwritable(summary, error) from None
+            raise atomic.unwritable(summary, error) from None
     if os.environ.get("GITHUB_ACTIONS") == "true":
         for dossier in dossiers:
             ledger = read(project / "scenarios" / dossier.scenario.scenario / EXPECTATIONS_FILE)

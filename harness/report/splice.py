@@ -18,13 +18,13 @@ from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 
+from harness import atomic
 from harness.errors import InputError, Problem, unknown
 from harness.records import Profile, record
 from harness.report.cells import cells_table, rows_tables
 from harness.report.dossier import Dossier
 from harness.report.ledger import ledger_table
 from harness.report.render import render_markdown
-from harness.results.store import write_whole
 
 _COMMENT = re.compile(r"\s*<!--\s*(/?\s*harness\b.*?)\s*-->\s*")
 _OPENING = re.compile(r"harness:(\S+)\s+(\S+)\s+(\S+)")
@@ -95,7 +95,7 @@ def splice(article: Path, fill: Fill) -> bool:
     text = _read(article)
     filled = _filled(article, text, fill)
     if filled != text:
-        write_whole(article.resolve(), filled)
+        atomic.write_text(article.resolve(), filled)
     return filled != text
 
 

@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TextIO, TypeVar
 
+from harness import atomic
 from harness.errors import HostError, InputError, Problem
 from harness.records import (
     SCHEMA_VERSION,
@@ -107,12 +107,10 @@ class Store:
         else:
             place = _next_failed(place)
         _make_folder(place.parent)
-        _flush_tree(staged)
-        staged.rename(place)
+        atomic.move(staged, place)
         if (place / CHECKPOINTS).is_dir():  # for the next attempt
             staged.mkdir()
             (place / CHECKPOINTS).rename(staged / CHECKPOINTS)
-        _flush(place.parent)
         return place
 
     def load(self, spec: RunSpec) -> Finished:
@@ -214,30 +212,6 @@ def _load_all(folders: Iterable[Path]) -> list[Finished]:
     return runs
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old one or the new one, never a part.
-
-    Raises:
-        HostError: it cannot be written.
-    """
-    _make_folder(path.parent)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        _flush(temporary)
-        temporary.rename(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise unwritable(path, error) from None
-    _flush(path.parent)
-
-
-def unwritable(path: Path, error: OSError) -> HostError:
-    """Return what to say where `path` cannot be written."""
-    message = f"cannot write to {path}: {error.strerror}"
-    return HostError(message, "name another place, or free the disk")
-
-
 def _opened(path: Path) -> TextIO:
     try:
         return path.open("a+")
@@ -258,7 +232,7 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise unwritable(folder, error) from None
+        raise atomic.unwritable(folder, error) from None
 
 
 def _next_failed(place: Path) -> Path:
@@ -307,18 +281,3 @@ def _read(kind: type[Record], path: Path) -> Record:
         return from_json(kind, document)
     except ValueError as error:
         raise InputError([Problem(message=f"is damaged: {error}", path=path)]) from None
-
-
-def _flush_tree(folder: Path) -> None:
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            _flush(Path(parent) / name)
-        _flush(Path(parent))
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

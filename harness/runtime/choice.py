@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from harness.errors import HostError
+from harness.errors import HostError, first_line
 from harness.records import ImageRef, Profile, record
 from harness.runtime.base import Runtime
 from harness.runtime.docker import DockerRuntime
@@ -60,7 +60,7 @@ def choose(
         there = built(containers, image)
         return Choice(runtime=DockerRuntime(), image=there, reason="the engine has it")
     except HostError as error:
-        reason = str(error).partition("\n")[0]
+        reason = first_line(error)
     if asked == "auto" and profile is not Profile.SPARK:
         return Choice(runtime=LocalRuntime(), image=None, reason=f"no container: {reason}")
     if obtain is None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from harness.errors import HostError
+from harness.errors import HostError, first_line
 from harness.records import RunOutcome, RunSpec, Status, Usage
 from harness.runtime import engine
 from harness.runtime.base import (
@@ -105,7 +105,7 @@ class DockerRuntime:
                 status, cause = judge(ending, launch.spec, stderr.tail())
                 exit_code = ending.exit_code
             except HostError as error:  # the engine or the image; the program is not to blame
-                cause = str(error).partition("\n")[0]
+                cause = first_line(error)
                 status, exit_code = Status.HOST_FAILED, None
         return RunOutcome(
             status=status,

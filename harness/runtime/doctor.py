@@ -13,7 +13,7 @@ from dataclasses import field
 from enum import StrEnum
 from pathlib import Path
 
-from harness.errors import HostError
+from harness.errors import HostError, first_line
 from harness.records import ImageRef, Limits, Profile, SandboxKind, SandboxSpec, record
 from harness.runtime.daemon import EngineState
 from harness.runtime.host import Host, profile_problem
@@ -177,7 +177,7 @@ def obstacles(
 ) -> Iterator[str]:
     """Yield everything that keeps this machine from running what `demand` asks."""
     if problem := profile_problem(demand.profile, host):
-        yield str(problem).partition("\n")[0]
+        yield first_line(problem)
         return  # what else another machine would need is not asked of this one
     if demand.limits.gpus > len(host.gpus):
         yield "no NVIDIA GPU is seen"

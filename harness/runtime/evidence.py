@@ -15,6 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from harness import atomic
 from harness.errors import HostError
 from harness.records import record
 from harness.scenario.schema import EvidenceFile
@@ -56,7 +57,8 @@ def evidence_folder(cache: Path, files: Iterable[EvidenceFile]) -> Path:
     ]
     for each in theirs:
         if _status(each, ours).state is not EvidenceState.HERE:
-            _copy(Path(given) / each.file, ours / each.file)
+            with atomic.new_file(ours / each.file) as temporary:
+                shutil.copyfile(Path(given) / each.file, temporary)
     return ours
 
 
@@ -110,13 +112,6 @@ def _download(each: EvidenceFile, place: Path) -> str:
     except OSError as error:
         return f"cannot be written: {error.strerror}"
     return ""
-
-
-def _copy(source: Path, place: Path) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    temporary = place.with_name(f".{place.name}.{os.getpid()}")
-    shutil.copyfile(source, temporary)
-    temporary.replace(place)
 
 
 def _status(each: EvidenceFile, folder: Path) -> EvidenceStatus:

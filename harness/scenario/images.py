@@ -6,7 +6,6 @@ The word ``unresolved`` stands where nobody has looked a digest up yet; it never
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +14,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
+from harness import atomic
 from harness.errors import HostError, InputError, Problem, nearest
 from harness.records import ImageRef, record
 from harness.scenario.positions import Document, Key, read
@@ -105,10 +105,12 @@ def locked_image(containers: Path, name: str) -> ImageRef | None:
 
 
 def write_lock(containers: Path, lock: Lock) -> None:
-    """Replace the lock, whole or not at all."""
-    partial = containers / f".{LOCK_FILE}.{os.getpid()}"
-    partial.write_text(lock_text(lock), encoding="utf-8")
-    partial.replace(containers / LOCK_FILE)
+    """Replace the lock, whole or not at all.
+
+    Raises:
+        HostError: it cannot be written.
+    """
+    atomic.write_text(containers / LOCK_FILE, lock_text(lock))
 
 
 def lock_text(lock: Lock) -> str:

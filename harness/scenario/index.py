@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from harness import __version__
-from harness.errors import InputError, Problem
+from harness import __version__, atomic
+from harness.errors import HostError, InputError, Problem
 from harness.records import from_json, record, to_json
 from harness.scenario.folders import SCENARIO_FILE, folders
 
@@ -95,8 +94,5 @@ def _read_cache(path: Path) -> dict[str, Mapping[str, object]]:
 
 def _write_cache(path: Path, entries: Mapping[str, object]) -> None:
     text = json.dumps({"version": __version__, "entries": entries})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with suppress(OSError):  # a read-only home: everything is read again next time
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.rename(path)
+    with suppress(HostError):  # a read-only home: everything is read again next time
+        atomic.write_text(path, text)

@@ -122,7 +122,7 @@ class RunOptions(PlanOptions):
     Attributes:
         junit: a file to write JUnit XML into.
         summary: a file to append a Markdown summary to.
-        with_evidence: also recompute the published raw data, if it is published.
+        with_evidence: also recompute the published raw data, if it can be fetched.
     """
 
     junit: Path | None = None

@@ -116,7 +116,7 @@ def _add_running(commands: _Commands) -> None:
     command.add_argument(
         "--with-evidence",
         action="store_true",
-        help="also recompute the published raw data, if it is published",
+        help="also recompute the published raw data, if it can be fetched",
     )
 
 

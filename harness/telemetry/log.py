@@ -8,12 +8,11 @@ most the one being written.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 from typing import TextIO
 
-from harness.probes.channels import Channel, Readings, Sample
+from harness.probes.channels import Channel, Sample
 from harness.probes.reading import NotSupported, Reading, number
 
 TELEMETRY_FILE = "telemetry.csv"
@@ -59,38 +58,31 @@ def read_samples(path: Path) -> tuple[Sample, ...]:
     Raises:
         ValueError: the header or a whole line is damaged; names file and line.
     """
-    return tuple(_samples(path)) if path.exists() else ()
-
-
-def _samples(path: Path) -> Iterator[Sample]:
+    if not path.exists():
+        return ()
     # what follows the last newline is torn or empty
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+    samples: list[Sample] = []
     reasons: dict[Channel, str] = {}
     for place, row in enumerate(csv.reader(lines), 1):
-        if place == 1 and tuple(row) != HEADER:
-            message = f"{path}:1: not the columns of this version's telemetry"
+        if place == 1:
+            if tuple(row) != HEADER:
+                message = f"{path}:1: not the columns of this version's telemetry"
+                raise ValueError(message)
+            continue
+        at_s = number(row[0] if row else "", what="at_s")
+        if len(row) != len(HEADER) or isinstance(at_s, NotSupported):
+            message = f"{path}:{place}: damaged sample"
             raise ValueError(message)
-        if place > 1:
-            yield _sample(row, reasons, f"{path}:{place}")
-
-
-def _sample(row: list[str], reasons: dict[Channel, str], place: str) -> Sample:
-    at_s = number(row[0] if row else "", what="at_s")
-    if len(row) != len(HEADER) or isinstance(at_s, NotSupported):
-        message = f"{place}: damaged sample"
-        raise ValueError(message)
-    return Sample(at_s=at_s, readings=_readings(row[1:], reasons))
-
-
-def _readings(cells: list[str], reasons: dict[Channel, str]) -> Readings:
-    readings: dict[Channel, Reading] = {}
-    for channel, cell in zip(Channel, cells, strict=True):
-        reading = number(cell, what=channel)
-        if isinstance(reading, NotSupported):
-            reasons[channel] = cell or reasons.get(channel, "")
-            reading = NotSupported(reason=reasons[channel])
-        readings[channel] = reading
-    return readings
+        readings: dict[Channel, Reading] = {}
+        for channel, cell in zip(Channel, row[1:], strict=True):
+            reading = number(cell, what=channel)
+            if isinstance(reading, NotSupported):
+                reasons[channel] = cell or reasons.get(channel, "")
+                reading = NotSupported(reason=reasons[channel])
+            readings[channel] = reading
+        samples.append(Sample(at_s=at_s, readings=readings))
+    return tuple(samples)
 
 
 def _format(value: float) -> str:

@@ -6,11 +6,12 @@ rail, ``cpu`` the CPU packages. They are never added up or put in each other's p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
-from harness.probes import power_samples as power
 from harness.probes.channels import Channel, Sample
+from harness.probes.power import trapezoid_j
 from harness.probes.reading import NotSupported, Reading
 from harness.records import Measurement, Scalar
 from harness.units import convert
@@ -25,6 +26,7 @@ Series = Sequence[tuple[float, float]]  # (at_s, value), in order of time
 
 def run_measurements(samples: Sequence[Sample]) -> tuple[Measurement, ...]:
     """Return every metric of `TELEMETRY_METRICS`; an absent one has its reason."""
+    utilisation = _known(samples, Channel.GPU_UTILISATION_PCT)
     return (
         *_sampled_rail("node", samples, Channel.NODE_POWER_W),
         *_sampled_rail("gpu", samples, Channel.GPU_POWER_W, Channel.GPU_ENERGY_J),
@@ -33,7 +35,12 @@ def run_measurements(samples: Sequence[Sample]) -> tuple[Measurement, ...]:
         _peak("temperature.peak", samples, Channel.HOST_TEMPERATURE_C, sensor="host"),
         _peak("memory.host_peak", samples, Channel.MEMORY_USED_GIB),
         _peak("memory.processes_peak", samples, Channel.PROCESSES_RSS_GIB),
-        _utilisation(samples),
+        _figure(
+            "gpu.utilisation_mean",
+            _mean(utilisation),
+            _missing(samples, Channel.GPU_UTILISATION_PCT),
+            len(utilisation),
+        ),
     )
 
 
@@ -65,12 +72,14 @@ def _sampled_rail(
 ) -> Iterator[Measurement]:
     known = _known(samples, drawn)
     missing = _missing(samples, drawn)
-    series = [power.Sample(at_s=at_s, power_w=watts) for at_s, watts in known]
     counted = _known(samples, counter) if counter else []
-    energy = _wh(counted_j(counted)) if counted else power.energy_wh(series)
-    yield _figure("power.mean", power.mean_power_w(series), missing, len(known), rail=rail)
+    if counted:
+        joules: Reading | None = counted_j(counted)
+    else:
+        joules = trapezoid_j(known) if len(known) > 1 else None
+    yield _figure("power.mean", _mean(known), missing, len(known), rail=rail)
     yield _figure("power.peak", _highest(known), missing, len(known), rail=rail)
-    yield _figure("energy", energy, missing, len(counted or known), rail=rail)
+    yield _figure("energy", _wh(joules), missing, len(counted or known), rail=rail)
 
 
 def _counted_rail(rail: str, samples: Sequence[Sample], counter: Channel) -> Iterator[Measurement]:
@@ -78,7 +87,11 @@ def _counted_rail(rail: str, samples: Sequence[Sample], counter: Channel) -> Ite
     missing = _missing(samples, counter)
     joules = counted_j(known) if known else None
     powers = power_from_counter(known)
-    yield _figure("power.mean", _mean_w(joules, known), missing, len(known), rail=rail)
+    mean_w = joules
+    if isinstance(joules, float):
+        span_s = known[-1][0] - known[0][0]
+        mean_w = joules / span_s if span_s >= _SHORTEST_INTERVAL_S else None
+    yield _figure("power.mean", mean_w, missing, len(known), rail=rail)
     yield _figure("power.peak", _highest(powers), missing, len(known), rail=rail)
     yield _figure("energy", _wh(joules), missing, len(known), rail=rail)
 
@@ -86,13 +99,6 @@ def _counted_rail(rail: str, samples: Sequence[Sample], counter: Channel) -> Ite
 def _peak(metric: str, samples: Sequence[Sample], channel: Channel, **where: Scalar) -> Measurement:
     known = _known(samples, channel)
     return _figure(metric, _highest(known), _missing(samples, channel), len(known), **where)
-
-
-def _utilisation(samples: Sequence[Sample]) -> Measurement:
-    channel = Channel.GPU_UTILISATION_PCT
-    known = _known(samples, channel)
-    mean = power.mean_utilisation_pct(power.Sample(at_s=t, utilisation_pct=v) for t, v in known)
-    return _figure("gpu.utilisation_mean", mean, _missing(samples, channel), len(known))
 
 
 def _known(samples: Iterable[Sample], channel: Channel) -> list[tuple[float, float]]:
@@ -108,15 +114,12 @@ def _missing(samples: Sequence[Sample], channel: Channel) -> NotSupported:
     return last if isinstance(last, NotSupported) else NotSupported(reason="too few samples")
 
 
+def _mean(series: Series) -> float | None:
+    return math.fsum(value for _, value in series) / len(series) if series else None
+
+
 def _highest(series: Series) -> float | None:
     return max((value for _, value in series), default=None)
-
-
-def _mean_w(joules: Reading | None, counter: Series) -> Reading | None:
-    if not isinstance(joules, float):
-        return joules
-    span_s = counter[-1][0] - counter[0][0]
-    return joules / span_s if span_s >= _SHORTEST_INTERVAL_S else None
 
 
 def _wh(joules: Reading | None) -> Reading | None:

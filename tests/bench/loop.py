@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 from tabulate import tabulate
 
-from harness.probes.energy import open_meter
+from harness.probes.energy import energy_counter
 from harness.workloads.autoresearch.evaluator import Evaluation, Evaluator, Limit
 from harness.workloads.autoresearch.loop import Loop, Parts, Session
 from harness.workloads.autoresearch.loop_process import bench_of, proposer_of
@@ -75,13 +75,13 @@ def measure(proposer: str, memory: str, iterations: int) -> list[str | float]:
         noise_draws=2,
     )
     session = Session(params=params, seed=0)
-    with TemporaryDirectory() as name, open_meter("cpu") as meter:
+    with TemporaryDirectory() as name, energy_counter("cpu") as energy_j:
         folder = Path(name)
         before = _processor_s()
         with Evaluator(bench_of(session)) as inner:
             started = _server_s(inner)
             evaluator = Measured(inner)
-            parts = Parts(proposer=proposer_of(session), evaluator=evaluator, meter=meter)
+            parts = Parts(proposer=proposer_of(session), evaluator=evaluator, energy_j=energy_j)
             Loop(session, folder, parts).run()
         total = _processor_s() - before
     number = len(evaluator.cost_s)

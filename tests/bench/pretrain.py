@@ -25,8 +25,7 @@ from harness.records import Profile, RunSpec
 from harness.workloads.__main__ import run
 from harness.workloads.api.declare import defaults_of
 from harness.workloads.api.emit import EVENTS_FILE, read_events
-from harness.workloads.data.clean import Fate, Limits, clean
-from harness.workloads.data.dedup import first_of_each
+from harness.workloads.data.clean import Fate, Limits, clean, first_of_each
 from harness.workloads.data.loader import BatchShape, Prefetched, Shuffled, loader
 from harness.workloads.data.pack import Packed, open_packed, pack
 from harness.workloads.data.planted import planted

@@ -31,7 +31,7 @@ from harness.workloads.inference.http import Server
 from harness.workloads.inference.vllm import Dtype, OnCpu, Serving
 from harness.workloads.inference.vllm_engine import VllmEngine, serve
 from harness.workloads.models.lora import LoraPolicy
-from harness.workloads.tiny_models.checkpoint import small_policy
+from harness.workloads.tiny_models.checkpoint import tiny_model
 from harness.workloads.training.settings import Compute, LoraSettings
 
 CLIENTS = 16
@@ -109,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
 @contextmanager
 def _engine(folder: Path) -> Iterator[VllmEngine]:
     serving = Serving(
-        model_dir=small_policy(),
+        model_dir=tiny_model("files"),
         name="bench",
         dtype=Dtype.FLOAT32,
         max_model_len=CONTEXT_TOKENS,
@@ -125,7 +125,7 @@ def _engine(folder: Path) -> Iterator[VllmEngine]:
 def _refreshes(engine: VllmEngine, folder: Path, count: int) -> Iterator[float]:
     """Yield the seconds of each refresh to a version of its own; the first one warms up."""
     lora = LoraSettings(rank=16, alpha=32)
-    policy = LoraPolicy.open(small_policy(), lora, Compute(device="cpu"))
+    policy = LoraPolicy.open(tiny_model("files"), lora, Compute(device="cpu"))
     noise = torch.Generator().manual_seed(0)
     for number in range(count + 1):
         shaken = {

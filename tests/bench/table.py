@@ -11,11 +11,10 @@ from typing import Any
 
 from tabulate import tabulate
 
-from harness import __version__
+from harness import __version__, atomic
 from harness.records import record
 from harness.results.code import code_state
 from harness.results.interpreter import this_interpreter
-from harness.results.store import write_whole
 from harness.runtime.host import probe_host
 from tests.bench.cost import ROOT, Cost
 
@@ -64,7 +63,7 @@ def text_table(results: Sequence[Result]) -> str:
 def write_file(path: Path, results: Sequence[Result], reframe: Path | None) -> None:
     """Write the results with the facts of the machine and the versions that gave them."""
     document = {"machine": _machine(reframe), "rows": [_row(each) for each in results]}
-    write_whole(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    atomic.write_text(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
 
 
 def _cells(result: Result) -> tuple[str, ...]:

@@ -18,15 +18,14 @@ import pytest
 
 from harness.errors import HostError
 from harness.records import to_json
-from harness.workloads.autoresearch.complete import complete
 from harness.workloads.autoresearch.evaluator import Bench, Evaluator, Limit
 from harness.workloads.autoresearch.loop import BASELINE_FILE, TRAJECTORY_FILE, Session
-from harness.workloads.autoresearch.loop_process import SESSION_FILE, bench_of
+from harness.workloads.autoresearch.loop_process import SESSION_FILE, bench_of, complete
 from harness.workloads.autoresearch.params import LoopParams
-from harness.workloads.autoresearch.recount import parameter_count
 from harness.workloads.autoresearch.search_space import SMALL
 from harness.workloads.autoresearch.summary import missing, read_finished
 from harness.workloads.autoresearch.trajectory import EvalFailure, EvalMetrics, TrainConfig
+from harness.workloads.models.shape import num_parameters
 
 pytest.importorskip("torch", reason="training needs torch")
 
@@ -69,7 +68,7 @@ def test_a_candidate_and_its_seed_decide_the_figure(evaluator: Evaluator) -> Non
     assert figures(evaluator, QUICK, seed=1).val_bpb != one.val_bpb
     assert figures(evaluator, replace(QUICK, lr=1e-2)).val_bpb != one.val_bpb
     assert one.train_steps == 8
-    assert round(one.params_m * 1e6) == parameter_count(QUICK)
+    assert round(one.params_m * 1e6) == num_parameters(QUICK.shape)
     assert one.train_loss_last < one.train_loss_first
 
 

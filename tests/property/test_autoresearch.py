@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.workloads.autoresearch import energy, noise, recount
+from harness.experiments.a22 import energy, noise, recount
+from harness.workloads.autoresearch.loop_state import decide
 from harness.workloads.autoresearch.trajectory import Decision
 
 figures = st.floats(min_value=0.1, max_value=100.0, allow_nan=False)
@@ -21,7 +22,7 @@ groups = st.lists(st.lists(figures, min_size=1, max_size=6), min_size=1, max_siz
 def test_a_decision_is_the_threshold_on_the_improvement(
     baseline: float, value: float, delta: float
 ) -> None:
-    is_kept = recount.decide(baseline, value, delta) is Decision.KEEP
+    is_kept = decide(baseline, value, delta) is Decision.KEEP
     assert is_kept == ((baseline - value) / baseline >= delta)
 
 
@@ -30,8 +31,8 @@ def test_what_is_lower_than_a_keep_is_kept(
     baseline: float, one: float, other: float, delta: float
 ) -> None:
     lower, higher = sorted((one, other))
-    if recount.decide(baseline, higher, delta) is Decision.KEEP:
-        assert recount.decide(baseline, lower, delta) is Decision.KEEP
+    if decide(baseline, higher, delta) is Decision.KEEP:
+        assert decide(baseline, lower, delta) is Decision.KEEP
 
 
 @given(labels)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.workloads.models import memory as capacity
-from harness.workloads.models.memory import Dtype, ForwardPass, ModelShape
+from harness.workloads.models.memory import Dtype, ForwardPass
+from harness.workloads.models.shape import ModelShape, lora_parameters, num_parameters
 
 small = st.integers(min_value=1, max_value=64)
 tokens = st.integers(min_value=0, max_value=10_000)
@@ -40,11 +41,11 @@ grown = st.sampled_from(
 def test_a_larger_model_needs_no_less(shape: ModelShape, name: str, more: int) -> None:
     larger = replace(shape, **{name: getattr(shape, name) + more})
     step = ForwardPass(tokens=1)
-    assert capacity.parameter_count(larger) > capacity.parameter_count(shape)
+    assert num_parameters(larger) > num_parameters(shape)
     assert capacity.activation_bytes_per_token(larger, step) >= (
         capacity.activation_bytes_per_token(shape, step)
     )
-    assert capacity.lora_parameters(larger, 4) >= capacity.lora_parameters(shape, 4)
+    assert lora_parameters(larger, 4) >= lora_parameters(shape, 4)
     assert capacity.kv_bytes_per_token(larger, Dtype.BF16) >= (
         capacity.kv_bytes_per_token(shape, Dtype.BF16)
     )
@@ -64,7 +65,7 @@ def test_activations_are_linear_in_tokens(
 @given(shapes, st.integers(min_value=1, max_value=64), st.integers(min_value=1, max_value=64))
 def test_adapters_are_linear_in_their_rank(shape: ModelShape, one: int, other: int) -> None:
     def parameters(rank: int) -> int:
-        return capacity.lora_parameters(shape, rank)
+        return lora_parameters(shape, rank)
 
     assert parameters(one) + parameters(other) == parameters(one + other)
 
@@ -75,21 +76,6 @@ def test_the_cache_knows_only_the_tokens_in_it(
 ) -> None:
     together = capacity.kv_cache_bytes(shape, dtype, context * sessions, 1)
     assert capacity.kv_cache_bytes(shape, dtype, context, sessions) == together
-
-
-@given(shapes, dtypes, dtypes, st.integers(min_value=1, max_value=512), tokens)
-def test_the_sessions_that_fit_do_fit_and_one_more_does_not(
-    shape: ModelShape, weights: Dtype, cache: Dtype, context: int, spare: int
-) -> None:
-    available = capacity.stored_bytes(capacity.parameter_count(shape), weights) + spare
-    sessions = capacity.sessions_that_fit(shape, weights, cache, context, available)
-
-    def fit(count: int) -> bool:
-        need = capacity.serving_need(shape, weights, cache, context, count)
-        return capacity.fits(need, available).fits
-
-    assert fit(sessions)
-    assert not fit(sessions + 1)
 
 
 @given(st.integers(min_value=0, max_value=10**12), dtypes)

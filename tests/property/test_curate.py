@@ -9,8 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.workloads.data.clean import Fate, Limits, judge, ngram_shares
-from harness.workloads.data.dedup import first_of_each, key
+from harness.workloads.data.clean import Fate, Limits, first_of_each, judge, key, ngram_shares
 from harness.workloads.data.loader import BatchShape, InOrder, Shuffled
 from harness.workloads.data.pack import open_packed, pack
 from harness.workloads.data.repair import repair

@@ -6,24 +6,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.probes.power_samples import Sample, energy_wh, mean_power_w, window
+from harness.probes.nvidia_smi import Sample, energy_wh, mean_power_w, window
 from harness.statistics import least_squares
+from harness.workloads.models.memory import layer_bytes_per_token
 from harness.workloads.models.peak_memory import (
-    layer_bytes_per_token,
     peak_bytes,
     published_peak_bytes,
 )
-from harness.workloads.models.shape import GptShape, Precision, num_parameters
-from harness.workloads.training.pretrain_schedule import WarmupCosine
+from harness.workloads.models.shape import ModelShape, Precision, gpt_shape, num_parameters
+from harness.workloads.training.schedule import warmup_cosine
 
 _SHAPES = st.builds(
-    lambda layers, heads, size, positions, vocab: GptShape(
+    lambda layers, heads, size, positions, vocab: gpt_shape(
         vocab_size=vocab,
-        max_positions=positions,
-        num_layers=layers,
-        width=heads * size,
-        num_heads=heads,
-        ff_width=4 * heads * size,
+        num_positions=positions,
+        num_hidden_layers=layers,
+        hidden_size=heads * size,
+        num_attention_heads=heads,
+        intermediate_size=4 * heads * size,
     ),
     st.integers(1, 48),
     st.integers(1, 32),
@@ -36,15 +36,15 @@ _TOKENS = st.integers(1, 1 << 16)
 
 
 @given(_SHAPES)
-def test_the_parameter_formula_is_the_articles(shape: GptShape) -> None:
-    d, layers = shape.width, shape.num_layers
-    tables = (shape.vocab_size + shape.max_positions) * d
+def test_the_parameter_formula_is_the_articles(shape: ModelShape) -> None:
+    d, layers = shape.d_model, shape.num_layers
+    tables = (shape.vocab_size + shape.num_positions) * d
     assert num_parameters(shape) == tables + layers * (12 * d * d + 4 * d) + 2 * d
 
 
 @given(_SHAPES, _PRECISIONS, _TOKENS, _TOKENS)
 def test_more_tokens_never_need_less_memory(
-    shape: GptShape, precision: Precision, one: int, other: int
+    shape: ModelShape, precision: Precision, one: int, other: int
 ) -> None:
     fewer, more = sorted((one, other))
     for dropout in (False, True):
@@ -53,7 +53,7 @@ def test_more_tokens_never_need_less_memory(
 
 
 @given(_SHAPES, _TOKENS)
-def test_fp32_needs_most_and_dropout_is_never_free(shape: GptShape, tokens: int) -> None:
+def test_fp32_needs_most_and_dropout_is_never_free(shape: ModelShape, tokens: int) -> None:
     for dropout in (False, True):
         wide = peak_bytes(shape, tokens, Precision.FP32, dropout=dropout)
         assert wide > peak_bytes(shape, tokens, Precision.BF16, dropout=dropout)
@@ -63,16 +63,16 @@ def test_fp32_needs_most_and_dropout_is_never_free(shape: GptShape, tokens: int)
         without, with_masks = (
             layer_bytes_per_token(shape, precision, dropout=dropout) for dropout in (False, True)
         )
-        assert with_masks - without == 2 * shape.width
+        assert with_masks - without == 2 * shape.d_model
 
 
 @given(_SHAPES, _TOKENS)
-def test_both_loops_hold_alike_in_bf16(shape: GptShape, tokens: int) -> None:
+def test_both_loops_hold_alike_in_bf16(shape: ModelShape, tokens: int) -> None:
     """They differ by what the loops keep beside the layers, a few bytes a token and width."""
     ours = peak_bytes(shape, tokens, Precision.BF16, dropout=True)
     published = published_peak_bytes(shape, tokens, Precision.BF16)
-    beside = tokens * (5 * shape.width + shape.num_layers * (8 + 4 * shape.num_heads) + 20)
-    tables = 8 * shape.max_positions * shape.width  # the position table in float32
+    beside = tokens * (5 * shape.d_model + shape.num_layers * (8 + 4 * shape.num_heads) + 20)
+    tables = 8 * shape.num_positions * shape.d_model  # the position table in float32
     assert abs(ours - published) <= beside + tables
 
 
@@ -94,8 +94,8 @@ def test_least_squares_finds_the_line_that_the_points_are_on(
 def test_the_rate_rises_to_its_peak_then_falls_but_not_to_zero(
     num_warmup: int, num_after: int, peak: float
 ) -> None:
-    rate = WarmupCosine(peak=peak, num_warmup=num_warmup, num_steps=num_warmup + num_after)
-    rates = [rate(step) for step in range(rate.num_steps)]
+    schedule = warmup_cosine(peak, num_warmup, num_warmup + num_after)
+    rates = [schedule.lr_at(step) for step in range(schedule.num_steps)]
     assert rates[:num_warmup] == sorted(rates[:num_warmup])
     assert rates[num_warmup:] == sorted(rates[num_warmup:], reverse=True)
     assert max(rates) == pytest.approx(peak)

@@ -11,10 +11,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from harness.workloads.autoresearch.guardrails import Gate, Passed, Rail, Refused, Rules, is_finite
-from harness.workloads.autoresearch.reason_rules import fault
+from harness.workloads.autoresearch.guardrails import (
+    Gate,
+    Passed,
+    Rail,
+    Refused,
+    Rules,
+    is_finite,
+    reason_fault,
+)
+from harness.workloads.autoresearch.llm_proposer import structured_outputs
 from harness.workloads.autoresearch.search_space import SMALL, SPACES, Kind, Space
-from harness.workloads.autoresearch.served_proposer import structured_outputs
 from harness.workloads.autoresearch.trajectory import TrainConfig
 
 BASE = SMALL.baseline
@@ -70,7 +77,7 @@ def test_what_passes_is_one_knob_of_the_menu_at_a_value_of_its_domain(
         found = getattr(verdict.candidate, knob)
         assert found in domain.choices or domain.low <= found <= domain.high
         assert type(found) is {Kind.INT: int, Kind.FLOAT: float, Kind.TEXT: str}[domain.kind]
-        assert not fault(reason)
+        assert not reason_fault(reason)
 
 
 @pytest.mark.parametrize("gate", GATES, ids=lambda gate: gate.rules)
@@ -111,7 +118,7 @@ def test_every_draw_of_a_knob_passes_unless_it_changes_nothing(space: Space, see
 
 @given(st.text(st.characters(codec=None, exclude_categories=()), max_size=250))
 def test_a_plain_reason_is_one_short_visible_line(reason: str) -> None:
-    if not fault(reason):
+    if not reason_fault(reason):
         assert reason.isascii()
         assert reason.isprintable()
         assert 0 < len(reason) <= 200
@@ -123,7 +130,7 @@ def test_a_plain_reason_is_one_short_visible_line(reason: str) -> None:
     st.text("abc ", max_size=40),
 )
 def test_an_order_is_found_wherever_it_stands(order: str, before: str, after: str) -> None:
-    assert fault(f"{before} {order} {after}")
+    assert reason_fault(f"{before} {order} {after}")
 
 
 def differ(candidate: TrainConfig, name: str) -> bool:

@@ -34,7 +34,7 @@ from harness.workloads.envs.files.task import Task  # noqa: E402
 from harness.workloads.envs.files.template_author import TemplateAuthor  # noqa: E402
 from harness.workloads.inference.chat_template import Dialogue, load_dialogue  # noqa: E402
 from harness.workloads.inference.engine import Finish, Reply  # noqa: E402
-from harness.workloads.tiny_models.checkpoint import small_policy  # noqa: E402
+from harness.workloads.tiny_models.checkpoint import tiny_model  # noqa: E402
 
 # as Qwen2.5's: a conversation without a system message gets one, and every message ends alike
 CHATML = (
@@ -65,7 +65,7 @@ def chatml(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def folder(request: pytest.FixtureRequest) -> Path:
     """Each model in turn."""
     if request.param == "small":
-        return small_policy()
+        return tiny_model("files")
     given: Path = request.getfixturevalue("chatml")
     return given
 
@@ -129,6 +129,6 @@ def test_a_piece_takes_less_than_a_few_milliseconds(folder: Path) -> None:
 
 
 def test_the_small_policy_says_phrases_in_one_token() -> None:
-    dialogue: Dialogue = load_dialogue(small_policy())
+    dialogue: Dialogue = load_dialogue(tiny_model("files"))
     assert len(dialogue.stop_word) == 1
     assert len(dialogue.said("```bash\nmkdir -p notes\n```")) < 9

@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM  # noqa: E402
 from harness.errors import InputError  # noqa: E402
 from harness.workloads.models import presets  # noqa: E402
 from harness.workloads.models.lora import LoraPolicy, num_trainable  # noqa: E402
-from harness.workloads.models.memory import ModelShape, lora_parameters  # noqa: E402
+from harness.workloads.models.shape import ModelShape, lora_parameters  # noqa: E402
 from harness.workloads.training.example import Example  # noqa: E402
 from harness.workloads.training.settings import Compute, Dropout, LoraSettings, Product  # noqa: E402
 

@@ -29,7 +29,7 @@ from harness.workloads.rl.information_gain import (
     probes_of,
     take_gains,
 )
-from harness.workloads.tiny_models.search_checkpoint import read_card, small_policy
+from harness.workloads.tiny_models.checkpoint import read_card, tiny_model
 from harness.workloads.training.settings import Compute, LoraSettings
 
 _WORLD = World(42, 40)
@@ -39,13 +39,13 @@ _RULES = GainRules(wording=Wording.BRIEF, gain_of=GainOf.PROBABILITY, end=Contex
 
 @pytest.fixture(scope="module")
 def dialogue() -> Dialogue:
-    return load_dialogue(small_policy())
+    return load_dialogue(tiny_model("search"))
 
 
 @pytest.fixture(scope="module")
 def engine(dialogue: Dialogue) -> TransformersEngine:
     serving = Serving(
-        model_dir=small_policy(),
+        model_dir=tiny_model("search"),
         name="policy",
         dtype=Dtype.FLOAT32,
         max_model_len=1024,
@@ -69,10 +69,10 @@ def played(engine: TransformersEngine, dialogue: Dialogue) -> tuple[Rollout, ...
 
 def test_the_kept_policy_can_do_the_work_but_gives_up() -> None:
     """What its card says: before it learnt to give up it was nearly always right."""
-    skill = read_card(small_policy()).skill
-    assert skill["skilled"]["0"].exact_match > 0.95
-    assert 0.2 < skill["base"]["1"].exact_match < 0.6
-    assert skill["base"]["1"].no_answer < 0.05
+    skill = read_card(tiny_model("search")).skill
+    assert skill["skilled"]["0"]["exact_match"] > 0.95
+    assert 0.2 < skill["base"]["1"]["exact_match"] < 0.6
+    assert skill["base"]["1"]["no_answer"] < 0.05
 
 
 def test_its_replies_are_understood(played: tuple[Rollout, ...]) -> None:
@@ -84,7 +84,7 @@ def test_its_replies_are_understood(played: tuple[Rollout, ...]) -> None:
 def test_gains_are_the_same_by_server_and_trainer(
     played: tuple[Rollout, ...], engine: TransformersEngine, dialogue: Dialogue
 ) -> None:
-    policy = LoraPolicy.open(small_policy(), LoraSettings(), Compute(device="cpu"))
+    policy = LoraPolicy.open(tiny_model("search"), LoraSettings(), Compute(device="cpu"))
     questions = {each.key: each for each in _QUESTIONS}
     ways = [
         take_gains(played, questions, dialogue, score, _RULES)

@@ -30,6 +30,7 @@ from harness.variables import EVIDENCE_VARIABLE
 from harness.workloads.__main__ import run
 from harness.workloads.api.declare import defaults_of
 from harness.workloads.api.emit import EVENTS_FILE, read_events
+from harness.workloads.api.registry import workload
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 REPRODUCED, DIVERGES = VerdictKind.REPRODUCED, VerdictKind.KNOWN_DIVERGENCE
@@ -192,6 +193,9 @@ def test_every_figure_that_binds_comes_out(
     }
     assert len(bound) == RECOMPUTED[name, profile]
     assert {each.kind for each in verdicts.values()} <= {REPRODUCED, VerdictKind.NOT_COMPARABLE}
+    if profile is Profile.EVIDENCE:  # the reverse, that no other is reported, the writer holds
+        declared = {each.name for spec in specs for each in workload(spec.workload).metrics}
+        assert declared <= {each.metric for finished in runs for each in finished.measurements}
     for entry in bound:
         if isinstance(entry, Trajectory):  # every point, not only within its tolerance
             assert series(entry, runs) == pytest.approx(dict(entry.expect.points)), entry.id

@@ -18,14 +18,14 @@ from harness.workloads.api.context import Context
 from harness.workloads.api.declare import Workload, param
 from harness.workloads.api.figures import Figures, Row
 from harness.workloads.models.conditions import ARMS, Conditions, Framework
+from harness.workloads.models.memory import parameter_bytes
 from harness.workloads.models.peak_memory import (
-    parameter_bytes,
     peak_bytes,
     published_peak_bytes,
 )
 from harness.workloads.models.shape import Precision, initial_loss_nats, num_parameters
 from harness.workloads.training.pretrain_params import CELL_METRICS, ArmParams
-from harness.workloads.training.pretrain_schedule import WarmupCosine
+from harness.workloads.training.schedule import warmup_cosine
 
 _BYTES_PER_GIB = 1024.0**3
 _MS_PER_S = 1e3
@@ -210,13 +210,13 @@ def _(_: Published) -> Iterator[Row]:
 
 @figure.rows("learning_rate", "1", "by the schedule; where: step")
 def _(p: Published) -> Iterator[Row]:
-    rate = WarmupCosine(
-        peak=p.nemo.params.learning_rate,
-        num_warmup=p.nemo.recorded.warmup_steps_excluded_from_mean,
-        num_steps=p.nemo.recorded.steps,
+    schedule = warmup_cosine(
+        p.nemo.params.learning_rate,
+        p.nemo.recorded.warmup_steps_excluded_from_mean,
+        p.nemo.recorded.steps,
     )
     for step in _PRINTED_STEPS:
-        yield {"step": step}, rate(step)
+        yield {"step": step}, schedule.lr_at(step)
 
 
 figure("night.gain", "token", "nemo - vanilla")(

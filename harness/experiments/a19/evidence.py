@@ -20,8 +20,8 @@ from harness.experiments.a19.published import (
     percent_above,
     read,
 )
-from harness.probes import power_samples as power
-from harness.probes.power_samples import Sample
+from harness.probes import nvidia_smi as power
+from harness.probes.nvidia_smi import Sample
 from harness.records import record
 from harness.statistics import Line, least_squares
 from harness.workloads.api.context import Context

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from harness.errors import InputError, Problem
 from harness.records import Scalar, from_json, record
-from harness.workloads.models.shape import GptShape, Precision
+from harness.workloads.models.shape import ModelShape, Precision, gpt_shape
 
 T = TypeVar("T")
 
@@ -57,15 +57,15 @@ class PublishedModel:
     d_model: int
     d_ff: int
 
-    def shape(self, max_positions: int) -> GptShape:
+    def shape(self, max_positions: int) -> ModelShape:
         """Return the shape with a position table of that many rows."""
-        return GptShape(
+        return gpt_shape(
             vocab_size=self.vocab_size,
-            max_positions=max_positions,
-            num_layers=self.n_layer,
-            width=self.d_model,
-            num_heads=self.n_head,
-            ff_width=self.d_ff,
+            num_positions=max_positions,
+            num_hidden_layers=self.n_layer,
+            hidden_size=self.d_model,
+            num_attention_heads=self.n_head,
+            intermediate_size=self.d_ff,
         )
 
 

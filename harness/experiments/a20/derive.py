@@ -11,6 +11,7 @@ from harness.records import Event, Measurement, RunSpec, Scalar
 from harness.statistics import ALPHA, sample, t_quantile
 from harness.workloads.api.declare import build
 from harness.workloads.api.registry import workload
+from harness.workloads.training.pretrain_metrics import why_unfit
 from harness.workloads.training.pretrain_params import EnvelopeParams
 
 _MS_PER_S = 1e3
@@ -42,27 +43,22 @@ Figure = tuple[str, str, float | None, int, str]  # metric, unit, value, count, 
 
 
 def _cell(cell: EnvelopeParams, steps: Sequence[Values], why: str) -> Iterator[Figure]:
+    """Yield the figures of one configuration; `why` it was not trained to its end, if so.
+
+    First it takes steps that wait for their batch, as article 20 measures them, then steps whose
+    batches are made while others run.
+    """
     waiting = [step for step in steps if not step["overlapped"]]
-    overlapped = [step for step in steps if step["overlapped"]]
-    yield from _losses(waiting, cell.steps, why)
-    yield from _serial(cell, waiting, why)
-    yield from _ahead(cell, overlapped, why or _why_unfit(waiting, cell.steps))
-
-
-def _losses(steps: Sequence[Values], num_steps: int, why: str) -> Iterator[Figure]:
-    why = why or _why_unfit(steps, num_steps)
-    first = steps[0]["loss"] if steps and math.isfinite(steps[0]["loss"]) else None
-    last = None if why else steps[-1]["loss"]
+    ahead = [step for step in steps if step["overlapped"]]
+    why = why or why_unfit([step["loss"] for step in waiting], cell.steps)
+    first = waiting[0]["loss"] if waiting and math.isfinite(waiting[0]["loss"]) else None
+    last = None if why else waiting[-1]["loss"]
+    fall = None if first is None or last is None else first - last
     yield "loss.first", "nat", first, 1, "" if first is not None else why
     yield "loss.last", "nat", last, 1, why
-    fall = None if first is None or last is None else first - last
     yield "loss.fall", "nat", fall, 1, why
 
-
-def _serial(cell: EnvelopeParams, steps: Sequence[Values], why: str) -> Iterator[Figure]:
-    """Yield what each step took that waited for its batch, as article 20 measures it."""
-    why = why or _why_unfit(steps, cell.steps)
-    timed = steps[cell.warmup_steps :]
+    timed = waiting[cell.warmup_steps :]
     step_s, data_s = (0.0, 0.0) if why else _means(timed, "step_s", "data_s")
     tokens = cell.tokens_per_step
     for metric, unit, value in (
@@ -74,17 +70,14 @@ def _serial(cell: EnvelopeParams, steps: Sequence[Values], why: str) -> Iterator
     ):
         yield metric, unit, None if why else value, max(1, len(timed)), why
 
-
-def _ahead(cell: EnvelopeParams, steps: Sequence[Values], why: str) -> Iterator[Figure]:
-    """Yield what steps waited for batches that were made while others ran."""
-    why = why or _why_unfit(steps, cell.steps)
-    timed = steps[cell.warmup_steps :]
+    why = why or why_unfit([step["loss"] for step in ahead], cell.steps)
+    timed = ahead[cell.warmup_steps :]
     step_s, wait_s = (0.0, 0.0) if why else _means(timed, "step_s", "data_s")
-    elapsed_s = 0.0 if why else steps[-1]["at_s"] - steps[cell.warmup_steps - 1]["at_s"]
+    elapsed_s = 0.0 if why else ahead[-1]["at_s"] - ahead[cell.warmup_steps - 1]["at_s"]
     for metric, unit, value in (
         ("data.wait", "ms", wait_s * _MS_PER_S),
         ("data.wait_share", "%", 100 * _per(wait_s, step_s)),
-        ("throughput.overlapped", "token/s", _per(cell.tokens_per_step * len(timed), elapsed_s)),
+        ("throughput.overlapped", "token/s", _per(tokens * len(timed), elapsed_s)),
     ):
         yield metric, unit, None if why else value, max(1, len(timed)), why
 
@@ -103,7 +96,17 @@ def _tables(params: PathParams, steps: Sequence[Values]) -> Iterator[Measurement
         figures = [("table.throughput", "token/s", fmean(taken) if whole else None)]
         if rows != params.table_rows[0]:
             ratios = [one / other for one, other in zip(taken, base, strict=False)]
-            figures += _interval(ratios) if whole else _no_interval()
+            names = ("table.ratio", "table.ratio_low", "table.ratio_high")
+            mean: float | None = None
+            low: float | None = None
+            high: float | None = None
+            if whole:
+                seen = sample(ratios)
+                half = t_quantile(1 - ALPHA / 2, seen.count - 1) * seen.standard_error
+                mean, low, high = seen.mean, seen.mean - half, seen.mean + half
+            figures += [
+                (name, "x", value) for name, value in zip(names, (mean, low, high), strict=True)
+            ]
         for metric, unit, value in figures:
             yield Measurement(
                 metric=metric, value=value, unit=unit, where=where, count=len(taken), absent=absent
@@ -119,22 +122,6 @@ def _rounds(params: PathParams, steps: Sequence[Values], rows: int) -> list[floa
         if len(turn) == params.steps_a_turn:
             found.append(tokens / fmean(turn[1:]))
     return found
-
-
-def _interval(ratios: Sequence[float]) -> list[tuple[str, str, float | None]]:
-    seen = sample(ratios)
-    half = t_quantile(1 - ALPHA / 2, seen.count - 1) * seen.standard_error
-    return [
-        ("table.ratio", "x", seen.mean),
-        ("table.ratio_low", "x", seen.mean - half),
-        ("table.ratio_high", "x", seen.mean + half),
-    ]
-
-
-def _no_interval() -> list[tuple[str, str, float | None]]:
-    return [
-        (metric, "x", None) for metric in ("table.ratio", "table.ratio_low", "table.ratio_high")
-    ]
 
 
 def _key(where: Mapping[str, Scalar]) -> frozenset[tuple[str, Scalar]]:
@@ -153,13 +140,6 @@ def _refused(events: Sequence[Event]) -> dict[frozenset[tuple[str, Scalar]], str
             if payload["value"] is bad:
                 found[_key(payload["where"])] = reason
     return found
-
-
-def _why_unfit(steps: Sequence[Values], num_steps: int) -> str:
-    broken = [number for number, step in enumerate(steps) if not math.isfinite(step["loss"])]
-    if broken:
-        return f"loss is {steps[broken[0]]['loss']} at step {broken[0]}"
-    return "" if len(steps) == num_steps else f"stopped after {len(steps)} of {num_steps} steps"
 
 
 def _means(steps: Sequence[Values], *names: str) -> list[float]:

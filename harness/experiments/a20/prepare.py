@@ -14,10 +14,9 @@ from harness.records import Scalar, record
 from harness.workloads.api.context import Context
 from harness.workloads.api.emit import EventWriter
 from harness.workloads.data.by_curator import curated, write_jsonl
-from harness.workloads.data.clean import Fate, Judged, clean
+from harness.workloads.data.clean import Fate, Judged, clean, first_of_each
 from harness.workloads.data.corpus import Corpus, parquet_rows, standard_library
-from harness.workloads.data.dedup import first_of_each
-from harness.workloads.data.pack import Packed, Sidecar, open_packed, pack
+from harness.workloads.data.pack import Packed, open_packed, pack
 from harness.workloads.data.planted import Planted, planted
 from harness.workloads.data.tokens import ByteTokenizer, Gpt2Tokenizer, Tokenizer
 
@@ -76,7 +75,11 @@ def _clean(context: Context, source: Source, folder: Path) -> list[str]:
     """Return the documents that the first cleaner keeps, mended; compare the others with it."""
     params: PathParams = context.params
     emit, name = context.emit, source.corpus.name
-    _report_raw(emit, source.corpus)
+    _report_size(emit, name, "raw", source.corpus.documents)
+    unreadable = source.corpus.unreadable
+    emit.measured("corpus.unreadable", len(unreadable), where={"corpus": name})
+    for cause in unreadable:
+        emit.note(f"{name}: left out {cause}")
     kept: list[list[str]] = []
     for cleaner in params.cleaners:
         where: dict[str, Scalar] = {"corpus": name, "cleaner": cleaner}
@@ -87,7 +90,12 @@ def _clean(context: Context, source: Source, folder: Path) -> list[str]:
             _report_fates(emit, source, judged)
             kept.append([each.text for each in judged if each.fate is Fate.KEPT])
         else:
-            kept.append(_by_curator(source, folder / name, params))
+            place = folder / name
+            place.mkdir(parents=True)
+            files = source.files
+            if not files:
+                files = (write_jsonl(source.corpus.documents, place / "raw.jsonl"),)
+            kept.append(curated(files, place / "clean", params.limits, params.executor))
             taken_s = time.perf_counter() - began
         emit.measured("clean.rate", len(source.corpus.documents) / taken_s, where=where)
         _report_stage(emit, name, f"clean by {cleaner}", taken_s)
@@ -96,19 +104,6 @@ def _clean(context: Context, source: Source, folder: Path) -> list[str]:
         differing = one_only.total() + other_only.total()
         emit.measured("cleaners.differ", differing, where={"corpus": name})
     return kept[0]
-
-
-def _by_curator(source: Source, folder: Path, params: PathParams) -> list[str]:
-    folder.mkdir(parents=True)
-    files = source.files or (write_jsonl(source.corpus.documents, folder / "raw.jsonl"),)
-    return curated(files, folder / "clean", params.limits, params.executor)
-
-
-def _report_raw(emit: EventWriter, corpus: Corpus) -> None:
-    _report_size(emit, corpus.name, "raw", corpus.documents)
-    emit.measured("corpus.unreadable", len(corpus.unreadable), where={"corpus": corpus.name})
-    for cause in corpus.unreadable:
-        emit.note(f"{corpus.name}: left out {cause}")
 
 
 def _report_fates(emit: EventWriter, source: Source, judged: Sequence[Judged]) -> None:
@@ -173,7 +168,10 @@ def _report_share(
 def _packed(context: Context, documents: Sequence[str], folder: Path) -> Packed:
     params: PathParams = context.params
     emit = context.emit
-    tokenizer = _tokenizer(context)
+    tokenizer: Tokenizer = ByteTokenizer()
+    if params.tokenizer != "bytes":
+        encoder, merges = (context.evidence(file) for file in params.tokenizer_files)
+        tokenizer = Gpt2Tokenizer(encoder, merges)
     began = time.perf_counter()
     parts = [*tokenizer.encode(documents)]
     tokenized = time.perf_counter()
@@ -190,20 +188,7 @@ def _packed(context: Context, documents: Sequence[str], folder: Path) -> Packed:
     text_bytes = sum(len(text.encode()) for text in documents)
     emit.measured("pack.rate", text_bytes / _BYTES_PER_MB / (packed - began))
     emit.measured("tokenize.rate", sidecar.tokens / stages["tokenize"])
-    _report_packed(emit, sidecar, sum(map(len, documents)))
-    emit.artefact("packed", folder / "packed.json")
-    return opened
-
-
-def _tokenizer(context: Context) -> Tokenizer:
-    params: PathParams = context.params
-    if params.tokenizer == "bytes":
-        return ByteTokenizer()
-    encoder, merges = (context.evidence(file) for file in params.tokenizer_files)
-    return Gpt2Tokenizer(encoder, merges)
-
-
-def _report_packed(emit: EventWriter, sidecar: Sidecar, num_characters: int) -> None:
+    num_characters = sum(map(len, documents))
     figures: dict[str, Scalar] = {
         "packed.tokens": sidecar.tokens,
         "packed.documents": sidecar.documents,
@@ -216,6 +201,8 @@ def _report_packed(emit: EventWriter, sidecar: Sidecar, num_characters: int) -> 
     }
     for metric, value in figures.items():
         emit.measured(metric, value)
+    emit.artefact("packed", folder / "packed.json")
+    return opened
 
 
 # --- figures --------------------------------------------------------------------------------------

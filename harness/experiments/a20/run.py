@@ -17,7 +17,7 @@ from harness.experiments.a20.prepare import prepare
 from harness.experiments.a20.sweep import Sweep
 from harness.experiments.a20.vocabulary import compare_tables
 from harness.workloads.api.context import Context
-from harness.workloads.training.pretrain import device_name, torch_device
+from harness.workloads.api.device import device_name, torch_device
 
 
 def run(context: Context) -> None:
@@ -25,7 +25,7 @@ def run(context: Context) -> None:
     params: PathParams = context.params
     device = torch_device(params.device, params.num_threads)
     context.emit.started(
-        device_name(device), torch=torch.__version__, threads=torch.get_num_threads()
+        device_name(device.type), torch=torch.__version__, threads=torch.get_num_threads()
     )
     corpus = context.out / "corpus"
     try:

@@ -37,11 +37,9 @@ from harness.workloads.data.pack import Packed
 from harness.workloads.models.frameworks import library
 from harness.workloads.models.precision import arithmetic
 from harness.workloads.training.loop import Batch, Step, TrainingRun, synchronise
-from harness.workloads.training.memory_tracker import CudaAllocator, LiveStorages, PeakCounter
+from harness.workloads.training.memory_tracker import PeakCounter, peak_counter, report_peak
 from harness.workloads.training.pretrain import training_run
 from harness.workloads.training.pretrain_params import EnvelopeParams
-
-_BYTES_PER_GIB = 1024.0**3
 
 
 class Timed:
@@ -90,29 +88,22 @@ class Sweep:
         for cell in self._params.cells:
             refuse(self._packed, _shape(cell), cell.shape)
         for number, cell in enumerate(self._params.cells):
-            if self._fits(cell):
-                self._try(number, cell)
-
-    def _fits(self, cell: EnvelopeParams) -> bool:
-        needed = predicted_gib(cell)
-        fits = needed <= available_gib(self._device, self._memory_gib)
-        self._report(cell, {"memory.predicted": needed, "cell.fits": fits})
-        if not fits:
-            self._report_absent(cell, "not tried: the memory law leaves it no room")
-        return fits
-
-    def _try(self, number: int, cell: EnvelopeParams) -> None:
-        on_gpu = self._device.type == "cuda"
-        counter: PeakCounter = CudaAllocator(self._device) if on_gpu else LiveStorages()
-        try:
-            self._train(number, cell, counter)
-        except torch.OutOfMemoryError:
-            self._report(cell, {"cell.out_of_memory": True})
-            self._report_absent(cell, "out of memory")
-        else:
-            self._report(cell, {"cell.out_of_memory": False})
-            self._report_memory(cell, counter)
-        gc.collect()  # the model of a failed try hangs on its traceback
+            needed = predicted_gib(cell)
+            fits = needed <= available_gib(self._device, self._memory_gib)
+            self._report(cell, {"memory.predicted": needed, "cell.fits": fits})
+            if not fits:
+                self._report_absent(cell, "not tried: the memory law leaves it no room")
+                continue
+            counter = peak_counter(self._device)
+            try:
+                self._train(number, cell, counter)
+            except torch.OutOfMemoryError:
+                self._report(cell, {"cell.out_of_memory": True})
+                self._report_absent(cell, "out of memory")
+            else:
+                self._report(cell, {"cell.out_of_memory": False})
+                report_peak(self._emit, counter, where_of(cell))
+            gc.collect()  # the model of a failed try hangs on its traceback
 
     def _train(self, number: int, cell: EnvelopeParams, counter: PeakCounter) -> None:
         began = time.perf_counter()
@@ -175,17 +166,6 @@ class Sweep:
     def _report_absent(self, cell: EnvelopeParams, why: str) -> None:
         for metric in ("cell.wall_time", "memory.peak_allocated", "memory.peak_reserved"):
             self._emit.measured(metric, None, where=where_of(cell), absent=why)
-
-    def _report_memory(self, cell: EnvelopeParams, counter: PeakCounter) -> None:
-        peak_gib = counter.peak_bytes / _BYTES_PER_GIB
-        self._report(cell, {"memory.peak_allocated": peak_gib, "memory.counter": counter.name})
-        reserved = counter.reserved_bytes
-        where, metric = where_of(cell), "memory.peak_reserved"
-        if reserved is None:
-            why = "this allocator keeps no reserve"
-            self._emit.measured(metric, None, where=where, absent=why)
-        else:
-            self._emit.measured(metric, reserved / _BYTES_PER_GIB, where=where)
 
 
 def _until_broken(training: TrainingRun, num_steps: int) -> Iterator[Step]:

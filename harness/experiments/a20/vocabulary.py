@@ -20,7 +20,6 @@ from harness.workloads.data.loader import BatchShape, InOrder, loader, refuse
 from harness.workloads.data.pack import Packed
 from harness.workloads.models.frameworks import library
 from harness.workloads.models.precision import arithmetic
-from harness.workloads.training.loop import TrainingRun
 from harness.workloads.training.pretrain import training_run
 
 
@@ -35,7 +34,15 @@ def compare_tables(context: Context, packed: Packed, device: torch.device) -> No
     if needed > available_gib(device, context.spec.limits.memory_gib):
         context.emit.note(f"tables not compared: {needed:.1f} GiB for all at once do not fit")
         return
-    models = _models(context, packed, device)
+    shape = BatchShape(batch_size=params.turn_batch_size, seq_len=params.turn_seq_len)
+    batch = loader(packed, InOrder(shape=shape, num_tokens=packed.num_tokens), shape, device)
+    models = {}  # by rows; all start from one seed and see the same batches
+    for turn in params.turns:
+        refuse(packed, shape, turn.shape)
+        way = arithmetic(turn.conditions.precision, device)
+        make = library(turn.conditions.framework, device)
+        torch.manual_seed(context.spec.seed)
+        models[turn.vocab_size] = replace(training_run(turn, way, make), batch=batch)
     for number in range(params.rounds):
         first = number % len(models)
         for rows in [*params.table_rows[first:], *params.table_rows[:first]]:
@@ -43,18 +50,3 @@ def compare_tables(context: Context, packed: Packed, device: torch.device) -> No
                 context.emit.step(
                     step.index, table_rows=rows, round=number, loss=step.loss, step_s=step.step_s
                 )
-
-
-def _models(context: Context, packed: Packed, device: torch.device) -> dict[int, TrainingRun]:
-    """Return a model for each number of rows; all start from one seed and see the same batches."""
-    params: PathParams = context.params
-    shape = BatchShape(batch_size=params.turn_batch_size, seq_len=params.turn_seq_len)
-    batch = loader(packed, InOrder(shape=shape, num_tokens=packed.num_tokens), shape, device)
-    models = {}
-    for turn in params.turns:
-        refuse(packed, shape, turn.shape)
-        way = arithmetic(turn.conditions.precision, device)
-        make = library(turn.conditions.framework, device)
-        torch.manual_seed(context.spec.seed)
-        models[turn.vocab_size] = replace(training_run(turn, way, make), batch=batch)
-    return models

@@ -13,15 +13,16 @@ from functools import cached_property
 from typing import NamedTuple
 
 from harness.errors import InputError, Problem
-from harness.probes.power_samples import Sample
+from harness.experiments.a22 import energy, noise, recount
+from harness.experiments.a22.energy import Telemetry
+from harness.experiments.a22.noise import Effect, Pooled
+from harness.probes.nvidia_smi import Sample
 from harness.records import record
 from harness.workloads.api.context import Context
 from harness.workloads.api.declare import Better, Workload, param
 from harness.workloads.api.figures import Absent, Counted, Figures, Row, Value, Where
 from harness.workloads.api.rates import CLOUD_RENTAL, HOME_ELECTRICITY
-from harness.workloads.autoresearch import energy, noise, recount
-from harness.workloads.autoresearch.energy import Telemetry
-from harness.workloads.autoresearch.noise import Effect, Pooled
+from harness.workloads.autoresearch.loop_state import improvement
 from harness.workloads.autoresearch.trajectory import (
     BaselineEval,
     Decision,
@@ -32,6 +33,7 @@ from harness.workloads.autoresearch.trajectory import (
     read_baseline,
     read_trajectory,
 )
+from harness.workloads.models.shape import num_parameters
 
 KNOBS = tuple(field.name for field in fields(TrainConfig))[:13]  # article 22, "Search space"
 _PERCENT = 100.0
@@ -102,7 +104,7 @@ class Published:
 
     def gain_pct(self, each: Evaluated) -> float:
         """Return by how many percent an iteration is below the baseline."""
-        return recount.improvement(self.val_bpb, each.val_bpb) * _PERCENT
+        return improvement(self.val_bpb, each.val_bpb) * _PERCENT
 
     @cached_property
     def keeps(self) -> tuple[Evaluated, ...]:
@@ -307,12 +309,14 @@ def _(p: Published) -> float:
 
 
 config = figure.of(lambda p: p.baseline.baseline_cfg)
-config("baseline.parameters", "parameter", "from the formula")(recount.parameter_count)
+config("baseline.parameters", "parameter", "from the formula")(
+    lambda cfg: num_parameters(cfg.shape)
+)
 config("baseline.tokens", "token", "training tokens of one evaluation")(
     lambda cfg: recount.tokens_per_step(cfg) * cfg.steps
 )
 figure("baseline.drift", "%", "|smoke - production| / production")(
-    lambda p: abs(recount.improvement(p.val_bpb, p.smoke.header.baseline_val_bpb)) * _PERCENT
+    lambda p: abs(improvement(p.val_bpb, p.smoke.header.baseline_val_bpb)) * _PERCENT
 )
 
 # --- every knob=value tried, and every knob of the search space -----------------------------------
@@ -336,7 +340,7 @@ def _(tried: Tried) -> float:
 value("value.improvement_mean", "%")(lambda v: v.row.improvements.mean * _PERCENT)
 value("value.first_losses", "count", "distinct first losses")(lambda v: v.row.first_losses)
 value("value.parameters", "parameter", "formula")(
-    lambda v: recount.parameter_count(v.first.candidate_cfg)
+    lambda v: num_parameters(v.first.candidate_cfg.shape)
 )
 value("value.step_time", "ms", "mean optimizer step")(
     lambda v: Counted(v.row.mean_step_ms, v.row.val_bpb.count)

@@ -7,13 +7,13 @@ import statistics
 from collections import Counter
 from collections.abc import Sequence
 
+from harness.experiments.a22 import noise as noises
+from harness.experiments.a22 import recount
 from harness.records import Scalar
 from harness.workloads.api.emit import EventWriter
 from harness.workloads.autoresearch import guardrail_cases as cases
-from harness.workloads.autoresearch import noise as noises
-from harness.workloads.autoresearch import recount
 from harness.workloads.autoresearch.guardrails import Rail, Rules
-from harness.workloads.autoresearch.recount import improvement
+from harness.workloads.autoresearch.loop_state import improvement
 from harness.workloads.autoresearch.search_space import Space
 from harness.workloads.autoresearch.summary import (
     Finished,
@@ -32,6 +32,7 @@ from harness.workloads.autoresearch.trajectory import (
     NimError,
     Stage,
 )
+from harness.workloads.models.shape import num_parameters
 
 _PERCENT = 100.0
 _J_PER_WH = 3600.0
@@ -54,7 +55,12 @@ def loop(emit: EventWriter, done: Finished, baseline: BaselineEval, level: float
     _report_repetition(emit, done)
     if not done.header.climbs:
         _report_values(emit, done)
-    _report_record(emit, done, found)
+    # every iteration is in the record of trials, and its tree is whole
+    emit.measured("record.rows", len(done.history.trials))
+    emit.measured("record.damaged", done.damaged)
+    emit.measured("record.parents", found.parents)
+    emit.measured("record.depth", found.depth)
+    emit.measured("record.drought", found.drought)
 
 
 def _report_baseline(emit: EventWriter, done: Finished, baseline: BaselineEval) -> None:
@@ -62,16 +68,15 @@ def _report_baseline(emit: EventWriter, done: Finished, baseline: BaselineEval) 
     emit.measured("baseline.val_bpb", measured.val_bpb)
     emit.measured("baseline.train_loss_first", measured.train_loss_first)
     emit.measured("baseline.train_loss_last", measured.train_loss_last)
-    emit.measured("baseline.parameters", recount.parameter_count(cfg))
+    emit.measured("baseline.parameters", num_parameters(cfg.shape))
     emit.measured("baseline.tokens", recount.tokens_per_step(cfg) * cfg.steps)
     unknown = "" if baseline.least_bits is not None else "nobody knows it of a packed corpus"
     emit.measured("corpus.least", baseline.least_bits, absent=unknown)
-    wrong = [each for each in done.trajectory.evaluated if _counts_other(each)]
-    emit.measured("parameters.wrong", len(wrong))
-
-
-def _counts_other(each: Evaluated) -> bool:
-    return round(each.eval_metrics.params_m * 1e6) != recount.parameter_count(each.candidate_cfg)
+    wrong = sum(
+        round(each.eval_metrics.params_m * 1e6) != num_parameters(each.candidate_cfg.shape)
+        for each in done.trajectory.evaluated
+    )
+    emit.measured("parameters.wrong", wrong)
 
 
 def _report_iterations(emit: EventWriter, done: Finished) -> None:
@@ -87,8 +92,9 @@ def _report_iterations(emit: EventWriter, done: Finished) -> None:
     lowest = baseline
     for each in done.trajectory.iterations:
         where: dict[str, Scalar] = {"iteration": each.iteration}
-        emit.measured("iteration.proposal", _proposed(each), where=where)
-        emit.measured("iteration.outcome", _outcome(each), where=where)
+        proposed, outcome = _told(each)
+        emit.measured("iteration.proposal", proposed, where=where)
+        emit.measured("iteration.outcome", outcome, where=where)
         if isinstance(each, Evaluated):
             lowest = min(lowest, each.val_bpb)
             gain = improvement(each.baseline_val_bpb, each.val_bpb)
@@ -102,22 +108,18 @@ def _report_iterations(emit: EventWriter, done: Finished) -> None:
             emit.measured("curve.val_bpb", value, where=where)
 
 
-def _proposed(each: Iteration) -> str:
-    if isinstance(each, Evaluated | EvalFailed):
-        return each.proposal.pair
-    return "no answer" if isinstance(each, NimError) else "refused"
-
-
-def _outcome(each: Iteration) -> str:
+def _told(each: Iteration) -> tuple[str, str]:
+    """Return what was proposed in an iteration, and what came of it."""
     match each:
         case Evaluated():
-            return each.decision
+            return each.proposal.pair, each.decision
         case EvalFailed():
-            return "over its limit" if each.eval_metrics.timed_out else "failed"
+            outcome = "over its limit" if each.eval_metrics.timed_out else "failed"
+            return each.proposal.pair, outcome
         case Blocked():
-            return each.rail
+            return "refused", each.rail
         case NimError():
-            return "no answer"
+            return "no answer", "no answer"
 
 
 def _report_decisions(emit: EventWriter, done: Finished, found: Tally) -> None:
@@ -144,14 +146,12 @@ def _report_decisions(emit: EventWriter, done: Finished, found: Tally) -> None:
     emit.measured("best.val_bpb", best.val_bpb if best else None, absent=none)
     emit.measured("best.proposal", best.proposal.pair if best else None, absent=none)
     emit.measured("best.improvement", found.gain * _PERCENT)
-    changed = [each for each in done.trajectory.iterations if _has_another_seed(done, each)]
-    emit.measured("seeds.changed", len(changed))
-
-
-def _has_another_seed(done: Finished, each: Iteration) -> bool:
-    if not isinstance(each, Evaluated | EvalFailed):
-        return False
-    return each.candidate_cfg.seed != done.header.baseline_cfg.seed
+    reseeded = sum(
+        each.candidate_cfg.seed != done.header.baseline_cfg.seed
+        for each in done.trajectory.iterations
+        if isinstance(each, Evaluated | EvalFailed)
+    )
+    emit.measured("seeds.changed", reseeded)
 
 
 def _report_noise(emit: EventWriter, done: Finished, level: float) -> None:
@@ -168,15 +168,10 @@ def _report_noise(emit: EventWriter, done: Finished, level: float) -> None:
     emit.measured("noise.false_keeps", risk * evaluated)
     floor = drawn.gain(evaluated, level) / baseline * _PERCENT if evaluated else None
     emit.measured("noise.floor", floor, absent="" if evaluated else "nothing was evaluated")
-    pooled = noises.pooled_sd(_repeated_figures(done))
+    groups = recount.grouped(done.trajectory.evaluated, lambda each: each.candidate_cfg)
+    pooled = noises.pooled_sd([each.val_bpb for each in members] for members in groups.values())
     none = "" if pooled else "no configuration was evaluated twice"
     emit.measured("noise.repeat_sd", pooled.sd if pooled else None, absent=none)
-
-
-def _repeated_figures(done: Finished) -> list[Sequence[float]]:
-    """Return the figures of each configuration that was evaluated, but for the baseline."""
-    groups = recount.grouped(done.trajectory.evaluated, lambda each: each.candidate_cfg)
-    return [[each.val_bpb for each in members] for members in groups.values()]
 
 
 def _report_repetition(emit: EventWriter, done: Finished) -> None:
@@ -203,15 +198,6 @@ def _report_values(emit: EventWriter, done: Finished) -> None:
         emit.measured("value.val_bpb_mean", figures.mean, where=where, count=figures.count)
         emit.measured("value.val_bpb_sd", figures.sd, where=where, absent=none)
         emit.measured("value.improvement_mean", gains.mean * _PERCENT, where=where)
-
-
-def _report_record(emit: EventWriter, done: Finished, found: Tally) -> None:
-    """Report the record of trials: every iteration is in it, and its tree is whole."""
-    emit.measured("record.rows", len(done.history.trials))
-    emit.measured("record.damaged", done.damaged)
-    emit.measured("record.parents", found.parents)
-    emit.measured("record.depth", found.depth)
-    emit.measured("record.drought", found.drought)
 
 
 def resume(emit: EventWriter, done: Finished, wanted: int, kills: int) -> None:
@@ -244,7 +230,8 @@ def time(emit: EventWriter, done: Finished, wall_s: float, level: float) -> None
     _spread(emit, "loop.iteration", [each.iter_wall_s for each in iterations])
     asked = [each.nim_latency_s for each in iterations if not isinstance(each, NimError)]
     _spread(emit, "loop.proposer", asked)
-    _spread(emit, "loop.evaluation", [_evaluation_s(each) for each in evaluated])
+    measured = [each.eval_metrics for each in evaluated]
+    _spread(emit, "loop.evaluation", [each.train_wall_s + each.val_wall_s for each in measured])
     total_s = math.fsum(each.iter_wall_s for each in evaluated)
     rest_s = math.fsum(recount.overhead_s(each) for each in evaluated)
     none = "" if evaluated else "nothing was evaluated"
@@ -253,14 +240,6 @@ def time(emit: EventWriter, done: Finished, wall_s: float, level: float) -> None
     found = tally(done, level)
     emit.measured("loop.wasted", found.wasted_s)
     emit.measured("loop.wasted_share", found.wasted_s / found.wall_s * _PERCENT)
-    _report_energy(emit, evaluated)
-
-
-def _evaluation_s(each: Evaluated) -> float:
-    return each.eval_metrics.train_wall_s + each.eval_metrics.val_wall_s
-
-
-def _report_energy(emit: EventWriter, evaluated: Sequence[Evaluated]) -> None:
     known = [each.energy_j / _J_PER_WH for each in evaluated if each.energy_j is not None]
     if known:
         _spread(emit, "loop.energy", known)

@@ -6,9 +6,9 @@ import time
 
 from harness.experiments.a22 import report
 from harness.workloads.api.context import Context
-from harness.workloads.autoresearch.complete import complete
+from harness.workloads.autoresearch.llm_proposer import served
 from harness.workloads.autoresearch.loop import BASELINE_FILE, TRAJECTORY_FILE, Session
-from harness.workloads.autoresearch.served_proposer import served
+from harness.workloads.autoresearch.loop_process import complete
 from harness.workloads.autoresearch.summary import read_finished
 from harness.workloads.autoresearch.trajectory import read_baseline
 from harness.workloads.data.wikitext import pack_wikitext

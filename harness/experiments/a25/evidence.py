@@ -30,8 +30,9 @@ from harness.workloads.autoresearch.trajectory import (
     Trajectory,
     read_trajectory,
 )
-from harness.workloads.models.memory import Dtype, lora_parameters, parameter_count, stored_bytes
+from harness.workloads.models.memory import Dtype, stored_bytes
 from harness.workloads.models.presets import QWEN25_3B
+from harness.workloads.models.shape import lora_parameters, num_parameters
 from harness.workloads.training.settings import SupervisedSettings
 
 DISTILLED, TEACHER = "distilled", "nim_8b"  # as the published files call them
@@ -346,7 +347,7 @@ figure(
 adapter = figure.of(lambda p: lora_parameters(QWEN25_3B, p.params.lora_rank))
 adapter("lora.parameters", "parameter", "of the adapter on Qwen2.5-3B")(lambda count: count)
 adapter("lora.share", "%", "of these among all, the adapter's included")(
-    lambda count: 100 * count / (count + parameter_count(QWEN25_3B))
+    lambda count: 100 * count / (count + num_parameters(QWEN25_3B))
 )
 adapter("lora.size", "MiB", "of the adapter in float32")(
     lambda count: stored_bytes(count, Dtype.FP32) / 2**20

@@ -37,9 +37,9 @@ from harness.records import Scalar
 from harness.workloads.api.context import Context
 from harness.workloads.api.device import device_name
 from harness.workloads.autoresearch.as_trials import Memory
-from harness.workloads.autoresearch.complete import complete
 from harness.workloads.autoresearch.guardrails import Rules
 from harness.workloads.autoresearch.loop import TRAJECTORY_FILE, Session
+from harness.workloads.autoresearch.loop_process import complete
 from harness.workloads.autoresearch.params import LoopParams
 from harness.workloads.autoresearch.prompt import Form
 from harness.workloads.autoresearch.search_space import ARTICLE, SMALL, Space
@@ -53,7 +53,7 @@ from harness.workloads.inference.choice import EngineKind, Serve, serving_engine
 from harness.workloads.inference.engine import Engine, Sampling
 from harness.workloads.inference.vllm import Dtype as ServedDtype
 from harness.workloads.models.lora import LoraPolicy
-from harness.workloads.tiny_models.checkpoint import small_policy
+from harness.workloads.tiny_models.checkpoint import tiny_model
 from harness.workloads.training.example import Example, masked
 from harness.workloads.training.schedule import Decay
 from harness.workloads.training.settings import (
@@ -203,7 +203,7 @@ def _opened(context: Context, space: Space, parts: dict[Construction, Split]) ->
 def _student_folder(context: Context, space: Space) -> Path:
     params: CloneParams = context.params
     if params.policy == SMALL_POLICY:
-        return small_policy()
+        return tiny_model("files")
     if params.policy != MADE:
         return context.model(params.policy)
     folder, began = context.out / "student", time.monotonic()

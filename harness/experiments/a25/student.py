@@ -12,19 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
-from tokenizers import Tokenizer
-
 from harness.experiments.a25.corpus import few_words, tried_line
 from harness.records import Scalar
 from harness.workloads.autoresearch.proposers import answer
 from harness.workloads.autoresearch.search_space import Knob, Space, changed
 from harness.workloads.autoresearch.trajectory import Decision
 from harness.workloads.envs.files.protocol import Message, Role
-from harness.workloads.tiny_models.build import save
+from harness.workloads.tiny_models.build import TinyModel, build
 from harness.workloads.tiny_models.recipe import Phase, Recipe, Source
-from harness.workloads.tiny_models.samples import Sample, Sampler
-from harness.workloads.tiny_models.tokenizer import train_tokenizer
-from harness.workloads.tiny_models.train import train
 
 _REASON = "As published."  # what a replayed proposer gives
 _VOCABULARY = 320  # with all bytes: what is not a phrase has few words
@@ -35,9 +30,6 @@ _WIDEST_GAIN = 0.03
 
 def make_student(folder: Path, space: Space, seed: int, steps: int) -> None:
     """Train a student from nothing, and write what loads it into `folder`."""
-    random = Random(seed)  # noqa: S311 - no secret
-    said = (each.content for _ in range(_SAID) for each in conversation(space, random))
-    tokenizer = train_tokenizer(said, _phrases(space), _VOCABULARY)
     form = Phase(
         name="form",
         source=Source.TASKS,
@@ -45,18 +37,30 @@ def make_student(folder: Path, space: Space, seed: int, steps: int) -> None:
         batch=16,
         warm_up=max(1, steps // 10),
         rates=(1.0, 0.05),
+        makes="student",
     )
     recipe = Recipe(
         seed=seed, muon_rate=0.02, adamw_rate=0.002, context_weight=0.2, clip=1.0, phases=(form,)
     )
-    sampler = _FormSampler(tokenizer, seed, space)
-    for _, model in train(recipe, tokenizer, lambda _: None, sampler):
-        save(model, tokenizer, folder)
+    said = Random(seed)  # noqa: S311 - no secret
+    student = TinyModel(
+        recipe=recipe,
+        texts=lambda: (each.content for _ in range(_SAID) for each in conversation(space, said)),
+        phrases=tuple(_phrases(space)),
+        vocabulary=_VOCABULARY,
+        conversations=lambda random, _: lambda _: conversation(space, random),
+        measure=None,
+    )
+    build(folder, student, lambda _: None)
 
 
 def conversation(space: Space, random: Random) -> list[Message]:
     """Return a question after made-up trials, and a uniform draw for an answer."""
-    tried = [_trial(space, random) for _ in range(random.randint(0, _MOST_TRIALS))]
+    tried = []
+    for _ in range(random.randint(0, _MOST_TRIALS)):
+        knob, value = _draw(space, random)
+        gain = random.uniform(-_WIDEST_GAIN, _WIDEST_GAIN)
+        tried.append(tried_line(f"{knob.name}={value}", gain, random.choice(list(Decision))))
     cfg = space.baseline
     if random.getrandbits(1):  # as where an earlier keep is shown
         cfg = changed(cfg, *_draw(space, random))
@@ -65,23 +69,6 @@ def conversation(space: Space, random: Random) -> list[Message]:
         Message(role=Role.USER, content=few_words(cfg, tried)),
         Message(role=Role.ASSISTANT, content=answer(knob.name, value, _REASON)),
     ]
-
-
-class _FormSampler(Sampler):
-    """Draws conversations of one menu."""
-
-    def __init__(self, tokenizer: Tokenizer, seed: int, space: Space) -> None:
-        super().__init__(tokenizer, seed)
-        self._space = space
-
-    def _task(self, _: Phase) -> Sample:
-        return self.encode(conversation(self._space, self._random))
-
-
-def _trial(space: Space, random: Random) -> str:
-    knob, value = _draw(space, random)
-    gain = random.uniform(-_WIDEST_GAIN, _WIDEST_GAIN)
-    return tried_line(f"{knob.name}={value}", gain, random.choice(list(Decision)))
 
 
 def _draw(space: Space, random: Random) -> tuple[Knob, Scalar]:

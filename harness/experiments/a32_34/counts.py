@@ -75,11 +75,6 @@ def _(e: Evaluation) -> float | None:
     return None if e.mean_wall_s is None else e.mean_wall_s * e.tasks / 60
 
 
-@RATES("agent.mean_wall", "s", "of a rollout", timing=True, optional=True)
-def _(e: Evaluation) -> Counted | None:
-    return None if e.wall_s is None else Counted(e.wall_s / e.tasks, e.tasks)
-
-
 @RATES("agent.turn_wall", "s", "of a turn", timing=True, optional=True)
 def _(e: Evaluation) -> float | None:
     return e.mean_wall_s / e.mean_turns if e.mean_wall_s and e.mean_turns else None
@@ -88,3 +83,11 @@ def _(e: Evaluation) -> float | None:
 RATES("agent.persona_sum", "count", "passes summed by persona", optional=True)(
     lambda e: sum(e.by_persona) if e.by_persona else None
 )
+
+# of evaluations whose whole wall clock is known
+WALL: Figures[Evaluation] = Figures(keys="policy")
+
+
+@WALL("agent.mean_wall", "s", "of a rollout", timing=True, optional=True)
+def _(e: Evaluation) -> Counted | None:
+    return None if e.wall_s is None else Counted(e.wall_s / e.tasks, e.tasks)

@@ -20,7 +20,8 @@ def report_policy(emit: EventWriter, found: Evaluation) -> None:
     """Report everything that one player's rollouts say."""
     where = {"policy": found.policy}
     graded = len(found.graded)
-    counts.RATES.report(emit, _counts(found), where)
+    for rates in (counts.RATES, counts.WALL):
+        rates.report(emit, _counts(found), where)
     emit.measured("agent.mean_turns", found.mean_turns, where=where, count=graded)
     emit.measured("agent.broken", found.num_broken, where=where)
     interval = found.assertions_interval
@@ -43,6 +44,7 @@ def _counts(found: Evaluation) -> counts.Evaluation:
         task_complete=found.task_complete.successes,
         mean_turns=found.mean_turns,
         mean_wall_s=found.wall_s / len(found.graded),
+        wall_s=found.wall_s,
     )
 
 

@@ -65,7 +65,7 @@ class Pair(NamedTuple):
     other: Evaluation
 
 
-GAIN: Figures[Pair] = Figures(*AGENT, *COMPARED)
+GAIN: Figures[Pair] = Figures(*COMPARED)
 GAIN("agent.task_pass_difference")(
     lambda p: 100 * (p.one.tasks_passed - p.other.tasks_passed) / p.one.tasks
 )
@@ -79,13 +79,6 @@ def _(p: Pair) -> float | None:
     if p.one.mean_turns is None or p.other.mean_turns is None:
         return None
     return p.one.mean_turns - p.other.mean_turns
-
-
-@GAIN("agent.wall_ratio", optional=True)
-def _(p: Pair) -> float | None:
-    if p.one.mean_wall_s is None or p.other.mean_wall_s is None:
-        return None
-    return p.other.mean_wall_s / p.one.mean_wall_s
 
 
 # whether printed counts can be told apart, and the tasks that this would take
@@ -114,12 +107,6 @@ batch("batch.task_complete", "%", "clean stops", better=_HIGHER)(
     lambda each: 100 * each.task_complete / _GROUP
 )
 batch("batch.mean_turns", "turn", better=_LOWER)(lambda each: each.mean_turns)
-batch("batch.task_pass", "%", better=_HIGHER, optional=True)(
-    lambda each: None if each.passed is None else 100 * each.passed / _GROUP
-)
-batch("batch.muted_groups", "count", "groups without variance", optional=True)(
-    lambda each: None if each.groups_used is None else printed.TASKS_PER_STEP - each.groups_used
-)
 BATCHES("batch.first_clean_step", "step", "first printed with clean stops only")(
     lambda steps: min(step for step, each in steps.items() if each.task_complete == _GROUP)
 )
@@ -139,9 +126,18 @@ UPDATE("update.kl", "nat", "largest K3 a token, unweighted")(lambda kl: kl / pri
 _TRAINED = printed.GRPO["grpo-34"]
 _GRPO_STEP_S = 3600 * printed.GRPO_WALL_H / printed.GRPO_STEPS_DONE
 
-grpo: Figures[Runs] = Figures(*COMPARED)
+grpo: Figures[Runs] = Figures(*AGENT, *COMPARED)
 grpo.include(lambda _: [({}, printed.GRPO)], TABLE)
 grpo.include(lambda _: _pairs(printed.GRPO, ("grpo-34", "sft")), GAIN)
+
+
+@grpo.rows("agent.wall_ratio")
+def _(_: Runs) -> Iterator[Row]:
+    assert SFT.mean_wall_s is not None
+    assert _TRAINED.mean_wall_s is not None
+    yield {"policy": "grpo-34", "other": "sft"}, SFT.mean_wall_s / _TRAINED.mean_wall_s
+
+
 grpo.include(lambda _: _pairs(printed.GRPO, ("grpo-34", "sft"), ("grpo-34", "grpo-25")), APART)
 
 
@@ -215,6 +211,15 @@ t2po.include(
     APART,
 )
 t2po.include(lambda _: [({}, printed.T2PO_STEPS)], BATCHES)
+passes = t2po.each(
+    lambda _: (({"step": n}, each) for n, each in printed.T2PO_STEPS.items()), keys="step"
+)
+passes("batch.task_pass", "%", better=_HIGHER, optional=True)(
+    lambda each: None if each.passed is None else 100 * each.passed / _GROUP
+)
+passes("batch.muted_groups", "count", "groups without variance", optional=True)(
+    lambda each: None if each.groups_used is None else printed.TASKS_PER_STEP - each.groups_used
+)
 t2po.include(lambda _: [({}, printed.MAX_WEIGHTED_KL)], UPDATE)
 
 

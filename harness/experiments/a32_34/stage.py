@@ -32,7 +32,7 @@ from harness.workloads.inference.chat_template import Dialogue, load_dialogue
 from harness.workloads.inference.choice import serving_engine
 from harness.workloads.inference.engine import Engine
 from harness.workloads.models.lora import LoraPolicy
-from harness.workloads.tiny_models.checkpoint import small_policy
+from harness.workloads.tiny_models.checkpoint import tiny_model
 
 _LOG = "rollouts.jsonl"
 _STOP_TASKS = 16  # whose every turn is asked for the probability of stopping
@@ -114,7 +114,7 @@ def open_stage(context: Context) -> Iterator[Stage]:
     began = time.monotonic()
     tasks = write(context)
     writing_s = time.monotonic() - began
-    folder = small_policy() if params.policy == SMALL else context.model(params.policy)
+    folder = tiny_model("files") if params.policy == SMALL else context.model(params.policy)
     dialogue = load_dialogue(folder)
     with ExitStack() as stack:
         assert context.spec.sandbox is not None, "a plan decides it for every run of this workload"

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from harness.errors import InputError, Problem
 from harness.experiments.a32_34 import printed
-from harness.experiments.a32_34.counts import RATES, percent
+from harness.experiments.a32_34.counts import RATES, WALL, percent
 from harness.experiments.a32_34.printed import BASE, EVALUATIONS, TRAINED
 from harness.experiments.a32_34.tasks_params import AGENT, WRITTEN
 from harness.records import from_json, record
@@ -255,7 +255,8 @@ pool.rows("pool.draws", "count", "training steps that drew it", keys="task")(
 
 # --- arithmetic on what is printed ----------------------------------------------------------------
 
-figure.include(lambda _: (({"policy": name}, each) for name, each in EVALUATIONS.items()), RATES)
+for rates in (RATES, WALL):
+    figure.include(lambda _: (({"policy": n}, each) for n, each in EVALUATIONS.items()), rates)
 
 
 @figure("agent.task_pass_gain", "%", "trained - base, percentage points")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from harness.experiments.a32_34.counts import RATES
+from harness.experiments.a32_34.counts import RATES, WALL
 from harness.records import record
 from harness.workloads.api.declare import Better, Metric, Workload, param
+from harness.workloads.api.figures import metrics_of
 from harness.workloads.envs.files.personas import TASKS_PER_PERSONA
 
 _LOWER = Better.LOWER
@@ -48,7 +49,7 @@ WRITTEN = (
 
 # Reported by the rollouts of an agent; of printed counts, where these suffice.
 AGENT = (
-    *RATES.metrics,
+    *metrics_of(RATES, WALL),
     Metric(name="agent.mean_turns", unit="turn", doc="where: policy", better=_LOWER),
     Metric(name="agent.wall_ratio", unit="x", doc="trained / base, of a rollout", timing=True),
     Metric(name="agent.persona_pass", unit="%", doc="where: policy, persona"),

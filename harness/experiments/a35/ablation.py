@@ -11,7 +11,6 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from itertools import accumulate
-from pathlib import Path
 from types import MappingProxyType
 
 from harness.experiments.a22 import report
@@ -21,8 +20,8 @@ from harness.records import Scalar
 from harness.workloads.api.context import Context
 from harness.workloads.api.emit import EventWriter
 from harness.workloads.autoresearch.as_trials import Memory
-from harness.workloads.autoresearch.complete import complete
 from harness.workloads.autoresearch.loop import BASELINE_FILE, Session
+from harness.workloads.autoresearch.loop_process import complete
 from harness.workloads.autoresearch.params import LoopParams, SearchParams
 from harness.workloads.autoresearch.summary import Finished, Tally, missing, read_finished, tally
 from harness.workloads.autoresearch.trajectory import Evaluated, read_baseline
@@ -63,17 +62,12 @@ def _searches(context: Context, params: AblationParams) -> Iterator[tuple[str, F
     corpus, seed = corpus_of(context), context.spec.seed
     noise: tuple[float, ...] = ()
     for arm in ARMS if seed % 2 else reversed(ARMS):  # over the replicates neither is always first
-        folder = _folder(context.out, arm)
+        folder = context.out / arm
+        folder.mkdir()
         complete(_session(params, seed, ARMS[arm], noise), folder, corpus)
         loop = read_finished(folder)
         noise = noise or loop.header.noise_val_bpb
         yield arm, loop
-
-
-def _folder(out: Path, arm: str) -> Path:
-    folder = out / arm
-    folder.mkdir()
-    return folder
 
 
 def _session(

@@ -67,7 +67,10 @@ def read_run(folder: Path) -> Run:
     """
     path = folder / "results.tsv"
     rows, torn = _whole_rows(path)
-    layout = _layout(path, rows)
+    try:
+        layout = layout_of(rows[0][1] if rows else [])
+    except ValueError as error:
+        raise InputError([Problem(message=str(error), path=path, line=1)]) from None
     leaves, depth = _read_tree(folder / "tree.tsv", layout)
     notes = [f"{path.name}: the last line is torn, and not counted"] if torn else []
     damaged: list[tuple[int, str, Repair]] = []
@@ -84,7 +87,16 @@ def read_run(folder: Path) -> Run:
                 notes.append(f"{path.name}:{line}: {trial.exp_id!r}: unknown label {label!r}")
     linked = dict(_without_prefixes(trials))
     history = _history(path, layout, linked)
-    notes += _strays(history, leaves)
+    notes += [
+        f"{trial.exp_id!r}: its parent {trial.parent_exp!r} is not in the run"
+        for trial in history.trials
+        if trial.parent_exp and history.get(trial.parent_exp) is None
+    ]
+    notes += [
+        f"tree.tsv: {exp_id!r} is not in results.tsv"
+        for exp_id in leaves
+        if history.get(exp_id) is None
+    ]
     return Run(
         name=folder.name,
         history=history,
@@ -109,7 +121,12 @@ def _read_row(
     partly = _trial([known.get(name, "") for name in layout.columns], layout) if leaf else None
     if partly is None:
         return None, fault, Repair.NONE
-    whole = _trial(_recut(cells, layout, leaf["hypothesis"]), layout)
+    # the row's last cell is all cells from the hypothesis on, joined by spaces
+    *before, joined = cells
+    behind = joined.removeprefix(leaf["hypothesis"]).removeprefix(" ")
+    num_behind = len(layout.columns) - len(before) - 1
+    recut = [*before, leaf["hypothesis"], *behind.split(" ", num_behind - 1)]
+    whole = _trial(recut, layout)
     if whole is None or any(getattr(whole, name) != getattr(partly, name) for name in leaf):
         return partly, fault, Repair.TREE
     return whole, fault, Repair.WHOLE
@@ -120,14 +137,6 @@ def _trial(cells: list[str], layout: Layout) -> Trial | None:
         return trial_of(cells, layout)
     except ValueError:
         return None
-
-
-def _recut(cells: list[str], layout: Layout, hypothesis: str) -> list[str]:
-    """Cut a row's last cell, which is all cells from the hypothesis on joined by spaces."""
-    *before, joined = cells
-    num_after = len(layout.columns) - len(before) - 1
-    after = joined.removeprefix(hypothesis).removeprefix(" ").split(" ", num_after - 1)
-    return [*before, hypothesis, *after]
 
 
 def _without_prefixes(trials: Iterable[tuple[int, Trial]]) -> Iterator[tuple[int, Trial]]:
@@ -149,22 +158,6 @@ def _history(path: Path, layout: Layout, trials: Mapping[int, Trial]) -> History
     if problems:
         raise InputError(problems)
     return history
-
-
-def _strays(history: History, leaves: Mapping[str, Leaf]) -> Iterator[str]:
-    for trial in history.trials:
-        if trial.parent_exp and history.get(trial.parent_exp) is None:
-            yield f"{trial.exp_id!r}: its parent {trial.parent_exp!r} is not in the run"
-    for exp_id in leaves:
-        if history.get(exp_id) is None:
-            yield f"tree.tsv: {exp_id!r} is not in results.tsv"
-
-
-def _layout(path: Path, rows: list[tuple[int, list[str]]]) -> Layout:
-    try:
-        return layout_of(rows[0][1] if rows else [])
-    except ValueError as error:
-        raise InputError([Problem(message=str(error), path=path, line=1)]) from None
 
 
 def _read_tree(path: Path, layout: Layout) -> tuple[dict[str, Leaf], int | None]:

@@ -16,12 +16,11 @@ from harness.workloads.models.memory import (
     MIXED,
     Dtype,
     ForwardPass,
-    ModelShape,
     lora_need,
-    parameter_count,
     stored_bytes,
 )
 from harness.workloads.models.presets import MODELS
+from harness.workloads.models.shape import ModelShape, num_parameters
 
 FLOOR_GIB = 8.0  # left to the system; the harness's own watchdog ends a run below it
 _UNIFIED = 0.9  # of the host's memory: a GPU that sees as much has no other
@@ -77,7 +76,7 @@ def needed(params: A2tgpoParams, memory: Memory) -> Mapping[str, int] | None:
     )
     dtype = Dtype.BF16 if params.dtype == "bfloat16" else Dtype.FP32
     trainer = lora_need(shape, dtype, MIXED, params.lora_rank, forward).total
-    weights = stored_bytes(parameter_count(shape), dtype)
+    weights = stored_bytes(num_parameters(shape), dtype)
     share = int(params.gpu_memory_share * memory.gpu) if memory.gpu is not None else 0
     return {
         "trainer": trainer,

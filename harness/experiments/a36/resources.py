@@ -22,7 +22,7 @@ from harness.workloads.inference.choice import EngineKind, Serve, serving_engine
 from harness.workloads.inference.engine import Engine, Sampling
 from harness.workloads.inference.vllm import Dtype as ServedDtype
 from harness.workloads.models.lora import LoraPolicy
-from harness.workloads.tiny_models.search_checkpoint import small_policy
+from harness.workloads.tiny_models.checkpoint import tiny_model
 from harness.workloads.training.settings import Compute, Dtype, LoraSettings, Product
 
 SMALL = "small"
@@ -98,7 +98,7 @@ def open_room(context: Context) -> Iterator[Room]:
     asked = world.questions(
         params.world_seed, params.train_questions + params.held_out, params.hops
     )
-    folder = small_policy() if params.policy == SMALL else context.model(params.policy)
+    folder = tiny_model("search") if params.policy == SMALL else context.model(params.policy)
     dialogue = load_dialogue(folder)
     with ExitStack() as stack:
         retriever = stack.enter_context(_retriever(context, world.passages))

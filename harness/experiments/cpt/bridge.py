@@ -22,7 +22,6 @@ This program has not been run: it is written against the sources of Megatron Bri
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
@@ -44,11 +43,10 @@ from harness.experiments.cpt.params import BridgeParams
 from harness.experiments.cpt.replay import ALL, NEW, OLD, curve_steps
 from harness.records import Scalar
 from harness.workloads.api.context import Context
-from harness.workloads.data.languages import language
+from harness.workloads.data.languages import entropy_nats, language
 from harness.workloads.data.mixture import Mixture
 from harness.workloads.data.prose import documents, installed
 from harness.workloads.data.windows import MixedWindows, windows
-from harness.workloads.data.zipf import entropy_nats
 
 _BYTES_PER_GIB = 1024.0**3
 
@@ -257,10 +255,7 @@ class Watch(Callback):  # type: ignore[misc]
 
 
 def _loss(model: Any, texts: Tensor) -> float:
-    return sum(_window_losses(model, texts)) / len(texts)
-
-
-def _window_losses(model: Any, texts: Tensor) -> Iterator[float]:
+    total = 0.0
     positions = torch.arange(texts.shape[1] - 1, device="cuda")[None]
     for window in torch.split(texts.cuda(), 1):
         with torch.no_grad():
@@ -270,4 +265,5 @@ def _window_losses(model: Any, texts: Tensor) -> Iterator[float]:
                 attention_mask=None,
                 labels=window[:, 1:].contiguous(),
             )
-        yield losses.float().mean().item()
+        total += losses.float().mean().item()
+    return total / len(texts)

@@ -24,15 +24,15 @@ from harness.workloads.models.memory import (
     Regime,
     fits,
     lora_need,
-    parameter_count,
     training_need,
 )
 from harness.workloads.models.presets import DGX_SPARK, LLAMA31_8B
+from harness.workloads.models.shape import num_parameters
 
 # parameters by name; the shapes of the other two do not enter, their states are enough to judge
 MODELS: Mapping[str, int] = MappingProxyType(
     {
-        LLAMA31_8B.name: parameter_count(LLAMA31_8B),
+        LLAMA31_8B.name: num_parameters(LLAMA31_8B),
         "9B": 9_000_000_000,  # Nemotron Nano, by its name
         "49B": 49_000_000_000,  # as the article names it
     }

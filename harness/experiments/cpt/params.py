@@ -7,7 +7,7 @@ from dataclasses import replace
 from harness.records import record
 from harness.workloads.api.declare import Better, Metric, Workload, param
 from harness.workloads.models.conditions import Conditions, Framework
-from harness.workloads.models.shape import GptShape, Init, Precision
+from harness.workloads.models.shape import Init, ModelShape, Precision, gpt_shape
 
 
 @record
@@ -55,15 +55,15 @@ class ReplayParams:
     num_threads: int = param(1, doc="torch threads on the CPU", low=1)
 
     @property
-    def shape(self) -> GptShape:
+    def shape(self) -> ModelShape:
         """The model."""
-        return GptShape(
+        return gpt_shape(
             vocab_size=self.vocab_size,
-            max_positions=self.seq_len,
-            num_layers=self.num_layers,
-            width=self.width,
-            num_heads=self.num_heads,
-            ff_width=self.ff_width,
+            num_positions=self.seq_len,
+            num_hidden_layers=self.num_layers,
+            hidden_size=self.width,
+            num_attention_heads=self.num_heads,
+            intermediate_size=self.ff_width,
         )
 
     @property

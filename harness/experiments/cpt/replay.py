@@ -23,22 +23,20 @@ from torch import Tensor
 from harness.experiments.cpt.params import BridgeParams, ReplayParams
 from harness.records import Scalar, record
 from harness.workloads.api.context import Context
-from harness.workloads.data.languages import Language, language, relative
+from harness.workloads.api.device import device_name, torch_device
+from harness.workloads.data.languages import Language, entropy_nats, language, relative
 from harness.workloads.data.mixture import Mixture
-from harness.workloads.data.zipf import entropy_nats
 from harness.workloads.models.frameworks import hand_written
 from harness.workloads.models.gpt import Gpt
 from harness.workloads.models.gpt_lora import adapt
+from harness.workloads.models.memory import GIB
 from harness.workloads.models.precision import arithmetic
-from harness.workloads.training.loop import Batch, TrainingRun, cross_entropy
-from harness.workloads.training.memory_tracker import CudaAllocator, LiveStorages, PeakCounter
-from harness.workloads.training.pretrain import device_name, torch_device
-from harness.workloads.training.pretrain_schedule import WarmupCosine
+from harness.workloads.training.loop import AdamW, Batch, TrainingRun, cross_entropy
+from harness.workloads.training.memory_tracker import peak_counter
 
 OLD, NEW = "old", "new"  # domains
 BASE = "base"  # the name of its training
 ALL, ADAPTERS = "all", "adapters"  # ways
-_BYTES_PER_GIB = 1024.0**3
 _COUNTED_STEPS = 2  # from the second on, a step holds what every later one holds
 
 
@@ -136,6 +134,18 @@ def drawn(params: ReplayParams, seed: int) -> Corpora:
     )
 
 
+def adamw_of(params: ReplayParams, num_steps: int, learning_rate: float) -> AdamW:
+    """Return how the base, or a continuation of it, is trained."""
+    return AdamW(
+        learning_rate=learning_rate,
+        num_warmup=max(1, round(params.warmup_share * num_steps)),
+        num_steps=num_steps,
+        betas=(params.beta1, params.beta2),
+        weight_decay=params.weight_decay,
+        max_grad_norm=params.clip_norm,
+    )
+
+
 class Experiment:
     """One run: a base, and every way to go on from it.
 
@@ -155,7 +165,7 @@ class Experiment:
     def run(self) -> None:
         """Train the base, continue it in every way, and measure both languages before and after."""
         emit = self.emit
-        emit.started(device_name(self.device), torch=torch.__version__)
+        emit.started(device_name(self.device.type), torch=torch.__version__)
         base = self.base()
         before = self.losses(base)
         for domain, loss in before.items():
@@ -168,10 +178,8 @@ class Experiment:
     def base(self) -> Gpt:
         """Return the base, trained; the first steps under the counter of live memory."""
         params, emit = self.params, self.emit
-        on_cuda = self.device.type == "cuda"
-        counter: PeakCounter = CudaAllocator(self.device) if on_cuda else LiveStorages()
         with ExitStack() as counting:
-            counting.enter_context(counter)
+            counter = counting.enter_context(peak_counter(self.device))
             torch.manual_seed(self.seed)
             model = hand_written(
                 params.shape, params.conditions, self.arithmetic, device=self.device
@@ -192,7 +200,7 @@ class Experiment:
         )
         emit.measured("tokens.base", params.steps * params.tokens_per_step)
         emit.measured("parameters", _count(model))
-        emit.measured("memory.peak_allocated", peak_bytes / _BYTES_PER_GIB)
+        emit.measured("memory.peak_allocated", peak_bytes / GIB)
         emit.measured("memory.counter", counter.name)
         emit.measured("conditions", params.conditions.text)
         emit.measured("loss.floor", entropy_nats(params.branches))
@@ -245,23 +253,8 @@ class Experiment:
         self, model: Gpt, batch: Callable[[int], Batch], num_steps: int, rate: float
     ) -> TrainingRun:
         """Return a run over what of the model is to be trained, with a fresh optimizer."""
-        params = self.params
-        optimizer = torch.optim.AdamW(
-            [each for each in model.parameters() if each.requires_grad],
-            lr=rate,
-            betas=(params.beta1, params.beta2),
-            weight_decay=params.weight_decay,
-            fused=True,
-        )
-        num_warmup = max(1, round(params.warmup_share * num_steps))
-        return TrainingRun(
-            model=model,
-            optimizer=optimizer,
-            learning_rate=WarmupCosine(peak=rate, num_warmup=num_warmup, num_steps=num_steps),
-            batch=batch,
-            forward_context=self.arithmetic.forward_context,
-            clip_norm=params.clip_norm,
-        )
+        adamw = adamw_of(self.params, num_steps, rate)
+        return adamw.run(model, batch, self.arithmetic.forward_context)
 
     def in_order(self) -> Callable[[int], Batch]:
         """Return the base's batches: every old text once."""

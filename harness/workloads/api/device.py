@@ -1,9 +1,48 @@
-"""The name of what a workload computes on."""
+"""What a workload computes on: torch's device, and its name. Loads torch only when it is asked."""
 
 from __future__ import annotations
 
 import platform
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import HostError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def torch_device(kind: str | None, num_threads: int | None = None) -> torch.device:
+    """Return a device.
+
+    Args:
+        kind: ``cpu`` or ``cuda``; None for CUDA where there is some.
+        num_threads: of torch on the CPU; None for as many as it has.
+
+    Raises:
+        HostError: torch sees no such device.
+    """
+    import torch  # noqa: PLC0415 - see above
+
+    kind = kind or ("cuda" if torch.cuda.is_available() else "cpu")
+    if kind == "cpu":
+        if num_threads is not None:
+            torch.set_num_threads(num_threads)
+    elif not torch.cuda.is_available():
+        message = f"torch {torch.__version__} sees no CUDA device"
+        raise HostError(message, "harness doctor")
+    return torch.device(kind)
+
+
+def device_name(kind: str | None = None) -> str:
+    """Return the GPU's name for ``cuda``, the processor's for ``cpu``.
+
+    Without a kind it is the GPU where torch sees one.
+    """
+    import torch  # noqa: PLC0415 - see above
+
+    is_gpu = torch.cuda.is_available() if kind is None else kind == "cuda"
+    return torch.cuda.get_device_name() if is_gpu else cpu_model()
 
 
 def cpu_model() -> str:
@@ -15,10 +54,3 @@ def cpu_model() -> str:
             if name.strip() == "model name":
                 return value.strip()
     return platform.machine()
-
-
-def device_name() -> str:
-    """Return the name of the GPU that torch would compute on, else of the processor."""
-    import torch  # noqa: PLC0415 - most that is asked of this module needs no torch
-
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else cpu_model()

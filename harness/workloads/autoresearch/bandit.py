@@ -14,11 +14,10 @@ import re
 from collections.abc import Sequence
 from random import Random
 
-from harness.records import Scalar, record
+from harness.records import record
 from harness.workloads.autoresearch.prompt import Brief
 from harness.workloads.autoresearch.proposers import answer
-from harness.workloads.autoresearch.search_space import Knob, Space
-from harness.workloads.autoresearch.trajectory import TrainConfig
+from harness.workloads.autoresearch.search_space import Space
 from harness.workloads.trials.trial import Label
 
 _RECENT = re.compile(r"\| \S+ \| [^|]* \| (?P<label>\w+) \| [^|]* \| (?P<pair>\w+=[^ |:]+)\W?.*\|")
@@ -59,7 +58,10 @@ class Bandit:
         """Return the change that the block makes look best."""
         random = Random(f"{self.seed}/{brief.iteration}")  # noqa: S311 - no secret
         past = told(brief.record)
-        others = {knob.name: self._others(knob, brief.cfg) for knob in self.space.knobs.values()}
+        others = {
+            knob.name: [value for value in knob.levels() if value != getattr(brief.cfg, knob.name)]
+            for knob in self.space.knobs.values()
+        }
         tried = {each.pair for each in past}
         new = {
             knob: [value for value in values if f"{knob}={value}" not in tried]
@@ -68,10 +70,6 @@ class Bandit:
         choices = {knob: values for knob, values in new.items() if values} or others
         knob = max(choices, key=lambda name: (worth(name, past), random.random()))
         return answer(knob, random.choice(choices[knob]), "The record speaks for this knob.")
-
-    def _others(self, knob: Knob, cfg: TrainConfig) -> list[Scalar]:
-        """Return what a knob may be set to that it is not."""
-        return [value for value in knob.levels() if value != getattr(cfg, knob.name)]
 
 
 def told(block: str) -> list[Told]:

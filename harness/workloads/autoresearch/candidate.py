@@ -10,27 +10,25 @@ from __future__ import annotations
 import math
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from harness.errors import HostError
-from harness.workloads.api.device import cpu_model
+from harness.workloads.api.device import device_name, torch_device
 from harness.workloads.autoresearch.evaluator import Bench, Evaluation
 from harness.workloads.autoresearch.trajectory import EvalMetrics, TrainConfig
 from harness.workloads.data import split as corpora
 from harness.workloads.data.split import Corpus
 from harness.workloads.models.conditions import Conditions, Framework
 from harness.workloads.models.frameworks import hand_written
+from harness.workloads.models.memory import GIB
 from harness.workloads.models.precision import Arithmetic, arithmetic
-from harness.workloads.models.shape import GptShape, Init, Precision
-from harness.workloads.training.loop import Batch, TrainingRun, cross_entropy
-from harness.workloads.training.pretrain_schedule import WarmupCosine
+from harness.workloads.models.shape import Init, Precision
+from harness.workloads.training.loop import AdamW, Batch, TrainingRun, cross_entropy
 
-_BYTES_PER_GIB = 1024.0**3
 _KIB_PER_GIB = 1024.0**2
 
 
@@ -54,7 +52,7 @@ def evaluate(cfg: TrainConfig, corpus: Corpus, bench: Bench, seed: int) -> Evalu
         ValueError: the candidate cannot be built, or its held-out loss is no number.
         HostError: the device is not there, or cannot do the candidate's precision.
     """
-    device = _device(bench)
+    device = torch_device(bench.device, bench.num_threads)
     began, began_cpu_s = time.perf_counter(), time.process_time()
     torch.manual_seed(seed)
     way = arithmetic(Precision(cfg.precision), device)
@@ -77,53 +75,37 @@ def evaluate(cfg: TrainConfig, corpus: Corpus, bench: Bench, seed: int) -> Evalu
         mean_step_ms=1e3 * math.fsum(step.step_s for step in steps) / len(steps),
         train_wall_s=trained - began,
         val_wall_s=time.perf_counter() - trained,
-        peak_gpu_mem_gib=_peak_gib(device),
+        peak_gpu_mem_gib=(
+            torch.cuda.max_memory_allocated(device) / GIB
+            if device.type == "cuda"
+            else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _KIB_PER_GIB
+        ),
     )
-    if device.type == "cuda":
-        cost_s = metrics.train_wall_s + metrics.val_wall_s
-        return Evaluation(result=metrics, device=torch.cuda.get_device_name(device), cost_s=cost_s)
-    cost_s = time.process_time() - began_cpu_s
-    return Evaluation(result=metrics, device=cpu_model(), cost_s=cost_s)
+    wall_s, cpu_s = metrics.train_wall_s + metrics.val_wall_s, time.process_time() - began_cpu_s
+    cost_s = wall_s if device.type == "cuda" else cpu_s
+    return Evaluation(result=metrics, device=device_name(device.type), cost_s=cost_s)
 
 
 def _training(cfg: TrainConfig, corpus: Corpus, bench: Bench, way: Arithmetic) -> TrainingRun:
     device = torch.device(bench.device)
-    shape = GptShape(
-        vocab_size=cfg.vocab_size,
-        max_positions=cfg.seq_len,
-        num_layers=cfg.n_layer,
-        width=cfg.d_model,
-        num_heads=cfg.n_head,
-        ff_width=cfg.d_ff,
-    )
     conditions = Conditions(
         framework=Framework.HAND_WRITTEN,
         precision=Precision(cfg.precision),
         init=Init.SCALED,
         dropout=bench.dropout,
     )
-    model = hand_written(shape, conditions, way, device=device)
-    optimizer = torch.optim.AdamW(
-        model.parameters(),
-        lr=cfg.lr,
+    model = hand_written(cfg.shape, conditions, way, device=device)
+    adamw = AdamW(
+        learning_rate=cfg.lr,
+        num_warmup=cfg.lr_warmup,
+        num_steps=cfg.steps,
         betas=(cfg.beta1, cfg.beta2),
         weight_decay=cfg.weight_decay,
-        fused=True,
+        max_grad_norm=cfg.grad_clip,
     )
-    schedule = WarmupCosine(peak=cfg.lr, num_warmup=cfg.lr_warmup, num_steps=cfg.steps)
-    return TrainingRun(
-        model=model,
-        optimizer=optimizer,
-        learning_rate=schedule,
-        batch=_walk(cfg, corpus, device),
-        forward_context=way.forward_context,
-        clip_norm=cfg.grad_clip,
-    )
-
-
-def _walk(cfg: TrainConfig, corpus: Corpus, device: torch.device) -> Callable[[int], Batch]:
-    """Return the article's walk: every evaluation reads the training part from its start."""
-    return partial(_batch, corpus, 0, corpus.split, cfg, device)
+    # the article's walk: every evaluation reads the training part from its start
+    batch = partial(_batch, corpus, 0, corpus.split, cfg, device)
+    return adamw.run(model, batch, way.forward_context)
 
 
 def _batch(
@@ -172,18 +154,3 @@ def _loss(model: nn.Module, way: Arithmetic, batches: list[Batch]) -> float:
         total += cross_entropy(logits_BSV, targets_BS).item() * targets_BS.numel()
         count += targets_BS.numel()
     return total / count
-
-
-def _device(bench: Bench) -> torch.device:
-    if bench.device == "cpu":
-        torch.set_num_threads(bench.num_threads)
-    elif not torch.cuda.is_available():
-        message = f"torch {torch.__version__} sees no CUDA device"
-        raise HostError(message, "harness doctor")
-    return torch.device(bench.device)
-
-
-def _peak_gib(device: torch.device) -> float:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / _BYTES_PER_GIB
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _KIB_PER_GIB

@@ -16,7 +16,6 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from types import TracebackType
 from typing import Any, Protocol, Self
 
 from harness.errors import HostError
@@ -116,12 +115,7 @@ class Evaluator:
         self._start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._end()
 
     def evaluate(self, cfg: TrainConfig, seed: int, limit: Limit) -> Evaluation:
@@ -157,7 +151,13 @@ class Evaluator:
             elif "answer" in message:
                 answer = message["answer"]
             elif answer is not None:
-                return _read_answer(answer)
+                document = answer["result"]
+                result: EvalMetrics | EvalFailure
+                if document["ok"]:
+                    result = from_json(EvalMetrics, document)
+                else:
+                    result = from_json(EvalFailure, document)
+                return Evaluation(result=result, device=answer["device"], cost_s=answer["cost_s"])
             elif timed_out:
                 return _over(f"{limit.wall_s:.1f} s")
             elif _how_ended(message["ended"]) == _OVER_CPU:
@@ -215,16 +215,6 @@ class Evaluator:
 
 class _GoneError(Exception):
     """The server process has ended, or says nothing."""
-
-
-def _read_answer(answer: dict[str, Any]) -> Evaluation:
-    document = answer["result"]
-    result: EvalMetrics | EvalFailure
-    if document["ok"]:
-        result = from_json(EvalMetrics, document)
-    else:
-        result = from_json(EvalFailure, document)
-    return Evaluation(result=result, device=answer["device"], cost_s=answer["cost_s"])
 
 
 def _broken(error: str) -> Evaluation:

@@ -42,7 +42,8 @@ def main() -> None:
     except InputError as error:
         _say(answers, {"refused": str(error)})
         return
-    _warm_up()
+    # making the first optimizer imports a second's worth of modules
+    torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], fused=True)
     _say(answers, {"least_bits": corpus.least_bits})
     for line in sys.stdin:
         pid = os.fork()
@@ -51,11 +52,6 @@ def main() -> None:
         _say(answers, {"pid": pid})
         _, status = os.waitpid(pid, 0)
         _say(answers, {"ended": status})
-
-
-def _warm_up() -> None:
-    # making the first optimizer imports a second's worth of modules
-    torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], fused=True)
 
 
 def _evaluate(bench: Bench, corpus: Corpus, request: dict[str, Any], answers: int) -> NoReturn:
@@ -68,20 +64,17 @@ def _evaluate(bench: Bench, corpus: Corpus, request: dict[str, Any], answers: in
         cfg = from_json(TrainConfig, request["cfg"])
         evaluation = training.evaluate(cfg, corpus, bench, request["seed"])
     except Exception as error:  # noqa: BLE001 - whatever breaks here is a fact about the candidate
-        evaluation = Evaluation(result=_failure(error))
+        text = f"{type(error).__name__}: {error}"
+        no_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or _NO_MEMORY in text
+        failure = EvalFailure(
+            ok=False,
+            oom=no_memory,
+            error=text[:_TRACE_CHARACTERS],
+            trace=traceback.format_exc()[-_TRACE_CHARACTERS:],
+        )
+        evaluation = Evaluation(result=failure)
     _say(answers, {"answer": to_json(evaluation)})
     os._exit(0)
-
-
-def _failure(error: Exception) -> EvalFailure:
-    text = f"{type(error).__name__}: {error}"
-    no_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or _NO_MEMORY in text
-    return EvalFailure(
-        ok=False,
-        oom=no_memory,
-        error=text[:_TRACE_CHARACTERS],
-        trace=traceback.format_exc()[-_TRACE_CHARACTERS:],
-    )
 
 
 def _limit_memory(more_gib: float) -> None:

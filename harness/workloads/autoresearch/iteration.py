@@ -6,12 +6,12 @@ import math
 import time
 from collections.abc import Sequence
 
-from harness.probes.energy import Meter
+from harness.probes.energy import EnergyCounter
+from harness.probes.reading import NotSupported
 from harness.records import record
 from harness.workloads.autoresearch.guardrails import Passed, Refused
 from harness.workloads.autoresearch.journal import stamp
-from harness.workloads.autoresearch.loop_state import Standing, decide
-from harness.workloads.autoresearch.recount import improvement
+from harness.workloads.autoresearch.loop_state import Standing, decide, improvement
 from harness.workloads.autoresearch.trajectory import (
     Blocked,
     Decision,
@@ -47,19 +47,20 @@ class Lap:
 class Laps:
     """Measures iteration after iteration, with nothing left between them."""
 
-    def __init__(self, meter: Meter) -> None:
-        self._meter = meter
+    def __init__(self, energy_j: EnergyCounter) -> None:
+        self._energy_j = energy_j
 
     def start(self) -> None:
         """Begin the first lap."""
-        self._now_s, self._now_j = time.monotonic(), self._meter.energy_j()
+        self._now_s, self._now_j = time.monotonic(), self._energy_j()
 
     def end(self) -> Lap:
         """End a lap and begin the next."""
         before_s, before_j = self._now_s, self._now_j
         self.start()
-        known = before_j is not None and self._now_j is not None
-        energy_j = self._now_j - before_j if known else None  # type: ignore[operator]
+        ends = (before_j, self._now_j)
+        known = [each for each in ends if not isinstance(each, NotSupported)]
+        energy_j = known[1] - known[0] if len(known) == len(ends) else None
         return Lap(wall_s=self._now_s - before_s, energy_j=energy_j)
 
 
@@ -92,7 +93,9 @@ class Asked:
             val_bpb=value,
             baseline_val_bpb=here.base_val_bpb,
             improvement_frac=improvement(here.base_val_bpb, value),
-            decision=decide(header, here.base_val_bpb, value),
+            decision=decide(
+                here.base_val_bpb, value, header.accept_delta_frac, climbs=header.climbs
+            ),
             is_new_best=value < here.lowest_val_bpb,
             nim_latency_s=self.latency_s,
             iter_wall_s=0.0,
@@ -136,7 +139,8 @@ class Asked:
         What passed R1 to R3 is a proposal and recorded as one, of anything else its beginning.
         """
         given = refused.proposal
-        plain = given is not None and _has_json_form(given.new_value)
+        value = None if given is None else given.new_value
+        has_json_form = not isinstance(value, float) or math.isfinite(value)
         return Blocked(
             stage=Stage.BLOCKED,
             iteration=self.iteration,
@@ -144,7 +148,7 @@ class Asked:
             verdict_ok=False,
             rail=refused.rail,
             reason=refused.reason,
-            proposal=given if plain else None,
+            proposal=given if has_json_form else None,
             raw=self.answer[:_RAW_CHARACTERS],
             nim_latency_s=self.latency_s,
             iter_wall_s=0.0,
@@ -183,7 +187,3 @@ def summary(header: Header, past: Sequence[Iteration]) -> LoopComplete:
         best_proposal=None if best is None else best.proposal,
         best_improvement_frac=improvement(header.baseline_val_bpb, lowest),
     )
-
-
-def _has_json_form(value: object) -> bool:
-    return not isinstance(value, float) or math.isfinite(value)

@@ -12,7 +12,6 @@ import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from harness.errors import InputError, Problem
@@ -41,15 +40,13 @@ class Journal:
 
     def __enter__(self) -> Self:
         self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        self._cut_torn_line()
+        content = self._path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            os.ftruncate(self._file, whole)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         os.close(self._file)
 
     def resume(self, settings: str) -> Trajectory | None:
@@ -73,17 +70,6 @@ class Journal:
         while line:
             line = line[os.write(self._file, line) :]
         os.fsync(self._file)
-
-    def _cut_torn_line(self) -> None:
-        content = self._path.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            os.ftruncate(self._file, whole)
-
-
-def next_iteration(trajectory: Trajectory) -> int:
-    """Return the number of the first iteration that is still to be done."""
-    return 1 + max((each.iteration for each in trajectory.iterations), default=0)
 
 
 def stamp() -> str:

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from harness.errors import HostError
-from harness.probes.energy import Meter
+from harness.probes.energy import EnergyCounter
 from harness.records import digest, record, to_json
 from harness.workloads.autoresearch import iteration as outcomes
 from harness.workloads.autoresearch.as_trials import (
@@ -28,7 +27,7 @@ from harness.workloads.autoresearch.as_trials import (
 from harness.workloads.autoresearch.evaluator import Evaluates, Evaluation, Limit
 from harness.workloads.autoresearch.guardrails import Gate, Refused, Rules, is_finite
 from harness.workloads.autoresearch.iteration import Asked, Laps
-from harness.workloads.autoresearch.journal import Journal, next_iteration
+from harness.workloads.autoresearch.journal import Journal
 from harness.workloads.autoresearch.loop_state import Standing, after, standing
 from harness.workloads.autoresearch.params import LoopParams
 from harness.workloads.autoresearch.prompt import Form, Proposer, ProposerError
@@ -45,7 +44,6 @@ from harness.workloads.autoresearch.trajectory import (
     read_baseline,
 )
 from harness.workloads.trials.store import Store
-from harness.workloads.trials.trial import Trial
 
 TRAJECTORY_FILE = "trajectory.jsonl"
 BASELINE_FILE = "baseline_eval.json"
@@ -97,11 +95,15 @@ class Session:
 
 @record
 class Parts:
-    """What a loop is made of."""
+    """What a loop is made of.
+
+    Attributes:
+        energy_j: of the device that it runs on.
+    """
 
     proposer: Proposer
     evaluator: Evaluates
-    meter: Meter
+    energy_j: EnergyCounter
 
 
 class Loop:
@@ -116,7 +118,7 @@ class Loop:
     def __init__(self, session: Session, folder: Path, parts: Parts) -> None:
         self._session, self._params, self._folder = session, session.params, folder
         self._proposer, self._evaluator = parts.proposer, parts.evaluator
-        self._laps = Laps(parts.meter)
+        self._laps = Laps(parts.energy_j)
         self._memory = Memory(session.params.memory)
         self._author = Author(name=parts.proposer.identity, rules=session.rules)
         self._gate = Gate(space=session.space, rules=session.rules)
@@ -138,29 +140,35 @@ class Loop:
         with Journal(self._folder / TRAJECTORY_FILE) as journal:
             found = journal.resume(self._session.settings)
             if found is None:
-                header = self._baseline()
-                journal.write(header)
-                found = Trajectory(header=header, records=())
-            catch_up(self._store, list(self._trials(found)))
-            if found.summary is None:
-                self._continue(found, journal)
-
-    def _continue(self, found: Trajectory, journal: Journal) -> None:
-        header, past = found.header, list(found.iterations)
-        here, limit = standing(header, past), self._limit()
-        self._laps.start()
-        for iteration in range(next_iteration(found), self._params.iterations + 1):
-            done = self._timed(self._iterate(iteration, header, here, past, limit))
-            journal.write(done)
-            self._store.append(self._author.trial(done, here))
-            here = after(header, here, done)
-            past.append(done)
-        journal.write(outcomes.summary(header, past))
+                found = Trajectory(header=self._baseline(), records=())
+                journal.write(found.header)
+            header, past = found.header, list(found.iterations)
+            here, trials = standing(header, ()), [baseline_trial(header)]
+            for done in past:
+                trials.append(self._author.trial(done, here))
+                here = after(header, here, done)
+            catch_up(self._store, trials)
+            if found.summary is not None:
+                return
+            limit = self._limit()
+            self._laps.start()
+            first = 1 + max((each.iteration for each in past), default=0)
+            for iteration in range(first, self._params.iterations + 1):
+                done = self._iterate(iteration, header, here, past, limit)
+                lap = self._laps.end()
+                done = replace(done, iter_wall_s=lap.wall_s)
+                if isinstance(done, Evaluated | EvalFailed):
+                    done = replace(done, energy_j=lap.energy_j)
+                journal.write(done)
+                self._store.append(self._author.trial(done, here))
+                here = after(header, here, done)
+                past.append(done)
+            journal.write(outcomes.summary(header, past))
 
     def _iterate(
         self, iteration: int, header: Header, here: Standing, past: list[Iteration], limit: Limit
     ) -> Iteration:
-        """Return what one iteration came to; what it took is added by the caller."""
+        """Return what one iteration came to; what it took is added by `run`."""
         block = shown(self._store.history(), self._memory, self._author.name)
         brief, began_s = self._form.brief(iteration, here.base, past, block), time.monotonic()
         try:
@@ -178,12 +186,6 @@ class Loop:
         if isinstance(result, EvalFailure):
             return asked.failed(verdict, result, seed)
         return asked.evaluated(verdict, result, seed, header, here)
-
-    def _timed(self, done: Iteration) -> Iteration:
-        lap = self._laps.end()
-        if isinstance(done, Evaluated | EvalFailed):
-            return replace(done, iter_wall_s=lap.wall_s, energy_j=lap.energy_j)
-        return replace(done, iter_wall_s=lap.wall_s)
 
     def _baseline(self) -> Header:
         """Evaluate the baseline, and how far its figure scatters; keep the evaluation."""
@@ -223,15 +225,6 @@ class Loop:
         if self._params.device == "cpu":
             return Limit(wall_s=most_s, cpu_s=budget_s)
         return Limit(wall_s=min(most_s, budget_s))
-
-    def _trials(self, found: Trajectory) -> Iterator[Trial]:
-        """Yield the rows that the record of trials should have."""
-        header = found.header
-        yield baseline_trial(header)
-        here = standing(header, ())
-        for done in found.iterations:
-            yield self._author.trial(done, here)
-            here = after(header, here, done)
 
 
 def _metrics(evaluation: Evaluation) -> EvalMetrics:

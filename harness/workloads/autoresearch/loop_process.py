@@ -1,34 +1,92 @@
-"""``python -m harness.workloads.autoresearch.loop_process FOLDER [CORPUS]``: a loop as a process.
+"""A loop as a process of its own: ``python -m harness.workloads.autoresearch.loop_process FOLDER``.
 
 ``session.json`` in the folder says what is to be done; the rest of the folder says how far it is.
-The other folder holds a packed corpus; without one tokens are drawn from a source. So the process
-may be killed at any moment, and the same command goes on.
+A second argument is the folder of a packed corpus; without one tokens are drawn from a source. So
+the process may be killed at any moment, and the same command goes on. `complete` starts it and
+brings it to its end; where it is asked to, it kills it on the way, as a power cut would.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
-from harness.errors import HostError
-from harness.probes.energy import open_meter
-from harness.records import from_json
+from harness.errors import HarnessError, HostError
+from harness.probes.energy import energy_counter
+from harness.records import from_json, to_json
 from harness.workloads.autoresearch.bandit import Bandit
 from harness.workloads.autoresearch.evaluator import Bench, Evaluator
 from harness.workloads.autoresearch.guardrails import Rules
-from harness.workloads.autoresearch.llm_proposer import ChatProposer
-from harness.workloads.autoresearch.loop import Loop, Parts, Session
+from harness.workloads.autoresearch.llm_proposer import (
+    PROMPT_CHARACTERS,
+    ChatProposer,
+    structured_outputs,
+)
+from harness.workloads.autoresearch.loop import TRAJECTORY_FILE, Loop, Parts, Session
 from harness.workloads.autoresearch.parent_death import end_with_parent
 from harness.workloads.autoresearch.prompt import Proposer
 from harness.workloads.autoresearch.proposers import Hostile, Replay, Uniform
-from harness.workloads.autoresearch.served_proposer import PROMPT_CHARACTERS, structured_outputs
 from harness.workloads.inference.chat import Endpoint
 
+_LOOP = "harness.workloads.autoresearch.loop_process"
+_POLL_S = 0.01
+_LATEST_S = 0.5  # a kill comes up to so much after the line that it waits for
 SESSION_FILE = "session.json"
 REFUSAL_FILE = "refused.json"  # why this machine cannot do the loop
+
+
+def complete(session: Session, folder: Path, corpus: str = "") -> int:
+    """Bring the loop in a folder to its end, and return how often it was killed on the way.
+
+    Args:
+        session: what is to be done.
+        folder: where it stands.
+        corpus: folder of a packed corpus; empty draws tokens from a source.
+
+    Raises:
+        HostError: the loop cannot be done here.
+        HarnessError: it broke.
+    """
+    (folder / SESSION_FILE).write_text(json.dumps(to_json(session)), encoding="utf-8")
+    command = [sys.executable, "-m", _LOOP, str(folder), *([corpus] if corpus else [])]
+    random = Random(session.seed)  # noqa: S311 - moments, not secrets
+    kills = 0
+    for number in range(1, session.params.kills + 1):
+        line = 1 + number * session.params.iterations // (session.params.kills + 1)
+        kills += _killed(command, folder / TRAJECTORY_FILE, line, random.uniform(0.0, _LATEST_S))
+    with _started(command) as process:
+        code = process.wait()
+    refusal = folder / REFUSAL_FILE
+    if code and refusal.exists():
+        raise HostError(**json.loads(refusal.read_text(encoding="utf-8")))
+    if code:  # what broke it stands on standard error
+        message = f"the loop exited with {code}"
+        raise HarnessError(message)
+    return kills
+
+
+def _killed(command: list[str], path: Path, line: int, delay_s: float) -> bool:
+    """Start the loop and kill it soon after it has written so many lines; False: it was faster."""
+    with _started(command) as process:
+        while process.poll() is None:
+            if path.exists() and path.read_bytes().count(b"\n") >= line:
+                break
+            time.sleep(_POLL_S)
+        time.sleep(delay_s)
+        process.send_signal(signal.SIGKILL)
+        code = process.wait()
+    return code == -signal.SIGKILL
+
+
+def _started(command: list[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL)
 
 
 def main(arguments: list[str]) -> int:
@@ -39,9 +97,9 @@ def main(arguments: list[str]) -> int:
     try:
         with (
             Evaluator(bench_of(session, corpus)) as evaluator,
-            open_meter(session.params.device) as meter,
+            energy_counter(session.params.device) as energy_j,
         ):
-            parts = Parts(proposer=proposer_of(session), evaluator=evaluator, meter=meter)
+            parts = Parts(proposer=proposer_of(session), evaluator=evaluator, energy_j=energy_j)
             Loop(session, folder, parts).run()
     except HostError as error:
         refusal = {"message": error.message, "remedy": error.remedy}

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from harness.records import record
-from harness.workloads.autoresearch.recount import improvement
 from harness.workloads.autoresearch.trajectory import (
     Decision,
     Evaluated,
@@ -39,15 +38,21 @@ class Standing:
     lowest_val_bpb: float
 
 
-def decide(header: Header, reference: float, value: float) -> Decision:
-    """Return what becomes of a candidate.
+def improvement(reference: float, value: float) -> float:
+    """Return by which fraction of `reference` the lower-is-better `value` is below it."""
+    return (reference - value) / reference
+
+
+def decide(
+    reference: float, value: float, accept_delta: float, *, climbs: bool = False
+) -> Decision:
+    """Return what becomes of a candidate, from its unrounded improvement.
 
     Article 22 keeps from a threshold on, the threshold included; article 35 keeps what is strictly
     better than what it changes, or a trial made twice would be kept twice.
     """
     gain = improvement(reference, value)
-    delta = header.accept_delta_frac
-    keeps = gain > delta if header.climbs else gain >= delta
+    keeps = gain > accept_delta if climbs else gain >= accept_delta
     return Decision.KEEP if keeps else Decision.REVERT
 
 

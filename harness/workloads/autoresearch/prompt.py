@@ -15,7 +15,7 @@ from harness.errors import HarnessError
 from harness.records import record, to_json
 from harness.workloads.autoresearch.as_trials import Memory
 from harness.workloads.autoresearch.guardrails import Rules
-from harness.workloads.autoresearch.search_space import Knob, Space
+from harness.workloads.autoresearch.search_space import Space
 from harness.workloads.autoresearch.trajectory import (
     Blocked,
     EvalFailed,
@@ -109,36 +109,29 @@ class Form:
             past: the iterations before it.
             block: what is shown of the record.
         """
-        parts = (self._knobs(), self._configuration(cfg), self._past(past, block), _TASK)
-        user = "\n\n".join(parts)
-        return Brief(iteration=iteration, cfg=cfg, system=_SYSTEM, user=user, record=block)
-
-    def _knobs(self) -> str:
-        lines = (self._knob(knob) for knob in self.space.knobs.values())
-        return "\n".join(["## Allowed knobs", *lines])
-
-    def _knob(self, knob: Knob) -> str:
-        default = getattr(self.space.baseline, knob.name)
-        return f"- {knob.name} ({knob.kind}): {knob.domain}; default {default}; {knob.doc}"
-
-    def _configuration(self, cfg: TrainConfig) -> str:
+        lines = ["## Allowed knobs"]
+        for knob in self.space.knobs.values():
+            default = getattr(self.space.baseline, knob.name)
+            lines.append(
+                f"- {knob.name} ({knob.kind}): {knob.domain}; default {default}; {knob.doc}"
+            )
         # the published heading stands over the first baseline whatever was accepted since
         since = "since the last accepted change"
         head = f"Baseline {since}" if self.rules is Rules.PUBLISHED else "Configuration to change"
-        return f"## {head}\n{json.dumps(to_json(cfg), indent=2)}"
+        configuration = f"## {head}\n{json.dumps(to_json(cfg), indent=2)}"
+        user = "\n\n".join(("\n".join(lines), configuration, self._past(past, block), _TASK))
+        return Brief(iteration=iteration, cfg=cfg, system=_SYSTEM, user=user, record=block)
 
     def _past(self, past: Sequence[Iteration], block: str) -> str:
         if self.memory is not Memory.WINDOW:
             return f"## Past trials\n{block.strip() or '(none)'}"
-        told = [each for each in past if not isinstance(each, NimError)]
-        lines = [_line(each) for each in told[len(told) - min(self.history, len(told)) :]]
+        answered = [each for each in past if not isinstance(each, NimError)]
+        shown = answered[len(answered) - min(self.history, len(answered)) :]
+        lines = []
+        for each in shown:  # a line each, as in the published prompt
+            change, outcome = _told(each)
+            lines.append(f"{each.iteration:3} {change:28} {outcome}")
         return "\n".join(["## Recent iterations", *(lines or ["(none yet)"])])
-
-
-def _line(done: Iteration) -> str:
-    """Return an iteration in a line, as the published prompt shows it."""
-    change, outcome = _told(done)
-    return f"{done.iteration:3} {change:28} {outcome}"
 
 
 def _told(done: Iteration) -> tuple[str, str]:

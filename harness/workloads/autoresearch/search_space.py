@@ -8,7 +8,6 @@ the same order, so that a proposal for the one means something for the other.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from enum import StrEnum
 from random import Random
@@ -134,20 +133,18 @@ _FLOATS = ("lr", "grad_clip", "weight_decay", "beta1", "beta2")
 
 
 def _menu(**domains: tuple[Scalar, ...]) -> MappingProxyType[str, Knob]:
-    return MappingProxyType({knob.name: knob for knob in _knobs(domains)})
-
-
-def _knobs(domains: dict[str, tuple[Scalar, ...]]) -> Iterator[Knob]:
+    knobs = {}
     for name, doc in _DOCS.items():
         domain = domains[name]
         kind = Kind.FLOAT if name in _FLOATS else Kind.INT
         if isinstance(domain[0], str):
-            yield Knob(name=name, kind=Kind.TEXT, doc=doc, choices=domain)
+            knobs[name] = Knob(name=name, kind=Kind.TEXT, doc=doc, choices=domain)
         elif name in _FLOATS or name in ("n_layer", "lr_warmup"):
             low, high = domain
-            yield Knob(name=name, kind=kind, doc=doc, low=low, high=high)  # type: ignore[arg-type]
+            knobs[name] = Knob(name=name, kind=kind, doc=doc, low=low, high=high)  # type: ignore[arg-type]
         else:
-            yield Knob(name=name, kind=kind, doc=doc, choices=domain)
+            knobs[name] = Knob(name=name, kind=kind, doc=doc, choices=domain)
+    return MappingProxyType(knobs)
 
 
 ARTICLE = Space(

@@ -10,8 +10,7 @@ from harness.records import record
 from harness.statistics import sample, t_quantile
 from harness.workloads.autoresearch.as_trials import LAYOUT
 from harness.workloads.autoresearch.loop import RECORD_FILE, TRAJECTORY_FILE
-from harness.workloads.autoresearch.loop_state import decide
-from harness.workloads.autoresearch.recount import improvement
+from harness.workloads.autoresearch.loop_state import decide, improvement
 from harness.workloads.autoresearch.trajectory import (
     Blocked,
     Decision,
@@ -176,10 +175,11 @@ def repeated(done: Sequence[Iteration]) -> tuple[Iteration, ...]:
 
 def wrong_decisions(loop: Finished) -> tuple[int, ...]:
     """Return the iterations whose decision is not the one that its figures call for."""
+    delta, climbs = loop.header.accept_delta_frac, loop.header.climbs
     return tuple(
         each.iteration
         for each in loop.trajectory.evaluated
-        if each.decision is not decide(loop.header, each.baseline_val_bpb, each.val_bpb)
+        if each.decision is not decide(each.baseline_val_bpb, each.val_bpb, delta, climbs=climbs)
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from harness.errors import InputError, Problem, unknown
 from harness.records import Scalar, from_json, record
+from harness.workloads.models.shape import ModelShape, gpt_shape
 
 RENAMED = {"iter": "iteration", "ts": "ended_at", "_meta": "meta"}
 STAMP = "%Y-%m-%d %H:%M:%S"
@@ -60,6 +61,18 @@ class TrainConfig:
     steps: int
     val_chunk_tokens: int
     seed: int
+
+    @property
+    def shape(self) -> ModelShape:
+        """The model."""
+        return gpt_shape(
+            vocab_size=self.vocab_size,
+            num_positions=self.seq_len,
+            num_hidden_layers=self.n_layer,
+            hidden_size=self.d_model,
+            num_attention_heads=self.n_head,
+            intermediate_size=self.d_ff,
+        )
 
 
 @record
@@ -370,15 +383,11 @@ def _record(document: dict[str, Any]) -> TrajectoryRecord:
 
 
 def _document(line: str) -> dict[str, Any]:
-    document = json.loads(line, parse_constant=_refuse_constant)
+    document: Any = json.loads(line, parse_constant=_refuse_constant)
     if not isinstance(document, dict):
         message = f"wanted an object, got {type(document).__name__}"
         raise ValueError(message)  # noqa: TRY004 - a mistake in the file, not in the program
-    return _renamed(document)
-
-
-def _renamed(document: dict[str, Any]) -> dict[str, Any]:
-    return {RENAMED.get(name, name): value for name, value in document.items()}
+    return {RENAMED.get(str(name), str(name)): value for name, value in document.items()}
 
 
 def _refuse_constant(name: str) -> NoReturn:

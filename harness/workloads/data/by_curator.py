@@ -53,14 +53,10 @@ def curated(files: Sequence[Path], folder: Path, limits: Limits, executor: str) 
     request = Request(
         files=tuple(map(str, files)), folder=str(folder), limits=limits, executor=executor
     )
-    command = (sys.executable, "-m", "harness.workloads.data.curator", _text(request))
+    command = (sys.executable, "-m", "harness.workloads.data.curator", json.dumps(to_json(request)))
     code = subprocess.run(command, check=False, stdin=subprocess.DEVNULL).returncode
     cleaned = sorted(folder.glob("*.jsonl"))
     if code or not cleaned:
         message = f"NeMo Curator exits {code} and leaves {len(cleaned)} files"
         raise HostError(message, "see the run's stderr.log")
     return [json.loads(line)["text"] for path in cleaned for line in lines_of(path)]
-
-
-def _text(request: Request) -> str:
-    return json.dumps(to_json(request))

@@ -1,17 +1,20 @@
-"""The five operations of article 20 on a document, by their definitions.
+"""The operations of article 20 on documents, by their definitions.
 
-They are those of NeMo Curator 1.1.0, written anew: two mend the text, three decide whether it is
-kept (Rae et al. 2021, arXiv 2112.11446, appendix A.1). A word is what whitespace separates, a
-document of the published corpus is one line. Where several word n-grams are the most frequent,
-Curator takes whichever its set yields first, which changes with PYTHONHASHSEED; here it is the one
-that comes first in the text, and documents whose fate hangs on that choice are counted.
+The five on one document are those of NeMo Curator 1.1.0, written anew: two mend the text, three
+decide whether it is kept (Rae et al. 2021, arXiv 2112.11446, appendix A.1). A word is what
+whitespace separates, a document of the published corpus is one line. Where several word n-grams
+are the most frequent, Curator takes whichever its set yields first, which changes with
+PYTHONHASHSEED; here it is the one that comes first in the text, and documents whose fate hangs on
+that choice are counted. Of the documents that are kept, exact duplicates are left out: the same
+words, whatever their case and spacing.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 
 from harness.records import record
@@ -116,13 +119,27 @@ def share_taken(text: str, part: str) -> float:
 
 def symbol_share(words: Sequence[str]) -> float:
     """Return the share of the words that are ellipses, or for more than half runs of hashes."""
-    return sum(map(_is_symbol, words)) / len(words)
-
-
-def _is_symbol(word: str) -> bool:
-    return word in _ELLIPSES or ("#" in word and len(_HASHES.findall(word)) / len(word) > _MOSTLY)
+    symbols = sum(
+        word in _ELLIPSES or ("#" in word and len(_HASHES.findall(word)) / len(word) > _MOSTLY)
+        for word in words
+    )
+    return symbols / len(words)
 
 
 def clean(documents: Iterable[str], limits: Limits) -> list[Judged]:
     """Return every document, judged, in order."""
     return [judge(text, limits) for text in documents]
+
+
+def key(text: str) -> bytes:
+    """Return what two duplicates share: SHA-256 of the lower-case text, each space made one."""
+    return hashlib.sha256(" ".join(text.lower().split()).encode("utf-8", "surrogatepass")).digest()
+
+
+def first_of_each(documents: Iterable[str]) -> Iterator[bool]:
+    """Say of each document, in order, whether none before it has its key."""
+    seen: set[bytes] = set()
+    for text in documents:
+        mark = key(text)
+        yield mark not in seen
+        seen.add(mark)

@@ -7,7 +7,7 @@ import tokenize
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from harness.errors import InputError, Problem
+from harness.errors import InputError, Problem, first_line
 from harness.records import record
 
 _NO_LIBRARY = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
@@ -69,7 +69,7 @@ def _column(path: Path, column: str) -> Iterator[str | None]:
     try:
         yield from parquet.read_table(path, columns=[column]).column(column).to_pylist()
     except (OSError, ValueError, KeyError) as error:
-        message = f"cannot be read as parquet: {str(error).splitlines()[0]}"
+        message = f"cannot be read as parquet: {first_line(error)}"
         raise InputError([Problem(message=message, path=path, key=column)]) from None
 
 

@@ -9,12 +9,11 @@ Shapes in names: N texts, S words that a model reads, V words of the vocabulary,
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-
-from harness.workloads.data.zipf import shares
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,3 +52,21 @@ def relative(first: Language, shared: float, generator: torch.Generator) -> Lang
     return Language(
         successors_VK=torch.where(kept_V[:, None], first.successors_VK, other.successors_VK)
     )
+
+
+def shares(branches: int) -> tuple[float, ...]:
+    """Return the shares in which a word is followed by `branches` others, by Zipf's law.
+
+    That is ``p_j = (1 / j) / sum_i (1 / i)`` for j = 1 to `branches`.
+    """
+    total = math.fsum(1 / rank for rank in range(1, branches + 1))
+    return tuple(1 / rank / total for rank in range(1, branches + 1))
+
+
+def entropy_nats(branches: int) -> float:
+    """Return the entropy of the next word, nats: the loss below which no model can get.
+
+    All words have the same shares, each over different successors, so the entropy rate is that of
+    the shares, whatever the words' frequencies.
+    """
+    return -math.fsum(p * math.log(p) for p in shares(branches))

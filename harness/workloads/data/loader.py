@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable
 from functools import lru_cache
 from queue import SimpleQueue
-from types import TracebackType
 from typing import Protocol, Self
 
 import numpy as np
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from harness.errors import InputError, Problem
 from harness.records import record
 from harness.workloads.data.pack import Packed, refuse_ids
-from harness.workloads.models.shape import GptShape
+from harness.workloads.models.shape import ModelShape
 from harness.workloads.training.loop import Batch
 
 Starts = NDArray[np.int64]
@@ -166,12 +165,7 @@ class Prefetched:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._slots.put(False)  # noqa: FBT003 - see above
         self._thread.join()
 
@@ -218,7 +212,7 @@ class Prefetched:
         return made
 
 
-def refuse(packed: Packed, shape: BatchShape, model: GptShape) -> None:
+def refuse(packed: Packed, shape: BatchShape, model: ModelShape) -> None:
     """Refuse what cannot be trained on, before it is tried.
 
     Raises:
@@ -226,9 +220,9 @@ def refuse(packed: Packed, shape: BatchShape, model: GptShape) -> None:
             sequence longer than the position table.
     """
     problems = []
-    if shape.seq_len > model.max_positions:
+    if shape.seq_len > model.num_positions:
         message = "sequence is longer than the model's position table"
-        value, allowed = str(shape.seq_len), f"at most {model.max_positions}"
+        value, allowed = str(shape.seq_len), f"at most {model.num_positions}"
         problems.append(Problem(message=message, key="seq_len", value=value, allowed=allowed))
     needed = shape.tokens_per_step + shape.batch_size
     if packed.num_tokens < needed:

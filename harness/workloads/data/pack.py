@@ -1,22 +1,20 @@
 """Token ids on disk: int32 shards to be mapped into memory, and a sidecar that vouches for them.
 
-A packed corpus is a folder. It is written beside its place and renamed when all of it is on the
-disk, so a folder of that name is whole. Whoever opens it checks every shard's size and hash first.
+A packed corpus is a folder that is written whole or not at all. `open_packed` checks every shard's
+size and hash.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.atomic import new_folder
 from harness.errors import InputError, Problem
 from harness.records import from_json, record, to_json
 from harness.workloads.data.tokens import Ids, Vocabulary
@@ -62,16 +60,10 @@ def pack(
     Raises:
         InputError: there are no ids, or one is beyond the vocabulary.
     """
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        sidecar = _Packer(partial, vocabulary, shard_tokens).write(parts)
-        _write_flushed(partial / SIDECAR, json.dumps(to_json(sidecar), indent=1) + "\n")
-        partial.rename(folder)
-    except BaseException:
-        shutil.rmtree(partial)
-        raise
+    with new_folder(folder) as new:
+        sidecar = _Packer(new, vocabulary, shard_tokens).write(parts)
+        text = json.dumps(to_json(sidecar), indent=1) + "\n"
+        (new / SIDECAR).write_text(text, encoding="utf-8")
     return sidecar
 
 
@@ -124,7 +116,6 @@ class _Packer:
                 file.write(content)
                 room -= now.size
                 ids = rest if rest.size else next(waiting, None)
-            _flush(file)
         tokens = self._shard_tokens - room
         self._shards.append(Shard(file=name, tokens=tokens, sha256=hashed.hexdigest()))
         return ids
@@ -177,21 +168,18 @@ def open_packed(folder: Path) -> Packed:
         InputError: it is not there as a whole, or a shard is missing, cut short or altered; names
             every such file.
     """
-    sidecar = _read_sidecar(folder / SIDECAR)
+    path = folder / SIDECAR
+    try:
+        sidecar = from_json(Sidecar, json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        message = "is not here: the corpus was not packed, or not to its end"
+        raise InputError([Problem(message=message, path=path)]) from None
+    except ValueError as error:
+        raise InputError([Problem(message=f"is damaged: {error}", path=path)]) from None
     if problems := [*_shard_problems(folder, sidecar)]:
         raise InputError(problems)
     shards = [np.memmap(folder / shard.file, dtype="<i4", mode="r") for shard in sidecar.shards]
     return Packed(sidecar, [*shards])
-
-
-def _read_sidecar(path: Path) -> Sidecar:
-    try:
-        return from_json(Sidecar, json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        message = "is not here: the corpus was not packed, or not to its end"
-    except ValueError as error:
-        message = f"is damaged: {error}"
-    raise InputError([Problem(message=message, path=path)])
 
 
 def _shard_problems(folder: Path, sidecar: Sidecar) -> Iterator[Problem]:
@@ -202,22 +190,9 @@ def _shard_problems(folder: Path, sidecar: Sidecar) -> Iterator[Problem]:
         elif (found := path.stat().st_size) != size:
             message = "is cut short" if found < size else "is too long"
             yield Problem(message=message, path=path, value=f"{found} B", allowed=f"{size} B")
-        elif (digest := _digest(path)) != shard.sha256:
-            message = "was altered: its sha256 differs"
-            yield Problem(message=message, path=path, value=digest, allowed=shard.sha256)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write_flushed(path: Path, text: str) -> None:
-    with path.open("wb") as file:
-        file.write(text.encode())
-        _flush(file)
-
-
-def _flush(file: IO[bytes]) -> None:
-    file.flush()
-    os.fsync(file.fileno())
+        else:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            if digest != shard.sha256:
+                message = "was altered: its sha256 differs"
+                yield Problem(message=message, path=path, value=digest, allowed=shard.sha256)

@@ -10,7 +10,7 @@ seed means the same bytes everywhere.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from enum import StrEnum
 from types import MappingProxyType
@@ -95,7 +95,12 @@ def planted(seed: int, scale: int = 1) -> list[Planted]:
     author = _Author(random.Random(seed).random)  # noqa: S311 - repeatable, not secret
     documents = author.shuffled(list(author.documents(scale)))
     seen: set[int] = set()
-    return [_or_duplicate(document, seen) for document in documents]
+    for place, document in enumerate(documents):
+        if document.original is not None:
+            fate = Fate.DUPLICATE if document.original in seen else Fate.KEPT
+            documents[place] = replace(document, fate=fate)
+            seen.add(document.original)
+    return documents
 
 
 def expected(scale: int = 1) -> dict[Fate, int]:
@@ -112,14 +117,6 @@ def expected(scale: int = 1) -> dict[Fate, int]:
     return {Fate.KEPT: scale * sum(COUNTS.values()) - sum(counts.values()), **counts}
 
 
-def _or_duplicate(document: Planted, seen: set[int]) -> Planted:
-    if document.original is None:
-        return document
-    again = document.original in seen
-    seen.add(document.original)
-    return replace(document, fate=Fate.DUPLICATE if again else Fate.KEPT)
-
-
 class _Author:
     """Writes documents.
 
@@ -131,13 +128,18 @@ class _Author:
         self._draw = draw
         syllables = [onset + rhyme for onset in _ONSETS for rhyme in (*_RHYMES, *_RHYMES_OF_OTHERS)]
         self._words = [
-            "".join(self._one_of(syllables) for _ in range(self._between(1, 3)))
+            "".join(syllables[int(len(syllables) * draw())] for _ in range(self._between(1, 3)))
             for _ in range(_NUM_WORDS)
         ]
 
     def documents(self, scale: int) -> Iterator[Planted]:
         """Yield every document, kind by kind; copies have prose to be copies of."""
-        prose = [self._prose(number) for number in range(scale * COUNTS[Kind.PROSE])]
+        prose = []
+        for number in range(scale * COUNTS[Kind.PROSE]):
+            text = self._text(self._between(60, 160))
+            prose.append(
+                Planted(kind=Kind.PROSE, text=text, clean=text, fate=Fate.KEPT, original=number)
+            )
         yield from prose
         for kind, write in self._writers().items():
             for _ in range(scale * COUNTS[kind]):
@@ -187,10 +189,6 @@ class _Author:
             Kind.NEAR_COPY: lambda kind, one: _as_is(kind, f"{one.text} {self._word()}"),
         }
 
-    def _prose(self, number: int) -> Planted:
-        text = self._text(self._between(60, 160))
-        return Planted(kind=Kind.PROSE, text=text, clean=text, fate=Fate.KEPT, original=number)
-
     def _many_newlines(self, kind: Kind) -> Planted:
         one, other = self._text(40), self._text(40)
         end = "\r\n" if self._draw() < 1 / 2 else "\n"
@@ -223,9 +221,6 @@ class _Author:
 
     def _word(self) -> str:
         return self._words[int(_NUM_WORDS * self._draw() ** 2.5)]  # few are frequent, as in texts
-
-    def _one_of(self, parts: Sequence[str]) -> str:
-        return parts[int(len(parts) * self._draw())]
 
     def _between(self, low: int, high: int) -> int:
         return low + int((high - low + 1) * self._draw())

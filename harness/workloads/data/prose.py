@@ -28,13 +28,14 @@ def documents(folders: Iterable[Path]) -> Iterator[str]:
     this Python cannot read are left out, and so are those that document nothing.
     """
     found = {file: folder for folder in folders for file in folder.rglob("*.py")}
-    for file in sorted(found, key=lambda file: _rank(file.relative_to(found[file]))):
+
+    def rank(file: Path) -> bytes:
+        name = file.relative_to(found[file]).as_posix()
+        return hashlib.sha256(name.encode()).digest()
+
+    for file in sorted(found, key=rank):
         if text := "\n\n".join(_strings(file)):
             yield text
-
-
-def _rank(name: Path) -> bytes:
-    return hashlib.sha256(name.as_posix().encode()).digest()
 
 
 def _strings(file: Path) -> Iterator[str]:

@@ -10,9 +10,8 @@ from itertools import compress
 from pathlib import Path
 
 from harness.workloads.api.context import Context
-from harness.workloads.data.clean import Fate, Limits, clean
+from harness.workloads.data.clean import Fate, Limits, clean, first_of_each
 from harness.workloads.data.corpus import parquet_rows
-from harness.workloads.data.dedup import first_of_each
 from harness.workloads.data.pack import pack
 from harness.workloads.data.tokens import Gpt2Tokenizer
 

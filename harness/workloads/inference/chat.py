@@ -71,15 +71,25 @@ def chat(endpoint: Endpoint, messages: Sequence[Message], sampling: Sampling) ->
     chosen = to_json(sampling)
     extra = chosen.pop("extra") or {}
     body = {"model": endpoint.model, "messages": to_json(list(messages)), **chosen, **extra}
-    return _reply(_post(endpoint, json.dumps(body).encode()), endpoint)
+    content = _post(endpoint, json.dumps(body).encode())
+    try:
+        reply = json.loads(content)["choices"][0]["message"]["content"]
+    except (ValueError, LookupError, TypeError):
+        message = f"{endpoint.base_url} sends no chat completion: {_shown(repr(content[:200]))}"
+        raise HostError(message, "check base_url: it ends in /v1") from None
+    return reply if isinstance(reply, str) else ""
 
 
 def _post(endpoint: Endpoint, body: bytes) -> bytes:
     """Send a request until the server answers, at most `Endpoint.attempts` times."""
+    url = f"{endpoint.base_url.rstrip('/')}/chat/completions"
+    request = Request(url, data=body, headers={"Content-Type": "application/json"})  # noqa: S310 - scheme checked
+    if key := os.environ.get(KEY_VARIABLE):
+        request.add_unredirected_header("Authorization", f"Bearer {key}")  # for this server only
     pause_s = endpoint.pause_s
     for attempt in range(1, endpoint.attempts + 1):
         try:
-            with urlopen(_request(endpoint, body), timeout=endpoint.timeout_s) as answer:  # noqa: S310 - scheme checked
+            with urlopen(request, timeout=endpoint.timeout_s) as answer:  # noqa: S310 - scheme checked
                 content: bytes = answer.read(_MAX_BYTES)
                 return content
         except HTTPError as error:
@@ -96,23 +106,6 @@ def _post(endpoint: Endpoint, body: bytes) -> bytes:
         pause_s *= 2
     message = f"{endpoint.attempts} attempts leave none"
     raise ValueError(message)
-
-
-def _request(endpoint: Endpoint, body: bytes) -> Request:
-    url = f"{endpoint.base_url.rstrip('/')}/chat/completions"
-    request = Request(url, data=body, headers={"Content-Type": "application/json"})  # noqa: S310 - scheme checked
-    if key := os.environ.get(KEY_VARIABLE):
-        request.add_unredirected_header("Authorization", f"Bearer {key}")  # for this server only
-    return request
-
-
-def _reply(content: bytes, endpoint: Endpoint) -> str:
-    try:
-        reply = json.loads(content)["choices"][0]["message"]["content"]
-    except (ValueError, LookupError, TypeError):
-        message = f"{endpoint.base_url} sends no chat completion: {_shown(repr(content[:200]))}"
-        raise HostError(message, "check base_url: it ends in /v1") from None
-    return reply if isinstance(reply, str) else ""
 
 
 def _shown(text: str) -> str:

@@ -72,6 +72,19 @@ class PromptTooLongError(EngineError):
     """Prompt and reply do not fit into the model's context."""
 
 
+def room_behind(prompt: Sequence[int], context_tokens: int) -> int:
+    """Return how many tokens of a reply fit behind a prompt, at least one.
+
+    Raises:
+        PromptTooLongError: none does.
+    """
+    room = context_tokens - len(prompt)
+    if room < 1:
+        message = f"{len(prompt)} tokens and a reply are more than {context_tokens}"
+        raise PromptTooLongError(message)
+    return room
+
+
 class Engine(Protocol):
     """A model that answers, from several threads at once."""
 

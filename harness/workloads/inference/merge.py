@@ -8,7 +8,7 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
-from harness.atomic_dir import whole_folder
+from harness.atomic import new_folder
 
 _WEIGHTS = "model.safetensors"
 _PREFIX, _A, _B = "base_model.model.", ".lora_A.weight", ".lora_B.weight"
@@ -31,7 +31,7 @@ def fold(base: Path, adapter: Path, folder: Path) -> None:
         target = name.removeprefix(_PREFIX).replace(_A, ".weight")
         weight_oi = weights[target]
         weights[target] = (weight_oi.float() + scale * b_or @ a_ri).to(weight_oi.dtype)
-    with whole_folder(folder) as new:
+    with new_folder(folder) as new:
         for path in base.glob("*.json"):
             shutil.copyfile(path, new / path.name)
         save_file(weights, new / _WEIGHTS, metadata={"format": "pt"})

@@ -17,7 +17,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import field
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from harness.errors import HostError
@@ -96,14 +95,17 @@ class RunningService:
         Raises:
             ServiceDied: it ended, or was not healthy in time; nothing is left of it.
         """
-        self.port = _free_port()
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.bind((_HOST, 0))  # to a port that nobody listens on now
+            self.port: int = probe.getsockname()[1]
         self._mark = secrets.token_hex(8)
         began = time.monotonic()
+        given = {name: text for name, text in os.environ.items() if name not in _NOT_INHERITED}
         with self.log_file.open("wb") as log:
             # no new session: what ends the workload's process group ends the server
             self._process = subprocess.Popen(
                 [argument.replace(PORT, str(self.port)) for argument in self._service.argv],
-                env=self._environment(),
+                env={**given, _MARK_VARIABLE: self._mark, **self._service.env},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -116,12 +118,7 @@ class RunningService:
         self.start_s = time.monotonic() - began
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop()
 
     @property
@@ -158,10 +155,6 @@ class RunningService:
             return False
         return f"{_MARK_VARIABLE}={self._mark}".encode() in environment.split(b"\0")
 
-    def _environment(self) -> dict[str, str]:
-        given = {name: text for name, text in os.environ.items() if name not in _NOT_INHERITED}
-        return {**given, _MARK_VARIABLE: self._mark, **self._service.env}
-
     def _wait_until_healthy(self) -> None:
         deadline = time.monotonic() + self._service.start_timeout_s
         while not self._is_healthy():
@@ -183,7 +176,10 @@ class RunningService:
             connection.close()
 
     def _died(self, how: str) -> ServiceDied:
-        return ServiceDied(f"service {self._service.name} {how}", _tail(self.log_file))
+        with self.log_file.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            tail = log.read().decode(errors="replace").splitlines()[-_TAIL_LINES:]
+        return ServiceDied(f"service {self._service.name} {how}", tuple(tail))
 
     def _stop(self) -> None:
         """End the server, politely first, and then whatever it started and left behind."""
@@ -200,17 +196,3 @@ class RunningService:
                     os.kill(pid, signal.SIGKILL)
             time.sleep(_KILL_POLL_S)
         self._process.wait()
-
-
-def _free_port() -> int:
-    """Return a port of loopback that nobody listens on now."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind((_HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _tail(log_file: Path) -> tuple[str, ...]:
-    with log_file.open("rb") as log:
-        log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
-        return tuple(log.read().decode(errors="replace").splitlines()[-_TAIL_LINES:])

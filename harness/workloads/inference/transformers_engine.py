@@ -24,9 +24,9 @@ from harness.workloads.inference.engine import (
     BASE,
     EngineError,
     Finish,
-    PromptTooLongError,
     Reply,
     Sampling,
+    room_behind,
 )
 from harness.workloads.inference.vllm import OnCpu, Serving
 
@@ -60,7 +60,7 @@ class TransformersEngine:
         Raises:
             PromptTooLongError: no token of a reply fits behind the prompt.
         """
-        room = self._room(prompt)
+        room = room_behind(prompt, self.context_tokens)
         with self._lock, torch.inference_mode():
             return self._reply(prompt, sampling, min(sampling.max_tokens, room))
 
@@ -72,7 +72,7 @@ class TransformersEngine:
         """
         if len(tokens) < 2:  # noqa: PLR2004 - the first has nothing before it
             return ()
-        self._room(tokens[:-1])
+        room_behind(tokens[:-1], self.context_tokens)
         with self._lock, torch.inference_mode():
             logits_TV = self._model(self._row(tokens[:-1]), use_cache=False).logits[0]
             logprobs_TV = torch.log_softmax(logits_TV.float(), dim=-1)
@@ -93,14 +93,6 @@ class TransformersEngine:
             if adapter is not None:
                 self._model = _adapted(self._model, adapter)
                 self.served = adapter.name
-
-    def _room(self, prompt: Sequence[int]) -> int:
-        """Return how many tokens fit behind a prompt, at least one."""
-        room = self.context_tokens - len(prompt)
-        if room < 1:
-            message = f"{len(prompt)} tokens and a reply are more than {self.context_tokens}"
-            raise PromptTooLongError(message)
-        return room
 
     def _reply(self, prompt: Sequence[int], sampling: Sampling, max_tokens: int) -> Reply:
         generator = torch.Generator().manual_seed(sampling.seed)

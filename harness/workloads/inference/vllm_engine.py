@@ -22,6 +22,7 @@ from harness.workloads.inference.engine import (
     PromptTooLongError,
     Reply,
     Sampling,
+    room_behind,
 )
 from harness.workloads.inference.http import RefusedError, Server, SilentError
 from harness.workloads.inference.service import RunningService
@@ -119,7 +120,7 @@ class VllmEngine:
             PromptTooLongError: no token of a reply fits behind the prompt.
             EngineError: the server is down, refuses, or speaks another protocol.
         """
-        room = self._room(prompt)
+        room = room_behind(prompt, self.context_tokens)
         asked = to_json(sampling)
         num_alternatives = asked.pop("alternatives")
         asked["max_tokens"] = min(sampling.max_tokens, room)
@@ -137,14 +138,18 @@ class VllmEngine:
         if len(tokens) < 2:  # noqa: PLR2004 - the first has nothing before it
             return ()
         *prompt, last = tokens
-        self._room(prompt)
+        room_behind(prompt, self.context_tokens)
         # vLLM must draw something, and what it draws must fit: let it draw the last token. Its
         # log-probability is of the model, before that restriction.
         drawn = {"allowed_token_ids": [last], "max_tokens": 1, "temperature": 0.0, "seed": 0}
         shape = {"top_p": 1.0, "top_k": 0, "logprobs": 0, "prompt_logprobs": 0}
         choice = self._complete(prompt, {**drawn, **shape})
         with _expecting("log-probabilities of a prompt"):
-            return _scores(choice, prompt)
+            # the first entry stands for the first token, which has none
+            shown = zip(prompt[1:], choice["prompt_logprobs"][1:], strict=True)
+            scores = [float(found[str(token)]["logprob"]) for token, found in shown]
+            (of_last,) = choice["logprobs"]["token_logprobs"]
+            return (*scores, float(of_last))
 
     def refresh(self, adapter: Path | None) -> None:
         """Answer with this LoRA adapter from now on; None for the base alone.
@@ -182,26 +187,14 @@ class VllmEngine:
             self._server.ask("POST", "/collective_rpc", asked)
         self._server.ask("POST", "/reset_prefix_cache")
 
-    @property
-    def _model(self) -> str:
-        is_loaded = self._adapter is not None and self._serving.loads_adapters
-        return _ADAPTER if is_loaded else self._serving.name
-
     def close(self) -> None:
         """Close what connects to the server; it goes on."""
         self._server.close()
 
-    def _room(self, prompt: Sequence[int]) -> int:
-        """Return how many tokens fit behind a prompt, at least one."""
-        room = self.context_tokens - len(prompt)
-        if room < 1:
-            message = f"{len(prompt)} tokens and a reply are more than {self.context_tokens}"
-            raise PromptTooLongError(message)
-        return room
-
     def _complete(self, prompt: Sequence[int], asked: Mapping[str, Any]) -> Any:
+        is_loaded = self._adapter is not None and self._serving.loads_adapters
         body = {
-            "model": self._model,
+            "model": _ADAPTER if is_loaded else self._serving.name,
             "prompt": list(prompt),
             "stop_token_ids": [self._end_token],
             **_FIXED,
@@ -252,10 +245,3 @@ def _reply(choice: Any, num_alternatives: int) -> Reply:
         alternatives=alternatives if num_alternatives else (),
         finish=Finish(choice["finish_reason"]),
     )
-
-
-def _scores(choice: Any, prompt: Sequence[int]) -> tuple[float, ...]:
-    # the first entry stands for the first token, which has none
-    shown = zip(prompt[1:], choice["prompt_logprobs"][1:], strict=True)
-    (last,) = choice["logprobs"]["token_logprobs"]
-    return (*(float(found[str(token)]["logprob"]) for token, found in shown), float(last))

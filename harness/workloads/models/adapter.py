@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from harness.atomic_dir import whole_folder
+from harness.atomic import new_folder
 from harness.errors import InputError, Problem
 
 CONFIG = "adapter_config.json"
@@ -27,7 +27,7 @@ _ENDS = 1 << 20  # bytes at either end of a file of weights
 
 def write_adapter(folder: Path, weights: Weights, config: Mapping[str, Any], base: str) -> None:
     """Write both files, or none; `base` is kept beside the weights, where servers ignore it."""
-    with whole_folder(folder) as new:
+    with new_folder(folder) as new:
         text = json.dumps(config, indent=1, sort_keys=True)
         (new / CONFIG).write_text(text + "\n", encoding="utf-8")
         on_cpu = {name: value.detach().cpu().contiguous() for name, value in weights.items()}

@@ -13,7 +13,7 @@ from torch import nn
 from harness.workloads.models.conditions import Conditions, Framework
 from harness.workloads.models.gpt import Gpt
 from harness.workloads.models.precision import Arithmetic
-from harness.workloads.models.shape import GptShape
+from harness.workloads.models.shape import ModelShape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class Library:
 
     version: str
     world: Callable[[int], AbstractContextManager[object]]
-    model: Callable[[GptShape, Conditions, Arithmetic], nn.Module]
+    model: Callable[[ModelShape, Conditions, Arithmetic], nn.Module]
 
 
 def library(framework: Framework, device: torch.device) -> Library:
@@ -50,7 +50,7 @@ def library(framework: Framework, device: torch.device) -> Library:
 
 
 def hand_written(
-    shape: GptShape, conditions: Conditions, way: Arithmetic, *, device: torch.device
+    shape: ModelShape, conditions: Conditions, way: Arithmetic, *, device: torch.device
 ) -> Gpt:
     """Return the model written by hand."""
     with device:

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor, nn
 
-from harness.workloads.models.shape import INIT_STD, GptShape, Init
+from harness.workloads.models.shape import INIT_STD, Init, ModelShape
 
 LinearFactory = Callable[[int, int], nn.Module]
 bias_free: LinearFactory = partial(nn.Linear, bias=False)
@@ -36,21 +36,23 @@ class Gpt(nn.Module):
 
     def __init__(
         self,
-        shape: GptShape,
+        shape: ModelShape,
         *,
         dropout: float,
         linear: LinearFactory = bias_free,
         init: Init = Init.SCALED,
     ) -> None:
         super().__init__()
-        self.tokens = nn.Embedding(shape.vocab_size, shape.width)
-        self.positions = nn.Embedding(shape.max_positions, shape.width)
+        self.tokens = nn.Embedding(shape.vocab_size, shape.d_model)
+        self.positions = nn.Embedding(shape.num_positions, shape.d_model)
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(
             Block(shape, dropout=dropout, linear=linear) for _ in range(shape.num_layers)
         )
-        self.norm = LayerNorm(shape.width)
-        self._initialise(init, shape.num_layers)
+        self.norm = LayerNorm(shape.d_model)
+        for name, parameter in self.named_parameters():
+            if parameter.ndim == 2:  # noqa: PLR2004 - a matrix
+                _draw(name, parameter, init, shape.num_layers)
 
     def forward(self, ids_BS: Tensor) -> Tensor:
         """Return the logits of the next token at every position."""
@@ -69,22 +71,17 @@ class Gpt(nn.Module):
         self.to(dtype)
         self.positions.to(torch.float32)
 
-    def _initialise(self, init: Init, num_layers: int) -> None:
-        for name, parameter in self.named_parameters():
-            if parameter.ndim == 2:  # noqa: PLR2004 - a matrix
-                _draw(name, parameter, init, num_layers)
-
 
 class Block(nn.Module):
     """One layer: attention, then the feed-forward map, each normed before and added after."""
 
-    def __init__(self, shape: GptShape, *, dropout: float, linear: LinearFactory) -> None:
+    def __init__(self, shape: ModelShape, *, dropout: float, linear: LinearFactory) -> None:
         super().__init__()
-        self.attend_norm = LayerNorm(shape.width)
+        self.attend_norm = LayerNorm(shape.d_model)
         self.attend = Attention(shape, dropout=dropout, linear=linear)
-        self.feed_norm = LayerNorm(shape.width)
-        self.up = linear(shape.width, shape.ff_width)
-        self.down = linear(shape.ff_width, shape.width)
+        self.feed_norm = LayerNorm(shape.d_model)
+        self.up = linear(shape.d_model, shape.d_ff)
+        self.down = linear(shape.d_ff, shape.d_model)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x_BSD: Tensor) -> Tensor:
@@ -98,12 +95,12 @@ class Block(nn.Module):
 class Attention(nn.Module):
     """Causal self-attention with one fused map to queries, keys and values."""
 
-    def __init__(self, shape: GptShape, *, dropout: float, linear: LinearFactory) -> None:
+    def __init__(self, shape: ModelShape, *, dropout: float, linear: LinearFactory) -> None:
         super().__init__()
         self.num_heads = shape.num_heads
         self.dropout = dropout
-        self.qkv = linear(shape.width, 3 * shape.width)
-        self.out = linear(shape.width, shape.width)
+        self.qkv = linear(shape.d_model, 3 * shape.d_model)
+        self.out = linear(shape.d_model, shape.d_model)
 
     def forward(self, x_BSD: Tensor) -> Tensor:
         """Return what every position gathers from itself and those before it."""

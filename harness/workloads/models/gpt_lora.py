@@ -33,15 +33,11 @@ def adapt(model: Gpt, rank: int) -> Gpt:
     """
     model.requires_grad_(requires_grad=False)
     for block in model.blocks:
-        for owner, name in _linear_maps(block):
+        attend = block.get_submodule("attend")
+        for owner, name in (attend, "qkv"), (attend, "out"), (block, "up"), (block, "down"):
             frozen = getattr(owner, name)
             inputs, outputs = frozen.in_features, frozen.out_features
             with frozen.weight.device:
                 adapted = Adapted(frozen, inputs=inputs, outputs=outputs, rank=rank)
             setattr(owner, name, adapted.to(frozen.weight.dtype))
     return model
-
-
-def _linear_maps(block: nn.Module) -> tuple[tuple[nn.Module, str], ...]:
-    attend = block.get_submodule("attend")
-    return (attend, "qkv"), (attend, "out"), (block, "up"), (block, "down")

@@ -9,7 +9,7 @@ Padding is on the right and needs no mask: under causal attention no real token 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import MethodType
@@ -22,7 +22,8 @@ from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from harness.errors import HostError, InputError, Problem, unknown
+from harness.errors import InputError, Problem, unknown
+from harness.workloads.api.device import torch_device
 from harness.workloads.models.adapter import Weights, base_identity, read_adapter, write_adapter
 from harness.workloads.training.example import Example
 from harness.workloads.training.settings import Compute, Dropout, LoraSettings, Product
@@ -76,7 +77,7 @@ class LoraPolicy:
         """
         if not (folder / "config.json").is_file():
             raise InputError([Problem(message="no model is here", path=folder)])
-        device = _device(compute)
+        device = torch_device(compute.device)
         model = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=getattr(torch, compute.dtype),
@@ -184,10 +185,18 @@ class LoraPolicy:
         """Score the examples in one pass."""
         for each in self._dropouts:
             each.train(dropout is Dropout.ACTIVE)
-        with self._autocast():
-            hidden_BSd = self._decoder(_padded(examples, self.device), use_cache=False)[0]
+        device = self.device
+        longest = max(len(example.tokens) for example in examples)
+        padded = [example.tokens + (0,) * (longest - len(example.tokens)) for example in examples]
+        # where the tokens before the trained ones are, example after example
+        rows = [row for row, example in enumerate(examples) for _ in example.trained]
+        columns = [at - 1 for example in examples for at in example.trained]
+        bf16 = self._compute.autocast
+        with torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext():
+            hidden_BSd = self._decoder(torch.tensor(padded, device=device), use_cache=False)[0]
             # logits only where a token is trained: the head is most of a small model's work
-            logits_MV = self._head(hidden_BSd[_predecessors(examples, self.device)])
+            places = tuple(torch.tensor(each, device=device) for each in (rows, columns))
+            logits_MV = self._head(hidden_BSd[places])
         return _scores(logits_MV.float(), examples)
 
     def logprobs(self, examples: Sequence[Example], dropout: Dropout = Dropout.OFF) -> list[Tensor]:
@@ -205,11 +214,6 @@ class LoraPolicy:
         with self.using(reference), torch.no_grad():
             return self.logprobs(examples, dropout)
 
-    def _autocast(self) -> AbstractContextManager[object]:
-        if not self._compute.autocast:
-            return nullcontext()
-        return torch.autocast(self.device.type, torch.bfloat16)
-
 
 def adapt(model: nn.Module, lora: LoraSettings) -> PeftModel:
     """Give every target of `model` an adapter, drawn from torch's generator.
@@ -217,7 +221,11 @@ def adapt(model: nn.Module, lora: LoraSettings) -> PeftModel:
     Raises:
         InputError: the model has no such matrix.
     """
-    names = {name.rpartition(".")[2] for name, each in model.named_modules() if _is_linear(each)}
+    names = {
+        name.rpartition(".")[2]
+        for name, each in model.named_modules()
+        if isinstance(each, nn.Linear)
+    }
     absent = [target for target in lora.targets if target not in names]
     if absent:
         raise InputError(unknown("matrix to adapt", target, names) for target in absent)
@@ -245,10 +253,6 @@ def num_trainable(config: Mapping[str, Any], lora: LoraSettings) -> int:
     return sum(each.numel() for each in adapted.parameters() if each.requires_grad)
 
 
-def _is_linear(module: nn.Module) -> bool:
-    return isinstance(module, nn.Linear)
-
-
 def _folded(layer: LoraLinear, x: Tensor) -> Tensor:
     """Multiply once, by the sum of both matrices; dropout acts on the adapter's input alone."""
     dropout = layer.lora_dropout[_ADAPTER]
@@ -259,20 +263,6 @@ def _folded(layer: LoraLinear, x: Tensor) -> Tensor:
     b_or, a_ri = layer.lora_B[_ADAPTER].weight, layer.lora_A[_ADAPTER].weight
     weight_oi = torch.addmm(base.weight.to(b_or.dtype), b_or, a_ri, alpha=scale)
     return F.linear(x, weight_oi.to(base.weight.dtype), base.bias)
-
-
-def _padded(examples: Sequence[Example], device: torch.device) -> Tensor:
-    """Return the tokens, zeros after them: (B, S)."""
-    longest = max(len(example.tokens) for example in examples)
-    rows = [example.tokens + (0,) * (longest - len(example.tokens)) for example in examples]
-    return torch.tensor(rows, device=device)
-
-
-def _predecessors(examples: Sequence[Example], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return rows and columns of the tokens before the trained ones, example after example."""
-    rows = [row for row, example in enumerate(examples) for _ in example.trained]
-    columns = [at - 1 for example in examples for at in example.trained]
-    return torch.tensor(rows, device=device), torch.tensor(columns, device=device)
 
 
 def _scores(logits_MV: Tensor, examples: Sequence[Example]) -> list[Scores]:
@@ -292,12 +282,3 @@ def _entropies(logprobs_MV: Tensor) -> Tensor:
     """Return the entropy of each row: (M,); a part at a time, as a vocabulary may be large."""
     parts = torch.split(logprobs_MV, _ROWS)
     return torch.cat([-(part.exp() * part).sum(dim=-1) for part in parts])
-
-
-def _device(compute: Compute) -> torch.device:
-    if compute.device is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if compute.device == "cuda" and not torch.cuda.is_available():
-        message = f"torch {torch.__version__} sees no CUDA device"
-        raise HostError(message, "harness doctor")
-    return torch.device(compute.device)

@@ -36,7 +36,7 @@ with warnings.catch_warnings():
 from harness.workloads.models.conditions import Conditions
 from harness.workloads.models.gpt import Gpt
 from harness.workloads.models.precision import Arithmetic
-from harness.workloads.models.shape import GptShape, Init
+from harness.workloads.models.shape import Init, ModelShape
 
 
 def version(device: torch.device) -> str:
@@ -65,7 +65,9 @@ def world(seed: int, *, device: torch.device) -> Iterator[None]:
         if device.type == "cuda":
             tensor_parallel.model_parallel_cuda_manual_seed(seed)
         else:
-            _do_without_cuda()
+            parallel_state._GLOBAL_MEMORY_BUFFER = _HostBuffer()  # noqa: SLF001 - it has no setter
+            # the one that never forks
+            initialize_rng_tracker(inference_rng_tracker=True, force_reset=True)
         yield
     finally:
         parallel_state.destroy_model_parallel()
@@ -73,7 +75,7 @@ def world(seed: int, *, device: torch.device) -> Iterator[None]:
 
 
 def model(
-    shape: GptShape, conditions: Conditions, way: Arithmetic, *, device: torch.device
+    shape: ModelShape, conditions: Conditions, way: Arithmetic, *, device: torch.device
 ) -> MegatronGpt:
     """Return the model, built inside `world`."""
     start = None
@@ -88,14 +90,14 @@ def model(
             _config(shape, conditions, way.parameter_dtype, device),
             layers(),
             vocab_size=shape.vocab_size,
-            max_sequence_length=shape.max_positions,
+            max_sequence_length=shape.num_positions,
             parallel_output=False,
             share_embeddings_and_output_weights=True,
             position_embedding_type="learned_absolute",
         )
     if not has_te:
         _unify(core, way.parameter_dtype)
-    built = MegatronGpt(core, shape.max_positions, knows_autocast=has_te).to(device)
+    built = MegatronGpt(core, shape.num_positions, knows_autocast=has_te).to(device)
     if start is not None:
         load(built, start, shape)
     return built
@@ -124,8 +126,8 @@ class MegatronGpt(nn.Module):
         length = ids_BS.shape[1]
         positions_BS = torch.arange(length, device=ids_BS.device).expand_as(ids_BS)
         masked_11SS = self.later[None, None, :length, :length]
-        own_rules = nullcontext() if self.knows_autocast else _no_autocast(ids_BS.device)
-        with own_rules:
+        no_autocast = torch.autocast(ids_BS.device.type, enabled=False)
+        with nullcontext() if self.knows_autocast else no_autocast:
             logits_BSV: Tensor = self.core(ids_BS, positions_BS, masked_11SS)
         return logits_BSV
 
@@ -157,7 +159,7 @@ _OUTSIDE = {
 _LAYER = re.compile(r"decoder\.layers\.(\d+)\.(.+)")
 
 
-def load(built: MegatronGpt, weights: Mapping[str, Tensor], shape: GptShape) -> None:
+def load(built: MegatronGpt, weights: Mapping[str, Tensor], shape: ModelShape) -> None:
     """Copy the weights of a hand-written model of the same shape into Megatron's.
 
     Raises:
@@ -168,7 +170,7 @@ def load(built: MegatronGpt, weights: Mapping[str, Tensor], shape: GptShape) -> 
             parameter.copy_(as_megatron(name, weights, shape))
 
 
-def as_megatron(name: str, weights: Mapping[str, Tensor], shape: GptShape) -> Tensor:
+def as_megatron(name: str, weights: Mapping[str, Tensor], shape: ModelShape) -> Tensor:
     """Return Megatron's tensor `name`, from the hand-written model's weights or gradients.
 
     Both fuse queries, keys and values into one map; by hand its rows are all queries, all keys, all
@@ -178,7 +180,7 @@ def as_megatron(name: str, weights: Mapping[str, Tensor], shape: GptShape) -> Te
     tensor = weights[own]
     if not own.endswith("attend.qkv.weight"):
         return tensor
-    by_head = tensor.view(3, shape.num_heads, shape.width // shape.num_heads, shape.width)
+    by_head = tensor.view(3, shape.num_heads, shape.d_model // shape.num_heads, shape.d_model)
     return by_head.transpose(0, 1).reshape_as(tensor)
 
 
@@ -198,7 +200,7 @@ def hand_written_name(name: str) -> str:
 
 
 def _config(
-    shape: GptShape, conditions: Conditions, dtype: torch.dtype, device: torch.device
+    shape: ModelShape, conditions: Conditions, dtype: torch.dtype, device: torch.device
 ) -> TransformerConfig:
     """Return the article's configuration; what it leaves unset is left unset here.
 
@@ -206,9 +208,9 @@ def _config(
     """
     return TransformerConfig(
         num_layers=shape.num_layers,
-        hidden_size=shape.width,
+        hidden_size=shape.d_model,
         num_attention_heads=shape.num_heads,
-        ffn_hidden_size=shape.ff_width,
+        ffn_hidden_size=shape.d_ff,
         hidden_dropout=conditions.dropout,
         attention_dropout=conditions.dropout,
         bf16=dtype is torch.bfloat16,
@@ -240,17 +242,8 @@ def _unify(core: GPTModel, dtype: torch.dtype) -> None:
     core.embedding.register_forward_hook(cast)
 
 
-def _no_autocast(device: torch.device) -> torch.autocast:
-    return torch.autocast(device.type, enabled=False)
-
-
 class _HostBuffer(GlobalMemoryBuffer):  # type: ignore[misc]
     """The scratch buffer of the scores, on the CPU."""
 
     def get_tensor(self, shape: tuple[int, ...], dtype: torch.dtype, *_: object) -> Tensor:
         return torch.empty(shape, dtype=dtype)
-
-
-def _do_without_cuda() -> None:
-    parallel_state._GLOBAL_MEMORY_BUFFER = _HostBuffer()  # noqa: SLF001 - it has no setter
-    initialize_rng_tracker(inference_rng_tracker=True, force_reset=True)  # the one that never forks

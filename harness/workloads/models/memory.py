@@ -1,8 +1,9 @@
-"""What fits into a machine's memory: the arithmetic of weights, states, activations and caches.
+"""What a model takes in memory, for any transformer: weights, states, activations and caches.
 
-Pure and exact where the architecture decides; every need is a *lower bound*, since the framework's
-context, its workspaces and the allocator's gaps come on top (in article 18 the allocator reserved
-15 and 33 % more than was allocated).
+By this module one asks whether something fits into a machine. Every need is a *lower bound*: the
+framework's context, its workspaces and the allocator's gaps come on top (in article 18 the
+allocator reserved 15 and 33 % more than was allocated). `peak_memory` adds what is alive at the
+peak of the training loop of articles 18 to 20, to the byte.
 
 Units: bytes, unless the name says otherwise; d = model width, V = vocabulary, f = feed-forward
 width, a = heads, s = sequence length.
@@ -11,10 +12,16 @@ width, a = heads, s = sequence length.
 from __future__ import annotations
 
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 from enum import StrEnum
 
 from harness.records import record
+from harness.workloads.models.shape import (
+    ModelShape,
+    Precision,
+    lora_parameters,
+    num_parameters,
+)
 
 GIB = 1024**3
 
@@ -46,111 +53,6 @@ BITS = {
 def stored_bytes(numbers: int, dtype: Dtype) -> int:
     """Return what `numbers` values take, rounded up to whole bytes."""
     return math.ceil(numbers * BITS[dtype] / 8.0)
-
-
-# --- shapes -------------------------------------------------------------------------------------
-
-
-class Projection(StrEnum):
-    """A weight matrix of a layer, under the name that checkpoints and peft give it."""
-
-    Q = "q_proj"
-    K = "k_proj"
-    V = "v_proj"
-    O = "o_proj"  # noqa: E741 - the paper's own letter
-    GATE = "gate_proj"
-    UP = "up_proj"
-    DOWN = "down_proj"
-
-
-@record
-class ModelShape:
-    """A decoder-only transformer, as far as its memory goes.
-
-    Attributes:
-        head_dim: width of one head; num_heads * head_dim need not be d_model (Qwen3).
-        num_positions: rows of a learned position table; 0 where positions are rotary.
-        tied: the output projection is the token embedding.
-        gated: the feed-forward has a gate (SwiGLU): three matrices instead of two.
-        qkv_bias: query, key and value projections have a bias; no other projection has.
-        qk_norm: queries and keys are normalised per head, with one gain for each of the two.
-        norm_bias: LayerNorm (gain and bias) instead of RMSNorm (gain).
-    """
-
-    name: str
-    vocab_size: int
-    num_layers: int
-    d_model: int
-    d_ff: int
-    num_heads: int
-    num_kv_heads: int
-    head_dim: int
-    num_positions: int = 0
-    tied: bool = False
-    gated: bool = True
-    qkv_bias: bool = False
-    qk_norm: bool = False
-    norm_bias: bool = False
-
-    @property
-    def q_width(self) -> int:
-        """All query heads side by side."""
-        return self.num_heads * self.head_dim
-
-    @property
-    def kv_width(self) -> int:
-        """All key heads side by side; values are as wide."""
-        return self.num_kv_heads * self.head_dim
-
-
-def projections(shape: ModelShape) -> dict[Projection, tuple[int, int]]:
-    """Return (inputs, outputs) of each weight matrix of one layer."""
-    d, f = shape.d_model, shape.d_ff
-    gate = {Projection.GATE: (d, f)} if shape.gated else {}
-    return {
-        Projection.Q: (d, shape.q_width),
-        Projection.K: (d, shape.kv_width),
-        Projection.V: (d, shape.kv_width),
-        Projection.O: (shape.q_width, d),
-        **gate,
-        Projection.UP: (d, f),
-        Projection.DOWN: (f, d),
-    }
-
-
-def parameter_count(shape: ModelShape) -> int:
-    """Return all parameters, embeddings included; a tied output projection counts once."""
-    d = shape.d_model
-    norm = d * (2 if shape.norm_bias else 1)
-    matrices = sum(inputs * outputs for inputs, outputs in projections(shape).values())
-    biases = (shape.q_width + 2 * shape.kv_width) if shape.qkv_bias else 0
-    head_norms = 2 * shape.head_dim if shape.qk_norm else 0
-    layer = matrices + biases + head_norms + 2 * norm
-    embeddings = shape.vocab_size * (1 if shape.tied else 2) + shape.num_positions
-    return embeddings * d + shape.num_layers * layer + norm
-
-
-def lora_parameters(
-    shape: ModelShape, rank: int, targets: frozenset[Projection] | None = None
-) -> int:
-    """Return the parameters of low-rank adapters: ``r (inputs + outputs)`` for each target.
-
-    Args:
-        shape: the base model.
-        rank: r.
-        targets: the adapted matrices; None for every matrix of the layers.
-
-    Raises:
-        ValueError: the model has no such matrix.
-
-    Source: Hu et al. 2021, arXiv:2106.09685, section 4.1.
-    """
-    matrices = projections(shape)
-    chosen = frozenset(matrices) if targets is None else targets
-    if absent := sorted(chosen - frozenset(matrices)):
-        message = f"{shape.name} has no {', '.join(absent)}"
-        raise ValueError(message)
-    return shape.num_layers * rank * sum(sum(matrices[target]) for target in chosen)
 
 
 # --- training -----------------------------------------------------------------------------------
@@ -228,7 +130,11 @@ def activation_bytes_per_token(shape: ModelShape, forward: ForwardPass) -> int:
     rest to ``5 d + 4 V`` (section 4.1 there); the other shapes follow by the same bookkeeping.
     Recomputed, the layers keep ``2 d`` each and one of them is whole at a time (section 5 there).
     """
-    layer, stream = _layer_bytes_per_token(shape, forward), 2 * shape.d_model
+    layer = layer_bytes_per_token(shape, Precision.BF16, dropout=forward.dropout)
+    if forward.scores_context is not None:  # softmax output; with dropout also its mask and output
+        each = 5 if forward.dropout else 2
+        layer += each * shape.num_heads * forward.scores_context
+    stream = 2 * shape.d_model
     mask = shape.d_model if forward.dropout else 0
     outside = mask + 2 * stream + forward.logit_bytes * shape.vocab_size
     if forward.recompute:
@@ -236,21 +142,35 @@ def activation_bytes_per_token(shape: ModelShape, forward: ForwardPass) -> int:
     return shape.num_layers * layer + outside
 
 
-def _layer_bytes_per_token(shape: ModelShape, forward: ForwardPass) -> int:
-    d, mask = shape.d_model, shape.d_model if forward.dropout else 0
-    attention = 2 * d + 2 * (shape.q_width + 2 * shape.kv_width) + 2 * shape.q_width + mask
-    # gated: gate, its SiLU, up and their product; else the hidden layer before and after GELU
-    hidden = (8 if shape.gated else 4) * shape.d_ff
-    feed_forward = 2 * d + hidden + mask
-    norms = 2 * 2 * d
-    return attention + feed_forward + norms + _score_bytes(shape, forward)
+def layer_bytes_per_token(shape: ModelShape, precision: Precision, *, dropout: bool) -> int:
+    """Return what one layer keeps of a token for the backward pass, bytes; without a score matrix.
+
+    Kept are the inputs of both norms, the inputs of the linear maps, queries, keys and values, what
+    goes into the activation function (with a gate: gate, its SiLU and up), and a byte for each of
+    two dropout masks. In fp8 the linear maps keep their inputs in one byte, the attention's output
+    in both forms.
+    """
+    d, element = shape.d_model, activation_bytes(precision)
+    norm_inputs = 2 * d * parameter_bytes(precision)  # the residual stream
+    linear_inputs = 2 * d + shape.q_width + shape.d_ff
+    others = shape.q_width + 2 * shape.kv_width + (3 if shape.gated else 1) * shape.d_ff
+    masks = 2 * d if dropout else 0
+    if precision is Precision.FP8:
+        return norm_inputs + linear_inputs + element * (others + shape.q_width) + masks
+    return norm_inputs + element * (linear_inputs + others) + masks
 
 
-def _score_bytes(shape: ModelShape, forward: ForwardPass) -> int:
-    if forward.scores_context is None:
-        return 0
-    each = 5 if forward.dropout else 2  # softmax output; with dropout also its mask and its output
-    return each * shape.num_heads * forward.scores_context
+def parameter_bytes(precision: Precision) -> int:
+    """Return the bytes of a parameter, as of its gradient and each moment of Adam.
+
+    The residual stream has them too: it is a sum of what the tables give.
+    """
+    return 4 if precision in (Precision.FP32, Precision.MIXED) else 2
+
+
+def activation_bytes(precision: Precision) -> int:
+    """Return the bytes of a number that a linear map gives."""
+    return 4 if precision is Precision.FP32 else 2
 
 
 # --- serving ------------------------------------------------------------------------------------
@@ -264,22 +184,6 @@ def kv_bytes_per_token(shape: ModelShape, dtype: Dtype) -> int:
 def kv_cache_bytes(shape: ModelShape, dtype: Dtype, context: int, sessions: int) -> int:
     """Return the cache of `sessions` concurrent sequences of `context` tokens each."""
     return kv_bytes_per_token(shape, dtype) * context * sessions
-
-
-def sessions_that_fit(
-    shape: ModelShape, weights: Dtype, cache: Dtype, context: int, available: int
-) -> int:
-    """Return how many sequences of `context` tokens fit beside the weights; 0 where none does."""
-    spare = available - stored_bytes(parameter_count(shape), weights)
-    return max(0, spare // kv_cache_bytes(shape, cache, context, 1))
-
-
-def decode_bound_token_s(shape: ModelShape, weights: Dtype, bandwidth_gb_s: float) -> float:
-    """Return the most tokens per second one sequence can decode: each reads all weights once.
-
-    The embedding table is counted though only one row is read, so a small model may exceed it.
-    """
-    return bandwidth_gb_s * 1e9 / stored_bytes(parameter_count(shape), weights)
 
 
 # --- needs --------------------------------------------------------------------------------------
@@ -306,15 +210,14 @@ def serving_need(
 ) -> Need:
     """Return what serving takes."""
     return Need(
-        weights=stored_bytes(parameter_count(shape), weights),
+        weights=stored_bytes(num_parameters(shape), weights),
         kv_cache=kv_cache_bytes(shape, cache, context, sessions),
     )
 
 
 def training_need(shape: ModelShape, regime: Regime, forward: ForwardPass) -> Need:
     """Return what training every parameter takes."""
-    states = _states(parameter_count(shape), regime)
-    return _with_activations(states, shape, forward)
+    return _training(num_parameters(shape), regime, shape, forward)
 
 
 def lora_need(
@@ -324,28 +227,18 @@ def lora_need(
 
     The base keeps its activations all the same: the adapters' gradients flow through it.
     """
-    states = _states(lora_parameters(shape, rank), regime)
-    frozen = stored_bytes(parameter_count(shape), base)
-    both = Need(
-        weights=frozen + states.weights, gradients=states.gradients, optimizer=states.optimizer
-    )
-    return _with_activations(both, shape, forward)
+    adapters = _training(lora_parameters(shape, rank), regime, shape, forward)
+    frozen = stored_bytes(num_parameters(shape), base)
+    return replace(adapters, weights=frozen + adapters.weights)
 
 
-def _states(parameters: int, regime: Regime) -> Need:
+def _training(parameters: int, regime: Regime, shape: ModelShape, forward: ForwardPass) -> Need:
+    """Return the states of so many trained parameters, and the activations of all of `shape`."""
     master = stored_bytes(parameters, regime.master) if regime.master else 0
     return Need(
         weights=stored_bytes(parameters, regime.weights),
         gradients=stored_bytes(parameters, regime.gradients),
         optimizer=2 * stored_bytes(parameters, regime.moments) + master,
-    )
-
-
-def _with_activations(states: Need, shape: ModelShape, forward: ForwardPass) -> Need:
-    return Need(
-        weights=states.weights,
-        gradients=states.gradients,
-        optimizer=states.optimizer,
         activations=activation_bytes_per_token(shape, forward) * forward.tokens,
     )
 

@@ -1,4 +1,4 @@
-"""Peak memory of a training step, from first principles. Loads no torch.
+"""Peak memory of a step of the pretraining loop (`training.loop`), to the byte. Loads no torch.
 
 Alive are the state (weights, gradients, the two moments of Adam), what the forward pass keeps for
 the backward pass, and the loss's own tensors. With N parameters of e bytes, T tokens a step and a
@@ -23,8 +23,13 @@ in one byte twice more. Mixed, the residual stream stays in float32 and with it 
 
 from __future__ import annotations
 
+from harness.workloads.models.memory import (
+    activation_bytes,
+    layer_bytes_per_token,
+    parameter_bytes,
+)
 from harness.workloads.models.shape import (
-    GptShape,
+    ModelShape,
     Precision,
     num_linear_parameters,
     num_parameters,
@@ -35,7 +40,7 @@ _BFLOAT16_BYTES = 2
 _ID_BYTES = 8  # int64
 
 
-def peak_bytes(shape: GptShape, tokens: int, precision: Precision, *, dropout: bool) -> float:
+def peak_bytes(shape: ModelShape, tokens: int, precision: Precision, *, dropout: bool) -> float:
     """Return the peak of this implementation, bytes; on the CPU it holds to 1 part in 10,000.
 
     Counted there, without dropout (the CPU's kernels keep larger masks than CUDA's and, with
@@ -47,10 +52,15 @@ def peak_bytes(shape: GptShape, tokens: int, precision: Precision, *, dropout: b
         precision: see `Precision`.
         dropout: whether masks are kept.
     """
-    element = parameter_bytes(precision)
-    positions = shape.max_positions * shape.width  # that table is float32 in every precision
+    element = parameter_bytes(precision)  # of the residual stream too
+    positions = shape.num_positions * shape.d_model  # that table is float32 in every precision
     copy = element * num_parameters(shape) + (_FLOAT32_BYTES - element) * positions
-    kept = tokens * _kept_bytes_per_token(shape, precision, dropout=dropout)
+    statistics = 2 * element  # a norm's mean and deviation; float32 on CUDA, a ten-thousandth more
+    log_sums = _FLOAT32_BYTES * shape.num_heads  # attention, instead of its score matrix
+    layer = layer_bytes_per_token(shape, precision, dropout=dropout) + 2 * statistics + log_sums
+    last_norm = (element + activation_bytes(precision)) * shape.d_model + statistics
+    embedding_mask = shape.d_model if dropout else 0
+    kept = tokens * (shape.num_layers * layer + last_norm + embedding_mask + 2 * _ID_BYTES)
     logits = tokens * shape.vocab_size
     forward = 4 * copy + logits * (8 if precision is Precision.FP32 else 10)
     backward = 3 * copy + logits * (16 if precision is Precision.FP32 else 14)
@@ -58,7 +68,7 @@ def peak_bytes(shape: GptShape, tokens: int, precision: Precision, *, dropout: b
 
 
 def published_peak_bytes(
-    shape: GptShape, tokens: int, precision: Precision, *, dropout: bool = True
+    shape: ModelShape, tokens: int, precision: Precision, *, dropout: bool = True
 ) -> float:
     """Return the peak of article 19's own loop, bytes: Megatron-Core and Transformer Engine.
 
@@ -78,36 +88,26 @@ def published_peak_bytes(
     layers = shape.num_layers * layer_bytes_per_token(shape, precision, dropout=dropout)
     forward = 8 * params + tokens * (layers + 10 * vocab)
     backward = 6 * params + tokens * (layers + 14 * vocab)
-    beside = (9 if dropout else 8) * shape.width * tokens
+    beside = (9 if dropout else 8) * shape.d_model * tokens
     return weight_copy_bytes(shape, precision) + max(forward, backward) + beside
 
 
-def local_peak_bytes(shape: GptShape, tokens: int, precision: Precision, *, dropout: bool) -> float:
+def local_peak_bytes(
+    shape: ModelShape, tokens: int, precision: Precision, *, dropout: bool
+) -> float:
     """Return the peak of Megatron-Core's local layers, bytes; on the CPU to 1 part in 10,000.
 
     As `peak_bytes`, but that the attention keeps its score matrix after the softmax, in float32 and
     cast to bfloat16, where the fused one keeps a sum a position and head.
     """
     scores = _FLOAT32_BYTES + (0 if precision is Precision.FP32 else _BFLOAT16_BYTES)
-    per_head = scores * shape.max_positions - _FLOAT32_BYTES
+    per_head = scores * shape.num_positions - _FLOAT32_BYTES
     more = tokens * shape.num_layers * shape.num_heads * per_head
-    mask_and_ids = shape.max_positions * (shape.max_positions + _ID_BYTES)
+    mask_and_ids = shape.num_positions * (shape.num_positions + _ID_BYTES)
     return peak_bytes(shape, tokens, precision, dropout=dropout) + more + mask_and_ids
 
 
-def layer_bytes_per_token(shape: GptShape, precision: Precision, *, dropout: bool) -> int:
-    """Return what one layer keeps for the backward pass, bytes a token: ``c d``."""
-    width, element = shape.width, _activation_bytes(precision)
-    norm_inputs = 2 * width * parameter_bytes(precision)  # the residual stream
-    linear_inputs = 3 * width + shape.ff_width  # norm outputs, attention output, GELU output
-    others = 3 * width + shape.ff_width  # q, k and v, GELU input
-    masks = 2 * width if dropout else 0
-    if precision is Precision.FP8:
-        return norm_inputs + linear_inputs + element * (others + width) + masks
-    return norm_inputs + element * (linear_inputs + others) + masks
-
-
-def weight_copy_bytes(shape: GptShape, precision: Precision) -> int:
+def weight_copy_bytes(shape: ModelShape, precision: Precision) -> int:
     """Return what is kept of the weights in a lower precision beside themselves, bytes."""
     match precision:
         case Precision.FP32 | Precision.BF16:
@@ -115,28 +115,5 @@ def weight_copy_bytes(shape: GptShape, precision: Precision) -> int:
         case Precision.FP8:  # the matrix and its transpose, as Transformer Engine keeps them
             return 2 * num_linear_parameters(shape)
         case Precision.MIXED:  # autocast's cache; the token table is multiplied too, for the logits
-            multiplied = num_linear_parameters(shape) + shape.vocab_size * shape.width
+            multiplied = num_linear_parameters(shape) + shape.vocab_size * shape.d_model
             return _BFLOAT16_BYTES * multiplied
-
-
-def parameter_bytes(precision: Precision) -> int:
-    """Return the bytes of a parameter, as of its gradient and each moment of Adam.
-
-    The residual stream has them too: it is a sum of what the tables give.
-    """
-    wide = precision in (Precision.FP32, Precision.MIXED)
-    return _FLOAT32_BYTES if wide else _BFLOAT16_BYTES
-
-
-def _activation_bytes(precision: Precision) -> int:
-    return _FLOAT32_BYTES if precision is Precision.FP32 else _BFLOAT16_BYTES
-
-
-def _kept_bytes_per_token(shape: GptShape, precision: Precision, *, dropout: bool) -> int:
-    stream = parameter_bytes(precision)
-    statistics = 2 * stream  # a norm's mean and deviation; float32 on CUDA, a ten-thousandth more
-    log_sums = _FLOAT32_BYTES * shape.num_heads  # attention, instead of its score matrix
-    layer = layer_bytes_per_token(shape, precision, dropout=dropout) + 2 * statistics + log_sums
-    last_norm = (stream + _activation_bytes(precision)) * shape.width + statistics
-    embedding_mask = shape.width if dropout else 0
-    return shape.num_layers * layer + last_norm + embedding_mask + 2 * _ID_BYTES

@@ -1,8 +1,9 @@
-"""Machines and models by name, for `capacity.needs`; each figure has its source."""
+"""Machines and models by name; each figure has its source."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from enum import StrEnum
 
 from harness.records import record
@@ -13,13 +14,13 @@ from harness.workloads.models.memory import (
     Dtype,
     Fit,
     ForwardPass,
-    ModelShape,
     Need,
     fits,
     lora_need,
     serving_need,
     training_need,
 )
+from harness.workloads.models.shape import ModelShape, gpt_shape
 
 # --- machines -----------------------------------------------------------------------------------
 
@@ -58,19 +59,16 @@ DGX_SPARK = Machine(
 
 # --- models -------------------------------------------------------------------------------------
 
-GPT_354M = ModelShape(  # article 18, model; also articles 19, 20 and 22
+GPT_354M = replace(
+    gpt_shape(  # article 18, model; also articles 19, 20 and 22
+        vocab_size=50257,
+        num_positions=1024,
+        num_hidden_layers=24,
+        hidden_size=1024,
+        num_attention_heads=16,
+        intermediate_size=4096,
+    ),
     name="GPT 354M",
-    vocab_size=50257,
-    num_layers=24,
-    d_model=1024,
-    d_ff=4096,
-    num_heads=16,
-    num_kv_heads=16,
-    head_dim=64,
-    num_positions=1024,
-    tied=True,
-    gated=False,
-    norm_bias=True,
 )
 QWEN25_3B = ModelShape(  # config.json of Qwen/Qwen2.5-3B-Instruct
     name="Qwen2.5-3B-Instruct",

@@ -1,4 +1,8 @@
-"""The shape of a GPT as plain numbers: what planning and checking may know without torch."""
+"""The shape of a decoder-only transformer, and its parameters. Loads no torch.
+
+Every other module counts a model's parameters by `num_parameters`: of the GPT that articles 18 to
+22 train and of the published models that the others adapt.
+"""
 
 from __future__ import annotations
 
@@ -28,45 +32,149 @@ class Init(StrEnum):
     SMALL_TABLES = "small-tables"  # as TORCH, but for tables of N(0, 0.02)
 
 
+class Projection(StrEnum):
+    """A weight matrix of a layer, under the name that checkpoints and peft give it."""
+
+    Q = "q_proj"
+    K = "k_proj"
+    V = "v_proj"
+    O = "o_proj"  # noqa: E741 - the paper's own letter
+    GATE = "gate_proj"
+    UP = "up_proj"
+    DOWN = "down_proj"
+
+
 @record
-class GptShape:
-    """A decoder-only transformer with tied embeddings and no bias in its linear maps.
+class ModelShape:
+    """A decoder-only transformer.
 
     Attributes:
-        vocab_size: rows of the token table, V; articles 18 and 19 leave 50257 unpadded.
-        max_positions: rows of the learned position table, S.
-        num_layers: L.
-        width: d, the residual stream.
-        num_heads: heads of the causal attention.
-        ff_width: the hidden layer of a block's feed-forward map.
+        name: of a published model.
+        head_dim: width of one head; num_heads * head_dim need not be d_model (Qwen3).
+        vocab_size: rows of the token table, V.
+        num_positions: rows of a learned position table; 0 where positions are rotary.
+        tied: the output projection is the token embedding.
+        gated: the feed-forward has a gate (SwiGLU): three matrices instead of two.
+        qkv_bias: query, key and value projections have a bias; no other projection has.
+        qk_norm: queries and keys are normalised per head, with one gain for each of the two.
+        norm_bias: LayerNorm (gain and bias) instead of RMSNorm (gain).
     """
 
     vocab_size: int
-    max_positions: int
     num_layers: int
-    width: int
+    d_model: int
+    d_ff: int
     num_heads: int
-    ff_width: int
+    num_kv_heads: int
+    head_dim: int
+    num_positions: int = 0
+    tied: bool = False
+    gated: bool = True
+    qkv_bias: bool = False
+    qk_norm: bool = False
+    norm_bias: bool = False
+    name: str = ""
+
+    @property
+    def q_width(self) -> int:
+        """All query heads side by side."""
+        return self.num_heads * self.head_dim
+
+    @property
+    def kv_width(self) -> int:
+        """All key heads side by side; values are as wide."""
+        return self.num_kv_heads * self.head_dim
 
 
-def num_linear_parameters(shape: GptShape) -> int:
-    """Return the weights of the linear maps inside the layers: fused qkv, projection, fc1, fc2."""
-    return shape.num_layers * (4 * shape.width**2 + 2 * shape.width * shape.ff_width)
+def gpt_shape(
+    *,
+    vocab_size: int,
+    num_positions: int,
+    num_hidden_layers: int,
+    hidden_size: int,
+    num_attention_heads: int,
+    intermediate_size: int,
+) -> ModelShape:
+    """Return the shape of the GPT of articles 18 to 22.
+
+    Tied tables, learned positions, as many key heads as query heads, no gate, LayerNorm with weight
+    and bias, no bias in the linear maps.
+    """
+    return ModelShape(
+        vocab_size=vocab_size,
+        num_layers=num_hidden_layers,
+        d_model=hidden_size,
+        d_ff=intermediate_size,
+        num_heads=num_attention_heads,
+        num_kv_heads=num_attention_heads,
+        head_dim=hidden_size // num_attention_heads,
+        num_positions=num_positions,
+        tied=True,
+        gated=False,
+        norm_bias=True,
+    )
 
 
-def num_parameters(shape: GptShape) -> int:
-    """Return the number of parameters: ``V d + S d + L (12 d^2 + 4 d) + 2 d`` where ff = 4 d.
+def projections(shape: ModelShape) -> dict[Projection, tuple[int, int]]:
+    """Return (inputs, outputs) of each weight matrix of one layer."""
+    d, f = shape.d_model, shape.d_ff
+    gate = {Projection.GATE: (d, f)} if shape.gated else {}
+    return {
+        Projection.Q: (d, shape.q_width),
+        Projection.K: (d, shape.kv_width),
+        Projection.V: (d, shape.kv_width),
+        Projection.O: (shape.q_width, d),
+        **gate,
+        Projection.UP: (d, f),
+        Projection.DOWN: (f, d),
+    }
 
+
+def num_linear_parameters(shape: ModelShape) -> int:
+    """Return the weights of the linear maps inside the layers."""
+    layer = sum(inputs * outputs for inputs, outputs in projections(shape).values())
+    return shape.num_layers * layer
+
+
+def num_parameters(shape: ModelShape) -> int:
+    """Return all parameters, embeddings included; a tied output projection counts once.
+
+    For the shape of `gpt_shape` that is ``V d + S d + L (12 d^2 + 4 d) + 2 d`` where f = 4 d:
     354,601,984 for the model of article 19 at 1024 positions, 355,650,560 at 2048.
     """
-    tables = (shape.vocab_size + shape.max_positions) * shape.width
-    norms = (
-        (2 * shape.num_layers + 1) * 2 * shape.width
-    )  # weight and bias, two a layer and the last
-    return tables + num_linear_parameters(shape) + norms
+    d = shape.d_model
+    norm = d * (2 if shape.norm_bias else 1)
+    biases = (shape.q_width + 2 * shape.kv_width) if shape.qkv_bias else 0
+    head_norms = 2 * shape.head_dim if shape.qk_norm else 0
+    beside = shape.num_layers * (biases + head_norms + 2 * norm)
+    embeddings = shape.vocab_size * (1 if shape.tied else 2) + shape.num_positions
+    return embeddings * d + num_linear_parameters(shape) + beside + norm
 
 
-def initial_loss_nats(shape: GptShape, init: Init = Init.SCALED) -> float:
+def lora_parameters(
+    shape: ModelShape, rank: int, targets: frozenset[Projection] | None = None
+) -> int:
+    """Return the parameters of low-rank adapters: ``r (inputs + outputs)`` for each target.
+
+    Args:
+        shape: the base model.
+        rank: r.
+        targets: the adapted matrices; None for every matrix of the layers.
+
+    Raises:
+        ValueError: the model has no such matrix.
+
+    Source: Hu et al. 2021, arXiv:2106.09685, section 4.1.
+    """
+    matrices = projections(shape)
+    chosen = frozenset(matrices) if targets is None else targets
+    if absent := sorted(chosen - frozenset(matrices)):
+        message = f"{shape.name} has no {', '.join(absent)}"
+        raise ValueError(message)
+    return shape.num_layers * rank * sum(sum(matrices[target]) for target in chosen)
+
+
+def initial_loss_nats(shape: ModelShape, init: Init = Init.SCALED) -> float:
     """Return the mean cross-entropy of the untrained model, whose tables are tied.
 
     The last norm gives d components of variance one, so with tables of N(0, sigma) a logit is
@@ -82,8 +190,8 @@ def initial_loss_nats(shape: GptShape, init: Init = Init.SCALED) -> float:
     """
     if init is Init.TORCH:
         stream_variance = 2 + shape.num_layers * _gelu_second_moment(1 / 3) / 3
-        return shape.width / math.sqrt(stream_variance)
-    return math.log(shape.vocab_size) + shape.width * INIT_STD**2 / 2
+        return shape.d_model / math.sqrt(stream_variance)
+    return math.log(shape.vocab_size) + shape.d_model * INIT_STD**2 / 2
 
 
 def _gelu_second_moment(variance: float) -> float:

@@ -24,7 +24,7 @@ from statistics import fmean
 import torch
 from torch import Tensor, nn
 
-from harness.atomic_dir import whole_folder
+from harness.atomic import new_folder
 from harness.errors import InputError, Problem
 from harness.workloads.models.adapter import Weights
 from harness.workloads.models.lora import LoraPolicy
@@ -133,7 +133,7 @@ class Trainer:
 
     def save(self, folder: Path) -> None:
         """Write what the next step depends on, whole or not at all: adapter, moments, number."""
-        with whole_folder(folder) as new:
+        with new_folder(folder) as new:
             self._policy.save(new / _ADAPTER)
             if self._settings.optimizer is Optimizer.PERSISTENT:
                 torch.save(self._optimizer.state_dict(), new / _OPTIMIZER)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-from harness.workloads.tiny_models import build, recipe, search_build, search_recipe
-from harness.workloads.tiny_models.checkpoint import LOSS_STEPS
+import torch
+
+from harness.workloads.tiny_models.build import MODELS, build
+from harness.workloads.tiny_models.checkpoint import LOSS_STEPS, write_card
 from harness.workloads.tiny_models.train import Progress
 
 
 def main(arguments: list[str]) -> int:
     """Train the model that is asked for, and print what it can do."""
     parser = argparse.ArgumentParser("python -m harness.workloads.tiny_models", description=__doc__)
-    parser.add_argument("model", choices=("files", "search"), help="the environment it acts in")
+    parser.add_argument("model", choices=MODELS, help="the environment it acts in")
     parser.add_argument("out", type=Path, help="the folder that it is written to")
     parser.add_argument(
         "--share",
@@ -23,17 +27,11 @@ def main(arguments: list[str]) -> int:
         help="share of the steps after copying, for a quick try; makes a weaker policy",
     )
     given = parser.parse_args(arguments)
-    if given.model == "files":
-        files = build.rebuild(given.out, recipe.RECIPE.shortened(given.share), _show)
-        print(
-            *(f"{policy} {skill}" for policy, found in files.skill.items() for skill in found),
-            sep="\n",
-        )
-        return 0
-    search = search_build.rebuild(given.out, search_recipe.RECIPE.shortened(given.share), _show)
-    for policy, skills in search.skill.items():
-        for temperature, skill in skills.items():
-            print(policy, f"temperature {temperature}", skill)
+    torch.set_num_threads(1)  # so that it is the same again
+    model = MODELS[given.model]
+    card = build(given.out, replace(model, recipe=model.recipe.shortened(given.share)), _show)
+    write_card(given.out, card)
+    print(json.dumps(card.skill, indent=1))
     return 0
 
 

@@ -1,68 +1,104 @@
-"""Make the policy again: train it, measure it, and write it with its card."""
+"""Train a tiny model from nothing, measure it, and write it.
+
+All models have one architecture, one training loop and one kind of recipe. They differ in what
+`TinyModel` names: their words, their conversations, and how their skill is measured.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
 from transformers import GenerationConfig, Qwen2ForCausalLM
 
-from harness.workloads.envs.files.personas import Split, slots, split_of
-from harness.workloads.envs.files.task import Task
-from harness.workloads.envs.files.template_author import TemplateAuthor
-from harness.workloads.tiny_models.checkpoint import LOSS_STEPS, Card, Skill, hashes, write_card
+from harness.records import to_json
+from harness.workloads.tiny_models import files, recipe, search, skill
+from harness.workloads.tiny_models.checkpoint import LOSS_STEPS, Card, hashes
 from harness.workloads.tiny_models.recipe import Recipe
-from harness.workloads.tiny_models.skill import measure
+from harness.workloads.tiny_models.samples import OpenConversations, Sampler
 from harness.workloads.tiny_models.tokenizer import save_tokenizer, train_tokenizer
 from harness.workloads.tiny_models.train import Progress, train
 
-_TEMPERATURES = (0.0, 0.2, 1.0)  # 0.2 is article 32's
+
+@dataclass(frozen=True, kw_only=True)
+class TinyModel:
+    """What one model is made of.
+
+    Attributes:
+        recipe: how it is trained.
+        texts: yields what its tokenizer is trained on.
+        phrases: that are one token each.
+        vocabulary: tokens before the phrases, all bytes included.
+        conversations: draws what it is trained on.
+        measure: returns what the model in a folder can do, given a seed; None where nothing is
+            measured.
+    """
+
+    recipe: Recipe
+    texts: Callable[[], Iterable[str]]
+    phrases: Sequence[str]
+    vocabulary: int
+    conversations: OpenConversations
+    measure: Callable[[Path, int], object] | None
 
 
-def rebuild(out: Path, recipe: Recipe, listen: Callable[[Progress], None]) -> Card:
-    """Train a policy by `recipe` into the folder `out`; on one thread, for minutes.
+FILES = TinyModel(
+    recipe=recipe.FILES,
+    texts=files.texts,
+    phrases=files.PHRASES,
+    vocabulary=files.VOCABULARY,
+    conversations=files.conversations,
+    measure=skill.measure_files,
+)
+SEARCH = TinyModel(
+    recipe=recipe.SEARCH,
+    texts=search.texts,
+    phrases=search.PHRASES,
+    vocabulary=search.VOCABULARY,
+    conversations=search.conversations,
+    measure=skill.measure_search,
+)
+MODELS = {"files": FILES, "search": SEARCH}
+
+
+def build(out: Path, model: TinyModel, listen: Callable[[Progress], None]) -> Card:
+    """Train a model into the folder `out`, for minutes, and return its card.
+
+    After each phase that makes a policy the policy is written and measured; the last one stays.
 
     Args:
-        out: made where it does not exist; what lies there under the policy's names is replaced.
-        recipe: how.
+        out: made where it does not exist; what lies there under the model's names is replaced.
+        model: what it is made of.
         listen: is told of every step.
     """
-    torch.set_num_threads(1)
-    tokenizer = train_tokenizer()
-    steps: list[Progress] = []
+    tokenizer = train_tokenizer(model.texts(), model.phrases, model.vocabulary)
+    sampler = Sampler(tokenizer, model.recipe.seed, model.conversations)
+    losses: dict[str, list[float]] = defaultdict(list)
 
     def hear(progress: Progress) -> None:
-        steps.append(progress)
+        losses[progress.phase.name].append(progress.loss)
         listen(progress)
 
-    tasks = held_out()
-    skill: dict[str, tuple[Skill, ...]] = {}
-    for phase, model in train(recipe, tokenizer, hear):
+    skills: dict[str, Any] = {}
+    for phase, policy in train(model.recipe, tokenizer, sampler, hear):
         if phase.makes:
-            skill[phase.makes] = tuple(
-                measure(model, tokenizer, tasks, temperature=each, seed=recipe.seed)
-                for each in _TEMPERATURES
-            )
-            save(model, tokenizer, out)
-    card = Card(
-        recipe=recipe.digest,
-        seed=recipe.seed,
+            _save(policy, tokenizer, out)
+            if model.measure is not None:
+                skills[phase.makes] = to_json(model.measure(out, model.recipe.seed))
+    return Card(
+        recipe=model.recipe.digest,
+        seed=model.recipe.seed,
         torch=torch.__version__,
-        losses=losses_of(recipe, steps),
-        skill=skill,
+        losses={name: mean_losses(each) for name, each in losses.items()},
+        skill=skills,
         files=hashes(out),
     )
-    write_card(out, card)
-    return card
-
-
-def held_out() -> list[Task]:
-    """Return the tasks that no policy is trained on: 158, in the article's order."""
-    author = TemplateAuthor()
-    return [author.write(slot) for slot in slots() if split_of(slot.task_id) is Split.HELD_OUT]
 
 
 def mean_losses(losses: Sequence[float]) -> tuple[float, ...]:
@@ -71,18 +107,10 @@ def mean_losses(losses: Sequence[float]) -> tuple[float, ...]:
     return tuple(round(fmean(losses[start : start + LOSS_STEPS]), 4) for start in starts)
 
 
-def losses_of(recipe: Recipe, steps: Sequence[Progress]) -> dict[str, tuple[float, ...]]:
-    """Return the mean losses of each phase, by its name."""
-    return {
-        phase.name: mean_losses([each.loss for each in steps if each.phase == phase])
-        for phase in recipe.phases
-    }
-
-
-def save(model: Qwen2ForCausalLM, tokenizer: Tokenizer, out: Path) -> None:
-    """Write what transformers and vLLM load the policy from."""
+def _save(policy: Qwen2ForCausalLM, tokenizer: Tokenizer, out: Path) -> None:
+    """Write what transformers and vLLM load."""
     out.mkdir(parents=True, exist_ok=True)
-    end = model.config.eos_token_id
-    model.generation_config = GenerationConfig(eos_token_id=end, pad_token_id=end)
-    model.save_pretrained(out)
+    end = policy.config.eos_token_id
+    policy.generation_config = GenerationConfig(eos_token_id=end, pad_token_id=end)
+    policy.save_pretrained(out)
     save_tokenizer(tokenizer, out)

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer
-from torch import Tensor, nn
+from torch import nn
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from harness.workloads.tiny_models.tokenizer import END, MAX_TOKENS
@@ -51,7 +51,9 @@ def new_model(shape: Qwen2Config, seed: int) -> Qwen2ForCausalLM:
     model = Qwen2ForCausalLM(shape)
     first, second = (layer.self_attn for layer in model.model.layers[:2])
     width = _COPYING_HEADS * first.head_dim
-    token, shifted, copied = (_orthonormal(width, shape.hidden_size) for _ in range(3))
+    token, shifted, copied = (
+        nn.init.orthogonal_(torch.empty(width, shape.hidden_size)) for _ in range(3)
+    )
     with torch.no_grad():
         _look_one_back(first, first.head_dim)
         first.v_proj.weight[:width] = token
@@ -78,8 +80,3 @@ def _look_one_back(attention: Any, head_dim: int) -> None:
     for projection, bias in ((attention.q_proj, query), (attention.k_proj, key)):
         projection.weight[:width] = 0.0
         projection.bias[:width] = _SHARPNESS * bias.repeat(_COPYING_HEADS)
-
-
-def _orthonormal(rows: int, columns: int) -> Tensor:
-    """Return random orthonormal rows, [rows, columns]."""
-    return nn.init.orthogonal_(torch.empty(rows, columns))

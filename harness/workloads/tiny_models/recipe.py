@@ -1,4 +1,4 @@
-"""How the policy is made, as data. Loads no torch."""
+"""How the tiny models are trained, as data. Loads no torch."""
 
 from __future__ import annotations
 
@@ -86,14 +86,15 @@ class Recipe:
         return hashlib.sha256(json.dumps(to_json(self), sort_keys=True).encode()).hexdigest()
 
 
-RECIPE = Recipe(
+_COPY = Phase(name="copy", source=Source.COPYING, steps=200, batch=48, warm_up=100, rates=(1, 1))
+FILES = Recipe(
     seed=1,
     muon_rate=0.02,
     adamw_rate=0.002,
     context_weight=0.2,
     clip=1.0,
     phases=(
-        Phase(name="copy", source=Source.COPYING, steps=200, batch=48, warm_up=100, rates=(1, 1)),
+        _COPY,
         Phase(
             name="one thing",
             source=Source.TASKS,
@@ -124,3 +125,37 @@ RECIPE = Recipe(
         ),
     ),
 )
+
+# other conversations, with a tokenizer of their words
+SEARCH = Recipe(
+    seed=1,
+    muon_rate=0.02,
+    adamw_rate=0.002,
+    context_weight=0.2,
+    clip=1.0,
+    phases=(
+        _COPY,
+        Phase(
+            name="one fact", source=Source.TASKS, steps=200, batch=16, rates=(1, 1), operations=1
+        ),
+        Phase(
+            name="skill",
+            source=Source.TASKS,
+            steps=600,
+            batch=16,
+            rates=(1.0, 0.05),
+            makes="skilled",
+        ),
+        Phase(
+            name="give up",
+            source=Source.TASKS,
+            steps=150,
+            batch=16,
+            rates=(0.1, 0.0),
+            hazard=0.5,
+            makes="base",
+        ),
+    ),
+)
+
+RECIPES = {"files": FILES, "search": SEARCH}

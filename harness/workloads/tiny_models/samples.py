@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from random import Random
 
 from tokenizers import Tokenizer
 
 from harness.records import record
 from harness.workloads.envs.files.protocol import Message, Role
-from harness.workloads.tiny_models.corpus import cut_short, draw, messages_of, renamed
 from harness.workloads.tiny_models.recipe import Phase, Source
 from harness.workloads.tiny_models.tokenizer import ASSISTANT, END, SPECIAL, USER, word_pieces
+
+# from random numbers and the letters-only tokens to what draws a conversation of a phase
+OpenConversations = Callable[[Random, Sequence[str]], Callable[[Phase], Sequence[Message]]]
 
 _POOLED = 8  # batches whose samples are sorted by length together, so that little is padding
 _COPIED = (10, 20)  # tokens of a copying sample, at least and at most
@@ -33,20 +35,25 @@ class Sampler:
     """Draws what the phases train on.
 
     Args:
-        tokenizer: the policy's.
+        tokenizer: the model's.
         seed: the same samples again.
+        conversations: what the phases on tasks draw from.
     """
 
-    def __init__(self, tokenizer: Tokenizer, seed: int) -> None:
+    def __init__(self, tokenizer: Tokenizer, seed: int, conversations: OpenConversations) -> None:
         self._tokenizer = tokenizer
         self._random = Random(seed)  # noqa: S311 - no secret
-        self._pieces = word_pieces(tokenizer)
+        self._draw = conversations(self._random, word_pieces(tokenizer))
         self._user, self._assistant, self._end = map(tokenizer.token_to_id, (USER, ASSISTANT, END))
 
     def batches(self, phase: Phase) -> Iterator[list[Sample]]:
         """Yield the batches of a phase, each of samples of about one length."""
         while True:
-            pool = [self._sample(phase) for _ in range(_POOLED * phase.batch)]
+            copying = phase.source is Source.COPYING
+            pool = [
+                self._copying() if copying else self.encode(self._draw(phase))
+                for _ in range(_POOLED * phase.batch)
+            ]
             pool.sort(key=lambda sample: len(sample.tokens))
             starts = list(range(0, len(pool), phase.batch))
             self._random.shuffle(starts)
@@ -63,9 +70,6 @@ class Sampler:
             own += [False, *(speaks for _ in said)]
         return Sample(tokens=tuple(tokens), own=tuple(own))
 
-    def _sample(self, phase: Phase) -> Sample:
-        return self._copying() if phase.source is Source.COPYING else self._task(phase)
-
     def _copying(self) -> Sample:
         """Return a conversation in which any tokens are said, and said again."""
         count = self._random.randint(*_COPIED)
@@ -74,11 +78,3 @@ class Sampler:
         tokens = (self._user, *copied, self._assistant, *copied)
         own = tuple(position > len(copied) + 1 for position in range(len(tokens)))
         return Sample(tokens=tokens, own=own)
-
-    def _task(self, phase: Phase) -> Sample:
-        given = draw(self._random)
-        while given.operations > phase.operations:
-            given = draw(self._random)
-        if self._random.random() < phase.renamed:
-            given = renamed(given, self._random, self._pieces)
-        return self.encode(messages_of(cut_short(given, self._random, phase.hazard)))

@@ -1,9 +1,10 @@
-"""What a policy can do: it plays tasks, all of them at once, and what it did is counted."""
+"""What a tiny model can do: it acts in its environment, and what it did is counted."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
+from pathlib import Path
 from statistics import fmean
 
 import torch
@@ -11,9 +12,11 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import Qwen2ForCausalLM
 
+from harness.records import record
 from harness.sandbox.in_memory import MemorySandbox
 from harness.workloads.envs.files.baseline import rates
 from harness.workloads.envs.files.grade import MAX_TURNS, Grade, grade
+from harness.workloads.envs.files.personas import Split, slots, split_of
 from harness.workloads.envs.files.protocol import (
     STOP_WORD,
     ActionKind,
@@ -26,11 +29,100 @@ from harness.workloads.envs.files.protocol import (
     parse,
 )
 from harness.workloads.envs.files.task import Task
-from harness.workloads.tiny_models.checkpoint import Skill
+from harness.workloads.envs.files.template_author import TemplateAuthor
+from harness.workloads.envs.search.bm25 import Bm25
+from harness.workloads.envs.search.rollout import Player, play_all
+from harness.workloads.envs.search.skill import Skill as SearchSkill
+from harness.workloads.envs.search.skill import skill_of
+from harness.workloads.envs.search.world import World
+from harness.workloads.inference.chat_template import load_dialogue
+from harness.workloads.inference.engine import Sampling
+from harness.workloads.inference.transformers_engine import TransformersEngine
+from harness.workloads.inference.vllm import Dtype, OnCpu, Serving
 from harness.workloads.tiny_models.conversations import Conversations
+from harness.workloads.tiny_models.search import HOPS, NAMES_PER_KIND
 from harness.workloads.tiny_models.tokenizer import ASSISTANT, END, MAX_TOKENS, USER
 
+_FILE_TEMPERATURES = (0.0, 0.2, 1.0)  # 0.2 is article 32's
+_SEARCH_TEMPERATURES = (0.0, 1.0)
+_WORLD_SEED, _QUESTIONS = 1000, 120  # of the search agent; no run plays in this world
+_REPLY_TOKENS = 48  # of the search agent
 MAX_REPLY_TOKENS = 64  # the author's longest command has 27
+
+
+@record
+class Skill:
+    """What was counted over some tasks.
+
+    Attributes:
+        temperature: of the sampling; 0 takes the likeliest token.
+        task_pass: share of the tasks with every assertion.
+        assertions: share of all assertions.
+        turns: mean.
+        stops: share of the rollouts that said they were done.
+        stop_early: probability of stopping at a turn, mean over the turns at which the author of
+            the task would still have had a command to give; nothing is said of whether the turns
+            before did any good.
+        stop_late: the same for the turns after those; None where there were none.
+    """
+
+    tasks: int
+    temperature: float
+    task_pass: float
+    assertions: float
+    turns: float
+    stops: float
+    stop_early: float
+    stop_late: float | None
+
+
+def measure_files(folder: Path, seed: int) -> tuple[Skill, ...]:
+    """Return what the file agent in a folder can do on the held-out tasks, at each temperature."""
+    model = Qwen2ForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tasks = held_out()
+    return tuple(
+        measure(model, tokenizer, tasks, temperature=each, seed=seed) for each in _FILE_TEMPERATURES
+    )
+
+
+def held_out() -> list[Task]:
+    """Return the file tasks that no model is trained on: 158, in the article's order."""
+    author = TemplateAuthor()
+    return [author.write(slot) for slot in slots() if split_of(slot.task_id) is Split.HELD_OUT]
+
+
+def measure_search(folder: Path, seed: int) -> dict[str, SearchSkill]:
+    """Return what the search agent in a folder can do in a world of its own, by temperature."""
+    world = World(_WORLD_SEED, NAMES_PER_KIND)
+    questions = world.questions(_WORLD_SEED, _QUESTIONS, HOPS)
+    dialogue = load_dialogue(folder)
+    serving = Serving(
+        model_dir=folder,
+        name="policy",
+        dtype=Dtype.FLOAT32,
+        max_model_len=MAX_TOKENS,
+        max_num_seqs=1,
+        seed=seed,
+        place=OnCpu(kv_cache_gib=1),
+    )
+    engine, retriever = TransformersEngine(serving, dialogue.end), Bm25(world.passages)
+    return {
+        f"{temperature:g}": skill_of(
+            play_all(
+                Player(
+                    engine=engine,
+                    dialogue=dialogue,
+                    retriever=retriever,
+                    sampling=Sampling(temperature=temperature, max_tokens=_REPLY_TOKENS, seed=seed),
+                ),
+                questions,
+                samples=1,
+                threads=1,
+            )
+        )
+        for temperature in _SEARCH_TEMPERATURES
+    }
 
 
 def measure(

@@ -1,4 +1,4 @@
-"""The policy's tokenizer: byte pairs within words, and one token for each phrase of the protocol.
+"""A tiny model's tokenizer: byte pairs within words, one token for each phrase of the protocol.
 
 Only letters are ever joined: every digit, space and sign stands alone, so that a name has the same
 tokens in the listing, in the task and in a command, and can be copied token by token.
@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from random import Random
 
 from tokenizers import AddedToken, Regex, Tokenizer
 from tokenizers.decoders import ByteLevel as ByteDecoder
@@ -22,20 +21,9 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
 from tokenizers.trainers import BpeTrainer
 
-from harness.workloads.envs.files.protocol import STOP_WORD
-from harness.workloads.tiny_models.corpus import texts
-
 END, USER, ASSISTANT = "<|end|>", "<|user|>", "<|assistant|>"
 SPECIAL = (END, USER, ASSISTANT)
-PHRASES = (
-    *("```bash\n", "\n```", STOP_WORD, "TASK\n", "\nFILES\n", "exit 0", "exit 1"),
-    *("sed -i 's/", "mkdir -p ", "echo '", "mv ", "cp ", "rm "),
-    *(" into a new directory ", " files in a new directory ", "Replace every '", " by '"),
-    *("Add the line '", " with the line '", "' at the end of ", "Reviewed by ", " as it is."),
-)
-VOCABULARY = 768  # with all bytes, before the phrases
 MAX_TOKENS = 2048  # of a conversation
-_SEED, _NUM_TASKS = 7, 2000
 _OURS = r"[A-Za-z]+|[^A-Za-z]"
 # of Qwen2TokenizerFast, transformers 5.19
 _QWEN2 = (
@@ -53,15 +41,11 @@ CHAT_TEMPLATE = (
 )
 
 
-def train_tokenizer(
-    said: Iterable[str] | None = None,
-    phrases: Iterable[str] = PHRASES,
-    vocabulary: int = VOCABULARY,
-) -> Tokenizer:
+def train_tokenizer(texts: Iterable[str], phrases: Iterable[str], vocabulary: int) -> Tokenizer:
     """Train the tokenizer; the same bytes on every machine.
 
     Args:
-        said: messages to train it on; those of the file tasks where none are given.
+        texts: to train it on.
         phrases: that are one token each.
         vocabulary: tokens before the phrases, all bytes included.
     """
@@ -74,9 +58,7 @@ def train_tokenizer(
         initial_alphabet=sorted(ByteLevel.alphabet()),
         show_progress=False,
     )
-    if said is None:
-        said = texts(_NUM_TASKS, Random(_SEED))  # noqa: S311 - no secret
-    tokenizer.train_from_iterator(said, trainer)
+    tokenizer.train_from_iterator(texts, trainer)
     tokenizer.pre_tokenizer = _cutting(_QWEN2)
     tokenizer.add_tokens([AddedToken(phrase, normalized=False) for phrase in phrases])
     return tokenizer

@@ -1,4 +1,4 @@
-"""Run the recipe: from nothing to a policy, on one thread of a CPU."""
+"""Run a recipe: from nothing to a policy, on a CPU."""
 
 from __future__ import annotations
 
@@ -42,20 +42,19 @@ class Progress:
 def train(
     recipe: Recipe,
     tokenizer: Tokenizer,
+    sampler: Sampler,
     listen: Callable[[Progress], None],
-    sampler: Sampler | None = None,
 ) -> Iterator[tuple[Phase, Qwen2ForCausalLM]]:
     """Yield each phase with the model after it: one object, trained further for the next.
 
     Args:
         recipe: how.
-        tokenizer: the policy's.
+        tokenizer: the model's.
+        sampler: what it is trained on.
         listen: is told of every step.
-        sampler: what it is trained on; file tasks where none is given.
     """
     model = new_model(shape_of(tokenizer), recipe.seed)
     trainer = _Trainer(model, recipe)
-    sampler = sampler or Sampler(tokenizer, recipe.seed)
     began = time.monotonic()
     for phase in recipe.phases:
         model.train()
@@ -102,15 +101,12 @@ class _Trainer:
         loss = (losses * weights).sum() / weights.sum()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self._model.parameters(), self._recipe.clip)
-        self._update(rate)
-        return float(losses.detach()[own].mean())
-
-    def _update(self, rate: float) -> None:
         for optimizer, learning_rate in self._optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate * learning_rate
             optimizer.step()
             optimizer.zero_grad()
+        return float(losses.detach()[own].mean())
 
 
 def _padded(rows: list[Tensor]) -> Tensor:

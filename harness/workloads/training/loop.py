@@ -17,6 +17,7 @@ import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor, nn
 
 from harness.records import record
+from harness.workloads.training.schedule import Schedule, warmup_cosine
 
 Batch = tuple[Tensor, Tensor]  # input ids (B, S), ids that should follow them (B, S)
 
@@ -36,6 +37,61 @@ class Step:
     learning_rate: float
     loss: float
     step_s: float
+
+
+@record
+class AdamW:
+    """How weights are updated: AdamW under a warm-up and a cosine, gradients clipped.
+
+    Attributes:
+        learning_rate: at the end of the warm-up.
+        num_warmup: steps of the warm-up.
+        num_steps: all steps.
+        betas: of the first and the second moment.
+        weight_decay: on every parameter.
+        max_grad_norm: the gradients' norm is clipped to this.
+    """
+
+    learning_rate: float
+    num_warmup: int
+    num_steps: int
+    betas: tuple[float, float]
+    weight_decay: float
+    max_grad_norm: float
+
+    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        """Return a fresh optimizer over what of the model is trained."""
+        return torch.optim.AdamW(
+            [each for each in model.parameters() if each.requires_grad],
+            lr=self.learning_rate,
+            betas=self.betas,
+            weight_decay=self.weight_decay,
+            fused=True,
+        )
+
+    def schedule(self) -> Schedule:
+        """Return the learning rate of every step.
+
+        Raises:
+            ValueError: the warm-up leaves no step.
+        """
+        return warmup_cosine(self.learning_rate, self.num_warmup, self.num_steps)
+
+    def run(
+        self,
+        model: nn.Module,
+        batch: Callable[[int], Batch],
+        forward_context: Callable[[], AbstractContextManager[object]],
+    ) -> TrainingRun:
+        """Return a training run of `model`, with a fresh optimizer; see `TrainingRun`."""
+        return TrainingRun(
+            model=model,
+            optimizer=self.optimizer(model),
+            learning_rate=self.schedule().lr_at,
+            batch=batch,
+            forward_context=forward_context,
+            clip_norm=self.max_grad_norm,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

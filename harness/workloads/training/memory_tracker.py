@@ -7,6 +7,7 @@ and returns within one operation on the CPU, nor memory outside torch.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -14,6 +15,10 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
+
+from harness.records import Scalar
+from harness.workloads.api.emit import EventWriter
+from harness.workloads.models.memory import GIB
 
 
 class PeakCounter(Protocol):
@@ -37,6 +42,25 @@ class PeakCounter(Protocol):
     @property
     def reserved_bytes(self) -> int | None:
         """The most that the allocator held at once, bytes; None where it holds no reserve."""
+
+
+def peak_counter(device: torch.device) -> PeakCounter:
+    """Return what counts on `device`."""
+    return CudaAllocator(device) if device.type == "cuda" else LiveStorages()
+
+
+def report_peak(
+    emit: EventWriter, counter: PeakCounter, where: Mapping[str, Scalar] | None = None
+) -> None:
+    """Report what was counted, by what, and what the allocator held beyond it."""
+    emit.measured("memory.counter", counter.name, where=where)
+    emit.measured("memory.peak_allocated", counter.peak_bytes / GIB, where=where)
+    reserved = counter.reserved_bytes
+    if reserved is None:
+        absent = "this allocator keeps no reserve"
+        emit.measured("memory.peak_reserved", None, where=where, absent=absent)
+    else:
+        emit.measured("memory.peak_reserved", reserved / GIB, where=where)
 
 
 class CudaAllocator:

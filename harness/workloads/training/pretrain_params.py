@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from harness.records import record
 from harness.workloads.api.declare import Better, Law, Metric, param
 from harness.workloads.models.conditions import ARMS, Conditions, Framework
-from harness.workloads.models.shape import GptShape, Init, Precision
+from harness.workloads.models.shape import Init, ModelShape, Precision, gpt_shape
 
 
 @record
@@ -44,16 +44,16 @@ class CellParams(ABC):
         """What the cell is trained under."""
 
     @property
-    def shape(self) -> GptShape:
+    def shape(self) -> ModelShape:
         """The model."""
         multiple = self.conditions.pad_vocab_to
-        return GptShape(
+        return gpt_shape(
             vocab_size=math.ceil(self.vocab_size / multiple) * multiple,
-            max_positions=self.seq_len,
-            num_layers=self.num_layers,
-            width=self.width,
-            num_heads=self.num_heads,
-            ff_width=self.ff_width,
+            num_positions=self.seq_len,
+            num_hidden_layers=self.num_layers,
+            hidden_size=self.width,
+            num_attention_heads=self.num_heads,
+            intermediate_size=self.ff_width,
         )
 
     @property

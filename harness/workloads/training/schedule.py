@@ -1,8 +1,8 @@
-"""Learning rates of the supervised runs: a warm-up, then a line or a cosine to zero. No torch.
+"""Learning rates: a warm-up, then a line or a cosine to zero. Loads no torch.
 
-Both are the schedules of Hugging Face's transformers, whose first step has rate 0 where there is a
-warm-up: it moves nothing. Article 32's eleven steps are ten updates for that reason; the rate that
-its log prints beside a step is the next step's.
+The supervised runs have the schedules of Hugging Face's transformers, whose first step has rate 0
+where there is a warm-up: it moves nothing. Article 32's eleven steps are ten updates for that
+reason; the rate that its log prints beside a step is the next step's.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Decay(StrEnum):
     """How the rate falls after the warm-up."""
 
     LINEAR = "linear"  # article 32
-    COSINE = "cosine"  # article 25
+    COSINE = "cosine"  # articles 18 to 22, 25
     NONE = "none"
 
 
@@ -55,13 +55,30 @@ class Schedule:
             done = step + (self.first is FirstStep.ONE)
             return self.peak * done / self.num_warmup
         share = (step - self.num_warmup) / max(1, self.num_steps - self.num_warmup)
-        return self.peak * self._left(share)
-
-    def _left(self, share: float) -> float:
         match self.decay:
             case Decay.LINEAR:
-                return 1.0 - share
+                return self.peak * (1.0 - share)
             case Decay.COSINE:
-                return 0.5 * (1.0 + math.cos(math.pi * share))
+                return self.peak * (0.5 * (1.0 + math.cos(math.pi * share)))
             case Decay.NONE:
-                return 1.0
+                return self.peak
+
+
+def warmup_cosine(peak: float, num_warmup: int, num_steps: int) -> Schedule:
+    """Return the schedule of articles 18 to 22: ``peak (s + 1) / w`` in the first w steps.
+
+    The others follow a cosine towards zero, which would be step n.
+
+    Raises:
+        ValueError: the warm-up leaves no step.
+    """
+    if num_warmup >= num_steps:
+        message = f"{num_warmup} warm-up steps leave none of {num_steps}"
+        raise ValueError(message)
+    return Schedule(
+        peak=peak,
+        num_warmup=num_warmup,
+        num_steps=num_steps,
+        decay=Decay.COSINE,
+        first=FirstStep.ONE,
+    )

@@ -72,7 +72,13 @@ def fit(examples: Sequence[Example], max_tokens: int) -> Fitted:
     Raises:
         InputError: there is none, or nothing is trained in some; names each.
     """
-    cut = tuple(_cut(example, max_tokens) for example in examples)
+    cut = tuple(
+        Example(
+            tokens=example.tokens[:max_tokens],
+            trained=tuple(at for at in example.trained if at < max_tokens),
+        )
+        for example in examples
+    )
     problems = [
         Problem(message=f"no trained token within {max_tokens}", key=f"example {number}")
         for number, example in enumerate(cut)
@@ -136,11 +142,6 @@ def mean_loss(policy: LoraPolicy, examples: Sequence[Example]) -> float:
     """Return the mean over all trained tokens, nats, without dropout or gradients."""
     with torch.no_grad():
         return -torch.cat(policy.logprobs(examples)).mean().item()
-
-
-def _cut(example: Example, max_tokens: int) -> Example:
-    trained = tuple(at for at in example.trained if at < max_tokens)
-    return Example(tokens=example.tokens[:max_tokens], trained=trained)
 
 
 def _steps(

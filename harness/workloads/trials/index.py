@@ -14,7 +14,6 @@ import sqlite3
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from harness.records import record
@@ -72,12 +71,7 @@ class Index:
             self._connect(_IN_MEMORY)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._database.close()
 
     def look(self, *names: bytes) -> tuple[Seen, frozenset[bytes]]:
@@ -100,7 +94,9 @@ class Index:
         return frozenset(each for each in names if self._database.execute(ask, (each,)).fetchone())
 
     def _catch_up(self) -> Seen:
-        seen, status = self._seen(), os.fstat(self._file)
+        row = self._database.execute(f"SELECT {_COLUMNS} FROM seen").fetchone()  # noqa: S608 - ours
+        seen = Seen(**dict(zip(_NAMES, row, strict=True))) if row else Seen()
+        status = os.fstat(self._file)
         if not self._stands(seen, status):
             self._start_anew(str(self._path))
             seen = Seen()
@@ -129,10 +125,6 @@ class Index:
         same = (seen.inode, seen.boot) == (status.st_ino, self._boot)
         last = os.pread(self._file, len(seen.last), seen.size - len(seen.last))
         return same and seen.size <= status.st_size and last == seen.last
-
-    def _seen(self) -> Seen:
-        row = self._database.execute(f"SELECT {_COLUMNS} FROM seen").fetchone()  # noqa: S608 - ours
-        return Seen(**dict(zip(_NAMES, row, strict=True))) if row else Seen()
 
     def _remember(self, names: Iterable[bytes], seen: Seen) -> None:
         values = [getattr(seen, name) for name in _NAMES]

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from harness.atomic import sync
 from harness.errors import InputError, Problem
 from harness.workloads.trials.escape import escape
 from harness.workloads.trials.history import History
@@ -45,9 +46,18 @@ class Store:
             return self._history
         with _locked(self._path, os.O_RDONLY, fcntl.LOCK_SH) as file:
             self._require_layout(file)
-            lines = self._added(file)
+            size = os.fstat(file).st_size
+            if size < self._size:  # another file has taken its place
+                self._forget()
+            added, end, _torn = os.pread(file, size - self._size, self._size).rpartition(b"\n")
+            lines = added + end
         for line, cells in rows_of(lines, self._path, self._num_lines + 1):
-            self._take(line, cells)
+            if tuple(cells) == self.layout.columns:  # writers without a lock may repeat the header
+                continue
+            try:
+                self._history.add(trial_of(cells, self.layout))
+            except ValueError as error:
+                self._damage.append(Problem(message=str(error), path=self._path, line=line))
         self._size += len(lines)
         self._num_lines += lines.count(b"\n")
         return self._history
@@ -75,33 +85,19 @@ class Store:
             size = self._place(index, trial)
             if os.fstat(file).st_size > size:
                 os.ftruncate(file, size)  # the last line of a writer that was killed
-            _write(file, line if size else self._header + line)
+            left = line if size else self._header + line
+            while left:
+                left = left[os.write(file, left) :]
             os.fsync(file)
             index.look()
         if is_new:
-            _sync_folder(self._path.parent)
+            sync(self._path.parent)
 
     def _forget(self) -> None:
         self._size = 0  # bytes of whole lines read, and how many lines they are
         self._num_lines = 0
         self._history = History(self.layout)
         self._damage: list[Problem] = []
-
-    def _added(self, file: int) -> bytes:
-        """Return the whole lines that were added since the last time."""
-        size = os.fstat(file).st_size
-        if size < self._size:  # another file has taken its place
-            self._forget()
-        added, end, _torn = os.pread(file, size - self._size, self._size).rpartition(b"\n")
-        return added + end
-
-    def _take(self, line: int, cells: list[str]) -> None:
-        if tuple(cells) == self.layout.columns:  # writers without a lock may repeat the header
-            return
-        try:
-            self._history.add(trial_of(cells, self.layout))
-        except ValueError as error:
-            self._damage.append(Problem(message=str(error), path=self._path, line=line))
 
     def _require_layout(self, file: int) -> None:
         """Refuse a file whose first line is whole and another."""
@@ -138,16 +134,3 @@ def _locked(path: Path, flags: int, lock: int) -> Iterator[int]:
         yield file
     finally:
         os.close(file)  # and with it the lock
-
-
-def _write(file: int, line: bytes) -> None:
-    while line:
-        line = line[os.write(file, line) :]
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -167,7 +167,11 @@ def cells_of(trial: Trial, layout: Layout) -> list[str]:
     """
     if problems := list(_unwritable(trial, layout)):
         raise InputError(problems)
-    return [_cell(getattr(trial, name)) for name in layout.columns]
+    values = (getattr(trial, name) for name in layout.columns)
+    return [
+        "" if value is None else escape(value) if isinstance(value, str) else str(value)
+        for value in values
+    ]
 
 
 def _value(name: str, cell: str) -> str | float | Label | None:
@@ -182,12 +186,6 @@ def _value(name: str, cell: str) -> str | float | Label | None:
         message = f"{name}: {cell[:40]!r} is not a {'count' if name in _COUNTS else 'number'}"
         raise ValueError(message)
     return int(number) if name in _COUNTS else number
-
-
-def _cell(value: str | float | None) -> str:
-    if value is None:
-        return ""
-    return escape(value) if isinstance(value, str) else str(value)
 
 
 def _unwritable(trial: Trial, layout: Layout) -> Iterator[Problem]:

@@ -9,15 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.probes.energy import Meter
+from harness.probes.reading import NotSupported
 from harness.workloads.autoresearch.evaluator import Evaluation, Limit
 from harness.workloads.autoresearch.loop import Loop, Parts, Session
 from harness.workloads.autoresearch.params import LoopParams
 from harness.workloads.autoresearch.prompt import Brief, ProposerError
-from harness.workloads.autoresearch.recount import parameter_count
 from harness.workloads.autoresearch.trajectory import EvalFailure, EvalMetrics, TrainConfig
+from harness.workloads.models.shape import num_parameters
 
-NO_METER = Meter(rail="", energy_j=lambda: None, absent="none here")
 BASE_BPB = 5.0
 
 
@@ -42,7 +41,7 @@ class FakeEvaluator:
             return Evaluation(result=failure)
         metrics = EvalMetrics(
             ok=True,
-            params_m=parameter_count(cfg) / 1e6,
+            params_m=num_parameters(cfg.shape) / 1e6,
             train_steps=cfg.steps,
             train_loss_first=4.8,
             train_loss_last=3.5,
@@ -91,4 +90,9 @@ def session(**given: Any) -> Session:
 
 def run(folder: Path, decided: Session, proposer: Any, evaluator: FakeEvaluator) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    Loop(decided, folder, Parts(proposer=proposer, evaluator=evaluator, meter=NO_METER)).run()
+    parts = Parts(
+        proposer=proposer,
+        evaluator=evaluator,
+        energy_j=lambda: NotSupported(reason="none here"),
+    )
+    Loop(decided, folder, parts).run()

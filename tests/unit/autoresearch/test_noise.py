@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from harness.workloads.autoresearch import noise
+from harness.experiments.a22 import noise
 from harness.workloads.autoresearch.trajectory import Trajectory
 
 Trials = Callable[..., Trajectory]

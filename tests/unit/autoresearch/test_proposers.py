@@ -14,12 +14,11 @@ from harness.workloads.autoresearch import llm_proposer as llm
 from harness.workloads.autoresearch.as_trials import LAYOUT, Memory, shown
 from harness.workloads.autoresearch.bandit import Bandit, Told, told, worth
 from harness.workloads.autoresearch.guardrails import Rules
-from harness.workloads.autoresearch.llm_proposer import ChatProposer
+from harness.workloads.autoresearch.llm_proposer import ChatProposer, served, structured_outputs
 from harness.workloads.autoresearch.params import LoopParams
 from harness.workloads.autoresearch.prompt import Brief, ProposerError
 from harness.workloads.autoresearch.proposers import PUBLISHED, Replay, Uniform
 from harness.workloads.autoresearch.search_space import ARTICLE, SMALL
-from harness.workloads.autoresearch.served_proposer import served, structured_outputs
 from harness.workloads.autoresearch.trajectory import read_trajectory
 from harness.workloads.inference.chat import Endpoint
 from harness.workloads.trials.history import History
@@ -250,7 +249,7 @@ def test_nothing_is_served_for_other_proposers_and_vllm_is_asked_for_by_name(
     other = LoopParams(proposer="random")
     with served(other, tmp_path) as params:
         assert params is other
-    monkeypatch.setattr("harness.workloads.autoresearch.served_proposer.installed", lambda: "")
+    monkeypatch.setattr("harness.workloads.autoresearch.llm_proposer.installed", lambda: "")
     with pytest.raises(HostError, match="vLLM"), served(LoopParams(proposer="served"), tmp_path):
         pass
 

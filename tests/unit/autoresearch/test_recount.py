@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.workloads.autoresearch import recount
+from harness.experiments.a22 import recount
+from harness.workloads.autoresearch.loop_state import decide
 from harness.workloads.autoresearch.trajectory import Decision, Trajectory
+from harness.workloads.models.shape import num_parameters
 
 if TYPE_CHECKING:
     from .conftest import Lines
@@ -27,11 +29,11 @@ Trials = Callable[..., Trajectory]
     ],
 )
 def test_a_half_percent_lower_is_kept(value: float, decision: Decision) -> None:
-    assert recount.decide(10.0, value, 0.005) is decision
+    assert decide(10.0, value, 0.005) is decision
 
 
 def test_the_threshold_itself_is_kept() -> None:
-    assert recount.decide(1.0, 0.5, 0.5) is Decision.KEEP
+    assert decide(1.0, 0.5, 0.5) is Decision.KEEP
 
 
 def test_decisions_are_recomputed_not_believed(lines: Lines) -> None:
@@ -116,7 +118,7 @@ def test_entropy(labels: list[str], bits: float) -> None:
     ],
 )
 def test_parameter_count_of_every_size_tried(trials: Trials, change: str, parameters: int) -> None:
-    assert recount.parameter_count(trials((change, 9.9)).evaluated[0].candidate_cfg) == parameters
+    assert num_parameters(trials((change, 9.9)).evaluated[0].candidate_cfg.shape) == parameters
 
 
 def test_a_recorded_size_that_the_formula_contradicts_is_named(trials: Trials) -> None:

@@ -7,8 +7,7 @@ import math
 import pytest
 import torch
 
-from harness.workloads.data.languages import language, relative
-from harness.workloads.data.zipf import entropy_nats, shares
+from harness.workloads.data.languages import entropy_nats, language, relative, shares
 
 
 def _generator(seed: int = 0) -> torch.Generator:

@@ -16,11 +16,11 @@ from harness.records import Profile, RunSpec
 from harness.workloads.__main__ import run
 from harness.workloads.api.declare import build, defaults_of
 from harness.workloads.api.emit import EVENTS_FILE, read_events
-from harness.workloads.data.zipf import entropy_nats
+from harness.workloads.data.languages import entropy_nats
 from harness.workloads.models.gpt import Gpt
 from harness.workloads.models.gpt_lora import adapt
 from harness.workloads.models.peak_memory import peak_bytes
-from harness.workloads.models.shape import GptShape, Precision, num_parameters
+from harness.workloads.models.shape import ModelShape, Precision, gpt_shape, num_parameters
 
 TINY = {
     **defaults_of(ReplayParams),
@@ -154,7 +154,12 @@ def test_adapters_start_as_nothing_and_leave_the_weights_alone() -> None:
     assert isinstance(model.get_submodule("blocks.0.up.frozen"), nn.Linear)
 
 
-def _shape() -> GptShape:
-    return GptShape(
-        vocab_size=24, max_positions=16, num_layers=2, width=24, num_heads=2, ff_width=48
+def _shape() -> ModelShape:
+    return gpt_shape(
+        vocab_size=24,
+        num_positions=16,
+        num_hidden_layers=2,
+        hidden_size=24,
+        num_attention_heads=2,
+        intermediate_size=48,
     )

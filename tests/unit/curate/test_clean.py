@@ -13,13 +13,13 @@ from harness.workloads.data.clean import (
     Fate,
     Limits,
     clean,
+    first_of_each,
     judge,
     ngram_shares,
     normalise_newlines,
     share_taken,
     symbol_share,
 )
-from harness.workloads.data.dedup import first_of_each
 from harness.workloads.data.planted import COUNTS, Kind, expected, planted
 from harness.workloads.data.repair import repair
 

@@ -20,12 +20,19 @@ from harness.workloads.data.loader import (
 )
 from harness.workloads.data.pack import Packed, open_packed, pack
 from harness.workloads.data.tokens import Vocabulary
-from harness.workloads.models.shape import GptShape
+from harness.workloads.models.shape import gpt_shape
 from harness.workloads.training.loop import Batch
 
 _SHAPE = BatchShape(batch_size=3, seq_len=4)
 _CPU = torch.device("cpu")
-_MODEL = GptShape(vocab_size=1000, max_positions=4, num_layers=1, width=8, num_heads=1, ff_width=16)
+_MODEL = gpt_shape(
+    vocab_size=1000,
+    num_positions=4,
+    num_hidden_layers=1,
+    hidden_size=8,
+    num_attention_heads=1,
+    intermediate_size=16,
+)
 
 
 @pytest.fixture
@@ -121,8 +128,13 @@ def test_steps_are_asked_for_in_their_order() -> None:
 
 def test_what_cannot_be_trained_on_is_refused_with_every_reason(packed: Packed) -> None:
     refuse(packed, _SHAPE, _MODEL)
-    small = GptShape(
-        vocab_size=99, max_positions=4, num_layers=1, width=8, num_heads=1, ff_width=16
+    small = gpt_shape(
+        vocab_size=99,
+        num_positions=4,
+        num_hidden_layers=1,
+        hidden_size=8,
+        num_attention_heads=1,
+        intermediate_size=16,
     )
     with pytest.raises(InputError) as caught:
         refuse(packed, BatchShape(batch_size=20, seq_len=5), small)

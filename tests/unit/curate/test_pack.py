@@ -58,8 +58,8 @@ def test_what_stops_half_way_leaves_no_folder(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_packer_left_is_no_obstacle(tmp_path: Path) -> None:
-    (tmp_path / "packed.partial").mkdir()
-    (tmp_path / "packed.partial" / "tokens-00000.bin").write_bytes(b"torn")
+    (tmp_path / ".packed.new").mkdir()
+    (tmp_path / ".packed.new" / "tokens-00000.bin").write_bytes(b"torn")
     assert _packed(tmp_path / "packed").num_tokens == 31
     assert [path.name for path in tmp_path.iterdir()] == ["packed"]
 

@@ -8,21 +8,27 @@ from pathlib import Path
 import pytest
 
 from harness.errors import HostError
-from harness.workloads.tiny_models.checkpoint import FOLDER, read_card, small_policy
+from harness.workloads.tiny_models.checkpoint import FOLDER, read_card, tiny_model
+
+FILES = FOLDER / "files"
 
 
 @pytest.fixture
 def copied(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(FOLDER, tmp_path / "policy"))
+    return Path(shutil.copytree(FILES, tmp_path / "policy"))
 
 
 def test_the_policy_is_as_it_was_made() -> None:
-    assert small_policy() == FOLDER
-    assert "model.safetensors" in read_card(FOLDER).files
+    assert tiny_model("files") == FILES
+    assert "model.safetensors" in read_card(FILES).files
+
+
+def test_the_model_that_searches_is_as_it_was_made() -> None:
+    assert tiny_model("search") == FOLDER / "search"
 
 
 def test_the_policy_is_small() -> None:
-    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 4_200_000
+    assert sum(path.stat().st_size for path in FILES.iterdir()) < 4_200_000
 
 
 @pytest.mark.parametrize(
@@ -32,13 +38,13 @@ def test_the_policy_is_small() -> None:
 def test_another_file_is_noticed(copied: Path, name: str, said: str) -> None:
     (copied / name).write_bytes(b"!")
     with pytest.raises(HostError, match=said):
-        small_policy(copied)
+        tiny_model("files", copied)
 
 
 def test_a_lost_file_is_noticed(copied: Path) -> None:
     (copied / "tokenizer.json").unlink()
     with pytest.raises(HostError, match=r"tokenizer\.json is missing"):
-        small_policy(copied)
+        tiny_model("files", copied)
 
 
 def test_a_policy_of_another_recipe_is_noticed(copied: Path) -> None:
@@ -46,15 +52,15 @@ def test_a_policy_of_another_recipe_is_noticed(copied: Path) -> None:
     recipe = read_card(copied).recipe
     card.write_text(card.read_text(encoding="utf-8").replace(recipe, "0" * 64), encoding="utf-8")
     with pytest.raises(HostError, match="another recipe made it"):
-        small_policy(copied)
+        tiny_model("files", copied)
 
 
 def test_the_base_hides_a_skill_that_it_has() -> None:
-    skills = read_card(FOLDER).skill
+    skills = read_card(FILES).skill
     for skilled, base in zip(skills["skilled"], skills["base"], strict=True):
-        assert skilled.task_pass > 0.4
-        assert skilled.assertions > 0.65
-        assert skilled.stops > 0.95
-        assert base.assertions < skilled.assertions - 0.15
-        assert base.turns < skilled.turns - 1
-        assert base.stop_early > 0.2
+        assert skilled["task_pass"] > 0.4
+        assert skilled["assertions"] > 0.65
+        assert skilled["stops"] > 0.95
+        assert base["assertions"] < skilled["assertions"] - 0.15
+        assert base["turns"] < skilled["turns"] - 1
+        assert base["stop_early"] > 0.2

@@ -10,7 +10,7 @@ from harness.sandbox.in_memory import MemorySandbox
 from harness.workloads.envs.files.personas import slots
 from harness.workloads.envs.files.protocol import STOP_WORD, Role
 from harness.workloads.envs.files.template_author import TemplateAuthor
-from harness.workloads.tiny_models.corpus import (
+from harness.workloads.tiny_models.files import (
     FIRST_SEED,
     Demonstration,
     cut_short,

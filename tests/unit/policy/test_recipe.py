@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from harness.workloads.tiny_models.recipe import RECIPE, Phase, Source
+from harness.workloads.tiny_models.recipe import FILES as RECIPE
+from harness.workloads.tiny_models.recipe import Phase, Source
 
 PHASE = Phase(name="x", source=Source.TASKS, steps=100, batch=2, warm_up=10, rates=(1.0, 0.0))
 

@@ -24,7 +24,7 @@ from harness.experiments.a19.published import (
     PublishedSweep,
     read,
 )
-from harness.probes.power_samples import Sample
+from harness.probes.nvidia_smi import Sample
 from harness.records import Profile, RunSpec, Scalar
 from harness.workloads.__main__ import run
 from harness.workloads.api.declare import defaults_of

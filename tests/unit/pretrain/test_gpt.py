@@ -7,10 +7,22 @@ import torch
 from torch import Tensor
 
 from harness.workloads.models.gpt import Gpt
-from harness.workloads.models.shape import GptShape, Init, initial_loss_nats, num_parameters
+from harness.workloads.models.shape import (
+    Init,
+    gpt_shape,
+    initial_loss_nats,
+    num_parameters,
+)
 from harness.workloads.training.loop import cross_entropy, repeated_batch
 
-_TINY = GptShape(vocab_size=13, max_positions=6, num_layers=2, width=8, num_heads=2, ff_width=20)
+_TINY = gpt_shape(
+    vocab_size=13,
+    num_positions=6,
+    num_hidden_layers=2,
+    hidden_size=8,
+    num_attention_heads=2,
+    intermediate_size=20,
+)
 
 
 def _tiny(seed: int = 0) -> Gpt:
@@ -27,7 +39,7 @@ def _reference(weights: dict[str, Tensor], ids: list[int]) -> Tensor:
     """Logits (S, V) in float64, position by position, from the definition."""
     w = {name: value.double() for name, value in weights.items()}
     x = torch.stack([w["tokens.weight"][i] + w["positions.weight"][s] for s, i in enumerate(ids)])
-    size = _TINY.width // _TINY.num_heads
+    size = _TINY.d_model // _TINY.num_heads
     for layer in range(_TINY.num_layers):
         p = f"blocks.{layer}."
         normed = _norm(x, w[p + "attend_norm.weight"], w[p + "attend_norm.bias"])
@@ -71,13 +83,13 @@ def test_has_as_many_parameters_as_the_formula_says() -> None:
 
 
 def test_the_articles_model_has_the_articles_size() -> None:
-    shape = GptShape(
+    shape = gpt_shape(
         vocab_size=50257,
-        max_positions=1024,
-        num_layers=24,
-        width=1024,
-        num_heads=16,
-        ff_width=4096,
+        num_positions=1024,
+        num_hidden_layers=24,
+        hidden_size=1024,
+        num_attention_heads=16,
+        intermediate_size=4096,
     )
     with torch.device("meta"):
         model = Gpt(shape, dropout=0.1)
@@ -85,8 +97,13 @@ def test_the_articles_model_has_the_articles_size() -> None:
 
 
 def test_maps_into_the_residual_stream_start_smaller() -> None:
-    shape = GptShape(
-        vocab_size=64, max_positions=64, num_layers=2, width=64, num_heads=2, ff_width=256
+    shape = gpt_shape(
+        vocab_size=64,
+        num_positions=64,
+        num_hidden_layers=2,
+        hidden_size=64,
+        num_attention_heads=2,
+        intermediate_size=256,
     )
     torch.manual_seed(0)
     weights = Gpt(shape, dropout=0.0).state_dict()
@@ -96,8 +113,13 @@ def test_maps_into_the_residual_stream_start_smaller() -> None:
         assert weights[name].std().item() == pytest.approx(0.01, rel=0.05)  # 0.02 / sqrt(2 L)
 
 
-_SMALL = GptShape(
-    vocab_size=1021, max_positions=64, num_layers=4, width=128, num_heads=4, ff_width=512
+_SMALL = gpt_shape(
+    vocab_size=1021,
+    num_positions=64,
+    num_hidden_layers=4,
+    hidden_size=128,
+    num_attention_heads=4,
+    intermediate_size=512,
 )
 
 

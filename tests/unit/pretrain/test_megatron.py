@@ -25,7 +25,7 @@ from harness.workloads.models.frameworks import hand_written, library
 from harness.workloads.models.gpt import Gpt
 from harness.workloads.models.peak_memory import local_peak_bytes
 from harness.workloads.models.precision import arithmetic
-from harness.workloads.models.shape import GptShape, Init, Precision, num_parameters
+from harness.workloads.models.shape import Init, Precision, gpt_shape, num_parameters
 from harness.workloads.training.loop import repeated_batch
 from harness.workloads.training.memory_tracker import LiveStorages
 from harness.workloads.training.pretrain import training_run
@@ -40,8 +40,13 @@ from harness.workloads.models import megatron
 pytestmark = pytest.mark.filterwarnings("ignore:::megatron")  # it warns of itself
 
 _CPU = torch.device("cpu")
-_SHAPE = GptShape(
-    vocab_size=101, max_positions=12, num_layers=2, width=32, num_heads=4, ff_width=96
+_SHAPE = gpt_shape(
+    vocab_size=101,
+    num_positions=12,
+    num_hidden_layers=2,
+    hidden_size=32,
+    num_attention_heads=4,
+    intermediate_size=96,
 )
 _SHARED = Conditions(
     framework=Framework.MEGATRON, precision=Precision.FP32, init=Init.SHARED, dropout=0.0
@@ -126,7 +131,7 @@ def test_transformer_engines_names_are_known_too() -> None:
 
 
 def test_queries_keys_and_values_are_laid_out_head_by_head() -> None:
-    shape = replace(_SHAPE, width=4, num_heads=2)
+    shape = replace(_SHAPE, d_model=4, num_heads=2, num_kv_heads=2, head_dim=2)
     rows = torch.arange(12.0)[:, None].expand(12, 4)  # by hand: q0 q0 q1 q1, k..., v...
     weights = {"blocks.0.attend.qkv.weight": rows}
     fused = megatron.as_megatron(
@@ -138,7 +143,7 @@ def test_queries_keys_and_values_are_laid_out_head_by_head() -> None:
 @pytest.mark.usefixtures("world")
 def test_megatron_draws_what_scaled_says_and_drops_out_what_the_article_never_asked_for() -> None:
     way = arithmetic(Precision.FP32, _CPU)
-    shape = replace(_SHAPE, vocab_size=400, width=64, ff_width=256)
+    shape = replace(_SHAPE, vocab_size=400, d_model=64, d_ff=256, head_dim=16)
     torch.manual_seed(0)
     built = megatron.model(shape, replace(_SHARED, init=Init.SCALED), way, device=_CPU)
     weights = dict(built.core.named_parameters())

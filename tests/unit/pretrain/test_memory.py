@@ -3,14 +3,14 @@ from __future__ import annotations
 import pytest
 
 from harness.statistics import least_squares
+from harness.workloads.models.memory import layer_bytes_per_token
 from harness.workloads.models.peak_memory import (
-    layer_bytes_per_token,
     local_peak_bytes,
     peak_bytes,
     published_peak_bytes,
     weight_copy_bytes,
 )
-from harness.workloads.models.shape import GptShape, Precision
+from harness.workloads.models.shape import ModelShape, Precision, gpt_shape
 
 _GIB = 1024.0**3
 
@@ -35,14 +35,14 @@ PUBLISHED_GIB = {
 }
 
 
-def _article(max_positions: int = 1024) -> GptShape:
-    return GptShape(
+def _article(max_positions: int = 1024) -> ModelShape:
+    return gpt_shape(
         vocab_size=50257,
-        max_positions=max_positions,
-        num_layers=24,
-        width=1024,
-        num_heads=16,
-        ff_width=4096,
+        num_positions=max_positions,
+        num_hidden_layers=24,
+        hidden_size=1024,
+        num_attention_heads=16,
+        intermediate_size=4096,
     )
 
 
@@ -68,7 +68,7 @@ def test_the_laws_are_within_0_7_percent_of_article_18s_two_peaks() -> None:
 
 def test_mixed_is_sixteen_bytes_a_parameter_and_a_copy_of_two() -> None:
     shape = _article()
-    assert layer_bytes_per_token(shape, Precision.MIXED, dropout=False) == 36 * shape.width
+    assert layer_bytes_per_token(shape, Precision.MIXED, dropout=False) == 36 * shape.d_model
     multiplied = 12 * 24 * 1024**2 + 50257 * 1024
     assert weight_copy_bytes(shape, Precision.MIXED) == 2 * multiplied
 
@@ -94,10 +94,10 @@ def test_local_layers_keep_a_score_matrix_a_layer() -> None:
 
 def test_a_layer_keeps_the_textbooks_34_bytes_a_token_and_width() -> None:
     shape = _article()
-    assert layer_bytes_per_token(shape, Precision.BF16, dropout=True) == 34 * shape.width
-    assert layer_bytes_per_token(shape, Precision.BF16, dropout=False) == 32 * shape.width
-    assert layer_bytes_per_token(shape, Precision.FP32, dropout=False) == 64 * shape.width
-    assert layer_bytes_per_token(shape, Precision.FP8, dropout=True) == 29 * shape.width
+    assert layer_bytes_per_token(shape, Precision.BF16, dropout=True) == 34 * shape.d_model
+    assert layer_bytes_per_token(shape, Precision.BF16, dropout=False) == 32 * shape.d_model
+    assert layer_bytes_per_token(shape, Precision.FP32, dropout=False) == 64 * shape.d_model
+    assert layer_bytes_per_token(shape, Precision.FP8, dropout=True) == 29 * shape.d_model
 
 
 def test_two_eight_bit_weight_copies_are_0_5625_gib() -> None:

@@ -5,23 +5,24 @@ import math
 import pytest
 
 from harness.workloads.models.shape import (
-    GptShape,
     Init,
+    ModelShape,
     _gelu_second_moment,
+    gpt_shape,
     initial_loss_nats,
     num_linear_parameters,
     num_parameters,
 )
 
 
-def _article(max_positions: int) -> GptShape:
-    return GptShape(
+def _article(max_positions: int) -> ModelShape:
+    return gpt_shape(
         vocab_size=50257,
-        max_positions=max_positions,
-        num_layers=24,
-        width=1024,
-        num_heads=16,
-        ff_width=4096,
+        num_positions=max_positions,
+        num_hidden_layers=24,
+        hidden_size=1024,
+        num_attention_heads=16,
+        intermediate_size=4096,
     )
 
 

@@ -12,7 +12,7 @@ import pytest
 from harness.errors import HostError, InputError
 from harness.records import Finished, Measurement, Profile, RunOutcome, RunSpec, Status, Usage
 from harness.results.selection import Reuse, owed, select
-from harness.results.store import Store, load_run, write_whole
+from harness.results.store import Store, load_run
 
 SPEC = RunSpec(scenario="a99-example", profile=Profile.CPU, workload="noop", params={"index": 1})
 
@@ -186,9 +186,3 @@ def test_a_store_that_cannot_be_written_to_says_so(tmp_path: Path) -> None:
         Store(tmp_path / "file" / "store").locked("a99-example", Profile.CPU),
     ):
         pass
-
-
-def test_a_file_is_written_whole(tmp_path: Path) -> None:
-    write_whole(tmp_path / "new" / "table.md", "text\n")
-    assert (tmp_path / "new" / "table.md").read_text(encoding="utf-8") == "text\n"
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["table.md"]

@@ -1,4 +1,4 @@
-"""What the policy is trained on: demonstrations of file tasks. Loads no torch.
+"""What the file agent is trained on: demonstrations of file tasks. Loads no torch.
 
 The tasks are of the same author and the same personas as the evaluation's, so the distribution is
 the same; the seeds are others, from `FIRST_SEED` on, where the evaluation's are 42 to 241. Most of
@@ -10,7 +10,7 @@ never a target is never produced, as its embedding is only ever pushed down.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from random import Random
 
 from harness.records import record
@@ -27,9 +27,18 @@ from harness.workloads.envs.files.protocol import (
 )
 from harness.workloads.envs.files.task import Task
 from harness.workloads.envs.files.template_author import TemplateAuthor
+from harness.workloads.tiny_models.recipe import Phase
 
 FIRST_SEED = 100_000  # the evaluation world has the seeds 42 to 241
 _LAST_SEED = 2**31
+_TOKENIZER_SEED, _TOKENIZER_TASKS = 7, 2000
+VOCABULARY = 768  # with all bytes, before the phrases
+PHRASES = (
+    *("```bash\n", "\n```", STOP_WORD, "TASK\n", "\nFILES\n", "exit 0", "exit 1"),
+    *("sed -i 's/", "mkdir -p ", "echo '", "mv ", "cp ", "rm "),
+    *(" into a new directory ", " files in a new directory ", "Replace every '", " by '"),
+    *("Add the line '", " with the line '", "' at the end of ", "Reviewed by ", " as it is."),
+)
 _MAX_PIECES = 3  # of a random name
 
 # words that a template or a command holds itself, which no renaming may touch
@@ -111,9 +120,24 @@ def messages_of(given: Demonstration) -> list[Message]:
     return conversation(given.intent, given.listing, [*turns, done], Wording.BRIEF)
 
 
-def texts(count: int, random: Random) -> Iterator[str]:
-    """Yield what the tokenizer is trained on: the messages of `count` tasks."""
-    for _ in range(count):
+def conversations(random: Random, pieces: Sequence[str]) -> Callable[[Phase], Sequence[Message]]:
+    """Return what draws a conversation; `pieces` are what random names are made of."""
+
+    def draw_one(phase: Phase) -> Sequence[Message]:
+        given = draw(random)
+        while given.operations > phase.operations:
+            given = draw(random)
+        if random.random() < phase.renamed:
+            given = renamed(given, random, pieces)
+        return messages_of(cut_short(given, random, phase.hazard))
+
+    return draw_one
+
+
+def texts() -> Iterator[str]:
+    """Yield what the tokenizer is trained on."""
+    random = Random(_TOKENIZER_SEED)  # noqa: S311 - no secret
+    for _ in range(_TOKENIZER_TASKS):
         yield from (message.content for message in messages_of(draw(random)))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from harness.errors import InputError, Problem
-from harness.probes.power_samples import Sample, busy, energy_wh, parse_csv, window
+from harness.probes.nvidia_smi import Sample, busy, energy_wh, parse_csv, window
 from harness.records import record
 from harness.workloads.autoresearch.trajectory import Evaluated
 

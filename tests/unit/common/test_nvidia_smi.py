@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InputError
-from harness.probes import power_samples as power
-from harness.probes.power_samples import Sample
+from harness.probes import nvidia_smi as power
+from harness.probes.nvidia_smi import Sample
 
 _HEADER = "timestamp,gpu_util_pct,mem_util_pct,mem_used_mib,power_w,temp_c\n"
 

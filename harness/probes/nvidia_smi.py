@@ -1,6 +1,6 @@
-"""Power telemetry as plain records: samples, windows of them, and what they add up to.
+"""Samples that ``nvidia-smi`` logged for a published run: read, cut into windows, reduced.
 
-A probe that answers ``[N/A]`` gives None, and None takes part in no mean and no integral.
+A cell ``[N/A]`` is None, and None takes part in no mean and no integral.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ import csv
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import pairwise
 from pathlib import Path
 
 from harness.errors import InputError, Problem
+from harness.probes.power import trapezoid_j
 from harness.records import record
 
 _STAMP = "%Y/%m/%d %H:%M:%S.%f"
@@ -52,7 +52,18 @@ def parse_csv(path: Path) -> tuple[Sample, ...]:
     samples: list[Sample] = []
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file, skipinitialspace=True)
-        _require_columns(path, reader.fieldnames or ())
+        header = reader.fieldnames or ()
+        if absent := [name for name in _COLUMNS if name not in header]:
+            raise InputError(
+                Problem(
+                    message="column is absent",
+                    path=path,
+                    line=1,
+                    key=name,
+                    value=", ".join(header),
+                )
+                for name in absent
+            )
         for row in reader:
             try:
                 samples.append(
@@ -108,19 +119,7 @@ def energy_wh(samples: Iterable[Sample]) -> float | None:
     known = [(sample.at_s, sample.power_w) for sample in samples if sample.power_w is not None]
     if len(known) < 2:  # noqa: PLR2004 - an interval has two ends
         return None
-    joules = sum((t1 - t0) * (p0 + p1) / 2 for (t0, p0), (t1, p1) in pairwise(known))
-    return joules / _SECONDS_PER_HOUR
-
-
-def _require_columns(path: Path, header: Sequence[str]) -> None:
-    if absent := [name for name in _COLUMNS if name not in header]:
-        given = ", ".join(header)
-        raise InputError(
-            [
-                Problem(message="column is absent", path=path, line=1, key=name, value=given)
-                for name in absent
-            ]
-        )
+    return trapezoid_j(known) / _SECONDS_PER_HOUR
 
 
 def _sample(row: Mapping[str, str | None], *, later_than_s: float) -> Sample:

@@ -11,8 +11,8 @@ import math
 from collections.abc import Iterable, Sequence
 from statistics import NormalDist, fmean
 
+from harness.experiments.a22.recount import grouped, kept
 from harness.records import record
-from harness.workloads.autoresearch.recount import grouped, kept
 from harness.workloads.autoresearch.trajectory import Evaluated, TrainConfig, Trajectory
 
 _STANDARD = NormalDist()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from harness.records import record
+from harness.workloads.autoresearch.loop_state import decide, improvement
 from harness.workloads.autoresearch.trajectory import (
     Blocked,
     Decision,
@@ -22,6 +23,7 @@ from harness.workloads.autoresearch.trajectory import (
     TrainConfig,
     Trajectory,
 )
+from harness.workloads.models.shape import num_parameters
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -30,16 +32,6 @@ RECORDED_PLACES = 4  # the loop rounds val_bpb and improvement_frac to so many d
 
 
 # --- decisions ----------------------------------------------------------------------------------
-
-
-def improvement(baseline: float, value: float) -> float:
-    """Return by which fraction of `baseline` the lower-is-better `value` is below it."""
-    return (baseline - value) / baseline
-
-
-def decide(baseline: float, value: float, accept_delta: float) -> Decision:
-    """Keep a candidate whose unrounded improvement is at least `accept_delta`."""
-    return Decision.KEEP if improvement(baseline, value) >= accept_delta else Decision.REVERT
 
 
 def kept(trajectory: Trajectory) -> tuple[Evaluated, ...]:
@@ -239,25 +231,12 @@ def entropy_bits(labels: Sequence[str]) -> float:
 # --- model and time -----------------------------------------------------------------------------
 
 
-def parameter_count(cfg: TrainConfig) -> int:
-    """Return the parameters of the candidate's GPT.
-
-    ``V d + S d + L (4 d^2 + 2 d d_ff + 4 d) + 2 d``: tied token embeddings, learned positions, four
-    attention projections and two of the feed-forward without biases, two LayerNorms a layer with
-    gain and bias, and the last one (article 22, "Transferability").
-    """
-    d = cfg.d_model
-    embeddings = (cfg.vocab_size + cfg.seq_len) * d
-    layer = 4 * d * d + 2 * d * cfg.d_ff + 4 * d
-    return embeddings + cfg.n_layer * layer + 2 * d
-
-
 def wrong_parameter_counts(trajectory: Trajectory) -> tuple[int, ...]:
     """Return the iterations whose recorded params_m (two decimals) is not the formula's."""
     return tuple(
         each.iteration
         for each in trajectory.evaluated
-        if round(parameter_count(each.candidate_cfg) / 1e6, 2) != each.eval_metrics.params_m
+        if round(num_parameters(each.candidate_cfg.shape) / 1e6, 2) != each.eval_metrics.params_m
     )
 
 

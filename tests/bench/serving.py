@@ -26,7 +26,7 @@ import torch
 from tabulate import tabulate
 
 from harness.records import record
-from harness.workloads.inference.engine import Sampling
+from harness.workloads.inference.engine import SamplingParams
 from harness.workloads.inference.http import Server
 from harness.workloads.inference.vllm import Dtype, OnCpu, Serving
 from harness.workloads.inference.vllm_engine import VllmEngine, serve
@@ -48,7 +48,7 @@ class Asked:
     """One request: a turn of an agent on a small task."""
 
     prompt: tuple[int, ...]
-    sampling: Sampling
+    sampling: SamplingParams
 
 
 @record
@@ -147,7 +147,7 @@ def _requests(count: int) -> list[Asked]:
     return [
         Asked(
             prompt=tuple(drawn.randrange(1, VOCABULARY) for _ in range(drawn.randint(60, 240))),
-            sampling=Sampling(temperature=1.0, max_tokens=drawn.randint(8, 48), seed=number),
+            sampling=SamplingParams(temperature=1.0, max_tokens=drawn.randint(8, 48), seed=number),
         )
         for number in range(count)
     ]

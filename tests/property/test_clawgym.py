@@ -26,8 +26,8 @@ from harness.workloads.envs.files.llm_author import extract
 from harness.workloads.envs.files.personas import PERSONAS, Slot
 from harness.workloads.envs.files.protocol import (
     MAX_CHARS,
-    Action,
-    ActionKind,
+    FileAction,
+    FileActionKind,
     NotUnderstoodError,
     ParserVersion,
     Turn,
@@ -95,7 +95,7 @@ def test_a_parser_answers_every_reply(reply: str, version: ParserVersion) -> Non
         action = parse(reply, version)
     except NotUnderstoodError:
         return
-    assert bool(action.command) is (action.kind is ActionKind.COMMAND)
+    assert bool(action.command) is (action.kind is FileActionKind.COMMAND)
     assert "\n" not in action.command
     assert action.command == action.command.strip()
 
@@ -110,7 +110,7 @@ def test_the_second_parser_only_stops_earlier(reply: str) -> None:
         second = parse(reply, ParserVersion.PHASE6)
     except NotUnderstoodError:
         second = None
-    assert second == first or (second is not None and second.kind is ActionKind.DONE)
+    assert second == first or (second is not None and second.kind is FileActionKind.DONE)
 
 
 @given(st.text(max_size=9000))
@@ -197,7 +197,7 @@ def test_an_object_is_looked_for_in_every_reply(reply: str) -> None:
     assert isinstance(extract(reply), dict)
 
 
-commands = st.builds(Action, kind=st.just(ActionKind.COMMAND), command=st.text(min_size=1))
+commands = st.builds(FileAction, kind=st.just(FileActionKind.COMMAND), command=st.text(min_size=1))
 results = st.builds(
     CommandResult, exit_code=st.integers(0, 255), stdout=st.text(), stderr=st.text()
 )

@@ -26,13 +26,13 @@ from harness.workloads.envs.files.players import ORACLE  # noqa: E402
 from harness.workloads.envs.files.protocol import (  # noqa: E402
     STOP_WORD,
     SYSTEM_PROMPT,
-    Wording,
+    PromptStyle,
     conversation,
 )
 from harness.workloads.envs.files.rollout import Rules  # noqa: E402
 from harness.workloads.envs.files.task import Task  # noqa: E402
 from harness.workloads.envs.files.template_author import TemplateAuthor  # noqa: E402
-from harness.workloads.inference.chat_template import Dialogue, load_dialogue  # noqa: E402
+from harness.workloads.inference.chat_template import ChatTemplate, load_chat_template  # noqa: E402
 from harness.workloads.inference.engine import Finish, Reply  # noqa: E402
 from harness.workloads.tiny_models.checkpoint import tiny_model  # noqa: E402
 
@@ -74,14 +74,14 @@ def tasks() -> list[Task]:
     return [TemplateAuthor().write(slot) for slot in slots(per_persona=2)]
 
 
-@pytest.mark.parametrize("wording", list(Wording))
-def test_piece_by_piece_is_the_whole_conversation(folder: Path, wording: Wording) -> None:
-    dialogue = load_dialogue(folder)
+@pytest.mark.parametrize("prompt_style", list(PromptStyle))
+def test_piece_by_piece_is_the_whole_conversation(folder: Path, prompt_style: PromptStyle) -> None:
+    dialogue = load_chat_template(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     with MemorySandbox() as box:
         for task in tasks():
-            rollout = ORACLE.play(task, 0, box, Rules(wording=wording))
-            said = conversation(task.intent, sorted(task.workspace), rollout.turns, wording)
+            rollout = ORACLE.play(task, 0, box, Rules(prompt_style=prompt_style))
+            said = conversation(task.intent, sorted(task.workspace), rollout.turns, prompt_style)
             given = [{"role": each.role.value, "content": each.content} for each in said[:-1]]
             whole = tokenizer.apply_chat_template(given, tokenize=False, add_generation_prompt=True)
             pieces = retold(rollout, task, dialogue).tokens
@@ -90,7 +90,7 @@ def test_piece_by_piece_is_the_whole_conversation(folder: Path, wording: Wording
 
 
 def test_what_was_drawn_stays_as_it_was_drawn(folder: Path) -> None:
-    dialogue = load_dialogue(folder)
+    dialogue = load_chat_template(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     letters = [tokenizer.encode(letter, add_special_tokens=False)[0] for letter in "move"]
     assert letters != tokenizer.encode("move", add_special_tokens=False)
@@ -105,14 +105,14 @@ def test_what_was_drawn_stays_as_it_was_drawn(folder: Path) -> None:
 
 
 def test_the_end_is_the_models_own(folder: Path) -> None:
-    dialogue = load_dialogue(folder)
+    dialogue = load_chat_template(folder)
     assert dialogue.end == AutoTokenizer.from_pretrained(folder).eos_token_id
     said = dialogue.said(STOP_WORD)
     assert said == (*dialogue.stop_word, dialogue.end)
 
 
 def test_threads_may_share_a_dialogue(folder: Path) -> None:
-    dialogue = load_dialogue(folder)
+    dialogue = load_chat_template(folder)
     texts = [f"exit {random.Random(n).random()}" for n in range(200)]  # noqa: S311 - no secret
     alone = [dialogue.following((), text) for text in texts]
     with ThreadPoolExecutor(8) as pool:
@@ -120,7 +120,7 @@ def test_threads_may_share_a_dialogue(folder: Path) -> None:
 
 
 def test_a_piece_takes_less_than_a_few_milliseconds(folder: Path) -> None:
-    dialogue = load_dialogue(folder)
+    dialogue = load_chat_template(folder)
     dialogue.following((), "exit 0")
     began = time.process_time()
     for _ in range(50):
@@ -129,6 +129,6 @@ def test_a_piece_takes_less_than_a_few_milliseconds(folder: Path) -> None:
 
 
 def test_the_small_policy_says_phrases_in_one_token() -> None:
-    dialogue: Dialogue = load_dialogue(tiny_model("files"))
+    dialogue: ChatTemplate = load_chat_template(tiny_model("files"))
     assert len(dialogue.stop_word) == 1
     assert len(dialogue.said("```bash\nmkdir -p notes\n```")) < 9

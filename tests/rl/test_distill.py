@@ -22,7 +22,7 @@ from harness.workloads.api.declare import defaults_of
 from harness.workloads.api.emit import EVENTS_FILE, read_events
 from harness.workloads.autoresearch.search_space import SMALL
 from harness.workloads.autoresearch.trajectory import Trajectory
-from harness.workloads.inference.chat_template import load_dialogue
+from harness.workloads.inference.chat_template import load_chat_template
 from tests.unit.distill.conftest import made
 
 _TRIALS = [("n_head", 2, False), ("d_model", 96, False), ("n_head", 8, True)] * 4
@@ -35,7 +35,7 @@ _PARAMS = {
     "epochs": 2,
     "samples": 2,
     "max_tokens": 512,
-    "reply_tokens": 24,
+    "max_new_tokens": 24,
 }
 
 
@@ -96,7 +96,7 @@ def test_the_form_that_a_student_learns_is_that_of_a_proposal() -> None:
 
 def test_a_made_student_reads_and_says_a_row_as_it_is(tmp_path: Path) -> None:
     make_student(tmp_path, SMALL, seed=0, steps=1)
-    dialogue = load_dialogue(tmp_path)
+    dialogue = load_chat_template(tmp_path)
     *_, row = rows(made(_TRIALS, space=SMALL), Brief(history=5), Construction.CORRECTED)
     example = clone.example(dialogue, row)
     said = [example.tokens[at] for at in example.trained]

@@ -13,11 +13,11 @@ from harness.records import Event, Profile, RunSpec
 from harness.workloads.api.context import Context
 from harness.workloads.api.emit import EventWriter, read_events
 from harness.workloads.envs.search.bm25 import Bm25
-from harness.workloads.envs.search.protocol import Wording
+from harness.workloads.envs.search.protocol import SearchPromptStyle
 from harness.workloads.envs.search.rollout import Player, Rollout, Stop, play_all
 from harness.workloads.envs.search.world import World
-from harness.workloads.inference.chat_template import Dialogue, load_dialogue
-from harness.workloads.inference.engine import Sampling
+from harness.workloads.inference.chat_template import ChatTemplate, load_chat_template
+from harness.workloads.inference.engine import SamplingParams
 from harness.workloads.inference.transformers_engine import TransformersEngine
 from harness.workloads.inference.vllm import Dtype, OnCpu, Serving
 from harness.workloads.models.lora import LoraPolicy
@@ -34,16 +34,16 @@ from harness.workloads.training.settings import Compute, LoraSettings
 
 _WORLD = World(42, 40)
 _QUESTIONS = _WORLD.questions(42, 12, (1, 2, 3))
-_RULES = GainRules(wording=Wording.BRIEF, gain_of=GainOf.PROBABILITY, end=ContextEnd.RESULT)
+_RULES = GainRules(prompt_style=SearchPromptStyle.BRIEF, gain_of=GainOf.PROBABILITY, end=ContextEnd.RESULT)
 
 
 @pytest.fixture(scope="module")
-def dialogue() -> Dialogue:
-    return load_dialogue(tiny_model("search"))
+def dialogue() -> ChatTemplate:
+    return load_chat_template(tiny_model("search"))
 
 
 @pytest.fixture(scope="module")
-def engine(dialogue: Dialogue) -> TransformersEngine:
+def engine(dialogue: ChatTemplate) -> TransformersEngine:
     serving = Serving(
         model_dir=tiny_model("search"),
         name="policy",
@@ -57,12 +57,12 @@ def engine(dialogue: Dialogue) -> TransformersEngine:
 
 
 @pytest.fixture(scope="module")
-def played(engine: TransformersEngine, dialogue: Dialogue) -> tuple[Rollout, ...]:
+def played(engine: TransformersEngine, dialogue: ChatTemplate) -> tuple[Rollout, ...]:
     player = Player(
         engine=engine,
         dialogue=dialogue,
         retriever=Bm25(_WORLD.passages),
-        sampling=Sampling(temperature=1.0, max_tokens=48, seed=1),
+        sampling=SamplingParams(temperature=1.0, max_tokens=48, seed=1),
     )
     return play_all(player, _QUESTIONS, samples=2, threads=1)
 
@@ -82,7 +82,7 @@ def test_its_replies_are_understood(played: tuple[Rollout, ...]) -> None:
 
 
 def test_gains_are_the_same_by_server_and_trainer(
-    played: tuple[Rollout, ...], engine: TransformersEngine, dialogue: Dialogue
+    played: tuple[Rollout, ...], engine: TransformersEngine, dialogue: ChatTemplate
 ) -> None:
     policy = LoraPolicy.open(tiny_model("search"), LoraSettings(), Compute(device="cpu"))
     questions = {each.key: each for each in _QUESTIONS}
@@ -96,7 +96,7 @@ def test_gains_are_the_same_by_server_and_trainer(
 
 
 def test_finding_the_last_fact_is_what_makes_the_answer_likely(
-    played: tuple[Rollout, ...], engine: TransformersEngine, dialogue: Dialogue
+    played: tuple[Rollout, ...], engine: TransformersEngine, dialogue: ChatTemplate
 ) -> None:
     """The signal that all of it rests on: the search that finds the answer gains most."""
     questions = {each.key: each for each in _QUESTIONS}
@@ -112,7 +112,7 @@ def test_finding_the_last_fact_is_what_makes_the_answer_likely(
 
 
 def test_what_is_scored_is_never_scored_twice(
-    played: tuple[Rollout, ...], dialogue: Dialogue
+    played: tuple[Rollout, ...], dialogue: ChatTemplate
 ) -> None:
     questions = {each.key: each for each in _QUESTIONS}
     asked = probes_of(played, questions, dialogue, _RULES)

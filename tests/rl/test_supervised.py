@@ -59,7 +59,7 @@ def test_article_32_makes_eleven_steps_of_forty_two_examples(base: Path) -> None
 
 
 def test_article_25_makes_thirty_steps_in_five_epochs(base: Path) -> None:
-    settings = replace(STILL, micro_batch=2, epochs=5, weighting=Weighting.TOKENS)
+    settings = replace(STILL, per_device_train_batch_size=2, epochs=5, weighting=Weighting.TOKENS)
     steps = list(supervise(new_policy(base), fitted(new_examples(42)), settings))
     assert [step.examples for step in steps] == [8, 8, 8, 8, 8, 2] * 5
     assert settings.schedule(42).num_warmup == 3
@@ -78,16 +78,16 @@ def test_the_first_step_moves_nothing_and_the_second_does(base: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "divisor"), [({}, 4), ({"last_step": LastStep.OWN}, 2), ({"micro_batch": 4}, 4)]
+    ("change", "divisor"), [({}, 4), ({"last_step": LastStep.OWN}, 2), ({"per_device_train_batch_size": 4}, 4)]
 )
 def test_a_short_last_step_is_divided_as_it_says(
     base: Path, change: dict[str, object], divisor: int
 ) -> None:
     policy, examples = new_policy(base), new_examples(2)
-    settings = replace(STILL, clip_norm=1e9, **change)  # type: ignore[arg-type]
+    settings = replace(STILL, max_grad_norm=1e9, **change)  # type: ignore[arg-type]
     (step,) = supervise(policy, fitted(examples), settings)
     tokens = [len(example.trained) for example in examples]
-    if settings.micro_batch == 1:
+    if settings.per_device_train_batch_size == 1:
         total = torch.stack(losses(policy, examples)).sum()
         mean = total / 2
     else:
@@ -101,7 +101,7 @@ def test_a_short_last_step_is_divided_as_it_says(
 
 def test_tokens_count_alike_where_they_are_averaged(base: Path) -> None:
     policy, examples = new_policy(base), new_examples(3)
-    settings = replace(STILL, clip_norm=1e9, weighting=Weighting.TOKENS)
+    settings = replace(STILL, max_grad_norm=1e9, weighting=Weighting.TOKENS)
     (step,) = supervise(policy, fitted(examples), settings)
     every = -torch.cat(policy.logprobs(examples)).mean()
     torch.testing.assert_close(kept(policy), gradient(policy, every), rtol=1e-4, atol=1e-6)

@@ -66,7 +66,7 @@ def test_article_25_lists_the_model_that_it_trains(profile: Profile) -> None:
 
 def test_article_25_trains_on_a_spark_as_it_says() -> None:
     params: CloneParams = build(CloneParams, planned("a25", Profile.SPARK)[0].params)
-    batch = params.micro_batch * params.accumulated
+    batch = params.per_device_train_batch_size * params.accumulated
     assert (params.lora_rank, params.lora_alpha, params.epochs, batch) == (16, 32, 5, 8)
     assert params.rate == 3e-4
 

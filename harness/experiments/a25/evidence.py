@@ -357,7 +357,7 @@ adapter("lora.size", "MiB", "of the adapter in float32")(
 @figure("training.steps", "step", "5 epochs of batches of 8")
 def _(p: Published) -> int:
     settings = replace(
-        SupervisedSettings(), epochs=_EPOCHS, micro_batch=_MICRO, accumulated=_ACCUMULATED
+        SupervisedSettings(), epochs=_EPOCHS, per_device_train_batch_size=_MICRO, accumulated=_ACCUMULATED
     )
     return settings.schedule(len(p.parts.train)).num_steps
 

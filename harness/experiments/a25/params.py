@@ -50,7 +50,7 @@ class CloneParams:
     dtype: str = param("float32", doc="of its weights", choices=("float32", "bfloat16"))
     checkpointing: bool = param(False, doc="activations are computed again in the backward pass")
     num_threads: int = param(1, doc="of the trainer on the CPU", low=1)
-    gpu_memory_share: float = param(
+    gpu_memory_utilization: float = param(
         0.35, doc="of the GPU's memory that a server may use", low=0.05, high=0.95
     )
     lora_rank: int = param(16, doc="of the adapter on all seven matrices of a layer", low=1)
@@ -59,14 +59,14 @@ class CloneParams:
     rate: float = param(3e-4, doc="AdamW, peak of a cosine after a tenth of warm-up", low=0.0)
     weight_decay: float = param(0.01, doc="AdamW", low=0.0)
     epochs: int = param(5, doc="passes over the training rows", low=1)
-    micro_batch: int = param(2, doc="rows whose tokens are averaged together", low=1)
+    per_device_train_batch_size: int = param(2, doc="rows whose tokens are averaged together", low=1)
     accumulated: int = param(4, doc="micro-batches a step", low=1)
     max_tokens: int = param(2048, doc="a longer row loses its end", unit="token", low=32)
     samples: int = param(5, doc="answers to each held-out question", low=1)
     temperature: float = param(0.5, doc="of the answers", low=0.0, high=2.0)
     top_p: float = param(1.0, doc="share of the probability drawn from", low=0.01, high=1.0)
     top_likeliest: int = param(0, doc="likeliest tokens drawn from; 0 for all", low=0)
-    reply_tokens: int = param(200, doc="of an answer", unit="token", low=8)
+    max_new_tokens: int = param(200, doc="of an answer", unit="token", low=8)
     teacher_url: str = param(
         "", doc="where the teacher is served, to be asked again; empty: it does not race"
     )

@@ -48,10 +48,10 @@ from harness.workloads.envs.files.agent import seed_of
 from harness.workloads.envs.files.protocol import Message, Role
 from harness.workloads.inference.chat import Endpoint, chat
 from harness.workloads.inference.chat import Sampling as ChatSampling
-from harness.workloads.inference.chat_template import Dialogue, load_dialogue
+from harness.workloads.inference.chat_template import ChatTemplate, load_chat_template
 from harness.workloads.inference.choice import EngineKind, Serve, serving_engine
 from harness.workloads.inference.engine import Engine, Sampling
-from harness.workloads.inference.vllm import Dtype as ServedDtype
+from harness.workloads.inference.vllm import Dtype as VllmDtype
 from harness.workloads.models.lora import LoraPolicy
 from harness.workloads.tiny_models.checkpoint import tiny_model
 from harness.workloads.training.example import Example, masked
@@ -84,7 +84,7 @@ class Race:
     params: CloneParams
     space: Space
     parts: dict[Construction, Split]
-    dialogue: Dialogue
+    dialogue: ChatTemplate
     engine: Engine
     policy: LoraPolicy
 
@@ -172,7 +172,7 @@ def _asking(context: Context, space: Space) -> Asking:
 def _opened(context: Context, space: Space, parts: dict[Construction, Split]) -> Iterator[Race]:
     params: CloneParams = context.params
     folder, small = _student_folder(context, space), params.policy in (MADE, SMALL_POLICY)
-    dialogue = load_dialogue(folder)
+    dialogue = load_chat_template(folder)
     lora = LoraSettings(
         rank=params.lora_rank,
         alpha=params.lora_alpha,
@@ -218,11 +218,11 @@ def _served(context: Context, folder: Path) -> Serve:
         kind=EngineKind(params.engine),
         model_dir=folder,
         name="student",
-        dtype=ServedDtype(params.dtype),
-        context_tokens=params.max_tokens,
+        dtype=VllmDtype(params.dtype),
+        max_model_len=params.max_tokens,
         at_once=1,
         seed=context.spec.seed,
-        gpu_memory_share=params.gpu_memory_share,
+        gpu_memory_utilization=params.gpu_memory_utilization,
         lora_rank=params.lora_rank,
     )
 
@@ -271,14 +271,14 @@ def settings_of(params: CloneParams, seed: int) -> SupervisedSettings:
         learning_rate=params.rate,
         weight_decay=params.weight_decay,
         epochs=params.epochs,
-        micro_batch=params.micro_batch,
+        per_device_train_batch_size=params.per_device_train_batch_size,
         accumulated=params.accumulated,
         decay=Decay.COSINE,
         seed=seed,
     )
 
 
-def example(dialogue: Dialogue, row: Row) -> Example:
+def example(dialogue: ChatTemplate, row: Row) -> Example:
     """Return a row as tokens, of which the answer's are trained."""
     asked, said = dialogue.opening(messages_of(row.question)), dialogue.said(row.answer)
     return masked((*asked, *said), [False] * len(asked) + [True] * len(said))
@@ -344,7 +344,7 @@ def _student(race: Race, racer: str) -> Say:
     def say(row: Row, sample: int) -> str:
         sampling = Sampling(
             temperature=params.temperature,
-            max_tokens=params.reply_tokens,
+            max_tokens=params.max_new_tokens,
             seed=seed_of(race.context.spec.seed, racer, row.iteration, sample),
             top_p=params.top_p,
             top_k=params.top_likeliest,
@@ -366,7 +366,7 @@ def _teacher(race: Race) -> None:
     def say(row: Row, sample: int) -> str:
         sampling = ChatSampling(
             temperature=params.temperature,
-            max_tokens=params.reply_tokens,
+            max_tokens=params.max_new_tokens,
             seed=seed_of(context.spec.seed, TEACHER, row.iteration, sample),
             top_p=params.top_p,
         )

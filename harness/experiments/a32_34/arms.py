@@ -44,7 +44,7 @@ class Arm:
 
     Attributes:
         name: what its steps are filed under.
-        reply_tokens: cap on a training reply.
+        max_new_tokens: cap on a training reply.
         objective: from a group to credit.
         alternatives: log-probabilities that come with each token.
         uncertainty: taken of each reply; None where nothing asks for it.
@@ -52,7 +52,7 @@ class Arm:
     """
 
     name: ArmName
-    reply_tokens: int
+    max_new_tokens: int
     objective: Objective
     alternatives: int = 0
     uncertainty: Callable[[Sequence[Sequence[float]]], float | None] | None = None
@@ -61,7 +61,7 @@ class Arm:
 
 def plain(params: GrpoParams) -> Arm:
     """Return article 33's arm."""
-    return Arm(name=ArmName.GRPO, reply_tokens=params.reply_tokens, objective=grpo.credit)
+    return Arm(name=ArmName.GRPO, max_new_tokens=params.max_new_tokens, objective=grpo.credit)
 
 
 def arm(name: ArmName, params: T2poParams) -> Arm:
@@ -72,7 +72,7 @@ def arm(name: ArmName, params: T2poParams) -> Arm:
     again = name in {ArmName.REDRAW, ArmName.FULL, ArmName.PAPER}
     return Arm(
         name=name,
-        reply_tokens=params.token_cap if capped else params.reply_tokens,
+        max_new_tokens=params.token_cap if capped else params.max_new_tokens,
         objective=t2po.objective(t2po.Rules(step=params.turn_weight)) if by_turn else grpo.credit,
         alternatives=params.top_k if again else 0,
         uncertainty=_uncertainty(name, params.top_k) if again else None,

@@ -22,7 +22,7 @@ from harness.workloads.envs.files.players import Attempt, play_all
 from harness.workloads.envs.files.protocol import ParserVersion, Wording
 from harness.workloads.envs.files.rollout import Rollout, RolloutLog, Rules
 from harness.workloads.envs.files.task import Task
-from harness.workloads.inference.chat_template import load_dialogue
+from harness.workloads.inference.chat_template import load_chat_template
 from harness.workloads.inference.choice import serving_engine
 
 DEMONSTRATOR = "demonstrator"
@@ -81,7 +81,7 @@ def _demonstrated(
     """Let the demonstrator play every task, read by the parser that article 32 had."""
     params: AgentParams = context.params
     folder = context.model(params.demonstrator)
-    dialogue = load_dialogue(folder)
+    dialogue = load_chat_template(folder)
     served = serve_of(context, folder, DEMONSTRATOR)
     log_file = context.out / f"{DEMONSTRATOR}.log"
     with serving_engine(served, dialogue.end, log_file) as engine:

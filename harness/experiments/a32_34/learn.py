@@ -106,7 +106,7 @@ def settings(params: GrpoParams, seed: int) -> TrainerSettings:
         learning_rate=params.rate,
         optimizer=Optimizer.FRESH if params.optimizer == "fresh" else Optimizer.PERSISTENT,
         dropout=Dropout(params.dropout),
-        max_tokens=params.context_tokens,
+        max_tokens=params.max_model_len,
         seed=seed,
     )
 
@@ -154,7 +154,7 @@ def _play(stage: Stage, arm: Arm, tasks: Sequence[Task], number: int) -> tuple[R
     sampling = replace(
         decoding_of(stage.context),
         temperature=params.rollout_temperature,
-        max_tokens=arm.reply_tokens,
+        max_tokens=arm.max_new_tokens,
         seed=seed_of(stage.context.spec.seed, number),  # a task drawn again has other luck
         alternatives=arm.alternatives,
     )

@@ -28,10 +28,10 @@ class AgentParams(TasksParams):
     )
     wording: str = param("brief", doc="how it is spoken to", choices=("brief", "article"))
     dtype: str = param("float32", doc="of the weights", choices=("float32", "bfloat16"))
-    context_tokens: int = param(1024, doc="prompt and reply together", unit="token", low=64)
-    reply_tokens: int = param(64, doc="of one reply", unit="token", low=8)
+    max_model_len: int = param(1024, doc="prompt and reply together", unit="token", low=64)
+    max_new_tokens: int = param(64, doc="of one reply", unit="token", low=8)
     threads: int = param(16, doc="rollouts at once", low=1, high=256)
-    gpu_memory_share: float = param(
+    gpu_memory_utilization: float = param(
         0.35, doc="of the GPU's memory that the server may use", low=0.05, high=0.95
     )
     checkpointing: bool = param(False, doc="activations are computed again in the backward pass")

@@ -8,7 +8,7 @@ from harness.experiments.a32_34.params import SMALL, AgentParams
 from harness.workloads.api.context import Context
 from harness.workloads.inference.choice import EngineKind, Serve
 from harness.workloads.inference.engine import Sampling
-from harness.workloads.inference.vllm import Dtype as ServedDtype
+from harness.workloads.inference.vllm import Dtype as VllmDtype
 from harness.workloads.training.settings import Compute, Dtype, LoraSettings, Product
 
 
@@ -48,11 +48,11 @@ def serve_of(context: Context, folder: Path, name: str, lora_rank: int | None = 
         kind=EngineKind(params.engine),
         model_dir=folder,
         name=name,
-        dtype=ServedDtype(params.dtype),
-        context_tokens=params.context_tokens,
+        dtype=VllmDtype(params.dtype),
+        max_model_len=params.max_model_len,
         at_once=params.threads,
         seed=context.spec.seed,
-        gpu_memory_share=params.gpu_memory_share,
+        gpu_memory_utilization=params.gpu_memory_utilization,
         lora_rank=lora_rank,
     )
 
@@ -62,7 +62,7 @@ def decoding_of(context: Context) -> Sampling:
     params: AgentParams = context.params
     return Sampling(
         temperature=params.temperature,
-        max_tokens=params.reply_tokens,
+        max_tokens=params.max_new_tokens,
         seed=context.spec.seed,
         top_p=params.top_p,
         top_k=params.top_likeliest,

@@ -28,7 +28,7 @@ from harness.workloads.envs.files.rollout import RolloutLog, Rules
 from harness.workloads.envs.files.stopping import Chance
 from harness.workloads.envs.files.task import Task
 from harness.workloads.envs.files.task_json import write_tasks
-from harness.workloads.inference.chat_template import Dialogue, load_dialogue
+from harness.workloads.inference.chat_template import ChatTemplate, load_chat_template
 from harness.workloads.inference.choice import serving_engine
 from harness.workloads.inference.engine import Engine
 from harness.workloads.models.lora import LoraPolicy
@@ -68,7 +68,7 @@ class Stage:
     rules: Rules
     log: RolloutLog
     engine: Engine
-    dialogue: Dialogue
+    dialogue: ChatTemplate
     policy: LoraPolicy
     refreshes_s: list[float] = field(default_factory=list)
 
@@ -115,7 +115,7 @@ def open_stage(context: Context) -> Iterator[Stage]:
     tasks = write(context)
     writing_s = time.monotonic() - began
     folder = tiny_model("files") if params.policy == SMALL else context.model(params.policy)
-    dialogue = load_dialogue(folder)
+    dialogue = load_chat_template(folder)
     with ExitStack() as stack:
         assert context.spec.sandbox is not None, "a plan decides it for every run of this workload"
         boxes = stack.enter_context(open_sandboxes(context.spec.sandbox))

@@ -190,7 +190,7 @@ def _settings(params: A2tgpoParams, variant: Variant, seed: int) -> TrainerSetti
         learning_rate=params.rate,
         optimizer=Optimizer.PERSISTENT,
         dropout=Dropout.OFF,
-        max_tokens=params.context_tokens + 1,
+        max_tokens=params.max_model_len + 1,
         mini_batches=params.mini_batches,
         old=Old.COMPUTED,
         aggregation=variant.aggregation,

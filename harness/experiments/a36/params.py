@@ -19,7 +19,7 @@ class A2tgpoParams:
     )
     # the world
     world_seed: int = param(42, doc="of the facts and the questions", low=0, high=99_999)
-    names_per_kind: int = param(40, doc="persons, cities and companies, each", low=10, high=10_000)
+    num_entities_per_type: int = param(40, doc="persons, cities and companies, each", low=10, high=10_000)
     train_questions: int = param(240, doc="that are trained on", low=1)
     held_out: int = param(120, doc="other questions, that are only evaluated on", low=1)
     hops: tuple[int, ...] = param(
@@ -30,7 +30,7 @@ class A2tgpoParams:
         doc="what finds passages: words, e5-base-v2, or the http address of a server of the "
         "paper's contract",
     )
-    beside_gib: float = param(
+    retriever_memory_gib: float = param(
         0.0, doc="memory that the retriever's own server takes", unit="GiB", low=0.0
     )
     top_k: int = param(3, doc="passages a search shows", low=1, high=20)
@@ -42,10 +42,10 @@ class A2tgpoParams:
     wording: str = param("brief", doc="how it is spoken to", choices=("brief", "article"))
     engine: str = param("auto", doc="what serves it", choices=("auto", "vllm", "transformers"))
     dtype: str = param("float32", doc="of the weights", choices=("float32", "bfloat16"))
-    context_tokens: int = param(1024, doc="prompt and replies together", unit="token", low=64)
-    reply_tokens: int = param(48, doc="of one reply", unit="token", low=8)
+    max_model_len: int = param(1024, doc="prompt and replies together", unit="token", low=64)
+    max_new_tokens: int = param(48, doc="of one reply", unit="token", low=8)
     threads: int = param(16, doc="rollouts at once", low=1, high=256)
-    gpu_memory_share: float = param(
+    gpu_memory_utilization: float = param(
         0.35, doc="of the GPU's memory that the server may use", low=0.05, high=0.95
     )
     checkpointing: bool = param(False, doc="activations are computed again in the backward pass")

@@ -17,10 +17,10 @@ from harness.workloads.envs.search.retriever import RemoteRetriever, Retriever
 from harness.workloads.envs.search.retriever_server import retriever_service
 from harness.workloads.envs.search.rollout import Player
 from harness.workloads.envs.search.world import Question, World
-from harness.workloads.inference.chat_template import Dialogue, load_dialogue
+from harness.workloads.inference.chat_template import ChatTemplate, load_chat_template
 from harness.workloads.inference.choice import EngineKind, Serve, serving_engine
 from harness.workloads.inference.engine import Engine, Sampling
-from harness.workloads.inference.vllm import Dtype as ServedDtype
+from harness.workloads.inference.vllm import Dtype as VllmDtype
 from harness.workloads.models.lora import LoraPolicy
 from harness.workloads.tiny_models.checkpoint import tiny_model
 from harness.workloads.training.settings import Compute, Dtype, LoraSettings, Product
@@ -48,7 +48,7 @@ class Room:
     held_out: tuple[Question, ...]
     retriever: Retriever
     engine: Engine
-    dialogue: Dialogue
+    dialogue: ChatTemplate
     policy: LoraPolicy
 
     @property
@@ -69,7 +69,7 @@ class Room:
             retriever=self.retriever,
             sampling=Sampling(
                 temperature=temperature,
-                max_tokens=self.params.reply_tokens,
+                max_tokens=self.params.max_new_tokens,
                 seed=1000 * self.context.spec.seed + round_,
             ),
             wording=Wording(self.params.wording),
@@ -94,12 +94,12 @@ def open_room(context: Context) -> Iterator[Room]:
     params: A2tgpoParams = context.params
     require_memory(params)
     torch.set_num_threads(params.num_threads)
-    world = World(params.world_seed, params.names_per_kind)
+    world = World(params.world_seed, params.num_entities_per_type)
     asked = world.questions(
         params.world_seed, params.train_questions + params.held_out, params.hops
     )
     folder = tiny_model("search") if params.policy == SMALL else context.model(params.policy)
-    dialogue = load_dialogue(folder)
+    dialogue = load_chat_template(folder)
     with ExitStack() as stack:
         retriever = stack.enter_context(_retriever(context, world.passages))
         policy = LoraPolicy.open(folder, _lora(context), _compute(params))
@@ -155,10 +155,10 @@ def _serve(context: Context, folder: Path) -> Serve:
         kind=EngineKind(params.engine),
         model_dir=folder,
         name="policy",
-        dtype=ServedDtype(params.dtype),
-        context_tokens=params.context_tokens,
+        dtype=VllmDtype(params.dtype),
+        max_model_len=params.max_model_len,
         at_once=params.threads,
         seed=context.spec.seed,
-        gpu_memory_share=params.gpu_memory_share,
+        gpu_memory_utilization=params.gpu_memory_utilization,
         lora_rank=params.lora_rank,
     )

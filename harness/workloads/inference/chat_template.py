@@ -38,7 +38,7 @@ class Tokenizer(Protocol):
         ...
 
 
-class Dialogue:
+class ChatTemplate:
     """Turns messages into tokens, for one model; may be used by several threads.
 
     Args:
@@ -125,8 +125,8 @@ class Dialogue:
             return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True))
 
 
-def load_dialogue(folder: Path) -> Dialogue:
+def load_chat_template(folder: Path) -> ChatTemplate:
     """Return the dialogue of the model in `folder`."""
     from transformers import AutoTokenizer  # noqa: PLC0415 - torch-free until a model is loaded
 
-    return Dialogue(AutoTokenizer.from_pretrained(folder))
+    return ChatTemplate(AutoTokenizer.from_pretrained(folder))

@@ -14,7 +14,7 @@ from harness.records import record
 from harness.workloads.envs.search.protocol import Wording, before_answer
 from harness.workloads.envs.search.rollout import Rollout
 from harness.workloads.envs.search.world import Question
-from harness.workloads.inference.chat_template import Dialogue
+from harness.workloads.inference.chat_template import ChatTemplate
 from harness.workloads.inference.engine import Engine
 from harness.workloads.rl.algorithms.a2tgpo import ContextEnd, GainOf, gains
 from harness.workloads.rl.group import Group, Member
@@ -39,7 +39,7 @@ class GoldAnswer:
     tokens: tuple[int, ...]
 
 
-def gold_answer(answer: str, dialogue: Dialogue, wording: Wording) -> GoldAnswer:
+def gold_answer(answer: str, dialogue: ChatTemplate, wording: Wording) -> GoldAnswer:
     """Return a gold answer in tokens; made apart from what stands before it."""
     return GoldAnswer(
         before=dialogue.said(before_answer(wording))[:-1], tokens=dialogue.said(answer)[:-1]
@@ -47,7 +47,7 @@ def gold_answer(answer: str, dialogue: Dialogue, wording: Wording) -> GoldAnswer
 
 
 def probes(
-    trace: Trace, gold: GoldAnswer, dialogue: Dialogue, end: ContextEnd
+    trace: Trace, gold: GoldAnswer, dialogue: ChatTemplate, end: ContextEnd
 ) -> tuple[Example, ...]:
     """Return what must be scored: one context a turn, each with the gold answer behind it.
 
@@ -113,7 +113,7 @@ Gains = Mapping[tuple[str, int], tuple[float, ...]]  # by question and sample
 def take_gains(
     rollouts: Sequence[Rollout],
     questions: Mapping[str, Question],
-    dialogue: Dialogue,
+    dialogue: ChatTemplate,
     score: Score,
     rules: GainRules,
 ) -> Gains:
@@ -137,7 +137,7 @@ Probes = Mapping[tuple[str, int], tuple[Example, ...]]  # by question and sample
 def probes_of(
     rollouts: Sequence[Rollout],
     questions: Mapping[str, Question],
-    dialogue: Dialogue,
+    dialogue: ChatTemplate,
     rules: GainRules,
 ) -> Probes:
     """Return what must be scored of rollouts that did not break."""

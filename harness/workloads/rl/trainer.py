@@ -222,7 +222,7 @@ class Trainer:
             self._pass([(rollouts[index], weights[index]) for index in batch]) for batch in batches
         ]
         with self._clock(Phase.OPTIMIZER):
-            norm = nn.utils.clip_grad_norm_(self._policy.parameters, self._settings.clip_norm)
+            norm = nn.utils.clip_grad_norm_(self._policy.parameters, self._settings.max_grad_norm)
             self._optimizer.step()
         for each in passes:
             seen.update({new: each.logprobs[new] for new in each.logprobs.keys() - seen})

@@ -19,10 +19,10 @@ from harness.workloads.envs.files.grade import MAX_TURNS, Grade, grade
 from harness.workloads.envs.files.personas import Split, slots, split_of
 from harness.workloads.envs.files.protocol import (
     STOP_WORD,
-    ActionKind,
+    FileActionKind,
     NotUnderstoodError,
     ParserVersion,
-    Wording,
+    PromptStyle,
     error_message,
     first_message,
     observation_message,
@@ -35,7 +35,7 @@ from harness.workloads.envs.search.rollout import Player, play_all
 from harness.workloads.envs.search.skill import Skill as SearchSkill
 from harness.workloads.envs.search.skill import skill_of
 from harness.workloads.envs.search.world import World
-from harness.workloads.inference.chat_template import load_dialogue
+from harness.workloads.inference.chat_template import load_chat_template
 from harness.workloads.inference.engine import Sampling
 from harness.workloads.inference.transformers_engine import TransformersEngine
 from harness.workloads.inference.vllm import Dtype, OnCpu, Serving
@@ -96,7 +96,7 @@ def measure_search(folder: Path, seed: int) -> dict[str, SearchSkill]:
     """Return what the search agent in a folder can do in a world of its own, by temperature."""
     world = World(_WORLD_SEED, NAMES_PER_KIND)
     questions = world.questions(_WORLD_SEED, _QUESTIONS, HOPS)
-    dialogue = load_dialogue(folder)
+    dialogue = load_chat_template(folder)
     serving = Serving(
         model_dir=folder,
         name="policy",
@@ -179,7 +179,7 @@ class _Game:
         self._box.materialise(task.workspace)
         self.stop_probabilities: list[float] = []
         self.stopped = False
-        self.unread = self._said(first_message(task.intent, self._box.list(), Wording.BRIEF))
+        self.unread = self._said(first_message(task.intent, self._box.list(), PromptStyle.BRIEF))
 
     def take(self, reply: list[int]) -> None:
         """Do what a reply asks for; the model has read all of it but its last token."""
@@ -207,11 +207,11 @@ class _Game:
         try:
             action = parse(text, ParserVersion.PHASE6)
         except NotUnderstoodError as error:
-            return error_message(str(error), Wording.BRIEF)
-        if action.kind is ActionKind.DONE:
+            return error_message(str(error), PromptStyle.BRIEF)
+        if action.kind is FileActionKind.DONE:
             self.stopped = True
             return ""
-        return observation_message(self._box.run(action.command), Wording.BRIEF)
+        return observation_message(self._box.run(action.command), PromptStyle.BRIEF)
 
     def _said(self, content: str) -> list[int]:
         """Return what the user says, up to where the model speaks."""

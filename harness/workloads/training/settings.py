@@ -101,7 +101,7 @@ class TrainerSettings:
     Attributes:
         learning_rate: AdamW; betas and epsilon are torch's.
         weight_decay: AdamW; torch's default.
-        clip_norm: gradients are clipped to this norm.
+        max_grad_norm: gradients are clipped to this norm.
         optimizer: whether its moments outlive a step.
         dropout: of the passes that train, and of the reference's.
         max_tokens: a rollout of as many or more trains nothing.
@@ -114,7 +114,7 @@ class TrainerSettings:
 
     learning_rate: float = 1e-5
     weight_decay: float = 0.01
-    clip_norm: float = 1.0
+    max_grad_norm: float = 1.0
     optimizer: Optimizer = Optimizer.FRESH
     dropout: Dropout = Dropout.ACTIVE
     max_tokens: int = 8192
@@ -143,18 +143,18 @@ class LastStep(StrEnum):
 class SupervisedSettings:
     """How examples become optimizer steps; defaults are article 32's.
 
-    A step is of `micro_batch` times `accumulated` examples, and never of two epochs.
+    A step is of `per_device_train_batch_size` times `accumulated` examples, and never of two epochs.
 
     Attributes:
         learning_rate: AdamW, at the end of the warm-up; betas and epsilon are torch's.
         weight_decay: AdamW.
-        clip_norm: gradients are clipped to this norm.
+        max_grad_norm: gradients are clipped to this norm.
         epochs: at most.
-        micro_batch: examples whose tokens are averaged together.
+        per_device_train_batch_size: examples whose tokens are averaged together.
         accumulated: micro-batches a step.
         weighting: how losses are averaged.
         last_step: where micro-batches are averaged.
-        warmup_share: of all steps, rounded down, but one at least.
+        warmup_ratio: of all steps, rounded down, but one at least.
         decay: after the warm-up.
         first: where the warm-up starts.
         dropout: in the passes that train.
@@ -163,13 +163,13 @@ class SupervisedSettings:
 
     learning_rate: float = 2e-4
     weight_decay: float = 0.0
-    clip_norm: float = 1.0
+    max_grad_norm: float = 1.0
     epochs: int = 1
-    micro_batch: int = 1
+    per_device_train_batch_size: int = 1
     accumulated: int = 4
     weighting: Weighting = Weighting.MICRO_BATCHES
     last_step: LastStep = LastStep.FULL
-    warmup_share: float = 0.1
+    warmup_ratio: float = 0.1
     decay: Decay = Decay.LINEAR
     first: FirstStep = FirstStep.ZERO
     dropout: Dropout = Dropout.ACTIVE
@@ -178,14 +178,14 @@ class SupervisedSettings:
     @property
     def examples_per_step(self) -> int:
         """Of every step but an epoch's last."""
-        return self.micro_batch * self.accumulated
+        return self.per_device_train_batch_size * self.accumulated
 
     def schedule(self, num_examples: int) -> Schedule:
         """Return the learning rates of all steps, as if every epoch were taken."""
         num_steps = self.epochs * math.ceil(num_examples / self.examples_per_step)
         return Schedule(
             peak=self.learning_rate,
-            num_warmup=max(1, int(self.warmup_share * num_steps)),
+            num_warmup=max(1, int(self.warmup_ratio * num_steps)),
             num_steps=num_steps,
             decay=self.decay,
             first=self.first,

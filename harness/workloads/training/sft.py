@@ -170,7 +170,7 @@ def _step(
         weighted = torch.dot(losses, losses.new_tensor([shares[index] for index in batch]))
         torch.autograd.backward(weighted)
         value += weighted.item()
-    norm: Tensor = nn.utils.clip_grad_norm_(policy.parameters, settings.clip_norm)
+    norm: Tensor = nn.utils.clip_grad_norm_(policy.parameters, settings.max_grad_norm)
     if not math.isfinite(value) or not norm.isfinite():
         optimizer.zero_grad()
         message = f"supervised step {number}: loss {value}, norm of the gradient {norm.item()}"
@@ -187,7 +187,7 @@ def _shares(num_tokens: Sequence[int], settings: SupervisedSettings) -> list[flo
     """
     if settings.weighting is Weighting.TOKENS:
         return [count / sum(num_tokens) for count in num_tokens]
-    size = settings.micro_batch
+    size = settings.per_device_train_batch_size
     micro = [num_tokens[start : start + size] for start in range(0, len(num_tokens), size)]
     divisor = settings.accumulated if settings.last_step is LastStep.FULL else len(micro)
     return [count / sum(counts) / divisor for counts in micro for count in counts]

@@ -9,11 +9,11 @@ import pytest
 
 from harness.sandbox.in_memory import MemorySandbox
 from harness.workloads.envs.files.agent import EngineAgent, EnginePlayer, seed_of
-from harness.workloads.envs.files.protocol import STOP_WORD, Wording
+from harness.workloads.envs.files.protocol import STOP_WORD, PromptStyle
 from harness.workloads.envs.files.rollout import Rollout, Rules, StopReason
 from harness.workloads.envs.files.task import Task
-from harness.workloads.inference.chat_template import Dialogue
-from harness.workloads.inference.engine import Sampling
+from harness.workloads.inference.chat_template import ChatTemplate
+from harness.workloads.inference.engine import SamplingParams
 from harness.workloads.rl.algorithms.t2po import RedrawRule
 from harness.workloads.training.trace import NOT_TRAINED
 from tests.unit.clawgym.conftest import Make
@@ -21,7 +21,7 @@ from tests.unit.clawgym.test_grade import GUIDE, simple
 from tests.unit.clawgym.voices import END_TOKEN, Letters, VoiceEngine, block
 
 COMMANDS = ("mkdir -p manual", f"mv {GUIDE} manual/guide.md")
-SAMPLING = Sampling(temperature=0.8, max_tokens=400, seed=7)
+SAMPLING = SamplingParams(temperature=0.8, max_tokens=400, seed=7)
 
 
 @pytest.fixture
@@ -35,9 +35,9 @@ def knowing(prompt: str, _: int) -> str:
     return block(COMMANDS[turn]) if turn < len(COMMANDS) else STOP_WORD
 
 
-def player_of(engine: VoiceEngine, sampling: Sampling = SAMPLING) -> EnginePlayer:
+def player_of(engine: VoiceEngine, sampling: SamplingParams = SAMPLING) -> EnginePlayer:
     return EnginePlayer(
-        name="voice", engine=engine, dialogue=Dialogue(Letters()), sampling=sampling
+        name="voice", engine=engine, dialogue=ChatTemplate(Letters()), sampling=sampling
     )
 
 
@@ -46,10 +46,10 @@ def played(player: EnginePlayer, task: Task, rules: Rules = Rules()) -> Rollout:
         return player.play(task, 0, box, rules)
 
 
-@pytest.mark.parametrize("wording", list(Wording))
-def test_a_model_plays_and_its_trace_is_what_it_was_shown(task: Task, wording: Wording) -> None:
+@pytest.mark.parametrize("prompt_style", list(PromptStyle))
+def test_a_model_plays_and_its_trace_is_what_it_was_shown(task: Task, prompt_style: PromptStyle) -> None:
     engine = VoiceEngine(knowing)
-    rollout = played(player_of(engine), task, Rules(wording=wording))
+    rollout = played(player_of(engine), task, Rules(prompt_style=prompt_style))
     assert rollout.stopped is StopReason.TASK_COMPLETE
     assert rollout.grade is not None
     assert rollout.grade.passed
@@ -100,7 +100,7 @@ def test_every_reply_has_a_seed_of_its_own_and_always_the_same(task: Task) -> No
 
 
 def test_a_full_context_ends_the_rollout_and_is_graded(task: Task) -> None:
-    engine = VoiceEngine(lambda *_: block("cat " + GUIDE), context_tokens=2800)
+    engine = VoiceEngine(lambda *_: block("cat " + GUIDE), max_model_len=2800)
     rollout = played(player_of(engine), task)
     assert rollout.stopped is StopReason.CONTEXT_FULL
     assert rollout.grade is not None

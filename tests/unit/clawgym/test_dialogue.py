@@ -4,7 +4,7 @@ import pytest
 
 from harness.errors import InputError
 from harness.workloads.envs.files.protocol import STOP_WORD, Message, Role
-from harness.workloads.inference.chat_template import Dialogue
+from harness.workloads.inference.chat_template import ChatTemplate
 from harness.workloads.inference.engine import Finish, Reply
 from tests.unit.clawgym.voices import END_TOKEN, Letters
 
@@ -22,7 +22,7 @@ def whole(*messages: Message) -> tuple[int, ...]:
 
 
 def test_piece_by_piece_gives_what_the_template_gives() -> None:
-    dialogue = Dialogue(Letters())
+    dialogue = ChatTemplate(Letters())
     parts = list(dialogue.opening(OPENING))
     messages = list(OPENING)
     for answer, content in (("ls", "exit 0\na b"), ("cat a", ""), ("x\n", "exit 1\n")):
@@ -36,7 +36,7 @@ def test_piece_by_piece_gives_what_the_template_gives() -> None:
 
 
 def test_an_end_token_that_was_drawn_is_not_shown_again() -> None:
-    dialogue = Dialogue(Letters())
+    dialogue = ChatTemplate(Letters())
     drawn = (*map(ord, "ls"), END_TOKEN)  # two letters, where the tokenizer makes one piece
     after = dialogue.following(drawn, "ok")
     assert END_TOKEN not in after[:1]
@@ -44,7 +44,7 @@ def test_an_end_token_that_was_drawn_is_not_shown_again() -> None:
 
 
 def test_a_reply_is_read_without_the_token_that_ended_it() -> None:
-    dialogue = Dialogue(Letters())
+    dialogue = ChatTemplate(Letters())
     said = dialogue.said("ls")
     ended = Reply(tokens=said, logprobs=(0.0,) * len(said))
     assert dialogue.text(ended) == "ls"
@@ -55,7 +55,7 @@ def test_a_reply_is_read_without_the_token_that_ended_it() -> None:
 
 
 def test_the_stop_word_and_the_end_are_found_by_themselves() -> None:
-    dialogue = Dialogue(Letters())
+    dialogue = ChatTemplate(Letters())
     assert dialogue.end == END_TOKEN
     assert dialogue.stop_word == tokens(STOP_WORD)
 
@@ -84,9 +84,9 @@ class Shouting(Letters):
 
 def test_a_template_that_rewrites_what_was_said_is_refused() -> None:
     with pytest.raises(InputError, match="does not leave earlier messages as they were"):
-        Dialogue(Forgetful())
+        ChatTemplate(Forgetful())
 
 
 def test_a_tokenizer_that_cannot_say_the_stop_word_is_refused() -> None:
     with pytest.raises(InputError, match=f"cannot say {STOP_WORD}"):
-        Dialogue(Shouting())
+        ChatTemplate(Shouting())

@@ -37,15 +37,15 @@ from harness.workloads.envs.files.grade import Grade, Result
 from harness.workloads.envs.files.players import NOTHING, ORACLE, Player
 from harness.workloads.envs.files.protocol import (
     STOP_WORD,
-    Action,
-    ActionKind,
+    FileAction,
+    FileActionKind,
     ParserVersion,
     Turn,
 )
 from harness.workloads.envs.files.rollout import Rollout, RolloutLog, Rules, Spent, StopReason
 from harness.workloads.envs.files.stopping import Chance, prompts, stop_probability
 from harness.workloads.envs.files.task import AssertionKind, Task
-from harness.workloads.inference.chat_template import Dialogue
+from harness.workloads.inference.chat_template import ChatTemplate
 from tests.unit.clawgym.conftest import Make
 from tests.unit.clawgym.test_agent import knowing, player_of
 from tests.unit.clawgym.test_grade import GUIDE, simple
@@ -54,8 +54,8 @@ from tests.unit.clawgym.voices import Letters, VoiceEngine, block
 MEMORY = Sandboxes(kind=SandboxKind.MEMORY, make=MemorySandbox, note="")
 
 
-def turn_of(response: str, kind: ActionKind = ActionKind.COMMAND) -> Turn:
-    return Turn(response=response, action=Action(kind=kind))
+def turn_of(response: str, kind: FileActionKind = FileActionKind.COMMAND) -> Turn:
+    return Turn(response=response, action=FileAction(kind=kind))
 
 
 def rollout_of(
@@ -65,7 +65,7 @@ def rollout_of(
         Result(kind=AssertionKind.EXISTS, path=str(at), passed=at < held) for at in range(total)
     )
     task_id = f"synth-technical-writer-{number:02d}"
-    last = turn_of(STOP_WORD, ActionKind.DONE) if stops else turn_of(block("ls"))
+    last = turn_of(STOP_WORD, FileActionKind.DONE) if stops else turn_of(block("ls"))
     return Rollout(
         task_id=task_id,
         agent="x",
@@ -221,7 +221,7 @@ def test_stopping_is_asked_for_at_every_turn(tasks: tuple[Task, ...], tmp_path: 
     traces = [each.trace for each in rollouts if each.trace is not None]
     assert [tuple(prompts(trace)) for trace in traces] != []
     assert {prompt for trace in traces for prompt in prompts(trace)} == set(engine.prompts)
-    dialogue = Dialogue(Letters())
+    dialogue = ChatTemplate(Letters())
     found = stop_probability(engine, dialogue, [Chance(trace=each, work=2) for each in traces])
     assert (found.num_early, found.num_late) == (4, 2)
     prompt = tuple(prompts(traces[0]))[2]
@@ -236,7 +236,7 @@ def test_without_late_turns_there_is_no_late_probability(
     engine = VoiceEngine(knowing)
     trace = evaluated(player_of(engine), tasks[:1], tmp_path).graded[0].trace
     assert trace is not None
-    found = stop_probability(engine, Dialogue(Letters()), [Chance(trace=trace, work=99)])
+    found = stop_probability(engine, ChatTemplate(Letters()), [Chance(trace=trace, work=99)])
     assert (found.late, found.num_late, found.num_early) == (None, 0, 3)
 
 
@@ -264,7 +264,7 @@ def test_figures_have_the_names_that_are_declared(tasks: tuple[Task, ...], tmp_p
             emit, stays, ParserVersion.PHASE5, replayed(stays.graded, ParserVersion.PHASE5)
         )
         report_parser_split(emit, "replay", parser_split(0.0, 0.25, 1.0))
-        report_stopping(emit, "oracle", stop_probability(engine, Dialogue(Letters()), []))
+        report_stopping(emit, "oracle", stop_probability(engine, ChatTemplate(Letters()), []))
     found = figures(tmp_path / "events.jsonl")
     assert found["agent.task_pass oracle"] == 100
     assert found["agent.mean_turns never-stopping"] == 12

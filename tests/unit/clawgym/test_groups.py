@@ -14,10 +14,10 @@ from harness.workloads.envs.files.corpus import (
 )
 from harness.workloads.envs.files.groups import Reward, groups, signal
 from harness.workloads.envs.files.players import ORACLE, Player
-from harness.workloads.envs.files.protocol import STOP_WORD, Action, ActionKind, Turn, Wording
+from harness.workloads.envs.files.protocol import STOP_WORD, FileAction, FileActionKind, Turn, PromptStyle
 from harness.workloads.envs.files.rollout import Rollout, Rules, StopReason
 from harness.workloads.envs.files.task import Task
-from harness.workloads.inference.chat_template import Dialogue
+from harness.workloads.inference.chat_template import ChatTemplate
 from harness.workloads.training.trace import Trace
 from tests.unit.clawgym.conftest import Make
 from tests.unit.clawgym.test_agent import knowing, player_of
@@ -25,12 +25,12 @@ from tests.unit.clawgym.test_evaluate import BROKEN, rollout_of
 from tests.unit.clawgym.test_grade import GUIDE, simple
 from tests.unit.clawgym.voices import END_TOKEN, Letters, VoiceEngine, block
 
-DONE = Turn(response=STOP_WORD, action=Action(kind=ActionKind.DONE))
+DONE = Turn(response=STOP_WORD, action=FileAction(kind=FileActionKind.DONE))
 
 
 def ran(exit_code: int, *, timed_out: bool = False) -> Turn:
     result = CommandResult(exit_code=exit_code, stdout="", stderr="", timed_out=timed_out)
-    action = Action(kind=ActionKind.COMMAND, command="ls")
+    action = FileAction(kind=FileActionKind.COMMAND, command="ls")
     return Turn(response=block("ls"), action=action, observation=result)
 
 
@@ -85,9 +85,9 @@ def task(make: Make) -> Task:
     return replace(make(*assertions), oracle=oracle)
 
 
-def played(player: Player, task: Task, wording: Wording = Wording.ARTICLE) -> Rollout:
+def played(player: Player, task: Task, prompt_style: PromptStyle = PromptStyle.ARTICLE) -> Rollout:
     with MemorySandbox() as sandbox:
-        return player.play(task, 0, sandbox, Rules(wording=wording))
+        return player.play(task, 0, sandbox, Rules(prompt_style=prompt_style))
 
 
 def test_a_demonstration_without_an_end_does_the_task_and_looks_around(task: Task) -> None:
@@ -102,10 +102,10 @@ def test_a_demonstration_without_an_end_does_the_task_and_looks_around(task: Tas
     assert shown.grade.passed
 
 
-@pytest.mark.parametrize("wording", list(Wording))
-def test_only_what_the_agent_says_is_trained(task: Task, wording: Wording) -> None:
-    dialogue = Dialogue(Letters())
-    shown = played(ORACLE, task, wording)
+@pytest.mark.parametrize("prompt_style", list(PromptStyle))
+def test_only_what_the_agent_says_is_trained(task: Task, prompt_style: PromptStyle) -> None:
+    dialogue = ChatTemplate(Letters())
+    shown = played(ORACLE, task, prompt_style)
     (example,) = examples([shown], {task.task_id: task}, dialogue)
     trained = [example.tokens[at] for at in example.trained]
     said = [*(block(command) for command in task.oracle), STOP_WORD]
@@ -115,7 +115,7 @@ def test_only_what_the_agent_says_is_trained(task: Task, wording: Wording) -> No
 
 def test_retelling_shows_what_a_model_of_these_tokens_would_be_shown(task: Task) -> None:
     own = played(player_of(VoiceEngine(knowing)), task)
-    told = retold(own, task, Dialogue(Letters()))
+    told = retold(own, task, ChatTemplate(Letters()))
     assert own.trace is not None
     assert [turn.context for turn in told.turns] == [turn.context for turn in own.trace.turns]
     assert [turn.logprobs for turn in told.turns] == [()] * 3

@@ -13,10 +13,10 @@ from harness.sandbox.limits import CommandLimits
 from harness.sandbox.workspace import Workspace, WorkspaceOverflow
 from harness.workloads.envs.files.protocol import (
     STOP_WORD,
-    ActionKind,
+    FileActionKind,
     Message,
     ParserVersion,
-    Wording,
+    PromptStyle,
 )
 from harness.workloads.envs.files.rollout import (
     Agent,
@@ -57,9 +57,9 @@ def test_a_rollout_that_stops_is_graded(task: Task) -> None:
 
 
 def test_a_rollout_in_the_brief_wording_says_so_and_plays_the_same(task: Task) -> None:
-    rules = Rules(wording=Wording.BRIEF)
+    rules = Rules(prompt_style=PromptStyle.BRIEF)
     brief = play(task, scripted(MOVES), MemorySandbox(), name="test", rules=rules)
-    assert brief.wording is Wording.BRIEF
+    assert brief.prompt_style is PromptStyle.BRIEF
     assert brief.turns == played(task, scripted(MOVES)).turns
 
 
@@ -88,7 +88,7 @@ def test_a_reply_that_is_not_understood_takes_a_turn(task: Task) -> None:
 def test_a_stop_beside_a_command_drops_the_command(task: Task) -> None:
     rollout = played(task, lambda _: f"```bash\n{MOVES[0]}\n```\n{STOP_WORD}")
     assert rollout.turns[0].action is not None
-    assert rollout.turns[0].action.kind is ActionKind.DONE
+    assert rollout.turns[0].action.kind is FileActionKind.DONE
     assert rollout.turns[0].observation is None
 
 

@@ -15,7 +15,7 @@ from harness.workloads.inference.engine import (
     Finish,
     PromptTooLongError,
     Reply,
-    Sampling,
+    SamplingParams,
 )
 
 START, END = "<|im_start|>", "<|im_end|>"
@@ -66,12 +66,12 @@ class VoiceEngine:
         self,
         voice: Voice,
         *,
-        context_tokens: int = 1 << 20,
+        max_model_len: int = 1 << 20,
         breaks_after: int | None = None,
         takes_s: float = 0.0,
         breaks_with: EngineError = EngineError("the server has gone"),  # noqa: B008 - never changed
     ) -> None:
-        self.context_tokens = context_tokens
+        self.max_model_len = max_model_len
         self.served = "base"
         self.prompts: list[tuple[int, ...]] = []
         self.seeds: list[int] = []
@@ -81,7 +81,7 @@ class VoiceEngine:
         self._at_once = 0
         self._lock = threading.Lock()
 
-    def reply(self, prompt: Sequence[int], sampling: Sampling) -> Reply:
+    def reply(self, prompt: Sequence[int], sampling: SamplingParams) -> Reply:
         with self._lock:
             self.prompts.append(tuple(prompt))
             self.seeds.append(sampling.seed)
@@ -93,7 +93,7 @@ class VoiceEngine:
             self._at_once -= 1
         if broken:
             raise self._breaks_with
-        if len(prompt) + sampling.max_tokens > self.context_tokens:
+        if len(prompt) + sampling.max_tokens > self.max_model_len:
             message = f"{len(prompt)} tokens and {sampling.max_tokens} more do not fit"
             raise PromptTooLongError(message)
         text = Letters().decode(list(prompt), skip_special_tokens=True)

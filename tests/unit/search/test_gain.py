@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from harness.workloads.envs.search.protocol import Wording, answer, search
+from harness.workloads.envs.search.protocol import SearchPromptStyle, answer, search
 from harness.workloads.envs.search.rollout import Player, Rollout, Stop, play, play_all
 from harness.workloads.envs.search.world import World
-from harness.workloads.inference.chat_template import Dialogue
-from harness.workloads.inference.engine import Sampling
+from harness.workloads.inference.chat_template import ChatTemplate
+from harness.workloads.inference.engine import SamplingParams
 from harness.workloads.rl.algorithms import a2tgpo
 from harness.workloads.rl.algorithms.a2tgpo import ContextEnd, GainOf
 from harness.workloads.rl.information_gain import (
@@ -29,9 +29,9 @@ from .fakes import Letters, SayingEngine, Shelf, logprob
 _WORLD = World(0, 20)
 _QUESTIONS = _WORLD.questions(0, 2, (2,))
 _QUESTION = _QUESTIONS[0]
-_DIALOGUE = Dialogue(Letters())
-_RULES = GainRules(wording=Wording.BRIEF, gain_of=GainOf.PROBABILITY, end=ContextEnd.RESULT)
-_GOLD = gold_answer(_QUESTION.answer, _DIALOGUE, Wording.BRIEF)
+_DIALOGUE = ChatTemplate(Letters())
+_RULES = GainRules(prompt_style=SearchPromptStyle.BRIEF, gain_of=GainOf.PROBABILITY, end=ContextEnd.RESULT)
+_GOLD = gold_answer(_QUESTION.answer, _DIALOGUE, SearchPromptStyle.BRIEF)
 
 
 def _say(prompt: str, _seed: int) -> str:
@@ -52,7 +52,7 @@ def _player() -> Player:
         engine=_engine(),
         dialogue=_DIALOGUE,
         retriever=Shelf(_WORLD.passages),
-        sampling=Sampling(temperature=1.0, max_tokens=64, seed=5),
+        sampling=SamplingParams(temperature=1.0, max_tokens=64, seed=5),
     )
 
 

@@ -4,9 +4,9 @@ import pytest
 
 from harness.workloads.envs.files.protocol import Role
 from harness.workloads.envs.search.protocol import (
-    Action,
-    ActionKind,
-    Wording,
+    FileAction,
+    FileActionKind,
+    PromptStyle,
     answer,
     is_right,
     opening,
@@ -15,14 +15,14 @@ from harness.workloads.envs.search.protocol import (
     search,
 )
 
-_BRIEF, _ARTICLE = Wording.BRIEF, Wording.ARTICLE
+_BRIEF, _ARTICLE = PromptStyle.BRIEF, PromptStyle.ARTICLE
 
 
 def test_what_is_said_is_understood() -> None:
-    assert parse(search("mayor of Tavo"), _BRIEF) == Action(
-        kind=ActionKind.SEARCH, text="mayor of Tavo"
+    assert parse(search("mayor of Tavo"), _BRIEF) == FileAction(
+        kind=FileActionKind.SEARCH, text="mayor of Tavo"
     )
-    assert parse(answer("Merin"), _BRIEF) == Action(kind=ActionKind.ANSWER, text="Merin")
+    assert parse(answer("Merin"), _BRIEF) == FileAction(kind=FileActionKind.ANSWER, text="Merin")
 
 
 @pytest.mark.parametrize(
@@ -43,12 +43,12 @@ def test_anything_else_is_in_no_format(reply: str) -> None:
 
 def test_thought_does_not_count() -> None:
     reply = "<think>I could <search>a</search></think>\n\n<search>\nmayor\n</search>\n"
-    assert parse(reply, _BRIEF) == Action(kind=ActionKind.SEARCH, text="mayor")
+    assert parse(reply, _BRIEF) == FileAction(kind=FileActionKind.SEARCH, text="mayor")
 
 
 def test_the_articles_wording_wants_a_box() -> None:
     boxed = r"<answer>The answer is \[ \boxed{Merin Tavo} \]</answer>"
-    assert parse(boxed, _ARTICLE) == Action(kind=ActionKind.ANSWER, text="Merin Tavo")
+    assert parse(boxed, _ARTICLE) == FileAction(kind=FileActionKind.ANSWER, text="Merin Tavo")
     assert parse("<answer>Merin</answer>", _ARTICLE) is None
     assert parse(r"<answer>\boxed{ }</answer>", _ARTICLE) is None
 

@@ -8,8 +8,8 @@ from harness.errors import HostError
 from harness.workloads.envs.search.protocol import answer, search
 from harness.workloads.envs.search.rollout import Player, Stop, play, play_all
 from harness.workloads.envs.search.world import Question, World
-from harness.workloads.inference.chat_template import Dialogue
-from harness.workloads.inference.engine import Sampling
+from harness.workloads.inference.chat_template import ChatTemplate
+from harness.workloads.inference.engine import SamplingParams
 
 from .fakes import END, Letters, Say, SayingEngine, Shelf, logprob
 
@@ -17,13 +17,13 @@ _WORLD = World(0, 20)
 _QUESTION = _WORLD.questions(0, 3, (3,))[0]
 
 
-def _player(say: Say, context_tokens: int = 10_000) -> tuple[Player, SayingEngine]:
-    engine = SayingEngine(say, context_tokens)
+def _player(say: Say, max_model_len: int = 10_000) -> tuple[Player, SayingEngine]:
+    engine = SayingEngine(say, max_model_len)
     player = Player(
         engine=engine,
-        dialogue=Dialogue(Letters()),
+        dialogue=ChatTemplate(Letters()),
         retriever=Shelf(_WORLD.passages),
-        sampling=Sampling(temperature=1.0, max_tokens=64, seed=5),
+        sampling=SamplingParams(temperature=1.0, max_tokens=64, seed=5),
     )
     return player, engine
 
@@ -69,7 +69,7 @@ def test_a_reply_that_is_cut_is_in_no_format() -> None:
 
 
 def test_a_full_context_is_the_models_own_doing() -> None:
-    player, _ = _player(_in_turn(*_oracle(_QUESTION)), context_tokens=150)
+    player, _ = _player(_in_turn(*_oracle(_QUESTION)), max_model_len=150)
     rollout = play(player, _QUESTION, 0)
     assert (rollout.stopped, rollout.reward) == (Stop.CONTEXT_FULL, -1.0)
     assert 0 < len(rollout.trace.turns) < 4

@@ -17,7 +17,7 @@ from harness.workloads.envs.files.rollout import (
     play,
 )
 from harness.workloads.envs.files.task import Task
-from harness.workloads.inference.chat_template import Dialogue
+from harness.workloads.inference.chat_template import ChatTemplate
 from harness.workloads.inference.engine import (
     Engine,
     EngineError,
@@ -57,7 +57,7 @@ class EnginePlayer:
 
     name: str
     engine: Engine
-    dialogue: Dialogue
+    dialogue: ChatTemplate
     sampling: Sampling
     uncertainty: Uncertainty | None = None
     redraw: RedrawRule | None = None

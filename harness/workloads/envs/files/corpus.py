@@ -24,7 +24,7 @@ from harness.workloads.envs.files.players import ScriptedPlayer
 from harness.workloads.envs.files.protocol import conversation
 from harness.workloads.envs.files.rollout import Rollout
 from harness.workloads.envs.files.task import Task
-from harness.workloads.inference.chat_template import Dialogue
+from harness.workloads.inference.chat_template import ChatTemplate
 from harness.workloads.training.example import Example, traced
 from harness.workloads.training.trace import Trace, TurnTrace
 
@@ -45,7 +45,7 @@ def worth_imitating(rollouts: Iterable[Rollout]) -> tuple[Rollout, ...]:
 
 
 def examples(
-    rollouts: Iterable[Rollout], tasks: Mapping[str, Task], dialogue: Dialogue
+    rollouts: Iterable[Rollout], tasks: Mapping[str, Task], dialogue: ChatTemplate
 ) -> tuple[Example, ...]:
     """Return the rollouts as sequences whose replies are trained.
 
@@ -57,14 +57,14 @@ def examples(
     return tuple(traced(retold(each, tasks[each.task_id], dialogue)) for each in rollouts)
 
 
-def retold(rollout: Rollout, task: Task, dialogue: Dialogue) -> Trace:
+def retold(rollout: Rollout, task: Task, dialogue: ChatTemplate) -> Trace:
     """Return a rollout in the tokens of another model, which drew none of them: no probabilities.
 
     The listing is that of the task's workspace, which is what the agent was shown.
     """
-    listing, wording = sorted(task.workspace), rollout.wording
-    opening = conversation(task.intent, listing, (), wording)
-    exchange = conversation(task.intent, listing, rollout.turns, wording)[len(opening) :]
+    listing, prompt_style = sorted(task.workspace), rollout.prompt_style
+    opening = conversation(task.intent, listing, (), prompt_style)
+    exchange = conversation(task.intent, listing, rollout.turns, prompt_style)[len(opening) :]
     replies = [dialogue.said(message.content) for message in exchange[::2]]
     answers = [message.content for message in exchange[1::2]]  # none to a stop
     shown = [

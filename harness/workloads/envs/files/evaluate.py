@@ -27,7 +27,7 @@ from harness.workloads.envs.files.grade import Grade, Result
 from harness.workloads.envs.files.personas import role_of
 from harness.workloads.envs.files.players import Attempt, Player, play_all
 from harness.workloads.envs.files.protocol import (
-    ActionKind,
+    FileActionKind,
     NotUnderstoodError,
     ParserVersion,
     parse,
@@ -266,7 +266,7 @@ def stop_turn(rollout: Rollout, version: ParserVersion) -> int | None:
             action = parse(turn.response, version)
         except NotUnderstoodError:
             continue
-        if action.kind is ActionKind.DONE:
+        if action.kind is FileActionKind.DONE:
             return number
     return None
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 
 from harness.workloads.envs.files.grade import binary_reward, shaped_reward
-from harness.workloads.envs.files.protocol import ActionKind, Turn
+from harness.workloads.envs.files.protocol import FileActionKind, Turn
 from harness.workloads.envs.files.rollout import Rollout
 from harness.workloads.rl.group import Group, Member
 
@@ -49,7 +49,7 @@ def signal(turn: Turn) -> float:
 
     1 for a command that exits with 0 in time, and for the stop; else 0.
     """
-    if turn.action is not None and turn.action.kind is ActionKind.DONE:
+    if turn.action is not None and turn.action.kind is FileActionKind.DONE:
         return 1.0
     result = turn.observation
     return float(result is not None and result.exit_code == 0 and not result.timed_out)

@@ -87,7 +87,7 @@ def play_all(
     """Play whatever the log does not hold yet; return all rollouts, in the attempts' order.
 
     A rollout of the log counts only if the same weights played it, read by the same parser in the
-    same wording; else it is played again and takes that one's place. Players of one log that differ
+    same prompt_style; else it is played again and takes that one's place. Players of one log that differ
     in anything else, as in their temperature, need names that differ.
 
     Raises:
@@ -172,8 +172,8 @@ class _Session:
         raise HostError(message, "run it again once the cause is gone: what was played is kept")
 
     def _counts(self, rollout: Rollout) -> bool:
-        asked = self._player.served, self._rules.parser, self._rules.wording
-        given = rollout.served, rollout.parser, rollout.wording
+        asked = self._player.served, self._rules.parser, self._rules.prompt_style
+        given = rollout.served, rollout.parser, rollout.prompt_style
         return rollout.grade is not None and given == asked
 
     def _key(self, attempt: Attempt) -> Key:

@@ -3,7 +3,7 @@
 Article 32, section "The agent protocol": at most 12 turns, one command each, ten seconds a command.
 Two things differ from it. A rollout that broke is kept with its cause and has no grade: it is never
 counted as one that passed nothing. And every rollout says which parser understood it, and in which
-wording it was asked.
+prompt_style it was asked.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from harness.sandbox.workspace import WorkspaceOverflow
 from harness.workloads.envs.files.grade import MAX_TURNS, Grade, grade
 from harness.workloads.envs.files.protocol import (
     STOP_WORD,
-    ActionKind,
+    FileActionKind,
     Message,
     NotUnderstoodError,
     ParserVersion,
     Turn,
-    Wording,
+    PromptStyle,
     conversation,
     parse,
     shortened,
@@ -75,7 +75,7 @@ class Rules:
     """What every rollout of an evaluation has in common."""
 
     parser: ParserVersion = ParserVersion.PHASE6
-    wording: Wording = Wording.ARTICLE
+    prompt_style: PromptStyle = PromptStyle.ARTICLE
     max_turns: int = MAX_TURNS
     command: CommandLimits = CommandLimits()
 
@@ -104,7 +104,7 @@ class Rollout:
         agent: who answered: a model's name, with its adapter.
         sample: which of several rollouts of this task, from 0.
         parser: how its replies were understood.
-        wording: how it was spoken to.
+        prompt_style: how it was spoken to.
         turns: every reply, the stop and what was not understood included.
         stopped: why it ended.
         grade: of the end state; None where it broke.
@@ -120,7 +120,7 @@ class Rollout:
     agent: str
     sample: int = 0
     parser: ParserVersion
-    wording: Wording = Wording.ARTICLE
+    prompt_style: PromptStyle = PromptStyle.ARTICLE
     turns: tuple[Turn, ...]
     stopped: StopReason
     grade: Grade | None = None
@@ -162,7 +162,7 @@ def play(
         agent=name,
         sample=sample,
         parser=rules.parser,
-        wording=rules.wording,
+        prompt_style=rules.prompt_style,
         turns=tuple(game.turns),
         stopped=stopped,
         grade=graded,
@@ -207,15 +207,15 @@ class _Game:
             return stopped, grade(self._task, end)
 
     def _take_turns(self, listing: Sequence[str]) -> StopReason:
-        intent, wording = self._task.intent, self._rules.wording
+        intent, prompt_style = self._task.intent, self._rules.prompt_style
         while len(self.turns) < self._rules.max_turns:
             try:
-                reply = self._agent(conversation(intent, listing, self.turns, wording))
+                reply = self._agent(conversation(intent, listing, self.turns, prompt_style))
             except ContextFullError:
                 return StopReason.CONTEXT_FULL
             self.turns.append(self._take_turn(reply))
             action = self.turns[-1].action
-            if action is not None and action.kind is ActionKind.DONE:
+            if action is not None and action.kind is FileActionKind.DONE:
                 return StopReason.TASK_COMPLETE
         return StopReason.MAX_TURNS
 
@@ -226,7 +226,7 @@ class _Game:
             action = parse(reply, self._rules.parser)
         except NotUnderstoodError as error:
             return Turn(response=response, parse_error=str(error))
-        if action.kind is ActionKind.DONE:
+        if action.kind is FileActionKind.DONE:
             return Turn(response=response, action=action)
         with self.sandbox:
             result = self._box.run(action.command, self._rules.command)

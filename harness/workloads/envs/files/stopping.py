@@ -17,7 +17,7 @@ from itertools import accumulate
 from statistics import fmean
 
 from harness.records import record
-from harness.workloads.inference.chat_template import Dialogue
+from harness.workloads.inference.chat_template import ChatTemplate
 from harness.workloads.inference.engine import Engine, PromptTooLongError
 from harness.workloads.training.trace import Trace
 
@@ -55,7 +55,7 @@ class StopProbability:
 
 
 def stop_probability(
-    engine: Engine, dialogue: Dialogue, chances: Iterable[Chance]
+    engine: Engine, dialogue: ChatTemplate, chances: Iterable[Chance]
 ) -> StopProbability:
     """Ask a model at the beginning of every turn how likely it stops.
 

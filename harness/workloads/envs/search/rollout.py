@@ -20,8 +20,8 @@ from harness.workloads.envs.search.protocol import (
     MAX_CALLS,
     NO_FORMAT_REWARD,
     TOP_K,
-    ActionKind,
-    Wording,
+    SearchActionKind,
+    SearchPromptStyle,
     is_right,
     opening,
     parse,
@@ -29,7 +29,7 @@ from harness.workloads.envs.search.protocol import (
 )
 from harness.workloads.envs.search.retriever import Retriever
 from harness.workloads.envs.search.world import Question
-from harness.workloads.inference.chat_template import Dialogue
+from harness.workloads.inference.chat_template import ChatTemplate
 from harness.workloads.inference.engine import (
     Engine,
     EngineError,
@@ -97,16 +97,16 @@ class Player:
         retriever: who is asked.
         sampling: how replies are drawn. Its seed is the run's: each reply has one of its own, made
             of this, the question, the sample and the turn.
-        wording: how the model is spoken to.
+        prompt_style: how the model is spoken to.
         max_calls: searches, at most.
         top_k: passages a search shows.
     """
 
     engine: Engine
-    dialogue: Dialogue
+    dialogue: ChatTemplate
     retriever: Retriever
     sampling: Sampling
-    wording: Wording = Wording.BRIEF
+    prompt_style: SearchPromptStyle = SearchPromptStyle.BRIEF
     max_calls: int = MAX_CALLS
     top_k: int = TOP_K
 
@@ -165,22 +165,22 @@ class _Game:
         )
 
     def _until_stopped(self) -> Stop:
-        wording = self._player.wording
-        context = self._player.dialogue.opening(opening(self._question.text, wording))
+        prompt_style = self._player.prompt_style
+        context = self._player.dialogue.opening(opening(self._question.text, prompt_style))
         while True:
             try:
                 reply = self._draw(context)
             except PromptTooLongError:
                 return Stop.CONTEXT_FULL
-            action = parse(self._player.dialogue.text(reply), wording)
+            action = parse(self._player.dialogue.text(reply), prompt_style)
             if action is None:
                 return Stop.NO_FORMAT
-            if action.kind is ActionKind.ANSWER:
+            if action.kind is SearchActionKind.ANSWER:
                 self._answer = action.text
                 return Stop.ANSWERED
             if len(self._calls) == self._player.max_calls:
                 return Stop.OUT_OF_CALLS
-            shown = result(self._search(action.text), wording)
+            shown = result(self._search(action.text), prompt_style)
             context = self._player.dialogue.following(reply.tokens, shown)
 
     def _draw(self, context: Sequence[int]) -> Reply:

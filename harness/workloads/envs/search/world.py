@@ -84,17 +84,17 @@ class World:
 
     Args:
         seed: draws names and facts.
-        names_per_kind: how many persons, cities and companies there are, each.
+        num_entities_per_type: how many persons, cities and companies there are, each.
 
     Attributes:
         facts: three of every name, in the order of the names.
     """
 
-    def __init__(self, seed: int, names_per_kind: int) -> None:
+    def __init__(self, seed: int, num_entities_per_type: int) -> None:
         random = Random(seed)  # noqa: S311 - no secret
-        drawn = _names(random, len(Kind) * names_per_kind)
+        drawn = _names(random, len(Kind) * num_entities_per_type)
         self._names = {
-            kind: drawn[number * names_per_kind : (number + 1) * names_per_kind]
+            kind: drawn[number * num_entities_per_type : (number + 1) * num_entities_per_type]
             for number, kind in enumerate(Kind)
         }
         self.facts = tuple(

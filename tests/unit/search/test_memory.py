@@ -2,8 +2,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.experiments.a36.memory import FreeMemory, needed, shortage
+from harness.experiments.a36.memory import needed, shortage
 from harness.experiments.a36.params import A2tgpoParams
+from harness.workloads.api.device import FreeMemory
 from harness.workloads.models.memory import GIB
 from harness.workloads.models.presets import DGX_SPARK
 

@@ -76,7 +76,7 @@ def test_every_turns_scores_have_mean_zero(rollouts: list[tuple[int, list[float]
         assert math.fsum(column) == pytest.approx(0.0, abs=1e-9)
 
 
-# --- Advantages -----------------------------------------------------------------------------------
+# --- Advantages ---------------------------------------------------------------------------------
 
 
 @given(_REWARDS, st.floats(-10, 10))

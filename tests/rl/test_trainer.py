@@ -328,7 +328,11 @@ def test_a_gradient_that_is_not_finite_is_never_applied(base: Path) -> None:
 
 
 @pytest.mark.parametrize("reset", [True, False])
-def test_a_resumed_run_is_the_uninterrupted_one(base: Path, tmp_path: Path, reset: bool) -> None:
+def test_a_resumed_run_is_the_uninterrupted_one(
+    base: Path,
+    tmp_path: Path,
+    reset: bool,  # noqa: FBT001
+) -> None:
     settings = TrainerSettings(
         reset_optimizer_each_step=reset, learning_rate=1e-3, num_minibatches=2
     )

@@ -23,6 +23,7 @@ from harness.workloads.training.params import (
     TrainerParams,
 )
 
+
 @record
 class AgentParams(TasksParams, PolicyParams, LoraParams, GenerationParams, RolloutParams):
     """The policy, how it is served, and how it learns from demonstrations; article 32."""

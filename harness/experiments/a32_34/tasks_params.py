@@ -53,7 +53,9 @@ WRITTEN = (
 AGENT = (
     *metrics_of(RATES, WALL),
     Metric(name="agent.mean_turns", unit="turn", doc="where: policy", better=_LOWER),
-    Metric(name="agent.rollout_time_ratio", unit="x", doc="trained / base, of a rollout", timing=True),
+    Metric(
+        name="agent.rollout_time_ratio", unit="x", doc="trained / base, of a rollout", timing=True
+    ),
     Metric(name="agent.pass_rate_by_persona", unit="%", doc="where: policy, persona"),
     Metric(name="agent.assertion_pass_rate_by_kind", unit="%", doc="where: policy, kind"),
 )

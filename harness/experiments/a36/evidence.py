@@ -96,7 +96,9 @@ class Published:
 
     def variances(self, *, rescaled: bool) -> Iterator[Row]:
         """Yield what accumulation does to the variance of independent scores."""
-        terms = [a2tgpo.process_terms(row, A2tgpoSettings(rescaled=rescaled)) for row in self.simulated]
+        terms = [
+            a2tgpo.process_terms(row, A2tgpoSettings(rescaled=rescaled)) for row in self.simulated
+        ]
         for turn, column in enumerate(zip(*terms, strict=True), 1):
             yield {"turn": turn}, pvariance(column)
 

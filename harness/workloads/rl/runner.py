@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from itertools import count
 from typing import Generic, Protocol
 
 from harness.errors import HostError
@@ -194,9 +193,11 @@ class EngineAgent:
             context = template.following(self._turns[-1].reply, shown[-1].content)
         else:
             context = template.opening(shown)
-        for draws in count(1):
-            reply = self._sampled((*self._tokens, *context), draws - 1)
+        draws = 0
+        while True:
+            reply = self._sampled((*self._tokens, *context), draws)
             uncertainty, is_kept = self._filter(reply)
+            draws += 1
             if is_kept:
                 break
         turn = TurnTrace(

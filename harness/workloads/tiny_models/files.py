@@ -26,8 +26,8 @@ from harness.workloads.envs.files.protocol import (
 )
 from harness.workloads.envs.files.task import Task
 from harness.workloads.envs.files.template_author import TemplateAuthor
-from harness.workloads.tiny_models.recipe import Phase
 from harness.workloads.inference.chat_template import Message
+from harness.workloads.tiny_models.recipe import Phase
 
 FIRST_SEED = 100_000  # the evaluation world has the seeds 42 to 241
 _LAST_SEED = 2**31

@@ -110,9 +110,7 @@ def measure_search(folder: Path, seed: int) -> dict[str, SearchEvalResults]:
         place=OnCpu(kv_cache_gib=1),
     )
     engine = TransformersEngine(serving, chat_template.end)
-    runner = Runner(
-        environment=partial(SearchEnvironment, Bm25(world.passages)), max_concurrency=1
-    )
+    runner = Runner(environment=partial(SearchEnvironment, Bm25(world.passages)), max_concurrency=1)
     found = {}
     for temperature in _SEARCH_TEMPERATURES:
         policy = EnginePolicy(

@@ -60,12 +60,11 @@ def play_tasks(
     path: Path,
     *,
     max_concurrency: int = 4,
-    make: Callable[[], Sandbox] = MemorySandbox,
-    settings: FileSettings = FileSettings(),  # noqa: B008
+    environment: Callable[[], FileEnvironment] = partial(FileEnvironment, MemorySandbox),
     max_errors: int | None = None,
 ) -> tuple[Rollout[FileEpisode], ...]:
     runner = Runner(
-        environment=partial(FileEnvironment, make, settings),
+        environment=environment,
         log=log_of(path),
         max_concurrency=max_concurrency,
     )
@@ -116,7 +115,8 @@ def test_other_weights_and_another_parser_play_again(
     engine.refresh(Path("step-001"))
     assert {each.served for each in play_tasks(tasks, policy_of(engine), path)} == {"step-001"}
     settings = FileSettings(parser=ParserVersion.PHASE5)
-    again = play_tasks(tasks, policy_of(engine), path, settings=settings)
+    environment = partial(FileEnvironment, MemorySandbox, settings)
+    again = play_tasks(tasks, policy_of(engine), path, environment=environment)
     assert {each.settings for each in again} == {"phase5 article"}
 
 
@@ -175,7 +175,14 @@ def test_a_sandbox_that_breaks_is_replaced_and_its_rollout_kept_with_the_cause(
         return made[-1]
 
     path = tmp_path / "log.jsonl"
-    rollouts = play_tasks(tasks, ORACLE, path, max_concurrency=1, make=make, max_errors=12)
+    rollouts = play_tasks(
+        tasks,
+        ORACLE,
+        path,
+        max_concurrency=1,
+        environment=partial(FileEnvironment, make),
+        max_errors=12,
+    )
     broken = [each for each in rollouts if each.is_error]
     assert len(broken) == 12  # every second one
     assert {each.error for each in broken} == {"the box is gone"}
@@ -211,9 +218,17 @@ def test_one_rollout_in_a_hundred_may_break_and_no_more(
     path = tmp_path / "log.jsonl"
     if not is_tolerated:
         with pytest.raises(HostError, match="1 of 98 rollouts of oracle broke, and 0 may"):
-            play_tasks(many, ORACLE, path, max_concurrency=1, make=FragileOnce)
+            play_tasks(
+                many,
+                ORACLE,
+                path,
+                max_concurrency=1,
+                environment=partial(FileEnvironment, FragileOnce),
+            )
         return
-    rollouts = play_tasks(many, ORACLE, path, max_concurrency=1, make=FragileOnce)
+    rollouts = play_tasks(
+        many, ORACLE, path, max_concurrency=1, environment=partial(FileEnvironment, FragileOnce)
+    )
     assert sum(each.is_error for each in rollouts) == 1
 
 
@@ -223,7 +238,9 @@ def test_a_box_that_cannot_be_made_ends_the_run(tasks: tuple[Task, ...], tmp_pat
         raise SandboxUnavailable(message)
 
     with pytest.raises(SandboxUnavailable, match="no namespaces"):
-        play_tasks(tasks, NOTHING, tmp_path / "log.jsonl", make=make)
+        play_tasks(
+            tasks, NOTHING, tmp_path / "log.jsonl", environment=partial(FileEnvironment, make)
+        )
 
 
 def test_doing_nothing_and_knowing_the_way(tasks: tuple[Task, ...], tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harness.workloads.rl.advantages import Advantages, UnscorableError
-from harness.workloads.rl.algorithms.a2tgpo import Aggregation, Boundaries, RatioForm
+from harness.workloads.rl.advantages import Advantages, Aggregation, UnscorableError
+from harness.workloads.rl.algorithms.a2tgpo import Boundaries, RatioForm
 from harness.workloads.rl.losses import (
     GRPO_CLIP,
     GSPO_CLIP,

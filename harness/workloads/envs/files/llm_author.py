@@ -1,7 +1,7 @@
 """An author with a model behind an OpenAI-compatible endpoint.
 
 Article 32, section "Synthesis": what the prompt asks for, temperature 0.4, at most 1500 tokens, no
-thinking, three attempts a task. The prompt_style is ours. Unlike the article's author this one sends a
+thinking, three attempts a task. The wording is ours. Unlike the article's author this one sends a
 seed, so that a server which honours it writes the same tasks again, and each attempt has its own.
 """
 

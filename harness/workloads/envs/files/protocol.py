@@ -3,7 +3,7 @@
 Article 32, section "The agent protocol", with the contract of its prompts in our own words. One
 builder makes the conversation for demonstrations, rollouts and training alike; the article's
 demonstrations listed directories that its rollouts did not. The same conversation has a second,
-brief prompt_style of ours, for models whose context or size the article's prompts are too much for; the
+brief style of ours, for models whose context or size the article's prompts are too much for; the
 replies, and so the parsers, are the same.
 
 The parsers keep two rules that cost an agent work, as published: a reply that holds the stop word
@@ -23,7 +23,7 @@ from harness.workloads.inference.chat_template import Message, Role
 STOP_WORD = "TASK_COMPLETE"
 MAX_CHARS = 4000  # of a reply, a stdout or a stderr that is shown again
 _KEPT = MAX_CHARS // 2 - 16  # at each end of a longer one
-BRIEF_CHARS = 80  # of a stdout, in the brief prompt_style
+BRIEF_CHARS = 80  # of a stdout, in the brief style
 
 SYSTEM_PROMPT = f"""\
 You are a file agent. You work in a sandboxed Linux directory, one command at a time.
@@ -194,7 +194,7 @@ def observation_message(
 ) -> str:
     """Return what an agent is told of its command: exit code, both outputs, and what to do next.
 
-    The brief prompt_style tells the exit code and the beginning of stdout, if there is any.
+    The brief style tells the exit code and the beginning of stdout, if there is any.
     """
     if prompt_style is PromptStyle.BRIEF:
         return f"exit {result.exit_code}\n{result.stdout[:BRIEF_CHARS]}".rstrip("\n")

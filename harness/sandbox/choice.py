@@ -6,16 +6,18 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.errors import first_line
 from harness.records import ImageRef, SandboxKind, SandboxSpec, record
 from harness.sandbox.base import Sandbox, SandboxUnavailable
-from harness.sandbox.bubblewrap import Bubblewrap
-from harness.sandbox.container_pool import ContainerPool
 from harness.sandbox.in_memory import MemorySandbox
 from harness.sandbox.limits import SandboxLimits
-from harness.sandbox.remote import RemoteSandboxFactory
 from harness.variables import SANDBOX_VARIABLE
+
+if TYPE_CHECKING:  # loaded once chosen, below: a run in memory needs none of them
+    from harness.sandbox.bubblewrap import Bubblewrap
+    from harness.sandbox.container_pool import ContainerPool
 
 WITH_PROCESSES = (
     SandboxKind.BUBBLEWRAP,
@@ -60,7 +62,7 @@ def _opened(spec: SandboxSpec, limits: SandboxLimits, stack: ExitStack) -> Sandb
     socket = os.environ.get(SANDBOX_VARIABLE)
     try:
         if socket:
-            return _remote(RemoteSandboxFactory(Path(socket), limits), spec)
+            return _remote(Path(socket), spec, limits)
         kind = working_kind(spec)
         factory = stack.enter_context(open_factory(kind, limits, spec.image))
         return Sandboxes(kind=kind, make=factory.make, note=_note(kind, spec.image))
@@ -114,16 +116,23 @@ def open_factory(
         SandboxUnavailable: there is no engine, or no image.
     """
     if kind is SandboxKind.BUBBLEWRAP:
+        from harness.sandbox.bubblewrap import Bubblewrap  # noqa: PLC0415 - once chosen
+
         yield Bubblewrap(limits)
         return
     if image is None:
         message = "the image of sandboxes has not been built for this machine"
         raise SandboxUnavailable(message, "harness build sandbox")
+    from harness.sandbox.container_pool import ContainerPool  # noqa: PLC0415 - once chosen
+
     with ContainerPool(image, limits, num_spare=num_spare, owner=owner) as pool:
         yield pool
 
 
-def _remote(factory: RemoteSandboxFactory, spec: SandboxSpec) -> Sandboxes:
+def _remote(socket: Path, spec: SandboxSpec, limits: SandboxLimits) -> Sandboxes:
+    from harness.sandbox.remote import RemoteSandboxFactory  # noqa: PLC0415 - once chosen
+
+    factory = RemoteSandboxFactory(socket, limits)
     with factory.make():  # the server runs a command in each
         kind = SandboxKind(factory.kind)
     note = f"{_note(kind, spec.image)}, outside of the run's container"

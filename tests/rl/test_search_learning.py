@@ -183,5 +183,5 @@ def test_gains_are_taken_where_they_are_used(events: tuple[Event, ...]) -> None:
         return
     assert counts[0] > 0
     assert _values(events, "gain.logprob_abs_diff_max")[0] < 1e-3
-    (low,), (high,) = (_values(events, f"credit.clip_scale_{end}") for end in ("low", "high"))
+    (low,), (high,) = (_values(events, f"clip.scale_{end}") for end in ("min", "max"))
     assert 0.7 < low <= high < 1.3

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.check.verdicts import check
-from harness.experiments.a32_34.tasks_params import TasksParams
+from harness.experiments.a32_34.params import TasksParams
 from harness.measure import measure, metrics_by_name
 from harness.plan.expand import expand
 from harness.plan.overrides import Overrides

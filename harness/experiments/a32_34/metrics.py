@@ -1,10 +1,46 @@
-"""The figures of serving, imitation, learning from rewards and evaluation. Loads no torch."""
+"""The figures of articles 32 to 34, from tasks to trained policies. Loads no torch."""
 
 from __future__ import annotations
 
+from harness.experiments.a32_34.counts import RATES, WALL
 from harness.workloads.api.declare import Better, Metric
+from harness.workloads.api.figures import metrics_of
 
 _HIGHER, _LOWER = Better.HIGHER, Better.LOWER
+
+WRITTEN = (
+    Metric(name="tasks.count", unit="count", doc="tasks"),
+    Metric(name="split.total", unit="count", doc="tasks of a side; where: split"),
+    Metric(name="tasks.failed", unit="count", doc="slots that no task was written for"),
+    Metric(name="tasks.assertions", unit="1", doc="assertions a task, mean"),
+    Metric(name="tasks.steps", unit="1", doc="steps a task, mean of the author's estimates"),
+    Metric(name="synthesis.time", unit="s", doc="time to write all tasks", timing=True),
+    Metric(name="synthesis.task_time", unit="s", doc="time to write one, mean", timing=True),
+    Metric(name="lint.findings", unit="count", doc="where: rule", better=_LOWER),
+    Metric(name="lint.tasks", unit="count", doc="tasks with a finding", better=_LOWER),
+    Metric(
+        name="baseline.pass_rate",
+        unit="%",
+        doc="tasks with every assertion; where: policy, split, assertions (all or linted)",
+    ),
+    Metric(
+        name="baseline.assertion_pass_rate",
+        unit="%",
+        doc="assertions that hold; where: policy, split, assertions (all or linted)",
+    ),
+    Metric(name="baseline.turns", unit="turn", doc="mean of the oracle's rollouts; where: split"),
+)
+
+# Reported by the rollouts of an agent; of printed counts, where these suffice.
+AGENT = (
+    *metrics_of(RATES, WALL),
+    Metric(name="agent.mean_turns", unit="turn", doc="where: policy", better=_LOWER),
+    Metric(
+        name="agent.rollout_time_ratio", unit="x", doc="trained / base, of a rollout", timing=True
+    ),
+    Metric(name="agent.pass_rate_by_persona", unit="%", doc="where: policy, persona"),
+    Metric(name="agent.assertion_pass_rate_by_kind", unit="%", doc="where: policy, kind"),
+)
 
 SERVED = (
     Metric(name="serve.engine", unit="text", doc="what served the policy, with its version"),

@@ -1,8 +1,9 @@
-"""What the workloads of this room take and report. Loads no torch."""
+"""What the workloads of articles 32 to 34 take and report. Loads no torch."""
 
 from __future__ import annotations
 
 from harness.experiments.a32_34.metrics import (
+    AGENT,
     COMPARED,
     CURVES,
     EVALUATED,
@@ -10,10 +11,11 @@ from harness.experiments.a32_34.metrics import (
     REWARDED,
     SERVED,
     TUNED,
+    WRITTEN,
 )
-from harness.experiments.a32_34.tasks_params import AGENT, WRITTEN, TasksParams
 from harness.records import SandboxKind, SandboxSpec, record
 from harness.workloads.api.declare import Workload, param
+from harness.workloads.envs.files.personas import TASKS_PER_PERSONA
 from harness.workloads.training.params import (
     SMALL,
     GenerationParams,
@@ -22,6 +24,21 @@ from harness.workloads.training.params import (
     RolloutParams,
     TrainerParams,
 )
+
+
+@record
+class TasksParams:
+    """How tasks are written; the seed of the run is the first slot's."""
+
+    author: str = param("template", doc="who writes them", choices=("template", "llm"))
+    per_persona: int = param(
+        TASKS_PER_PERSONA, doc="tasks for each of the eight personas", unit="count", low=1, high=100
+    )
+    author_base_url: str = param(
+        "http://127.0.0.1:8000/v1", doc="where the llm author's model is served"
+    )
+    author_model: str = param("nvidia/nemotron-nano-9b-v2", doc="its name there")
+    attempts: int = param(3, doc="replies asked for before a task is given up", low=1, high=10)
 
 
 @record
@@ -107,6 +124,13 @@ def sandbox_of(params: AgentParams) -> SandboxSpec:
 
 
 WORKLOADS = (
+    Workload(
+        name="clawgym.tasks",
+        doc="write file tasks, lint them, and report what doing nothing and an oracle earn",
+        params=TasksParams,
+        metrics=WRITTEN,
+        entry="harness.experiments.a32_34.tasks:run",
+    ),
     Workload(
         name="agent.sft",
         doc="write file tasks, serve a policy, let it imitate demonstrations, and play both",

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from harness.errors import HostError
-from harness.experiments.a32_34.tasks_params import TasksParams
+from harness.experiments.a32_34.params import TasksParams
 from harness.records import Scalar
 from harness.sandbox.in_memory import MemorySandbox
 from harness.workloads.api.context import Context

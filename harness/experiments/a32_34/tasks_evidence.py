@@ -15,8 +15,8 @@ from typing import NamedTuple
 from harness.errors import InputError, Problem
 from harness.experiments.a32_34 import printed
 from harness.experiments.a32_34.counts import RATES, WALL, percent
+from harness.experiments.a32_34.metrics import AGENT, WRITTEN
 from harness.experiments.a32_34.printed import BASE, EVALUATIONS, TRAINED
-from harness.experiments.a32_34.tasks_params import AGENT, WRITTEN
 from harness.records import from_json, record
 from harness.workloads.api.context import Context
 from harness.workloads.api.declare import Workload, param

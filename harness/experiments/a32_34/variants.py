@@ -10,8 +10,8 @@ paper     T2PO's turn level as its paper defines it: uncertainty mixed of entrop
           confidence, its geometric mean over a turn deciding whether it is sampled again
 ========  ===========================================================================
 
-The paper's token level (`t2po.intervention`) forces ``</think>`` on a model that thinks aloud. No
-model of these articles does, so no variant has it.
+The paper's token level forces ``</think>`` on a model that thinks aloud. No model of these articles
+does, so no variant has it.
 """
 
 from __future__ import annotations

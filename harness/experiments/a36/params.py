@@ -1,4 +1,4 @@
-"""What the workloads of this room take and report. Loads no torch."""
+"""What the workload of article 36 takes and reports. Loads no torch."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ DECLARED_IN = {
     "autoresearch.loop": "harness.experiments.a22.params",
     "autoresearch.ablation": "harness.experiments.a35.params",
     "lineage.release_evidence": "harness.experiments.a35.evidence",
-    "clawgym.tasks": "harness.experiments.a32_34.tasks_params",
+    "clawgym.tasks": "harness.experiments.a32_34.params",
     "clawgym.task_evidence": "harness.experiments.a32_34.tasks_evidence",
     "agent.sft": "harness.experiments.a32_34.params",
     "agent.grpo": "harness.experiments.a32_34.params",

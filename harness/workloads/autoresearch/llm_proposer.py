@@ -29,8 +29,7 @@ from harness.workloads.autoresearch.search_space import Space
 from harness.workloads.inference.chat import ChatSamplingParams, Endpoint, chat
 from harness.workloads.inference.chat_template import Message, Role
 from harness.workloads.inference.service import RunningService
-from harness.workloads.inference.vllm import OnCpu, Serving, VllmDtype, vllm_service
-from harness.workloads.inference.vllm_engine import installed
+from harness.workloads.inference.vllm import OnCpu, Serving, VllmDtype, installed, vllm_service
 from harness.workloads.tiny_models.checkpoint import tiny_model
 
 LOG_FILE = "vllm.log"

@@ -14,8 +14,14 @@ import torch
 from harness.errors import HostError
 from harness.records import record
 from harness.workloads.inference.engine import Engine
-from harness.workloads.inference.vllm import Adapting, OnCpu, OnGpu, Serving, VllmDtype
-from harness.workloads.inference.vllm_engine import installed, serve
+from harness.workloads.inference.vllm import (
+    Adapting,
+    OnCpu,
+    OnGpu,
+    Serving,
+    VllmDtype,
+    installed,
+)
 
 _KV_CACHE_GIB = 1  # of a small model on a CPU; vLLM takes whole GiB
 
@@ -70,6 +76,10 @@ def serving_engine(wanted: Serve, end_token: int, log_file: Path) -> Iterator[En
     """
     match chosen(wanted.kind):
         case EngineKind.VLLM:
+            from harness.workloads.inference.vllm_engine import (  # noqa: PLC0415 - if it is chosen
+                serve,
+            )
+
             with serve(_serving(wanted), end_token, log_file) as engine:
                 yield engine
         case EngineKind.TRANSFORMERS:

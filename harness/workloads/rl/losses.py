@@ -29,8 +29,13 @@ import torch
 from torch import Tensor
 
 from harness.records import record
-from harness.workloads.rl.advantages import Advantages, Aggregation, UnscorableError
-from harness.workloads.rl.algorithms.a2tgpo import Boundaries, RatioForm
+from harness.workloads.rl.advantages import (
+    Advantages,
+    Aggregation,
+    Boundaries,
+    RatioForm,
+    UnscorableError,
+)
 
 KL_COEF = 0.04  # articles 33 and 34
 _MAX_LOG_RATIO = 10.0  # the released code of A2TGPO

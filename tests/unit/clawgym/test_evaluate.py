@@ -29,10 +29,9 @@ from harness.experiments.a32_34.evaluation_report import (
     report_reparsed,
     report_stopping,
 )
-from harness.experiments.a32_34.metrics import COMPARED, EVALUATED
+from harness.experiments.a32_34.metrics import AGENT, COMPARED, EVALUATED
 from harness.experiments.a32_34.sft_data import NEVER_STOPPING
 from harness.experiments.a32_34.tasks import NOTHING, ORACLE
-from harness.experiments.a32_34.tasks_params import AGENT
 from harness.sandbox.in_memory import MemorySandbox
 from harness.workloads.api.emit import EventWriter
 from harness.workloads.envs.base import StopReason

@@ -50,6 +50,9 @@ def tasks(make: Make) -> tuple[Task, ...]:
     )
 
 
+IN_MEMORY = partial(FileEnvironment, MemorySandbox)
+
+
 def log_of(path: Path) -> RolloutLog[FileEpisode]:
     return RolloutLog(path, FileEpisode)
 
@@ -60,7 +63,7 @@ def play_tasks(
     path: Path,
     *,
     max_concurrency: int = 4,
-    environment: Callable[[], FileEnvironment] = partial(FileEnvironment, MemorySandbox),
+    environment: Callable[[], FileEnvironment] = IN_MEMORY,
     max_errors: int | None = None,
 ) -> tuple[Rollout[FileEpisode], ...]:
     runner = Runner(

@@ -9,12 +9,10 @@ import pytest
 from harness.workloads.rl.advantages import MaskReason, UnscorableError
 from harness.workloads.rl.algorithms import grpo, t2po
 from harness.workloads.rl.algorithms.t2po import (
-    InterventionRule,
     ResampleRule,
     Resampling,
     T2poSettings,
     UncertaintyMixture,
-    intervention,
     should_resample,
     token_entropy,
     turn_entropy,
@@ -135,27 +133,6 @@ def test_without_tries_nothing_is_drawn_again() -> None:
 
 def test_a_draw_without_tokens_is_kept_and_compared_with_nothing() -> None:
     assert _draws([None, 1.0, None, 1.1, 1.1, 1.1]) == [1, 1, 1, 3]
-
-
-# --- The intervention ---------------------------------------------------------------------------
-
-
-def test_it_fires_when_uncertainty_stands_still() -> None:
-    rule = InterventionRule(least_tokens=4, window=3, still=0.01)
-    assert intervention([0.9, 0.1, 0.8, 0.5, 0.5, 0.5, 0.5, 0.5], rule) == 7
-
-
-def test_it_never_fires_before_the_least_length_or_without_a_window() -> None:
-    rule = InterventionRule(least_tokens=4, window=3, still=0.01)
-    assert intervention([0.5] * 4, rule) is None
-    assert intervention([0.5] * 5, rule) == 5
-    assert intervention([0.5] * 6, InterventionRule(least_tokens=1, window=5)) == 6
-    assert intervention([], rule) is None
-
-
-def test_it_never_fires_while_uncertainty_moves() -> None:
-    rule = InterventionRule(least_tokens=2, window=2, still=0.01)
-    assert intervention([0.1, 0.9] * 20, rule) is None
 
 
 # --- Advantages ---------------------------------------------------------------------------------

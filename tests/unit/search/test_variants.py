@@ -7,8 +7,8 @@ import pytest
 
 from harness.experiments.a36.params import A2tgpoParams
 from harness.experiments.a36.variants import A2tgpoVariant, A2tgpoVariantName, variant
-from harness.workloads.rl.advantages import Aggregation
-from harness.workloads.rl.algorithms.a2tgpo import Boundaries, Normalisation, RatioForm
+from harness.workloads.rl.advantages import Aggregation, Boundaries, RatioForm
+from harness.workloads.rl.algorithms.a2tgpo import Normalisation
 from harness.workloads.rl.losses import RatioOf
 
 _PARAMS = A2tgpoParams()

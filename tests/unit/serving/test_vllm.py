@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.workloads.inference.service import PORT
-from harness.workloads.inference.vllm import VllmDtype, OnCpu, OnGpu, Serving, vllm_service
+from harness.workloads.inference.vllm import OnCpu, OnGpu, Serving, VllmDtype, vllm_service
 
 ON_CPU = Serving(
     model_dir=Path("/models/tiny"),

@@ -26,10 +26,12 @@ from harness.workloads.rl.advantages import (
     PLAIN,
     Advantages,
     Aggregation,
+    Boundaries,
     Deviation,
     Group,
     Member,
     Objective,
+    RatioForm,
     Rows,
     UnscorableError,
     advantages_of,
@@ -78,23 +80,6 @@ class Normalisation(StrEnum):
     JOINT = "joint"  # all gains and outcomes of the question: IGPO (eq. 4 and 5)
     SEPARATE = "separate"  # all gains of the question; outcomes apart
     RELEASED_TURN_GROUP = "released-turn-group"  # the code's mode of that name: another thing
-
-
-class Boundaries(StrEnum):
-    """What is one turn when the ratio of a turn is taken."""
-
-    EXPLICIT = "explicit"
-    ADVANTAGE = "advantage"  # the code: neighbours with the same advantage are one
-
-
-class RatioForm(StrEnum):
-    """How the ratio of a turn is differentiated.
-
-    Both have the same gradient while one ratio has one advantage and one clip scale.
-    """
-
-    GEOMETRIC = "geometric"  # as it stands (eq. 10)
-    DETACHED = "detached"  # the code: its value held, each token's gradient its own; at most e^10
 
 
 @record

@@ -6,17 +6,16 @@ Two things differ while a rollout is sampled, one when it is scored.
 In the article uncertainty is the mean entropy of the turn's tokens; in the paper it is the
 geometric mean of M_t = a * H + (1 - a) * (1 - C), with H entropy and C confidence, both normalised.
 
-**A token is forced** in the paper: once M_t has hardly changed for a while, the model is told to
-stop thinking (`intervention`). The article only caps the reply at 450 tokens, which is looser than
-the 400 of the run it compares with.
+**A token is forced** in the paper: once M_t has hardly changed for a while, ``</think>`` is put in.
+No model of these articles thinks aloud, so this is not here. The article only caps the reply at 450
+tokens, which is looser than the 400 of the run it compares with.
 
 **Turns have advantages of their own**, z-scores of a reward of 0 or 1 among the rollouts that reach
 the turn, added to the rollout's (`advantages`).
 
 Where the paper's published formulas leave something open, the choice is a field of
-`UncertaintyMixture` or `InterventionRule`, and its docstring says that it is ours. The released
-code of the paper has neither the mixture nor the intervention: its training loop reads a score that
-nothing computes, and its length of thought has no consumer.
+`UncertaintyMixture`, and its docstring says that it is ours. The released code of the paper has no
+mixture: its training loop reads a score that nothing computes.
 """
 
 from __future__ import annotations
@@ -210,47 +209,6 @@ class TurnResampler:
         uncertainty = self._uncertainty(reply.alternatives)
         self._state = self._state.sampled(uncertainty)
         return uncertainty, self._state.accepted
-
-
-# --- A token forced -----------------------------------------------------------------------------
-
-
-@record
-class InterventionRule:
-    """When a model is told to stop thinking; the paper's token-level rule, once a turn.
-
-    The paper publishes the rule but none of the three figures, so all are ours. What it forces is
-    ``</think>``, a line end and the tag of an action. A model that has no such token can only be
-    cut there: its reply ends, or it is continued with tokens that its own protocol has.
-
-    Attributes:
-        least_tokens: L_min, tokens before it can fire.
-        window: N, the changes that are averaged.
-        still: epsilon, the mean change below which it fires.
-    """
-
-    least_tokens: int = 64
-    window: int = 16
-    still: float = 0.01
-
-
-def intervention(uncertainties: Sequence[float], rule: InterventionRule) -> int | None:
-    """Return after how many tokens of a reply the rule fires; None where it does not.
-
-    It fires at the first t > L_min where the mean of |M_s - M_(s-1)| over the last N tokens is
-    below epsilon. Tokens are drawn one after another, so cutting a finished reply there is the same
-    as stopping it there.
-
-    Args:
-        uncertainties: M of every token of the reply (`UncertaintyMixture.tokens`).
-        rule: its three figures.
-    """
-    changes = [abs(now - before) for before, now in zip(uncertainties, uncertainties[1:])]  # noqa: B905, RUF007 - shifted by one
-    for count in range(max(rule.least_tokens, rule.window) + 1, len(uncertainties) + 1):
-        recent = changes[count - 1 - rule.window : count - 1]
-        if math.fsum(recent) < rule.still * rule.window:
-            return count
-    return None
 
 
 # --- Advantages ---------------------------------------------------------------------------------

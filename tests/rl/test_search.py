@@ -10,6 +10,7 @@ import pytest
 from harness.workloads.envs.search.bm25 import Bm25
 from harness.workloads.envs.search.retriever_server import retriever_service
 from harness.workloads.envs.search.world import World
+from harness.workloads.inference.service import ServiceDied
 
 _WORLD = World(42, 40)
 
@@ -44,3 +45,14 @@ def test_the_service_finds_the_same_and_ends_with_its_block(tmp_path: Path) -> N
         for fact in _WORLD.facts[:20]:
             assert retriever.search(fact.phrase, 3) == here.search(fact.phrase, 3)
     assert not service.is_running()
+
+
+def test_a_service_that_has_ended_is_no_stumble(tmp_path: Path) -> None:
+    """It ends the run (`harness.workloads.rl.runner`), whatever share of its rollouts is played."""
+    before = set(psutil.Process().children(recursive=True))
+    with retriever_service(_WORLD.passages, tmp_path) as retriever:
+        (service,) = set(psutil.Process().children(recursive=True)) - before
+        assert retriever.search(_WORLD.facts[0].phrase, 3)
+        service.kill()
+        with pytest.raises(ServiceDied, match="service retriever ended with exit code -9"):
+            retriever.search(_WORLD.facts[0].phrase, 3)

@@ -42,7 +42,7 @@ class EnvironmentFault(HarnessError):  # noqa: N818 - a state, not a mistake
     """A sandbox or a retriever broke; the message is the cause."""
 
 
-class Task(Protocol):
+class EnvironmentTask(Protocol):
     """What an agent is asked to do."""
 
     @property
@@ -52,7 +52,7 @@ class Task(Protocol):
 
 
 @record
-class Step:
+class StepResult:
     """What one reply led to.
 
     Attributes:
@@ -66,14 +66,14 @@ class Step:
     stop_reason: StopReason | None = None
 
 
-TaskT = TypeVar("TaskT", bound=Task)
-TaskT_contra = TypeVar("TaskT_contra", bound=Task, contravariant=True)
+TaskT = TypeVar("TaskT", bound=EnvironmentTask)
+TaskT_contra = TypeVar("TaskT_contra", bound=EnvironmentTask, contravariant=True)
 EpisodeT = TypeVar("EpisodeT")
 EpisodeT_co = TypeVar("EpisodeT_co", covariant=True)
 
 
 @record
-class Outcome:
+class EpisodeOutcome:
     """How an episode came out.
 
     Attributes:
@@ -113,11 +113,11 @@ class Environment(Protocol[TaskT_contra, EpisodeT_co]):
         """Begin an episode; return what the agent is told first."""
         ...
 
-    def step(self, reply: str) -> Step:
+    def step(self, reply: str) -> StepResult:
         """Do what a reply asks for."""
         ...
 
-    def finish(self, stop_reason: StopReason) -> Outcome:
+    def finish(self, stop_reason: StopReason) -> EpisodeOutcome:
         """Grade what the agent has come to."""
         ...
 

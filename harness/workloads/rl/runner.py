@@ -21,9 +21,9 @@ from harness.records import digest, record
 from harness.workloads.envs.base import (
     Environment,
     EnvironmentFault,
+    EnvironmentTask,
     EpisodeT,
     StopReason,
-    Task,
     TaskT,
     TaskT_contra,
 )
@@ -162,7 +162,7 @@ class EnginePolicy:
         """Which weights play."""
         return self.engine.served
 
-    def agent(self, task: Task, sample: int) -> EngineAgent:
+    def agent(self, task: EnvironmentTask, sample: int) -> EngineAgent:
         """Return who plays one episode."""
         return EngineAgent(self, task.task_id, sample)
 

@@ -17,7 +17,7 @@ from harness.records import record
 from harness.sandbox.base import Sandbox, SandboxUnavailable
 from harness.sandbox.limits import CommandLimits
 from harness.sandbox.workspace import WorkspaceOverflow
-from harness.workloads.envs.base import EnvironmentFault, Outcome, Step, StopReason
+from harness.workloads.envs.base import EnvironmentFault, EpisodeOutcome, StepResult, StopReason
 from harness.workloads.envs.files.grade import (
     MAX_TURNS,
     Grade,
@@ -137,7 +137,7 @@ class FileEnvironment:
             listing = self._sandbox.list()
         return opening(task.intent, listing, self._settings.prompt_style)
 
-    def step(self, reply: str) -> Step:
+    def step(self, reply: str) -> StepResult:
         """Understand a reply, and run its command if it has one."""
         turn = self._turn(reply)
         self._turns.append(turn)
@@ -146,13 +146,13 @@ class FileEnvironment:
             stop_reason = StopReason.TASK_COMPLETE
         elif len(self._turns) == self._settings.max_turns:
             stop_reason = StopReason.MAX_TURNS
-        return Step(
+        return StepResult(
             shown="" if stop_reason else answer_to(turn, self._settings.prompt_style),
             reward=turn_reward(turn),
             stop_reason=stop_reason,
         )
 
-    def finish(self, stop_reason: StopReason) -> Outcome:
+    def finish(self, stop_reason: StopReason) -> EpisodeOutcome:
         """Look at the assertions; none holds of a workspace that is too full to read back."""
         try:
             with _faults():
@@ -164,7 +164,7 @@ class FileEnvironment:
             reward = binary_reward(self._grade)
         else:
             reward = shaped_reward(self._grade, len(self._turns))
-        return Outcome(stop_reason=stop_reason, reward=reward)
+        return EpisodeOutcome(stop_reason=stop_reason, reward=reward)
 
     def _turn(self, reply: str) -> Turn:
         response = shortened(reply)

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from harness.records import record
-from harness.workloads.envs.base import EnvironmentFault, Outcome, Step, StopReason
+from harness.workloads.envs.base import EnvironmentFault, EpisodeOutcome, StepResult, StopReason
 from harness.workloads.envs.search.protocol import (
     MAX_CALLS,
     NO_FORMAT_REWARD,
@@ -106,16 +106,16 @@ class SearchEnvironment:
         self._question, self._calls, self._answer = task, [], None
         return opening(task.text, self._prompt_style)
 
-    def step(self, reply: str) -> Step:
+    def step(self, reply: str) -> StepResult:
         """Understand a reply, and search if it asks for that."""
         action = parse(reply, self._prompt_style)
         if action is None:
-            return Step(stop_reason=StopReason.NO_FORMAT)
+            return StepResult(stop_reason=StopReason.NO_FORMAT)
         if action.kind is SearchActionKind.ANSWER:
             self._answer = action.text
-            return Step(stop_reason=StopReason.ANSWERED)
+            return StepResult(stop_reason=StopReason.ANSWERED)
         if len(self._calls) == self._max_calls:
-            return Step(stop_reason=StopReason.OUT_OF_CALLS)
+            return StepResult(stop_reason=StopReason.OUT_OF_CALLS)
         try:
             hits = self._retriever.search(action.text, self._top_k)
         except ServiceDied:
@@ -124,12 +124,12 @@ class SearchEnvironment:
             raise EnvironmentFault(str(error)) from error
         call = Call(query=action.text, passages=tuple(hit.contents for hit in hits))
         self._calls.append(call)
-        return Step(shown=result(call.passages, self._prompt_style))
+        return StepResult(shown=result(call.passages, self._prompt_style))
 
-    def finish(self, stop_reason: StopReason) -> Outcome:
+    def finish(self, stop_reason: StopReason) -> EpisodeOutcome:
         """Compare the answer: 1 for the right one, 0 for a wrong one, -1 for none."""
         reward = float(self.episode.is_right) if self._answer is not None else NO_FORMAT_REWARD
-        return Outcome(stop_reason=stop_reason, reward=reward)
+        return EpisodeOutcome(stop_reason=stop_reason, reward=reward)
 
 
 @record

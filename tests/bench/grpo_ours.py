@@ -18,7 +18,6 @@ from harness.workloads.training.settings import (
     Compute,
     Dropout,
     LoraSettings,
-    Optimizer,
     Product,
     TrainerSettings,
 )
@@ -35,11 +34,11 @@ def main(work: Path, product: Product, steps: int) -> None:
     settings = TrainerSettings(
         learning_rate=LEARNING_RATE,
         weight_decay=0.0,
-        optimizer=Optimizer.PERSISTENT,
+        reset_optimizer_each_step=False,
         dropout=Dropout.OFF,
     )
     trainer = Trainer(
-        policy, grpo.credit, partial(reinforce, kl_coefficient=KL), settings, policy.weights()
+        policy, grpo.credit, partial(reinforce, kl_coef=KL), settings, policy.weights()
     )
     given = groups(json.loads((work / "rollouts.json").read_text(encoding="utf-8")))
     cpu_s, norms = [], []
@@ -48,7 +47,7 @@ def main(work: Path, product: Product, steps: int) -> None:
         update = trainer.step(given).update
         cpu_s.append(time.process_time() - began)
         assert update
-        norms.append(update.gradient_norm)
+        norms.append(update.grad_norm)
     print(json.dumps({"cpu_s": cpu_s, "gradient_norms": norms}))
 
 

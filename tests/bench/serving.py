@@ -28,7 +28,7 @@ from tabulate import tabulate
 from harness.records import record
 from harness.workloads.inference.engine import SamplingParams
 from harness.workloads.inference.http import Server
-from harness.workloads.inference.vllm import Dtype, OnCpu, Serving
+from harness.workloads.inference.vllm import OnCpu, Serving, VllmDtype
 from harness.workloads.inference.vllm_engine import VllmEngine, serve
 from harness.workloads.models.lora import LoraPolicy
 from harness.workloads.tiny_models.checkpoint import tiny_model
@@ -111,7 +111,7 @@ def _engine(folder: Path) -> Iterator[VllmEngine]:
     serving = Serving(
         model_dir=tiny_model("files"),
         name="bench",
-        dtype=Dtype.FLOAT32,
+        dtype=VllmDtype.FLOAT32,
         max_model_len=CONTEXT_TOKENS,
         max_num_seqs=CLIENTS,
         seed=0,
@@ -147,7 +147,9 @@ def _requests(count: int) -> list[Asked]:
     return [
         Asked(
             prompt=tuple(drawn.randrange(1, VOCABULARY) for _ in range(drawn.randint(60, 240))),
-            sampling=SamplingParams(temperature=1.0, max_tokens=drawn.randint(8, 48), seed=number),
+            sampling=SamplingParams(
+                temperature=1.0, max_new_tokens=drawn.randint(8, 48), seed=number
+            ),
         )
         for number in range(count)
     ]

@@ -11,8 +11,8 @@ from harness.records import SandboxKind, SandboxSpec
 from harness.sandbox.choice import Sandboxes, open_sandboxes
 from harness.workloads.envs.files.corpus import NEVER_STOPPING
 from harness.workloads.envs.files.personas import slots
-from harness.workloads.envs.files.players import ORACLE, Attempt, Player, play_all
-from harness.workloads.envs.files.rollout import Rollout, RolloutLog, Rules, Spent
+from harness.workloads.envs.files.players import ORACLE, EpisodeSpec, FilePolicy, run_episodes
+from harness.workloads.envs.files.rollout import FileRollout, RolloutLog, RolloutSettings, Spent
 from harness.workloads.envs.files.task import Task
 from harness.workloads.envs.files.template_author import TemplateAuthor
 
@@ -26,13 +26,15 @@ def tasks() -> tuple[Task, ...]:
 
 
 def play(
-    tasks: tuple[Task, ...], player: Player, boxes: Sandboxes, log: Path, threads: int
-) -> tuple[Rollout, ...]:
-    attempts = [Attempt(task=task) for task in tasks]
-    return play_all(attempts, player, boxes, RolloutLog(log), rules=Rules(), threads=threads)
+    tasks: tuple[Task, ...], player: FilePolicy, boxes: Sandboxes, log: Path, threads: int
+) -> tuple[FileRollout, ...]:
+    attempts = [EpisodeSpec(task=task) for task in tasks]
+    return run_episodes(
+        attempts, player, boxes, RolloutLog(log), rules=RolloutSettings(), max_concurrency=threads
+    )
 
 
-def timeless(rollout: Rollout) -> Rollout:
+def timeless(rollout: FileRollout) -> FileRollout:
     turns = [
         replace(turn, observation=turn.observation and replace(turn.observation, wall_s=0.0))
         for turn in rollout.turns
@@ -42,7 +44,7 @@ def timeless(rollout: Rollout) -> Rollout:
 
 @pytest.mark.parametrize("player", [ORACLE, NEVER_STOPPING])
 def test_sandboxes_without_processes_do_what_a_shell_does(
-    player: Player, tasks: tuple[Task, ...], tmp_path: Path
+    player: FilePolicy, tasks: tuple[Task, ...], tmp_path: Path
 ) -> None:
     made = Sandboxes(kind=SandboxKind.BUBBLEWRAP, make=bubblewrap().make, note="")
     real = play(tasks, player, made, tmp_path / "real.jsonl", threads=4)

@@ -35,7 +35,7 @@ from harness.workloads.envs.files.protocol import (
     shortened,
 )
 from harness.workloads.envs.files.regex_check import satisfiable
-from harness.workloads.envs.files.rollout import Rollout, RolloutLog, StopReason
+from harness.workloads.envs.files.rollout import FileRollout, RolloutLog, StopReason
 from harness.workloads.envs.files.task import Assertion, AssertionKind, Task, compiled
 from harness.workloads.envs.files.task_json import parse_task, to_document
 from harness.workloads.envs.files.template_author import TemplateAuthor
@@ -209,7 +209,7 @@ turns = st.builds(
     parse_error=st.text(),
 )
 rollouts = st.builds(
-    Rollout,
+    FileRollout,
     task_id=st.just("synth-x-00"),
     agent=st.text(max_size=5),
     sample=st.integers(0, 3),
@@ -221,8 +221,10 @@ rollouts = st.builds(
 
 
 @given(st.lists(rollouts, max_size=4))
-def test_a_log_keeps_every_rollout_whole(given_rollouts: list[Rollout]) -> None:
-    assert [from_json(Rollout, to_json(rollout)) for rollout in given_rollouts] == given_rollouts
+def test_a_log_keeps_every_rollout_whole(given_rollouts: list[FileRollout]) -> None:
+    assert [
+        from_json(FileRollout, to_json(rollout)) for rollout in given_rollouts
+    ] == given_rollouts
     with tempfile.TemporaryDirectory() as folder:
         log = RolloutLog(Path(folder) / "log.jsonl")
         for rollout in given_rollouts:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.workloads.rl.algorithms import a2tgpo, grpo, t2po
-from harness.workloads.rl.algorithms.a2tgpo import PAPER, Normalisation, Rules, clip_scale
-from harness.workloads.rl.algorithms.t2po import Redraw, RedrawRule, token_entropy
+from harness.workloads.rl.algorithms.a2tgpo import PAPER, A2tgpoSettings, Normalisation, clip_scale
+from harness.workloads.rl.algorithms.t2po import ResampleRule, Resampling, token_entropy
 from harness.workloads.rl.group import Group, Member
 from harness.workloads.rl.scores import by_turn, spread, z_scores
 from harness.workloads.training.trace import Trace, TurnTrace
@@ -25,7 +25,7 @@ _GROUPS = st.lists(
     st.tuples(st.integers(-1, 1), st.lists(_GAIN, max_size=5)), min_size=2, max_size=8
 )
 _RULES = st.builds(
-    Rules,
+    A2tgpoSettings,
     normalisation=st.sampled_from(Normalisation),
     first_call=st.sampled_from(a2tgpo.FirstCall),
     mask=st.sampled_from(a2tgpo.GainMask),
@@ -51,7 +51,7 @@ def _group(rollouts: Sequence[tuple[float, Sequence[float]]]) -> Group:
 def test_scores_have_mean_zero_and_variance_one_or_none(rewards: list[float]) -> None:
     scores = z_scores(rewards)
     assert math.fsum(scores) == pytest.approx(0.0, abs=1e-9)
-    assert spread(scores).deviation == pytest.approx(float(len(set(rewards)) > 1))
+    assert spread(scores).std == pytest.approx(float(len(set(rewards)) > 1))
 
 
 @given(_REWARDS, st.floats(-10, 10), st.floats(0.1, 10))
@@ -98,8 +98,8 @@ def test_t2po_adds_nothing_to_a_turn_on_average(
         for reward, gains in rollouts
     ]
     group = Group(key="q", members=tuple(members))
-    whole = t2po.credit(group, t2po.Rules(step=0.0, rescue=rescue))
-    both = t2po.credit(group, t2po.Rules(step=1.0, rescue=rescue))
+    whole = t2po.credit(group, t2po.T2poSettings(step=0.0, rescue=rescue))
+    both = t2po.credit(group, t2po.T2poSettings(step=1.0, rescue=rescue))
     for turn in range(max(len(each.advantages) for each in both)):
         added = [
             more.advantages[turn] - less.advantages[turn]
@@ -111,14 +111,14 @@ def test_t2po_adds_nothing_to_a_turn_on_average(
 
 @given(_GROUPS, _RULES)
 def test_a2tgpo_credits_every_turn_or_says_why_not(
-    rollouts: list[tuple[int, list[float]]], rules: Rules
+    rollouts: list[tuple[int, list[float]]], rules: A2tgpoSettings
 ) -> None:
     group = _group(rollouts)
     for member, credit in zip(group.members, a2tgpo.credit(group, rules), strict=True):
         turns = len(member.trace.turns)
         assert len(credit.advantages) == turns
         assert all(map(math.isfinite, credit.advantages))
-        assert len(credit.clip_scales) == turns or credit.muted is not None
+        assert len(credit.clip_scales) == turns or credit.masked is not None
         assert all(0.7 < scale < 1.3 for scale in credit.clip_scales)
 
 
@@ -152,7 +152,7 @@ def test_the_root_keeps_the_variance_level_over_turns() -> None:
     scores = draws.reshape(40_000, 6)
     sums = np.cumsum(scores[:, ::-1], axis=1)[:, ::-1]
     for rescaled, expected in ((False, (6, 5, 4, 3, 2, 1)), (True, (1,) * 6)):
-        rules = Rules(rescaled=rescaled)
+        rules = A2tgpoSettings(rescaled=rescaled)
         terms = np.array([a2tgpo.process_terms(row, rules) for row in scores.tolist()])
         assert terms.var(axis=0) == pytest.approx(np.array(expected), rel=0.02)
         if not rescaled:
@@ -172,7 +172,7 @@ def test_entropy_lies_between_nothing_and_the_uniform_distributions(
 
 @given(st.lists(st.floats(0, 3), min_size=1, max_size=60), st.floats(0.01, 1), st.integers(0, 4))
 def test_redrawing_always_ends(uncertainties: list[float], eta: float, tries: int) -> None:
-    state = Redraw(rule=RedrawRule(eta=eta, tries=tries))
+    state = Resampling(rule=ResampleRule(resample_threshold=eta, max_resamples=tries))
     for uncertainty in uncertainties:
         state = state.drew(uncertainty)
         assert state.draws <= tries + 1

@@ -29,7 +29,7 @@ from harness.workloads.envs.files.protocol import (  # noqa: E402
     PromptStyle,
     conversation,
 )
-from harness.workloads.envs.files.rollout import Rules  # noqa: E402
+from harness.workloads.envs.files.rollout import RolloutSettings  # noqa: E402
 from harness.workloads.envs.files.task import Task  # noqa: E402
 from harness.workloads.envs.files.template_author import TemplateAuthor  # noqa: E402
 from harness.workloads.inference.chat_template import ChatTemplate, load_chat_template  # noqa: E402
@@ -76,59 +76,59 @@ def tasks() -> list[Task]:
 
 @pytest.mark.parametrize("prompt_style", list(PromptStyle))
 def test_piece_by_piece_is_the_whole_conversation(folder: Path, prompt_style: PromptStyle) -> None:
-    dialogue = load_chat_template(folder)
+    chat_template = load_chat_template(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     with MemorySandbox() as box:
         for task in tasks():
-            rollout = ORACLE.play(task, 0, box, Rules(prompt_style=prompt_style))
+            rollout = ORACLE.play(task, 0, box, RolloutSettings(prompt_style=prompt_style))
             said = conversation(task.intent, sorted(task.workspace), rollout.turns, prompt_style)
             given = [{"role": each.role.value, "content": each.content} for each in said[:-1]]
             whole = tokenizer.apply_chat_template(given, tokenize=False, add_generation_prompt=True)
-            pieces = retold(rollout, task, dialogue).tokens
+            pieces = retold(rollout, task, chat_template).tokens
             expected = tokenizer.encode(whole, add_special_tokens=False)
-            assert list(pieces) == [*expected, *dialogue.said(STOP_WORD)]
+            assert list(pieces) == [*expected, *chat_template.said(STOP_WORD)]
 
 
 def test_what_was_drawn_stays_as_it_was_drawn(folder: Path) -> None:
-    dialogue = load_chat_template(folder)
+    chat_template = load_chat_template(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     letters = [tokenizer.encode(letter, add_special_tokens=False)[0] for letter in "move"]
     assert letters != tokenizer.encode("move", add_special_tokens=False)
-    reply = (*letters, dialogue.end)
-    assert dialogue.text(Reply(tokens=reply, logprobs=(0.0,) * 5)) == "move"
+    reply = (*letters, chat_template.end)
+    assert chat_template.text(Reply(tokens=reply, logprobs=(0.0,) * 5)) == "move"
     cut = Reply(tokens=tuple(letters), logprobs=(0.0,) * 4, finish=Finish.LENGTH)
-    assert dialogue.text(cut) == "move"
-    assert dialogue.following(cut.tokens, "ok") == (
-        dialogue.end,
-        *dialogue.following(reply, "ok"),
+    assert chat_template.text(cut) == "move"
+    assert chat_template.following(cut.tokens, "ok") == (
+        chat_template.end,
+        *chat_template.following(reply, "ok"),
     )
 
 
 def test_the_end_is_the_models_own(folder: Path) -> None:
-    dialogue = load_chat_template(folder)
-    assert dialogue.end == AutoTokenizer.from_pretrained(folder).eos_token_id
-    said = dialogue.said(STOP_WORD)
-    assert said == (*dialogue.stop_word, dialogue.end)
+    chat_template = load_chat_template(folder)
+    assert chat_template.end == AutoTokenizer.from_pretrained(folder).eos_token_id
+    said = chat_template.said(STOP_WORD)
+    assert said == (*chat_template.stop_word, chat_template.end)
 
 
 def test_threads_may_share_a_dialogue(folder: Path) -> None:
-    dialogue = load_chat_template(folder)
+    chat_template = load_chat_template(folder)
     texts = [f"exit {random.Random(n).random()}" for n in range(200)]  # noqa: S311 - no secret
-    alone = [dialogue.following((), text) for text in texts]
+    alone = [chat_template.following((), text) for text in texts]
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(lambda text: dialogue.following((), text), texts)) == alone
+        assert list(pool.map(lambda text: chat_template.following((), text), texts)) == alone
 
 
 def test_a_piece_takes_less_than_a_few_milliseconds(folder: Path) -> None:
-    dialogue = load_chat_template(folder)
-    dialogue.following((), "exit 0")
+    chat_template = load_chat_template(folder)
+    chat_template.following((), "exit 0")
     began = time.process_time()
     for _ in range(50):
-        dialogue.following((), "exit 0")
+        chat_template.following((), "exit 0")
     assert (time.process_time() - began) / 50 < 0.01
 
 
 def test_the_small_policy_says_phrases_in_one_token() -> None:
-    dialogue: ChatTemplate = load_chat_template(tiny_model("files"))
-    assert len(dialogue.stop_word) == 1
-    assert len(dialogue.said("```bash\nmkdir -p notes\n```")) < 9
+    chat_template: ChatTemplate = load_chat_template(tiny_model("files"))
+    assert len(chat_template.stop_word) == 1
+    assert len(chat_template.said("```bash\nmkdir -p notes\n```")) < 9

@@ -14,12 +14,17 @@ from harness.workloads.api.context import Context
 from harness.workloads.api.emit import EventWriter, read_events
 from harness.workloads.envs.search.bm25 import Bm25
 from harness.workloads.envs.search.protocol import SearchPromptStyle
-from harness.workloads.envs.search.rollout import Player, Rollout, Stop, play_all
+from harness.workloads.envs.search.rollout import (
+    SearchPolicy,
+    SearchRollout,
+    SearchStopReason,
+    run_episodes,
+)
 from harness.workloads.envs.search.world import World
 from harness.workloads.inference.chat_template import ChatTemplate, load_chat_template
 from harness.workloads.inference.engine import SamplingParams
 from harness.workloads.inference.transformers_engine import TransformersEngine
-from harness.workloads.inference.vllm import Dtype, OnCpu, Serving
+from harness.workloads.inference.vllm import OnCpu, Serving, VllmDtype
 from harness.workloads.models.lora import LoraPolicy
 from harness.workloads.rl.algorithms.a2tgpo import ContextEnd, GainOf
 from harness.workloads.rl.information_gain import (
@@ -34,60 +39,62 @@ from harness.workloads.training.settings import Compute, LoraSettings
 
 _WORLD = World(42, 40)
 _QUESTIONS = _WORLD.questions(42, 12, (1, 2, 3))
-_RULES = GainRules(prompt_style=SearchPromptStyle.BRIEF, gain_of=GainOf.PROBABILITY, end=ContextEnd.RESULT)
+_RULES = GainRules(
+    prompt_style=SearchPromptStyle.BRIEF, gain_of=GainOf.PROBABILITY, end=ContextEnd.RESULT
+)
 
 
 @pytest.fixture(scope="module")
-def dialogue() -> ChatTemplate:
+def chat_template() -> ChatTemplate:
     return load_chat_template(tiny_model("search"))
 
 
 @pytest.fixture(scope="module")
-def engine(dialogue: ChatTemplate) -> TransformersEngine:
+def engine(chat_template: ChatTemplate) -> TransformersEngine:
     serving = Serving(
         model_dir=tiny_model("search"),
         name="policy",
-        dtype=Dtype.FLOAT32,
+        dtype=VllmDtype.FLOAT32,
         max_model_len=1024,
         max_num_seqs=1,
         seed=0,
         place=OnCpu(kv_cache_gib=1),
     )
-    return TransformersEngine(serving, dialogue.end)
+    return TransformersEngine(serving, chat_template.end)
 
 
 @pytest.fixture(scope="module")
-def played(engine: TransformersEngine, dialogue: ChatTemplate) -> tuple[Rollout, ...]:
-    player = Player(
+def played(engine: TransformersEngine, chat_template: ChatTemplate) -> tuple[SearchRollout, ...]:
+    player = SearchPolicy(
         engine=engine,
-        dialogue=dialogue,
+        chat_template=chat_template,
         retriever=Bm25(_WORLD.passages),
-        sampling=SamplingParams(temperature=1.0, max_tokens=48, seed=1),
+        sampling=SamplingParams(temperature=1.0, max_new_tokens=48, seed=1),
     )
-    return play_all(player, _QUESTIONS, samples=2, threads=1)
+    return run_episodes(player, _QUESTIONS, samples=2, max_concurrency=1)
 
 
 def test_the_kept_policy_can_do_the_work_but_gives_up() -> None:
     """What its card says: before it learnt to give up it was nearly always right."""
-    skill = read_card(tiny_model("search")).skill
+    skill = read_card(tiny_model("search")).eval_results
     assert skill["skilled"]["0"]["exact_match"] > 0.95
     assert 0.2 < skill["base"]["1"]["exact_match"] < 0.6
     assert skill["base"]["1"]["no_answer"] < 0.05
 
 
-def test_its_replies_are_understood(played: tuple[Rollout, ...]) -> None:
-    assert sum(each.stopped is Stop.ANSWERED for each in played) > 20
+def test_its_replies_are_understood(played: tuple[SearchRollout, ...]) -> None:
+    assert sum(each.stopped is SearchStopReason.ANSWERED for each in played) > 20
     assert any(each.reward == 1.0 for each in played)
     assert any(each.reward == 0.0 for each in played)
 
 
 def test_gains_are_the_same_by_server_and_trainer(
-    played: tuple[Rollout, ...], engine: TransformersEngine, dialogue: ChatTemplate
+    played: tuple[SearchRollout, ...], engine: TransformersEngine, chat_template: ChatTemplate
 ) -> None:
     policy = LoraPolicy.open(tiny_model("search"), LoraSettings(), Compute(device="cpu"))
     questions = {each.key: each for each in _QUESTIONS}
     ways = [
-        take_gains(played, questions, dialogue, score, _RULES)
+        take_gains(played, questions, chat_template, score, _RULES)
         for score in (by_engine(engine, 1), by_policy(policy))
     ]
     assert ways[0].keys() == ways[1].keys()
@@ -96,11 +103,11 @@ def test_gains_are_the_same_by_server_and_trainer(
 
 
 def test_finding_the_last_fact_is_what_makes_the_answer_likely(
-    played: tuple[Rollout, ...], engine: TransformersEngine, dialogue: ChatTemplate
+    played: tuple[SearchRollout, ...], engine: TransformersEngine, chat_template: ChatTemplate
 ) -> None:
     """The signal that all of it rests on: the search that finds the answer gains most."""
     questions = {each.key: each for each in _QUESTIONS}
-    gained = take_gains(played, questions, dialogue, by_engine(engine, 1), _RULES)
+    gained = take_gains(played, questions, chat_template, by_engine(engine, 1), _RULES)
     found: list[float] = []
     others: list[float] = []
     for each in played:
@@ -112,10 +119,10 @@ def test_finding_the_last_fact_is_what_makes_the_answer_likely(
 
 
 def test_what_is_scored_is_never_scored_twice(
-    played: tuple[Rollout, ...], dialogue: ChatTemplate
+    played: tuple[SearchRollout, ...], chat_template: ChatTemplate
 ) -> None:
     questions = {each.key: each for each in _QUESTIONS}
-    asked = probes_of(played, questions, dialogue, _RULES)
+    asked = probes_of(played, questions, chat_template, _RULES)
     examples = different(asked)
     assert len(set(examples)) == len(examples) < sum(map(len, asked.values()))
 
@@ -129,14 +136,14 @@ def events(
         variant=request.param,
         engine="transformers",
         train_questions=3,
-        held_out=3,
-        questions_per_step=3,
-        rollouts_per_question=4,
-        mini_batches=2,
-        steps=1,
-        evaluate_every=1,
-        threads=2,
-        rate=1e-4,
+        num_eval_examples=3,
+        prompts_per_step=3,
+        num_generations=4,
+        num_minibatches=2,
+        max_steps=1,
+        eval_steps=1,
+        max_concurrency=2,
+        learning_rate=1e-4,
     )
     out = tmp_path_factory.mktemp("run")
     spec = RunSpec(
@@ -155,20 +162,20 @@ def _values(events: tuple[Event, ...], metric: str) -> list[float]:
 def test_a_run_measures_before_and_after_and_every_step(events: tuple[Event, ...]) -> None:
     assert len(_values(events, "search.exact_match")) == 2 * 4  # all, and by three numbers of facts
     assert len(_values(events, "train.reward")) == 1
-    assert _values(events, "search.broken") == [0]
+    assert _values(events, "search.rollout_errors") == [0]
 
 
 def test_ratios_are_to_the_weights_that_drew(events: tuple[Event, ...]) -> None:
     """The first of two updates is at the weights that drew, so the mean stays near 1."""
-    assert _values(events, "train.ratio_mean") == pytest.approx([1.0], abs=0.05)
+    assert _values(events, "train.importance_ratio_mean") == pytest.approx([1.0], abs=0.05)
 
 
 def test_gains_are_taken_where_they_are_used(events: tuple[Event, ...]) -> None:
     counts = _values(events, "gain.count")
     if not counts:  # grpo
-        assert not _values(events, "gain.gap")
+        assert not _values(events, "gain.logprob_abs_diff_max")
         return
     assert counts[0] > 0
-    assert _values(events, "gain.gap")[0] < 1e-3
+    assert _values(events, "gain.logprob_abs_diff_max")[0] < 1e-3
     (low,), (high,) = (_values(events, f"credit.clip_scale_{end}") for end in ("low", "high"))
     assert 0.7 < low <= high < 1.3

@@ -23,13 +23,13 @@ from harness.workloads.models.lora import LoraPolicy  # noqa: E402
 from harness.workloads.rl import losses  # noqa: E402
 from harness.workloads.rl.algorithms import grpo  # noqa: E402
 from harness.workloads.rl.algorithms.a2tgpo import Aggregation  # noqa: E402
-from harness.workloads.rl.group import Credit, Group, Muted  # noqa: E402
-from harness.workloads.rl.losses import Drawn, Loss, SequenceLoss  # noqa: E402
+from harness.workloads.rl.group import Advantages, Group, MaskReason  # noqa: E402
+from harness.workloads.rl.losses import Loss, SampledTokens, SequenceLoss  # noqa: E402
 from harness.workloads.rl.scores import UnscorableError  # noqa: E402
-from harness.workloads.rl.step import Phase, Update  # noqa: E402
+from harness.workloads.rl.step import StepPhase, Update  # noqa: E402
 from harness.workloads.rl.trainer import Trainer  # noqa: E402
 from harness.workloads.training.errors import DivergedError  # noqa: E402
-from harness.workloads.training.settings import Dropout, Old, Optimizer, TrainerSettings  # noqa: E402
+from harness.workloads.training.settings import Dropout, Old, TrainerSettings  # noqa: E402
 
 from .small import LORA, VOCABULARY, new_group, new_policy, shaken  # noqa: E402
 
@@ -44,7 +44,7 @@ def trainer(
     reference: Weights | None = None,
     loss: Loss | None = None,
 ) -> Trainer:
-    by_default = partial(losses.reinforce, kl_coefficient=KL if reference else 0.0)
+    by_default = partial(losses.reinforce, kl_coef=KL if reference else 0.0)
     return Trainer(policy, grpo.credit, loss or by_default, settings, reference)
 
 
@@ -94,7 +94,7 @@ def test_a_step_is_the_one_computed_by_hand(base: Path) -> None:
     before, reference, group = policy.weights(), shaken(policy, seed=5), new_group(policy, REWARDS)
     gradient = flat(by_hand(base, before, reference, group))
     update = updated(trainer(policy, reference=reference), [group])
-    assert update.gradient_norm == pytest.approx(float(gradient.norm()), rel=1e-4)
+    assert update.grad_norm == pytest.approx(float(gradient.norm()), rel=1e-4)
     # a fresh AdamW moves every weight by rate * g / (|g| + eps)
     clipped = gradient * min(1.0, 1.0 / float(gradient.norm()))
     moved = (flat(policy.weights()) - flat(before)).double()
@@ -124,7 +124,7 @@ def test_dropout_keeps_the_kl_above_zero(base: Path) -> None:
         trainer(policy, active, reference=policy.weights()), [new_group(policy, REWARDS)]
     )
     assert update.statistics["kl"] > 0
-    assert update.agreement.largest < 1e-4  # taken without dropout
+    assert update.agreement.max < 1e-4  # taken without dropout
 
 
 # --- the size of a step ---------------------------------------------------------------------------
@@ -138,22 +138,22 @@ def test_a_fresh_adamw_moves_by_rate_times_root_of_n(base: Path) -> None:
         for seed in range(2):
             update = updated(steps, [new_group(policy, REWARDS, seed)])
             # float32 stores a weight of 0.1 to 4e-9, of a rate of 1e-5
-            assert 0.98 < update.weight_delta_ratio <= 1.001
+            assert 0.98 < update.update_norm_ratio <= 1.001
             bound = learning_rate * policy.num_trainable**0.5
-            assert update.weight_delta == pytest.approx(update.weight_delta_ratio * bound)
+            assert update.update_norm == pytest.approx(update.update_norm_ratio * bound)
 
 
 def test_moments_that_persist_make_another_second_step(base: Path) -> None:
     weights = {}
-    for optimizer in Optimizer:
+    for resets in (True, False):
         policy = new_policy(base)
-        steps = trainer(policy, replace(STILL, optimizer=optimizer))
+        steps = trainer(policy, replace(STILL, reset_optimizer_each_step=resets))
         groups = [new_group(policy, REWARDS, seed) for seed in range(2)]
         first = updated(steps, groups[:1])
         second = updated(steps, groups[1:])
-        weights[optimizer] = flat(policy.weights())
-        assert (second.weight_delta_ratio < 0.95) == (optimizer is Optimizer.PERSISTENT)
-        assert first.weight_delta_ratio > 0.98
+        weights[resets] = flat(policy.weights())
+        assert (second.update_norm_ratio < 0.95) == (not resets)
+        assert first.update_norm_ratio > 0.98
     assert not torch.equal(*weights.values())
 
 
@@ -168,9 +168,9 @@ def test_a_muted_group_leaves_no_trace(base: Path) -> None:
         if with_muted:
             groups.append(new_group(policy, (0.5, 0.5), seed=1))
         report = trainer(policy, reference=shaken(policy, seed=5)).step(groups)
-        assert (report.groups, report.muted_groups) == (len(groups), int(with_muted))
+        assert (report.groups, report.zero_variance_groups) == (len(groups), int(with_muted))
         assert (report.used, report.rollouts) == (4, 4 + 2 * with_muted)
-        assert dict(report.muted) == ({Muted.EQUAL_REWARDS: 2} if with_muted else {})
+        assert dict(report.masked) == ({MaskReason.EQUAL_REWARDS: 2} if with_muted else {})
         moved.append(flat(policy.weights()))
     assert torch.equal(*moved)
 
@@ -180,9 +180,9 @@ def test_nothing_to_train_on_is_an_end_and_no_failure(base: Path) -> None:
     before = flat(policy.weights())
     groups = [new_group(policy, (0.5, 0.5)), new_group(policy, (1.0,))]
     report = trainer(policy, TrainerSettings(), policy.weights()).step(groups)
-    assert report.converged
+    assert report.no_signal
     assert report.update is None
-    assert dict(report.muted) == {Muted.EQUAL_REWARDS: 2, Muted.SINGLE_MEMBER: 1}
+    assert dict(report.masked) == {MaskReason.EQUAL_REWARDS: 2, MaskReason.SINGLE_MEMBER: 1}
     assert torch.equal(flat(policy.weights()), before)
 
 
@@ -190,14 +190,14 @@ def test_what_is_too_long_is_not_trained_on_but_compared_with(base: Path) -> Non
     policy = new_policy(base)
     group = new_group(policy, REWARDS)
     longest = max(len(member.trace.tokens) for member in group.members)
-    seen: list[Credit] = []
+    seen: list[Advantages] = []
 
-    def listening(drawn: Drawn, credit: Credit) -> SequenceLoss:
+    def listening(drawn: SampledTokens, credit: Advantages) -> SequenceLoss:
         seen.append(credit)
         return losses.reinforce(drawn, credit, 0.0)
 
-    report = trainer(policy, replace(STILL, max_tokens=longest), loss=listening).step([group])
-    assert dict(report.muted) == {Muted.TOO_LONG: 1}
+    report = trainer(policy, replace(STILL, max_length=longest), loss=listening).step([group])
+    assert dict(report.masked) == {MaskReason.TOO_LONG: 1}
     assert {each.advantages for each in seen} < {each.advantages for each in grpo.credit(group)}
 
 
@@ -206,8 +206,8 @@ def test_what_is_too_long_is_not_trained_on_but_compared_with(base: Path) -> Non
 
 def test_a_ratio_moves_over_the_updates_of_a_step(base: Path) -> None:
     policy = new_policy(base)
-    settings = replace(STILL, epochs=2, mini_batches=2, old=Old.COMPUTED)
-    loss = partial(losses.clipped, clip=replace(losses.GRPO_CLIP, kl_coefficient=0.0))
+    settings = replace(STILL, num_iterations=2, num_minibatches=2, old=Old.COMPUTED)
+    loss = partial(losses.clipped, clip=replace(losses.GRPO_CLIP, kl_coef=0.0))
     once = updated(trainer(policy, STILL, loss=loss), [new_group(policy, REWARDS)])
     assert once.updates == 1
     assert once.statistics["ratio_mean"] == pytest.approx(1.0, abs=1e-5)
@@ -221,7 +221,7 @@ def test_a_ratio_moves_over_the_updates_of_a_step(base: Path) -> None:
 def test_the_trainer_s_own_log_probabilities_replace_the_engine_s(base: Path) -> None:
     policy = new_policy(base)
     group = off(new_group(policy, REWARDS), by=0.5)
-    loss = partial(losses.clipped, clip=replace(losses.GRPO_CLIP, kl_coefficient=0.0))
+    loss = partial(losses.clipped, clip=replace(losses.GRPO_CLIP, kl_coef=0.0))
     ratios = {
         old: updated(
             trainer(new_policy(base), replace(STILL, old=old), loss=loss), [group]
@@ -248,12 +248,12 @@ def test_engine_and_trainer_are_compared_token_by_token(base: Path) -> None:
     policy = new_policy(base)
     group = new_group(policy, REWARDS)
     alike = updated(trainer(policy), [group]).agreement
-    assert alike.mean <= alike.largest < 1e-5
+    assert alike.mean <= alike.max < 1e-5
     policy = new_policy(base)
-    for settings in (STILL, replace(STILL, mini_batches=2)):
+    for settings in (STILL, replace(STILL, num_minibatches=2)):
         apart = updated(trainer(new_policy(base), settings), [off(group, by=0.5)]).agreement
         assert apart.mean == pytest.approx(0.5, abs=1e-5)
-        assert apart.largest == pytest.approx(0.5, abs=1e-5)
+        assert apart.max == pytest.approx(0.5, abs=1e-5)
 
 
 def test_tokens_or_sequences_are_averaged(base: Path) -> None:
@@ -263,14 +263,14 @@ def test_tokens_or_sequences_are_averaged(base: Path) -> None:
         update = updated(
             trainer(policy, replace(STILL, aggregation=aggregation)), [new_group(policy, REWARDS)]
         )
-        norms.add(update.gradient_norm)
+        norms.add(update.grad_norm)
     assert len(norms) == 2
 
 
 def test_every_phase_that_ran_has_its_seconds(base: Path) -> None:
     policy = new_policy(base)
     report = trainer(policy, TrainerSettings(), policy.weights()).step([new_group(policy, REWARDS)])
-    assert set(report.seconds) == set(Phase)
+    assert set(report.seconds) == set(StepPhase)
     assert all(seconds > 0 for seconds in report.seconds.values())
 
 
@@ -299,7 +299,7 @@ def test_a_gradient_that_is_not_finite_is_never_applied(base: Path) -> None:
     policy = new_policy(base)
     before = flat(policy.weights())
 
-    def root(drawn: Drawn, _: Credit) -> SequenceLoss:
+    def root(drawn: SampledTokens, _: Advantages) -> SequenceLoss:
         """Return 0, whose derivative is none: the root of |x| at 0."""
         value = (drawn.new - drawn.new.detach()).abs().sqrt().sum()
         return SequenceLoss(value=value, num_tokens=len(drawn.new), statistics={})
@@ -313,11 +313,13 @@ def test_a_gradient_that_is_not_finite_is_never_applied(base: Path) -> None:
 # --- going on -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("optimizer", Optimizer)
+@pytest.mark.parametrize("resets", [True, False])
 def test_a_resumed_run_is_the_uninterrupted_one(
-    base: Path, tmp_path: Path, optimizer: Optimizer
+    base: Path, tmp_path: Path, *, resets: bool
 ) -> None:
-    settings = TrainerSettings(optimizer=optimizer, learning_rate=1e-3, mini_batches=2)
+    settings = TrainerSettings(
+        reset_optimizer_each_step=resets, learning_rate=1e-3, num_minibatches=2
+    )
     policy = new_policy(base)
     reference = policy.weights()
     batches = [[new_group(policy, REWARDS, seed)] for seed in range(4)]
@@ -340,7 +342,7 @@ def test_a_step_draws_nothing_from_others(base: Path) -> None:
     policy = new_policy(base)
     group = new_group(policy, REWARDS)
     state = torch.get_rng_state()
-    trainer(policy, TrainerSettings(mini_batches=2)).step([group])
+    trainer(policy, TrainerSettings(num_minibatches=2)).step([group])
     assert torch.equal(torch.get_rng_state(), state)
 
 

@@ -18,50 +18,50 @@ import torch
 
 from harness.experiments.a25.baselines import truth
 from harness.experiments.a25.corpus import (
-    AsAsked,
     Asking,
-    Brief,
-    Construction,
-    Question,
-    Row,
-    Split,
+    BriefQuestion,
+    IterationExample,
+    LoopQuestion,
+    PromptVersion,
+    ProposalQuestion,
+    TrainTestSplit,
     rows,
     split,
 )
 from harness.experiments.a25.evidence import asking_of
 from harness.experiments.a25.figures import BASELINES, CONSTRUCTED, CORPUS, RACE, Constructed, Raced
 from harness.experiments.a25.params import CloneParams
-from harness.experiments.a25.race import Answer, Heat, read_pick
+from harness.experiments.a25.race import Prediction, RepeatedPredictions, read_pick
 from harness.experiments.a25.student import make_student
 from harness.records import Scalar
 from harness.workloads.api.context import Context
 from harness.workloads.api.device import device_name
-from harness.workloads.autoresearch.as_trials import Memory
-from harness.workloads.autoresearch.guardrails import Rules
+from harness.workloads.autoresearch.as_trials import ProposerContext
+from harness.workloads.autoresearch.guardrails import Guardrails
 from harness.workloads.autoresearch.loop import TRAJECTORY_FILE, Session
 from harness.workloads.autoresearch.loop_process import complete
 from harness.workloads.autoresearch.params import LoopParams
-from harness.workloads.autoresearch.prompt import Form
+from harness.workloads.autoresearch.prompt import PromptWriter
 from harness.workloads.autoresearch.search_space import ARTICLE, SMALL, Space
 from harness.workloads.autoresearch.trajectory import Trajectory, read_trajectory
 from harness.workloads.envs.files.agent import seed_of
 from harness.workloads.envs.files.protocol import Message, Role
+from harness.workloads.inference.chat import ChatSamplingParams as ChatSampling
 from harness.workloads.inference.chat import Endpoint, chat
-from harness.workloads.inference.chat import Sampling as ChatSampling
 from harness.workloads.inference.chat_template import ChatTemplate, load_chat_template
 from harness.workloads.inference.choice import EngineKind, Serve, serving_engine
-from harness.workloads.inference.engine import Engine, Sampling
-from harness.workloads.inference.vllm import Dtype as VllmDtype
+from harness.workloads.inference.engine import Engine, SamplingParams
+from harness.workloads.inference.vllm import VllmDtype as ServedDtype
 from harness.workloads.models.lora import LoraPolicy
 from harness.workloads.tiny_models.checkpoint import tiny_model
 from harness.workloads.training.example import Example, masked
 from harness.workloads.training.schedule import Decay
 from harness.workloads.training.settings import (
     Compute,
-    Dtype,
     LoraSettings,
     Product,
     SupervisedSettings,
+    WeightDtype,
 )
 from harness.workloads.training.sft import fit, mean_loss, supervise
 
@@ -72,7 +72,7 @@ _HISTORY = 5  # trials that a question shows
 
 
 @dataclass(frozen=True, kw_only=True)
-class Race:
+class CloneResources:
     """What every racer of a run shares.
 
     Attributes:
@@ -83,8 +83,8 @@ class Race:
     context: Context
     params: CloneParams
     space: Space
-    parts: dict[Construction, Split]
-    dialogue: ChatTemplate
+    parts: dict[PromptVersion, TrainTestSplit]
+    chat_template: ChatTemplate
     engine: Engine
     policy: LoraPolicy
 
@@ -97,13 +97,13 @@ def run(context: Context) -> None:
     trajectory, space = _trajectory(context)
     made = _corpora(context, trajectory, space)
     with _opened(context, space, made) as race:
-        for construction, parts in race.parts.items():
-            BASELINES.report(context.emit, Constructed(construction=construction, parts=parts))
+        for prompt_version, parts in race.parts.items():
+            BASELINES.report(context.emit, Constructed(prompt_version=prompt_version, parts=parts))
         _untuned(race)
         start = race.policy.weights()
-        for construction in race.parts:
+        for prompt_version in race.parts:
             race.policy.put(start)
-            _distil(race, construction)
+            _distil(race, prompt_version)
         _teacher(race)
 
 
@@ -118,7 +118,7 @@ def _trajectory(context: Context) -> tuple[Trajectory, Space]:
     folder, began = context.out / "loop", time.monotonic()
     folder.mkdir()
     complete(Session(params=loop_of(params), seed=context.spec.seed), folder)
-    context.emit.measured("loop.wall", time.monotonic() - began)
+    context.emit.measured("loop.time", time.monotonic() - began)
     context.emit.artefact("trajectory", folder / TRAJECTORY_FILE)
     return read_trajectory(folder / TRAJECTORY_FILE), SMALL
 
@@ -126,13 +126,13 @@ def _trajectory(context: Context) -> tuple[Trajectory, Space]:
 def loop_of(params: CloneParams) -> LoopParams:
     """Return the loop that is run here: half-second pretrains on the CPU, the published rails."""
     return LoopParams(
-        proposer=params.teacher,
-        rules=Rules.PUBLISHED.value,
-        space=SMALL.name,
-        memory=Memory.WINDOW.value,
+        proposer=params.proposer,
+        guardrails=Guardrails.PUBLISHED.value,
+        search_space=SMALL.name,
+        proposer_context=ProposerContext.WINDOW.value,
         iterations=params.iterations,
-        history=_HISTORY,
-        noise_draws=2,
+        history_window=_HISTORY,
+        num_noise_samples=2,
         device="cpu",
         dropout=0.0,
         memory_gib=1.0,
@@ -140,16 +140,18 @@ def loop_of(params: CloneParams) -> LoopParams:
     )
 
 
-def _corpora(context: Context, trajectory: Trajectory, space: Space) -> dict[Construction, Split]:
+def _corpora(
+    context: Context, trajectory: Trajectory, space: Space
+) -> dict[PromptVersion, TrainTestSplit]:
     params: CloneParams = context.params
     asking = _asking(context, space)
-    asked = list(rows(trajectory, asking, Construction.CORRECTED))
+    asked = list(rows(trajectory, asking, PromptVersion.CORRECTED))
     parts = {
-        each: split(list(rows(trajectory, asking, each)), params.held_out)
-        for each in map(Construction, params.constructions)
+        each: split(list(rows(trajectory, asking, each)), params.num_eval_examples)
+        for each in map(PromptVersion, params.prompt_versions)
     }
-    for construction, own in parts.items():
-        made = Constructed(construction=construction, parts=own, asked=asked)
+    for prompt_version, own in parts.items():
+        made = Constructed(prompt_version=prompt_version, parts=own, asked=asked)
         CONSTRUCTED.report(context.emit, made)
     CORPUS.report(context.emit, next(iter(parts.values())))
     return parts
@@ -157,22 +159,28 @@ def _corpora(context: Context, trajectory: Trajectory, space: Space) -> dict[Con
 
 def _asking(context: Context, space: Space) -> Asking:
     params: CloneParams = context.params
-    if params.wording == "published":
+    if params.prompt_style == "published":
         return asking_of(context.evidence(params.published_rows).read_text(encoding="utf-8"))
-    if params.wording == "brief":
-        return Brief(history=_HISTORY)
-    rules, memory = Rules.PUBLISHED, Memory.WINDOW
-    return AsAsked(form=Form(space=space, rules=rules, memory=memory, history=_HISTORY))
+    if params.prompt_style == "brief":
+        return BriefQuestion(history=_HISTORY)
+    rules, memory = Guardrails.PUBLISHED, ProposerContext.WINDOW
+    return LoopQuestion(
+        form=PromptWriter(
+            search_space=space, guardrails=rules, proposer_context=memory, history_window=_HISTORY
+        )
+    )
 
 
 # --- the student ----------------------------------------------------------------------------------
 
 
 @contextmanager
-def _opened(context: Context, space: Space, parts: dict[Construction, Split]) -> Iterator[Race]:
+def _opened(
+    context: Context, space: Space, parts: dict[PromptVersion, TrainTestSplit]
+) -> Iterator[CloneResources]:
     params: CloneParams = context.params
-    folder, small = _student_folder(context, space), params.policy in (MADE, SMALL_POLICY)
-    dialogue = load_chat_template(folder)
+    folder, small = _student_folder(context, space), params.model in (MADE, SMALL_POLICY)
+    chat_template = load_chat_template(folder)
     lora = LoraSettings(
         rank=params.lora_rank,
         alpha=params.lora_alpha,
@@ -180,21 +188,21 @@ def _opened(context: Context, space: Space, parts: dict[Construction, Split]) ->
         seed=context.spec.seed,
     )
     compute = Compute(
-        dtype=Dtype(params.dtype),
-        gradient_checkpointing=params.checkpointing,
+        dtype=WeightDtype(params.dtype),
+        gradient_checkpointing=params.gradient_checkpointing,
         product=Product.FOLDED if small else Product.BRANCH,
     )
     policy = LoraPolicy.open(folder, lora, compute)
     served = _served(context, folder)
-    with serving_engine(served, dialogue.end, context.out / "server.log") as engine:
+    with serving_engine(served, chat_template.end, context.out / "server.log") as engine:
         context.emit.measured("clone.engine", engine.identity)
         context.emit.measured("clone.parameters", policy.num_trainable)
-        yield Race(
+        yield CloneResources(
             context=context,
             params=params,
             space=space,
             parts=parts,
-            dialogue=dialogue,
+            chat_template=chat_template,
             engine=engine,
             policy=policy,
         )
@@ -202,12 +210,12 @@ def _opened(context: Context, space: Space, parts: dict[Construction, Split]) ->
 
 def _student_folder(context: Context, space: Space) -> Path:
     params: CloneParams = context.params
-    if params.policy == SMALL_POLICY:
+    if params.model == SMALL_POLICY:
         return tiny_model("files")
-    if params.policy != MADE:
-        return context.model(params.policy)
+    if params.model != MADE:
+        return context.model(params.model)
     folder, began = context.out / "student", time.monotonic()
-    make_student(folder, space, context.spec.seed, params.form_steps)
+    make_student(folder, space, context.spec.seed, params.format_pretrain_steps)
     context.emit.measured("clone.making", time.monotonic() - began)
     return folder
 
@@ -218,30 +226,30 @@ def _served(context: Context, folder: Path) -> Serve:
         kind=EngineKind(params.engine),
         model_dir=folder,
         name="student",
-        dtype=VllmDtype(params.dtype),
-        max_model_len=params.max_tokens,
-        at_once=1,
+        dtype=ServedDtype(params.dtype),
+        max_model_len=params.max_length,
+        max_concurrency=1,
         seed=context.spec.seed,
         gpu_memory_utilization=params.gpu_memory_utilization,
         lora_rank=params.lora_rank,
     )
 
 
-def _untuned(race: Race) -> None:
+def _untuned(race: CloneResources) -> None:
     """Race the student as it is before it has learned anything."""
-    construction = next(iter(race.parts))
+    prompt_version = next(iter(race.parts))
     race.engine.refresh(None)
-    _race(race, construction, UNTUNED, _student(race, UNTUNED))
+    _race(race, prompt_version, UNTUNED, _student(race, UNTUNED))
 
 
-def _distil(race: Race, construction: Construction) -> None:
+def _distil(race: CloneResources, prompt_version: PromptVersion) -> None:
     """Train the student on one construction, and race it."""
-    parts, params = race.parts[construction], race.params
+    parts, params = race.parts[prompt_version], race.params
     emit = race.context.emit
-    where: dict[str, Scalar] = {"construction": construction.value}
-    fitted = fit([example(race.dialogue, row) for row in parts.train], params.max_tokens)
-    held_out = fit([example(race.dialogue, row) for row in parts.test], params.max_tokens)
-    if construction is next(iter(race.parts)):
+    where: dict[str, Scalar] = {"prompt_version": prompt_version.value}
+    fitted = fit([example(race.chat_template, row) for row in parts.train], params.max_length)
+    held_out = fit([example(race.chat_template, row) for row in parts.test], params.max_length)
+    if prompt_version is next(iter(race.parts)):
         _report_tokens(race, fitted.examples, fitted.truncated)
 
     def measure(epoch: int) -> bool:
@@ -256,35 +264,35 @@ def _distil(race: Race, construction: Construction) -> None:
     for step in steps:
         at = {**where, "step": step.step}
         emit.measured("clone.loss", step.loss, where=at, count=step.tokens)
-    if construction is next(iter(race.parts)):
+    if prompt_version is next(iter(race.parts)):
         emit.measured("clone.steps", len(steps))
-    emit.measured("clone.wall", math.fsum(step.step_s for step in steps), where=where)
-    adapter = race.context.out / "adapters" / construction.value
+    emit.measured("clone.time", math.fsum(step.step_s for step in steps), where=where)
+    adapter = race.context.out / "adapters" / prompt_version.value
     race.policy.save(adapter)
     race.engine.refresh(adapter)
-    _race(race, construction, DISTILLED, _student(race, DISTILLED))
+    _race(race, prompt_version, DISTILLED, _student(race, DISTILLED))
 
 
 def settings_of(params: CloneParams, seed: int) -> SupervisedSettings:
     """Return how the student learns."""
     return SupervisedSettings(
-        learning_rate=params.rate,
+        learning_rate=params.learning_rate,
         weight_decay=params.weight_decay,
-        epochs=params.epochs,
+        num_train_epochs=params.num_train_epochs,
         per_device_train_batch_size=params.per_device_train_batch_size,
-        accumulated=params.accumulated,
+        gradient_accumulation_steps=params.gradient_accumulation_steps,
         decay=Decay.COSINE,
         seed=seed,
     )
 
 
-def example(dialogue: ChatTemplate, row: Row) -> Example:
+def example(chat_template: ChatTemplate, row: IterationExample) -> Example:
     """Return a row as tokens, of which the answer's are trained."""
-    asked, said = dialogue.opening(messages_of(row.question)), dialogue.said(row.answer)
+    asked, said = chat_template.opening(messages_of(row.question)), chat_template.said(row.answer)
     return masked((*asked, *said), [False] * len(asked) + [True] * len(said))
 
 
-def messages_of(question: Question) -> list[Message]:
+def messages_of(question: ProposalQuestion) -> list[Message]:
     """Return a question as messages; without a system's part where it is empty."""
     asked = [Message(role=Role.USER, content=question.user)]
     if not question.system:
@@ -292,81 +300,83 @@ def messages_of(question: Question) -> list[Message]:
     return [Message(role=Role.SYSTEM, content=question.system), *asked]
 
 
-def _report_tokens(race: Race, examples: Sequence[Example], truncated: int) -> None:
+def _report_tokens(race: CloneResources, examples: Sequence[Example], truncated: int) -> None:
     emit = race.context.emit
     answers = [len(each.trained) for each in examples]
     questions = [len(each.tokens) - len(each.trained) for each in examples]
     for metric, counts in (("clone.question_tokens", questions), ("clone.answer_tokens", answers)):
         for statistic, count in (
-            ("least", min(counts)),
+            ("min", min(counts)),
             ("median", median(counts)),
-            ("most", max(counts)),
+            ("max", max(counts)),
         ):
             emit.measured(metric, count, where={"statistic": statistic})
-    emit.measured("clone.cut", truncated)
+    emit.measured("clone.num_truncated", truncated)
 
 
 # --- the race -------------------------------------------------------------------------------------
 
-Say = Callable[[Row, int], str]  # a racer: a row's question, and which answer to it is wanted
+Say = Callable[
+    [IterationExample, int], str
+]  # a racer: a row's question, and which answer to it is wanted
 
 
-def _race(race: Race, construction: Construction, racer: str, say: Say) -> None:
+def _race(race: CloneResources, prompt_version: PromptVersion, racer: str, say: Say) -> None:
     """Let a racer answer every question, and report it; one answer before that is not counted."""
-    parts, samples = race.parts[construction], range(race.params.samples)
+    parts, samples = race.parts[prompt_version], range(race.params.num_samples)
     say(parts.test[0], -1)
     heats = [
-        Heat(
+        RepeatedPredictions(
             iteration=row.iteration,
             truth=truth(row),
-            answers=tuple(_timed(race, say, row, sample) for sample in samples),
+            predictions=tuple(_timed(race, say, row, sample) for sample in samples),
         )
         for row in parts.test
     ]
     emit = race.context.emit
-    raced = Raced(construction=construction, racer=racer, heats=heats, parts=parts)
+    raced = Raced(prompt_version=prompt_version, racer=racer, heats=heats, parts=parts)
     RACE.report(emit, raced)
     share = fmean(heat.modal == heat.truth for heat in heats)
-    emit.measured("race.modal_exact", share, where=raced.where, count=len(heats))
+    emit.measured("eval.majority_exact_match", share, where=raced.where, count=len(heats))
 
 
-def _timed(race: Race, say: Say, row: Row, sample: int) -> Answer:
+def _timed(race: CloneResources, say: Say, row: IterationExample, sample: int) -> Prediction:
     began = time.perf_counter()
     text = say(row, sample)
     took_s = time.perf_counter() - began
-    return Answer(pick=read_pick(text, race.space), latency_s=took_s)
+    return Prediction(change=read_pick(text, race.space), latency_s=took_s)
 
 
-def _student(race: Race, racer: str) -> Say:
+def _student(race: CloneResources, racer: str) -> Say:
     """Return whoever the engine serves, as a racer."""
     params = race.params
 
-    def say(row: Row, sample: int) -> str:
-        sampling = Sampling(
+    def say(row: IterationExample, sample: int) -> str:
+        sampling = SamplingParams(
             temperature=params.temperature,
-            max_tokens=params.max_new_tokens,
+            max_new_tokens=params.max_new_tokens,
             seed=seed_of(race.context.spec.seed, racer, row.iteration, sample),
             top_p=params.top_p,
-            top_k=params.top_likeliest,
+            top_k=params.top_k,
         )
-        prompt = race.dialogue.opening(messages_of(row.question))
-        return race.dialogue.text(race.engine.reply(prompt, sampling))
+        prompt = race.chat_template.opening(messages_of(row.question))
+        return race.chat_template.text(race.engine.reply(prompt, sampling))
 
     return say
 
 
-def _teacher(race: Race) -> None:
+def _teacher(race: CloneResources) -> None:
     """Ask the teacher the same questions again, where somebody serves it."""
     params, context = race.params, race.context
-    if not params.teacher_url:
+    if not params.teacher_base_url:
         context.emit.note("nobody serves the teacher: it does not race against its own answers")
         return
-    endpoint = Endpoint(base_url=params.teacher_url, model=params.teacher_model)
+    endpoint = Endpoint(base_url=params.teacher_base_url, model=params.teacher_model)
 
-    def say(row: Row, sample: int) -> str:
+    def say(row: IterationExample, sample: int) -> str:
         sampling = ChatSampling(
             temperature=params.temperature,
-            max_tokens=params.max_new_tokens,
+            max_new_tokens=params.max_new_tokens,
             seed=seed_of(context.spec.seed, TEACHER, row.iteration, sample),
             top_p=params.top_p,
         )

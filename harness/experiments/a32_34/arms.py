@@ -23,23 +23,23 @@ from functools import partial
 from harness.experiments.a32_34.params import GrpoParams, T2poParams
 from harness.records import record
 from harness.workloads.rl.algorithms import grpo, t2po
-from harness.workloads.rl.algorithms.t2po import Mixture, RedrawRule
+from harness.workloads.rl.algorithms.t2po import ResampleRule, UncertaintyMixture
 from harness.workloads.rl.group import Objective
 
 
-class ArmName(StrEnum):
+class T2poVariantName(StrEnum):
     """What an arm is called."""
 
     GRPO = "grpo"
     CAP = "cap"
-    REDRAW = "redraw"
+    RESAMPLE = "resample"
     TURNS = "turns"
     FULL = "full"
     PAPER = "paper"
 
 
 @record
-class Arm:
+class T2poVariant:
     """One way of learning.
 
     Attributes:
@@ -48,39 +48,47 @@ class Arm:
         objective: from a group to credit.
         alternatives: log-probabilities that come with each token.
         uncertainty: taken of each reply; None where nothing asks for it.
-        redraw: which turns are drawn again; None for none.
+        resample: which turns are drawn again; None for none.
     """
 
-    name: ArmName
+    name: T2poVariantName
     max_new_tokens: int
     objective: Objective
     alternatives: int = 0
     uncertainty: Callable[[Sequence[Sequence[float]]], float | None] | None = None
-    redraw: RedrawRule | None = None
+    resample: ResampleRule | None = None
 
 
-def plain(params: GrpoParams) -> Arm:
+def plain(params: GrpoParams) -> T2poVariant:
     """Return article 33's arm."""
-    return Arm(name=ArmName.GRPO, max_new_tokens=params.max_new_tokens, objective=grpo.credit)
-
-
-def arm(name: ArmName, params: T2poParams) -> Arm:
-    """Return one of article 34's arms."""
-    rule = RedrawRule(eta=params.eta, tries=params.tries)
-    capped = name in {ArmName.CAP, ArmName.FULL}
-    by_turn = name in {ArmName.TURNS, ArmName.FULL, ArmName.PAPER}
-    again = name in {ArmName.REDRAW, ArmName.FULL, ArmName.PAPER}
-    return Arm(
-        name=name,
-        max_new_tokens=params.token_cap if capped else params.max_new_tokens,
-        objective=t2po.objective(t2po.Rules(step=params.turn_weight)) if by_turn else grpo.credit,
-        alternatives=params.top_k if again else 0,
-        uncertainty=_uncertainty(name, params.top_k) if again else None,
-        redraw=rule if again else None,
+    return T2poVariant(
+        name=T2poVariantName.GRPO, max_new_tokens=params.max_new_tokens, objective=grpo.credit
     )
 
 
-def _uncertainty(name: ArmName, top_k: int) -> Callable[[Sequence[Sequence[float]]], float | None]:
-    if name is ArmName.PAPER:
-        return Mixture(top_k=top_k).turn
+def arm(name: T2poVariantName, params: T2poParams) -> T2poVariant:
+    """Return one of article 34's arms."""
+    rule = ResampleRule(
+        resample_threshold=params.resample_threshold, max_resamples=params.max_resamples
+    )
+    capped = name in {T2poVariantName.CAP, T2poVariantName.FULL}
+    by_turn = name in {T2poVariantName.TURNS, T2poVariantName.FULL, T2poVariantName.PAPER}
+    again = name in {T2poVariantName.RESAMPLE, T2poVariantName.FULL, T2poVariantName.PAPER}
+    return T2poVariant(
+        name=name,
+        max_new_tokens=params.capped_max_new_tokens if capped else params.max_new_tokens,
+        objective=t2po.objective(t2po.T2poSettings(step=params.turn_advantage_weight))
+        if by_turn
+        else grpo.credit,
+        alternatives=params.entropy_top_k if again else 0,
+        uncertainty=_uncertainty(name, params.entropy_top_k) if again else None,
+        resample=rule if again else None,
+    )
+
+
+def _uncertainty(
+    name: T2poVariantName, top_k: int
+) -> Callable[[Sequence[Sequence[float]]], float | None]:
+    if name is T2poVariantName.PAPER:
+        return UncertaintyMixture(top_k=top_k).turn
     return partial(t2po.turn_entropy, top_k=top_k)

@@ -11,7 +11,7 @@ _HIGHER = Better.HIGHER
 
 
 @record
-class Evaluation:
+class PrintedEvaluation:
     """The counts of one agent on one set of tasks; None where an article prints nothing.
 
     Attributes:
@@ -24,7 +24,7 @@ class Evaluation:
     tasks_passed: int
     assertions: int
     assertions_passed: int
-    task_complete: int | None = None
+    stop_rate: int | None = None
     mean_turns: float | None = None
     mean_wall_s: float | None = None
     wall_s: float | None = None
@@ -46,48 +46,48 @@ def percent(part: float, whole: float) -> float:
     return 100 * part / whole
 
 
-RATES: Figures[Evaluation] = Figures(keys="policy")
+RATES: Figures[PrintedEvaluation] = Figures(keys="policy")
 RATES("agent.tasks", "count", "tasks played")(lambda e: e.tasks)
-RATES("agent.task_pass", "%", better=_HIGHER)(
+RATES("agent.pass_rate", "%", better=_HIGHER)(
     lambda e: Counted(percent(e.tasks_passed, e.tasks), e.tasks)
 )
-RATES("agent.task_pass_low", "%", "Wilson, 95 %")(
+RATES("agent.pass_rate_low", "%", "Wilson, 95 %")(
     lambda e: Counted(100 * wilson(e.passed).low, e.tasks)
 )
-RATES("agent.task_pass_high", "%", "Wilson, 95 %")(
+RATES("agent.pass_rate_high", "%", "Wilson, 95 %")(
     lambda e: Counted(100 * wilson(e.passed).high, e.tasks)
 )
-RATES("agent.assertions", "%", "that hold", better=_HIGHER)(
+RATES("agent.assertion_pass_rate", "%", "that hold", better=_HIGHER)(
     lambda e: Counted(percent(e.assertions_passed, e.assertions), e.assertions)
 )
 RATES("agent.assertion_count", "count", "of all its tasks")(lambda e: e.assertions)
 
 
-@RATES("agent.task_complete", "%", "clean stops", better=_HIGHER, optional=True)
-def _(e: Evaluation) -> Counted | None:
-    return None if e.task_complete is None else Counted(percent(e.task_complete, e.tasks), e.tasks)
+@RATES("agent.stop_rate", "%", "clean stops", better=_HIGHER, optional=True)
+def _(e: PrintedEvaluation) -> Counted | None:
+    return None if e.stop_rate is None else Counted(percent(e.stop_rate, e.tasks), e.tasks)
 
 
-@RATES("agent.wall", "min", "of all rollouts", timing=True, optional=True)
-def _(e: Evaluation) -> float | None:
+@RATES("agent.time", "min", "of all rollouts", timing=True, optional=True)
+def _(e: PrintedEvaluation) -> float | None:
     if e.wall_s is not None:
         return e.wall_s / 60
     return None if e.mean_wall_s is None else e.mean_wall_s * e.tasks / 60
 
 
-@RATES("agent.turn_wall", "s", "of a turn", timing=True, optional=True)
-def _(e: Evaluation) -> float | None:
+@RATES("agent.turn_time", "s", "of a turn", timing=True, optional=True)
+def _(e: PrintedEvaluation) -> float | None:
     return e.mean_wall_s / e.mean_turns if e.mean_wall_s and e.mean_turns else None
 
 
-RATES("agent.persona_sum", "count", "passes summed by persona", optional=True)(
+RATES("agent.num_passed", "count", "passes summed by persona", optional=True)(
     lambda e: sum(e.by_persona) if e.by_persona else None
 )
 
 # of evaluations whose whole wall clock is known
-WALL: Figures[Evaluation] = Figures(keys="policy")
+WALL: Figures[PrintedEvaluation] = Figures(keys="policy")
 
 
-@WALL("agent.mean_wall", "s", "of a rollout", timing=True, optional=True)
-def _(e: Evaluation) -> Counted | None:
+@WALL("agent.rollout_time", "s", "of a rollout", timing=True, optional=True)
+def _(e: PrintedEvaluation) -> Counted | None:
     return None if e.wall_s is None else Counted(e.wall_s / e.tasks, e.tasks)

@@ -15,17 +15,17 @@ from harness.records import record
 from harness.sandbox.choice import Sandboxes
 from harness.sandbox.in_memory import MemorySandbox
 from harness.workloads.api.context import Context
-from harness.workloads.envs.files.agent import EnginePlayer
+from harness.workloads.envs.files.agent import EngineFilePolicy
 from harness.workloads.envs.files.corpus import NEVER_STOPPING, worth_imitating
 from harness.workloads.envs.files.personas import Split, split_of
-from harness.workloads.envs.files.players import Attempt, play_all
-from harness.workloads.envs.files.protocol import ParserVersion, Wording
-from harness.workloads.envs.files.rollout import Rollout, RolloutLog, Rules
+from harness.workloads.envs.files.players import EpisodeSpec, run_episodes
+from harness.workloads.envs.files.protocol import ParserVersion, PromptStyle
+from harness.workloads.envs.files.rollout import FileRollout, RolloutLog, RolloutSettings
 from harness.workloads.envs.files.task import Task
 from harness.workloads.inference.chat_template import load_chat_template
 from harness.workloads.inference.choice import serving_engine
 
-DEMONSTRATOR = "demonstrator"
+TEACHER = "teacher"
 
 
 @record
@@ -37,8 +37,8 @@ class Demonstrations:
         played: all that the demonstrator played; empty where there was none.
     """
 
-    rollouts: tuple[Rollout, ...]
-    played: tuple[Rollout, ...]
+    rollouts: tuple[FileRollout, ...]
+    played: tuple[FileRollout, ...]
     pool: tuple[Task, ...]
     held_out: tuple[Task, ...]
 
@@ -50,8 +50,8 @@ def demonstrations(context: Context, tasks: tuple[Task, ...], boxes: Sandboxes) 
         HostError: the demonstrator did nothing worth imitating, or its model is not here.
     """
     params: AgentParams = context.params
-    played: tuple[Rollout, ...] = ()
-    if params.demonstrations == "rollouts":
+    played: tuple[FileRollout, ...] = ()
+    if params.sft_data == "rollouts":
         played = _demonstrated(context, tasks, boxes)
         shown = worth_imitating(played)
         ids = {each.task_id for each in shown}
@@ -59,7 +59,7 @@ def demonstrations(context: Context, tasks: tuple[Task, ...], boxes: Sandboxes) 
         ids = {task.task_id for task in tasks if split_of(task.task_id) is Split.TRAIN}
         shown = _looking_around([task for task in tasks if task.task_id in ids], params)
     if not shown:
-        message = f"{params.demonstrator} did nothing that is worth imitating"
+        message = f"{params.teacher} did nothing that is worth imitating"
         raise HostError(message, "choose another demonstrator")
     return Demonstrations(
         rollouts=shown,
@@ -69,30 +69,32 @@ def demonstrations(context: Context, tasks: tuple[Task, ...], boxes: Sandboxes) 
     )
 
 
-def _looking_around(pool: list[Task], params: AgentParams) -> tuple[Rollout, ...]:
-    rules = Rules(wording=Wording(params.wording))
+def _looking_around(pool: list[Task], params: AgentParams) -> tuple[FileRollout, ...]:
+    rules = RolloutSettings(prompt_style=PromptStyle(params.prompt_style))
     with MemorySandbox() as box:
         return tuple(NEVER_STOPPING.play(task, 0, box, rules) for task in pool)
 
 
 def _demonstrated(
     context: Context, tasks: tuple[Task, ...], boxes: Sandboxes
-) -> tuple[Rollout, ...]:
+) -> tuple[FileRollout, ...]:
     """Let the demonstrator play every task, read by the parser that article 32 had."""
     params: AgentParams = context.params
-    folder = context.model(params.demonstrator)
-    dialogue = load_chat_template(folder)
-    served = serve_of(context, folder, DEMONSTRATOR)
-    log_file = context.out / f"{DEMONSTRATOR}.log"
-    with serving_engine(served, dialogue.end, log_file) as engine:
-        player = EnginePlayer(
-            name=DEMONSTRATOR, engine=engine, dialogue=dialogue, sampling=decoding_of(context)
+    folder = context.model(params.teacher)
+    chat_template = load_chat_template(folder)
+    served = serve_of(context, folder, TEACHER)
+    log_file = context.out / f"{TEACHER}.log"
+    with serving_engine(served, chat_template.end, log_file) as engine:
+        player = EngineFilePolicy(
+            name=TEACHER, engine=engine, chat_template=chat_template, sampling=decoding_of(context)
         )
-        return play_all(
-            (Attempt(task=task) for task in tasks),
+        return run_episodes(
+            (EpisodeSpec(task=task) for task in tasks),
             player,
             boxes,
-            RolloutLog(context.out / f"{DEMONSTRATOR}.jsonl"),
-            rules=Rules(parser=ParserVersion.PHASE5, wording=Wording(params.wording)),
-            threads=params.threads,
+            RolloutLog(context.out / f"{TEACHER}.jsonl"),
+            rules=RolloutSettings(
+                parser=ParserVersion.PHASE5, prompt_style=PromptStyle(params.prompt_style)
+            ),
+            max_concurrency=params.max_concurrency,
         )

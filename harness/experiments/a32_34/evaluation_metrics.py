@@ -8,16 +8,20 @@ _HIGHER, _LOWER = Better.HIGHER, Better.LOWER
 
 EVALUATED = (
     Metric(
-        name="agent.broken",
+        name="agent.rollout_errors",
         unit="count",
         doc="rollouts that broke, by no agent's doing, and count nowhere; where: policy",
         better=_LOWER,
     ),
-    Metric(name="agent.stops", unit="%", doc="of all rollouts; where: policy, reason"),
-    Metric(name="agent.assertions_low", unit="%", doc="tasks resampled, 95 %; where: policy"),
-    Metric(name="agent.assertions_high", unit="%", doc="tasks resampled, 95 %; where: policy"),
-    Metric(name="agent.task_complete_low", unit="%", doc="Wilson, 95 %; where: policy"),
-    Metric(name="agent.task_complete_high", unit="%", doc="Wilson, 95 %; where: policy"),
+    Metric(name="agent.stop_reason", unit="%", doc="of all rollouts; where: policy, reason"),
+    Metric(
+        name="agent.assertion_pass_rate_low", unit="%", doc="tasks resampled, 95 %; where: policy"
+    ),
+    Metric(
+        name="agent.assertion_pass_rate_high", unit="%", doc="tasks resampled, 95 %; where: policy"
+    ),
+    Metric(name="agent.stop_rate_low", unit="%", doc="Wilson, 95 %; where: policy"),
+    Metric(name="agent.stop_rate_high", unit="%", doc="Wilson, 95 %; where: policy"),
     Metric(
         name="agent.environment_share",
         unit="%",
@@ -36,21 +40,21 @@ EVALUATED = (
         doc="mean probability of stopping at a turn after the work is done; where: policy",
     ),
     Metric(
-        name="agent.replayed_complete",
+        name="agent.reparsed_stop_rate",
         unit="%",
         doc="clean stops of stored rollouts, read by another parser; where: policy, parser",
     ),
     Metric(
-        name="agent.replayed_turns",
+        name="agent.reparsed_turns",
         unit="turn",
         doc="mean turns of the same; where: policy, parser",
     ),
 )
 
 _COMPARED = (
-    ("agent.task_pass_difference", "%", "of tasks passed", _HIGHER),
-    ("agent.assertions_difference", "%", "of assertions that hold", _HIGHER),
-    ("agent.task_complete_difference", "%", "of clean stops", _HIGHER),
+    ("agent.pass_rate_difference", "%", "of tasks passed", _HIGHER),
+    ("agent.assertion_pass_rate_difference", "%", "of assertions that hold", _HIGHER),
+    ("agent.stop_rate_difference", "%", "of clean stops", _HIGHER),
     ("agent.turns_difference", "turn", "of mean turns", _LOWER),
 )
 
@@ -65,23 +69,23 @@ COMPARED = (
         for end in ("low", "high")
     ),
     Metric(
-        name="agent.task_pass_paired_p",
+        name="agent.pass_rate_paired_p",
         unit="1",
         doc="two-sided p of no difference, McNemar's exact test; where: policy, other",
     ),
     Metric(
-        name="agent.task_complete_paired_p",
+        name="agent.stop_rate_paired_p",
         unit="1",
         doc="two-sided p of no difference, McNemar's exact test; where: policy, other",
     ),
     Metric(
         name="stop.by_parser",
         unit="%",
-        doc="clean stops that only the parser made; where: by (replay or rollouts)",
+        doc="clean stops that only the parser made; where: source (replay or rollouts)",
     ),
     Metric(
         name="stop.by_training",
         unit="%",
-        doc="clean stops gained at one parser; where: by (replay or rollouts)",
+        doc="clean stops gained at one parser; where: source (replay or rollouts)",
     ),
 )

@@ -12,64 +12,73 @@ from harness.experiments.a32_34.evaluation_report import (
     report_stopping,
 )
 from harness.experiments.a32_34.settings import decoding_of
-from harness.experiments.a32_34.stage import Stage
-from harness.workloads.envs.files.agent import EnginePlayer
-from harness.workloads.envs.files.evaluate import Evaluation, compare, evaluate
-from harness.workloads.envs.files.players import NOTHING, Player
+from harness.experiments.a32_34.stage import FileAgentResources
+from harness.workloads.envs.files.agent import EngineFilePolicy
+from harness.workloads.envs.files.evaluate import PolicyEvaluation, compare, evaluate
+from harness.workloads.envs.files.players import NOTHING, FilePolicy
 from harness.workloads.envs.files.stopping import stop_probability
 from harness.workloads.envs.files.task import Task
 
 
-def play(stage: Stage, name: str, tasks: Sequence[Task]) -> Evaluation:
+def play(resources: FileAgentResources, name: str, tasks: Sequence[Task]) -> PolicyEvaluation:
     """Have what the engine serves now play `tasks`, filed under `name`."""
-    player = EnginePlayer(
+    player = EngineFilePolicy(
         name=name,
-        engine=stage.engine,
-        dialogue=stage.dialogue,
-        sampling=decoding_of(stage.context),
+        engine=resources.engine,
+        chat_template=resources.chat_template,
+        sampling=decoding_of(resources.context),
     )
-    return _played(stage, player, tasks)
+    return _played(resources, player, tasks)
 
 
-def judge(stage: Stage, name: str, adapter: Path | None) -> Evaluation:
+def judge(resources: FileAgentResources, name: str, adapter: Path | None) -> PolicyEvaluation:
     """Serve a policy, have it play the held-out tasks, and report all that this says."""
-    stage.answer_with(adapter)
-    found = play(stage, name, stage.held_out)
-    report(stage, found)
+    resources.answer_with(adapter)
+    found = play(resources, name, resources.held_out)
+    report(resources, found)
     return found
 
 
-def report(stage: Stage, found: Evaluation) -> None:
+def report(resources: FileAgentResources, found: PolicyEvaluation) -> None:
     """Report an evaluation of the weights that the engine answers with."""
-    report_policy(stage.context.emit, found)
-    asked = stop_probability(stage.engine, stage.dialogue, stage.chances)
-    report_stopping(stage.context.emit, found.policy, asked)
+    report_policy(resources.context.emit, found)
+    asked = stop_probability(resources.engine, resources.chat_template, resources.chances)
+    report_stopping(resources.context.emit, found.policy, asked)
 
 
-def judge_nobody(stage: Stage) -> Evaluation:
+def judge_nobody(resources: FileAgentResources) -> PolicyEvaluation:
     """Report what doing nothing earns on the held-out tasks."""
-    found = _played(stage, NOTHING, stage.held_out)
-    report_policy(stage.context.emit, found)
+    found = _played(resources, NOTHING, resources.held_out)
+    report_policy(resources.context.emit, found)
     return found
 
 
-def report_differences(stage: Stage, pairs: Iterable[tuple[Evaluation, Evaluation]]) -> None:
+def report_differences(
+    resources: FileAgentResources, pairs: Iterable[tuple[PolicyEvaluation, PolicyEvaluation]]
+) -> None:
     """Report every pair, the first less the second."""
     for one, other in pairs:
-        report_comparison(stage.context.emit, one.policy, other.policy, compare(one, other))
+        report_comparison(resources.context.emit, one.policy, other.policy, compare(one, other))
 
 
-def report_serving(stage: Stage) -> None:
+def report_serving(resources: FileAgentResources) -> None:
     """Report what served the policy, and what new weights took."""
-    emit = stage.context.emit
-    emit.measured("serve.engine", stage.engine.identity)
-    emit.measured("serve.boxes", stage.boxes.kind.value)
-    emit.note(stage.boxes.note)
-    count = len(stage.refreshes_s)
-    emit.measured("serve.refresh", fmean(stage.refreshes_s), count=count)
+    emit = resources.context.emit
+    emit.measured("serve.engine", resources.engine.identity)
+    emit.measured("serve.sandbox", resources.sandboxes.kind.value)
+    emit.note(resources.sandboxes.note)
+    count = len(resources.refreshes_s)
+    emit.measured("serve.weight_sync_time", fmean(resources.refreshes_s), count=count)
 
 
-def _played(stage: Stage, player: Player, tasks: Sequence[Task]) -> Evaluation:
+def _played(
+    resources: FileAgentResources, player: FilePolicy, tasks: Sequence[Task]
+) -> PolicyEvaluation:
     return evaluate(
-        player, tasks, stage.boxes, stage.log, rules=stage.rules, threads=stage.params.threads
+        player,
+        tasks,
+        resources.sandboxes,
+        resources.log,
+        rules=resources.rules,
+        threads=resources.params.max_concurrency,
     )

@@ -7,9 +7,9 @@ from pathlib import Path
 from harness.experiments.a32_34.params import SMALL, AgentParams
 from harness.workloads.api.context import Context
 from harness.workloads.inference.choice import EngineKind, Serve
-from harness.workloads.inference.engine import Sampling
-from harness.workloads.inference.vllm import Dtype as VllmDtype
-from harness.workloads.training.settings import Compute, Dtype, LoraSettings, Product
+from harness.workloads.inference.engine import SamplingParams
+from harness.workloads.inference.vllm import VllmDtype as ServedDtype
+from harness.workloads.training.settings import Compute, LoraSettings, Product, WeightDtype
 
 
 def lora_of(context: Context) -> LoraSettings:
@@ -25,11 +25,11 @@ def lora_of(context: Context) -> LoraSettings:
 
 def compute_of(params: AgentParams) -> Compute:
     """Return how the trainer computes."""
-    small = params.policy == SMALL
+    small = params.model == SMALL
     return Compute(
-        dtype=Dtype(params.dtype),
-        autocast=params.autocast,
-        gradient_checkpointing=params.checkpointing,
+        dtype=WeightDtype(params.dtype),
+        bf16=params.bf16,
+        gradient_checkpointing=params.gradient_checkpointing,
         product=Product.FOLDED if small else Product.BRANCH,
     )
 
@@ -48,22 +48,22 @@ def serve_of(context: Context, folder: Path, name: str, lora_rank: int | None = 
         kind=EngineKind(params.engine),
         model_dir=folder,
         name=name,
-        dtype=VllmDtype(params.dtype),
+        dtype=ServedDtype(params.dtype),
         max_model_len=params.max_model_len,
-        at_once=params.threads,
+        max_concurrency=params.max_concurrency,
         seed=context.spec.seed,
         gpu_memory_utilization=params.gpu_memory_utilization,
         lora_rank=lora_rank,
     )
 
 
-def decoding_of(context: Context) -> Sampling:
+def decoding_of(context: Context) -> SamplingParams:
     """Return how replies are drawn wherever policies are compared."""
     params: AgentParams = context.params
-    return Sampling(
+    return SamplingParams(
         temperature=params.temperature,
-        max_tokens=params.max_new_tokens,
+        max_new_tokens=params.max_new_tokens,
         seed=context.spec.seed,
         top_p=params.top_p,
-        top_k=params.top_likeliest,
+        top_k=params.top_k,
     )

@@ -23,8 +23,8 @@ from harness.workloads.api.context import Context
 from harness.workloads.envs.files.author import synthesise
 from harness.workloads.envs.files.corpus import NEVER_STOPPING, retold
 from harness.workloads.envs.files.personas import role_of, slots
-from harness.workloads.envs.files.protocol import ParserVersion, Wording
-from harness.workloads.envs.files.rollout import RolloutLog, Rules
+from harness.workloads.envs.files.protocol import ParserVersion, PromptStyle
+from harness.workloads.envs.files.rollout import RolloutLog, RolloutSettings
 from harness.workloads.envs.files.stopping import Chance
 from harness.workloads.envs.files.task import Task
 from harness.workloads.envs.files.task_json import write_tasks
@@ -39,20 +39,20 @@ _STOP_TASKS = 16  # whose every turn is asked for the probability of stopping
 
 
 @dataclass(kw_only=True)
-class Stage:
+class FileAgentResources:
     """Everything open.
 
     Attributes:
         tasks: all of them, by id.
-        demonstrations: what is imitated, and who showed it.
+        sft_data: what is imitated, and who showed it.
         writing_s: what writing the tasks took, seconds.
         pool: those that may be trained on.
         held_out: those that never are.
-        boxes: where commands run.
+        sandboxes: where commands run.
         rules: of every rollout.
         log: takes every rollout.
         engine: serves the policy, with whatever adapter it was given last.
-        dialogue: of the policy.
+        chat_template: of the policy.
         policy: the same model, with gradients.
         refreshes_s: what giving the engine new weights took, each, seconds.
     """
@@ -60,15 +60,15 @@ class Stage:
     context: Context
     params: AgentParams
     tasks: Mapping[str, Task]
-    demonstrations: Demonstrations
+    sft_data: Demonstrations
     writing_s: float
     pool: tuple[Task, ...]
     held_out: tuple[Task, ...]
-    boxes: Sandboxes
-    rules: Rules
+    sandboxes: Sandboxes
+    rules: RolloutSettings
     log: RolloutLog
     engine: Engine
-    dialogue: ChatTemplate
+    chat_template: ChatTemplate
     policy: LoraPolicy
     refreshes_s: list[float] = field(default_factory=list)
 
@@ -83,7 +83,7 @@ class Stage:
         with MemorySandbox() as box:
             for task in self.held_out[:: max(1, len(self.held_out) // _STOP_TASKS)]:
                 rollout = NEVER_STOPPING.play(task, 0, box, self.rules)
-                trace = retold(rollout, task, self.dialogue)
+                trace = retold(rollout, task, self.chat_template)
                 found.append(Chance(trace=trace, work=len(task.oracle)))
         return found
 
@@ -107,15 +107,15 @@ class Stage:
 
 
 @contextmanager
-def open_stage(context: Context) -> Iterator[Stage]:
+def open_resources(context: Context) -> Iterator[FileAgentResources]:
     """Write the tasks, load and serve the policy; end everything with the block."""
     params: AgentParams = context.params
     torch.set_num_threads(params.num_threads)
     began = time.monotonic()
     tasks = write(context)
     writing_s = time.monotonic() - began
-    folder = tiny_model("files") if params.policy == SMALL else context.model(params.policy)
-    dialogue = load_chat_template(folder)
+    folder = tiny_model("files") if params.model == SMALL else context.model(params.model)
+    chat_template = load_chat_template(folder)
     with ExitStack() as stack:
         assert context.spec.sandbox is not None, "a plan decides it for every run of this workload"
         boxes = stack.enter_context(open_sandboxes(context.spec.sandbox))
@@ -124,23 +124,25 @@ def open_stage(context: Context) -> Iterator[Stage]:
         engine = stack.enter_context(
             serving_engine(
                 serve_of(context, folder, "policy", params.lora_rank),
-                dialogue.end,
+                chat_template.end,
                 context.out / "server.log",
             )
         )
-        yield Stage(
+        yield FileAgentResources(
             context=context,
             params=params,
             tasks={task.task_id: task for task in tasks},
-            demonstrations=shown,
+            sft_data=shown,
             writing_s=writing_s,
             pool=shown.pool,
-            held_out=chosen(shown.held_out, params.held_out),
-            boxes=boxes,
-            rules=Rules(parser=ParserVersion.PHASE6, wording=Wording(params.wording)),
+            held_out=chosen(shown.held_out, params.num_eval_examples),
+            sandboxes=boxes,
+            rules=RolloutSettings(
+                parser=ParserVersion.PHASE6, prompt_style=PromptStyle(params.prompt_style)
+            ),
             log=RolloutLog(context.out / _LOG),
             engine=engine,
-            dialogue=dialogue,
+            chat_template=chat_template,
             policy=policy,
         )
 
@@ -157,7 +159,7 @@ def write(context: Context) -> tuple[Task, ...]:
     if written.failures:
         causes = "; ".join(f"{task}: {cause}" for task, cause in written.failures.items())
         message = f"{len(written.failures)} tasks were not written: {causes}"
-        raise HostError(message, f"curl {params.base_url}/models")
+        raise HostError(message, f"curl {params.author_base_url}/models")
     path = context.out / "tasks.jsonl"
     write_tasks(path, written.tasks)
     context.emit.artefact("tasks", path)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from enum import StrEnum
 
-from harness.experiments.a32_34.arms import Arm, ArmName, arm
+from harness.experiments.a32_34.arms import T2poVariant, T2poVariantName, arm
 from harness.experiments.a32_34.judge import (
     judge,
     judge_nobody,
@@ -22,13 +22,13 @@ from harness.experiments.a32_34.judge import (
     report_differences,
     report_serving,
 )
-from harness.experiments.a32_34.learn import Step, is_judged, learn
+from harness.experiments.a32_34.learn import FileStep, is_judged, learn
 from harness.experiments.a32_34.params import T2poParams
-from harness.experiments.a32_34.stage import Stage, open_stage
+from harness.experiments.a32_34.stage import FileAgentResources, open_resources
 from harness.experiments.a32_34.tune import SFT, imitate
 from harness.workloads.api.context import Context
 from harness.workloads.api.device import device_name
-from harness.workloads.envs.files.evaluate import Evaluation
+from harness.workloads.envs.files.evaluate import PolicyEvaluation
 from harness.workloads.models.adapter import Weights
 from harness.workloads.rl.checkpoint_selection import Checkpoint, best
 
@@ -37,13 +37,13 @@ def run(context: Context) -> None:
     """Fine-tune a policy, train it in every way that is asked for, and compare the ways."""
     context.emit.started(device_name())
     params: T2poParams = context.params
-    with open_stage(context) as stage:
+    with open_resources(context) as stage:
         nobody = judge_nobody(stage)
         imitate(stage)
         tuned = judge(stage, SFT, stage.adapter(SFT))
         start = {Part.HELD_OUT: tuned, Part.POOL: play(stage, "sft-pool", stage.pool)}
         weights = stage.policy.weights()
-        ways = [arm(ArmName(name), params) for name in params.arms]
+        ways = [arm(T2poVariantName(name), params) for name in params.variants]
         trained = {way.name: _train(stage, way, weights, start) for way in ways}
         report_differences(stage, _pairs(trained, tuned, nobody))
         report_serving(stage)
@@ -57,55 +57,61 @@ class Part(StrEnum):
     HELD_OUT = "held-out"
 
 
-Point = Mapping[Part, Evaluation]
+Point = Mapping[Part, PolicyEvaluation]
 
 
-def _train(stage: Stage, way: Arm, weights: Weights, start: Point) -> Evaluation:
+def _train(
+    resources: FileAgentResources, way: T2poVariant, weights: Weights, start: Point
+) -> PolicyEvaluation:
     """Train one way from the fine-tuned weights; return how its last weights play."""
-    stage.policy.put(weights)
-    stage.answer_with(stage.adapter(SFT))
-    params = stage.params
+    resources.policy.put(weights)
+    resources.answer_with(resources.adapter(SFT))
+    params = resources.params
     assert isinstance(params, T2poParams)
     points: dict[int, Point] = {0: start}
 
-    def evaluate(step: Step) -> None:
+    def evaluate(step: FileStep) -> None:
         if is_judged(params, step):
             points[step.number] = {
-                Part.HELD_OUT: play(stage, f"{way.name}@{step.number}", stage.held_out),
-                Part.POOL: play(stage, f"{way.name}@{step.number}-pool", stage.pool),
+                Part.HELD_OUT: play(resources, f"{way.name}@{step.number}", resources.held_out),
+                Part.POOL: play(resources, f"{way.name}@{step.number}-pool", resources.pool),
             }
 
-    steps = learn(stage, way, weights, evaluate)
+    steps = learn(resources, way, weights, evaluate)
     for step in steps:  # each batch was played by the weights of the step before
         if step.number - 1 in points:
             before = points[step.number - 1]
             points[step.number - 1] = {**before, Part.BATCH: step.batch}
-    _report_curve(stage, way, points)
+    _report_curve(resources, way, points)
     last = replace(points[max(points)][Part.HELD_OUT], policy=way.name.value)
-    report(stage, last)
+    report(resources, last)
     return last
 
 
 def _pairs(
-    trained: Mapping[ArmName, Evaluation], tuned: Evaluation, nobody: Evaluation
-) -> Iterator[tuple[Evaluation, Evaluation]]:
+    trained: Mapping[T2poVariantName, PolicyEvaluation],
+    tuned: PolicyEvaluation,
+    nobody: PolicyEvaluation,
+) -> Iterator[tuple[PolicyEvaluation, PolicyEvaluation]]:
     """Yield what is compared: every arm with the start and with plain GRPO."""
     yield tuned, nobody
-    plain = trained.get(ArmName.GRPO)
+    plain = trained.get(T2poVariantName.GRPO)
     for name, found in trained.items():
         yield found, tuned
-        if plain is not None and name is not ArmName.GRPO:
+        if plain is not None and name is not T2poVariantName.GRPO:
             yield found, plain
 
 
 # --- Curves ---------------------------------------------------------------------------------------
 
 
-def _report_curve(stage: Stage, way: Arm, points: Mapping[int, Point]) -> None:
+def _report_curve(
+    resources: FileAgentResources, way: T2poVariant, points: Mapping[int, Point]
+) -> None:
     """Report every point, how far apart its parts lie, and which checkpoint each would choose."""
-    emit = stage.context.emit
+    emit = resources.context.emit
     for step, point in points.items():
-        where = {"arm": way.name.value, "step": step}
+        where = {"variant": way.name.value, "step": step}
         for part, found in point.items():
             for name, value in _figures(found).items():
                 by = {**where, "split": part.value}
@@ -113,15 +119,15 @@ def _report_curve(stage: Stage, way: Arm, points: Mapping[int, Point]) -> None:
         for part in (Part.BATCH, Part.POOL):
             if part in point:
                 gap = 100 * (point[part].rates.held - point[Part.HELD_OUT].rates.held)
-                emit.measured("curve.gap", gap, where={**where, "split": part.value})
+                emit.measured("eval.gap", gap, where={**where, "split": part.value})
     chosen = {part: _chosen(points, part) for part in Part}
     for part, step in chosen.items():
-        by = {"arm": way.name.value, "split": part.value}
-        emit.measured("curve.best_step", step, where=by)
+        by = {"variant": way.name.value, "split": part.value}
+        emit.measured("eval.best_step", step, where=by)
         if part is not Part.HELD_OUT:
             among = [step for step, point in points.items() if part in point]
             held_out = _chosen({at: points[at] for at in among}, Part.HELD_OUT)
-            emit.measured("curve.agree", step == held_out, where=by, count=len(among))
+            emit.measured("eval.agree", step == held_out, where=by, count=len(among))
 
 
 def _chosen(points: Mapping[int, Point], part: Part) -> int:
@@ -134,11 +140,11 @@ def _chosen(points: Mapping[int, Point], part: Part) -> int:
     return best(seen).step
 
 
-def _figures(found: Evaluation) -> dict[str, float]:
+def _figures(found: PolicyEvaluation) -> dict[str, float]:
     rates = found.rates
     return {
-        "curve.task_pass": 100 * rates.tasks_passed / rates.tasks,
-        "curve.assertions": 100 * rates.held,
-        "curve.mean_turns": found.mean_turns,
-        "curve.task_complete": 100 * found.task_complete.rate,
+        "eval.pass_rate": 100 * rates.tasks_passed / rates.tasks,
+        "eval.assertion_pass_rate": 100 * rates.held,
+        "eval.mean_turns": found.mean_turns,
+        "eval.stop_rate": 100 * found.stop_rate.rate,
     }

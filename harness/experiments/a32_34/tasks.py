@@ -14,11 +14,11 @@ from harness.sandbox.in_memory import MemorySandbox
 from harness.workloads.api.context import Context
 from harness.workloads.api.emit import EventWriter
 from harness.workloads.envs.files.author import TaskAuthor, synthesise
-from harness.workloads.envs.files.baseline import Rates, do_nothing, play_oracle, rates
-from harness.workloads.envs.files.lint import Rule, lint, linted
+from harness.workloads.envs.files.baseline import BaselineRates, do_nothing, play_oracle, rates
+from harness.workloads.envs.files.lint import LintRule, lint, linted
 from harness.workloads.envs.files.llm_author import LlmAuthor
 from harness.workloads.envs.files.personas import Split, slots, split_of
-from harness.workloads.envs.files.rollout import RolloutLog, Rules
+from harness.workloads.envs.files.rollout import RolloutLog, RolloutSettings
 from harness.workloads.envs.files.task import Task
 from harness.workloads.envs.files.task_json import write_tasks
 from harness.workloads.envs.files.template_author import TemplateAuthor
@@ -36,14 +36,14 @@ def run(context: Context) -> None:
         emit.note(f"{task_id} has no task: {cause}")
     if not written.tasks:
         message = "not one task was written; the notes of the run say why"
-        raise HostError(message, f"curl {params.base_url}/models")
+        raise HostError(message, f"curl {params.author_base_url}/models")
 
     path = context.out / "tasks.jsonl"
     write_tasks(path, written.tasks)
     emit.artefact("tasks", path)
     emit.measured("tasks.failed", len(written.failures))
-    emit.measured("synthesis.wall", wall_s)
-    emit.measured("synthesis.task_wall", wall_s / (len(written.tasks) + len(written.failures)))
+    emit.measured("synthesis.time", wall_s)
+    emit.measured("synthesis.task_time", wall_s / (len(written.tasks) + len(written.failures)))
     report_tasks(emit, written.tasks)
     report_findings(emit, written.tasks)
     for split in Split:
@@ -55,7 +55,9 @@ def author_of(params: TasksParams) -> TaskAuthor:
     """Return the author that the parameters name."""
     if params.author == "template":
         return TemplateAuthor()
-    return LlmAuthor(Endpoint(base_url=params.base_url, model=params.model), params.attempts)
+    return LlmAuthor(
+        Endpoint(base_url=params.author_base_url, model=params.author_model), params.attempts
+    )
 
 
 def report_tasks(emit: EventWriter, tasks: tuple[Task, ...]) -> None:
@@ -75,7 +77,7 @@ def report_findings(emit: EventWriter, tasks: tuple[Task, ...]) -> None:
     """Report how often each rule of the linter finds something, and in how many tasks."""
     findings = lint(tasks)
     by_rule = Counter(finding.rule for finding in findings)
-    for rule in Rule:
+    for rule in LintRule:
         emit.measured("lint.findings", by_rule[rule], where={"rule": rule.value})
     emit.measured("lint.tasks", len({finding.task_id for finding in findings}))
 
@@ -88,7 +90,7 @@ def report_baselines(context: Context, tasks: Iterable[Task], split: Split) -> N
     _report_rates(emit, do_nothing(map(linted, given)), {**where, "assertions": "linted"})
 
     with MemorySandbox() as box:
-        played = play_oracle(given, box, Rules())
+        played = play_oracle(given, box, RolloutSettings())
     if not played:
         return  # only a template author leaves commands
     log = RolloutLog(context.out / "oracle.jsonl")
@@ -101,10 +103,10 @@ def report_baselines(context: Context, tasks: Iterable[Task], split: Split) -> N
     emit.measured("baseline.turns", turns, where={"split": split.value}, count=len(played))
 
 
-def _report_rates(emit: EventWriter, found: Rates, where: Mapping[str, Scalar]) -> None:
+def _report_rates(emit: EventWriter, found: BaselineRates, where: Mapping[str, Scalar]) -> None:
     pairs = (
-        ("baseline.task_pass", found.tasks_passed, found.tasks),
-        ("baseline.assertions", found.assertions_passed, found.assertions),
+        ("baseline.pass_rate", found.tasks_passed, found.tasks),
+        ("baseline.assertion_pass_rate", found.assertions_passed, found.assertions),
     )
     for metric, passed, total in pairs:
         share = 100 * passed / total if total else None

@@ -21,21 +21,27 @@ from harness.workloads.api.declare import Better, Workload, param
 from harness.workloads.api.figures import Figures, Row, Where
 from harness.workloads.models.memory import (
     MIXED,
-    Dtype,
     ForwardPass,
+    NumberFormat,
     kv_cache_bytes,
     lora_need,
     training_need,
 )
 from harness.workloads.models.presets import QWEN3_4B
 from harness.workloads.rl.algorithms import a2tgpo
-from harness.workloads.rl.algorithms.a2tgpo import IGPO, PAPER, Normalisation, Rules, clip_scale
+from harness.workloads.rl.algorithms.a2tgpo import (
+    IGPO,
+    PAPER,
+    A2tgpoSettings,
+    Normalisation,
+    clip_scale,
+)
 from harness.workloads.rl.group import Group, Member
 from harness.workloads.rl.scores import by_turn, pooled
 from harness.workloads.training.trace import Trace, TurnTrace
 from harness.workloads.trials.history import History
 from harness.workloads.trials.render import Briefing, render
-from harness.workloads.trials.store import Store
+from harness.workloads.trials.store import TrialStore
 from harness.workloads.trials.trial import Label, Trial
 
 _GB = 1e9
@@ -49,16 +55,16 @@ _HIGHER, _LOWER = Better.HIGHER, Better.LOWER
 
 
 @record
-class EvidenceParams:
+class A2tgpoEvidenceParams:
     """What article 36 is recounted from, and how it is simulated."""
 
     rows: str = param("a36/results.tsv", doc="the article's six rows")
     rendered: str = param("a36/lineage-rendered.txt", doc="the briefing made of them")
-    draws: int = param(40_000, doc="rollouts of the simulation of variances", low=1000)
+    num_samples: int = param(40_000, doc="rollouts of the simulation of variances", low=1000)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Published:
+class PublishedRows:
     """The article's rows, the briefing made of them, and the rollouts of our simulation."""
 
     history: History
@@ -91,12 +97,14 @@ class Published:
 
     def variances(self, *, rescaled: bool) -> Iterator[Row]:
         """Yield what accumulation does to the variance of independent scores."""
-        terms = [a2tgpo.process_terms(row, Rules(rescaled=rescaled)) for row in self.simulated]
+        terms = [
+            a2tgpo.process_terms(row, A2tgpoSettings(rescaled=rescaled)) for row in self.simulated
+        ]
         for turn, column in enumerate(zip(*terms, strict=True), 1):
             yield {"turn": turn}, pvariance(column)
 
 
-figure: Figures[Published] = Figures()
+figure: Figures[PublishedRows] = Figures()
 
 # --- The paper's tables ---------------------------------------------------------------------------
 
@@ -114,7 +122,7 @@ def average(setting: Setting, columns: Sequence[float]) -> float:
     keys="model, method, setting",
     better=_HIGHER,
 )
-def _(_: Published) -> Iterator[Row]:
+def _(_: PublishedRows) -> Iterator[Row]:
     for model, methods in printed.TABLE_1.items():
         for method, settings in methods.items():
             for setting, scores in settings.items():
@@ -129,7 +137,7 @@ def _(_: Published) -> Iterator[Row]:
     keys="model (or all, or Qwen3), setting",
     better=_HIGHER,
 )
-def _(_: Published) -> Iterator[Row]:
+def _(_: PublishedRows) -> Iterator[Row]:
     for setting in printed.QUESTIONS:
         gains = {model: _mean_gain(model, setting) for model in printed.TABLE_1}
         gains["Qwen3"] = fmean(gains[model] for model in ("Qwen3-4B", "Qwen3-8B"))
@@ -144,8 +152,8 @@ def _mean_gain(model: str, setting: Setting) -> float:
     return methods[METHOD][setting].average - others
 
 
-@figure.rows("clip_spread.best", "1", "beta of the best average", keys="setting")
-def _(_: Published) -> Iterator[Row]:
+@figure.rows("clip_scale_beta.best", "1", "beta of the best average", keys="setting")
+def _(_: PublishedRows) -> Iterator[Row]:
     for setting in Setting:
         best = max(printed.CLIP_SPREAD, key=lambda spread: printed.CLIP_SPREAD[spread][setting])
         yield {"setting": setting}, best
@@ -155,17 +163,19 @@ def _(_: Published) -> Iterator[Row]:
 
 
 @figure.rows("memory.kv_cache", "GB", "8 sequences of 8192 tokens", keys="shape")
-def _(_: Published) -> Iterator[Row]:
-    ours = kv_cache_bytes(QWEN3_4B, Dtype.BF16, printed.CONTEXT, printed.SESSIONS)
+def _(_: PublishedRows) -> Iterator[Row]:
+    ours = kv_cache_bytes(QWEN3_4B, NumberFormat.BF16, printed.CONTEXT, printed.SESSIONS)
     yield {"shape": QWEN3_4B.name}, ours / _GB
 
 
-@figure.rows("memory.training", "GB", "Qwen3-4B's states, one sequence's activations", keys="way")
-def _(_: Published) -> Iterator[Row]:
+@figure.rows(
+    "memory.training", "GB", "Qwen3-4B's states, one sequence's activations", keys="variant"
+)
+def _(_: PublishedRows) -> Iterator[Row]:
     step = ForwardPass(tokens=printed.CONTEXT, logit_bytes=14, recompute=True)
-    yield {"way": "every parameter"}, training_need(QWEN3_4B, MIXED, step).total / _GB
-    adapters = lora_need(QWEN3_4B, Dtype.BF16, MIXED, 16, step)
-    yield {"way": "adapters"}, adapters.total / _GB
+    yield {"variant": "every parameter"}, training_need(QWEN3_4B, MIXED, step).total / _GB
+    adapters = lora_need(QWEN3_4B, NumberFormat.BF16, MIXED, 16, step)
+    yield {"variant": "adapters"}, adapters.total / _GB
 
 
 # --- The article's rows ---------------------------------------------------------------------------
@@ -178,12 +188,12 @@ figure("rows.count", "count", "rows")(lambda p: len(p.history.trials))
     "count",
     "different times a row took beside its training; a measured file has one a row",
 )
-def _(p: Published) -> int:
+def _(p: PublishedRows) -> int:
     trials = p.history.trials
     return len({t.total_s - t.train_s for t in trials if t.total_s is not None and t.train_s})
 
 
-figure("rows.keeps", "count", "rows that are kept")(
+figure("rows.accepted", "count", "rows that are kept")(
     lambda p: sum(trial.status is Label.KEEP for trial in p.history.trials)
 )
 figure("rows.best", "text", "the best row's id")(lambda p: p.best.exp_id)
@@ -207,7 +217,7 @@ figure("rows.total_gain", "%", "best - first row, points; synthetic")(
 
 
 @figure("rows.rendered", "flag", "rendered again, the briefing is the same")
-def _(p: Published) -> bool:
+def _(p: PublishedRows) -> bool:
     _banner, _newline, example = p.rendered.partition("\n")
     return render(p.history, _BRIEFING) + "\n" == example
 
@@ -231,9 +241,9 @@ def _places(rows: Iterable[Sequence[float]]) -> Iterator[tuple[Where, float]]:
 
 
 @figure.rows("worked.advantage", "1", keys="alpha, rollout, turn")
-def _(_: Published) -> Iterator[Row]:
+def _(_: PublishedRows) -> Iterator[Row]:
     for alpha in (1.0, 0.3):
-        credit = a2tgpo.credit(_worked(), Rules(alpha=alpha))
+        credit = a2tgpo.credit(_worked(), A2tgpoSettings(alpha=alpha))
         for where, value in _places(each.advantages for each in credit):
             yield {"alpha": alpha, **where}, value
 
@@ -244,10 +254,10 @@ figure.rows("worked.clip_scale", "1", keys="rollout, turn")(
 
 
 @figure("worked.mode_gap", "1", "released turn-group - the paper's, largest")
-def _(_: Published) -> float:
+def _(_: PublishedRows) -> float:
     ways = (
-        Rules(normalisation=Normalisation.RELEASED_TURN_GROUP),
-        Rules(rescaled=False, clip_spread=0.0),
+        A2tgpoSettings(normalisation=Normalisation.RELEASED_TURN_GROUP),
+        A2tgpoSettings(rescaled=False, clip_scale_beta=0.0),
     )
     code, paper = ([each.advantages for each in a2tgpo.credit(_worked(), way)] for way in ways)
     return max(
@@ -269,13 +279,13 @@ figure.rows("variance.rescaled", "1", "of D / sqrt(n)", keys="turn")(
 
 
 @figure.rows(
-    "turn_mean.largest",
+    "turn_mean.max",
     "1",
     "|mean of a turn's scores|, largest",
     keys="normalisation",
     better=_LOWER,
 )
-def _(_: Published) -> Iterator[Row]:
+def _(_: PublishedRows) -> Iterator[Row]:
     for name, rows in (
         (PAPER.normalisation, by_turn(GAINS)),
         (IGPO.normalisation, pooled(GAINS)),
@@ -290,13 +300,13 @@ def _(_: Published) -> Iterator[Row]:
 
 def run(context: Context) -> None:
     """Report every figure."""
-    params: EvidenceParams = context.params
+    params: A2tgpoEvidenceParams = context.params
     context.emit.started("no device: printed figures and published files")
     context.emit.note("none of the article's rows was measured: their program has them as text")
-    published = Published(
-        history=Store(context.evidence(params.rows)).history(),
+    published = PublishedRows(
+        history=TrialStore(context.evidence(params.rows)).history(),
         rendered=context.evidence(params.rendered).read_text(encoding="utf-8"),
-        draws=params.draws,
+        draws=params.num_samples,
     )
     figure.report(context.emit, published)
 
@@ -304,7 +314,7 @@ def run(context: Context) -> None:
 EVIDENCE = Workload(
     name="search.a2tgpo_evidence",
     doc="recompute the tables, the arithmetic and the worked example of article 36",
-    params=EvidenceParams,
+    params=A2tgpoEvidenceParams,
     metrics=figure.metrics,
     entry="harness.experiments.a36.evidence:run",
 )

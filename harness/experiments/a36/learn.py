@@ -16,13 +16,13 @@ from statistics import fmean
 
 import torch
 
-from harness.experiments.a36.diagnostics import Judged
+from harness.experiments.a36.diagnostics import ScoredGroup
 from harness.experiments.a36.params import A2tgpoParams
-from harness.experiments.a36.resources import Room
-from harness.experiments.a36.variants import Variant
+from harness.experiments.a36.resources import SearchAgentResources
+from harness.experiments.a36.variants import A2tgpoVariant
 from harness.records import record
-from harness.workloads.envs.search.protocol import Wording
-from harness.workloads.envs.search.rollout import Rollout, play_all
+from harness.workloads.envs.search.protocol import SearchPromptStyle
+from harness.workloads.envs.search.rollout import SearchRollout, run_episodes
 from harness.workloads.envs.search.world import Question
 from harness.workloads.models.lora import LoraPolicy
 from harness.workloads.rl.group import Group
@@ -39,11 +39,11 @@ from harness.workloads.rl.information_gain import (
 from harness.workloads.rl.step import StepReport
 from harness.workloads.rl.trainer import Trainer
 from harness.workloads.training.example import Example
-from harness.workloads.training.settings import Dropout, Old, Optimizer, TrainerSettings
+from harness.workloads.training.settings import Dropout, Old, TrainerSettings
 
 
 @record
-class Step:
+class SearchStep:
     """One step: what was played, what came of it, and what it took.
 
     Attributes:
@@ -57,8 +57,8 @@ class Step:
     """
 
     number: int
-    rollouts: tuple[Rollout, ...]
-    judged: tuple[Judged, ...]
+    rollouts: tuple[SearchRollout, ...]
+    judged: tuple[ScoredGroup, ...]
     report: StepReport
     rollout_s: float
     gain_s: float
@@ -73,18 +73,18 @@ class Step:
 class Learner:
     """Trains the policy of a room by one variant, step by step."""
 
-    def __init__(self, room: Room, variant: Variant) -> None:
-        self._room, self._variant = room, variant
-        needs_reference = variant.clip.kl_coefficient > 0
+    def __init__(self, resources: SearchAgentResources, variant: A2tgpoVariant) -> None:
+        self._room, self._variant = resources, variant
+        needs_reference = variant.clip.kl_coef > 0
         self._trainer = Trainer(
-            room.policy,
+            resources.policy,
             variant.objective,
             variant.loss,
-            _settings(room.params, variant, room.context.spec.seed),
-            room.policy.weights() if needs_reference else None,
+            _settings(resources.params, variant, resources.context.spec.seed),
+            resources.policy.weights() if needs_reference else None,
         )
 
-    def step(self, number: int) -> Step:
+    def step(self, number: int) -> SearchStep:
         """Take one step.
 
         Raises:
@@ -99,7 +99,7 @@ class Learner:
         report = self._trainer.step(found)
         if report.update is not None:
             self._room.serve(f"step-{number}")
-        return Step(
+        return SearchStep(
             number=number,
             rollouts=rollouts,
             judged=tuple(self._judged(group) for group in found),
@@ -109,32 +109,34 @@ class Learner:
             update_s=time.monotonic() - scored,
         )
 
-    def _play(self, number: int) -> tuple[Rollout, ...]:
+    def _play(self, number: int) -> tuple[SearchRollout, ...]:
         params = self._room.params
-        asked = drawn(self._room.pool, params, self._room.context.spec.seed, number)
-        player = self._room.player(params.temperature, number)
-        return play_all(player, asked, params.rollouts_per_question, params.threads)
+        asked = sampled_prompts(self._room.pool, params, self._room.context.spec.seed, number)
+        player = self._room.player(params.rollout_temperature, number)
+        return run_episodes(player, asked, params.num_generations, params.max_concurrency)
 
-    def _gains(self, rollouts: Sequence[Rollout]) -> Gains:
+    def _gains(self, rollouts: Sequence[SearchRollout]) -> Gains:
         room = self._room
         if self._variant.rules is None:
             return {}
         score = (
-            by_engine(room.engine, room.params.threads)
+            by_engine(room.engine, room.params.max_concurrency)
             if room.params.gains_by == "engine"
             else by_policy(room.policy)
         )
         rules = _gain_rules(room, self._variant)
-        return take_gains(rollouts, room.questions, room.dialogue, score, rules)
+        return take_gains(rollouts, room.questions, room.chat_template, score, rules)
 
-    def _judged(self, group: Group) -> Judged:
-        return Judged(group=group, credit=self._variant.objective(group))
+    def _judged(self, group: Group) -> ScoredGroup:
+        return ScoredGroup(group=group, credit=self._variant.objective(group))
 
 
-def drawn(pool: Sequence[Question], params: A2tgpoParams, seed: int, number: int) -> list[Question]:
+def sampled_prompts(
+    pool: Sequence[Question], params: A2tgpoParams, seed: int, number: int
+) -> list[Question]:
     """Return the questions of a step: the same for every variant, none twice within it."""
     draw = random.Random(f"{seed} {number}")  # noqa: S311 - no secret
-    return draw.sample(pool, min(params.questions_per_step, len(pool)))
+    return draw.sample(pool, min(params.prompts_per_step, len(pool)))
 
 
 def by_policy(policy: LoraPolicy) -> Score:
@@ -162,14 +164,18 @@ class TwoWays:
     trainer_s: float
 
 
-def two_ways(room: Room, rollouts: Sequence[Rollout], variant: Variant) -> TwoWays:
+def two_ways(
+    resources: SearchAgentResources, rollouts: Sequence[SearchRollout], variant: A2tgpoVariant
+) -> TwoWays:
     """Score the gold answers of rollouts both ways; the weights of both must be the same."""
-    asked = probes_of(rollouts, room.questions, room.dialogue, _gain_rules(room, variant))
+    asked = probes_of(
+        rollouts, resources.questions, resources.chat_template, _gain_rules(resources, variant)
+    )
     examples = different(asked)
     began = time.monotonic()
-    by_server = by_engine(room.engine, room.params.threads)(examples)
+    by_server = by_engine(resources.engine, resources.params.max_concurrency)(examples)
     between = time.monotonic()
-    by_trainer = by_policy(room.policy)(examples)
+    by_trainer = by_policy(resources.policy)(examples)
     ended = time.monotonic()
     gaps = (
         abs(one - other)
@@ -179,32 +185,34 @@ def two_ways(room: Room, rollouts: Sequence[Rollout], variant: Variant) -> TwoWa
     return TwoWays(gap=max(gaps), engine_s=between - began, trainer_s=ended - between)
 
 
-def _gain_rules(room: Room, variant: Variant) -> GainRules:
+def _gain_rules(resources: SearchAgentResources, variant: A2tgpoVariant) -> GainRules:
     assert variant.rules is not None, "a variant without credit for turns takes no gains"
-    wording = Wording(room.params.wording)
-    return GainRules(wording=wording, gain_of=variant.rules.gain_of, end=variant.rules.context_end)
+    prompt_style = SearchPromptStyle(resources.params.prompt_style)
+    return GainRules(
+        prompt_style=prompt_style, gain_of=variant.rules.gain_of, end=variant.rules.context_end
+    )
 
 
-def _settings(params: A2tgpoParams, variant: Variant, seed: int) -> TrainerSettings:
+def _settings(params: A2tgpoParams, variant: A2tgpoVariant, seed: int) -> TrainerSettings:
     return TrainerSettings(
-        learning_rate=params.rate,
-        optimizer=Optimizer.PERSISTENT,
+        learning_rate=params.learning_rate,
+        reset_optimizer_each_step=False,
         dropout=Dropout.OFF,
-        max_tokens=params.max_model_len + 1,
-        mini_batches=params.mini_batches,
+        max_length=params.max_model_len + 1,
+        num_minibatches=params.num_minibatches,
         old=Old.COMPUTED,
         aggregation=variant.aggregation,
         seed=seed,
     )
 
 
-def mean_retrieval_s(rollouts: Sequence[Rollout]) -> float:
+def mean_retrieval_s(rollouts: Sequence[SearchRollout]) -> float:
     """Return what a search took, mean, seconds; NaN where there was none."""
     calls = sum(len(each.calls) for each in rollouts)
     total = math.fsum(each.retriever_s for each in rollouts)
     return total / calls if calls else math.nan
 
 
-def mean_reward(rollouts: Sequence[Rollout]) -> float:
+def mean_reward(rollouts: Sequence[SearchRollout]) -> float:
     """Return the mean reward of rollouts that did not break."""
     return fmean(each.reward for each in rollouts if each.reward is not None)

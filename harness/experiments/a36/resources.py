@@ -12,25 +12,25 @@ import torch
 from harness.experiments.a36.memory import require_memory
 from harness.experiments.a36.params import A2tgpoParams
 from harness.workloads.api.context import Context
-from harness.workloads.envs.search.protocol import Wording
+from harness.workloads.envs.search.protocol import SearchPromptStyle
 from harness.workloads.envs.search.retriever import RemoteRetriever, Retriever
 from harness.workloads.envs.search.retriever_server import retriever_service
-from harness.workloads.envs.search.rollout import Player
+from harness.workloads.envs.search.rollout import SearchPolicy
 from harness.workloads.envs.search.world import Question, World
 from harness.workloads.inference.chat_template import ChatTemplate, load_chat_template
 from harness.workloads.inference.choice import EngineKind, Serve, serving_engine
-from harness.workloads.inference.engine import Engine, Sampling
-from harness.workloads.inference.vllm import Dtype as VllmDtype
+from harness.workloads.inference.engine import Engine, SamplingParams
+from harness.workloads.inference.vllm import VllmDtype as ServedDtype
 from harness.workloads.models.lora import LoraPolicy
 from harness.workloads.tiny_models.checkpoint import tiny_model
-from harness.workloads.training.settings import Compute, Dtype, LoraSettings, Product
+from harness.workloads.training.settings import Compute, LoraSettings, Product, WeightDtype
 
 SMALL = "small"
 E5 = "intfloat/e5-base-v2@f52bf8ec8c7124536f0efb74aca902b2995e5bcd"
 
 
 @dataclass(kw_only=True)
-class Room:
+class SearchAgentResources:
     """Everything open.
 
     Attributes:
@@ -38,7 +38,7 @@ class Room:
         held_out: questions that never are.
         retriever: who finds passages.
         engine: serves the policy, with whatever adapter it was given last.
-        dialogue: of the policy.
+        chat_template: of the policy.
         policy: the same model, with gradients.
     """
 
@@ -48,7 +48,7 @@ class Room:
     held_out: tuple[Question, ...]
     retriever: Retriever
     engine: Engine
-    dialogue: ChatTemplate
+    chat_template: ChatTemplate
     policy: LoraPolicy
 
     @property
@@ -56,25 +56,25 @@ class Room:
         """All of them, by key."""
         return {each.key: each for each in (*self.pool, *self.held_out)}
 
-    def player(self, temperature: float, round_: int) -> Player:
+    def player(self, temperature: float, round_: int) -> SearchPolicy:
         """Return who plays with the weights that the engine has.
 
         Args:
             temperature: of the replies.
             round_: seeds are another one's in each round.
         """
-        return Player(
+        return SearchPolicy(
             engine=self.engine,
-            dialogue=self.dialogue,
+            chat_template=self.chat_template,
             retriever=self.retriever,
-            sampling=Sampling(
+            sampling=SamplingParams(
                 temperature=temperature,
-                max_tokens=self.params.max_new_tokens,
+                max_new_tokens=self.params.max_new_tokens,
                 seed=1000 * self.context.spec.seed + round_,
             ),
-            wording=Wording(self.params.wording),
+            prompt_style=SearchPromptStyle(self.params.prompt_style),
             max_calls=self.params.max_calls,
-            top_k=self.params.top_k,
+            retriever_top_k=self.params.retriever_top_k,
         )
 
     def serve(self, name: str) -> None:
@@ -85,7 +85,7 @@ class Room:
 
 
 @contextmanager
-def open_room(context: Context) -> Iterator[Room]:
+def open_resources(context: Context) -> Iterator[SearchAgentResources]:
     """Make the world, load and serve policy and retriever; end everything with the block.
 
     Raises:
@@ -96,24 +96,24 @@ def open_room(context: Context) -> Iterator[Room]:
     torch.set_num_threads(params.num_threads)
     world = World(params.world_seed, params.num_entities_per_type)
     asked = world.questions(
-        params.world_seed, params.train_questions + params.held_out, params.hops
+        params.world_seed, params.train_questions + params.num_eval_examples, params.hops
     )
-    folder = tiny_model("search") if params.policy == SMALL else context.model(params.policy)
-    dialogue = load_chat_template(folder)
+    folder = tiny_model("search") if params.model == SMALL else context.model(params.model)
+    chat_template = load_chat_template(folder)
     with ExitStack() as stack:
         retriever = stack.enter_context(_retriever(context, world.passages))
         policy = LoraPolicy.open(folder, _lora(context), _compute(params))
         engine = stack.enter_context(
-            serving_engine(_serve(context, folder), dialogue.end, context.out / "server.log")
+            serving_engine(_serve(context, folder), chat_template.end, context.out / "server.log")
         )
-        yield Room(
+        yield SearchAgentResources(
             context=context,
             params=params,
             pool=asked[: params.train_questions],
             held_out=asked[params.train_questions :],
             retriever=retriever,
             engine=engine,
-            dialogue=dialogue,
+            chat_template=chat_template,
             policy=policy,
         )
 
@@ -143,9 +143,9 @@ def _lora(context: Context) -> LoraSettings:
 
 def _compute(params: A2tgpoParams) -> Compute:
     return Compute(
-        dtype=Dtype(params.dtype),
-        gradient_checkpointing=params.checkpointing,
-        product=Product.FOLDED if params.policy == SMALL else Product.BRANCH,
+        dtype=WeightDtype(params.dtype),
+        gradient_checkpointing=params.gradient_checkpointing,
+        product=Product.FOLDED if params.model == SMALL else Product.BRANCH,
     )
 
 
@@ -155,9 +155,9 @@ def _serve(context: Context, folder: Path) -> Serve:
         kind=EngineKind(params.engine),
         model_dir=folder,
         name="policy",
-        dtype=VllmDtype(params.dtype),
+        dtype=ServedDtype(params.dtype),
         max_model_len=params.max_model_len,
-        at_once=params.threads,
+        max_concurrency=params.max_concurrency,
         seed=context.spec.seed,
         gpu_memory_utilization=params.gpu_memory_utilization,
         lora_rank=params.lora_rank,

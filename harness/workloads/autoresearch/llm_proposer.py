@@ -24,12 +24,12 @@ from typing import Any
 from harness.errors import HostError, first_line
 from harness.records import record
 from harness.workloads.autoresearch.params import LoopParams
-from harness.workloads.autoresearch.prompt import Brief, ProposerError
+from harness.workloads.autoresearch.prompt import ProposerError, ProposerPrompt
 from harness.workloads.autoresearch.search_space import Space
 from harness.workloads.envs.files.protocol import Message, Role
-from harness.workloads.inference.chat import Endpoint, Sampling, chat
+from harness.workloads.inference.chat import ChatSamplingParams, Endpoint, chat
 from harness.workloads.inference.service import RunningService
-from harness.workloads.inference.vllm import Dtype, OnCpu, Serving, vllm_service
+from harness.workloads.inference.vllm import OnCpu, Serving, VllmDtype, vllm_service
 from harness.workloads.inference.vllm_engine import installed
 from harness.workloads.tiny_models.checkpoint import tiny_model
 
@@ -54,7 +54,7 @@ class ChatProposer:
 
     endpoint: Endpoint
     temperature: float
-    max_tokens: int
+    max_new_tokens: int
     seed: int
     form: Mapping[str, Any] = field(default_factory=dict)
     most_characters: int | None = None
@@ -71,9 +71,9 @@ class ChatProposer:
             HostError: nobody does, or not in this protocol.
         """
         question = (Message(role=Role.USER, content="Answer with the word ready."),)
-        chat(self.endpoint, question, Sampling(temperature=0.0, max_tokens=1))
+        chat(self.endpoint, question, ChatSamplingParams(temperature=0.0, max_new_tokens=1))
 
-    def propose(self, brief: Brief) -> str:
+    def propose(self, brief: ProposerPrompt) -> str:
         """Return the model's answer, whatever it is.
 
         Raises:
@@ -83,9 +83,9 @@ class ChatProposer:
             Message(role=Role.SYSTEM, content=brief.system),
             Message(role=Role.USER, content=brief.user[-(self.most_characters or 0) :]),
         )
-        sampling = Sampling(
+        sampling = ChatSamplingParams(
             temperature=self.temperature,
-            max_tokens=self.max_tokens,
+            max_new_tokens=self.max_new_tokens,
             seed=self.seed + brief.iteration - 1,
             extra={"structured_outputs": self.form} if self.form else None,
         )
@@ -112,14 +112,14 @@ def served(params: LoopParams, out: Path) -> Iterator[LoopParams]:
     serving = Serving(
         model_dir=tiny_model("files"),
         name=_NAME,
-        dtype=Dtype.FLOAT32,
+        dtype=VllmDtype.FLOAT32,
         max_model_len=_CONTEXT_TOKENS,
         max_num_seqs=1,
         seed=0,
         place=OnCpu(kv_cache_gib=1),
     )
     with RunningService(vllm_service(serving), out / LOG_FILE) as service:
-        yield replace(params, base_url=f"{service.url}/v1", model=_NAME)
+        yield replace(params, proposer_base_url=f"{service.url}/v1", proposer_model=_NAME)
 
 
 def structured_outputs(space: Space) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class Endpoint:
 
 
 @record
-class Sampling:
+class ChatSamplingParams:
     """How a reply is drawn. Everything is sent: servers have defaults of their own.
 
     Attributes:
@@ -53,13 +53,13 @@ class Sampling:
     """
 
     temperature: float
-    max_tokens: int
+    max_new_tokens: int
     seed: int = 0
     top_p: float = 1.0
     extra: Mapping[str, Any] | None = None
 
 
-def chat(endpoint: Endpoint, messages: Sequence[Message], sampling: Sampling) -> str:
+def chat(endpoint: Endpoint, messages: Sequence[Message], sampling: ChatSamplingParams) -> str:
     """Return a model's reply; empty where the server sends none.
 
     Raises:
@@ -69,6 +69,7 @@ def chat(endpoint: Endpoint, messages: Sequence[Message], sampling: Sampling) ->
         message = f"{endpoint.base_url!r} is no address of a server"
         raise HostError(message, "give base_url as http://HOST:PORT/v1")
     chosen = to_json(sampling)
+    chosen["max_tokens"] = chosen.pop("max_new_tokens")  # as OpenAI calls it
     extra = chosen.pop("extra") or {}
     body = {"model": endpoint.model, "messages": to_json(list(messages)), **chosen, **extra}
     content = _post(endpoint, json.dumps(body).encode())

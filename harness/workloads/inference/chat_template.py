@@ -20,7 +20,7 @@ from harness.workloads.inference.engine import Finish, Reply
 _ASKED, _SAID = Message(role=Role.USER, content="?"), "."  # any words do
 
 
-class Tokenizer(Protocol):
+class ChatTokenizer(Protocol):
     """What a dialogue needs of a tokenizer; those of transformers have it."""
 
     def apply_chat_template(
@@ -53,7 +53,7 @@ class ChatTemplate:
             tokenizer cannot say the stop word.
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: ChatTokenizer) -> None:
         self._tokenizer = tokenizer
         self._lock = threading.Lock()  # transformers' tokenizers are not made for threads
         if problems := tuple(self._problems()):

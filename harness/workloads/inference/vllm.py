@@ -15,7 +15,7 @@ from harness.records import record
 from harness.workloads.inference.service import PORT, Service
 
 
-class Dtype(StrEnum):
+class VllmDtype(StrEnum):
     """What weights and activations are held in, as vLLM calls it."""
 
     FLOAT32 = "float32"
@@ -28,11 +28,11 @@ class OnCpu:
 
     Attributes:
         kv_cache_gib: what the cache of keys and values may hold; vLLM takes whole GiB only.
-        threads: of OpenMP. More than one collapse as soon as anything else runs on the machine.
+        num_threads: of OpenMP. More than one collapse as soon as anything else runs on the machine.
     """
 
     kv_cache_gib: int
-    threads: int = 1
+    num_threads: int = 1
 
 
 @record
@@ -40,10 +40,10 @@ class OnGpu:
     """A server on one NVIDIA GPU.
 
     Attributes:
-        memory_share: of the GPU's memory, for weights and cache together, 0 to 1.
+        gpu_memory_utilization: of the GPU's memory, for weights and cache together, 0 to 1.
     """
 
-    memory_share: float
+    gpu_memory_utilization: float
 
 
 class Adapting(StrEnum):
@@ -77,7 +77,7 @@ class Serving:
 
     model_dir: Path
     name: str
-    dtype: Dtype
+    dtype: VllmDtype
     max_model_len: int
     max_num_seqs: int
     seed: int
@@ -122,7 +122,7 @@ def _arguments(serving: Serving) -> Iterator[str]:
             yield "--enforce-eager"
             # a seeded prompt that is split ends the CPU build: its generator has no offset
             yield "--no-enable-chunked-prefill"
-        case OnGpu(memory_share=share):
+        case OnGpu(gpu_memory_utilization=share):
             yield from ("--gpu-memory-utilization", f"{share:g}")
 
 
@@ -135,7 +135,7 @@ def _environment(serving: Serving) -> Iterator[tuple[str, str]]:
     elif serving.max_lora_rank is not None:
         yield "VLLM_SERVER_DEV_MODE", "1"  # new weights; only loopback can ask
     match serving.place:
-        case OnCpu(kv_cache_gib=cache_gib, threads=threads):
+        case OnCpu(kv_cache_gib=cache_gib, num_threads=threads):
             yield "VLLM_CPU_KVCACHE_SPACE", str(cache_gib)
             yield "VLLM_CPU_OMP_THREADS_BIND", "nobind"  # else two servers share one core
             yield "OMP_NUM_THREADS", str(threads)

@@ -40,7 +40,7 @@ class Group:
     members: tuple[Member, ...]
 
 
-class Muted(StrEnum):
+class MaskReason(StrEnum):
     """Why a group, or a member of one, trains nothing."""
 
     SINGLE_MEMBER = "single member"
@@ -51,20 +51,20 @@ class Muted(StrEnum):
 
 
 @record
-class Credit:
+class Advantages:
     """What an objective says of one member.
 
     Attributes:
         advantages: one a turn.
         clip_scales: by what each turn's clip width is multiplied (A2TGPO, equation 11); empty
             where the loss does not clip.
-        muted: why it trains nothing; None where it does.
+        masked: why it trains nothing; None where it does.
     """
 
     advantages: tuple[float, ...]
     clip_scales: tuple[float, ...] = ()
-    muted: Muted | None = None
+    masked: MaskReason | None = None
 
 
 # one credit a member, in order; a muted group is one whose members are all muted
-Objective = Callable[[Group], tuple[Credit, ...]]
+Objective = Callable[[Group], tuple[Advantages, ...]]

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from harness.records import record
-from harness.workloads.envs.search.protocol import Wording, before_answer
-from harness.workloads.envs.search.rollout import Rollout
+from harness.workloads.envs.search.protocol import SearchPromptStyle, before_answer
+from harness.workloads.envs.search.rollout import SearchRollout
 from harness.workloads.envs.search.world import Question
 from harness.workloads.inference.chat_template import ChatTemplate
 from harness.workloads.inference.engine import Engine
@@ -39,15 +39,18 @@ class GoldAnswer:
     tokens: tuple[int, ...]
 
 
-def gold_answer(answer: str, dialogue: ChatTemplate, wording: Wording) -> GoldAnswer:
+def gold_answer(
+    answer: str, chat_template: ChatTemplate, prompt_style: SearchPromptStyle
+) -> GoldAnswer:
     """Return a gold answer in tokens; made apart from what stands before it."""
     return GoldAnswer(
-        before=dialogue.said(before_answer(wording))[:-1], tokens=dialogue.said(answer)[:-1]
+        before=chat_template.said(before_answer(prompt_style))[:-1],
+        tokens=chat_template.said(answer)[:-1],
     )
 
 
 def probes(
-    trace: Trace, gold: GoldAnswer, dialogue: ChatTemplate, end: ContextEnd
+    trace: Trace, gold: GoldAnswer, chat_template: ChatTemplate, end: ContextEnd
 ) -> tuple[Example, ...]:
     """Return what must be scored: one context a turn, each with the gold answer behind it.
 
@@ -60,7 +63,7 @@ def probes(
         is_last_call = 0 < number == len(trace.turns) - 1
         shown = () if end is ContextEnd.CALL and is_last_call else turn.context
         context = [*tokens, *shown]
-        if not shown and context[-1] == dialogue.end:
+        if not shown and context[-1] == chat_template.end:
             context.pop()  # the answer goes on where the call ends
         found.append(_probe(context, gold))
         tokens += (*turn.context, *turn.reply)
@@ -97,12 +100,12 @@ class GainRules:
     """How gains are taken.
 
     Attributes:
-        wording: how the model was spoken to.
+        prompt_style: how the model was spoken to.
         gain_of: probabilities or their logarithms.
         end: where the last call's context ends.
     """
 
-    wording: Wording
+    prompt_style: SearchPromptStyle
     gain_of: GainOf
     end: ContextEnd
 
@@ -111,9 +114,9 @@ Gains = Mapping[tuple[str, int], tuple[float, ...]]  # by question and sample
 
 
 def take_gains(
-    rollouts: Sequence[Rollout],
+    rollouts: Sequence[SearchRollout],
     questions: Mapping[str, Question],
-    dialogue: ChatTemplate,
+    chat_template: ChatTemplate,
     score: Score,
     rules: GainRules,
 ) -> Gains:
@@ -125,7 +128,7 @@ def take_gains(
         UnscorableError: a gain cannot be taken; names the rollout.
         EngineError: the engine does not answer.
     """
-    asked = probes_of(rollouts, questions, dialogue, rules)
+    asked = probes_of(rollouts, questions, chat_template, rules)
     examples = different(asked)
     found = dict(zip(examples, score(examples), strict=True))
     return {key: _gains(key, [found[each] for each in own], rules) for key, own in asked.items()}
@@ -135,17 +138,17 @@ Probes = Mapping[tuple[str, int], tuple[Example, ...]]  # by question and sample
 
 
 def probes_of(
-    rollouts: Sequence[Rollout],
+    rollouts: Sequence[SearchRollout],
     questions: Mapping[str, Question],
-    dialogue: ChatTemplate,
+    chat_template: ChatTemplate,
     rules: GainRules,
 ) -> Probes:
     """Return what must be scored of rollouts that did not break."""
     found = {}
     for each in rollouts:
         if each.reward is not None and each.trace.turns:
-            gold = gold_answer(questions[each.question].answer, dialogue, rules.wording)
-            found[each.question, each.sample] = probes(each.trace, gold, dialogue, rules.end)
+            gold = gold_answer(questions[each.question].answer, chat_template, rules.prompt_style)
+            found[each.question, each.sample] = probes(each.trace, gold, chat_template, rules.end)
     return found
 
 
@@ -164,7 +167,7 @@ def _gains(
         raise UnscorableError(message) from None
 
 
-def groups(rollouts: Iterable[Rollout], gained: Gains) -> tuple[Group, ...]:
+def groups(rollouts: Iterable[SearchRollout], gained: Gains) -> tuple[Group, ...]:
     """Return one group a question, in the order in which they come first.
 
     What broke is left out.

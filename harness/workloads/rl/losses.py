@@ -25,7 +25,7 @@ from torch import Tensor
 
 from harness.records import record
 from harness.workloads.rl.algorithms.a2tgpo import Aggregation, Boundaries, RatioForm
-from harness.workloads.rl.group import Credit
+from harness.workloads.rl.group import Advantages
 from harness.workloads.rl.scores import UnscorableError
 
 KL_COEFFICIENT = 0.04  # articles 33 and 34
@@ -33,7 +33,7 @@ _MAX_LOG_RATIO = 10.0  # the released code of A2TGPO
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Drawn:
+class SampledTokens:
     """The trained tokens of one sequence, in order.
 
     Attributes:
@@ -69,7 +69,7 @@ class SequenceLoss:
     statistics: Mapping[str, float]
 
 
-Loss = Callable[[Drawn, Credit], SequenceLoss]
+Loss = Callable[[SampledTokens, Advantages], SequenceLoss]
 
 
 class RatioOf(StrEnum):
@@ -86,27 +86,33 @@ class Clip:
 
     Attributes:
         ratio_of: what shares one ratio: the geometric mean of its tokens'.
-        low: clip width below 1, before a turn's scale.
-        high: above 1.
-        kl_coefficient: of K3 to the reference; 0 for none.
+        epsilon_low: clip width below 1, before a turn's scale.
+        epsilon_high: above 1.
+        kl_coef: of K3 to the reference; 0 for none.
         boundaries: what one turn is.
         ratio_form: how the ratio is differentiated.
     """
 
     ratio_of: RatioOf
-    low: float
-    high: float
-    kl_coefficient: float = 0.0
+    epsilon_low: float
+    epsilon_high: float
+    kl_coef: float = 0.0
     boundaries: Boundaries = Boundaries.EXPLICIT
     ratio_form: RatioForm = RatioForm.GEOMETRIC
 
 
-GRPO_CLIP = Clip(ratio_of=RatioOf.TOKEN, low=0.2, high=0.2, kl_coefficient=0.001)  # table 3
-GSPO_CLIP = Clip(ratio_of=RatioOf.SEQUENCE, low=3e-4, high=4e-4)  # its bullet in the appendix
-TURN_CLIP = Clip(ratio_of=RatioOf.TURN, low=3e-3, high=4e-3)  # A2TGPO
+GRPO_CLIP = Clip(
+    ratio_of=RatioOf.TOKEN, epsilon_low=0.2, epsilon_high=0.2, kl_coef=0.001
+)  # table 3
+GSPO_CLIP = Clip(
+    ratio_of=RatioOf.SEQUENCE, epsilon_low=3e-4, epsilon_high=4e-4
+)  # its bullet in the appendix
+TURN_CLIP = Clip(ratio_of=RatioOf.TURN, epsilon_low=3e-3, epsilon_high=4e-3)  # A2TGPO
 
 
-def reinforce(drawn: Drawn, credit: Credit, kl_coefficient: float = KL_COEFFICIENT) -> SequenceLoss:
+def reinforce(
+    drawn: SampledTokens, credit: Advantages, kl_coef: float = KL_COEFFICIENT
+) -> SequenceLoss:
     """Return mean(-A log p) + beta mean(K3); articles 33 and 34, section "Loss".
 
     Raises:
@@ -117,10 +123,10 @@ def reinforce(drawn: Drawn, credit: Credit, kl_coefficient: float = KL_COEFFICIE
     policy = -torch.dot(weights_N, drawn.new) / drawn.new.numel()
     with torch.no_grad():
         ratio_mean = torch.exp(drawn.new - drawn.old).mean().item()  # 1 where it is on-policy
-    return _with_kl(policy, drawn, kl_coefficient, {"ratio_mean": ratio_mean})
+    return _with_kl(policy, drawn, kl_coef, {"ratio_mean": ratio_mean})
 
 
-def clipped(drawn: Drawn, credit: Credit, clip: Clip) -> SequenceLoss:
+def clipped(drawn: SampledTokens, credit: Advantages, clip: Clip) -> SequenceLoss:
     """Return -mean(min(s A, clip(s, 1 - c low, 1 + c high) A)) + beta mean(K3) (eq. 12).
 
     s is the ratio, c the turn's clip scale, which carries no gradient; 1 where the credit has none.
@@ -133,7 +139,7 @@ def clipped(drawn: Drawn, credit: Credit, clip: Clip) -> SequenceLoss:
         policy, statistics = _clipped_by_token(drawn, credit, clip)
     else:
         policy, statistics = _clipped_by_turn(drawn, credit, clip)
-    return _with_kl(policy, drawn, clip.kl_coefficient, statistics)
+    return _with_kl(policy, drawn, clip.kl_coef, statistics)
 
 
 def batch_weights(num_tokens: Sequence[int], aggregation: Aggregation) -> tuple[float, ...]:
@@ -157,7 +163,9 @@ def k3(new: Tensor, reference: Tensor) -> Tensor:
 # --- Parts --------------------------------------------------------------------------------------
 
 
-def _clipped_by_turn(drawn: Drawn, credit: Credit, clip: Clip) -> tuple[Tensor, dict[str, float]]:
+def _clipped_by_turn(
+    drawn: SampledTokens, credit: Advantages, clip: Clip
+) -> tuple[Tensor, dict[str, float]]:
     """Work on T numbers instead of N: all that differs between a turn's tokens is in their mean.
 
     A turn of n tokens stands for n equal terms. Where the ratio is of more than one turn, they
@@ -176,7 +184,9 @@ def _clipped_by_turn(drawn: Drawn, credit: Credit, clip: Clip) -> tuple[Tensor, 
     return value, statistics
 
 
-def _clipped_by_token(drawn: Drawn, credit: Credit, clip: Clip) -> tuple[Tensor, dict[str, float]]:
+def _clipped_by_token(
+    drawn: SampledTokens, credit: Advantages, clip: Clip
+) -> tuple[Tensor, dict[str, float]]:
     ratio_N = torch.exp(_log_ratios(drawn, credit, clip))
     advantage_N, low_N, high_N = (
         each_T.index_select(0, drawn.turn_ids)
@@ -192,7 +202,7 @@ def _clipped_by_token(drawn: Drawn, credit: Credit, clip: Clip) -> tuple[Tensor,
     return value, statistics
 
 
-def _log_ratios(drawn: Drawn, credit: Credit, clip: Clip) -> Tensor:
+def _log_ratios(drawn: SampledTokens, credit: Advantages, clip: Clip) -> Tensor:
     """Return one log-ratio a token: (N,); its own, or its turn's value with its own gradient."""
     if clip.ratio_of is RatioOf.TOKEN:
         return drawn.new - drawn.old
@@ -202,7 +212,9 @@ def _log_ratios(drawn: Drawn, credit: Credit, clip: Clip) -> Tensor:
     return torch.clamp(drawn.new - drawn.new.detach() + means_N, max=_MAX_LOG_RATIO)
 
 
-def _mean_log_ratios(drawn: Drawn, credit: Credit, clip: Clip, tokens_T: Tensor) -> Tensor:
+def _mean_log_ratios(
+    drawn: SampledTokens, credit: Advantages, clip: Clip, tokens_T: Tensor
+) -> Tensor:
     """Return the mean log-ratio of the unit that each turn belongs to: (T,); 0 without tokens."""
     log_ratio_N = drawn.new - drawn.old
     sums_T = torch.segment_reduce(log_ratio_N, "sum", lengths=tokens_T, unsafe=True)
@@ -215,13 +227,13 @@ def _mean_log_ratios(drawn: Drawn, credit: Credit, clip: Clip, tokens_T: Tensor)
     return (sums_U / tokens_U.clamp(min=1))[unit_T]
 
 
-def _tokens_of_turns(drawn: Drawn, credit: Credit) -> Tensor:
+def _tokens_of_turns(drawn: SampledTokens, credit: Advantages) -> Tensor:
     """Return how many tokens each turn has: (T,), whole numbers."""
     starts = torch.arange(len(credit.advantages) + 1, device=drawn.new.device)
     return torch.searchsorted(drawn.turn_ids, starts).diff()
 
 
-def _units(credit: Credit, clip: Clip) -> tuple[int, ...]:
+def _units(credit: Advantages, clip: Clip) -> tuple[int, ...]:
     """Return for each turn the number of the unit whose tokens share one ratio."""
     turns = len(credit.advantages)
     if clip.ratio_of is RatioOf.SEQUENCE:
@@ -232,24 +244,28 @@ def _units(credit: Credit, clip: Clip) -> tuple[int, ...]:
     return tuple(accumulate(changes, initial=0))
 
 
-def _bounds(drawn: Drawn, credit: Credit, clip: Clip) -> tuple[Tensor, Tensor]:
+def _bounds(drawn: SampledTokens, credit: Advantages, clip: Clip) -> tuple[Tensor, Tensor]:
     """Return between what each turn's ratio is held: (T,) each.
 
     min(s A, clip(s) A) holds s from above alone where A is positive, from below where negative.
     """
     scales = credit.clip_scales or (1.0,) * len(credit.advantages)
     pairs = list(zip(credit.advantages, scales, strict=True))
-    low = [1 - clip.low * scale if advantage < 0 else -math.inf for advantage, scale in pairs]
-    high = [1 + clip.high * scale if advantage > 0 else math.inf for advantage, scale in pairs]
+    low = [
+        1 - clip.epsilon_low * scale if advantage < 0 else -math.inf for advantage, scale in pairs
+    ]
+    high = [
+        1 + clip.epsilon_high * scale if advantage > 0 else math.inf for advantage, scale in pairs
+    ]
     return _of_turns(low, drawn), _of_turns(high, drawn)
 
 
-def _of_turns(values: Sequence[float], drawn: Drawn) -> Tensor:
+def _of_turns(values: Sequence[float], drawn: SampledTokens) -> Tensor:
     return torch.tensor(values, dtype=drawn.new.dtype, device=drawn.new.device)
 
 
 def _with_kl(
-    policy: Tensor, drawn: Drawn, coefficient: float, statistics: dict[str, float]
+    policy: Tensor, drawn: SampledTokens, coefficient: float, statistics: dict[str, float]
 ) -> SequenceLoss:
     value = policy
     if drawn.reference is not None:
@@ -267,13 +283,13 @@ def _with_kl(
     return SequenceLoss(value=value, num_tokens=drawn.new.numel(), statistics=statistics)
 
 
-def _check(drawn: Drawn, credit: Credit) -> None:
+def _check(drawn: SampledTokens, credit: Advantages) -> None:
     if problem := _problem(drawn, credit):
         message = f"{drawn.name}: {problem}"
         raise UnscorableError(message)
 
 
-def _problem(drawn: Drawn, credit: Credit) -> str:
+def _problem(drawn: SampledTokens, credit: Advantages) -> str:
     logprobs = {"new": drawn.new.detach(), "old": drawn.old}
     if drawn.reference is not None:
         logprobs["reference"] = drawn.reference

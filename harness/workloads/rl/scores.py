@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from harness.errors import HarnessError
 from harness.records import record
-from harness.workloads.rl.group import Credit, Group, Member, Muted
+from harness.workloads.rl.group import Advantages, Group, MaskReason, Member
 
 NEGLIGIBLE = 1e-6  # an advantage below it trains nothing (article 33, section "The update")
 
@@ -42,18 +42,18 @@ RELEASED = Deviation(inside=1e-8, outside=1e-6, floor=0.0)  # the released code 
 
 
 @record
-class Spread:
-    """Statistics of a group's rewards; `deviation` is the population's."""
+class RewardStatistics:
+    """Statistics of a group's rewards; `std` is the population's."""
 
     mean: float
-    deviation: float
+    std: float
     low: float
     high: float
 
 
-def spread(values: Sequence[float]) -> Spread:
+def spread(values: Sequence[float]) -> RewardStatistics:
     """Return the statistics of at least one value."""
-    return Spread(mean=_mean(values), deviation=_std(values), low=min(values), high=max(values))
+    return RewardStatistics(mean=_mean(values), std=_std(values), low=min(values), high=max(values))
 
 
 def z_scores(values: Sequence[float], deviation: Deviation = PLAIN) -> tuple[float, ...]:
@@ -124,21 +124,22 @@ def rewards_of(group: Group) -> tuple[float, ...]:
 
 def credited(
     member: Member, advantages: Sequence[float], clip_scales: Sequence[float] = ()
-) -> Credit:
+) -> Advantages:
     """Return the credit of one member of a group that is used; muted where it trains nothing."""
     muted = None
     if not any(turn.reply for turn in member.trace.turns):
-        muted = Muted.NO_REPLY
+        muted = MaskReason.NO_REPLY
     elif all(abs(advantage) < NEGLIGIBLE for advantage in advantages):
-        muted = Muted.NO_ADVANTAGE
-    return Credit(advantages=tuple(advantages), clip_scales=tuple(clip_scales), muted=muted)
+        muted = MaskReason.NO_ADVANTAGE
+    return Advantages(advantages=tuple(advantages), clip_scales=tuple(clip_scales), masked=muted)
 
 
-def silenced(group: Group) -> tuple[Credit, ...]:
+def masked_group(group: Group) -> tuple[Advantages, ...]:
     """Return the credits of a group that trains nothing: it has one member, or equal rewards."""
-    muted = Muted.SINGLE_MEMBER if len(group.members) == 1 else Muted.EQUAL_REWARDS
+    muted = MaskReason.SINGLE_MEMBER if len(group.members) == 1 else MaskReason.EQUAL_REWARDS
     return tuple(
-        Credit(advantages=(0.0,) * len(member.trace.turns), muted=muted) for member in group.members
+        Advantages(advantages=(0.0,) * len(member.trace.turns), masked=muted)
+        for member in group.members
     )
 
 

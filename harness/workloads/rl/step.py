@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from harness.records import record
-from harness.workloads.rl.group import Muted
+from harness.workloads.rl.group import MaskReason
 
 
-class Phase(StrEnum):
+class StepPhase(StrEnum):
     """A part of a step, timed."""
 
     CREDIT = "credit"
@@ -28,7 +28,7 @@ class Agreement:
     """
 
     mean: float
-    largest: float
+    max: float
 
 
 @record
@@ -43,9 +43,9 @@ class Update:
             tokens: ``kl`` is K3 to the reference, nats a token, ``kl_term`` that times its
             coefficient, which article 33 prints as KL.
         entropy: of the distributions that tokens are drawn from, mean, nats.
-        gradient_norm: before it was clipped.
-        weight_delta: Euclidean norm of what the weights moved by.
-        weight_delta_ratio: that over ``rate sqrt(N)`` of N weights: the most that one update of a
+        grad_norm: before it was clipped.
+        update_norm: Euclidean norm of what the weights moved by.
+        update_norm_ratio: that over ``rate sqrt(N)`` of N weights: the most that one update of a
             fresh AdamW can come to without weight decay, as every weight then moves by the rate at
             most. Articles 33 and 34 print 0.0622 of 0.0635.
         agreement: of engine and trainer.
@@ -56,9 +56,9 @@ class Update:
     loss: float
     statistics: Mapping[str, float]
     entropy: float
-    gradient_norm: float
-    weight_delta: float
-    weight_delta_ratio: float
+    grad_norm: float
+    update_norm: float
+    update_norm_ratio: float
     agreement: Agreement
 
 
@@ -69,10 +69,10 @@ class StepReport:
     Attributes:
         step: 1 for the first.
         groups: how many there were.
-        muted_groups: those of which no rollout was used.
+        zero_variance_groups: those of which no rollout was used.
         rollouts: of all groups.
         used: rollouts that were trained on.
-        muted: why others were not, and how many.
+        masked: why others were not, and how many.
         seconds: of each phase.
         update: None where no rollout was of use: the weights are as they were, and the pool of
             tasks has nothing left to tell rollouts apart by. An end, not a failure.
@@ -80,14 +80,14 @@ class StepReport:
 
     step: int
     groups: int
-    muted_groups: int
+    zero_variance_groups: int
     rollouts: int
     used: int
-    muted: Mapping[Muted, int]
-    seconds: Mapping[Phase, float]
+    masked: Mapping[MaskReason, int]
+    seconds: Mapping[StepPhase, float]
     update: Update | None
 
     @property
-    def converged(self) -> bool:
+    def no_signal(self) -> bool:
         """Whether no rollout was of use."""
         return self.update is None

@@ -28,14 +28,14 @@ from harness.atomic import new_folder
 from harness.errors import InputError, Problem
 from harness.workloads.models.adapter import Weights
 from harness.workloads.models.lora import LoraPolicy
-from harness.workloads.rl.group import Credit, Group, Muted, Objective
-from harness.workloads.rl.losses import Drawn, Loss, SequenceLoss, batch_weights
-from harness.workloads.rl.step import Agreement, Phase, StepReport, Update
+from harness.workloads.rl.group import Advantages, Group, MaskReason, Objective
+from harness.workloads.rl.losses import Loss, SampledTokens, SequenceLoss, batch_weights
+from harness.workloads.rl.step import Agreement, StepPhase, StepReport, Update
 from harness.workloads.training.errors import DivergedError
 from harness.workloads.training.example import Example, traced
 from harness.workloads.training.loop import synchronise
 from harness.workloads.training.rng import seeded
-from harness.workloads.training.settings import Dropout, Old, Optimizer, TrainerSettings
+from harness.workloads.training.settings import Dropout, Old, TrainerSettings
 from harness.workloads.training.trace import NOT_TRAINED, Trace
 
 _STEP, _OPTIMIZER, _ADAPTER = "step.json", "optimizer.pt", "adapter"
@@ -47,7 +47,7 @@ class _Rollout:
 
     number: int  # within the step
     name: str
-    credit: Credit
+    credit: Advantages
     example: Example
     turn_ids: Tensor
     drawn: Tensor  # log-probabilities that the engine gave
@@ -113,9 +113,9 @@ class Trainer:
                 them: the step's first leaves them as they were.
         """
         self._clock = _Clock(self._policy.device)
-        with self._clock(Phase.CREDIT):
+        with self._clock(StepPhase.CREDIT):
             credits_ = [self._credits(group) for group in groups]
-        muted = [[credit.muted for credit in of_group] for of_group in credits_]
+        muted = [[credit.masked for credit in of_group] for of_group in credits_]
         rollouts = list(_used(groups, credits_, self._policy.device))
         with seeded(self._policy.device, f"{self._settings.seed} {self.steps}"):
             update = self._update(rollouts) if rollouts else None
@@ -123,10 +123,10 @@ class Trainer:
         return StepReport(
             step=self.steps,
             groups=len(groups),
-            muted_groups=sum(all(of_group) for of_group in muted),
+            zero_variance_groups=sum(all(of_group) for of_group in muted),
             rollouts=sum(map(len, muted)),
             used=len(rollouts),
-            muted=Counter(cause for of_group in muted for cause in of_group if cause),
+            masked=Counter(cause for of_group in muted for cause in of_group if cause),
             seconds=self._clock.seconds,
             update=update,
         )
@@ -135,7 +135,7 @@ class Trainer:
         """Write what the next step depends on, whole or not at all: adapter, moments, number."""
         with new_folder(folder) as new:
             self._policy.save(new / _ADAPTER)
-            if self._settings.optimizer is Optimizer.PERSISTENT:
+            if not self._settings.reset_optimizer_each_step:
                 torch.save(self._optimizer.state_dict(), new / _OPTIMIZER)
             (new / _STEP).write_text(json.dumps({"steps": self.steps}), encoding="utf-8")
 
@@ -147,7 +147,7 @@ class Trainer:
         """
         try:
             steps = json.loads((folder / _STEP).read_text(encoding="utf-8"))["steps"]
-            if self._settings.optimizer is Optimizer.PERSISTENT:
+            if not self._settings.reset_optimizer_each_step:
                 self._optimizer.load_state_dict(torch.load(folder / _OPTIMIZER, weights_only=True))
         except OSError as error:
             message = f"no step of a trainer can be read here: {error}"
@@ -157,15 +157,15 @@ class Trainer:
 
     # --- credit -----------------------------------------------------------------------------------
 
-    def _credits(self, group: Group) -> list[Credit]:
+    def _credits(self, group: Group) -> list[Advantages]:
         """Return the objective's credits; what is too long for a pass counts in them, as it did."""
         pairs = zip(group.members, self._objective(group), strict=True)
         return [self._heard(credit, len(member.trace.tokens)) for member, credit in pairs]
 
-    def _heard(self, credit: Credit, tokens: int) -> Credit:
-        if credit.muted or tokens < self._settings.max_tokens:
+    def _heard(self, credit: Advantages, tokens: int) -> Advantages:
+        if credit.masked or tokens < self._settings.max_length:
             return credit
-        return replace(credit, muted=Muted.TOO_LONG)
+        return replace(credit, masked=MaskReason.TOO_LONG)
 
     # --- update -----------------------------------------------------------------------------------
 
@@ -179,7 +179,7 @@ class Trainer:
             seen = self._start(rollouts)
         if self._settings.old is Old.COMPUTED:
             rollouts = [replace(each, old=seen[each.number]) for each in rollouts]
-        if self._settings.optimizer is Optimizer.FRESH:
+        if self._settings.reset_optimizer_each_step:
             self._optimizer = self._new_optimizer()
         parts = [self._part(part, seen) for part in self._parts(rollouts)]
         return self._report(rollouts, parts, seen, before)
@@ -188,12 +188,14 @@ class Trainer:
     def _looks_first(self) -> bool:
         """Whether the passes that train do not themselves say what the step's weights say."""
         with_dropout = self._settings.dropout is Dropout.ACTIVE
-        return with_dropout or self._settings.mini_batches > 1 or self._settings.old is Old.COMPUTED
+        return (
+            with_dropout or self._settings.num_minibatches > 1 or self._settings.old is Old.COMPUTED
+        )
 
     def _with_reference(self, rollouts: Sequence[_Rollout]) -> Sequence[_Rollout]:
         if self._reference is None:
             return rollouts
-        with self._clock(Phase.REFERENCE):
+        with self._clock(StepPhase.REFERENCE):
             logprobs = self._policy.reference_logprobs(
                 [each.example for each in rollouts], self._reference, self._settings.dropout
             )
@@ -201,14 +203,14 @@ class Trainer:
         return [replace(each, reference=reference_N) for each, reference_N in pairs]
 
     def _start(self, rollouts: Sequence[_Rollout]) -> dict[int, Tensor]:
-        with self._clock(Phase.START), torch.no_grad():
+        with self._clock(StepPhase.START), torch.no_grad():
             logprobs = self._policy.logprobs([each.example for each in rollouts])
         return {each.number: start_N for each, start_N in zip(rollouts, logprobs, strict=True)}
 
     def _parts(self, rollouts: Sequence[_Rollout]) -> Iterator[Sequence[_Rollout]]:
         """Yield what each update is made of; parts are as equal as can be."""
-        parts = min(self._settings.mini_batches, len(rollouts))
-        for epoch in range(self._settings.epochs):
+        parts = min(self._settings.num_minibatches, len(rollouts))
+        for epoch in range(self._settings.num_iterations):
             order = random.Random(f"{self._settings.seed} {self.steps} {epoch}")  # noqa: S311
             drawn = order.sample(rollouts, len(rollouts))
             yield from (drawn[part::parts] for part in range(parts))
@@ -221,7 +223,7 @@ class Trainer:
         passes = [
             self._pass([(rollouts[index], weights[index]) for index in batch]) for batch in batches
         ]
-        with self._clock(Phase.OPTIMIZER):
+        with self._clock(StepPhase.OPTIMIZER):
             norm = nn.utils.clip_grad_norm_(self._policy.parameters, self._settings.max_grad_norm)
             self._optimizer.step()
         for each in passes:
@@ -236,7 +238,7 @@ class Trainer:
     def _pass(self, weighed: Sequence[tuple[_Rollout, float]]) -> _Pass:
         """Add the gradients of one batch of rollouts, each loss times its weight."""
         rollouts, weights = zip(*weighed, strict=True)
-        with self._clock(Phase.FORWARD):
+        with self._clock(StepPhase.FORWARD):
             scores = self._policy.scores(
                 [each.example for each in rollouts], self._settings.dropout
             )
@@ -246,7 +248,7 @@ class Trainer:
             ]
             values = torch.stack([loss.value for loss in losses])
             value = torch.dot(values, values.new_tensor(weights))
-        with self._clock(Phase.BACKWARD):
+        with self._clock(StepPhase.BACKWARD):
             torch.autograd.backward(value)
             self._require_finite(rollouts)
         return _Pass(
@@ -286,10 +288,10 @@ class Trainer:
                 name: fmean(part.statistics[name] for part in parts) for name in parts[0].statistics
             },
             entropy=fmean(part.entropy for part in parts),
-            gradient_norm=fmean(part.norm for part in parts),
-            weight_delta=delta,
-            weight_delta_ratio=delta / most,
-            agreement=Agreement(mean=differences.mean().item(), largest=differences.max().item()),
+            grad_norm=fmean(part.norm for part in parts),
+            update_norm=delta,
+            update_norm_ratio=delta / most,
+            agreement=Agreement(mean=differences.mean().item(), max=differences.max().item()),
         )
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
@@ -306,10 +308,10 @@ class _Clock:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self.seconds: dict[Phase, float] = dict.fromkeys(Phase, 0.0)
+        self.seconds: dict[StepPhase, float] = dict.fromkeys(StepPhase, 0.0)
 
     @contextmanager
-    def __call__(self, phase: Phase) -> Iterator[None]:
+    def __call__(self, phase: StepPhase) -> Iterator[None]:
         synchronise(self._device)
         began = time.perf_counter()
         try:
@@ -320,18 +322,18 @@ class _Clock:
 
 
 def _used(
-    groups: Sequence[Group], credits_: Sequence[Sequence[Credit]], device: torch.device
+    groups: Sequence[Group], credits_: Sequence[Sequence[Advantages]], device: torch.device
 ) -> Iterator[_Rollout]:
     numbers = count()
     for group, of_group in zip(groups, credits_, strict=True):
         for place, (member, credit) in enumerate(zip(group.members, of_group, strict=True)):
-            if not credit.muted:
+            if not credit.masked:
                 name = f"group {group.key}, member {place}"
                 yield _rollout(next(numbers), name, member.trace, credit, device)
 
 
 def _rollout(
-    number: int, name: str, trace: Trace, credit: Credit, device: torch.device
+    number: int, name: str, trace: Trace, credit: Advantages, device: torch.device
 ) -> _Rollout:
     turns = [turn for turn in trace.turn_ids if turn != NOT_TRAINED]
     drawn = torch.tensor(trace.logprobs, device=device)
@@ -346,8 +348,8 @@ def _rollout(
     )
 
 
-def _drawn(rollout: _Rollout, new_N: Tensor) -> Drawn:
-    return Drawn(
+def _drawn(rollout: _Rollout, new_N: Tensor) -> SampledTokens:
+    return SampledTokens(
         name=rollout.name,
         new=new_N,
         old=rollout.old,

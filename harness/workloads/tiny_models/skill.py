@@ -31,14 +31,14 @@ from harness.workloads.envs.files.protocol import (
 from harness.workloads.envs.files.task import Task
 from harness.workloads.envs.files.template_author import TemplateAuthor
 from harness.workloads.envs.search.bm25 import Bm25
-from harness.workloads.envs.search.rollout import Player, play_all
-from harness.workloads.envs.search.skill import Skill as SearchSkill
+from harness.workloads.envs.search.rollout import SearchPolicy, run_episodes
+from harness.workloads.envs.search.skill import SearchEvalResults as SearchSkill
 from harness.workloads.envs.search.skill import skill_of
 from harness.workloads.envs.search.world import World
 from harness.workloads.inference.chat_template import load_chat_template
-from harness.workloads.inference.engine import Sampling
+from harness.workloads.inference.engine import SamplingParams
 from harness.workloads.inference.transformers_engine import TransformersEngine
-from harness.workloads.inference.vllm import Dtype, OnCpu, Serving
+from harness.workloads.inference.vllm import OnCpu, Serving, VllmDtype
 from harness.workloads.tiny_models.conversations import Conversations
 from harness.workloads.tiny_models.search import HOPS, NAMES_PER_KIND
 from harness.workloads.tiny_models.tokenizer import ASSISTANT, END, MAX_TOKENS, USER
@@ -51,15 +51,15 @@ MAX_REPLY_TOKENS = 64  # the author's longest command has 27
 
 
 @record
-class Skill:
+class FileEvalResults:
     """What was counted over some tasks.
 
     Attributes:
         temperature: of the sampling; 0 takes the likeliest token.
-        task_pass: share of the tasks with every assertion.
-        assertions: share of all assertions.
+        pass_rate: share of the tasks with every assertion.
+        assertion_pass_rate: share of all assertions.
         turns: mean.
-        stops: share of the rollouts that said they were done.
+        stop_rate: share of the rollouts that said they were done.
         stop_early: probability of stopping at a turn, mean over the turns at which the author of
             the task would still have had a command to give; nothing is said of whether the turns
             before did any good.
@@ -68,15 +68,15 @@ class Skill:
 
     tasks: int
     temperature: float
-    task_pass: float
-    assertions: float
+    pass_rate: float
+    assertion_pass_rate: float
     turns: float
-    stops: float
+    stop_rate: float
     stop_early: float
     stop_late: float | None
 
 
-def measure_files(folder: Path, seed: int) -> tuple[Skill, ...]:
+def measure_files(folder: Path, seed: int) -> tuple[FileEvalResults, ...]:
     """Return what the file agent in a folder can do on the held-out tasks, at each temperature."""
     model = Qwen2ForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -96,29 +96,31 @@ def measure_search(folder: Path, seed: int) -> dict[str, SearchSkill]:
     """Return what the search agent in a folder can do in a world of its own, by temperature."""
     world = World(_WORLD_SEED, NAMES_PER_KIND)
     questions = world.questions(_WORLD_SEED, _QUESTIONS, HOPS)
-    dialogue = load_chat_template(folder)
+    chat_template = load_chat_template(folder)
     serving = Serving(
         model_dir=folder,
         name="policy",
-        dtype=Dtype.FLOAT32,
+        dtype=VllmDtype.FLOAT32,
         max_model_len=MAX_TOKENS,
         max_num_seqs=1,
         seed=seed,
         place=OnCpu(kv_cache_gib=1),
     )
-    engine, retriever = TransformersEngine(serving, dialogue.end), Bm25(world.passages)
+    engine, retriever = TransformersEngine(serving, chat_template.end), Bm25(world.passages)
     return {
         f"{temperature:g}": skill_of(
-            play_all(
-                Player(
+            run_episodes(
+                SearchPolicy(
                     engine=engine,
-                    dialogue=dialogue,
+                    chat_template=chat_template,
                     retriever=retriever,
-                    sampling=Sampling(temperature=temperature, max_tokens=_REPLY_TOKENS, seed=seed),
+                    sampling=SamplingParams(
+                        temperature=temperature, max_new_tokens=_REPLY_TOKENS, seed=seed
+                    ),
                 ),
                 questions,
                 samples=1,
-                threads=1,
+                max_concurrency=1,
             )
         )
         for temperature in _SEARCH_TEMPERATURES
@@ -132,19 +134,19 @@ def measure(
     *,
     temperature: float,
     seed: int,
-) -> Skill:
+) -> FileEvalResults:
     """Let the model play every task once, and count."""
     games = [_Game(task, tokenizer) for task in tasks]
     _play(model, tokenizer, games, _Draw(temperature, seed))
     counted = rates(game.grade for game in games)
     late = list(chain.from_iterable(game.stop_late for game in games))
-    return Skill(
+    return FileEvalResults(
         tasks=counted.tasks,
         temperature=temperature,
-        task_pass=counted.tasks_passed / counted.tasks,
-        assertions=counted.held,
+        pass_rate=counted.tasks_passed / counted.tasks,
+        assertion_pass_rate=counted.held,
         turns=fmean(len(game.stop_probabilities) for game in games),
-        stops=fmean(game.stopped for game in games),
+        stop_rate=fmean(game.stopped for game in games),
         stop_early=fmean(chain.from_iterable(game.stop_early for game in games)),
         stop_late=fmean(late) if late else None,
     )

@@ -18,7 +18,7 @@ SEVEN_PROJECTIONS = (
 )
 
 
-class Dtype(StrEnum):
+class WeightDtype(StrEnum):
     """What the base is stored in; the adapter is float32 always."""
 
     FP32 = "float32"
@@ -65,7 +65,7 @@ class Compute:
     Attributes:
         device: ``cuda`` or ``cpu``; None for CUDA where there is some.
         dtype: of the base.
-        autocast: matrix products in bfloat16 also where the base is float32.
+        bf16: matrix products in bfloat16 also where the base is float32.
         gradient_checkpointing: activations are computed again in the backward pass.
         product: of passes without dropout.
         tokens_per_batch: of one pass, padding included; a longer sequence is a pass of its own.
@@ -73,18 +73,11 @@ class Compute:
     """
 
     device: str | None = None
-    dtype: Dtype = Dtype.FP32
-    autocast: bool = False
+    dtype: WeightDtype = WeightDtype.FP32
+    bf16: bool = False
     gradient_checkpointing: bool = False
     product: Product = Product.BRANCH
     tokens_per_batch: int = 2048
-
-
-class Optimizer(StrEnum):
-    """How long AdamW's moments live."""
-
-    FRESH = "fresh"  # a step: each weight then moves by the rate or less (articles 33 and 34)
-    PERSISTENT = "persistent"  # the run
 
 
 class Old(StrEnum):
@@ -102,11 +95,12 @@ class TrainerSettings:
         learning_rate: AdamW; betas and epsilon are torch's.
         weight_decay: AdamW; torch's default.
         max_grad_norm: gradients are clipped to this norm.
-        optimizer: whether its moments outlive a step.
+        reset_optimizer_each_step: AdamW's moments are dropped after a step, so that each weight
+            moves by the learning rate or less (articles 33 and 34).
         dropout: of the passes that train, and of the reference's.
-        max_tokens: a rollout of as many or more trains nothing.
-        epochs: how often each rollout is used in a step.
-        mini_batches: into how many parts, one update each, an epoch is divided at random.
+        max_length: a rollout of as many or more trains nothing.
+        num_iterations: how often each rollout is used in a step.
+        num_minibatches: into how many parts, one update each, an epoch is divided at random.
         old: what a ratio is taken to; a loss without ratio has no use for it.
         aggregation: how the losses of an update's rollouts are averaged.
         seed: dropout and the division are drawn from it and the step's number.
@@ -115,11 +109,11 @@ class TrainerSettings:
     learning_rate: float = 1e-5
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
-    optimizer: Optimizer = Optimizer.FRESH
+    reset_optimizer_each_step: bool = True
     dropout: Dropout = Dropout.ACTIVE
-    max_tokens: int = 8192
-    epochs: int = 1
-    mini_batches: int = 1
+    max_length: int = 8192
+    num_iterations: int = 1
+    num_minibatches: int = 1
     old: Old = Old.DRAWN
     aggregation: Aggregation = Aggregation.SEQUENCE
     seed: int = 42
@@ -143,15 +137,16 @@ class LastStep(StrEnum):
 class SupervisedSettings:
     """How examples become optimizer steps; defaults are article 32's.
 
-    A step is of `per_device_train_batch_size` times `accumulated` examples, and never of two epochs.
+    A step is of `per_device_train_batch_size` times `gradient_accumulation_steps` examples, and
+    never of two epochs.
 
     Attributes:
         learning_rate: AdamW, at the end of the warm-up; betas and epsilon are torch's.
         weight_decay: AdamW.
         max_grad_norm: gradients are clipped to this norm.
-        epochs: at most.
+        num_train_epochs: at most.
         per_device_train_batch_size: examples whose tokens are averaged together.
-        accumulated: micro-batches a step.
+        gradient_accumulation_steps: micro-batches a step.
         weighting: how losses are averaged.
         last_step: where micro-batches are averaged.
         warmup_ratio: of all steps, rounded down, but one at least.
@@ -164,9 +159,9 @@ class SupervisedSettings:
     learning_rate: float = 2e-4
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
-    epochs: int = 1
+    num_train_epochs: int = 1
     per_device_train_batch_size: int = 1
-    accumulated: int = 4
+    gradient_accumulation_steps: int = 4
     weighting: Weighting = Weighting.MICRO_BATCHES
     last_step: LastStep = LastStep.FULL
     warmup_ratio: float = 0.1
@@ -178,11 +173,11 @@ class SupervisedSettings:
     @property
     def examples_per_step(self) -> int:
         """Of every step but an epoch's last."""
-        return self.per_device_train_batch_size * self.accumulated
+        return self.per_device_train_batch_size * self.gradient_accumulation_steps
 
     def schedule(self, num_examples: int) -> Schedule:
         """Return the learning rates of all steps, as if every epoch were taken."""
-        num_steps = self.epochs * math.ceil(num_examples / self.examples_per_step)
+        num_steps = self.num_train_epochs * math.ceil(num_examples / self.examples_per_step)
         return Schedule(
             peak=self.learning_rate,
             num_warmup=max(1, int(self.warmup_ratio * num_steps)),

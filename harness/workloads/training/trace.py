@@ -19,14 +19,14 @@ class TurnTrace:
         logprobs: of each of them when it was drawn, nats.
         entropy: mean over the reply's tokens, nats (`rl.algorithms.t2po`); None where it was not
             taken.
-        draws: how many replies were drawn for this turn; the last one was kept.
+        num_samples: how many replies were drawn for this turn; the last one was kept.
     """
 
     context: tuple[int, ...]
     reply: tuple[int, ...]
     logprobs: tuple[float, ...]
     entropy: float | None = None
-    draws: int = 1
+    num_samples: int = 1
 
 
 @record

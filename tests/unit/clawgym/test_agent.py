@@ -8,20 +8,20 @@ from itertools import chain
 import pytest
 
 from harness.sandbox.in_memory import MemorySandbox
-from harness.workloads.envs.files.agent import EngineAgent, EnginePlayer, seed_of
+from harness.workloads.envs.files.agent import EngineAgent, EngineFilePolicy, seed_of
 from harness.workloads.envs.files.protocol import STOP_WORD, PromptStyle
-from harness.workloads.envs.files.rollout import Rollout, Rules, StopReason
+from harness.workloads.envs.files.rollout import FileRollout, RolloutSettings, StopReason
 from harness.workloads.envs.files.task import Task
 from harness.workloads.inference.chat_template import ChatTemplate
 from harness.workloads.inference.engine import SamplingParams
-from harness.workloads.rl.algorithms.t2po import RedrawRule
+from harness.workloads.rl.algorithms.t2po import ResampleRule
 from harness.workloads.training.trace import NOT_TRAINED
 from tests.unit.clawgym.conftest import Make
 from tests.unit.clawgym.test_grade import GUIDE, simple
 from tests.unit.clawgym.voices import END_TOKEN, Letters, VoiceEngine, block
 
 COMMANDS = ("mkdir -p manual", f"mv {GUIDE} manual/guide.md")
-SAMPLING = SamplingParams(temperature=0.8, max_tokens=400, seed=7)
+SAMPLING = SamplingParams(temperature=0.8, max_new_tokens=400, seed=7)
 
 
 @pytest.fixture
@@ -35,21 +35,27 @@ def knowing(prompt: str, _: int) -> str:
     return block(COMMANDS[turn]) if turn < len(COMMANDS) else STOP_WORD
 
 
-def player_of(engine: VoiceEngine, sampling: SamplingParams = SAMPLING) -> EnginePlayer:
-    return EnginePlayer(
-        name="voice", engine=engine, dialogue=ChatTemplate(Letters()), sampling=sampling
+def player_of(engine: VoiceEngine, sampling: SamplingParams = SAMPLING) -> EngineFilePolicy:
+    return EngineFilePolicy(
+        name="voice", engine=engine, chat_template=ChatTemplate(Letters()), sampling=sampling
     )
 
 
-def played(player: EnginePlayer, task: Task, rules: Rules = Rules()) -> Rollout:  # noqa: B008
+def played(
+    player: EngineFilePolicy,
+    task: Task,
+    rules: RolloutSettings = RolloutSettings(),  # noqa: B008
+) -> FileRollout:
     with MemorySandbox() as box:
         return player.play(task, 0, box, rules)
 
 
 @pytest.mark.parametrize("prompt_style", list(PromptStyle))
-def test_a_model_plays_and_its_trace_is_what_it_was_shown(task: Task, prompt_style: PromptStyle) -> None:
+def test_a_model_plays_and_its_trace_is_what_it_was_shown(
+    task: Task, prompt_style: PromptStyle
+) -> None:
     engine = VoiceEngine(knowing)
-    rollout = played(player_of(engine), task, Rules(prompt_style=prompt_style))
+    rollout = played(player_of(engine), task, RolloutSettings(prompt_style=prompt_style))
     assert rollout.stopped is StopReason.TASK_COMPLETE
     assert rollout.grade is not None
     assert rollout.grade.passed
@@ -81,7 +87,9 @@ def test_replies_are_never_tokenised_again(task: Task) -> None:
 
 def test_a_reply_that_is_cut_is_ended_for_the_model(task: Task) -> None:
     engine = VoiceEngine(lambda *_: "abcdefgh")
-    rollout = played(player_of(engine, replace(SAMPLING, max_tokens=4)), task, Rules(max_turns=2))
+    rollout = played(
+        player_of(engine, replace(SAMPLING, max_new_tokens=4)), task, RolloutSettings(max_turns=2)
+    )
     assert [turn.response for turn in rollout.turns] == ["abcd", "abcd"]
     assert rollout.trace is not None
     first, second = rollout.trace.turns
@@ -125,7 +133,7 @@ def test_time_is_accounted_for(task: Task) -> None:
 
 # --- Drawing a turn again -----------------------------------------------------------------------
 
-ONCE_MORE = RedrawRule(eta=math.inf, tries=1, accept_equal=False)
+ONCE_MORE = ResampleRule(resample_threshold=math.inf, max_resamples=1, accept_equal=False)
 
 
 def uncertain(alternatives: Sequence[Sequence[float]]) -> float:
@@ -136,18 +144,18 @@ def babbling(seed: int) -> str:
     return block(f"ls {seed % 100}")
 
 
-def redrawn(task: Task, rule: RedrawRule | None) -> Rollout:
+def redrawn(task: Task, rule: ResampleRule | None) -> FileRollout:
     player = player_of(
         VoiceEngine(lambda _, seed: babbling(seed)), replace(SAMPLING, alternatives=2)
     )
-    player = replace(player, uncertainty=uncertain, redraw=rule)
-    return played(player, task, Rules(max_turns=3))
+    player = replace(player, uncertainty=uncertain, resample=rule)
+    return played(player, task, RolloutSettings(max_turns=3))
 
 
 def test_turns_after_the_first_are_drawn_again_and_the_last_draw_is_kept(task: Task) -> None:
     rollout = redrawn(task, ONCE_MORE)
     assert rollout.trace is not None
-    assert [turn.draws for turn in rollout.trace.turns] == [1, 2, 2]
+    assert [turn.num_samples for turn in rollout.trace.turns] == [1, 2, 2]
     assert [turn.entropy for turn in rollout.trace.turns] == [
         float(len(turn.reply)) for turn in rollout.trace.turns
     ]
@@ -158,7 +166,7 @@ def test_turns_after_the_first_are_drawn_again_and_the_last_draw_is_kept(task: T
 def test_uncertainty_is_taken_without_drawing_again(task: Task) -> None:
     trace = redrawn(task, None).trace
     assert trace is not None
-    assert [turn.draws for turn in trace.turns] == [1, 1, 1]
+    assert [turn.num_samples for turn in trace.turns] == [1, 1, 1]
     assert all(turn.entropy for turn in trace.turns)
 
 

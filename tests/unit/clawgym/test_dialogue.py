@@ -22,12 +22,12 @@ def whole(*messages: Message) -> tuple[int, ...]:
 
 
 def test_piece_by_piece_gives_what_the_template_gives() -> None:
-    dialogue = ChatTemplate(Letters())
-    parts = list(dialogue.opening(OPENING))
+    chat_template = ChatTemplate(Letters())
+    parts = list(chat_template.opening(OPENING))
     messages = list(OPENING)
     for answer, content in (("ls", "exit 0\na b"), ("cat a", ""), ("x\n", "exit 1\n")):
-        reply = dialogue.said(answer)
-        parts += (*reply, *dialogue.following(reply, content))
+        reply = chat_template.said(answer)
+        parts += (*reply, *chat_template.following(reply, content))
         messages += [
             Message(role=Role.ASSISTANT, content=answer),
             Message(role=Role.USER, content=content),
@@ -36,28 +36,28 @@ def test_piece_by_piece_gives_what_the_template_gives() -> None:
 
 
 def test_an_end_token_that_was_drawn_is_not_shown_again() -> None:
-    dialogue = ChatTemplate(Letters())
+    chat_template = ChatTemplate(Letters())
     drawn = (*map(ord, "ls"), END_TOKEN)  # two letters, where the tokenizer makes one piece
-    after = dialogue.following(drawn, "ok")
+    after = chat_template.following(drawn, "ok")
     assert END_TOKEN not in after[:1]
-    assert dialogue.following(drawn[:-1], "ok") == (END_TOKEN, *after)
+    assert chat_template.following(drawn[:-1], "ok") == (END_TOKEN, *after)
 
 
 def test_a_reply_is_read_without_the_token_that_ended_it() -> None:
-    dialogue = ChatTemplate(Letters())
-    said = dialogue.said("ls")
+    chat_template = ChatTemplate(Letters())
+    said = chat_template.said("ls")
     ended = Reply(tokens=said, logprobs=(0.0,) * len(said))
-    assert dialogue.text(ended) == "ls"
+    assert chat_template.text(ended) == "ls"
     cut = Reply(tokens=tuple(map(ord, "mkd")), logprobs=(0.0,) * 3, finish=Finish.LENGTH)
-    assert dialogue.text(cut) == "mkd"
+    assert chat_template.text(cut) == "mkd"
     other_end = Reply(tokens=(ord("a"), ord("$")), logprobs=(0.0,) * 2)  # a second end token
-    assert dialogue.text(other_end) == "a"
+    assert chat_template.text(other_end) == "a"
 
 
 def test_the_stop_word_and_the_end_are_found_by_themselves() -> None:
-    dialogue = ChatTemplate(Letters())
-    assert dialogue.end == END_TOKEN
-    assert dialogue.stop_word == tokens(STOP_WORD)
+    chat_template = ChatTemplate(Letters())
+    assert chat_template.end == END_TOKEN
+    assert chat_template.stop_word == tokens(STOP_WORD)
 
 
 class Forgetful(Letters):

@@ -23,10 +23,10 @@ from harness.records import SandboxKind
 from harness.sandbox.choice import Sandboxes
 from harness.sandbox.in_memory import MemorySandbox
 from harness.workloads.api.emit import EventWriter
-from harness.workloads.envs.files.agent import EnginePlayer
+from harness.workloads.envs.files.agent import EngineFilePolicy
 from harness.workloads.envs.files.corpus import NEVER_STOPPING
 from harness.workloads.envs.files.evaluate import (
-    Evaluation,
+    PolicyEvaluation,
     compare,
     evaluate,
     parser_split,
@@ -34,7 +34,7 @@ from harness.workloads.envs.files.evaluate import (
     stop_turn,
 )
 from harness.workloads.envs.files.grade import Grade, Result
-from harness.workloads.envs.files.players import NOTHING, ORACLE, Player
+from harness.workloads.envs.files.players import NOTHING, ORACLE, FilePolicy
 from harness.workloads.envs.files.protocol import (
     STOP_WORD,
     FileAction,
@@ -42,7 +42,13 @@ from harness.workloads.envs.files.protocol import (
     ParserVersion,
     Turn,
 )
-from harness.workloads.envs.files.rollout import Rollout, RolloutLog, Rules, Spent, StopReason
+from harness.workloads.envs.files.rollout import (
+    FileRollout,
+    RolloutLog,
+    RolloutSettings,
+    Spent,
+    StopReason,
+)
 from harness.workloads.envs.files.stopping import Chance, prompts, stop_probability
 from harness.workloads.envs.files.task import AssertionKind, Task
 from harness.workloads.inference.chat_template import ChatTemplate
@@ -60,13 +66,13 @@ def turn_of(response: str, kind: FileActionKind = FileActionKind.COMMAND) -> Tur
 
 def rollout_of(
     number: int, held: int, total: int = 4, *, turns: int = 3, stops: bool = True
-) -> Rollout:
+) -> FileRollout:
     results = tuple(
         Result(kind=AssertionKind.EXISTS, path=str(at), passed=at < held) for at in range(total)
     )
     task_id = f"synth-technical-writer-{number:02d}"
     last = turn_of(STOP_WORD, FileActionKind.DONE) if stops else turn_of(block("ls"))
-    return Rollout(
+    return FileRollout(
         task_id=task_id,
         agent="x",
         parser=ParserVersion.PHASE6,
@@ -78,8 +84,8 @@ def rollout_of(
     )
 
 
-def of(policy: str, *rollouts: Rollout) -> Evaluation:
-    return Evaluation(policy=policy, rollouts=rollouts)
+def of(policy: str, *rollouts: FileRollout) -> PolicyEvaluation:
+    return PolicyEvaluation(policy=policy, rollouts=rollouts)
 
 
 BROKEN = replace(rollout_of(9, 0), grade=None, stopped=StopReason.AGENT_ERROR, cause="gone")
@@ -89,8 +95,8 @@ def test_counts_of_one_player() -> None:
     found = of("x", rollout_of(0, 4), rollout_of(1, 2, stops=False, turns=12), BROKEN)
     assert (found.rates.tasks, found.rates.tasks_passed) == (2, 1)
     assert (found.rates.assertions, found.rates.assertions_passed) == (8, 6)
-    assert found.num_broken == 1
-    assert (found.task_complete.successes, found.task_complete.trials) == (1, 2)
+    assert found.num_errors == 1
+    assert (found.stop_rate.successes, found.stop_rate.trials) == (1, 2)
     assert found.mean_turns == 7.5
     assert found.environment_share == 0.25
     assert found.stops[StopReason.AGENT_ERROR] == 1
@@ -106,22 +112,22 @@ def test_a_comparison_is_made_task_by_task() -> None:
     )
     found = compare(better, worse)
     assert found.tasks == 9
-    assert found.task_pass.value == pytest.approx(8 / 9)
-    assert found.task_pass.p == pytest.approx(2 / 2**8)  # all eight discordant pairs one way
-    assert found.assertions.value == pytest.approx((33 - 17) / 36)
-    assert found.task_complete.value == pytest.approx(-1 / 9)
-    assert found.task_complete.p == 1.0
+    assert found.pass_rate.value == pytest.approx(8 / 9)
+    assert found.pass_rate.p == pytest.approx(2 / 2**8)  # all eight discordant pairs one way
+    assert found.assertion_pass_rate.value == pytest.approx((33 - 17) / 36)
+    assert found.stop_rate.value == pytest.approx(-1 / 9)
+    assert found.stop_rate.p == 1.0
     assert found.turns.value == pytest.approx((8 * 3 + 12) / 9 - 5)
-    for difference in (found.task_pass, found.assertions, found.task_complete, found.turns):
+    for difference in (found.pass_rate, found.assertion_pass_rate, found.stop_rate, found.turns):
         assert difference.interval.low <= difference.value <= difference.interval.high
-    assert found.assertions.interval.low > 0
+    assert found.assertion_pass_rate.interval.low > 0
 
 
 def test_a_difference_turns_its_sign_when_the_players_are_swapped() -> None:
     one = of("a", *(rollout_of(n, n % 5, turns=1 + n % 4) for n in range(10)))
     other = of("b", *(rollout_of(n, 4 - n % 3, turns=2) for n in range(10)))
     there, back = compare(one, other), compare(other, one)
-    for name in ("task_pass", "assertions", "task_complete", "turns"):
+    for name in ("pass_rate", "assertion_pass_rate", "stop_rate", "turns"):
         assert getattr(there, name).value == pytest.approx(-getattr(back, name).value)
         assert getattr(there, name).p == getattr(back, name).p
 
@@ -153,9 +159,9 @@ def tasks(make: Make) -> tuple[Task, ...]:
     )
 
 
-def evaluated(player: Player, tasks: tuple[Task, ...], folder: Path) -> Evaluation:
+def evaluated(player: FilePolicy, tasks: tuple[Task, ...], folder: Path) -> PolicyEvaluation:
     log = RolloutLog(folder / f"{player.name}.jsonl")
-    return evaluate(player, tasks, MEMORY, log, rules=Rules(), threads=3)
+    return evaluate(player, tasks, MEMORY, log, rules=RolloutSettings(), threads=3)
 
 
 def test_every_player_is_measured_the_same_way(tasks: tuple[Task, ...], tmp_path: Path) -> None:
@@ -163,8 +169,8 @@ def test_every_player_is_measured_the_same_way(tasks: tuple[Task, ...], tmp_path
     found = [evaluated(player, tasks, tmp_path) for player in (NOTHING, ORACLE, model)]
     assert [each.rates.tasks_passed for each in found] == [0, 6, 6]
     assert [each.mean_turns for each in found] == [1, 3, 3]
-    assert compare(found[2], found[1]).task_pass.value == 0
-    assert compare(found[1], found[0]).task_pass.p == pytest.approx(2 / 2**6)
+    assert compare(found[2], found[1]).pass_rate.value == 0
+    assert compare(found[1], found[0]).pass_rate.p == pytest.approx(2 / 2**6)
 
 
 def test_an_evaluation_of_which_nothing_is_left_is_no_evaluation(
@@ -178,7 +184,7 @@ def test_an_evaluation_of_which_nothing_is_left_is_no_evaluation(
 # --- Two parsers --------------------------------------------------------------------------------
 
 
-def said(*replies: str, stopped: StopReason = StopReason.MAX_TURNS) -> Rollout:
+def said(*replies: str, stopped: StopReason = StopReason.MAX_TURNS) -> FileRollout:
     turns = tuple(turn_of(reply) for reply in replies)
     return replace(rollout_of(0, 1), turns=turns, stopped=stopped)
 
@@ -193,15 +199,15 @@ def test_stored_rollouts_are_read_by_the_other_parser() -> None:
         said("no block", STOP_WORD, stopped=StopReason.TASK_COMPLETE),
     ]
     new = replayed(rollouts, ParserVersion.PHASE6)
-    assert (new.rollouts, new.complete, new.earlier, new.turns_saved) == (3, 2, 1, 2)
+    assert (new.rollouts, new.stopped, new.earlier, new.turns_saved) == (3, 2, 1, 2)
     assert new.continued == 0
     old = replayed(rollouts, ParserVersion.PHASE5)
-    assert (old.complete, old.turns_saved) == (1, 0)
+    assert (old.stopped, old.turns_saved) == (1, 0)
 
 
 def test_a_stop_that_the_other_parser_does_not_see_is_kept_and_counted() -> None:
     found = replayed([said(ECHO, stopped=StopReason.TASK_COMPLETE)], ParserVersion.PHASE5)
-    assert (found.complete, found.continued, found.turns_saved) == (1, 1, 0)
+    assert (found.stopped, found.continued, found.turns_saved) == (1, 1, 0)
     assert stop_turn(said(ECHO), ParserVersion.PHASE6) == 1
 
 
@@ -216,16 +222,16 @@ def test_the_articles_rise_splits_into_parser_and_training() -> None:
 
 def test_stopping_is_asked_for_at_every_turn(tasks: tuple[Task, ...], tmp_path: Path) -> None:
     engine = VoiceEngine(knowing)
-    player: EnginePlayer = player_of(engine)
+    player: EngineFilePolicy = player_of(engine)
     rollouts = evaluated(player, tasks[:2], tmp_path).graded
     traces = [each.trace for each in rollouts if each.trace is not None]
     assert [tuple(prompts(trace)) for trace in traces] != []
     assert {prompt for trace in traces for prompt in prompts(trace)} == set(engine.prompts)
-    dialogue = ChatTemplate(Letters())
-    found = stop_probability(engine, dialogue, [Chance(trace=each, work=2) for each in traces])
+    chat_template = ChatTemplate(Letters())
+    found = stop_probability(engine, chat_template, [Chance(trace=each, work=2) for each in traces])
     assert (found.num_early, found.num_late) == (4, 2)
     prompt = tuple(prompts(traces[0]))[2]
-    late = engine.score((*prompt, *dialogue.stop_word))[-len(dialogue.stop_word) :]
+    late = engine.score((*prompt, *chat_template.stop_word))[-len(chat_template.stop_word) :]
     assert found.late == pytest.approx(math.exp(sum(late)))
     assert found.early != found.late
 
@@ -266,15 +272,15 @@ def test_figures_have_the_names_that_are_declared(tasks: tuple[Task, ...], tmp_p
         report_parser_split(emit, "replay", parser_split(0.0, 0.25, 1.0))
         report_stopping(emit, "oracle", stop_probability(engine, ChatTemplate(Letters()), []))
     found = figures(tmp_path / "events.jsonl")
-    assert found["agent.task_pass oracle"] == 100
+    assert found["agent.pass_rate oracle"] == 100
     assert found["agent.mean_turns never-stopping"] == 12
-    assert found["agent.stops never-stopping max_turns"] == 100
-    assert found["agent.task_complete never-stopping"] == 0
+    assert found["agent.stop_reason never-stopping max_turns"] == 100
+    assert found["agent.stop_rate never-stopping"] == 0
     assert found["agent.turns_difference oracle never-stopping"] == -9
-    assert found["agent.task_complete_difference_low oracle never-stopping"] == 100
-    assert found["agent.replayed_turns never-stopping phase5"] == 12
-    assert found["agent.persona_pass oracle technical-writer"] == 100
-    assert found["agent.kind_assertions oracle file_exists"] == 100
+    assert found["agent.stop_rate_difference_low oracle never-stopping"] == 100
+    assert found["agent.reparsed_turns never-stopping phase5"] == 12
+    assert found["agent.pass_rate_by_persona oracle technical-writer"] == 100
+    assert found["agent.assertion_pass_rate_by_kind oracle file_exists"] == 100
     assert found["stop.by_training replay"] == 75
     assert found["agent.stop_late oracle"] is None
     assert len({metric.name for metric in metrics}) == len(metrics)

@@ -13,9 +13,15 @@ from harness.workloads.envs.files.corpus import (
     worth_imitating,
 )
 from harness.workloads.envs.files.groups import Reward, groups, signal
-from harness.workloads.envs.files.players import ORACLE, Player
-from harness.workloads.envs.files.protocol import STOP_WORD, FileAction, FileActionKind, Turn, PromptStyle
-from harness.workloads.envs.files.rollout import Rollout, Rules, StopReason
+from harness.workloads.envs.files.players import ORACLE, FilePolicy
+from harness.workloads.envs.files.protocol import (
+    STOP_WORD,
+    FileAction,
+    FileActionKind,
+    PromptStyle,
+    Turn,
+)
+from harness.workloads.envs.files.rollout import FileRollout, RolloutSettings, StopReason
 from harness.workloads.envs.files.task import Task
 from harness.workloads.inference.chat_template import ChatTemplate
 from harness.workloads.training.trace import Trace
@@ -48,7 +54,7 @@ def test_what_a_turn_earns(turn: Turn, earned: float) -> None:
     assert signal(turn) == earned
 
 
-def traced_rollout(number: int, held: int, turns: tuple[Turn, ...], sample: int = 0) -> Rollout:
+def traced_rollout(number: int, held: int, turns: tuple[Turn, ...], sample: int = 0) -> FileRollout:
     trace = Trace(turns=(), served="step-001")
     return replace(rollout_of(number, held, 5), turns=turns, trace=trace, sample=sample)
 
@@ -85,9 +91,11 @@ def task(make: Make) -> Task:
     return replace(make(*assertions), oracle=oracle)
 
 
-def played(player: Player, task: Task, prompt_style: PromptStyle = PromptStyle.ARTICLE) -> Rollout:
+def played(
+    player: FilePolicy, task: Task, prompt_style: PromptStyle = PromptStyle.ARTICLE
+) -> FileRollout:
     with MemorySandbox() as sandbox:
-        return player.play(task, 0, sandbox, Rules(prompt_style=prompt_style))
+        return player.play(task, 0, sandbox, RolloutSettings(prompt_style=prompt_style))
 
 
 def test_a_demonstration_without_an_end_does_the_task_and_looks_around(task: Task) -> None:
@@ -104,12 +112,12 @@ def test_a_demonstration_without_an_end_does_the_task_and_looks_around(task: Tas
 
 @pytest.mark.parametrize("prompt_style", list(PromptStyle))
 def test_only_what_the_agent_says_is_trained(task: Task, prompt_style: PromptStyle) -> None:
-    dialogue = ChatTemplate(Letters())
+    chat_template = ChatTemplate(Letters())
     shown = played(ORACLE, task, prompt_style)
-    (example,) = examples([shown], {task.task_id: task}, dialogue)
+    (example,) = examples([shown], {task.task_id: task}, chat_template)
     trained = [example.tokens[at] for at in example.trained]
     said = [*(block(command) for command in task.oracle), STOP_WORD]
-    assert trained == [token for text in said for token in dialogue.said(text)]
+    assert trained == [token for text in said for token in chat_template.said(text)]
     assert trained.count(END_TOKEN) == 3
 
 

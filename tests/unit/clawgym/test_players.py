@@ -21,10 +21,22 @@ from harness.sandbox.base import (
 from harness.sandbox.choice import Sandboxes, open_sandboxes
 from harness.sandbox.in_memory import MemorySandbox
 from harness.sandbox.limits import CommandLimits
-from harness.workloads.envs.files.agent import EnginePlayer
-from harness.workloads.envs.files.players import NOTHING, ORACLE, Attempt, Player, play_all
+from harness.workloads.envs.files.agent import EngineFilePolicy
+from harness.workloads.envs.files.players import (
+    NOTHING,
+    ORACLE,
+    EpisodeSpec,
+    FilePolicy,
+    run_episodes,
+)
 from harness.workloads.envs.files.protocol import ParserVersion
-from harness.workloads.envs.files.rollout import Rollout, RolloutLog, Rules, Spent, StopReason
+from harness.workloads.envs.files.rollout import (
+    FileRollout,
+    RolloutLog,
+    RolloutSettings,
+    Spent,
+    StopReason,
+)
 from harness.workloads.envs.files.task import Task
 from harness.workloads.inference.service import ServiceDied
 from tests.unit.clawgym.conftest import Make
@@ -47,18 +59,20 @@ def tasks(make: Make) -> tuple[Task, ...]:
 
 def play_tasks(
     tasks: tuple[Task, ...],
-    player: Player,
+    player: FilePolicy,
     path: Path,
     *,
     threads: int = 4,
     boxes: Sandboxes = MEMORY,
-    rules: Rules = Rules(),  # noqa: B008
-) -> tuple[Rollout, ...]:
-    attempts = [Attempt(task=task, sample=sample) for task in tasks for sample in range(2)]
-    return play_all(attempts, player, boxes, RolloutLog(path), rules=rules, threads=threads)
+    rules: RolloutSettings = RolloutSettings(),  # noqa: B008
+) -> tuple[FileRollout, ...]:
+    attempts = [EpisodeSpec(task=task, sample=sample) for task in tasks for sample in range(2)]
+    return run_episodes(
+        attempts, player, boxes, RolloutLog(path), rules=rules, max_concurrency=threads
+    )
 
 
-def timeless(rollouts: tuple[Rollout, ...]) -> list[Rollout]:
+def timeless(rollouts: tuple[FileRollout, ...]) -> list[FileRollout]:
     return [replace(each, wall_s=0.0, spent=Spent()) for each in rollouts]
 
 
@@ -101,7 +115,7 @@ def test_other_weights_and_another_parser_play_again(
     engine = VoiceEngine(knowing)
     engine.refresh(Path("step-001"))
     assert {each.served for each in play_tasks(tasks, player_of(engine), path)} == {"step-001"}
-    rules = Rules(parser=ParserVersion.PHASE5)
+    rules = RolloutSettings(parser=ParserVersion.PHASE5)
     again = play_tasks(tasks, player_of(engine), path, rules=rules)
     assert {each.parser for each in again} == {ParserVersion.PHASE5}
 
@@ -274,6 +288,6 @@ def test_containers_need_an_image() -> None:
 
 
 def test_a_player_is_what_the_players_need() -> None:
-    players: list[Player] = [NOTHING, ORACLE, player_of(VoiceEngine(knowing))]
+    players: list[FilePolicy] = [NOTHING, ORACLE, player_of(VoiceEngine(knowing))]
     assert [each.name for each in players] == ["nothing", "oracle", "voice"]
-    assert isinstance(players[2], EnginePlayer)
+    assert isinstance(players[2], EngineFilePolicy)

@@ -22,11 +22,11 @@ from harness.workloads.envs.files.rollout import (
     Agent,
     AgentError,
     ContextFullError,
-    Rollout,
+    FileRollout,
     RolloutLog,
-    Rules,
+    RolloutSettings,
     StopReason,
-    play,
+    run_episode,
     scripted,
 )
 from harness.workloads.envs.files.task import Task
@@ -41,9 +41,9 @@ def task(make: Make) -> Task:
     return make(simple("file_exists", "manual/guide.md"), simple("file_not_exists", GUIDE))
 
 
-def played(task: Task, agent: Agent, box: MemorySandbox | None = None) -> Rollout:
+def played(task: Task, agent: Agent, box: MemorySandbox | None = None) -> FileRollout:
     with box or MemorySandbox() as sandbox:
-        return play(task, agent, sandbox, name="test", rules=Rules())
+        return run_episode(task, agent, sandbox, name="test", rules=RolloutSettings())
 
 
 def test_a_rollout_that_stops_is_graded(task: Task) -> None:
@@ -57,8 +57,8 @@ def test_a_rollout_that_stops_is_graded(task: Task) -> None:
 
 
 def test_a_rollout_in_the_brief_wording_says_so_and_plays_the_same(task: Task) -> None:
-    rules = Rules(prompt_style=PromptStyle.BRIEF)
-    brief = play(task, scripted(MOVES), MemorySandbox(), name="test", rules=rules)
+    rules = RolloutSettings(prompt_style=PromptStyle.BRIEF)
+    brief = run_episode(task, scripted(MOVES), MemorySandbox(), name="test", rules=rules)
     assert brief.prompt_style is PromptStyle.BRIEF
     assert brief.turns == played(task, scripted(MOVES)).turns
 
@@ -96,7 +96,9 @@ def test_the_parser_decides_when_it_ends(task: Task) -> None:
     agent = scripted([*MOVES, 'echo "Task complete"'])
     lengths = {
         version: len(
-            play(task, agent, MemorySandbox(), name="x", rules=Rules(parser=version)).turns
+            run_episode(
+                task, agent, MemorySandbox(), name="x", rules=RolloutSettings(parser=version)
+            ).turns
         )
         for version in ParserVersion
     }

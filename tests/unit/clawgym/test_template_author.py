@@ -13,7 +13,7 @@ from harness.workloads.envs.files.baseline import do_nothing, play_oracle, rates
 from harness.workloads.envs.files.grade import grade
 from harness.workloads.envs.files.lint import lint
 from harness.workloads.envs.files.personas import Slot, slots
-from harness.workloads.envs.files.rollout import Rules, StopReason
+from harness.workloads.envs.files.rollout import RolloutSettings, StopReason
 from harness.workloads.envs.files.task import Task
 from harness.workloads.envs.files.task_json import parse_task, to_document
 from harness.workloads.envs.files.template_author import TemplateAuthor
@@ -34,7 +34,7 @@ def test_tasks_are_valid_sound_and_solvable_and_none_is_solved_at_the_start(base
     assert lint(tasks) == ()
     assert do_nothing(tasks).tasks_passed == 0
     with MemorySandbox() as box:
-        played = play_oracle(tasks, box, Rules())
+        played = play_oracle(tasks, box, RolloutSettings())
     assert {rollout.stopped for rollout in played} == {StopReason.TASK_COMPLETE}
     grades = [rollout.grade for rollout in played if rollout.grade is not None]
     assert rates(grades).tasks_passed == len(tasks) == 200

@@ -12,15 +12,15 @@ from harness.workloads.rl.algorithms.a2tgpo import (
     IGPO,
     PAPER,
     RELEASED,
+    A2tgpoSettings,
     FirstCall,
     GainMask,
     GainOf,
     Normalisation,
-    Rules,
     clip_scale,
     gains,
 )
-from harness.workloads.rl.group import Credit, Muted
+from harness.workloads.rl.group import Advantages, MaskReason
 from harness.workloads.rl.scores import PLAIN, UnscorableError
 
 from .builders import gained, rewarded
@@ -30,11 +30,11 @@ _GAINS = ((0.30, 0.10, 0.05), (0.10, 0.20), (0.20,), (0.40, -0.10, 0.15))
 _REWARDS = (1.0, 0.0, -1.0, 1.0)
 
 
-def _credit(rules: Rules = PAPER) -> tuple[Credit, ...]:
+def _credit(rules: A2tgpoSettings = PAPER) -> tuple[Advantages, ...]:
     return a2tgpo.credit(gained(_REWARDS, _GAINS), rules)
 
 
-def _rows(credit: Sequence[Credit]) -> list[tuple[float, ...]]:
+def _rows(credit: Sequence[Advantages]) -> list[tuple[float, ...]]:
     return [each.advantages for each in credit]
 
 
@@ -112,7 +112,7 @@ def _oracle(gamma: float, *, rescaled: bool) -> list[list[float]]:
 @pytest.mark.parametrize("gamma", [1.0, 0.9, 0.0])
 @pytest.mark.parametrize("rescaled", [True, False])
 def test_advantages_are_the_equations(gamma: float, rescaled: bool) -> None:  # noqa: FBT001 - a table
-    found = _rows(_credit(Rules(gamma=gamma, rescaled=rescaled)))
+    found = _rows(_credit(A2tgpoSettings(gamma=gamma, rescaled=rescaled)))
     for row, wanted in zip(found, _oracle(gamma, rescaled=rescaled), strict=True):
         assert row == pytest.approx(wanted, abs=1e-12)
 
@@ -138,7 +138,7 @@ def test_igpo_leaves_the_clip_alone() -> None:
 def test_separate_scores_outcomes_apart() -> None:
     pool = np.array([gain for row in _GAINS for gain in row])
     outcomes = (np.array(_REWARDS) - np.mean(_REWARDS)) / np.std(_REWARDS)
-    found = _rows(_credit(Rules(normalisation=Normalisation.SEPARATE)))
+    found = _rows(_credit(A2tgpoSettings(normalisation=Normalisation.SEPARATE)))
     for row, own, outcome in zip(found, _GAINS, outcomes, strict=True):
         scores = [*((np.array(own) - pool.mean()) / pool.std()), outcome]
         assert row == pytest.approx(np.cumsum(scores[::-1])[::-1], abs=1e-12)
@@ -155,7 +155,7 @@ def test_the_released_turn_group_is_another_thing() -> None:
             following.append(gain * scale + gamma * following[-1])
         sums.append(following[:0:-1])
     outcomes = (np.array(_REWARDS) - np.mean(_REWARDS)) / np.std(_REWARDS)
-    rules = Rules(normalisation=Normalisation.RELEASED_TURN_GROUP, gamma=gamma)
+    rules = A2tgpoSettings(normalisation=Normalisation.RELEASED_TURN_GROUP, gamma=gamma)
     for found, following, outcome in zip(_rows(_credit(rules)), sums, outcomes, strict=True):
         wanted = []
         for turn, value in enumerate(following):
@@ -210,7 +210,7 @@ def test_released_a_last_gain_of_zero_joins_its_turn_to_the_answer() -> None:
 def test_every_switch_defaults_to_the_paper_and_has_the_released_value() -> None:
     differing = {
         name
-        for name in Rules.__dataclass_fields__
+        for name in A2tgpoSettings.__dataclass_fields__
         if getattr(PAPER, name) != getattr(RELEASED, name)
     }
     assert differing == {
@@ -226,18 +226,20 @@ def test_every_switch_defaults_to_the_paper_and_has_the_released_value() -> None
 def test_equal_outcomes_still_train_by_their_gains() -> None:
     credit = a2tgpo.credit(gained((1.0, 1.0), ((0.3,), (0.1,))), PAPER)
     assert credit[0].advantages == pytest.approx((1.0, 0.0))
-    assert [each.muted for each in credit] == [None, None]
+    assert [each.masked for each in credit] == [None, None]
 
 
 def test_equal_outcomes_and_gains_are_muted() -> None:
     credit = a2tgpo.credit(gained((1.0, 1.0), ((0.3,), (0.3,))), PAPER)
-    assert {each.muted for each in credit} == {Muted.EQUAL_REWARDS}
+    assert {each.masked for each in credit} == {MaskReason.EQUAL_REWARDS}
 
 
 @pytest.mark.parametrize("rules", [PAPER, IGPO, RELEASED])
-def test_a_single_rollout_is_muted_though_its_own_turns_could_be_compared(rules: Rules) -> None:
+def test_a_single_rollout_is_muted_though_its_own_turns_could_be_compared(
+    rules: A2tgpoSettings,
+) -> None:
     credit = a2tgpo.credit(gained((1.0,), ((0.3, 0.1),)), rules)
-    assert [each.muted for each in credit] == [Muted.SINGLE_MEMBER]
+    assert [each.masked for each in credit] == [MaskReason.SINGLE_MEMBER]
 
 
 def test_answers_without_a_call_are_grpo() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from harness.workloads.rl.algorithms import grpo
-from harness.workloads.rl.group import Muted
+from harness.workloads.rl.group import MaskReason
 
 from .builders import rewarded
 
@@ -30,14 +30,14 @@ def test_every_turn_of_a_rollout_has_its_advantage() -> None:
 def test_a_group_without_variance_is_muted() -> None:
     """The last step of article 33: four rewards of .917."""
     credit = grpo.credit(rewarded(*(0.9167,) * 4, turns=2))
-    assert {each.muted for each in credit} == {Muted.EQUAL_REWARDS}
+    assert {each.masked for each in credit} == {MaskReason.EQUAL_REWARDS}
     assert {each.advantages for each in credit} == {(0.0, 0.0)}
 
 
 def test_a_single_rollout_is_muted() -> None:
-    assert [each.muted for each in grpo.credit(rewarded(1.0))] == [Muted.SINGLE_MEMBER]
+    assert [each.masked for each in grpo.credit(rewarded(1.0))] == [MaskReason.SINGLE_MEMBER]
 
 
 def test_a_rollout_at_the_mean_is_muted_alone() -> None:
     credit = grpo.credit(rewarded(0.0, 0.5, 1.0))
-    assert [each.muted for each in credit] == [None, Muted.NO_ADVANTAGE, None]
+    assert [each.masked for each in credit] == [None, MaskReason.NO_ADVANTAGE, None]

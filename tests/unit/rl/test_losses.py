@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.workloads.rl.algorithms.a2tgpo import Aggregation, Boundaries, RatioForm
-from harness.workloads.rl.group import Credit
+from harness.workloads.rl.group import Advantages
 from harness.workloads.rl.losses import (
     GRPO_CLIP,
     GSPO_CLIP,
     TURN_CLIP,
     Clip,
-    Drawn,
     RatioOf,
+    SampledTokens,
     batch_weights,
     clipped,
     k3,
@@ -27,8 +27,8 @@ from harness.workloads.rl.losses import (
 from harness.workloads.rl.scores import UnscorableError
 
 _TURNS = (0, 0, 0, 1, 2, 2, 2, 2)
-_CREDIT = Credit(advantages=(0.7, -1.2, 0.4), clip_scales=(1.2, 0.8, 1.0))
-_WIDE = Clip(ratio_of=RatioOf.TURN, low=0.1, high=0.15)
+_CREDIT = Advantages(advantages=(0.7, -1.2, 0.4), clip_scales=(1.2, 0.8, 1.0))
+_WIDE = Clip(ratio_of=RatioOf.TURN, epsilon_low=0.1, epsilon_high=0.15)
 
 Row = NDArray[np.float64]
 
@@ -40,8 +40,10 @@ def _numbers(seed: int = 0) -> tuple[Row, Row, Row]:
     return old + draws.normal(0, 0.3, len(_TURNS)), old, old + draws.normal(0, 0.3, len(_TURNS))
 
 
-def _drawn(new: Row, old: Row, reference: Row | None, turns: Sequence[int] = _TURNS) -> Drawn:
-    return Drawn(
+def _drawn(
+    new: Row, old: Row, reference: Row | None, turns: Sequence[int] = _TURNS
+) -> SampledTokens:
+    return SampledTokens(
         name="q/3",
         new=torch.tensor(new, requires_grad=True),
         old=torch.tensor(old),
@@ -50,10 +52,10 @@ def _drawn(new: Row, old: Row, reference: Row | None, turns: Sequence[int] = _TU
     )
 
 
-def _one(ratio: float, advantage: float, scale: float = 1.0) -> tuple[Drawn, Credit]:
+def _one(ratio: float, advantage: float, scale: float = 1.0) -> tuple[SampledTokens, Advantages]:
     """A single token with this ratio."""
     drawn = _drawn(np.array([math.log(ratio)]), np.array([0.0]), None, [0])
-    return drawn, Credit(advantages=(advantage,), clip_scales=(scale,))
+    return drawn, Advantages(advantages=(advantage,), clip_scales=(scale,))
 
 
 # --- Golden ---------------------------------------------------------------------------------------
@@ -112,7 +114,7 @@ def _clipped(new: Row, old: Row, clip: Clip, units: Sequence[int]) -> float:
             sharing = [place]
         ratio = math.exp(sum(new[at] - old[at] for at in sharing) / len(sharing))
         scale, advantage = _CREDIT.clip_scales[turn], _CREDIT.advantages[turn]
-        held = min(max(ratio, 1 - scale * clip.low), 1 + scale * clip.high)
+        held = min(max(ratio, 1 - scale * clip.epsilon_low), 1 + scale * clip.epsilon_high)
         total += min(ratio * advantage, held * advantage)
     return -total / len(_TURNS)
 
@@ -151,7 +153,7 @@ def test_some_turns_are_clipped_and_some_are_not() -> None:
     assert 0 < sum(shares) / len(shares) < 1
 
 
-def _gradient(loss: Tensor, drawn: Drawn) -> list[float]:
+def _gradient(loss: Tensor, drawn: SampledTokens) -> list[float]:
     (gradient,) = torch.autograd.grad(loss, drawn.new)
     found: list[float] = gradient.tolist()
     return found
@@ -198,7 +200,7 @@ def test_the_clipped_gradient_is_the_equations_slope(
 def test_the_forms_differ_where_one_ratio_spans_several_advantages() -> None:
     """Held, each token is moved by its own advantage; as it stands, all by the mean."""
     new, old, _ = _numbers()
-    wide = Clip(ratio_of=RatioOf.SEQUENCE, low=10.0, high=10.0)
+    wide = Clip(ratio_of=RatioOf.SEQUENCE, epsilon_low=10.0, epsilon_high=10.0)
     drawn = _drawn(new, old, None)
     ratio = math.exp(float(np.mean(new - old)))
     own = [-ratio * _CREDIT.advantages[turn] / len(_TURNS) for turn in _TURNS]
@@ -221,7 +223,7 @@ def test_only_the_released_form_stops_a_ratio_above_e_to_the_10() -> None:
 
 def test_released_neighbours_with_one_advantage_share_a_ratio_but_not_a_clip() -> None:
     new, old, _ = _numbers(1)
-    credit = Credit(advantages=(0.7, 0.7, 0.4), clip_scales=(1.2, 0.8, 1.0))
+    credit = Advantages(advantages=(0.7, 0.7, 0.4), clip_scales=(1.2, 0.8, 1.0))
     inferred = replace(_WIDE, boundaries=Boundaries.ADVANTAGE)
     ratio = math.exp(np.mean(new[:4] - old[:4]))
     parts = [3 * min(ratio, 1 + 1.2 * 0.15), min(ratio, 1 + 0.8 * 0.15)]
@@ -237,9 +239,9 @@ def test_released_neighbours_with_one_advantage_share_a_ratio_but_not_a_clip() -
 def test_a_turn_without_tokens_says_nothing() -> None:
     new, old, _ = _numbers()
     shifted = [turn + (turn > 0) for turn in _TURNS]
-    with_empty = Credit(advantages=(0.7, 99.0, -1.2, 0.4), clip_scales=(1.2, 9.0, 0.8, 1.0))
+    with_empty = Advantages(advantages=(0.7, 99.0, -1.2, 0.4), clip_scales=(1.2, 9.0, 0.8, 1.0))
     for clip in (_WIDE, GRPO_CLIP, GSPO_CLIP):
-        clip_only = replace(clip, kl_coefficient=0.0)
+        clip_only = replace(clip, kl_coef=0.0)
         plain = clipped(_drawn(new, old, None), _CREDIT, clip_only)
         holed = clipped(_drawn(new, old, None, shifted), with_empty, clip_only)
         assert holed.value.item() == pytest.approx(plain.value.item(), abs=1e-12)
@@ -247,7 +249,7 @@ def test_a_turn_without_tokens_says_nothing() -> None:
 
 def test_without_clip_scales_the_width_is_as_it_is() -> None:
     new, old, _ = _numbers()
-    bare = Credit(advantages=_CREDIT.advantages)
+    bare = Advantages(advantages=_CREDIT.advantages)
     ones = replace(_CREDIT, clip_scales=(1.0, 1.0, 1.0))
     found = [clipped(_drawn(new, old, None), each, _WIDE).value.item() for each in (bare, ones)]
     assert found[0] == found[1]

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from harness.workloads.rl.algorithms import grpo
-from harness.workloads.rl.group import Group, Muted
+from harness.workloads.rl.group import Group, MaskReason
 from harness.workloads.rl.scores import (
     ARTICLE,
     PLAIN,
@@ -26,7 +26,7 @@ from .builders import gained, member, rewarded, signalled
 def test_the_deviation_is_the_populations() -> None:
     """Article 33's smoke test: recorded 0.272; the sample's would be 0.315."""
     found = spread([0.05, 0.633, 0.05, 0.55])
-    assert found.deviation == pytest.approx(0.272, abs=5e-4)
+    assert found.std == pytest.approx(0.272, abs=5e-4)
     assert (found.low, found.high) == (0.05, 0.633)
 
 
@@ -105,7 +105,7 @@ def test_a_rollout_without_a_drawn_token_trains_nothing_but_counts() -> None:
         member(0.0), trace=Trace(turns=(TurnTrace(context=(1,), reply=(), logprobs=()),))
     )
     credit = grpo.credit(Group(key="q", members=(silent, member(1.0))))
-    assert [each.muted for each in credit] == [Muted.NO_REPLY, None]
+    assert [each.masked for each in credit] == [MaskReason.NO_REPLY, None]
     assert credit[1].advantages == pytest.approx((1.0,))
 
 
@@ -115,7 +115,7 @@ def test_an_empty_turn_has_credit_like_any_other() -> None:
     mixed = replace(member(1.0), trace=Trace(turns=(some, empty)))
     credit = grpo.credit(Group(key="q", members=(mixed, member(0.0))))
     assert credit[0].advantages == pytest.approx((1.0, 1.0))
-    assert credit[0].muted is None
+    assert credit[0].masked is None
 
 
 def test_builders_agree_with_what_objectives_expect() -> None:

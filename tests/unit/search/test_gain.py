@@ -7,7 +7,13 @@ from dataclasses import replace
 import pytest
 
 from harness.workloads.envs.search.protocol import SearchPromptStyle, answer, search
-from harness.workloads.envs.search.rollout import Player, Rollout, Stop, play, play_all
+from harness.workloads.envs.search.rollout import (
+    SearchPolicy,
+    SearchRollout,
+    SearchStopReason,
+    run_episode,
+    run_episodes,
+)
 from harness.workloads.envs.search.world import World
 from harness.workloads.inference.chat_template import ChatTemplate
 from harness.workloads.inference.engine import SamplingParams
@@ -30,7 +36,9 @@ _WORLD = World(0, 20)
 _QUESTIONS = _WORLD.questions(0, 2, (2,))
 _QUESTION = _QUESTIONS[0]
 _DIALOGUE = ChatTemplate(Letters())
-_RULES = GainRules(prompt_style=SearchPromptStyle.BRIEF, gain_of=GainOf.PROBABILITY, end=ContextEnd.RESULT)
+_RULES = GainRules(
+    prompt_style=SearchPromptStyle.BRIEF, gain_of=GainOf.PROBABILITY, end=ContextEnd.RESULT
+)
 _GOLD = gold_answer(_QUESTION.answer, _DIALOGUE, SearchPromptStyle.BRIEF)
 
 
@@ -43,16 +51,16 @@ def _engine() -> SayingEngine:
     return SayingEngine(_say)
 
 
-def _rollout() -> Rollout:
-    return play(_player(), _QUESTION, 0)
+def _rollout() -> SearchRollout:
+    return run_episode(_player(), _QUESTION, 0)
 
 
-def _player() -> Player:
-    return Player(
+def _player() -> SearchPolicy:
+    return SearchPolicy(
         engine=_engine(),
-        dialogue=_DIALOGUE,
+        chat_template=_DIALOGUE,
         retriever=Shelf(_WORLD.passages),
-        sampling=SamplingParams(temperature=1.0, max_tokens=64, seed=5),
+        sampling=SamplingParams(temperature=1.0, max_new_tokens=64, seed=5),
     )
 
 
@@ -112,15 +120,15 @@ def test_gains_are_differences_of_the_geometric_mean() -> None:
 
 def test_what_rollouts_share_is_scored_once() -> None:
     engine = _engine()
-    played = play_all(_player(), _QUESTIONS, samples=3, threads=1)
+    played = run_episodes(_player(), _QUESTIONS, samples=3, max_concurrency=1)
     questions = {each.key: each for each in _QUESTIONS}
     take_gains(played, questions, _DIALOGUE, by_engine(engine, 1), _RULES)
     assert len(engine.scored) == len(set(engine.scored)) == 2 * 3  # all samples say the same
 
 
 def test_groups_hold_gains_and_leave_out_what_broke() -> None:
-    played = play_all(_player(), _QUESTIONS, samples=2, threads=1)
-    broken = replace(played[0], stopped=Stop.BROKEN, reward=None)
+    played = run_episodes(_player(), _QUESTIONS, samples=2, max_concurrency=1)
+    broken = replace(played[0], stopped=SearchStopReason.BROKEN, reward=None)
     rollouts = (broken, *played[1:])
     questions = {each.key: each for each in _QUESTIONS}
     gained = take_gains(rollouts, questions, _DIALOGUE, by_engine(_engine(), 1), _RULES)

@@ -6,7 +6,12 @@ import pytest
 
 from harness.errors import HostError
 from harness.workloads.envs.search.protocol import answer, search
-from harness.workloads.envs.search.rollout import Player, Stop, play, play_all
+from harness.workloads.envs.search.rollout import (
+    SearchPolicy,
+    SearchStopReason,
+    run_episode,
+    run_episodes,
+)
 from harness.workloads.envs.search.world import Question, World
 from harness.workloads.inference.chat_template import ChatTemplate
 from harness.workloads.inference.engine import SamplingParams
@@ -17,13 +22,13 @@ _WORLD = World(0, 20)
 _QUESTION = _WORLD.questions(0, 3, (3,))[0]
 
 
-def _player(say: Say, max_model_len: int = 10_000) -> tuple[Player, SayingEngine]:
+def _player(say: Say, max_model_len: int = 10_000) -> tuple[SearchPolicy, SayingEngine]:
     engine = SayingEngine(say, max_model_len)
-    player = Player(
+    player = SearchPolicy(
         engine=engine,
-        dialogue=ChatTemplate(Letters()),
+        chat_template=ChatTemplate(Letters()),
         retriever=Shelf(_WORLD.passages),
-        sampling=SamplingParams(temperature=1.0, max_tokens=64, seed=5),
+        sampling=SamplingParams(temperature=1.0, max_new_tokens=64, seed=5),
     )
     return player, engine
 
@@ -39,53 +44,57 @@ def _oracle(question: Question) -> Sequence[str]:
 
 def test_the_oracle_finds_every_fact_and_is_right() -> None:
     player, _ = _player(_in_turn(*_oracle(_QUESTION)))
-    rollout = play(player, _QUESTION, 0)
-    assert rollout.stopped is Stop.ANSWERED
+    rollout = run_episode(player, _QUESTION, 0)
+    assert rollout.stopped is SearchStopReason.ANSWERED
     assert rollout.reward == 1.0
     assert [call.passages[0] for call in rollout.calls] == [f.passage for f in _QUESTION.hops]
 
 
 def test_a_wrong_answer_earns_nothing_and_no_format_less() -> None:
     player, _ = _player(_in_turn(answer("Nobody")))
-    wrong = play(player, _QUESTION, 0)
-    assert (wrong.stopped, wrong.reward) == (Stop.ANSWERED, 0.0)
+    wrong = run_episode(player, _QUESTION, 0)
+    assert (wrong.stopped, wrong.reward) == (SearchStopReason.ANSWERED, 0.0)
     player, _ = _player(_in_turn("Nobody"))
-    silent = play(player, _QUESTION, 0)
-    assert (silent.stopped, silent.reward, silent.answer) == (Stop.NO_FORMAT, -1.0, None)
+    silent = run_episode(player, _QUESTION, 0)
+    assert (silent.stopped, silent.reward, silent.answer) == (
+        SearchStopReason.NO_FORMAT,
+        -1.0,
+        None,
+    )
 
 
 def test_the_seventh_search_is_one_too_many() -> None:
     player, engine = _player(lambda _prompt, _seed: search("mayor"))
-    rollout = play(player, _QUESTION, 0)
-    assert (rollout.stopped, rollout.reward) == (Stop.OUT_OF_CALLS, -1.0)
+    rollout = run_episode(player, _QUESTION, 0)
+    assert (rollout.stopped, rollout.reward) == (SearchStopReason.OUT_OF_CALLS, -1.0)
     assert (len(rollout.calls), len(rollout.trace.turns), len(engine.prompts)) == (6, 7, 7)
 
 
 def test_a_reply_that_is_cut_is_in_no_format() -> None:
     player, _ = _player(_in_turn(search("x" * 100)))
-    rollout = play(player, _QUESTION, 0)
-    assert rollout.stopped is Stop.NO_FORMAT
+    rollout = run_episode(player, _QUESTION, 0)
+    assert rollout.stopped is SearchStopReason.NO_FORMAT
     assert len(rollout.trace.turns[0].reply) == 64
 
 
 def test_a_full_context_is_the_models_own_doing() -> None:
     player, _ = _player(_in_turn(*_oracle(_QUESTION)), max_model_len=150)
-    rollout = play(player, _QUESTION, 0)
-    assert (rollout.stopped, rollout.reward) == (Stop.CONTEXT_FULL, -1.0)
+    rollout = run_episode(player, _QUESTION, 0)
+    assert (rollout.stopped, rollout.reward) == (SearchStopReason.CONTEXT_FULL, -1.0)
     assert 0 < len(rollout.trace.turns) < 4
 
 
 def test_what_broke_has_a_cause_and_no_reward() -> None:
     player, _ = _player(_in_turn(search("mayor"), "break"))
-    rollout = play(player, _QUESTION, 0)
-    assert (rollout.stopped, rollout.reward) == (Stop.BROKEN, None)
+    rollout = run_episode(player, _QUESTION, 0)
+    assert (rollout.stopped, rollout.reward) == (SearchStopReason.BROKEN, None)
     assert rollout.cause == "the server has gone"
 
 
 def test_the_trace_holds_what_was_drawn_and_every_prompt_in_full() -> None:
     replies = _oracle(_QUESTION)
     player, engine = _player(_in_turn(*replies))
-    trace = play(player, _QUESTION, 0).trace
+    trace = run_episode(player, _QUESTION, 0).trace
     for number, turn in enumerate(trace.turns):
         assert turn.reply == (*map(ord, replies[number]), END)
         before = [t for each in trace.turns[:number] for t in (*each.context, *each.reply)]
@@ -103,7 +112,7 @@ def test_every_reply_has_a_seed_of_its_own_that_no_order_changes() -> None:
     seeds = []
     for threads in (1, 8):
         player, engine = _player(say)
-        play_all(player, _WORLD.questions(0, 4, (1, 2)), samples=3, threads=threads)
+        run_episodes(player, _WORLD.questions(0, 4, (1, 2)), samples=3, max_concurrency=threads)
         seeds.append(sorted(engine.seeds))
     assert seeds[0] == seeds[1]
     assert len(set(seeds[0])) == len(seeds[0]) == 4 * 3 * 3
@@ -112,7 +121,7 @@ def test_every_reply_has_a_seed_of_its_own_that_no_order_changes() -> None:
 def test_rollouts_come_in_the_order_of_questions_and_samples() -> None:
     player, _ = _player(lambda _prompt, _seed: answer("x"))
     questions = _WORLD.questions(0, 3, (1,))
-    played = play_all(player, questions, samples=2, threads=4)
+    played = run_episodes(player, questions, samples=2, max_concurrency=4)
     expected = [(question.key, sample) for question in questions for sample in range(2)]
     assert [(each.question, each.sample) for each in played] == expected
 
@@ -120,4 +129,4 @@ def test_rollouts_come_in_the_order_of_questions_and_samples() -> None:
 def test_nothing_is_made_of_rollouts_that_all_broke() -> None:
     player, _ = _player(lambda _prompt, _seed: "break")
     with pytest.raises(HostError, match="all 2 rollouts broke: the server has gone"):
-        play_all(player, [_QUESTION], samples=2, threads=2)
+        run_episodes(player, [_QUESTION], samples=2, max_concurrency=2)

@@ -6,14 +6,14 @@ from itertools import pairwise
 import pytest
 
 from harness.experiments.a36.params import A2tgpoParams
-from harness.experiments.a36.variants import Variant, VariantName, variant
+from harness.experiments.a36.variants import A2tgpoVariant, A2tgpoVariantName, variant
 from harness.workloads.rl.algorithms.a2tgpo import Aggregation, Boundaries, Normalisation, RatioForm
 from harness.workloads.rl.losses import RatioOf
 
 _PARAMS = A2tgpoParams()
 
 
-def _variant(name: str) -> Variant:
+def _variant(name: str) -> A2tgpoVariant:
     return variant(replace(_PARAMS, variant=name))
 
 
@@ -30,21 +30,21 @@ def test_each_row_adds_one_thing_to_the_row_above() -> None:
             if getattr(before.rules, name) != getattr(after.rules, name)
         }
         changed.append(rules | ({"clip"} if before.clip != after.clip else set()))
-    assert changed == [{"normalisation"}, {"rescaled"}, {"clip"}, {"clip_spread"}]
+    assert changed == [{"normalisation"}, {"rescaled"}, {"clip"}, {"clip_scale_beta"}]
 
 
 def test_grpo_takes_no_gains_and_alone_is_kept_near_its_first_weights() -> None:
     found = _variant("grpo")
     assert found.rules is None
-    assert found.clip.kl_coefficient == 0.001
-    others = [_variant(name) for name in VariantName if name != "grpo"]
-    assert {each.clip.kl_coefficient for each in others} == {0.0}
+    assert found.clip.kl_coef == 0.001
+    others = [_variant(name) for name in A2tgpoVariantName if name != "grpo"]
+    assert {each.clip.kl_coef for each in others} == {0.0}
 
 
 def test_the_papers_clips() -> None:
     assert _variant("grpo").clip.ratio_of is RatioOf.TOKEN
     full = _variant("full").clip
-    assert (full.ratio_of, full.low, full.high) == (RatioOf.TURN, 3e-3, 4e-3)
+    assert (full.ratio_of, full.epsilon_low, full.epsilon_high) == (RatioOf.TURN, 3e-3, 4e-3)
 
 
 def test_released_is_the_released_code() -> None:
@@ -57,6 +57,6 @@ def test_released_is_the_released_code() -> None:
     assert found.clip.ratio_form is RatioForm.DETACHED
 
 
-@pytest.mark.parametrize("name", VariantName)
-def test_every_variant_that_is_declared_exists(name: VariantName) -> None:
+@pytest.mark.parametrize("name", A2tgpoVariantName)
+def test_every_variant_that_is_declared_exists(name: A2tgpoVariantName) -> None:
     assert _variant(name).name is name

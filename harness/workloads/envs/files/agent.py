@@ -12,9 +12,9 @@ from harness.workloads.envs.files.protocol import Message
 from harness.workloads.envs.files.rollout import (
     AgentError,
     ContextFullError,
-    Rollout,
-    Rules,
-    play,
+    FileRollout,
+    RolloutSettings,
+    run_episode,
 )
 from harness.workloads.envs.files.task import Task
 from harness.workloads.inference.chat_template import ChatTemplate
@@ -23,10 +23,10 @@ from harness.workloads.inference.engine import (
     EngineError,
     PromptTooLongError,
     Reply,
-    Sampling,
+    SamplingParams,
 )
 from harness.workloads.inference.service import ServiceDied
-from harness.workloads.rl.algorithms.t2po import Redraw, RedrawRule
+from harness.workloads.rl.algorithms.t2po import ResampleRule, Resampling
 from harness.workloads.training.trace import Trace, TurnTrace
 
 _SEED_DIGITS = 15  # hex; 60 bits, which every engine takes
@@ -41,36 +41,36 @@ def seed_of(*parts: str | int) -> int:
 
 
 @record
-class EnginePlayer:
+class EngineFilePolicy:
     """A model that plays tasks.
 
     Attributes:
         name: what its rollouts are filed under.
         engine: who draws.
-        dialogue: of the engine's model.
+        chat_template: of the engine's model.
         sampling: how replies are drawn. Its seed is the run's: each reply has one of its own, made
             of this, the task, the sample, the turn and the draw. So a step of training needs one of
             its own (`seed_of`), or it repeats the luck of the steps before.
-        uncertainty: taken of each reply; `Sampling.alternatives` must be asked for.
-        redraw: which turns are drawn again, by their uncertainty (article 34, "Turn-level").
+        uncertainty: taken of each reply; `SamplingParams.alternatives` must be asked for.
+        resample: which turns are drawn again, by their uncertainty (article 34, "Turn-level").
     """
 
     name: str
     engine: Engine
-    dialogue: ChatTemplate
-    sampling: Sampling
+    chat_template: ChatTemplate
+    sampling: SamplingParams
     uncertainty: Uncertainty | None = None
-    redraw: RedrawRule | None = None
+    resample: ResampleRule | None = None
 
     @property
     def served(self) -> str:
         """Which weights play."""
         return self.engine.served
 
-    def play(self, task: Task, sample: int, box: Sandbox, rules: Rules) -> Rollout:
+    def play(self, task: Task, sample: int, box: Sandbox, rules: RolloutSettings) -> FileRollout:
         """Play one task in a box that exists."""
         agent = EngineAgent(self, task.task_id, sample)
-        rollout = play(task, agent, box, name=self.name, sample=sample, rules=rules)
+        rollout = run_episode(task, agent, box, name=self.name, sample=sample, rules=rules)
         return replace(
             rollout,
             engine=self.engine.identity,
@@ -87,13 +87,13 @@ class EngineAgent:
         engine_s: how long the engine was waited for, seconds.
     """
 
-    def __init__(self, player: EnginePlayer, task_id: str, sample: int) -> None:
+    def __init__(self, player: EngineFilePolicy, task_id: str, sample: int) -> None:
         self._player = player
         self._rollout = (player.sampling.seed, task_id, sample)
         self._served = player.served
         self._turns: list[TurnTrace] = []
         self._tokens: list[int] = []  # everything so far
-        self._redraw = Redraw(rule=player.redraw or RedrawRule(tries=0))
+        self._redraw = Resampling(rule=player.resample or ResampleRule(max_resamples=0))
         self.engine_s = 0.0
 
     @property
@@ -120,13 +120,13 @@ class EngineAgent:
             raise AgentError(str(error)) from error
         self._turns.append(turn)
         self._tokens += (*turn.context, *turn.reply)
-        return self._player.dialogue.text(reply)
+        return self._player.chat_template.text(reply)
 
     def _context(self, messages: Sequence[Message]) -> tuple[int, ...]:
-        dialogue = self._player.dialogue
+        chat_template = self._player.chat_template
         if not self._turns:
-            return dialogue.opening(messages)
-        return dialogue.following(self._turns[-1].reply, messages[-1].content)
+            return chat_template.opening(messages)
+        return chat_template.following(self._turns[-1].reply, messages[-1].content)
 
     def _drawn(self, context: tuple[int, ...]) -> tuple[TurnTrace, Reply]:
         """Draw a turn until the rule is content; the last draw is kept."""
@@ -144,7 +144,7 @@ class EngineAgent:
             reply=reply.tokens,
             logprobs=reply.logprobs,
             entropy=uncertainty,
-            draws=draws,
+            num_samples=draws,
         )
         return turn, reply
 

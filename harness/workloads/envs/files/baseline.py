@@ -10,12 +10,12 @@ from collections.abc import Iterable
 from harness.records import record
 from harness.sandbox.base import Sandbox
 from harness.workloads.envs.files.grade import Grade, grade
-from harness.workloads.envs.files.rollout import Rollout, Rules, play, scripted
+from harness.workloads.envs.files.rollout import FileRollout, RolloutSettings, run_episode, scripted
 from harness.workloads.envs.files.task import Task
 
 
 @record
-class Rates:
+class BaselineRates:
     """Counts over some tasks; a task with no assertion counts nowhere."""
 
     tasks: int
@@ -29,10 +29,10 @@ class Rates:
         return self.assertions_passed / self.assertions
 
 
-def rates(grades: Iterable[Grade]) -> Rates:
+def rates(grades: Iterable[Grade]) -> BaselineRates:
     """Count what passed."""
     counted = [each for each in grades if each.num_total]
-    return Rates(
+    return BaselineRates(
         tasks=len(counted),
         tasks_passed=sum(each.passed for each in counted),
         assertions=sum(each.num_total for each in counted),
@@ -40,15 +40,17 @@ def rates(grades: Iterable[Grade]) -> Rates:
     )
 
 
-def do_nothing(tasks: Iterable[Task]) -> Rates:
+def do_nothing(tasks: Iterable[Task]) -> BaselineRates:
     """Grade every workspace as it is at the start."""
     return rates(grade(task, task.workspace) for task in tasks)
 
 
-def play_oracle(tasks: Iterable[Task], box: Sandbox, rules: Rules) -> tuple[Rollout, ...]:
+def play_oracle(
+    tasks: Iterable[Task], box: Sandbox, rules: RolloutSettings
+) -> tuple[FileRollout, ...]:
     """Play every task's own commands, as an agent would; tasks without any are left out."""
     return tuple(
-        play(task, scripted(task.oracle), box, name="oracle", rules=rules)
+        run_episode(task, scripted(task.oracle), box, name="oracle", rules=rules)
         for task in tasks
         if task.oracle
     )

@@ -20,9 +20,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from harness.workloads.envs.files.grade import MAX_TURNS
-from harness.workloads.envs.files.players import ScriptedPlayer
+from harness.workloads.envs.files.players import ScriptedFilePolicy
 from harness.workloads.envs.files.protocol import conversation
-from harness.workloads.envs.files.rollout import Rollout
+from harness.workloads.envs.files.rollout import FileRollout
 from harness.workloads.envs.files.task import Task
 from harness.workloads.inference.chat_template import ChatTemplate
 from harness.workloads.training.example import Example, traced
@@ -36,28 +36,28 @@ def _work_and_look_around(task: Task) -> Sequence[str]:
     return (*task.oracle, *(LOOK_AROUND,) * MAX_TURNS)[:MAX_TURNS]
 
 
-NEVER_STOPPING = ScriptedPlayer(name="never-stopping", commands=_work_and_look_around)
+NEVER_STOPPING = ScriptedFilePolicy(name="never-stopping", commands=_work_and_look_around)
 
 
-def worth_imitating(rollouts: Iterable[Rollout]) -> tuple[Rollout, ...]:
+def worth_imitating(rollouts: Iterable[FileRollout]) -> tuple[FileRollout, ...]:
     """Return the rollouts that pass or nearly do."""
     return tuple(each for each in rollouts if _share_held(each) >= NEAR_MISS)
 
 
 def examples(
-    rollouts: Iterable[Rollout], tasks: Mapping[str, Task], dialogue: ChatTemplate
+    rollouts: Iterable[FileRollout], tasks: Mapping[str, Task], chat_template: ChatTemplate
 ) -> tuple[Example, ...]:
     """Return the rollouts as sequences whose replies are trained.
 
     Args:
         rollouts: of whomever.
         tasks: theirs, by id.
-        dialogue: of the model that will be trained.
+        chat_template: of the model that will be trained.
     """
-    return tuple(traced(retold(each, tasks[each.task_id], dialogue)) for each in rollouts)
+    return tuple(traced(retold(each, tasks[each.task_id], chat_template)) for each in rollouts)
 
 
-def retold(rollout: Rollout, task: Task, dialogue: ChatTemplate) -> Trace:
+def retold(rollout: FileRollout, task: Task, chat_template: ChatTemplate) -> Trace:
     """Return a rollout in the tokens of another model, which drew none of them: no probabilities.
 
     The listing is that of the task's workspace, which is what the agent was shown.
@@ -65,11 +65,11 @@ def retold(rollout: Rollout, task: Task, dialogue: ChatTemplate) -> Trace:
     listing, prompt_style = sorted(task.workspace), rollout.prompt_style
     opening = conversation(task.intent, listing, (), prompt_style)
     exchange = conversation(task.intent, listing, rollout.turns, prompt_style)[len(opening) :]
-    replies = [dialogue.said(message.content) for message in exchange[::2]]
+    replies = [chat_template.said(message.content) for message in exchange[::2]]
     answers = [message.content for message in exchange[1::2]]  # none to a stop
     shown = [
-        dialogue.opening(opening),
-        *(dialogue.following(*each) for each in zip(replies, answers, strict=False)),
+        chat_template.opening(opening),
+        *(chat_template.following(*each) for each in zip(replies, answers, strict=False)),
     ]
     turns = (
         TurnTrace(context=context, reply=reply, logprobs=())
@@ -78,7 +78,7 @@ def retold(rollout: Rollout, task: Task, dialogue: ChatTemplate) -> Trace:
     return Trace(turns=tuple(turns))
 
 
-def _share_held(rollout: Rollout) -> float:
+def _share_held(rollout: FileRollout) -> float:
     graded = rollout.grade
     if graded is None or not graded.num_total:
         return 0.0

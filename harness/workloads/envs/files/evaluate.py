@@ -22,22 +22,27 @@ from harness.errors import HostError
 from harness.records import record
 from harness.sandbox.choice import Sandboxes
 from harness.statistics import Interval, Proportion, bootstrap, mcnemar_exact
-from harness.workloads.envs.files.baseline import Rates, rates
+from harness.workloads.envs.files.baseline import BaselineRates, rates
 from harness.workloads.envs.files.grade import Grade, Result
 from harness.workloads.envs.files.personas import role_of
-from harness.workloads.envs.files.players import Attempt, Player, play_all
+from harness.workloads.envs.files.players import EpisodeSpec, FilePolicy, run_episodes
 from harness.workloads.envs.files.protocol import (
     FileActionKind,
     NotUnderstoodError,
     ParserVersion,
     parse,
 )
-from harness.workloads.envs.files.rollout import Rollout, RolloutLog, Rules, StopReason
+from harness.workloads.envs.files.rollout import (
+    FileRollout,
+    RolloutLog,
+    RolloutSettings,
+    StopReason,
+)
 from harness.workloads.envs.files.task import AssertionKind, Task
 
 
 @record
-class Evaluation:
+class PolicyEvaluation:
     """One player's rollouts, one a task.
 
     Attributes:
@@ -46,20 +51,20 @@ class Evaluation:
     """
 
     policy: str
-    rollouts: tuple[Rollout, ...]
+    rollouts: tuple[FileRollout, ...]
 
     @property
-    def graded(self) -> tuple[Rollout, ...]:
+    def graded(self) -> tuple[FileRollout, ...]:
         """The rollouts that count."""
         return tuple(each for each in self.rollouts if each.grade is not None)
 
     @property
-    def num_broken(self) -> int:
+    def num_errors(self) -> int:
         """How many count nowhere."""
         return len(self.rollouts) - len(self.graded)
 
     @property
-    def rates(self) -> Rates:
+    def rates(self) -> BaselineRates:
         """What passed."""
         return rates(_grades(self.graded))
 
@@ -75,7 +80,7 @@ class Evaluation:
         return {reason: found[reason] for reason in StopReason}
 
     @property
-    def task_complete(self) -> Proportion:
+    def stop_rate(self) -> Proportion:
         """How many stopped by themselves."""
         count = sum(_stopped(each) for each in self.graded)
         return Proportion(successes=count, trials=len(self.graded))
@@ -96,7 +101,7 @@ class Evaluation:
         return math.fsum(each.environment_s for each in self.graded) / self.wall_s
 
     @property
-    def by_persona(self) -> Mapping[str, Rates]:
+    def by_persona(self) -> Mapping[str, BaselineRates]:
         """What passed, by the persona whose tasks they are."""
         roles = sorted({role_of(each.task_id) for each in self.graded})
         return {
@@ -113,33 +118,33 @@ class Evaluation:
 
 
 def evaluate(
-    player: Player,
+    player: FilePolicy,
     tasks: Iterable[Task],
     boxes: Sandboxes,
     log: RolloutLog,
     *,
-    rules: Rules,
+    rules: RolloutSettings,
     threads: int,
-) -> Evaluation:
+) -> PolicyEvaluation:
     """Have `player` play every task once; what the log holds already is not played again.
 
     Raises:
         HostError: the engine or the boxes broke for several rollouts in a row, or for all.
     """
-    attempts = [Attempt(task=task) for task in tasks]
-    rollouts = play_all(attempts, player, boxes, log, rules=rules, threads=threads)
+    attempts = [EpisodeSpec(task=task) for task in tasks]
+    rollouts = run_episodes(attempts, player, boxes, log, rules=rules, max_concurrency=threads)
     if all(each.grade is None for each in rollouts):
         causes = {each.cause for each in rollouts} or {"there are no tasks"}
         message = f"{player.name} has finished no rollout: {'; '.join(sorted(causes))}"
         raise HostError(message)
-    return Evaluation(policy=player.name, rollouts=rollouts)
+    return PolicyEvaluation(policy=player.name, rollouts=rollouts)
 
 
 # --- Two players --------------------------------------------------------------------------------
 
 
 @record
-class Difference:
+class PairedDifference:
     """One figure of two players on the same tasks: the one's less the other's.
 
     Attributes:
@@ -159,24 +164,24 @@ class Comparison:
 
     Attributes:
         tasks: how many.
-        task_pass: difference of the shares of tasks passed; McNemar's exact test.
-        assertions: of the shares of assertions that hold.
-        task_complete: of the shares of clean stops; McNemar's exact test.
+        pass_rate: difference of the shares of tasks passed; McNemar's exact test.
+        assertion_pass_rate: of the shares of assertions that hold.
+        stop_rate: of the shares of clean stops; McNemar's exact test.
         turns: of the mean turns.
     """
 
     tasks: int
-    task_pass: Difference
-    assertions: Difference
-    task_complete: Difference
-    turns: Difference
+    pass_rate: PairedDifference
+    assertion_pass_rate: PairedDifference
+    stop_rate: PairedDifference
+    turns: PairedDifference
 
 
 Share = tuple[float, float]  # what is counted, and of how many
-Pair = tuple[Rollout, Rollout]
+Pair = tuple[FileRollout, FileRollout]
 
 
-def compare(one: Evaluation, other: Evaluation) -> Comparison:
+def compare(one: PolicyEvaluation, other: PolicyEvaluation) -> Comparison:
     """Compare two players, task by task.
 
     Raises:
@@ -190,23 +195,25 @@ def compare(one: Evaluation, other: Evaluation) -> Comparison:
     counted = [pair for pair in pairs if _counted(pair)]
     return Comparison(
         tasks=len(pairs),
-        task_pass=_of_yes_and_no(counted, _passed),
-        assertions=_difference(counted, _held),
-        task_complete=_of_yes_and_no(pairs, _stopped),
+        pass_rate=_of_yes_and_no(counted, _passed),
+        assertion_pass_rate=_difference(counted, _held),
+        stop_rate=_of_yes_and_no(pairs, _stopped),
         turns=_difference(pairs, lambda rollout: (len(rollout.turns), 1)),
     )
 
 
-def _of_yes_and_no(pairs: Sequence[Pair], holds: Callable[[Rollout], bool]) -> Difference:
+def _of_yes_and_no(pairs: Sequence[Pair], holds: Callable[[FileRollout], bool]) -> PairedDifference:
     found = _difference(pairs, lambda rollout: (holds(rollout), 1))
     outcomes = Counter((holds(one), holds(other)) for one, other in pairs)
     p = mcnemar_exact(outcomes[True, False], outcomes[False, True])
-    return Difference(value=found.value, interval=found.interval, p=p)
+    return PairedDifference(value=found.value, interval=found.interval, p=p)
 
 
-def _difference(pairs: Sequence[Pair], share: Callable[[Rollout], Share]) -> Difference:
+def _difference(pairs: Sequence[Pair], share: Callable[[FileRollout], Share]) -> PairedDifference:
     units = [(share(one), share(other)) for one, other in pairs]
-    return Difference(value=_ratio_difference(units), interval=bootstrap(units, _ratio_difference))
+    return PairedDifference(
+        value=_ratio_difference(units), interval=bootstrap(units, _ratio_difference)
+    )
 
 
 def _ratio_difference(units: Sequence[tuple[Share, Share]]) -> float:
@@ -222,12 +229,12 @@ def _ratio(shares: Sequence[Share]) -> float:
 
 
 @record
-class Replay:
+class ReparsedRollouts:
     """What another parser would have made of stored rollouts.
 
     Attributes:
         rollouts: how many there are.
-        complete: clean stops, by the other parser.
+        stopped: clean stops, by the other parser.
         earlier: of them, those that come before the stored rollout's own end.
         turns_saved: how many turns earlier, in all.
         continued: stored stops that the other parser does not see; how these would have gone on
@@ -235,13 +242,13 @@ class Replay:
     """
 
     rollouts: int
-    complete: int
+    stopped: int
     earlier: int
     turns_saved: int
     continued: int
 
 
-def replayed(rollouts: Iterable[Rollout], version: ParserVersion) -> Replay:
+def replayed(rollouts: Iterable[FileRollout], version: ParserVersion) -> ReparsedRollouts:
     """Read stored rollouts with another parser (article 33, "replay").
 
     Replies are read as they are stored, without the middle of those longer than 4000 letters.
@@ -250,16 +257,16 @@ def replayed(rollouts: Iterable[Rollout], version: ParserVersion) -> Replay:
     ends = [stop_turn(each, version) for each in given]
     saved = [len(each.turns) - end for each, end in zip(given, ends, strict=True) if end]
     unseen = [end is None and _stopped(each) for each, end in zip(given, ends, strict=True)]
-    return Replay(
+    return ReparsedRollouts(
         rollouts=len(given),
-        complete=len(saved) + sum(unseen),
+        stopped=len(saved) + sum(unseen),
         earlier=sum(turns > 0 for turns in saved),
         turns_saved=sum(saved),
         continued=sum(unseen),
     )
 
 
-def stop_turn(rollout: Rollout, version: ParserVersion) -> int | None:
+def stop_turn(rollout: FileRollout, version: ParserVersion) -> int | None:
     """Return the first turn, from 1, whose reply is a stop to a parser; None without one."""
     for number, turn in enumerate(rollout.turns, 1):
         try:
@@ -296,25 +303,25 @@ def parser_split(old: float, matched: float, new: float) -> ParserSplit:
 # --- Counting -----------------------------------------------------------------------------------
 
 
-def _grades(rollouts: Iterable[Rollout]) -> list[Grade]:
+def _grades(rollouts: Iterable[FileRollout]) -> list[Grade]:
     return [each.grade for each in rollouts if each.grade is not None]
 
 
-def _counted(rollouts: Iterable[Rollout]) -> list[Rollout]:
+def _counted(rollouts: Iterable[FileRollout]) -> list[FileRollout]:
     """Leave out the rollouts of tasks that have no assertion."""
     return [each for each in rollouts if each.grade is not None and each.grade.num_total]
 
 
-def _held(rollout: Rollout) -> Share:
+def _held(rollout: FileRollout) -> Share:
     assert rollout.grade is not None
     return rollout.grade.num_passed, rollout.grade.num_total
 
 
-def _passed(rollout: Rollout) -> bool:
+def _passed(rollout: FileRollout) -> bool:
     return rollout.grade is not None and rollout.grade.passed
 
 
-def _stopped(rollout: Rollout) -> bool:
+def _stopped(rollout: FileRollout) -> bool:
     return rollout.stopped is StopReason.TASK_COMPLETE
 
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from harness.workloads.envs.files.grade import binary_reward, shaped_reward
 from harness.workloads.envs.files.protocol import FileActionKind, Turn
-from harness.workloads.envs.files.rollout import Rollout
+from harness.workloads.envs.files.rollout import FileRollout
 from harness.workloads.rl.group import Group, Member
 
 
@@ -19,7 +19,7 @@ class Reward(StrEnum):
     BINARY = "binary"
 
 
-def groups(rollouts: Iterable[Rollout], reward: Reward) -> tuple[Group, ...]:
+def groups(rollouts: Iterable[FileRollout], reward: Reward) -> tuple[Group, ...]:
     """Return one group a task, in the order in which the tasks come first.
 
     A rollout that broke has earned nothing, neither much nor little: it is left out, and a group
@@ -36,7 +36,7 @@ def groups(rollouts: Iterable[Rollout], reward: Reward) -> tuple[Group, ...]:
     return tuple(Group(key=task, members=tuple(own)) for task, own in members.items())
 
 
-def reward_of(rollout: Rollout, reward: Reward) -> float:
+def reward_of(rollout: FileRollout, reward: Reward) -> float:
     """Return what a graded rollout earned."""
     assert rollout.grade is not None
     if reward is Reward.BINARY:
@@ -55,7 +55,7 @@ def signal(turn: Turn) -> float:
     return float(result is not None and result.exit_code == 0 and not result.timed_out)
 
 
-def _member(rollout: Rollout, reward: Reward) -> Member:
+def _member(rollout: FileRollout, reward: Reward) -> Member:
     assert rollout.trace is not None, "only a model's rollouts can be learnt from"
     return Member(
         trace=rollout.trace,

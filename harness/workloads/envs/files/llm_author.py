@@ -1,7 +1,7 @@
 """An author with a model behind an OpenAI-compatible endpoint.
 
 Article 32, section "Synthesis": what the prompt asks for, temperature 0.4, at most 1500 tokens, no
-thinking, three attempts a task. The prompt_style is ours. Unlike the article's author this one sends a
+thinking, three attempts a task. The wording is ours. Unlike the article's author this one sends a
 seed, so that a server which honours it writes the same tasks again, and each attempt has its own.
 """
 
@@ -17,7 +17,7 @@ from harness.workloads.envs.files.personas import Slot
 from harness.workloads.envs.files.protocol import Message, Role
 from harness.workloads.envs.files.task import SKILLS, SeedFile, Task
 from harness.workloads.envs.files.task_json import file_document, parse_task
-from harness.workloads.inference.chat import Endpoint, Sampling, chat
+from harness.workloads.inference.chat import ChatSamplingParams, Endpoint, chat
 
 _PREVIEW = 80  # letters of each file that the author is shown
 _OWN = ("intent", "skills_required", "verifiable_assertions", "difficulty", "estimated_steps")
@@ -68,9 +68,9 @@ class LlmAuthor:
         """
         cause = ""
         for attempt in range(self._attempts):
-            sampling = Sampling(
+            sampling = ChatSamplingParams(
                 temperature=0.4,
-                max_tokens=1500,
+                max_new_tokens=1500,
                 seed=slot.seed * self._attempts + attempt,
                 extra={"chat_template_kwargs": {"thinking": False}},
             )

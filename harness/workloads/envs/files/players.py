@@ -17,12 +17,12 @@ from harness.records import record
 from harness.sandbox.base import Sandbox
 from harness.sandbox.choice import Sandboxes
 from harness.workloads.envs.files.rollout import (
+    FileRollout,
     Key,
-    Rollout,
     RolloutLog,
-    Rules,
+    RolloutSettings,
     StopReason,
-    play,
+    run_episode,
     scripted,
 )
 from harness.workloads.envs.files.task import Task
@@ -31,7 +31,7 @@ BROKEN = frozenset({StopReason.AGENT_ERROR, StopReason.SANDBOX_UNAVAILABLE})  # 
 _GIVEN_UP = 3  # rollouts in a row that broke: one may be chance
 
 
-class Player(Protocol):
+class FilePolicy(Protocol):
     """Whoever plays tasks."""
 
     @property
@@ -44,50 +44,50 @@ class Player(Protocol):
         """Which weights play; empty where none do."""
         ...
 
-    def play(self, task: Task, sample: int, box: Sandbox, rules: Rules) -> Rollout:
+    def play(self, task: Task, sample: int, box: Sandbox, rules: RolloutSettings) -> FileRollout:
         """Play one task in a box that exists; called by several threads at once."""
         ...
 
 
 @record
-class ScriptedPlayer:
+class ScriptedFilePolicy:
     """Gives commands that are known before, and then stops."""
 
     name: str
     commands: Callable[[Task], Sequence[str]]
     served: str = ""
 
-    def play(self, task: Task, sample: int, box: Sandbox, rules: Rules) -> Rollout:
+    def play(self, task: Task, sample: int, box: Sandbox, rules: RolloutSettings) -> FileRollout:
         """Play one task."""
         agent = scripted(self.commands(task))
-        return play(task, agent, box, name=self.name, sample=sample, rules=rules)
+        return run_episode(task, agent, box, name=self.name, sample=sample, rules=rules)
 
 
-NOTHING = ScriptedPlayer(name="nothing", commands=lambda _: ())
-ORACLE = ScriptedPlayer(name="oracle", commands=lambda task: task.oracle)
+NOTHING = ScriptedFilePolicy(name="nothing", commands=lambda _: ())
+ORACLE = ScriptedFilePolicy(name="oracle", commands=lambda task: task.oracle)
 
 
 @record
-class Attempt:
+class EpisodeSpec:
     """One rollout that is wanted."""
 
     task: Task
     sample: int = 0
 
 
-def play_all(
-    attempts: Iterable[Attempt],
-    player: Player,
+def run_episodes(
+    attempts: Iterable[EpisodeSpec],
+    player: FilePolicy,
     boxes: Sandboxes,
     log: RolloutLog,
     *,
-    rules: Rules,
-    threads: int,
-) -> tuple[Rollout, ...]:
+    rules: RolloutSettings,
+    max_concurrency: int,
+) -> tuple[FileRollout, ...]:
     """Play whatever the log does not hold yet; return all rollouts, in the attempts' order.
 
     A rollout of the log counts only if the same weights played it, read by the same parser in the
-    same prompt_style; else it is played again and takes that one's place. Players of one log that differ
+    same wording; else it is played again and takes that one's place. Players of one log that differ
     in anything else, as in their temperature, need names that differ.
 
     Raises:
@@ -98,9 +98,11 @@ def play_all(
     """
     wanted = tuple(attempts)
     session = _Session(wanted, player, boxes, log, rules)
-    with ThreadPoolExecutor(max(1, min(threads, session.num_left))) as pool:
+    with ThreadPoolExecutor(max(1, min(max_concurrency, session.num_left))) as pool:
         try:
-            workers = [pool.submit(session.work) for _ in range(min(threads, session.num_left))]
+            workers = [
+                pool.submit(session.work) for _ in range(min(max_concurrency, session.num_left))
+            ]
             wait(workers, return_when=FIRST_EXCEPTION)
         finally:
             session.stop()  # each ends its rollout, and begins no other
@@ -114,16 +116,16 @@ class _Session:
 
     def __init__(
         self,
-        wanted: Sequence[Attempt],
-        player: Player,
+        wanted: Sequence[EpisodeSpec],
+        player: FilePolicy,
         boxes: Sandboxes,
         log: RolloutLog,
-        rules: Rules,
+        rules: RolloutSettings,
     ) -> None:
         self._player, self._boxes, self._log, self._rules = player, boxes, log, rules
         there = log.find(map(self._key, wanted))
         self._played = {key: each for key, each in there.items() if self._counts(each)}
-        self._left: queue.SimpleQueue[Attempt] = queue.SimpleQueue()
+        self._left: queue.SimpleQueue[EpisodeSpec] = queue.SimpleQueue()
         for attempt in wanted:
             if self._key(attempt) not in self._played:
                 self._left.put(attempt)
@@ -143,7 +145,7 @@ class _Session:
                 while self._plays_next(box):
                     pass
 
-    def rollouts(self, wanted: Sequence[Attempt]) -> tuple[Rollout, ...]:
+    def rollouts(self, wanted: Sequence[EpisodeSpec]) -> tuple[FileRollout, ...]:
         """Return the rollouts of `wanted`, all of which have been played."""
         return tuple(self._played[self._key(attempt)] for attempt in wanted)
 
@@ -159,7 +161,7 @@ class _Session:
         self._keep(rollout)
         return rollout.stopped is not StopReason.SANDBOX_UNAVAILABLE
 
-    def _keep(self, rollout: Rollout) -> None:
+    def _keep(self, rollout: FileRollout) -> None:
         with self._writing:
             self._log.append(rollout)
             self._played[rollout.key] = rollout
@@ -171,10 +173,10 @@ class _Session:
         message = f"{_GIVEN_UP} rollouts in a row broke ({rollout.stopped}): {rollout.cause}"
         raise HostError(message, "run it again once the cause is gone: what was played is kept")
 
-    def _counts(self, rollout: Rollout) -> bool:
+    def _counts(self, rollout: FileRollout) -> bool:
         asked = self._player.served, self._rules.parser, self._rules.prompt_style
         given = rollout.served, rollout.parser, rollout.prompt_style
         return rollout.grade is not None and given == asked
 
-    def _key(self, attempt: Attempt) -> Key:
+    def _key(self, attempt: EpisodeSpec) -> Key:
         return self._player.name, attempt.task.task_id, attempt.sample

@@ -3,7 +3,7 @@
 Article 32, section "The agent protocol", with the contract of its prompts in our own words. One
 builder makes the conversation for demonstrations, rollouts and training alike; the article's
 demonstrations listed directories that its rollouts did not. The same conversation has a second,
-brief prompt_style of ours, for models whose context or size the article's prompts are too much for; the
+brief wording of ours, for models whose context or size the article's prompts are too much for; the
 replies, and so the parsers, are the same.
 
 The parsers keep two rules that cost an agent work, as published: a reply that holds the stop word
@@ -22,7 +22,7 @@ from harness.sandbox.base import CommandResult
 STOP_WORD = "TASK_COMPLETE"
 MAX_CHARS = 4000  # of a reply, a stdout or a stderr that is shown again
 _KEPT = MAX_CHARS // 2 - 16  # at each end of a longer one
-BRIEF_CHARS = 80  # of a stdout, in the brief prompt_style
+BRIEF_CHARS = 80  # of a stdout, in the brief wording
 
 SYSTEM_PROMPT = f"""\
 You are a file agent. You work in a sandboxed Linux directory, one command at a time.
@@ -162,7 +162,7 @@ def conversation(
         intent: the task, as its author put it.
         listing: the sorted paths of the workspace before the first turn.
         turns: the turns so far.
-        prompt_style: what the user says; the brief prompt_style has no system message.
+        prompt_style: what the user says; the brief wording has no system message.
     """
     messages = [Message(role=Role.USER, content=first_message(intent, listing, prompt_style))]
     if prompt_style is PromptStyle.ARTICLE:
@@ -178,7 +178,9 @@ def conversation(
     return messages
 
 
-def first_message(intent: str, listing: Iterable[str], prompt_style: PromptStyle = PromptStyle.ARTICLE) -> str:
+def first_message(
+    intent: str, listing: Iterable[str], prompt_style: PromptStyle = PromptStyle.ARTICLE
+) -> str:
     """Return what an agent is told first: the task, and every file of its workspace."""
     if prompt_style is PromptStyle.BRIEF:
         return "\n".join(("TASK", intent, "FILES", *listing))
@@ -186,10 +188,12 @@ def first_message(intent: str, listing: Iterable[str], prompt_style: PromptStyle
     return f"TASK\n{intent}\n\nWORKSPACE FILES\n{files}\n\nBegin with your first command."
 
 
-def observation_message(result: CommandResult, prompt_style: PromptStyle = PromptStyle.ARTICLE) -> str:
+def observation_message(
+    result: CommandResult, prompt_style: PromptStyle = PromptStyle.ARTICLE
+) -> str:
     """Return what an agent is told of its command: exit code, both outputs, and what to do next.
 
-    The brief prompt_style tells the exit code and the beginning of stdout, if there is any.
+    The brief wording tells the exit code and the beginning of stdout, if there is any.
     """
     if prompt_style is PromptStyle.BRIEF:
         return f"exit {result.exit_code}\n{result.stdout[:BRIEF_CHARS]}".rstrip("\n")

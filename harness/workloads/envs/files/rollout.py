@@ -3,7 +3,7 @@
 Article 32, section "The agent protocol": at most 12 turns, one command each, ten seconds a command.
 Two things differ from it. A rollout that broke is kept with its cause and has no grade: it is never
 counted as one that passed nothing. And every rollout says which parser understood it, and in which
-prompt_style it was asked.
+wording it was asked.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from harness.workloads.envs.files.protocol import (
     Message,
     NotUnderstoodError,
     ParserVersion,
-    Turn,
     PromptStyle,
+    Turn,
     conversation,
     parse,
     shortened,
@@ -71,7 +71,7 @@ class Agent(Protocol):
 
 
 @record
-class Rules:
+class RolloutSettings:
     """What every rollout of an evaluation has in common."""
 
     parser: ParserVersion = ParserVersion.PHASE6
@@ -96,7 +96,7 @@ class Spent:
 
 
 @record
-class Rollout:
+class FileRollout:
     """One rollout.
 
     Attributes:
@@ -142,10 +142,10 @@ class Rollout:
         return self.agent, self.task_id, self.sample
 
 
-def play(
-    task: Task, agent: Agent, box: Sandbox, *, name: str, sample: int = 0, rules: Rules
-) -> Rollout:
-    """Let `agent` work on `task` in `box`, which exists; its workspace is replaced."""
+def run_episode(
+    task: Task, agent: Agent, box: Sandbox, *, name: str, sample: int = 0, rules: RolloutSettings
+) -> FileRollout:
+    """Let `agent` work on `task` in `cell_of`, which exists; its workspace is replaced."""
     game = _Game(task, agent, box, rules)
     graded, cause = None, ""
     began = time.monotonic()
@@ -157,7 +157,7 @@ def play(
         stopped, cause = StopReason.WORKSPACE_OVERFLOW, str(error)
     except AgentError as error:
         stopped, cause = StopReason.AGENT_ERROR, str(error)
-    return Rollout(
+    return FileRollout(
         task_id=task.task_id,
         agent=name,
         sample=sample,
@@ -190,7 +190,7 @@ class _Stopwatch:
 class _Game:
     """One rollout while it is played."""
 
-    def __init__(self, task: Task, agent: Agent, box: Sandbox, rules: Rules) -> None:
+    def __init__(self, task: Task, agent: Agent, box: Sandbox, rules: RolloutSettings) -> None:
         self._task, self._agent, self._box, self._rules = task, agent, box, rules
         self.turns: list[Turn] = []
         self.sandbox, self.grading = _Stopwatch(), _Stopwatch()
@@ -261,7 +261,7 @@ class RolloutLog:
         self._path = path
         self._forget()
 
-    def read(self) -> tuple[Rollout, ...]:
+    def read(self) -> tuple[FileRollout, ...]:
         """Return the rollouts, the later one where a broken one was done again.
 
         Raises:
@@ -270,7 +270,7 @@ class RolloutLog:
         self._look()
         return tuple(self.find(self._places).values())
 
-    def find(self, keys: Iterable[Key]) -> Mapping[Key, Rollout]:
+    def find(self, keys: Iterable[Key]) -> Mapping[Key, FileRollout]:
         """Return those of the rollouts that are there.
 
         Raises:
@@ -287,7 +287,7 @@ class RolloutLog:
         """Return the keys of the rollouts that need not be done again: those with a grade."""
         return frozenset(each.key for each in self.read() if each.grade is not None)
 
-    def append(self, rollout: Rollout) -> None:
+    def append(self, rollout: FileRollout) -> None:
         """Write one rollout as one line, after cutting off what a killed writer left."""
         line = (json.dumps(to_json(rollout)) + "\n").encode()
         self._look()
@@ -325,10 +325,10 @@ class RolloutLog:
         except (ValueError, LookupError, TypeError) as error:
             raise self._damaged(self._lines + 1, error) from None
 
-    def _rollout(self, file: BinaryIO, place: _Place) -> Rollout:
+    def _rollout(self, file: BinaryIO, place: _Place) -> FileRollout:
         file.seek(place.begin)
         try:
-            return from_json(Rollout, json.loads(file.readline()))
+            return from_json(FileRollout, json.loads(file.readline()))
         except ValueError as error:
             raise self._damaged(place.line, error) from None
 

@@ -55,7 +55,7 @@ class StopProbability:
 
 
 def stop_probability(
-    engine: Engine, dialogue: ChatTemplate, chances: Iterable[Chance]
+    engine: Engine, chat_template: ChatTemplate, chances: Iterable[Chance]
 ) -> StopProbability:
     """Ask a model at the beginning of every turn how likely it stops.
 
@@ -69,9 +69,9 @@ def stop_probability(
     late: list[tuple[int, ...]] = []
     for chance in chances:
         for number, prompt in enumerate(prompts(chance.trace)):
-            stopped = (*prompt, *dialogue.stop_word)
+            stopped = (*prompt, *chat_template.stop_word)
             (late if number >= chance.work else early).append(stopped)
-    ask = partial(_probability, engine, len(dialogue.stop_word))
+    ask = partial(_probability, engine, len(chat_template.stop_word))
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         of_early, of_late = (
             [each for each in pool.map(ask, asked) if each is not None] for asked in (early, late)

@@ -78,7 +78,7 @@ def parse(reply: str, prompt_style: SearchPromptStyle) -> SearchAction | None:
     """Return what a reply does; None where its format is not the one asked for.
 
     Tags within thought do not count. There must be one action, not empty, and nothing after it; in
-    the article's prompt_style an answer must be in a box.
+    the article's wording an answer must be in a box.
     """
     said = reply.rpartition("</think>")[2]
     found = _ACTION.search(said)
@@ -97,14 +97,14 @@ def search(query: str) -> str:
 
 
 def answer(text: str) -> str:
-    """Return the reply that answers, in the brief prompt_style."""
+    """Return the reply that answers, in the brief wording."""
     return f"<answer>{text}</answer>"
 
 
 def before_answer(prompt_style: SearchPromptStyle) -> str:
     """Return what stands before the gold answer where its probability is taken.
 
-    In the article's prompt_style the thought is closed first, as the released code of the paper does.
+    In the article's wording the thought is closed first, as the released code of the paper does.
     """
     if prompt_style is SearchPromptStyle.BRIEF:
         return "<answer>"

@@ -35,12 +35,12 @@ from harness.workloads.inference.engine import (
     EngineError,
     PromptTooLongError,
     Reply,
-    Sampling,
+    SamplingParams,
 )
 from harness.workloads.training.trace import Trace, TurnTrace
 
 
-class Stop(StrEnum):
+class SearchStopReason(StrEnum):
     """Why a rollout ended."""
 
     ANSWERED = "answered"
@@ -59,7 +59,7 @@ class Call:
 
 
 @record
-class Rollout:
+class SearchRollout:
     """One rollout.
 
     Attributes:
@@ -79,7 +79,7 @@ class Rollout:
     sample: int
     calls: tuple[Call, ...]
     answer: str | None
-    stopped: Stop
+    stopped: SearchStopReason
     reward: float | None
     trace: Trace
     cause: str = ""
@@ -88,47 +88,47 @@ class Rollout:
 
 
 @record
-class Player:
+class SearchPolicy:
     """Who answers questions, and by what rules.
 
     Attributes:
         engine: who draws.
-        dialogue: of the engine's model.
+        chat_template: of the engine's model.
         retriever: who is asked.
         sampling: how replies are drawn. Its seed is the run's: each reply has one of its own, made
             of this, the question, the sample and the turn.
         prompt_style: how the model is spoken to.
         max_calls: searches, at most.
-        top_k: passages a search shows.
+        retriever_top_k: passages a search shows.
     """
 
     engine: Engine
-    dialogue: ChatTemplate
+    chat_template: ChatTemplate
     retriever: Retriever
-    sampling: Sampling
+    sampling: SamplingParams
     prompt_style: SearchPromptStyle = SearchPromptStyle.BRIEF
     max_calls: int = MAX_CALLS
-    top_k: int = TOP_K
+    retriever_top_k: int = TOP_K
 
 
-def play_all(
-    player: Player, questions: Iterable[Question], samples: int, threads: int
-) -> tuple[Rollout, ...]:
+def run_episodes(
+    player: SearchPolicy, questions: Iterable[Question], samples: int, max_concurrency: int
+) -> tuple[SearchRollout, ...]:
     """Play every question `samples` times, many at once; in the order of questions and samples.
 
     Raises:
         HostError: all rollouts broke.
     """
     wanted = [(question, sample) for question in questions for sample in range(samples)]
-    with ThreadPoolExecutor(threads) as pool:
-        played = tuple(pool.map(lambda each: play(player, *each), wanted))
-    if played and all(each.stopped is Stop.BROKEN for each in played):
+    with ThreadPoolExecutor(max_concurrency) as pool:
+        played = tuple(pool.map(lambda each: run_episode(player, *each), wanted))
+    if played and all(each.stopped is SearchStopReason.BROKEN for each in played):
         message = f"all {len(played)} rollouts broke: {played[0].cause}"
         raise HostError(message, "run it again once the cause is gone")
     return played
 
 
-def play(player: Player, question: Question, sample: int) -> Rollout:
+def run_episode(player: SearchPolicy, question: Question, sample: int) -> SearchRollout:
     """Play one question."""
     return _Game(player, question, sample).play()
 
@@ -136,7 +136,7 @@ def play(player: Player, question: Question, sample: int) -> Rollout:
 class _Game:
     """One rollout while it is played."""
 
-    def __init__(self, player: Player, question: Question, sample: int) -> None:
+    def __init__(self, player: SearchPolicy, question: Question, sample: int) -> None:
         self._player, self._question, self._sample = player, question, sample
         self._served = player.engine.served
         self._turns: list[TurnTrace] = []
@@ -145,13 +145,13 @@ class _Game:
         self._answer: str | None = None
         self._engine_s = self._retriever_s = 0.0
 
-    def play(self) -> Rollout:
-        stopped, cause = Stop.BROKEN, ""
+    def play(self) -> SearchRollout:
+        stopped, cause = SearchStopReason.BROKEN, ""
         try:
             stopped = self._until_stopped()
         except EngineError as error:
             cause = str(error)
-        return Rollout(
+        return SearchRollout(
             question=self._question.key,
             sample=self._sample,
             calls=tuple(self._calls),
@@ -164,24 +164,24 @@ class _Game:
             retriever_s=self._retriever_s,
         )
 
-    def _until_stopped(self) -> Stop:
+    def _until_stopped(self) -> SearchStopReason:
         prompt_style = self._player.prompt_style
-        context = self._player.dialogue.opening(opening(self._question.text, prompt_style))
+        context = self._player.chat_template.opening(opening(self._question.text, prompt_style))
         while True:
             try:
                 reply = self._draw(context)
             except PromptTooLongError:
-                return Stop.CONTEXT_FULL
-            action = parse(self._player.dialogue.text(reply), prompt_style)
+                return SearchStopReason.CONTEXT_FULL
+            action = parse(self._player.chat_template.text(reply), prompt_style)
             if action is None:
-                return Stop.NO_FORMAT
+                return SearchStopReason.NO_FORMAT
             if action.kind is SearchActionKind.ANSWER:
                 self._answer = action.text
-                return Stop.ANSWERED
+                return SearchStopReason.ANSWERED
             if len(self._calls) == self._player.max_calls:
-                return Stop.OUT_OF_CALLS
+                return SearchStopReason.OUT_OF_CALLS
             shown = result(self._search(action.text), prompt_style)
-            context = self._player.dialogue.following(reply.tokens, shown)
+            context = self._player.chat_template.following(reply.tokens, shown)
 
     def _draw(self, context: Sequence[int]) -> Reply:
         seed = seed_of(
@@ -198,14 +198,14 @@ class _Game:
 
     def _search(self, query: str) -> tuple[str, ...]:
         began = time.monotonic()
-        hits = self._player.retriever.search(query, self._player.top_k)
+        hits = self._player.retriever.search(query, self._player.retriever_top_k)
         self._retriever_s += time.monotonic() - began
         passages = tuple(hit.contents for hit in hits)
         self._calls.append(Call(query=query, passages=passages))
         return passages
 
-    def _reward(self, stopped: Stop) -> float | None:
-        if stopped is Stop.BROKEN:
+    def _reward(self, stopped: SearchStopReason) -> float | None:
+        if stopped is SearchStopReason.BROKEN:
             return None
         if self._answer is None:
             return NO_FORMAT_REWARD

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
 from harness.records import record
-from harness.workloads.envs.search.rollout import Rollout, Stop
+from harness.workloads.envs.search.rollout import SearchRollout, SearchStopReason
 from harness.workloads.envs.search.world import Question
 
 
 @record
-class Skill:
+class SearchEvalResults:
     """What was counted over some rollouts; those that broke count nowhere.
 
     Attributes:
@@ -27,15 +27,15 @@ class Skill:
     calls: float
 
 
-def counted(rollouts: Iterable[Rollout]) -> tuple[Rollout, ...]:
+def counted(rollouts: Iterable[SearchRollout]) -> tuple[SearchRollout, ...]:
     """Return the rollouts that did not break."""
-    return tuple(each for each in rollouts if each.stopped is not Stop.BROKEN)
+    return tuple(each for each in rollouts if each.stopped is not SearchStopReason.BROKEN)
 
 
-def skill_of(rollouts: Sequence[Rollout]) -> Skill:
+def skill_of(rollouts: Sequence[SearchRollout]) -> SearchEvalResults:
     """Count rollouts, of which at least one did not break."""
     found = counted(rollouts)
-    return Skill(
+    return SearchEvalResults(
         rollouts=len(found),
         exact_match=fmean(each.reward == 1.0 for each in found),
         no_answer=fmean(each.answer is None for each in found),
@@ -44,10 +44,10 @@ def skill_of(rollouts: Sequence[Rollout]) -> Skill:
 
 
 def by_hops(
-    rollouts: Iterable[Rollout], questions: Mapping[str, Question]
-) -> dict[int, tuple[Rollout, ...]]:
+    rollouts: Iterable[SearchRollout], questions: Mapping[str, Question]
+) -> dict[int, tuple[SearchRollout, ...]]:
     """Return the rollouts that did not break by how many facts their questions take."""
-    found: dict[int, list[Rollout]] = {}
+    found: dict[int, list[SearchRollout]] = {}
     for each in counted(rollouts):
         found.setdefault(len(questions[each.question].hops), []).append(each)
     return {hops: tuple(found[hops]) for hops in sorted(found)}

@@ -9,9 +9,9 @@ rise of the gold answer's probability over process turn t (`gains`):
 - A_t = D_t / sqrt(n_t) + R for process turns, A_T = R: the outcome's z-score (eq. 9).
 - c_t = 1 + b (2 sigmoid(g_t) - 1), which multiplies the clip width; 1 for the answer (eq. 11).
 
-The released code differs in ten places. Each is a field of `Rules` with the paper's way as its
-default; `RELEASED` has the code's. One is not a field: the code finds a turn's end in the text and
-drops its gain where that end falls on a token of the tool. Turns are explicit here.
+The released code differs in ten places. Each is a field of `A2tgpoSettings` with the paper's way as
+its default; `RELEASED` has the code's. One is not a field: the code finds a turn's end in the text
+and drops its gain where that end falls on a token of the tool. Turns are explicit here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from enum import StrEnum
 from functools import partial
 
 from harness.records import record
-from harness.workloads.rl.group import Credit, Group, Member, Objective
+from harness.workloads.rl.group import Advantages, Group, Member, Objective
 from harness.workloads.rl.scores import (
     PLAIN,
     Deviation,
@@ -32,9 +32,9 @@ from harness.workloads.rl.scores import (
     check,
     check_lengths,
     credited,
+    masked_group,
     pooled,
     rewards_of,
-    silenced,
     spread,
     z_scores,
 )
@@ -103,7 +103,7 @@ class Aggregation(StrEnum):
 
 
 @record
-class Rules:
+class A2tgpoSettings:
     """A2TGPO's choices; the defaults are the paper's.
 
     Attributes:
@@ -115,7 +115,7 @@ class Rules:
         rescaled: whether D_t is divided by sqrt(n_t); of TURN_GROUP alone.
         alpha: weight of the process term; 0.3 in the released scripts; of TURN_GROUP alone.
         gamma: discount from turn to turn.
-        clip_spread: beta of equation 11; 0 leaves the clip width as it is.
+        clip_scale_beta: beta of equation 11; 0 leaves the clip width as it is.
         deviation: what keeps a deviation from being 0.
         boundaries: what one turn is for the ratio.
         ratio_form: how the ratio is differentiated.
@@ -130,15 +130,15 @@ class Rules:
     rescaled: bool = True
     alpha: float = 1.0
     gamma: float = 1.0
-    clip_spread: float = 0.3
+    clip_scale_beta: float = 0.3
     deviation: Deviation = PLAIN
     boundaries: Boundaries = Boundaries.EXPLICIT
     ratio_form: RatioForm = RatioForm.GEOMETRIC
     aggregation: Aggregation = Aggregation.SEQUENCE
 
 
-PAPER = Rules()
-RELEASED = Rules(
+PAPER = A2tgpoSettings()
+RELEASED = A2tgpoSettings(
     gain_of=GainOf.LOG_PROBABILITY,
     context_end=ContextEnd.CALL,
     first_call=FirstCall.NOTHING,
@@ -149,7 +149,7 @@ RELEASED = Rules(
     ratio_form=RatioForm.DETACHED,
     aggregation=Aggregation.TOKEN,
 )
-IGPO = Rules(normalisation=Normalisation.JOINT, rescaled=False, clip_spread=0.0)
+IGPO = A2tgpoSettings(normalisation=Normalisation.JOINT, rescaled=False, clip_scale_beta=0.0)
 
 _OUTCOME_WEIGHT = 1.5  # of R in the released turn-group mode
 
@@ -191,7 +191,7 @@ def _answer_problem(answers: Sequence[Sequence[float]]) -> str:
 # --- Credit -------------------------------------------------------------------------------------
 
 
-def credit(group: Group, rules: Rules) -> tuple[Credit, ...]:
+def credit(group: Group, rules: A2tgpoSettings) -> tuple[Advantages, ...]:
     """Return advantage and clip scale of every turn of every member.
 
     A group with equal rewards is used where its gains differ. One with a single member is not:
@@ -203,7 +203,7 @@ def credit(group: Group, rules: Rules) -> tuple[Credit, ...]:
     check(group)
     check_lengths(group, gains=True)
     if len(group.members) == 1:
-        return silenced(group)
+        return masked_group(group)
     counted = [_counted(member, rules) for member in group.members]
     rows, rewards = _rows(group, counted), rewards_of(group)
     scores = _scores(rows, rewards, rules)
@@ -214,10 +214,10 @@ def credit(group: Group, rules: Rules) -> tuple[Credit, ...]:
             group.members, counted, scores, advantages, strict=True
         )
     )
-    return found if any(each.muted is None for each in found) else silenced(group)
+    return found if any(each.masked is None for each in found) else masked_group(group)
 
 
-def turn_scores(group: Group, rules: Rules) -> Rows:
+def turn_scores(group: Group, rules: A2tgpoSettings) -> Rows:
     """Return g of every process turn that counts: one row a member."""
     counted = [_counted(member, rules) for member in group.members]
     return _scores(_rows(group, counted), rewards_of(group), rules)
@@ -235,26 +235,26 @@ def _member_credit(
     counted: Sequence[int],
     scores: Sequence[float],
     advantages: Sequence[float],
-    rules: Rules,
-) -> Credit:
+    rules: A2tgpoSettings,
+) -> Advantages:
     turns = len(member.trace.turns)
-    scales = (*(clip_scale(score, rules.clip_spread) for score in scores), 1.0)
+    scales = (*(clip_scale(score, rules.clip_scale_beta) for score in scores), 1.0)
     return credited(
         member, _by_turn_of(advantages, counted, turns), _by_turn_of(scales, counted, turns)
     )
 
 
-def objective(rules: Rules = PAPER) -> Objective:
+def objective(rules: A2tgpoSettings = PAPER) -> Objective:
     """Return the objective of these rules."""
     return partial(credit, rules=rules)
 
 
-def clip_scale(score: float, clip_spread: float = 0.3) -> float:
+def clip_scale(score: float, clip_scale_beta: float = 0.3) -> float:
     """Return c = 1 + b (2 sigmoid(g) - 1), in (1 - b, 1 + b) (eq. 11)."""
-    return 1.0 + clip_spread * math.tanh(score / 2)  # 2 sigmoid(x) - 1 = tanh(x / 2)
+    return 1.0 + clip_scale_beta * math.tanh(score / 2)  # 2 sigmoid(x) - 1 = tanh(x / 2)
 
 
-def _counted(member: Member, rules: Rules) -> tuple[int, ...]:
+def _counted(member: Member, rules: A2tgpoSettings) -> tuple[int, ...]:
     """Return the process turns that have a gain of their own."""
     first = 1 if rules.first_call is FirstCall.NOTHING else 0
     turns = range(first, len(member.gains))
@@ -263,7 +263,7 @@ def _counted(member: Member, rules: Rules) -> tuple[int, ...]:
     return tuple(turn for turn in turns if member.gains[turn])
 
 
-def _advantages(scores: Rows, rows: Rows, rewards: Sequence[float], rules: Rules) -> Rows:
+def _advantages(scores: Rows, rows: Rows, rewards: Sequence[float], rules: A2tgpoSettings) -> Rows:
     """Return of each member one advantage a counted turn, and the answer's."""
     outcomes = z_scores(rewards, rules.deviation)
     match rules.normalisation:
@@ -282,7 +282,7 @@ def _advantages(scores: Rows, rows: Rows, rewards: Sequence[float], rules: Rules
     )
 
 
-def _scores(rows: Rows, rewards: Sequence[float], rules: Rules) -> Rows:
+def _scores(rows: Rows, rewards: Sequence[float], rules: A2tgpoSettings) -> Rows:
     """Return the score g of every counted turn."""
     match rules.normalisation:
         case Normalisation.TURN_GROUP:
@@ -295,12 +295,12 @@ def _scores(rows: Rows, rewards: Sequence[float], rules: Rules) -> Rows:
             return pooled(rows, rules.deviation)
 
 
-def _joint(rows: Rows, rewards: Sequence[float], rules: Rules) -> Rows:
+def _joint(rows: Rows, rewards: Sequence[float], rules: A2tgpoSettings) -> Rows:
     joined = [(*row, reward) for row, reward in zip(rows, rewards, strict=True)]
     return pooled(joined, rules.deviation)
 
 
-def _seeded(rows: Rows, rewards: Sequence[float], rules: Rules) -> Rows:
+def _seeded(rows: Rows, rewards: Sequence[float], rules: A2tgpoSettings) -> Rows:
     """Return gains on the outcomes' scale, accumulated from the raw outcome, as released.
 
     The outcome is discounted twice before the last gain is added. The code takes both deviations
@@ -315,10 +315,10 @@ def _seeded(rows: Rows, rewards: Sequence[float], rules: Rules) -> Rows:
 
 
 def _released_deviation(values: Sequence[float]) -> float:
-    return max(spread(values).deviation, 1e-6) if len(values) > 1 else 1.0
+    return max(spread(values).std, 1e-6) if len(values) > 1 else 1.0
 
 
-def process_terms(row: Sequence[float], rules: Rules) -> tuple[float, ...]:
+def process_terms(row: Sequence[float], rules: A2tgpoSettings) -> tuple[float, ...]:
     """Return D_t, divided by the root of its number of terms (eq. 8 and 9)."""
     sums = _accumulated(row, rules.gamma)
     if not rules.rescaled:

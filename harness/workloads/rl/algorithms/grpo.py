@@ -8,15 +8,15 @@ of each token.
 
 from __future__ import annotations
 
-from harness.workloads.rl.group import Credit, Group
+from harness.workloads.rl.group import Advantages, Group
 from harness.workloads.rl.scores import (
     ARTICLE,
     NEGLIGIBLE,
     Deviation,
     check,
     credited,
+    masked_group,
     rewards_of,
-    silenced,
     z_scores,
 )
 
@@ -29,7 +29,7 @@ def advantages(group: Group, deviation: Deviation = ARTICLE) -> tuple[float, ...
     return z_scores(rewards_of(group), deviation)
 
 
-def credit(group: Group) -> tuple[Credit, ...]:
+def credit(group: Group) -> tuple[Advantages, ...]:
     """Return what article 33 says of each member, section "Advantage".
 
     Raises:
@@ -38,7 +38,7 @@ def credit(group: Group) -> tuple[Credit, ...]:
     check(group)
     scores = advantages(group)
     if all(abs(score) < NEGLIGIBLE for score in scores):
-        return silenced(group)
+        return masked_group(group)
     return tuple(
         credited(member, (score,) * len(member.trace.turns))
         for member, score in zip(group.members, scores, strict=True)

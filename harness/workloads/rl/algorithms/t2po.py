@@ -2,9 +2,9 @@
 
 Two things differ while a rollout is drawn, one when it is judged.
 
-**A turn is drawn again** while its uncertainty is nearly that of the turn before (`Redraw`). In the
-article uncertainty is the mean entropy of the turn's tokens; in the paper it is the geometric mean
-of M_t = a * H + (1 - a) * (1 - C), with H entropy and C confidence, both normalised.
+**A turn is drawn again** while its uncertainty is nearly that of the turn before (`Resampling`). In
+the article uncertainty is the mean entropy of the turn's tokens; in the paper it is the geometric
+mean of M_t = a * H + (1 - a) * (1 - C), with H entropy and C confidence, both normalised.
 
 **A token is forced** in the paper: once M_t has hardly changed for a while, the model is told to
 stop thinking (`intervention`). The article only caps the reply at 450 tokens, which is looser than
@@ -13,10 +13,10 @@ the 400 of the run it compares with.
 **Turns have advantages of their own**, z-scores of a signal of 0 or 1 among the rollouts that reach
 the turn, added to the rollout's (`credit`).
 
-Where the paper's published formulas leave something open, the choice is a field of `Mixture` or
-`InterventionRule`, and its docstring says that it is ours. The released code of the paper has
-neither the mixture nor the intervention: its training loop reads a score that nothing computes, and
-its length of thought has no consumer.
+Where the paper's published formulas leave something open, the choice is a field of
+`UncertaintyMixture` or `InterventionRule`, and its docstring says that it is ours. The released
+code of the paper has neither the mixture nor the intervention: its training loop reads a score that
+nothing computes, and its length of thought has no consumer.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from functools import partial
 
 from harness.records import record
 from harness.workloads.rl.algorithms.grpo import advantages
-from harness.workloads.rl.group import Credit, Group, Objective
+from harness.workloads.rl.group import Advantages, Group, Objective
 from harness.workloads.rl.scores import (
     ARTICLE,
     NEGLIGIBLE,
@@ -36,7 +36,7 @@ from harness.workloads.rl.scores import (
     check,
     check_lengths,
     credited,
-    silenced,
+    masked_group,
 )
 
 # --- Uncertainty --------------------------------------------------------------------------------
@@ -76,7 +76,7 @@ def turn_entropy(alternatives: Sequence[Sequence[float]], top_k: int = 20) -> fl
 
 
 @record
-class Mixture:
+class UncertaintyMixture:
     """The paper's uncertainty of one token: M = a * H + (1 - a) * (1 - C), in [0, 1].
 
     The paper normalises H and C without saying by what. Here H is divided by its maximum ln(k),
@@ -133,7 +133,7 @@ def _likeliest(alternatives: Sequence[float], top_k: int) -> Sequence[float]:
 # --- A turn drawn again -------------------------------------------------------------------------
 
 
-def should_redraw(distance: float, eta: float, *, accept_equal: bool = True) -> bool:
+def should_resample(distance: float, eta: float, *, accept_equal: bool = True) -> bool:
     """Say whether a turn this far from the one before is drawn again.
 
     The article and the released code accept a distance of exactly 0; the paper's rule,
@@ -145,24 +145,24 @@ def should_redraw(distance: float, eta: float, *, accept_equal: bool = True) -> 
 
 
 @record
-class RedrawRule:
+class ResampleRule:
     """When a turn is drawn again; article 34, section "Turn-level".
 
     Attributes:
-        eta: distance from which on a turn is accepted: nats for entropy. At the article's 0.3
-            nearly every turn that could be drawn again was.
-        tries: how often it is drawn again at most. The released code has 2; the paper's bound has
-            a name, B_max, and no published value.
+        resample_threshold: distance from which on a turn is accepted: nats for entropy. At the
+            article's 0.3 nearly every turn that could be drawn again was.
+        max_resamples: how often it is drawn again at most. The released code has 2; the paper's
+            bound has a name, B_max, and no published value.
         accept_equal: whether a distance of 0 is accepted.
     """
 
-    eta: float = 0.3
-    tries: int = 2
+    resample_threshold: float = 0.3
+    max_resamples: int = 2
     accept_equal: bool = True
 
 
 @record
-class Redraw:
+class Resampling:
     """Where a rollout stands: feed it the uncertainty of every draw.
 
     The first turn is always accepted. From the second on a turn is drawn again while the rule says
@@ -182,23 +182,25 @@ class Redraw:
         accepted: whether the last draw is kept.
     """
 
-    rule: RedrawRule
+    rule: ResampleRule
     previous: float | None = None
     draws: int = 0
     accepted: bool = True
 
-    def drew(self, uncertainty: float | None) -> Redraw:
+    def drew(self, uncertainty: float | None) -> Resampling:
         """Return the state after one more draw; None (no token was drawn) is always accepted."""
         draws = 1 if self.accepted else self.draws + 1
-        accepted = draws > self.rule.tries or not self._near(uncertainty)
+        accepted = draws > self.rule.max_resamples or not self._near(uncertainty)
         kept = uncertainty if accepted and uncertainty is not None else self.previous
-        return Redraw(rule=self.rule, previous=kept, draws=draws, accepted=accepted)
+        return Resampling(rule=self.rule, previous=kept, draws=draws, accepted=accepted)
 
     def _near(self, uncertainty: float | None) -> bool:
         if self.previous is None or uncertainty is None:
             return False
         distance = abs(uncertainty - self.previous)
-        return should_redraw(distance, self.rule.eta, accept_equal=self.rule.accept_equal)
+        return should_resample(
+            distance, self.rule.resample_threshold, accept_equal=self.rule.accept_equal
+        )
 
 
 # --- A token forced -----------------------------------------------------------------------------
@@ -231,7 +233,7 @@ def intervention(uncertainties: Sequence[float], rule: InterventionRule) -> int 
     as stopping it there.
 
     Args:
-        uncertainties: M of every token of the reply (`Mixture.tokens`).
+        uncertainties: M of every token of the reply (`UncertaintyMixture.tokens`).
         rule: its three figures.
     """
     changes = [abs(now - before) for before, now in zip(uncertainties, uncertainties[1:])]  # noqa: B905, RUF007 - shifted by one
@@ -246,7 +248,7 @@ def intervention(uncertainties: Sequence[float], rule: InterventionRule) -> int 
 
 
 @record
-class Rules:
+class T2poSettings:
     """How a rollout's and a turn's advantage make a token's weight; article 34.
 
     Attributes:
@@ -261,7 +263,7 @@ class Rules:
     rescue: bool = False
 
 
-def credit(group: Group, rules: Rules) -> tuple[Credit, ...]:
+def credit(group: Group, rules: T2poSettings) -> tuple[Advantages, ...]:
     """Return whole * A + step * A_turn for every turn of every member.
 
     A_turn is the z-score of the turn's signal among the members that reach it, 0 where only one
@@ -275,16 +277,16 @@ def credit(group: Group, rules: Rules) -> tuple[Credit, ...]:
     scores = advantages(group)
     equal = all(abs(score) < NEGLIGIBLE for score in scores)
     if len(group.members) == 1 or (equal and not rules.rescue):
-        return silenced(group)
+        return masked_group(group)
     steps = by_turn([member.signals for member in group.members], ARTICLE)
     if equal and not any(abs(step) >= NEGLIGIBLE for row in steps for step in row):
-        return silenced(group)
+        return masked_group(group)
     return tuple(
         credited(member, [rules.whole * score + rules.step * step for step in row])
         for member, score, row in zip(group.members, scores, steps, strict=True)
     )
 
 
-def objective(rules: Rules | None = None) -> Objective:
+def objective(rules: T2poSettings | None = None) -> Objective:
     """Return the objective of these rules; the article's where none are given."""
-    return partial(credit, rules=rules or Rules())
+    return partial(credit, rules=rules or T2poSettings())

@@ -253,7 +253,7 @@ class RunOutcome:
 
 
 @record
-class Finished:
+class FinishedRun:
     """A stored run, as `results` gives it back: right of this, no Docker and no GPU is needed."""
 
     spec: RunSpec

@@ -60,18 +60,18 @@ class Sample:
 
     count: int
     mean: float
-    sd: float  # with n - 1; NaN for a single value, which has no spread
+    std: float  # with n - 1; NaN for a single value, which has no spread
 
     @property
     def standard_error(self) -> float:
         """Of the mean."""
-        return self.sd / math.sqrt(self.count)
+        return self.std / math.sqrt(self.count)
 
 
 def sample(values: Sequence[float]) -> Sample:
     """Return the count, mean and standard deviation (n - 1) of `values`, of which there is one."""
     sd = stdev(values) if len(values) > 1 else math.nan
-    return Sample(count=len(values), mean=fmean(values), sd=sd)
+    return Sample(count=len(values), mean=fmean(values), std=sd)
 
 
 # --- proportions ----------------------------------------------------------------------------------
@@ -220,14 +220,14 @@ def equivalence_test(seen: Sample, value: float, margin: float) -> float:
 
 def above_test(seen: Sample, bound: float) -> float:
     """Return the p-value of "the mean is `bound` or less"; small: it lies above."""
-    if seen.sd == 0:
+    if seen.std == 0:
         return 0.0 if seen.mean > bound else 1.0
     return t_tail((seen.mean - bound) / seen.standard_error, seen.count - 1)
 
 
 def below_test(seen: Sample, bound: float) -> float:
     """Return the p-value of "the mean is `bound` or more"; small: it lies below."""
-    if seen.sd == 0:
+    if seen.std == 0:
         return 0.0 if seen.mean < bound else 1.0
     return t_tail((bound - seen.mean) / seen.standard_error, seen.count - 1)
 

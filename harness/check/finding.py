@@ -8,7 +8,7 @@ from harness.records import VerdictKind, record
 
 
 @record
-class Finding:
+class Judgement:
     """The answer of one kind of comparison.
 
     Attributes:
@@ -32,7 +32,7 @@ class Unanswered(Exception):  # noqa: N818 - not an error: a verdict of its own
     """
 
     def __init__(self, kind: VerdictKind, detail: str) -> None:
-        self.finding = Finding(kind=kind, detail=detail)
+        self.finding = Judgement(kind=kind, detail=detail)
         super().__init__(detail)
 
 
@@ -51,16 +51,16 @@ def call_inconclusive(detail: str) -> NoReturn:
     raise Unanswered(VerdictKind.INCONCLUSIVE, detail) from None
 
 
-def reproduced(measured: str, detail: str) -> Finding:
+def reproduced(measured: str, detail: str) -> Judgement:
     """Return the finding that what was measured is what was expected."""
-    return Finding(kind=VerdictKind.REPRODUCED, measured=measured, detail=detail)
+    return Judgement(kind=VerdictKind.REPRODUCED, measured=measured, detail=detail)
 
 
-def outside(measured: str, detail: str) -> Finding:
+def outside(measured: str, detail: str) -> Judgement:
     """Return the finding that it is not."""
-    return Finding(kind=VerdictKind.OUTSIDE, measured=measured, detail=detail)
+    return Judgement(kind=VerdictKind.OUTSIDE, measured=measured, detail=detail)
 
 
-def inconclusive(measured: str, detail: str) -> Finding:
+def inconclusive(measured: str, detail: str) -> Judgement:
     """Return the finding that the sample cannot tell."""
-    return Finding(kind=VerdictKind.INCONCLUSIVE, measured=measured, detail=detail)
+    return Judgement(kind=VerdictKind.INCONCLUSIVE, measured=measured, detail=detail)

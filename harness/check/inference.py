@@ -10,9 +10,9 @@ import math
 from collections.abc import Callable, Sequence
 
 from harness.check import wording
-from harness.check.finding import Finding, call_invalid, inconclusive, outside, reproduced
+from harness.check.finding import Judgement, call_invalid, inconclusive, outside, reproduced
 from harness.check.measured import Measured
-from harness.check.rows import Row
+from harness.check.rows import MeasurementRow
 from harness.records import record
 from harness.scenario import expectations as ledger
 from harness.statistics import (
@@ -35,7 +35,7 @@ _MIN_SPREAD = 2
 _WHOLE = 1e-3  # how far rate times trials may lie from a whole number of successes
 
 
-def proportion(entry: ledger.Proportion, measured: Measured) -> Finding:
+def proportion(entry: ledger.ProportionEntry, measured: Measured) -> Judgement:
     """The rate cannot be told from the expected one, by a sample that could have told.
 
     Replicates are pooled. The sample must be as large as the one the expected figure stands on:
@@ -55,7 +55,7 @@ def proportion(entry: ledger.Proportion, measured: Measured) -> Finding:
     return reproduced(text, detail)
 
 
-def equivalence(entry: ledger.Equivalence, measured: Measured) -> Finding:
+def equivalence(entry: ledger.EquivalenceEntry, measured: Measured) -> Judgement:
     """The replicates' mean lies within the margin of the value, by two one-sided t-tests."""
     value, margin = entry.expect.value, _margin(entry, measured)
     seen = _sample(entry, measured)
@@ -66,7 +66,7 @@ def equivalence(entry: ledger.Equivalence, measured: Measured) -> Finding:
     return _decided(entry, seen, tested, equivalence_margin)
 
 
-def noninferiority(entry: ledger.Noninferiority, measured: Measured) -> Finding:
+def noninferiority(entry: ledger.NoninferiorityEntry, measured: Measured) -> Judgement:
     """The replicates' mean is not worse than the value by the margin, by a one-sided t-test."""
     sign = measured.sign(entry)
     bound = entry.expect.value - sign * _margin(entry, measured)
@@ -83,7 +83,7 @@ def noninferiority(entry: ledger.Noninferiority, measured: Measured) -> Finding:
 # --- proportions ----------------------------------------------------------------------------------
 
 
-def _proportion(row: Row) -> Proportion:
+def _proportion(row: MeasurementRow) -> Proportion:
     """Return successes and trials of a row whose value is a rate and whose count its trials."""
     trials = row.measurement.count
     successes = row.number("1") * trials
@@ -129,18 +129,23 @@ def _sample(entry: ledger.Expectation, measured: Measured) -> Sample:
     """Return the replicates; their spread is at least what rounding to the metric's steps makes."""
     seen = sample([row.number(entry.unit) for row in measured.rows.samples(entry)])
     rounding = measured.resolution(entry) / math.sqrt(12)
-    if seen.count < _MIN_SPREAD or seen.sd >= rounding:
+    if seen.count < _MIN_SPREAD or seen.std >= rounding:
         return seen
-    return Sample(count=seen.count, mean=seen.mean, sd=rounding)
+    return Sample(count=seen.count, mean=seen.mean, std=rounding)
 
 
-def _margin(entry: ledger.Equivalence | ledger.Noninferiority, measured: Measured) -> float:
+def _margin(
+    entry: ledger.EquivalenceEntry | ledger.NoninferiorityEntry, measured: Measured
+) -> float:
     return max(entry.expect.margin, measured.resolution(entry))
 
 
 def _decided(
-    entry: ledger.Equivalence | ledger.Noninferiority, seen: Sample, tested: _Tested, margin: Margin
-) -> Finding:
+    entry: ledger.EquivalenceEntry | ledger.NoninferiorityEntry,
+    seen: Sample,
+    tested: _Tested,
+    margin: Margin,
+) -> Judgement:
     alpha, text = entry.expect.alpha, _mean(seen, entry.unit)
     if tested.shown <= alpha:
         return reproduced(text, f"{tested.name} p = {tested.shown:.3g}")
@@ -151,8 +156,8 @@ def _decided(
 
 
 def _too_few(
-    entry: ledger.Equivalence | ledger.Noninferiority, seen: Sample, margin: Margin
-) -> Finding:
+    entry: ledger.EquivalenceEntry | ledger.NoninferiorityEntry, seen: Sample, margin: Margin
+) -> Judgement:
     needs = f"needs {MIN_REPLICATES} replicates, has {seen.count}"
     if seen.count < _MIN_SPREAD:
         return inconclusive(_mean(seen, entry.unit), f"{needs}: their spread is unknown")
@@ -162,7 +167,7 @@ def _too_few(
 
 
 def _could_have_shown(
-    entry: ledger.Equivalence | ledger.Noninferiority, seen: Sample, margin: Margin
+    entry: ledger.EquivalenceEntry | ledger.NoninferiorityEntry, seen: Sample, margin: Margin
 ) -> str:
     smallest = wording.figure(margin(seen, entry.expect.alpha), entry.unit)
     return f"could have shown a margin of {smallest} with power {POWER:g}"
@@ -171,5 +176,5 @@ def _could_have_shown(
 def _mean(seen: Sample, unit: str) -> str:
     if seen.count < _MIN_SPREAD:
         return wording.figure(seen.mean, unit)
-    spread = wording.figure(seen.sd, unit)
+    spread = wording.figure(seen.std, unit)
     return f"{wording.figure(seen.mean, unit)}, sd {spread}, n = {seen.count}"

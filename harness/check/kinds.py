@@ -13,11 +13,11 @@ from collections.abc import Hashable
 from statistics import fmean
 
 from harness.check import wording
-from harness.check.finding import Finding, call_invalid, call_missing, outside, reproduced
+from harness.check.finding import Judgement, call_invalid, call_missing, outside, reproduced
 from harness.check.inference import equivalence, noninferiority, proportion
 from harness.check.laws import law
 from harness.check.measured import Measured
-from harness.check.rows import Row, is_number, refuse_several_cells
+from harness.check.rows import MeasurementRow, is_number, refuse_several_cells
 from harness.check.tolerance import ROUND_OFF, accepted, accepts, shortfall
 from harness.records import Scalar, VerdictKind
 from harness.scenario import expectations as ledger
@@ -25,38 +25,38 @@ from harness.statistics import Interval
 from harness.units import UNITS
 
 
-def compare(entry: ledger.Expectation, measured: Measured) -> Finding:  # noqa: C901 - a case a kind
+def compare(entry: ledger.Expectation, measured: Measured) -> Judgement:  # noqa: C901 - a case a kind
     """Compare one entry with what was measured.
 
     Raises:
         Unanswered: nothing could be compared; it carries the finding.
     """
     match entry:
-        case ledger.Exact():
+        case ledger.ExactEntry():
             return exact(entry, measured)
-        case ledger.Bound():
+        case ledger.BoundEntry():
             return bound(entry, measured)
-        case ledger.Ratio():
+        case ledger.RatioEntry():
             return ratio(entry, measured)
-        case ledger.Ordering():
+        case ledger.OrderingEntry():
             return ordering(entry, measured)
-        case ledger.Proportion():
+        case ledger.ProportionEntry():
             return proportion(entry, measured)
-        case ledger.Trajectory():
+        case ledger.TrajectoryEntry():
             return trajectory(entry, measured)
-        case ledger.Law():
+        case ledger.LawEntry():
             return law(entry, measured)
-        case ledger.Equivalence():
+        case ledger.EquivalenceEntry():
             return equivalence(entry, measured)
-        case ledger.Noninferiority():
+        case ledger.NoninferiorityEntry():
             return noninferiority(entry, measured)
         case ledger.Reported():
             return reported(entry, measured)
-        case ledger.Arithmetic():
-            return Finding(kind=VerdictKind.ARITHMETIC, detail=entry.formula)
+        case ledger.ArithmeticEntry():
+            return Judgement(kind=VerdictKind.ARITHMETIC, detail=entry.formula)
 
 
-def exact(entry: ledger.Exact, measured: Measured) -> Finding:
+def exact(entry: ledger.ExactEntry, measured: Measured) -> Judgement:
     """Every sample is the very value: a whole number, text, a hash or a flag."""
     found = [row.value(entry.unit) for row in measured.rows.samples(entry)]
     wrong = [value for value in found if not _same(value, entry.expect.value)]
@@ -67,7 +67,7 @@ def exact(entry: ledger.Exact, measured: Measured) -> Finding:
     return outside(text, share or _difference(wrong[0], entry.expect.value))
 
 
-def reported(entry: ledger.Reported, measured: Measured) -> Finding:
+def reported(entry: ledger.Reported, measured: Measured) -> Judgement:
     """Nothing is expected: every figure that the entry selects is shown."""
     found = [row.value(entry.unit) for row in measured.rows.select(entry)]
     numbers = [value for value in found if is_number(value)]
@@ -75,10 +75,10 @@ def reported(entry: ledger.Reported, measured: Measured) -> Finding:
         text = wording.span(numbers, entry.unit)
     else:
         text = wording.several([*dict.fromkeys(wording.figure(each, entry.unit) for each in found)])
-    return Finding(kind=VerdictKind.REPORTED, measured=text)
+    return Judgement(kind=VerdictKind.REPORTED, measured=text)
 
 
-def bound(entry: ledger.Bound, measured: Measured) -> Finding:
+def bound(entry: ledger.BoundEntry, measured: Measured) -> Judgement:
     """The mean of the samples lies in the interval."""
     values = [row.number(entry.unit) for row in measured.rows.samples(entry)]
     mean = fmean(values)
@@ -87,7 +87,7 @@ def bound(entry: ledger.Bound, measured: Measured) -> Finding:
     return _judged(accepts(interval, mean), wording.figure(mean, entry.unit), detail)
 
 
-def ratio(entry: ledger.Ratio, measured: Measured) -> Finding:
+def ratio(entry: ledger.RatioEntry, measured: Measured) -> Judgement:
     """One metric over another lies in the interval, in every cell that pairs."""
     if UNITS[entry.unit].dimension != "number":
         call_invalid(f"a ratio has the unit x, 1 or %, not {entry.unit}")
@@ -105,7 +105,7 @@ def ratio(entry: ledger.Ratio, measured: Measured) -> Finding:
     return _judged(holds, wording.span(list(means.values()), entry.unit), detail)
 
 
-def ordering(entry: ledger.Ordering, measured: Measured) -> Finding:
+def ordering(entry: ledger.OrderingEntry, measured: Measured) -> Judgement:
     """The metric is better by the margin in every pair; the detail tells the worst."""
     sign, margin = measured.sign(entry), entry.expect.margin
     leads = [
@@ -122,7 +122,7 @@ def ordering(entry: ledger.Ordering, measured: Measured) -> Finding:
     return _judged(lead >= margin - forgiven, against, detail)
 
 
-def trajectory(entry: ledger.Trajectory, measured: Measured) -> Finding:
+def trajectory(entry: ledger.TrajectoryEntry, measured: Measured) -> Judgement:
     """Every point of the series is close, and their mean residual shows no drift to one side."""
     target = entry.expect
     series = _series(measured.rows.select(entry), target.key, entry.unit)
@@ -172,7 +172,7 @@ def _spread(values: list[float], unit: str) -> str:
     return f"mean of {len(values)} samples, {wording.span(values, unit)}" if len(values) > 1 else ""
 
 
-def _judged(holds: bool, measured: str, detail: str) -> Finding:  # noqa: FBT001 - the judgement
+def _judged(holds: bool, measured: str, detail: str) -> Judgement:  # noqa: FBT001 - the judgement
     return reproduced(measured, detail) if holds else outside(measured, detail)
 
 
@@ -183,7 +183,7 @@ def _joined(*parts: str) -> str:
 # --- ratio and trajectory -------------------------------------------------------------------------
 
 
-def _quotient(one: Row, other: Row) -> float:
+def _quotient(one: MeasurementRow, other: MeasurementRow) -> float:
     unit = one.measurement.unit
     below = other.number(unit)
     if below == 0:
@@ -191,7 +191,7 @@ def _quotient(one: Row, other: Row) -> float:
     return one.number(unit) / below
 
 
-def _series(rows: list[Row], key: str, unit: str) -> dict[float, float]:
+def _series(rows: list[MeasurementRow], key: str, unit: str) -> dict[float, float]:
     """Return key -> mean over the replicates; the rows are of one cell but for `key`."""
     refuse_several_cells(rows, besides=[key])
     samples: dict[float, list[float]] = defaultdict(list)

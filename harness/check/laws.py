@@ -12,9 +12,9 @@ from functools import partial
 from typing import Any
 
 from harness.check import paired, relations, wording
-from harness.check.finding import Finding, inconclusive, outside, reproduced
+from harness.check.finding import Judgement, inconclusive, outside, reproduced
 from harness.check.measured import Measured
-from harness.check.relations import Outcome, Subject
+from harness.check.relations import LawOutcome, Subject
 from harness.errors import Problem, nearest
 from harness.records import record
 from harness.scenario import expectations as ledger
@@ -34,7 +34,7 @@ class Relation:
     """
 
     params: type
-    test: Callable[[Any, Subject], Outcome]
+    test: Callable[[Any, Subject], LawOutcome]
     tolerant: bool = True
 
 
@@ -59,7 +59,7 @@ def relation_of(name: str) -> Relation | None:
     return Relation(params=declared.params, test=partial(relations.formula, declared))
 
 
-def law(entry: ledger.Law, measured: Measured) -> Finding:
+def law(entry: ledger.LawEntry, measured: Measured) -> Judgement:
     """Test the law that an entry names; `law_problems` has found nothing wrong with the entry.
 
     Raises:
@@ -84,7 +84,7 @@ def law_problems(entry: ledger.Expectation, document: Document, key: Key) -> Ite
         document: the file it stands in.
         key: its place there, e.g. ``("expectations", 3)``.
     """
-    if not isinstance(entry, ledger.Law):
+    if not isinstance(entry, ledger.LawEntry):
         return
     target, at = entry.expect, (*key, "expect")
     relation = relation_of(target.law)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from harness.check import wording
 from harness.check.finding import call_inconclusive
-from harness.check.relations import Outcome, Subject
+from harness.check.relations import LawOutcome, Subject
 from harness.check.rows import refuse_several_cells
 from harness.records import Scalar, record
 from harness.scenario import expectations as ledger
@@ -34,7 +34,7 @@ class PairedMean:
             raise ValueError(message)
 
 
-def paired_mean(params: PairedMean, subject: Subject) -> Outcome:
+def paired_mean(params: PairedMean, subject: Subject) -> LawOutcome:
     """Return whether the 95 % t interval of the mean lies within the ends, or wholly without.
 
     An interval that holds an end can tell neither.
@@ -52,7 +52,7 @@ def paired_mean(params: PairedMean, subject: Subject) -> Outcome:
     margin = min(found.low - low, high - found.high)
     beyond = max(low - found.high, found.low - high)
     text = f"95 % {wording.interval(found, subject.unit)}, {seen.count} pairs"
-    return Outcome(
+    return LawOutcome(
         holds=True if margin > 0 else None if beyond <= 0 else False,
         margin=margin,
         measured=f"{wording.figure(seen.mean, subject.unit)} ({text})",

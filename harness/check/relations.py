@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from harness.check import wording
 from harness.check.finding import call_invalid, call_missing
 from harness.check.measured import Measured
-from harness.check.rows import Mean, Row, frozen, in_unit, is_number, matches, means
+from harness.check.rows import Mean, MeasurementRow, frozen, in_unit, is_number, matches, means
 from harness.check.tolerance import ROUND_OFF, shortfall, slack
 from harness.records import Scalar, record
 from harness.scenario import expectations as ledger
@@ -33,8 +33,8 @@ class Subject:
         measured: everything else that was measured.
     """
 
-    entry: ledger.Law
-    rows: Sequence[Row]
+    entry: ledger.LawEntry
+    rows: Sequence[MeasurementRow]
     measured: Measured
 
     @property
@@ -55,7 +55,7 @@ class Subject:
 
 
 @record
-class Outcome:
+class LawOutcome:
     """How a law came out.
 
     Attributes:
@@ -88,7 +88,7 @@ class AllCells:
             _refuse("low is above high")
 
 
-def all_cells(params: AllCells, subject: Subject) -> Outcome:
+def all_cells(params: AllCells, subject: Subject) -> LawOutcome:
     """Return how far inside the interval the figure nearest an end lies."""
     interval = Interval(
         low=-math.inf if params.low is None else params.low,
@@ -97,7 +97,7 @@ def all_cells(params: AllCells, subject: Subject) -> Outcome:
     found = [(row.number(subject.unit), row.label) for row in subject.rows]
     worst, label = max(found, key=lambda each: shortfall(interval, each[0]))
     margin = slack(interval, worst) - shortfall(interval, worst)
-    return Outcome(
+    return LawOutcome(
         holds=margin >= 0,
         margin=margin,
         measured=wording.span([value for value, _ in found], subject.unit),
@@ -117,7 +117,7 @@ class BestCell:
             _refuse("cell names no key")
 
 
-def best_cell(params: BestCell, subject: Subject) -> Outcome:
+def best_cell(params: BestCell, subject: Subject) -> LawOutcome:
     """Return the lead of the best cell so named over the best of the others."""
     sign = 1 if params.extreme == "highest" else -1
     named = [cell for cell in subject.cells if matches(cell.keys, params.cell)]
@@ -129,7 +129,7 @@ def best_cell(params: BestCell, subject: Subject) -> Outcome:
     lead = sign * (best.value - rival.value)
     winner = best if lead >= 0 else rival
     margin = lead + subject.tolerance(rival.value)
-    return Outcome(
+    return LawOutcome(
         holds=margin >= 0,
         margin=margin,
         measured=_at(winner, subject),
@@ -148,7 +148,7 @@ class Monotone:
     direction: str = param(doc="as the axis rises", choices=("rises", "falls"))
 
 
-def monotone(params: Monotone, subject: Subject) -> Outcome:
+def monotone(params: Monotone, subject: Subject) -> LawOutcome:
     """Return the least step in that direction between neighbours."""
     sign = 1 if params.direction == "rises" else -1
     steps = [
@@ -167,7 +167,7 @@ class Plateau:
     start: float = param(doc="the value of it from which the figure is flat")
 
 
-def plateau(params: Plateau, subject: Subject) -> Outcome:
+def plateau(params: Plateau, subject: Subject) -> LawOutcome:
     """Return how much further from its start a figure might have moved."""
     moves = []
     for line in _lines(params.along, subject):
@@ -199,7 +199,7 @@ class LinearFit:
             _refuse("over names no key")
 
 
-def linear_fit(params: LinearFit, subject: Subject) -> Outcome:
+def linear_fit(params: LinearFit, subject: Subject) -> LawOutcome:
     """Return how much further from the expected value the coefficient might have been."""
     points = [(_product(cell, params.over), cell.value) for cell in subject.cells]
     fitted = [(x, y) for x, y in points if params.least is None or x >= params.least]
@@ -207,7 +207,7 @@ def linear_fit(params: LinearFit, subject: Subject) -> Outcome:
         call_missing(f"{len(fitted)} cells make no line over {' x '.join(params.over)}")
     found: float = getattr(least_squares(fitted), params.coefficient)
     margin = subject.tolerance(params.value) - abs(found - params.value)
-    return Outcome(
+    return LawOutcome(
         holds=margin >= 0,
         margin=margin,
         measured=wording.figure(found, subject.unit),
@@ -226,7 +226,7 @@ class Falls:
     by: float = param(0.0, doc="by more than this, in the entry's unit", low=0.0)
 
 
-def falls(params: Falls, subject: Subject) -> Outcome:
+def falls(params: Falls, subject: Subject) -> LawOutcome:
     """Return the least fall beyond the one asked for; an equal figure has not fallen."""
     other = ledger.Cell(metric=params.than, where=subject.entry.where)
     pairs = [
@@ -235,7 +235,7 @@ def falls(params: Falls, subject: Subject) -> Outcome:
     ]
     high, low, label = min(pairs, key=lambda each: each[0] - each[1])
     margin = high - low - params.by
-    return Outcome(
+    return LawOutcome(
         holds=margin > 0,
         margin=margin,
         measured=wording.span([low for _, low, _ in pairs], subject.unit),
@@ -246,7 +246,7 @@ def falls(params: Falls, subject: Subject) -> Outcome:
 # --- a formula that a workload declares -----------------------------------------------------------
 
 
-def formula(law: Law, params: Any, subject: Subject) -> Outcome:
+def formula(law: Law, params: Any, subject: Subject) -> LawOutcome:
     """Return how much further from a workload's formula a figure might have been."""
     module, _, name = law.formula.partition(":")
     predict = getattr(import_module(module), name)
@@ -263,7 +263,7 @@ def formula(law: Law, params: Any, subject: Subject) -> Outcome:
     ]
     worst = min(range(len(margins)), key=lambda i: margins[i])
     against = f"{found[worst]:.6g} against {derived[worst]:.6g} {subject.unit}"
-    return Outcome(
+    return LawOutcome(
         holds=margins[worst] >= 0,
         margin=margins[worst],
         measured=wording.span(found, subject.unit),
@@ -288,12 +288,12 @@ def _lines(along: str, subject: Subject) -> list[list[Mean]]:
     return [sorted(line, key=lambda cell: _coordinate(cell, along)) for line in lines.values()]
 
 
-def _worst_step(steps: list[tuple[float, Mean, Mean]], along: str, subject: Subject) -> Outcome:
+def _worst_step(steps: list[tuple[float, Mean, Mean]], along: str, subject: Subject) -> LawOutcome:
     """Return the outcome of (margin, cell, later cell) triples."""
     if not steps:
         call_missing(f"no two cells differ in {along} only")
     margin, one, other = min(steps, key=lambda step: step[0])
-    return Outcome(
+    return LawOutcome(
         holds=margin >= 0,
         margin=margin,
         measured=wording.span([cell.value for cell in subject.cells], subject.unit),

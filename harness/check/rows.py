@@ -16,16 +16,16 @@ from harness.check.finding import call_invalid, call_missing
 from harness.check.wording import keys as keys_text
 from harness.check.wording import several
 from harness.errors import nearest
-from harness.records import Finished, Measurement, Scalar, Status, record
+from harness.records import FinishedRun, Measurement, Scalar, Status, record
 from harness.scenario.expectations import Cell, Entry
 from harness.units import convert
 
 
 @record
-class Row:
+class MeasurementRow:
     """One measurement, and what distinguishes it."""
 
-    run: Finished
+    run: FinishedRun
     measurement: Measurement
     keys: Mapping[str, Any]
 
@@ -75,7 +75,7 @@ class Mean:
     count: int
 
 
-Pair = tuple[Row, Row]
+Pair = tuple[MeasurementRow, MeasurementRow]
 
 
 def in_unit(value: float, unit: str, to: str) -> float:
@@ -89,17 +89,19 @@ def in_unit(value: float, unit: str, to: str) -> float:
 class Rows:
     """The rows of some runs; the order of the runs makes no difference."""
 
-    def __init__(self, runs: Iterable[Finished]) -> None:
+    def __init__(self, runs: Iterable[FinishedRun]) -> None:
         self.runs = sorted(runs, key=_order)
         self._broken = [run for run in self.runs if run.outcome.status is not Status.FINISHED]
-        self._by_metric: dict[str, list[Row]] = defaultdict(list)
-        self._by_keys: dict[tuple[str, ...], dict[Hashable, list[Row]]] = {}
+        self._by_metric: dict[str, list[MeasurementRow]] = defaultdict(list)
+        self._by_keys: dict[tuple[str, ...], dict[Hashable, list[MeasurementRow]]] = {}
         for run in self.runs:
             for each in run.measurements:
-                row = Row(run=run, measurement=each, keys={**run.spec.params, **each.where})
+                row = MeasurementRow(
+                    run=run, measurement=each, keys={**run.spec.params, **each.where}
+                )
                 self._by_metric[each.metric].append(row)
 
-    def select(self, cell: Cell | Entry) -> list[Row]:
+    def select(self, cell: Cell | Entry) -> list[MeasurementRow]:
         """Return the rows of `cell.metric` that match `cell.where`; there is at least one.
 
         Raises:
@@ -114,7 +116,7 @@ class Rows:
         _refuse_absent(rows)
         return rows
 
-    def samples(self, cell: Cell | Entry) -> list[Row]:
+    def samples(self, cell: Cell | Entry) -> list[MeasurementRow]:
         """Return the rows of one cell: a row for each replicate.
 
         Raises:
@@ -140,7 +142,7 @@ class Rows:
         _refuse_unpaired(left, right, pairs, free)
         return pairs
 
-    def _matching(self, metric: str, where: Mapping[str, Scalar]) -> list[Row]:
+    def _matching(self, metric: str, where: Mapping[str, Scalar]) -> list[MeasurementRow]:
         """Return the rows of `metric` that have these values of these keys, by an index."""
         keys = sorted(where)
         if (metric, *keys) not in self._by_keys:
@@ -175,7 +177,7 @@ class Rows:
         return f"no row of {cell.metric} has {keys_text(cell.where)} at once"
 
 
-def means(rows: Sequence[Row], unit: str) -> list[Mean]:
+def means(rows: Sequence[MeasurementRow], unit: str) -> list[Mean]:
     """Return one number a cell: the mean over its replicates.
 
     Raises:
@@ -189,7 +191,7 @@ def means(rows: Sequence[Row], unit: str) -> list[Mean]:
     return cells
 
 
-def differing(rows: Sequence[Row], besides: Iterable[str] = ()) -> list[str]:
+def differing(rows: Sequence[MeasurementRow], besides: Iterable[str] = ()) -> list[str]:
     """Return the keys in which the rows are not all alike, but for those in `besides`."""
     names = dict.fromkeys(name for row in rows for name in row.keys)
     return [
@@ -199,24 +201,24 @@ def differing(rows: Sequence[Row], besides: Iterable[str] = ()) -> list[str]:
     ]
 
 
-def refuse_several_cells(rows: Sequence[Row], besides: Iterable[str] = ()) -> None:
+def refuse_several_cells(rows: Sequence[MeasurementRow], besides: Iterable[str] = ()) -> None:
     """Raise `Unanswered` (INVALID) where the rows differ in anything but seed and `besides`."""
     if len(rows) > 1 and (keys := differing(rows, besides)):
         found = several([row.label for row in rows])
         call_invalid(f"ambiguous: {len(rows)} rows differ in {', '.join(keys)} ({found})")
 
 
-def _cells(rows: Sequence[Row]) -> list[list[Row]]:
-    cells: dict[Hashable, list[Row]] = defaultdict(list)
+def _cells(rows: Sequence[MeasurementRow]) -> list[list[MeasurementRow]]:
+    cells: dict[Hashable, list[MeasurementRow]] = defaultdict(list)
     for row in rows:
         cells[row.cell].append(row)
     return list(cells.values())
 
 
-def _refuse_twice(rows: Sequence[Row]) -> None:
+def _refuse_twice(rows: Sequence[MeasurementRow]) -> None:
     if len(rows) == 1:
         return
-    first: dict[Hashable, Row] = {}
+    first: dict[Hashable, MeasurementRow] = {}
     for row in rows:
         identity = (*_replicate(row), row.cell)
         earlier = first.setdefault(identity, row)
@@ -227,7 +229,7 @@ def _refuse_twice(rows: Sequence[Row]) -> None:
         call_invalid(f"{row.measurement.metric} at {row.label}: two runs of one replicate")
 
 
-def _refuse_absent(rows: Sequence[Row]) -> None:
+def _refuse_absent(rows: Sequence[MeasurementRow]) -> None:
     absent = [(row, reason) for row in rows if (reason := _absence(row.measurement))]
     if absent:
         row, reason = absent[0]
@@ -244,7 +246,10 @@ def _absence(found: Measurement) -> str:
 
 
 def _refuse_unpaired(
-    left: Sequence[Row], right: Sequence[Row], pairs: Sequence[Pair], free: Sequence[str]
+    left: Sequence[MeasurementRow],
+    right: Sequence[MeasurementRow],
+    pairs: Sequence[Pair],
+    free: Sequence[str],
 ) -> None:
     paired = {id(row) for pair in pairs for row in pair}
     alone = [row for row in [*left, *right] if id(row) not in paired]
@@ -258,29 +263,33 @@ def _refuse_unpaired(
         call_invalid(f"ambiguous: {row.label} has {len(found)} partners, {several(found)}")
 
 
-def _values(rows: Sequence[Row], key: str) -> set[Hashable]:
+def _values(rows: Sequence[MeasurementRow], key: str) -> set[Hashable]:
     return {frozen(row.keys[key]) for row in rows}
 
 
-def _grouped(rows: Sequence[Row], free: Sequence[str]) -> dict[Hashable, list[Row]]:
-    groups: dict[Hashable, list[Row]] = defaultdict(list)
+def _grouped(
+    rows: Sequence[MeasurementRow], free: Sequence[str]
+) -> dict[Hashable, list[MeasurementRow]]:
+    groups: dict[Hashable, list[MeasurementRow]] = defaultdict(list)
     for row in rows:
         groups[_at(row, free)].append(row)
     return groups
 
 
-def _grouped_by(rows: Sequence[Row], keys: Sequence[str]) -> dict[Hashable, list[Row]]:
-    groups: dict[Hashable, list[Row]] = defaultdict(list)
+def _grouped_by(
+    rows: Sequence[MeasurementRow], keys: Sequence[str]
+) -> dict[Hashable, list[MeasurementRow]]:
+    groups: dict[Hashable, list[MeasurementRow]] = defaultdict(list)
     for row in rows:
         groups[tuple(frozen(row.keys[key]) for key in keys)].append(row)
     return groups
 
 
-def _at(row: Row, free: Sequence[str]) -> Hashable:
+def _at(row: MeasurementRow, free: Sequence[str]) -> Hashable:
     return (*_replicate(row), *(frozen(row.keys[key]) for key in free))
 
 
-def _replicate(row: Row) -> tuple[int, int]:
+def _replicate(row: MeasurementRow) -> tuple[int, int]:
     return row.run.spec.seed, row.run.spec.replicate
 
 
@@ -300,7 +309,7 @@ def frozen(value: Any) -> Hashable:
     return value  # type: ignore[no-any-return]
 
 
-def _order(run: Finished) -> tuple[object, ...]:
+def _order(run: FinishedRun) -> tuple[object, ...]:
     spec = run.spec
     params = repr(sorted(spec.params.items()))
     return params, spec.seed, spec.replicate, spec.source, repr(spec.image), repr(spec.evidence)

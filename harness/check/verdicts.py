@@ -7,12 +7,12 @@ from dataclasses import replace
 from functools import cache
 
 from harness.check import wording
-from harness.check.finding import Finding, Unanswered
+from harness.check.finding import Judgement, Unanswered
 from harness.check.kinds import compare
 from harness.check.measured import Measured
 from harness.check.rows import Rows
 from harness.errors import ExitCode
-from harness.records import Finished, Profile, Verdict, VerdictKind
+from harness.records import FinishedRun, Profile, Verdict, VerdictKind
 from harness.scenario.expectations import (
     Binds,
     EvidenceClass,
@@ -25,7 +25,7 @@ from harness.workloads.api.declare import Metric
 
 def check(
     ledger: Expectations,
-    runs: Sequence[Finished],
+    runs: Sequence[FinishedRun],
     profile: Profile,
     metrics: Mapping[str, Metric],
 ) -> tuple[Verdict, ...]:
@@ -93,14 +93,14 @@ def _elsewhere(binds: Binds, profile: Profile, devices: list[str]) -> str:
     return ""
 
 
-def _finding(entry: Expectation, measured: Measured) -> Finding:
+def _finding(entry: Expectation, measured: Measured) -> Judgement:
     try:
         return compare(entry, measured)
     except Unanswered as unanswered:
         return unanswered.finding
 
 
-def _verdict(entry: Expectation, finding: Finding) -> Verdict:
+def _verdict(entry: Expectation, finding: Judgement) -> Verdict:
     claim, claim_detail = claim_verdict(entry)
     return Verdict(
         expectation=entry.id,

@@ -87,36 +87,36 @@ def expected(entry: ledger.Expectation) -> str:  # noqa: C901 - a case a kind
     """Return what an entry expects, with its tolerance and unit."""
     unit = entry.unit
     match entry:
-        case ledger.Exact():
+        case ledger.ExactEntry():
             return figure(entry.expect.value, unit)
-        case ledger.Bound():
+        case ledger.BoundEntry():
             return _tolerance(entry.expect, unit)
-        case ledger.Ratio():
+        case ledger.RatioEntry():
             return f"{_tolerance(entry.expect, unit)} of {cell(entry.expect.to)}"
-        case ledger.Ordering():
+        case ledger.OrderingEntry():
             margin = f" by {figure(entry.expect.margin, unit)}" if entry.expect.margin else ""
             return f"better than {cell(entry.expect.than)}{margin}"
-        case ledger.Proportion():
+        case ledger.ProportionEntry():
             return proportion(reference(entry), entry.expect.alpha)
-        case ledger.Trajectory():
+        case ledger.TrajectoryEntry():
             return _trajectory(entry)
-        case ledger.Law():
+        case ledger.LawEntry():
             return _law(entry)
-        case ledger.Equivalence():
+        case ledger.EquivalenceEntry():
             return f"{number(entry.expect.value)} ± {figure(entry.expect.margin, unit)} (TOST)"
-        case ledger.Noninferiority():
+        case ledger.NoninferiorityEntry():
             margin = figure(entry.expect.margin, unit)
             return f"not worse than {number(entry.expect.value)} by {margin}"
-        case ledger.Reported() | ledger.Arithmetic():
+        case ledger.Reported() | ledger.ArithmeticEntry():
             return ""
 
 
-def reference(entry: ledger.Proportion) -> Proportion:
+def reference(entry: ledger.ProportionEntry) -> Proportion:
     """Return the proportion that an entry expects."""
     return Proportion(successes=entry.expect.successes, trials=entry.expect.trials)
 
 
-def _trajectory(entry: ledger.Trajectory) -> str:
+def _trajectory(entry: ledger.TrajectoryEntry) -> str:
     target, unit = entry.expect, entry.unit
     bounds = f"each within {number(target.max_abs)}, mean within {figure(target.mean_abs, unit)}"
     return f"{len(target.points)} points along {target.key}, {bounds}"
@@ -131,7 +131,7 @@ def _tolerance(tolerance: ledger.Tolerance, unit: str) -> str:
     return f"{number(tolerance.value)} ± {figure(tolerance.abs, unit)}"
 
 
-def _law(entry: ledger.Law) -> str:
+def _law(entry: ledger.LawEntry) -> str:
     target = entry.expect
     if target.law in LAWS:
         text = LAWS[target.law](target.params, entry.unit)

@@ -8,11 +8,11 @@ from pathlib import Path
 from harness.errors import ExitCode
 from harness.plan.expand import expand
 from harness.records import to_json
-from harness.report.dossier import Dossier, assemble
+from harness.report.dossier import ScenarioReport, assemble
 from harness.report.files import write_for_ci
 from harness.report.ledger import judged, ledger_table
 from harness.report.render import render_text
-from harness.results.store import Store
+from harness.results.store import RunStore
 from harness.scenario.folders import find_all
 from harness.scenario.load import load
 from harness.session.console import terminal_width
@@ -25,10 +25,10 @@ from harness.session.several import Answer, answer_each
 def main(options: CheckOptions) -> ExitCode:
     """Print the ledgers with their verdicts; runs nothing."""
     project = open_project(options)
-    dossiers: list[Dossier] = []
+    dossiers: list[ScenarioReport] = []
 
     def check(folder: Path) -> Answer:
-        loaded, store = load(folder), Store(project.store)
+        loaded, store = load(folder), RunStore(project.store)
         profile = stored_profile(options.profile, loaded.scenario, store)
         plan = expand(loaded, profile, overrides_of(options))
         dossier = assemble(loaded, open_ledger(loaded), plan, store)

@@ -6,9 +6,9 @@ from harness.errors import ExitCode, HostError
 from harness.plan.expand import expand
 from harness.plan.overrides import Overrides
 from harness.report.compare import compare_table
-from harness.report.dossier import Dossier, assemble
+from harness.report.dossier import ScenarioReport, assemble
 from harness.report.render import render_json, render_text
-from harness.results.store import Store
+from harness.results.store import RunStore
 from harness.scenario.expectations import Expectations
 from harness.scenario.folders import find
 from harness.scenario.load import Loaded, load
@@ -23,15 +23,15 @@ def main(options: CompareOptions) -> ExitCode:
     project = open_project(options)
     loaded = load(find(project.scenarios, options.scenario))
     ledger = open_ledger(loaded)
-    ours = _dossier(loaded, ledger, options.profile, Store(project.store))
+    ours = _dossier(loaded, ledger, options.profile, RunStore(project.store))
     word = options.other_profile or options.profile
-    theirs = _dossier(loaded, ledger, word, Store(options.other))
+    theirs = _dossier(loaded, ledger, word, RunStore(options.other))
     table = compare_table(ours, theirs)
     print(render_json(table) if options.json else render_text(table, terminal_width()), end="")
     return ExitCode.OK
 
 
-def _dossier(loaded: Loaded, ledger: Expectations, word: str, store: Store) -> Dossier:
+def _dossier(loaded: Loaded, ledger: Expectations, word: str, store: RunStore) -> ScenarioReport:
     profile = stored_profile(word, loaded.scenario, store)
     dossier = assemble(loaded, ledger, expand(loaded, profile, Overrides()), store)
     if not dossier.runs:

@@ -20,7 +20,7 @@ from harness.session.parser import PROFILES, make_parser
 from harness.session.project import PROJECT_VARIABLE, find_project
 
 
-class Kind(StrEnum):
+class WordKind(StrEnum):
     """What a word of the command line is."""
 
     FLAG = "flag"  # an option without a value
@@ -38,12 +38,12 @@ class Word:
 
     Attributes:
         options: its spellings, e.g. ``-q`` and ``--quiet``; empty for a positional word.
-        choices: for `Kind.CHOICE`.
+        choices: for `WordKind.CHOICE`.
         repeats: whether it may be given several times.
     """
 
     options: tuple[str, ...]
-    kind: Kind
+    kind: WordKind
     help: str
     choices: tuple[str, ...] = ()
     repeats: bool = False
@@ -108,17 +108,17 @@ def _choices(action: argparse.Action) -> tuple[str, ...]:
     return PROFILES if action.metavar == "PROFILE" else tuple(map(str, action.choices or ()))
 
 
-def _kind(action: argparse.Action) -> Kind:
+def _kind(action: argparse.Action) -> WordKind:
     if action.nargs == 0:
-        return Kind.FLAG
+        return WordKind.FLAG
     if _choices(action):
-        return Kind.CHOICE
-    named = {"SCENARIO": Kind.SCENARIO, "IMAGE": Kind.IMAGE}
+        return WordKind.CHOICE
+    named = {"SCENARIO": WordKind.SCENARIO, "IMAGE": WordKind.IMAGE}
     if kind := named.get(str(action.metavar)):
         return kind
     if action.type is Path:
-        return Kind.FOLDER if action.metavar in ("FOLDER", "STORE") else Kind.FILE
-    return Kind.TEXT
+        return WordKind.FOLDER if action.metavar in ("FOLDER", "STORE") else WordKind.FILE
+    return WordKind.TEXT
 
 
 def _folder(project: Path) -> str:
@@ -153,7 +153,7 @@ def _bash(common: Sequence[Word], commands: Sequence[Command], project: Path) ->
 
 
 def _choice_of(names: Sequence[str]) -> Word:
-    return Word(options=(), kind=Kind.CHOICE, help="a command", choices=tuple(names))
+    return Word(options=(), kind=WordKind.CHOICE, help="a command", choices=tuple(names))
 
 
 def _bash_listing(folder: str, marker: str, project: Path) -> Iterator[str]:
@@ -172,7 +172,7 @@ def _bash_case(name: str, words: Sequence[Word]) -> Iterator[str]:
     yield f"    {name})"
     yield "      case $before in"
     for word in words:
-        if word.options and word.kind is not Kind.FLAG:
+        if word.options and word.kind is not WordKind.FLAG:
             yield f"        {' | '.join(word.options)}) {_bash_reply(word)}; return ;;"
     yield "      esac"
     spellings = " ".join(option for word in words for option in word.options)
@@ -186,11 +186,11 @@ def _bash_case(name: str, words: Sequence[Word]) -> Iterator[str]:
 
 def _bash_reply(word: Word) -> str:
     source = {
-        Kind.CHOICE: f'-W "{" ".join(word.choices)}"',
-        Kind.SCENARIO: '-W "$(_harness_scenarios)"',
-        Kind.IMAGE: '-W "$(_harness_containers)"',
-        Kind.FOLDER: "-d",
-        Kind.FILE: "-f",
+        WordKind.CHOICE: f'-W "{" ".join(word.choices)}"',
+        WordKind.SCENARIO: '-W "$(_harness_scenarios)"',
+        WordKind.IMAGE: '-W "$(_harness_containers)"',
+        WordKind.FOLDER: "-d",
+        WordKind.FILE: "-f",
     }.get(word.kind)
     return f'COMPREPLY+=($(compgen {source} -- "$word"))' if source else ":"
 
@@ -245,13 +245,13 @@ def _zsh_argument(word: Word) -> str:
     """Return one argument of ``_arguments``: spellings, help, and what can stand there."""
     text = re.sub(r"([\[\]:])", r"\\\1", word.help)
     takes = {
-        Kind.CHOICE: f":word:({' '.join(word.choices)})",
-        Kind.SCENARIO: ":scenario:_harness_scenarios",
-        Kind.IMAGE: ":image:_harness_containers",
-        Kind.FOLDER: ":folder:_files -/",
-        Kind.FILE: ":file:_files",
-        Kind.TEXT: ":value: ",
-        Kind.FLAG: "",
+        WordKind.CHOICE: f":word:({' '.join(word.choices)})",
+        WordKind.SCENARIO: ":scenario:_harness_scenarios",
+        WordKind.IMAGE: ":image:_harness_containers",
+        WordKind.FOLDER: ":folder:_files -/",
+        WordKind.FILE: ":file:_files",
+        WordKind.TEXT: ":value: ",
+        WordKind.FLAG: "",
     }[word.kind]
     if not word.options:
         return shlex.quote(f"*{takes}" if word.repeats else takes)
@@ -298,12 +298,12 @@ def _fish_line(condition: str, word: Word) -> str:
     for option in word.options:
         parts += ["-l", option[2:]] if option.startswith("--") else ["-s", option[1:]]
     parts += {
-        Kind.CHOICE: ["-x", "-a", shlex.quote(" ".join(word.choices))],
-        Kind.SCENARIO: ["-x", "-a", "'(__harness_scenarios)'"],
-        Kind.IMAGE: ["-x", "-a", "'(__harness_containers)'"],
-        Kind.FOLDER: ["-x", "-a", "'(__fish_complete_directories)'"],
-        Kind.FILE: ["-r", "-F"],
-        Kind.TEXT: ["-x"],
-        Kind.FLAG: [],
+        WordKind.CHOICE: ["-x", "-a", shlex.quote(" ".join(word.choices))],
+        WordKind.SCENARIO: ["-x", "-a", "'(__harness_scenarios)'"],
+        WordKind.IMAGE: ["-x", "-a", "'(__harness_containers)'"],
+        WordKind.FOLDER: ["-x", "-a", "'(__fish_complete_directories)'"],
+        WordKind.FILE: ["-r", "-F"],
+        WordKind.TEXT: ["-x"],
+        WordKind.FLAG: [],
     }[word.kind]
     return " ".join([*parts, "-d", shlex.quote(word.help)])

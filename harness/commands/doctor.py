@@ -14,7 +14,7 @@ from harness.records import Limits, to_json
 from harness.runtime.daemon import EngineState
 from harness.runtime.doctor import (
     Demand,
-    Finding,
+    HostFinding,
     ImageFact,
     State,
     diagnose,
@@ -54,7 +54,7 @@ def main(options: DoctorOptions) -> ExitCode:
     return ExitCode.OK
 
 
-def render(findings: Sequence[Finding]) -> str:
+def render(findings: Sequence[HostFinding]) -> str:
     """Return findings as lines for a terminal, each remedy on a line of its own."""
     width = max((len(each.what) for each in findings), default=0)
     lines = []
@@ -84,7 +84,7 @@ def _is_present(containers: Path, name: str) -> bool:
     return True
 
 
-def _scenarios(project: Project) -> tuple[list[Loaded], list[Finding]]:
+def _scenarios(project: Project) -> tuple[list[Loaded], list[HostFinding]]:
     """Return the scenarios that can be read, and what is wrong with others."""
     folders, problems = survey(project.scenarios)
     faults = [_fault("scenarios", [problem]) for problem in problems]
@@ -97,9 +97,9 @@ def _scenarios(project: Project) -> tuple[list[Loaded], list[Finding]]:
     return healthy, faults
 
 
-def _fault(what: str, problems: Sequence[Problem]) -> Finding:
+def _fault(what: str, problems: Sequence[Problem]) -> HostFinding:
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return Finding(
+    return HostFinding(
         what=what, state=State.MISSING, detail=f"{problems[0]}{more}", remedy="harness validate"
     )
 

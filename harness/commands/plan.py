@@ -10,7 +10,7 @@ from tabulate import tabulate
 from harness.errors import ExitCode
 from harness.execution.prepare import Preparation, prepare
 from harness.records import to_json
-from harness.results.selection import Owed, Reuse, owed
+from harness.results.selection import Pending, Reuse, pending
 from harness.runtime.evidence import statuses
 from harness.scenario.folders import find_all
 from harness.scenario.schema import Estimate
@@ -28,7 +28,7 @@ def main(options: PlanOptions) -> ExitCode:
 
     def plan(folder: Path) -> Answer:
         ready = prepare(folder, project, options, builds=False)
-        states = list(owed(ready.store, ready.plan.runs))
+        states = list(pending(ready.store, ready.plan.runs))
         found = [*ready.problems(), *ready.choice.runtime.problems(ready.plan.runs[0])]
         obstacles = [str(problem) for problem in found]
         code = ExitCode.INFRASTRUCTURE if obstacles else ExitCode.OK
@@ -39,7 +39,9 @@ def main(options: PlanOptions) -> ExitCode:
     return answer_each(find_all(project.scenarios, options.scenarios), plan, options)
 
 
-def _lines(ready: Preparation, states: Sequence[Owed], obstacles: Sequence[str]) -> Iterator[str]:
+def _lines(
+    ready: Preparation, states: Sequence[Pending], obstacles: Sequence[str]
+) -> Iterator[str]:
     plan = ready.plan
     yield f"plan: {plan.scenario}, profile {plan.profile}, {ready.where}"
     rows = [(each.spec.label, each.spec.run_id, each.reuse.value, each.reason) for each in states]
@@ -48,7 +50,7 @@ def _lines(ready: Preparation, states: Sequence[Owed], obstacles: Sequence[str])
         cell = " ".join(f"{axis}={value}" for axis, value in skipped.cell.items())
         yield f"skipped  {cell}: {skipped.reason}"
     finished, to_run = (
-        sum(each.reuse is reuse for each in states) for reuse in (Reuse.FINISHED, Reuse.OWED)
+        sum(each.reuse is reuse for each in states) for reuse in (Reuse.FINISHED, Reuse.PENDING)
     )
     yield (
         f"{plan.num_declared} declared = {len(plan.runs)} planned + {len(plan.skipped)} skipped; "
@@ -76,7 +78,7 @@ def _costs(estimate: Estimate | None) -> Iterator[str]:
 
 
 def _document(
-    ready: Preparation, states: Sequence[Owed], obstacles: Sequence[str]
+    ready: Preparation, states: Sequence[Pending], obstacles: Sequence[str]
 ) -> dict[str, object]:
     plan = ready.plan
     return {

@@ -25,7 +25,7 @@ from harness.results.store import (
     MEASUREMENTS_FILE,
     OUTCOME_FILE,
     SPEC_FILE,
-    Store,
+    RunStore,
     said_of,
 )
 from harness.scenario.folders import find_all, folders
@@ -57,7 +57,7 @@ def main(options: PublishOptions) -> ExitCode:
         changed = [str(path) for path in _render(loaded, project, keep=options.stale)]
         code = ExitCode.OUTSIDE if options.stale and changed else ExitCode.OK
         what = "out of date" if options.stale else "written"
-        lines = _what_stands(loaded, Store(project.published))
+        lines = _what_stands(loaded, RunStore(project.published))
         lines += "".join(f"{what}: {path}\n" for path in changed)
         return Answer(code=code, text=lines, document={what.replace(" ", "_"): changed})
 
@@ -72,7 +72,7 @@ def _copy(loaded: Loaded, project: Project, options: PublishOptions) -> None:
     Raises:
         HostError: a planned run is not finished; half a profile is not published.
     """
-    source, target = Store(project.store), Store(project.published)
+    source, target = RunStore(project.store), RunStore(project.published)
     profile = stored_profile(options.profile, loaded.scenario, source)
     plan = expand(loaded, profile, Overrides())
     runs = [run for run in select(source, plan.runs) if run.outcome.status is Status.FINISHED]
@@ -88,7 +88,7 @@ def _copy(loaded: Loaded, project: Project, options: PublishOptions) -> None:
         options.console.explain(f"copied {source.folder(run.spec)}")
 
 
-def _what_stands(loaded: Loaded, store: Store) -> str:
+def _what_stands(loaded: Loaded, store: RunStore) -> str:
     """Return a line on profiles that another harness published; they stay as they are."""
     name = loaded.scenario.scenario
     if not (schemas := store.other_schemas(name)):
@@ -105,7 +105,7 @@ def _render(loaded: Loaded, project: Project, *, keep: bool) -> Iterator[Path]:
 
     Paths are from the project's folder.
     """
-    store = Store(project.published)
+    store = RunStore(project.published)
     profiles = store.profiles(loaded.scenario.scenario)
     plans = [expand(loaded, profile, Overrides()) for profile in profiles]
     ledger = open_ledger(loaded)

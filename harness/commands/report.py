@@ -11,15 +11,15 @@ from harness.errors import ExitCode
 from harness.plan.expand import expand
 from harness.plan.overrides import Overrides
 from harness.report.cells import cells_table, rows_tables
-from harness.report.dossier import Dossier, assemble
+from harness.report.dossier import ScenarioReport, assemble
 from harness.report.files import files_of, tables_of
 from harness.report.ledger import ledger_table
-from harness.report.page import Sheet, render_page
+from harness.report.page import Page, render_page
 from harness.report.plots import draw_all
-from harness.report.render import Form, json_document, render, render_text
+from harness.report.render import TableFormat, json_document, render, render_text
 from harness.report.splice import Marker, block, splice, stale
 from harness.report.tables import Table
-from harness.results.store import Store
+from harness.results.store import RunStore
 from harness.scenario.folders import find, find_all
 from harness.scenario.load import load
 from harness.session.console import terminal_width
@@ -36,7 +36,7 @@ from harness.session.several import Answer, answer_each
 
 def main(options: ReportOptions) -> ExitCode:
     """Print or write the report of each scenario at one profile; runs nothing."""
-    if options.format == Form.JSON:
+    if options.format == TableFormat.JSON:
         options = replace(options, json=True)
     project = open_project(options)
     chosen = find_all(project.scenarios, options.scenarios)
@@ -55,14 +55,14 @@ def main(options: ReportOptions) -> ExitCode:
 def _rendered(folder: Path, project: Project, options: ReportOptions) -> Answer:
     """Return the report of one profile in the form asked for."""
     dossier = _dossiers(folder, project, options)[0]
-    form = Form.JSON if options.json else Form(options.format)
-    tables = _chosen(dossier, options.table or ("cells" if form is Form.CSV else ""))
+    form = TableFormat.JSON if options.json else TableFormat(options.format)
+    tables = _chosen(dossier, options.table or ("cells" if form is TableFormat.CSV else ""))
     match form:
-        case Form.HTML:
-            return Answer(text=render_page([Sheet(dossier=dossier, plots=draw_all(dossier))]))
-        case Form.JSON:
+        case TableFormat.HTML:
+            return Answer(text=render_page([Page(dossier=dossier, plots=draw_all(dossier))]))
+        case TableFormat.JSON:
             return Answer(document={"tables": [json_document(table) for table in tables]})
-        case Form.TEXT:
+        case TableFormat.TEXT:
             width = terminal_width()
             return Answer(text="\n".join(render_text(table, width) for table in _once(tables)))
         case _:
@@ -78,9 +78,9 @@ def _written(folder: Path, out: Path, project: Project, options: ReportOptions) 
     return Answer(text="\n".join([*written, ""]), document={"written": written})
 
 
-def _dossiers(folder: Path, project: Project, options: ReportOptions) -> list[Dossier]:
+def _dossiers(folder: Path, project: Project, options: ReportOptions) -> list[ScenarioReport]:
     """Return the profile asked for; to be written with ``auto``, each with stored results."""
-    loaded, store = load(folder), Store(project.store)
+    loaded, store = load(folder), RunStore(project.store)
     profiles = [stored_profile(options.profile, loaded.scenario, store)]
     if options.out is not None and options.profile == "auto":
         profiles = store.profiles(loaded.scenario.scenario)
@@ -92,7 +92,7 @@ def _dossiers(folder: Path, project: Project, options: ReportOptions) -> list[Do
     return dossiers
 
 
-def _chosen(dossier: Dossier, word: str) -> tuple[Table, ...]:
+def _chosen(dossier: ScenarioReport, word: str) -> tuple[Table, ...]:
     """Return the tables of that name; all without one."""
     match word:
         case "cells":
@@ -124,7 +124,7 @@ def _splice(article: Path, chosen: list[Path], project: Project, *, only_say: bo
         loaded = load(folder)
         profile = declared_profile(marker.profile, loaded.scenario)
         plan = expand(loaded, profile, Overrides())
-        dossier = assemble(loaded, open_ledger(loaded), plan, Store(project.store))
+        dossier = assemble(loaded, open_ledger(loaded), plan, RunStore(project.store))
         return block(dossier, marker.shown)
 
     if not only_say:

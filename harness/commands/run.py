@@ -12,11 +12,11 @@ from harness.execution.progress import Narrator, described
 from harness.execution.run import Surroundings, refuse, run_plan
 from harness.records import Profile
 from harness.report.cells import cells_table
-from harness.report.dossier import Dossier, assemble
+from harness.report.dossier import ScenarioReport, assemble
 from harness.report.files import tables_of, write_for_ci
 from harness.report.ledger import brief_table, judged
 from harness.report.render import json_document, render_text
-from harness.results.selection import owed
+from harness.results.selection import pending
 from harness.results.trials import write_trials
 from harness.runtime.evidence import fetch
 from harness.scenario.folders import find_all
@@ -30,7 +30,7 @@ from harness.workloads.api.registry import workload
 def main(options: RunOptions) -> ExitCode:
     """Run each scenario at the profile asked for, and its published data too where asked."""
     project = open_project(options)
-    every: list[Dossier] = []
+    every: list[ScenarioReport] = []
 
     def run(folder: Path) -> Answer:
         ready = prepare(folder, project, options, builds=True)
@@ -51,7 +51,7 @@ def main(options: RunOptions) -> ExitCode:
     return code
 
 
-def reproduce(ready: Preparation) -> Dossier:
+def reproduce(ready: Preparation) -> ScenarioReport:
     """Execute what is not finished of a plan and return its dossier.
 
     Raises:
@@ -68,7 +68,7 @@ def reproduce(ready: Preparation) -> Dossier:
             models_dir=ready.models_dir if ready.models else None,
             environment=EnvironmentRecorder(ready),
         )
-        for each in owed(store, ready.plan.runs):
+        for each in pending(store, ready.plan.runs):
             if each.reason:
                 console.explain(f"{described(each.spec)} runs again: {each.reason}")
         what = f"{ready.plan.scenario} {ready.profile}, {ready.where}"
@@ -87,7 +87,7 @@ def _record(ready: Preparation) -> None:
         write_trials(ready.plan, ready.store, score)
 
 
-def _recomputed(ready: Preparation) -> list[Dossier]:
+def _recomputed(ready: Preparation) -> list[ScenarioReport]:
     evidence = ready.of_evidence()
     if evidence is None:
         return []
@@ -99,7 +99,7 @@ def _recomputed(ready: Preparation) -> list[Dossier]:
         return []
 
 
-def _text(dossiers: Sequence[Dossier], *, quiet: bool) -> str:
+def _text(dossiers: Sequence[ScenarioReport], *, quiet: bool) -> str:
     """Return cells, claims and counts, and where to find more."""
     width = terminal_width()
     lines = [

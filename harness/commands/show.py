@@ -11,7 +11,7 @@ from harness.plan.expand import Sourced, expand, free_axes, params_of
 from harness.records import Profile
 from harness.report.figures import setting
 from harness.report.render import render_text
-from harness.report.tables import Column, Group, Table, words
+from harness.report.tables import Column, RowGroup, Table, words
 from harness.runtime.host import probe_host
 from harness.scenario.folders import find_all
 from harness.scenario.load import Loaded, load
@@ -79,7 +79,7 @@ def _table(
 ) -> Table:
     columns = tuple(Column(key=each, header=each, whole=each in _NAMES) for each in headers)
     body = tuple(tuple(words(text) for text in row) for row in rows)
-    return Table(title=title, caption=caption, columns=columns, groups=(Group(rows=body),))
+    return Table(title=title, caption=caption, columns=columns, groups=(RowGroup(rows=body),))
 
 
 def _document(loaded: Loaded, profile: Profile, params: dict[str, Sourced]) -> dict[str, object]:

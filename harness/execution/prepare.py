@@ -12,7 +12,7 @@ from harness.execution.run import refuse
 from harness.plan.expand import Plan, expand
 from harness.plan.overrides import Overrides
 from harness.records import ImageRef, Limits, Profile
-from harness.results.store import Store
+from harness.results.store import RunStore
 from harness.runtime.choice import Choice, choose, made
 from harness.runtime.evidence import (
     EvidenceState,
@@ -51,9 +51,9 @@ class Preparation:
     host: Host
 
     @property
-    def store(self) -> Store:
+    def store(self) -> RunStore:
         """Where the results go."""
-        return Store(self.project.store)
+        return RunStore(self.project.store)
 
     @cached_property
     def choice(self) -> Choice:

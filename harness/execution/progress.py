@@ -16,10 +16,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from harness.execution.run import Progress as RunProgress
-from harness.execution.run import Step
+from harness.execution.run import RunProgress, RunStage
 from harness.records import RunSpec, Status
-from harness.results.store import Store
+from harness.results.store import RunStore
 from harness.session.console import Console, Verbosity
 from harness.units import counted, duration
 
@@ -34,7 +33,7 @@ class Narrator:
         store: where the runs go, to name their folders.
     """
 
-    def __init__(self, what: str, total: int, console: Console, store: Store) -> None:
+    def __init__(self, what: str, total: int, console: Console, store: RunStore) -> None:
         self._terminal = Terminal(stderr=True, highlight=False)
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
@@ -74,13 +73,13 @@ class Narrator:
     def __call__(self, progress: RunProgress) -> None:
         """Show one step of one run."""
         match progress.step:
-            case Step.STARTED:
+            case RunStage.STARTED:
                 label = described(progress.spec)
                 self._bar.update(self._task, description=f"{self._what}: {label}")
-            case Step.REUSED:
+            case RunStage.REUSED:
                 self._reused += 1
                 self._bar.advance(self._task)
-            case Step.ENDED:
+            case RunStage.ENDED:
                 self._ended(progress)
 
     def _ended(self, progress: RunProgress) -> None:

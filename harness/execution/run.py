@@ -11,17 +11,17 @@ from typing import Any
 from harness.errors import HostError, InputError
 from harness.measure import came_to_its_end, device_of, measure, usage_measurements
 from harness.plan.expand import Plan
-from harness.records import Event, Finished, Measurement, RunOutcome, RunSpec, Status, record
+from harness.records import Event, FinishedRun, Measurement, RunOutcome, RunSpec, Status, record
 from harness.results.redact import redact
-from harness.results.store import Store
+from harness.results.store import RunStore
 from harness.runtime.base import Launch, Runtime
 from harness.telemetry.log import TELEMETRY_FILE, read_samples
 from harness.telemetry.reduce import run_measurements
-from harness.telemetry.sampler import Sampler
+from harness.telemetry.sampler import TelemetrySampler
 from harness.workloads.api.emit import EVENTS_FILE, read_events
 
 
-class Step(StrEnum):
+class RunStage(StrEnum):
     """What is happening to a run; for whoever shows progress."""
 
     REUSED = "finished before"
@@ -30,7 +30,7 @@ class Step(StrEnum):
 
 
 @record
-class Progress:
+class RunProgress:
     """One step of one run.
 
     Attributes:
@@ -39,11 +39,11 @@ class Progress:
         finished: what came of a run that ended.
     """
 
-    step: Step
+    step: RunStage
     spec: RunSpec
     number: int
     total: int
-    finished: Finished | None = None
+    finished: FinishedRun | None = None
 
 
 @record
@@ -51,20 +51,20 @@ class Surroundings:
     """What a run needs that its spec does not decide."""
 
     runtime: Runtime
-    store: Store
+    store: RunStore
     evidence_dir: Path | None
     models_dir: Path | None = None
     environment: Callable[[RunSpec], Mapping[str, Any]]
 
 
-Listener = Callable[[Progress], None]
+Listener = Callable[[RunProgress], None]
 
 
 def run_plan(plan: Plan, around: Surroundings, listen: Listener) -> None:
     """Execute every run of the plan that is not finished; the store has all of them afterwards.
 
-    The caller holds the store's lock of the scenario's profile (`Store.locked`). A run that fails
-    is data: it is stored with its cause, and the next one starts.
+    The caller holds the store's lock of the scenario's profile (`RunStore.locked`). A run that
+    fails is data: it is stored with its cause, and the next one starts.
 
     Raises:
         HostError: this machine cannot execute the plan; nothing has been started.
@@ -76,14 +76,14 @@ def run_plan(plan: Plan, around: Surroundings, listen: Listener) -> None:
             refuse(runtime.problems(owed[0]))
         total = len(plan.runs)
         for number, spec in enumerate(plan.runs, 1):
-            progress = Progress(step=Step.REUSED, spec=spec, number=number, total=total)
+            progress = RunProgress(step=RunStage.REUSED, spec=spec, number=number, total=total)
             if not around.store.has(spec):
-                listen(replace(progress, step=Step.STARTED))
-                progress = replace(progress, step=Step.ENDED, finished=_run(spec, around))
+                listen(replace(progress, step=RunStage.STARTED))
+                progress = replace(progress, step=RunStage.ENDED, finished=_run(spec, around))
             listen(progress)
 
 
-def _run(spec: RunSpec, around: Surroundings) -> Finished:
+def _run(spec: RunSpec, around: Surroundings) -> FinishedRun:
     staged = around.store.stage(spec)
     try:
         finished = _execute(spec, staged, around)
@@ -94,7 +94,7 @@ def _run(spec: RunSpec, around: Surroundings) -> Finished:
     return finished
 
 
-def _execute(spec: RunSpec, staged: Path, around: Surroundings) -> Finished:
+def _execute(spec: RunSpec, staged: Path, around: Surroundings) -> FinishedRun:
     launch = Launch(
         spec=spec,
         run_dir=staged,
@@ -102,12 +102,12 @@ def _execute(spec: RunSpec, staged: Path, around: Surroundings) -> Finished:
         models_dir=around.models_dir,
         label=spec.label,
     )
-    with Sampler(staged / TELEMETRY_FILE):
+    with TelemetrySampler(staged / TELEMETRY_FILE):
         outcome = _without_secrets(around.runtime.run(launch))
     events, damage = _events(staged)
     outcome = replace(_judged(outcome, events, damage), device=device_of(events))
     measured, damage = _measurements(spec, events)
-    return Finished(
+    return FinishedRun(
         spec=spec,
         outcome=_judged(outcome, events, damage),
         measurements=(

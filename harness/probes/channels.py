@@ -55,7 +55,7 @@ _PRESSURE = {
 
 
 @record
-class Sample:
+class TelemetrySample:
     """What every probe said at one moment.
 
     Attributes:

@@ -22,7 +22,7 @@ _SECONDS_PER_HOUR = 3600.0
 
 
 @record
-class Sample:
+class PowerSample:
     """What the GPU's probes said at one moment.
 
     Attributes:
@@ -38,7 +38,7 @@ class Sample:
     temperature_c: float | None = None
 
 
-def parse_csv(path: Path) -> tuple[Sample, ...]:
+def parse_csv(path: Path) -> tuple[PowerSample, ...]:
     """Return the samples of a file that ``nvidia-smi`` wrote in a loop, in their order.
 
     The first line names the columns; ``timestamp``, ``gpu_util_pct``, ``power_w`` and ``temp_c``
@@ -49,7 +49,7 @@ def parse_csv(path: Path) -> tuple[Sample, ...]:
             which is neither a number nor ``[N/A]``, or whose time is not later than the last.
     """
     problems: list[Problem] = []
-    samples: list[Sample] = []
+    samples: list[PowerSample] = []
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file, skipinitialspace=True)
         header = reader.fieldnames or ()
@@ -76,17 +76,17 @@ def parse_csv(path: Path) -> tuple[Sample, ...]:
     return tuple(samples)
 
 
-def span_s(samples: Sequence[Sample]) -> float:
+def span_s(samples: Sequence[PowerSample]) -> float:
     """Return the time from the first sample to the last, seconds."""
     return samples[-1].at_s - samples[0].at_s if samples else 0.0
 
 
-def window(samples: Iterable[Sample], start_s: float, end_s: float) -> tuple[Sample, ...]:
+def window(samples: Iterable[PowerSample], start_s: float, end_s: float) -> tuple[PowerSample, ...]:
     """Return the samples from `start_s` to `end_s`, both included, on the samples' own clock."""
     return tuple(sample for sample in samples if start_s <= sample.at_s <= end_s)
 
 
-def busy(samples: Iterable[Sample], threshold_pct: float) -> tuple[Sample, ...]:
+def busy(samples: Iterable[PowerSample], threshold_pct: float) -> tuple[PowerSample, ...]:
     """Return the samples whose utilisation is known and at least `threshold_pct`."""
     return tuple(
         sample
@@ -95,22 +95,22 @@ def busy(samples: Iterable[Sample], threshold_pct: float) -> tuple[Sample, ...]:
     )
 
 
-def mean_power_w(samples: Iterable[Sample]) -> float | None:
+def mean_power_w(samples: Iterable[PowerSample]) -> float | None:
     """Return the mean of the known powers, W; None where none is known."""
     return _mean(sample.power_w for sample in samples)
 
 
-def mean_utilisation_pct(samples: Iterable[Sample]) -> float | None:
+def mean_utilisation_pct(samples: Iterable[PowerSample]) -> float | None:
     """Return the mean of the known utilisations, percent; None where none is known."""
     return _mean(sample.utilisation_pct for sample in samples)
 
 
-def mean_temperature_c(samples: Iterable[Sample]) -> float | None:
+def mean_temperature_c(samples: Iterable[PowerSample]) -> float | None:
     """Return the mean of the known temperatures, degrees Celsius; None where none is known."""
     return _mean(sample.temperature_c for sample in samples)
 
 
-def energy_wh(samples: Iterable[Sample]) -> float | None:
+def energy_wh(samples: Iterable[PowerSample]) -> float | None:
     """Return the energy between the first and the last known power, Wh, by the trapezoid rule.
 
     A sample without a power is bridged by the straight line between its neighbours. None where
@@ -122,13 +122,13 @@ def energy_wh(samples: Iterable[Sample]) -> float | None:
     return trapezoid_j(known) / _SECONDS_PER_HOUR
 
 
-def _sample(row: Mapping[str, str | None], *, later_than_s: float) -> Sample:
+def _sample(row: Mapping[str, str | None], *, later_than_s: float) -> PowerSample:
     stamp, utilisation, power, temperature = (row[name] or "" for name in _COLUMNS)
     at_s = datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC).timestamp()
     if at_s <= later_than_s:
         message = f"time {stamp} is not later than the one before"
         raise ValueError(message)
-    return Sample(
+    return PowerSample(
         at_s=at_s,
         power_w=_number(power),
         utilisation_pct=_number(utilisation),

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from harness.records import Finished, RunSpec, Scalar, Status, canonical_json, record
-from harness.report.dossier import Dossier, Origin, origin
+from harness.records import FinishedRun, RunSpec, Scalar, Status, canonical_json, record
+from harness.report.dossier import Origin, ScenarioReport, origin
 from harness.report.figures import setting
-from harness.report.readings import Place, Readings, box, place, pool, readings
-from harness.report.tables import Align, Box, Column, Group, Table, absent, words
+from harness.report.readings import Place, RunValues, cell_of, place, pool, values_of
+from harness.report.tables import Align, Column, RowGroup, Table, TableCell, absent, words
 from harness.scenario.cells import cells_of
 from harness.workloads.api.declare import Metric
 from harness.workloads.api.run_metrics import RUN_METRICS
@@ -25,10 +25,10 @@ class Replicates:
 
     spec: RunSpec
     origin: Origin
-    readings: tuple[Readings, ...]
+    readings: tuple[RunValues, ...]
 
 
-def cells_table(dossier: Dossier) -> Table:
+def cells_table(dossier: ScenarioReport) -> Table:
     """Return one row for each cell: swept params, then the scenario's report metrics.
 
     Several replicates become mean ± sample standard deviation, with their number; runs on another
@@ -46,7 +46,7 @@ def cells_table(dossier: Dossier) -> Table:
     return _table(dossier, title, lines, metrics)
 
 
-def rows_tables(dossier: Dossier) -> tuple[Table, ...]:
+def rows_tables(dossier: ScenarioReport) -> tuple[Table, ...]:
     """Return a table for each set of row keys that measurements carry, e.g. one by checkpoint.
 
     The metrics are the scenario's report metrics, or all where it names none.
@@ -65,15 +65,15 @@ def rows_tables(dossier: Dossier) -> tuple[Table, ...]:
     return tuple(tables)
 
 
-def replicates(dossier: Dossier) -> tuple[Replicates, ...]:
+def replicates(dossier: ScenarioReport) -> tuple[Replicates, ...]:
     """Return the finished runs in the sweep's order, those that may be averaged together."""
-    together: dict[tuple[str, Origin], list[Finished]] = {}
+    together: dict[tuple[str, Origin], list[FinishedRun]] = {}
     in_order = _cell_order(dossier)
     for run in sorted(dossier.runs, key=lambda run: (*in_order(run.spec), run.spec.replicate)):
         if run.outcome.status is Status.FINISHED:
             together.setdefault((run.spec.point_id, origin(run)), []).append(run)
     return tuple(
-        Replicates(spec=runs[0].spec, origin=where, readings=tuple(readings(run) for run in runs))
+        Replicates(spec=runs[0].spec, origin=where, readings=tuple(values_of(run) for run in runs))
         for (_, where), runs in together.items()
     )
 
@@ -98,7 +98,7 @@ class _Line:
     where: Mapping[str, Scalar]
     status: str
     count: int
-    figures: tuple[Box, ...]
+    figures: tuple[TableCell, ...]
 
 
 def _finished_line(
@@ -110,11 +110,13 @@ def _finished_line(
         where=where,
         status=Status.FINISHED,
         count=len(each.readings),
-        figures=tuple(box(metric, pool(metric, place(where), each.readings)) for metric in metrics),
+        figures=tuple(
+            cell_of(metric, pool(metric, place(where), each.readings)) for metric in metrics
+        ),
     )
 
 
-def _unfinished_line(run: Finished, metrics: Sequence[Metric]) -> _Line:
+def _unfinished_line(run: FinishedRun, metrics: Sequence[Metric]) -> _Line:
     status, cause = run.outcome.status, run.outcome.cause
     return _Line(
         spec=run.spec,
@@ -138,7 +140,7 @@ def _not_run_line(spec: RunSpec, metrics: Sequence[Metric]) -> _Line:
 
 
 def _table(
-    dossier: Dossier, title: str, lines: Sequence[_Line], metrics: Sequence[Metric]
+    dossier: ScenarioReport, title: str, lines: Sequence[_Line], metrics: Sequence[Metric]
 ) -> Table:
     in_order = _cell_order(dossier)
     # the sort is stable: the rows of a cell stay as the workload wrote them
@@ -152,7 +154,7 @@ def _table(
         title=title,
         caption=dossier.caption,
         columns=(*(each.column for each in leading), *(metric_column(each) for each in metrics)),
-        groups=(Group(rows=rows),),
+        groups=(RowGroup(rows=rows),),
     )
 
 
@@ -161,10 +163,10 @@ class _Filled:
     """A column with its field of every line."""
 
     column: Column
-    boxes: tuple[Box, ...]
+    boxes: tuple[TableCell, ...]
 
 
-def _leading_columns(dossier: Dossier, lines: Sequence[_Line]) -> list[_Filled]:
+def _leading_columns(dossier: ScenarioReport, lines: Sequence[_Line]) -> list[_Filled]:
     """Return the columns before the metrics: what a row is about, and what became of it."""
     axes = dict.fromkeys(axis for line in lines for axis in line.spec.axes)
     keys = dict.fromkeys(key for line in lines for key in line.where)
@@ -187,9 +189,9 @@ def _settings(key: str, values: Sequence[Any], unit: str = "") -> _Filled:
     return _Filled(column=column, boxes=boxes)
 
 
-def _setting_box(value: Any) -> Box:
+def _setting_box(value: Any) -> TableCell:
     text = setting(value)
-    return Box(text=text, raw=value if isinstance(value, int | float) else text)
+    return TableCell(text=text, raw=value if isinstance(value, int | float) else text)
 
 
 def _origin_columns(lines: Sequence[_Line]) -> Iterator[_Filled]:
@@ -214,22 +216,22 @@ def _ending_columns(lines: Sequence[_Line]) -> Iterator[_Filled]:
     if any(line.count > 1 for line in lines):
         yield _Filled(
             column=Column(key="n", header="n", align=Align.RIGHT),
-            boxes=tuple(Box(text=str(line.count), raw=line.count) for line in lines),
+            boxes=tuple(TableCell(text=str(line.count), raw=line.count) for line in lines),
         )
 
 
-def _unfinished(dossier: Dossier) -> list[Finished]:
+def _unfinished(dossier: ScenarioReport) -> list[FinishedRun]:
     return [run for run in dossier.runs if run.outcome.status is not Status.FINISHED]
 
 
-def _not_run(dossier: Dossier) -> list[RunSpec]:
+def _not_run(dossier: ScenarioReport) -> list[RunSpec]:
     """Return the planned runs that nobody has started."""
     known = {(run.spec.point_id, run.spec.replicate) for run in dossier.runs}
     planned = dossier.plan.runs if dossier.plan else ()
     return [spec for spec in planned if (spec.point_id, spec.replicate) not in known]
 
 
-def _cell_order(dossier: Dossier) -> Callable[[RunSpec], tuple[int, str]]:
+def _cell_order(dossier: ScenarioReport) -> Callable[[RunSpec], tuple[int, str]]:
     """Return the sort key of specs: the sweep's own order, cells from elsewhere after it."""
     sweep = dossier.scenario.sweep_of(dossier.profile)
     declared = {canonical_json(cell): index for index, cell in enumerate(cells_of(sweep))}
@@ -241,7 +243,7 @@ def _cell_order(dossier: Dossier) -> Callable[[RunSpec], tuple[int, str]]:
     return key
 
 
-def _cell_metrics(dossier: Dossier, finished: Sequence[Replicates]) -> list[Metric]:
+def _cell_metrics(dossier: ScenarioReport, finished: Sequence[Replicates]) -> list[Metric]:
     """Return the report's metrics, without those that are only measured by row key.
 
     Nor those that the profile's own workload does not have: another profile's measures them.
@@ -257,14 +259,14 @@ def _cell_metrics(dossier: Dossier, finished: Sequence[Replicates]) -> list[Metr
     ]
 
 
-def report_metrics(dossier: Dossier) -> list[Metric]:
+def report_metrics(dossier: ScenarioReport) -> list[Metric]:
     """Return the metrics that the scenario's report names, or all of the workload."""
     names = dossier.scenario.report.metrics
     return [dossier.metrics[name] for name in names] or [*dossier.workload.metrics]
 
 
 def _keyed_metrics(
-    dossier: Dossier, finished: Sequence[Replicates]
+    dossier: ScenarioReport, finished: Sequence[Replicates]
 ) -> dict[tuple[str, ...], list[Metric]]:
     """Return which metrics are measured under which row keys, in the report's order."""
     key_sets = _key_sets(finished)

@@ -16,11 +16,11 @@ from typing import Any
 from harness.errors import InputError, Problem
 from harness.records import canonical_json, record
 from harness.report.cells import Replicates, replicates, report_metrics, spoken
-from harness.report.dossier import Dossier, Origin
+from harness.report.dossier import Origin, ScenarioReport
 from harness.report.figures import figure
 from harness.report.ledger import keys_text
-from harness.report.readings import Place, Pooled, box, pool
-from harness.report.tables import Align, Box, Column, Group, Row, Table, absent, words
+from harness.report.readings import Place, PooledValue, cell_of, pool
+from harness.report.tables import Align, Column, Row, RowGroup, Table, TableCell, absent, words
 from harness.statistics import ALPHA, Sample, holm, sample, t_tail
 from harness.workloads.api.declare import Metric
 
@@ -38,7 +38,7 @@ class Apart(StrEnum):
 
 
 @record
-class Difference:
+class FigureDifference:
     """One figure in both sets.
 
     Attributes:
@@ -49,8 +49,8 @@ class Difference:
 
     place: Mapping[str, Any]
     metric: Metric
-    one: Pooled
-    other: Pooled
+    one: PooledValue
+    other: PooledValue
     apart: Apart
     p_value: float | None = None
 
@@ -69,7 +69,7 @@ _COLUMNS = (
 )
 
 
-def compare_table(one: Dossier, other: Dossier) -> Table:
+def compare_table(one: ScenarioReport, other: ScenarioReport) -> Table:
     """Return a row for each figure of either set.
 
     Points are matched by their point id, or by their swept params where the profiles differ, since
@@ -87,11 +87,11 @@ def compare_table(one: Dossier, other: Dossier) -> Table:
             f"Told apart: Welch's t-test, Holm's correction, level {ALPHA:g}.",
         ),
         columns=_COLUMNS,
-        groups=(Group(rows=rows),),
+        groups=(RowGroup(rows=rows),),
     )
 
 
-def differences(one: Dossier, other: Dossier) -> tuple[Difference, ...]:
+def differences(one: ScenarioReport, other: ScenarioReport) -> tuple[FigureDifference, ...]:
     """Return every figure of either set, with whether replicates can tell them apart.
 
     Raises:
@@ -107,7 +107,7 @@ def differences(one: Dossier, other: Dossier) -> tuple[Difference, ...]:
     return tuple(_corrected(found))
 
 
-def _by_point(dossier: Dossier, same_profile: bool) -> dict[str, Replicates]:  # noqa: FBT001 - one of two ways to match
+def _by_point(dossier: ScenarioReport, same_profile: bool) -> dict[str, Replicates]:  # noqa: FBT001 - one of two ways to match
     points: dict[str, Replicates] = {}
     problems = []
     for each in replicates(dossier):
@@ -130,7 +130,7 @@ def _named(one: Origin) -> str:
     return ", ".join(part for part in (one.device, one.runtime, one.image, one.source) if part)
 
 
-def _figures(dossier: Dossier, pair: Sequence[Replicates]) -> Iterator[tuple[Metric, Place]]:
+def _figures(dossier: ScenarioReport, pair: Sequence[Replicates]) -> Iterator[tuple[Metric, Place]]:
     """Yield every metric of the report with each place that either set measured it at."""
     measured: dict[str, dict[Place, None]] = {}
     for run in (run for each in pair for run in each.readings):
@@ -143,12 +143,12 @@ def _figures(dossier: Dossier, pair: Sequence[Replicates]) -> Iterator[tuple[Met
 
 def _difference(
     metric: Metric, where: Place, one: Replicates | None, other: Replicates | None
-) -> Difference:
+) -> FigureDifference:
     known = one or other
     assert known is not None
     pooled = [_pooled(metric, where, each) for each in (one, other)]
     apart, p_value = _told_apart(*pooled)
-    return Difference(
+    return FigureDifference(
         place={**known.spec.cell, **dict(where)},
         metric=metric,
         one=pooled[0],
@@ -158,13 +158,13 @@ def _difference(
     )
 
 
-def _pooled(metric: Metric, where: Place, each: Replicates | None) -> Pooled:
+def _pooled(metric: Metric, where: Place, each: Replicates | None) -> PooledValue:
     if each is None:
-        return Pooled(values=(), absences=("no finished run",))
+        return PooledValue(values=(), absences=("no finished run",))
     return pool(metric, where, each.readings)
 
 
-def _told_apart(one: Pooled, other: Pooled) -> tuple[Apart, float | None]:
+def _told_apart(one: PooledValue, other: PooledValue) -> tuple[Apart, float | None]:
     """Return the answer before correction, and the p-value where a test gave it."""
     if not one.values or not other.values:
         return (Apart.ONE_SIDED if one.values or other.values else Apart.NOWHERE), None
@@ -194,7 +194,7 @@ def welch_test(one: Sample, other: Sample) -> float:
     return 2 * t_tail(abs(one.mean - other.mean) / error, degrees)
 
 
-def _corrected(found: Sequence[Difference]) -> Iterator[Difference]:
+def _corrected(found: Sequence[FigureDifference]) -> Iterator[FigureDifference]:
     """Yield the differences with p-values corrected for how many there are."""
     corrected = iter(holm([each.p_value for each in found if each.p_value is not None]))
     for each in found:
@@ -206,13 +206,13 @@ def _corrected(found: Sequence[Difference]) -> Iterator[Difference]:
             yield replace(each, apart=apart, p_value=p_value)
 
 
-def _row(each: Difference) -> Row:
+def _row(each: FigureDifference) -> Row:
     return (
         words(keys_text(each.place) or "-"),
         words(each.metric.name),
         words(spoken(each.metric.unit)),
-        box(each.metric, each.one),
-        box(each.metric, each.other),
+        cell_of(each.metric, each.one),
+        cell_of(each.metric, each.other),
         *_distance(each),
         words(each.apart),
         _p_box(each.p_value),
@@ -220,19 +220,19 @@ def _row(each: Difference) -> Row:
     )
 
 
-def _distance(each: Difference) -> tuple[Box, Box]:
+def _distance(each: FigureDifference) -> tuple[TableCell, TableCell]:
     """Return the difference and the ratio of the means."""
     if not each.one.numbers or not each.other.numbers:
         return absent(""), absent("")
     one, other = each.one.mean, each.other.mean
-    shown = Box(text=figure(other - one), raw=other - one)
+    shown = TableCell(text=figure(other - one), raw=other - one)
     if one == 0:
         return shown, absent("A is 0")
-    return shown, Box(text=f"{other / one:.4g}", raw=other / one)
+    return shown, TableCell(text=f"{other / one:.4g}", raw=other / one)
 
 
-def _p_box(p_value: float | None) -> Box:
+def _p_box(p_value: float | None) -> TableCell:
     if p_value is None:
         return absent("")
     least = 1e-4  # below it the normality of a few replicates is doubtful, not the difference
-    return Box(text="< 0.0001" if p_value < least else f"{p_value:.2g}", raw=p_value)
+    return TableCell(text="< 0.0001" if p_value < least else f"{p_value:.2g}", raw=p_value)

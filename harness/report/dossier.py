@@ -10,10 +10,10 @@ from harness.check.verdicts import check, exit_code
 from harness.errors import ExitCode, worst
 from harness.measure import metrics_by_name
 from harness.plan.expand import Plan
-from harness.records import Finished, Profile, RunSpec, Status, Verdict, VerdictKind, record
+from harness.records import FinishedRun, Profile, RunSpec, Status, Verdict, VerdictKind, record
 from harness.report import facts
 from harness.results.selection import select
-from harness.results.store import Store
+from harness.results.store import RunStore
 from harness.scenario.expectations import Expectations
 from harness.scenario.load import Loaded
 from harness.scenario.schema import Scenario
@@ -22,7 +22,7 @@ from harness.workloads.api.registry import workload
 
 
 @record
-class Dossier:
+class ScenarioReport:
     """One scenario at one profile, with all that is known about it.
 
     Attributes:
@@ -38,7 +38,7 @@ class Dossier:
     profile: Profile
     workload: Workload
     metrics: Mapping[str, Metric]
-    runs: tuple[Finished, ...]
+    runs: tuple[FinishedRun, ...]
     ledger: Expectations
     verdicts: tuple[Verdict, ...]
     plan: Plan | None = None
@@ -85,14 +85,14 @@ class Dossier:
         return str(declared[1].metadata["unit"]) if declared else ""
 
 
-def assemble(loaded: Loaded, ledger: Expectations, plan: Plan, store: Store) -> Dossier:
+def assemble(loaded: Loaded, ledger: Expectations, plan: Plan, store: RunStore) -> ScenarioReport:
     """Return the dossier of a plan: its stored runs, checked against the ledger."""
     scenario, profile = loaded.scenario, plan.profile
     metrics, runs = metrics_by_name(scenario), select(store, plan.runs)
     verdicts = check(ledger, runs, profile, metrics)
     if plan.changed:
         verdicts = tuple(map(_of_another_experiment, verdicts))
-    return Dossier(
+    return ScenarioReport(
         scenario=scenario,
         profile=profile,
         workload=workload(scenario.workload_of(profile)),
@@ -123,7 +123,7 @@ class Origin:
     source: str
 
 
-def origin(run: Finished) -> Origin:
+def origin(run: FinishedRun) -> Origin:
     """Return where a run's figures come from."""
     return Origin(
         profile=run.spec.profile,
@@ -134,7 +134,7 @@ def origin(run: Finished) -> Origin:
     )
 
 
-def provenance(runs: Sequence[Finished]) -> tuple[str, ...]:
+def provenance(runs: Sequence[FinishedRun]) -> tuple[str, ...]:
     """Return the caption lines of `runs`: device, runtime, image, commit, dates, how they ended.
 
     Runs that differ are all named: a line for each device, runtime and image.
@@ -173,7 +173,7 @@ def _image(spec: RunSpec) -> str:
     return f"{spec.image.name}@{spec.image.digest.removeprefix('sha256:')[:12]}"
 
 
-def _endings(runs: Sequence[Finished]) -> str:
+def _endings(runs: Sequence[FinishedRun]) -> str:
     counts = Counter(run.outcome.status for run in runs)
     shown = ", ".join(f"{counts[status]} {status}" for status in Status if counts[status])
     return f"{len(runs)} run{'s' if len(runs) != 1 else ''}: {shown}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from harness.records import Finished
+from harness.records import FinishedRun
 from harness.report.figures import setting
 
 _REASONS = "absent"  # the key under which records of `harness.results` keep why a field is None
@@ -26,7 +26,7 @@ def flatten(environment: Mapping[str, Any]) -> dict[str, str]:
     return dict(_leaves(environment, ""))
 
 
-def merged(runs: Sequence[Finished]) -> dict[str, tuple[str, ...]]:
+def merged(runs: Sequence[FinishedRun]) -> dict[str, tuple[str, ...]]:
     """Return every fact of several runs with the different values it took, in order of runs."""
     values: dict[str, dict[str, None]] = {}
     for run in runs:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from harness import atomic
 from harness.report.cells import cells_table, rows_tables
-from harness.report.dossier import Dossier
+from harness.report.dossier import ScenarioReport
 from harness.report.github import annotate, render_summary
 from harness.report.junit import render_junit
 from harness.report.ledger import ledger_table
-from harness.report.page import Sheet, render_page
+from harness.report.page import Page, render_page
 from harness.report.plots import draw_all
 from harness.report.render import render_csv, render_markdown
 from harness.report.tables import Table
@@ -20,14 +20,14 @@ from harness.scenario.folders import EXPECTATIONS_FILE
 from harness.scenario.positions import read
 
 
-def tables_of(dossier: Dossier) -> tuple[Table, ...]:
+def tables_of(dossier: ScenarioReport) -> tuple[Table, ...]:
     """Return the tables of a dossier in the order they are read: cells, rows, ledger."""
     return (cells_table(dossier), *rows_tables(dossier), ledger_table(dossier))
 
 
-def files_of(dossiers: Sequence[Dossier]) -> dict[str, str]:
+def files_of(dossiers: Sequence[ScenarioReport]) -> dict[str, str]:
     """Return file name -> contents: one table.md, one page, and csv and plots for each profile."""
-    sheets = [Sheet(dossier=each, plots=draw_all(each)) for each in dossiers]
+    sheets = [Page(dossier=each, plots=draw_all(each)) for each in dossiers]
     title = f"# {dossiers[0].scenario.title}\n"
     tables = [render_markdown(table) for each in dossiers for table in tables_of(each)]
     return {
@@ -37,7 +37,7 @@ def files_of(dossiers: Sequence[Dossier]) -> dict[str, str]:
     }
 
 
-def _profile_files(sheet: Sheet) -> Iterator[tuple[str, str]]:
+def _profile_files(sheet: Page) -> Iterator[tuple[str, str]]:
     profile = sheet.dossier.profile
     yield f"{profile}.cells.csv", render_csv(cells_table(sheet.dossier))
     yield f"{profile}.ledger.csv", render_csv(ledger_table(sheet.dossier))
@@ -47,7 +47,7 @@ def _profile_files(sheet: Sheet) -> Iterator[tuple[str, str]]:
 
 
 def write_for_ci(
-    dossiers: Sequence[Dossier], junit: Path | None, summary: Path | None, project: Path
+    dossiers: Sequence[ScenarioReport], junit: Path | None, summary: Path | None, project: Path
 ) -> None:
     """Write JUnit XML and append a Markdown summary; on GitHub also annotate the ledgers' lines.
 

@@ -8,18 +8,18 @@ from pathlib import Path
 
 from harness.records import Verdict
 from harness.report import clean
-from harness.report.dossier import Dossier
+from harness.report.dossier import ScenarioReport
 from harness.report.ledger import judged, ledger_table
-from harness.report.outcome import Outcome, outcome, reason
+from harness.report.outcome import JunitOutcome, outcome, reason
 from harness.report.render import render_markdown
 from harness.report.tables import Table
 from harness.scenario.positions import Document
 
 # an answer that is not the expected one is an error; no answer asks for a look
-_LEVELS = {Outcome.FAILED: "error", Outcome.ERROR: "warning"}
+_LEVELS = {JunitOutcome.FAILED: "error", JunitOutcome.ERROR: "warning"}
 
 
-def render_summary(dossiers: Sequence[Dossier]) -> str:
+def render_summary(dossiers: Sequence[ScenarioReport]) -> str:
     """Return the job summary: the counts, what failed or has no answer, then every ledger."""
     lines = ["## Claims", ""]
     for dossier in dossiers:
@@ -30,7 +30,7 @@ def render_summary(dossiers: Sequence[Dossier]) -> str:
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def _ledger(dossier: Dossier) -> Iterator[str]:
+def _ledger(dossier: ScenarioReport) -> Iterator[str]:
     table = ledger_table(dossier)
     to_see = {each.expectation for each in dossier.verdicts if outcome(each) in _LEVELS}
     if to_see:

@@ -13,12 +13,12 @@ from xml.etree import ElementTree as ET
 
 from harness.records import Verdict
 from harness.report import clean
-from harness.report.dossier import Dossier
+from harness.report.dossier import ScenarioReport
 from harness.report.ledger import place_text
-from harness.report.outcome import Outcome, outcome, reason
+from harness.report.outcome import JunitOutcome, outcome, reason
 
 
-def render_junit(dossiers: Sequence[Dossier]) -> str:
+def render_junit(dossiers: Sequence[ScenarioReport]) -> str:
     """Return one test suite for each dossier."""
     root = ET.Element("testsuites", _counts([each for one in dossiers for each in one.verdicts]))
     for dossier in dossiers:
@@ -27,7 +27,7 @@ def render_junit(dossiers: Sequence[Dossier]) -> str:
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
 
-def _add_suite(root: ET.Element, dossier: Dossier) -> None:
+def _add_suite(root: ET.Element, dossier: ScenarioReport) -> None:
     name = f"{dossier.scenario.scenario}.{dossier.profile}"
     suite = ET.SubElement(root, "testsuite", {"name": name, **_counts(dossier.verdicts)})
     properties = ET.SubElement(suite, "properties")
@@ -42,9 +42,9 @@ def _add_suite(root: ET.Element, dossier: Dossier) -> None:
 def _add_case(suite: ET.Element, classname: str, verdict: Verdict) -> None:
     case = ET.SubElement(suite, "testcase", classname=classname, name=verdict.expectation)
     ended, why = outcome(verdict), clean.plain(reason(verdict))
-    if ended is Outcome.SKIPPED:
+    if ended is JunitOutcome.SKIPPED:
         ET.SubElement(case, ended, message=why)
-    elif ended is not Outcome.PASSED:
+    elif ended is not JunitOutcome.PASSED:
         ET.SubElement(case, ended, message=why, type=verdict.kind).text = why
     place = clean.plain(place_text(verdict.metric, verdict.where))
     ET.SubElement(case, "system-out").text = f"{place}: {why}"
@@ -54,7 +54,7 @@ def _counts(verdicts: Sequence[Verdict]) -> dict[str, str]:
     counts = Counter(outcome(verdict) for verdict in verdicts)
     return {
         "tests": str(len(verdicts)),
-        "failures": str(counts[Outcome.FAILED]),
-        "errors": str(counts[Outcome.ERROR]),
-        "skipped": str(counts[Outcome.SKIPPED]),
+        "failures": str(counts[JunitOutcome.FAILED]),
+        "errors": str(counts[JunitOutcome.ERROR]),
+        "skipped": str(counts[JunitOutcome.SKIPPED]),
     }

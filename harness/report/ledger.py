@@ -10,9 +10,9 @@ from typing import Any
 
 from harness.records import Profile, Scalar, Verdict, VerdictKind, record
 from harness.report.cells import spoken
-from harness.report.dossier import Dossier
+from harness.report.dossier import ScenarioReport
 from harness.report.figures import printed, setting, shortened
-from harness.report.tables import Align, Box, Column, Group, Row, Table, words
+from harness.report.tables import Align, Column, Row, RowGroup, Table, TableCell, words
 from harness.scenario.expectations import Expectation, Expectations, Printed
 
 # a claim that its own evidence contradicts, and one wrongly said to be contradicted
@@ -48,7 +48,7 @@ _BRIEF = (
 
 
 @record
-class Summary:
+class LedgerSummary:
     """How many entries came to what; the counts add up to `total`."""
 
     total: int
@@ -68,25 +68,25 @@ class Summary:
         return f"{text}; {self.findings} printed {differ}"
 
 
-def summary(verdicts: Iterable[Verdict]) -> Summary:
+def summary(verdicts: Iterable[Verdict]) -> LedgerSummary:
     """Count the verdicts by kind, in the enum's order, and the findings about printed claims."""
     every = tuple(verdicts)
     counts = Counter(verdict.kind for verdict in every)
-    return Summary(
+    return LedgerSummary(
         total=len(every),
         kinds={kind: counts[kind] for kind in VerdictKind if counts[kind]},
         findings=sum(verdict.claim in FINDINGS for verdict in every),
     )
 
 
-def judged(dossier: Dossier) -> str:
+def judged(dossier: ScenarioReport) -> str:
     """Return the counts of the verdicts in one line, or why there is nothing to judge."""
     if _changed(dossier):
         return "not judged: the command line changed the experiment"
     return str(summary(dossier.verdicts))
 
 
-def ledger_table(dossier: Dossier) -> Table:
+def ledger_table(dossier: ScenarioReport) -> Table:
     """Return one row for each entry of the ledger, in five groups.
 
     Findings, where the printed claim is not what its evidence holds; what was compared; what
@@ -104,11 +104,11 @@ def ledger_table(dossier: Dossier) -> Table:
         title=f"{dossier.scenario.title}: claims, {dossier.profile} profile",
         caption=(f"{judged(dossier)}.", *dossier.caption),
         columns=_named(_COLUMNS, dossier),
-        groups=tuple(Group(title=part, rows=tuple(some)) for part, some in rows.items() if some),
+        groups=tuple(RowGroup(title=part, rows=tuple(some)) for part, some in rows.items() if some),
     )
 
 
-def brief_table(dossier: Dossier) -> Table:
+def brief_table(dossier: ScenarioReport) -> Table:
     """Return the ledger for a terminal: what was compared and found, in columns that fit.
 
     Entries that cannot be compared here are counted in the caption by the first part of their
@@ -137,21 +137,23 @@ def brief_table(dossier: Dossier) -> Table:
 
 
 def _brief(
-    dossier: Dossier, caption: tuple[str, ...], groups: Mapping[_Part, Sequence[Row]]
+    dossier: ScenarioReport, caption: tuple[str, ...], groups: Mapping[_Part, Sequence[Row]]
 ) -> Table:
     return Table(
         title=f"{dossier.scenario.title}: claims, {dossier.profile} profile",
         caption=caption,
         columns=_named(_BRIEF, dossier),
-        groups=tuple(Group(title=part, rows=tuple(some)) for part, some in groups.items() if some),
+        groups=tuple(
+            RowGroup(title=part, rows=tuple(some)) for part, some in groups.items() if some
+        ),
     )
 
 
-def _changed(dossier: Dossier) -> bool:
+def _changed(dossier: ScenarioReport) -> bool:
     return dossier.plan is not None and dossier.plan.changed
 
 
-def _named(columns: Sequence[Column], dossier: Dossier) -> tuple[Column, ...]:
+def _named(columns: Sequence[Column], dossier: ScenarioReport) -> tuple[Column, ...]:
     """Return the columns under the profile's names: published data is recomputed, not measured."""
     if dossier.profile is not Profile.EVIDENCE:
         return tuple(columns)
@@ -232,18 +234,18 @@ def _brief_row(entry: Expectation, verdict: Verdict) -> Row:
     )
 
 
-def _printed_box(given: Printed | None) -> Box:
+def _printed_box(given: Printed | None) -> TableCell:
     if given is None:
-        return Box(text="")
-    return Box(text=printed(given), raw=given.value)
+        return TableCell(text="")
+    return TableCell(text=printed(given), raw=given.value)
 
 
-def _sentence_box(text: str) -> Box:
-    return Box(text=shortened(text), raw=text)
+def _sentence_box(text: str) -> TableCell:
+    return TableCell(text=shortened(text), raw=text)
 
 
-def _badge(kind: VerdictKind | None) -> Box:
-    return Box(text="") if kind is None else Box(text=kind, raw=kind, verdict=kind)
+def _badge(kind: VerdictKind | None) -> TableCell:
+    return TableCell(text="") if kind is None else TableCell(text=kind, raw=kind, verdict=kind)
 
 
 def _sentences(*parts: str | None) -> str:

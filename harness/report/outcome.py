@@ -7,7 +7,7 @@ from enum import StrEnum
 from harness.records import Verdict, VerdictKind
 
 
-class Outcome(StrEnum):
+class JunitOutcome(StrEnum):
     """How test runners sort results; the value is JUnit's element."""
 
     PASSED = "passed"
@@ -17,29 +17,29 @@ class Outcome(StrEnum):
 
 
 _OUTCOMES = {
-    VerdictKind.REPRODUCED: Outcome.PASSED,
-    VerdictKind.ARITHMETIC: Outcome.PASSED,
-    VerdictKind.KNOWN_DIVERGENCE: Outcome.PASSED,
-    VerdictKind.OUTSIDE: Outcome.FAILED,
-    VerdictKind.UNEXPECTED_MATCH: Outcome.FAILED,
-    VerdictKind.INVALID: Outcome.ERROR,
-    VerdictKind.MISSING: Outcome.ERROR,
-    VerdictKind.INCONCLUSIVE: Outcome.ERROR,
-    VerdictKind.NOT_COMPARABLE: Outcome.SKIPPED,
-    VerdictKind.REPORTED: Outcome.SKIPPED,
+    VerdictKind.REPRODUCED: JunitOutcome.PASSED,
+    VerdictKind.ARITHMETIC: JunitOutcome.PASSED,
+    VerdictKind.KNOWN_DIVERGENCE: JunitOutcome.PASSED,
+    VerdictKind.OUTSIDE: JunitOutcome.FAILED,
+    VerdictKind.UNEXPECTED_MATCH: JunitOutcome.FAILED,
+    VerdictKind.INVALID: JunitOutcome.ERROR,
+    VerdictKind.MISSING: JunitOutcome.ERROR,
+    VerdictKind.INCONCLUSIVE: JunitOutcome.ERROR,
+    VerdictKind.NOT_COMPARABLE: JunitOutcome.SKIPPED,
+    VerdictKind.REPORTED: JunitOutcome.SKIPPED,
 }
 
 
-def outcome(verdict: Verdict) -> Outcome:
+def outcome(verdict: Verdict) -> JunitOutcome:
     """Return how a test runner should count a verdict.
 
     A ledger that is wrong about its own claim fails, whatever was measured; what is only reported
     never does.
     """
     if verdict.kind is VerdictKind.REPORTED:
-        return Outcome.SKIPPED
+        return JunitOutcome.SKIPPED
     if verdict.claim in (VerdictKind.OUTSIDE, VerdictKind.UNEXPECTED_MATCH):
-        return Outcome.FAILED
+        return JunitOutcome.FAILED
     return _OUTCOMES[verdict.kind]
 
 

@@ -11,14 +11,14 @@ from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup
 
-from harness.records import Finished, Status, record
+from harness.records import FinishedRun, Status, record
 from harness.report import clean, facts
 from harness.report.cells import cells_table, rows_tables
-from harness.report.dossier import Dossier
+from harness.report.dossier import ScenarioReport
 from harness.report.html import fill
-from harness.report.ledger import Summary, judged, ledger_table, summary
+from harness.report.ledger import LedgerSummary, judged, ledger_table, summary
 from harness.report.palette import DARK, LIGHT
-from harness.report.plots import Drawn
+from harness.report.plots import RenderedPlot
 from harness.report.tables import Table
 from harness.workloads.api.declare import Metric
 
@@ -27,14 +27,14 @@ _FOLD_ROWS = 30
 
 
 @record
-class Sheet:
+class Page:
     """One profile of the page's scenario, with its plots."""
 
-    dossier: Dossier
-    plots: tuple[Drawn, ...]
+    dossier: ScenarioReport
+    plots: tuple[RenderedPlot, ...]
 
 
-def render_page(sheets: Sequence[Sheet]) -> str:
+def render_page(sheets: Sequence[Page]) -> str:
     """Return the page of a scenario.
 
     Args:
@@ -60,19 +60,19 @@ class _Figure:
 class _Section:
     """What the template shows of a sheet."""
 
-    dossier: Dossier
-    summary: Summary
+    dossier: ScenarioReport
+    summary: LedgerSummary
     judged: str
     ledger: Table
     cells: Table
     rows: tuple[tuple[Table, bool], ...]
     figures: tuple[_Figure, ...]
-    broken: tuple[Finished, ...]
+    broken: tuple[FinishedRun, ...]
     metrics: tuple[Metric, ...]
     facts: dict[str, tuple[str, ...]]
 
 
-def _section(sheet: Sheet) -> _Section:
+def _section(sheet: Page) -> _Section:
     dossier = sheet.dossier
     cells, rows = cells_table(dossier), rows_tables(dossier)
     return _Section(
@@ -89,12 +89,12 @@ def _section(sheet: Sheet) -> _Section:
     )
 
 
-def _shown_metrics(dossier: Dossier, tables: Iterable[Table]) -> list[Metric]:
+def _shown_metrics(dossier: ScenarioReport, tables: Iterable[Table]) -> list[Metric]:
     keys = dict.fromkeys(column.key for table in tables for column in table.columns)
     return [metric for name, metric in dossier.metrics.items() if name in keys]
 
 
-def _figure(drawn: Drawn, dossier: Dossier) -> _Figure:
+def _figure(drawn: RenderedPlot, dossier: ScenarioReport) -> _Figure:
     title = f"{drawn.plot.title}: {dossier.profile} profile"
     prefix = f"{dossier.profile}-{drawn.plot.file}-"
     svg = inline(drawn.svg, prefix, title) if drawn.svg else ""

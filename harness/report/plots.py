@@ -18,7 +18,7 @@ from harness.errors import HostError
 from harness.records import Scalar, record
 from harness.report import clean
 from harness.report.cells import spoken
-from harness.report.dossier import Dossier
+from harness.report.dossier import ScenarioReport
 from harness.report.figures import last_digit, setting
 from harness.report.palette import GRID, INK, QUIET, SERIES, SURFACE
 from harness.report.series import Curves, Point, Series, curves, is_number, x_values
@@ -65,7 +65,7 @@ _STYLE: dict[str, Any] = {
 
 
 @record
-class Drawn:
+class RenderedPlot:
     """A plot, or why there is none.
 
     Attributes:
@@ -78,7 +78,7 @@ class Drawn:
     note: str
 
 
-def draw_all(dossier: Dossier) -> tuple[Drawn, ...]:
+def draw_all(dossier: ScenarioReport) -> tuple[RenderedPlot, ...]:
     """Draw every plot that the scenario's report declares.
 
     Raises:
@@ -87,7 +87,7 @@ def draw_all(dossier: Dossier) -> tuple[Drawn, ...]:
     return tuple(draw(plot, dossier) for plot in dossier.scenario.report.plots)
 
 
-def draw(plot: Plot, dossier: Dossier) -> Drawn:
+def draw(plot: Plot, dossier: ScenarioReport) -> RenderedPlot:
     """Draw one plot.
 
     Raises:
@@ -97,10 +97,10 @@ def draw(plot: Plot, dossier: Dossier) -> Drawn:
     missing = ", ".join(f"{count} {reason}" for reason, count in sorted(shown.missing.items()))
     if not shown.series:
         why = missing or f"no finished run measured {plot.y} against {plot.x}"
-        return Drawn(plot=plot, svg="", note=f"not drawn: {why}")
+        return RenderedPlot(plot=plot, svg="", note=f"not drawn: {why}")
     device = ", ".join(dossier.devices)
     svg = _svg(shown, f"{dossier.profile} profile on {device}")
-    return Drawn(plot=plot, svg=svg, note=f"not shown: {missing}" if missing else "")
+    return RenderedPlot(plot=plot, svg=svg, note=f"not shown: {missing}" if missing else "")
 
 
 def _svg(shown: Curves, origin: str) -> str:

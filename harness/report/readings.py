@@ -8,18 +8,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from harness.records import Finished, Measurement, Scalar, record
+from harness.records import FinishedRun, Measurement, Scalar, record
 from harness.report.figures import figure, with_spread
-from harness.report.tables import Box, absent
+from harness.report.tables import TableCell, absent
 from harness.units import convert
 from harness.workloads.api.declare import Metric
 
 Place = tuple[tuple[str, Scalar], ...]
-Readings = Mapping[tuple[str, Place], Measurement]
+RunValues = Mapping[tuple[str, Place], Measurement]
 
 
 @record
-class Pooled:
+class PooledValue:
     """One figure over the runs that should have it.
 
     Attributes:
@@ -46,7 +46,7 @@ class Pooled:
         return statistics.fmean(self.numbers)
 
     @property
-    def spread(self) -> float | None:
+    def std(self) -> float | None:
         """The sample standard deviation; None for fewer than two numbers."""
         return statistics.stdev(self.numbers) if len(self.numbers) > 1 else None
 
@@ -56,7 +56,7 @@ def place(where: Mapping[str, Scalar]) -> Place:
     return tuple(sorted(where.items(), key=lambda item: item[0]))
 
 
-def readings(run: Finished) -> Readings:
+def values_of(run: FinishedRun) -> RunValues:
     """Return a run's measurements by metric and place; one reported twice counts as absent."""
     found: dict[tuple[str, Place], Measurement] = {}
     for each in run.measurements:
@@ -65,7 +65,7 @@ def readings(run: Finished) -> Readings:
     return found
 
 
-def pool(metric: Metric, where: Place, runs: Iterable[Readings]) -> Pooled:
+def pool(metric: Metric, where: Place, runs: Iterable[RunValues]) -> PooledValue:
     """Return what `runs` say of a metric at a place."""
     values: list[Scalar] = []
     absences: list[str] = []
@@ -75,10 +75,10 @@ def pool(metric: Metric, where: Place, runs: Iterable[Readings]) -> Pooled:
             absences.append(value.reason)
         else:
             values.append(value)
-    return Pooled(values=tuple(values), absences=tuple(absences))
+    return PooledValue(values=tuple(values), absences=tuple(absences))
 
 
-def box(metric: Metric, pooled: Pooled) -> Box:
+def cell_of(metric: Metric, pooled: PooledValue) -> TableCell:
     """Return the field of a table: the value, mean ± deviation, or why there is none."""
     reasons = ", ".join(dict.fromkeys(pooled.absences))
     if not pooled.values:
@@ -109,17 +109,17 @@ def _value(metric: Metric, measured: Measurement | None) -> Scalar | _Absent:
     return convert(value, measured.unit, metric.unit)
 
 
-def _of_one(metric: Metric, pooled: Pooled) -> Box:
-    return Box(text=figure(pooled.values[0], metric), raw=pooled.values[0])
+def _of_one(metric: Metric, pooled: PooledValue) -> TableCell:
+    return TableCell(text=figure(pooled.values[0], metric), raw=pooled.values[0])
 
 
-def _of_several(metric: Metric, pooled: Pooled) -> Box:
+def _of_several(metric: Metric, pooled: PooledValue) -> TableCell:
     count = len(pooled.values)
-    if pooled.spread is None:  # words or flags
+    if pooled.std is None:  # words or flags
         text = " | ".join(dict.fromkeys(figure(value, metric) for value in pooled.values))
-        return Box(text=text, raw=text, count=count)
-    if pooled.spread == 0:
+        return TableCell(text=text, raw=text, count=count)
+    if pooled.std == 0:
         text = f"{figure(pooled.values[0], metric)} ± 0"
-        return Box(text=text, raw=pooled.values[0], spread=0.0, count=count)
-    text = with_spread(pooled.mean, pooled.spread)
-    return Box(text=text, raw=pooled.mean, spread=pooled.spread, count=count)
+        return TableCell(text=text, raw=pooled.values[0], std=0.0, count=count)
+    text = with_spread(pooled.mean, pooled.std)
+    return TableCell(text=text, raw=pooled.mean, std=pooled.std, count=count)

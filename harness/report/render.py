@@ -19,7 +19,7 @@ from tabulate import tabulate
 from harness.records import Scalar, record
 from harness.report import clean
 from harness.report.html import render_html
-from harness.report.tables import Align, Box, Column, Group, Row, Table, visible
+from harness.report.tables import Align, Column, Row, RowGroup, Table, TableCell, visible
 
 # where a line may end: at spaces, and inside dotted, underscored and hyphenated names
 _BREAKS = re.compile(r"( +|(?<=[A-Za-z][-._=])(?=[A-Za-z]))")
@@ -32,7 +32,7 @@ _WORD_LIMIT = 16  # a column is not narrowed below its longest word, up to this
 _ALIGNMENTS = {Align.LEFT: "left", Align.RIGHT: "right"}
 
 
-class Form(StrEnum):
+class TableFormat(StrEnum):
     """The forms a table has; the value is the name on the command line."""
 
     TEXT = "text"
@@ -42,7 +42,7 @@ class Form(StrEnum):
     HTML = "html"
 
 
-def render(table: Table, form: Form) -> str:
+def render(table: Table, form: TableFormat) -> str:
     """Return the table in a form; text is as wide as it needs."""
     return _RENDERERS[form](table)
 
@@ -73,7 +73,7 @@ class _Fold:
     breaks: re.Pattern[str]
 
 
-def _grid(table: Table, group: Group, folds: Sequence[_Fold]) -> list[str]:
+def _grid(table: Table, group: RowGroup, folds: Sequence[_Fold]) -> list[str]:
     rows = [
         [_fill(_text(box), fold.size, fold.breaks) for box, fold in zip(row, folds, strict=True)]
         for row in group.rows
@@ -92,7 +92,7 @@ def _grid(table: Table, group: Group, folds: Sequence[_Fold]) -> list[str]:
     return [line.rstrip() for line in text.splitlines()]
 
 
-def _blocks(table: Table, group: Group, width: int | None) -> list[str]:
+def _blocks(table: Table, group: RowGroup, width: int | None) -> list[str]:
     """Return one block of ``header  value`` lines a row, empty fields left out."""
     label_width = max(len(each.label) for each in table.columns)
     indent = " " * (label_width + _GAP)
@@ -157,7 +157,7 @@ class _Wrapper(textwrap.TextWrapper):
         return [chunk for chunk in self._breaks.split(text) if chunk]
 
 
-def _text(box: Box) -> str:
+def _text(box: TableCell) -> str:
     """Return what a field shows, with a deviation that no line end parts from its mean."""
     text = clean.plain(box.text).replace(" ± ", f"{_UNBROKEN}±{_UNBROKEN}")
     return text.replace(" %", f"{_UNBROKEN}%")
@@ -240,8 +240,8 @@ def _parts(table: Table, index: int) -> Iterator[_Part]:
     key = clean.csv_text(table.columns[index].key)
     boxes = [row[index] for row in table.rows]
     yield _Part(header=key, of=lambda row: row[index].raw)
-    if any(box.spread is not None for box in boxes):
-        yield _Part(header=f"{key}.sd", of=lambda row: row[index].spread)
+    if any(box.std is not None for box in boxes):
+        yield _Part(header=f"{key}.sd", of=lambda row: row[index].std)
     if any(box.count is not None for box in boxes):
         yield _Part(header=f"{key}.n", of=lambda row: row[index].count)
     if any(box.absent for box in boxes):
@@ -282,11 +282,11 @@ def _json_row(row: Row) -> list[dict[str, Scalar]]:
     return [_json_box(box) for box in row]
 
 
-def _json_box(box: Box) -> dict[str, Scalar]:
+def _json_box(box: TableCell) -> dict[str, Scalar]:
     raw = clean.plain(box.raw) if isinstance(box.raw, str) else box.raw
     shown: dict[str, Scalar] = {"value": raw, "text": clean.plain(box.text)}
-    if box.spread is not None:
-        shown["sd"] = box.spread
+    if box.std is not None:
+        shown["sd"] = box.std
     if box.count is not None:
         shown["n"] = box.count
     if box.absent:
@@ -298,10 +298,10 @@ def _joined(lines: Sequence[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-_RENDERERS: dict[Form, Callable[[Table], str]] = {
-    Form.TEXT: render_text,
-    Form.MARKDOWN: render_markdown,
-    Form.CSV: render_csv,
-    Form.JSON: render_json,
-    Form.HTML: render_html,
+_RENDERERS: dict[TableFormat, Callable[[Table], str]] = {
+    TableFormat.TEXT: render_text,
+    TableFormat.MARKDOWN: render_markdown,
+    TableFormat.CSV: render_csv,
+    TableFormat.JSON: render_json,
+    TableFormat.HTML: render_html,
 }

@@ -7,9 +7,9 @@ from typing import Any
 
 from harness.records import Scalar, record, to_json
 from harness.report.cells import Replicates, replicates
-from harness.report.dossier import Dossier
+from harness.report.dossier import ScenarioReport
 from harness.report.figures import setting
-from harness.report.readings import Place, Pooled, pool
+from harness.report.readings import Place, PooledValue, pool
 from harness.scenario.schema import Plot
 from harness.workloads.api.declare import Metric
 
@@ -52,7 +52,7 @@ class Curves:
     missing: Mapping[str, int]
 
 
-def curves(plot: Plot, dossier: Dossier) -> Curves:
+def curves(plot: Plot, dossier: ScenarioReport) -> Curves:
     """Return what `plot` shows of a dossier's finished runs.
 
     Points are told apart by the plot's series keys, and by every other param, row key or origin
@@ -126,8 +126,8 @@ def _text(at: Coordinates, name: str) -> str:
     return setting(at[name]) if name in at else ""
 
 
-def _point(x: Scalar, pooled: Pooled) -> Point:
-    return Point(x=x, y=pooled.mean, spread=pooled.spread, count=len(pooled.numbers))
+def _point(x: Scalar, pooled: PooledValue) -> Point:
+    return Point(x=x, y=pooled.mean, spread=pooled.std, count=len(pooled.numbers))
 
 
 def _ordered(label: str, points: Sequence[Point]) -> Series:

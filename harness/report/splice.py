@@ -22,7 +22,7 @@ from harness import atomic
 from harness.errors import InputError, Problem, unknown
 from harness.records import Profile, record
 from harness.report.cells import cells_table, rows_tables
-from harness.report.dossier import Dossier
+from harness.report.dossier import ScenarioReport
 from harness.report.ledger import ledger_table
 from harness.report.render import render_markdown
 
@@ -64,7 +64,7 @@ Words = tuple[str, str, str]  # scenario, what to show, profile: as written
 Fill = Callable[[Marker], str | None]
 
 
-def block(dossier: Dossier, shown: Shown) -> str:
+def block(dossier: ScenarioReport, shown: Shown) -> str:
     """Return the Markdown that a marker stands for."""
     if shown is Shown.CELLS:
         return render_markdown(cells_table(dossier), level=None)

@@ -47,13 +47,13 @@ class Column:
 
 
 @record
-class Box:
+class TableCell:
     """One field of a row.
 
     Attributes:
         text: what a person reads: rounded, or the reason why there is no figure.
         raw: the figure in full; the mean where it stands for several replicates.
-        spread: sample standard deviation over replicates, in the column's unit.
+        std: sample standard deviation over replicates, in the column's unit.
         count: how many replicates it stands for, where that is more than one.
         absent: why `raw` is None.
         verdict: the verdict that `text` names, for a badge.
@@ -61,17 +61,17 @@ class Box:
 
     text: str
     raw: Scalar = None
-    spread: float | None = None
+    std: float | None = None
     count: int | None = None
     absent: str = ""
     verdict: VerdictKind | None = None
 
 
-Row = tuple[Box, ...]
+Row = tuple[TableCell, ...]
 
 
 @record
-class Group:
+class RowGroup:
     """Rows that belong together, under a heading of their own (empty: none)."""
 
     title: str = ""
@@ -89,7 +89,7 @@ class Table:
     title: str
     caption: tuple[str, ...]
     columns: tuple[Column, ...]
-    groups: tuple[Group, ...]
+    groups: tuple[RowGroup, ...]
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -97,14 +97,14 @@ class Table:
         return tuple(row for group in self.groups for row in group.rows)
 
 
-def words(text: str) -> Box:
+def words(text: str) -> TableCell:
     """Return the box of plain text."""
-    return Box(text=text, raw=text)
+    return TableCell(text=text, raw=text)
 
 
-def absent(reason: str) -> Box:
+def absent(reason: str) -> TableCell:
     """Return the box of a figure that is not there, and why."""
-    return Box(text=reason, absent=reason)
+    return TableCell(text=reason, absent=reason)
 
 
 def visible(table: Table) -> Table:

@@ -40,7 +40,7 @@ RECORDED_VARIABLES = (
 
 
 @record
-class Environment:
+class RunEnvironment:
     """What a run was executed in; the spec says the rest.
 
     Attributes:
@@ -72,7 +72,7 @@ def capture(
     project: Path,
     images: Mapping[str, str] | None = None,
     interpreter: Interpreter | None = None,
-) -> Environment:
+) -> RunEnvironment:
     """Return the environment of a run that starts now.
 
     Args:
@@ -84,7 +84,7 @@ def capture(
             running one.
     """
     locked = {spec.image.name: spec.image.digest} if spec.image else {}
-    return Environment(
+    return RunEnvironment(
         harness=__version__,
         code=code_state(project),
         interpreter=interpreter or this_interpreter(),

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 
-from harness.records import Finished, RunSpec, record
-from harness.results.store import Store, said_of
+from harness.records import FinishedRun, RunSpec, record
+from harness.results.store import RunStore, said_of
 
 
 class Reuse(StrEnum):
     """What the store holds for a planned run."""
 
     FINISHED = "finished"
-    OWED = "to run"
+    PENDING = "to run"
 
 
 @record
-class Owed:
+class Pending:
     """One planned run, and what the store says of it.
 
     Attributes:
@@ -30,12 +30,12 @@ class Owed:
     reason: str = ""
 
 
-def owed(store: Store, specs: Iterable[RunSpec]) -> Iterator[Owed]:
+def pending(store: RunStore, specs: Iterable[RunSpec]) -> Iterator[Pending]:
     """Yield, for each planned run, whether it is finished, and if not why it is not reused."""
-    earlier: dict[tuple[str, int], Finished] | None = None
+    earlier: dict[tuple[str, int], FinishedRun] | None = None
     for spec in specs:
         if store.has(spec):
-            yield Owed(spec=spec, reuse=Reuse.FINISHED)
+            yield Pending(spec=spec, reuse=Reuse.FINISHED)
             continue
         if earlier is None:
             earlier = _by_point(store.runs(spec.scenario, spec.profile))
@@ -46,25 +46,25 @@ def owed(store: Store, specs: Iterable[RunSpec]) -> Iterator[Owed]:
             reason = f"failed before: {failed[-1].outcome.cause}"
         elif not like and (schemas := store.other_schemas(spec.scenario, spec.profile)):
             reason = f"what is stored is of {said_of(schemas)}"
-        yield Owed(spec=spec, reuse=Reuse.OWED, reason=reason)
+        yield Pending(spec=spec, reuse=Reuse.PENDING, reason=reason)
 
 
-def select(store: Store, specs: Iterable[RunSpec]) -> tuple[Finished, ...]:
+def select(store: RunStore, specs: Iterable[RunSpec]) -> tuple[FinishedRun, ...]:
     """Return the stored run for each planned one; none for a point never measured.
 
     The very run where it is there; else the newest of the same point and seed, which other code,
     image or evidence gave (a report says which); else the last failed attempt.
     """
     planned = tuple(specs)
-    earlier: dict[tuple[str, int], Finished] = {}
+    earlier: dict[tuple[str, int], FinishedRun] = {}
     if planned and not all(store.has(spec) for spec in planned):
         earlier = _by_point(store.runs(planned[0].scenario, planned[0].profile))
     return tuple(found for spec in planned if (found := _answer(store, spec, earlier)) is not None)
 
 
 def _answer(
-    store: Store, spec: RunSpec, earlier: dict[tuple[str, int], Finished]
-) -> Finished | None:
+    store: RunStore, spec: RunSpec, earlier: dict[tuple[str, int], FinishedRun]
+) -> FinishedRun | None:
     if store.has(spec):
         return store.load(spec)
     if (spec.point_id, spec.seed) in earlier:
@@ -72,7 +72,7 @@ def _answer(
     return next(iter(store.failures(spec)[::-1]), None)
 
 
-def _by_point(runs: Iterable[Finished]) -> dict[tuple[str, int], Finished]:
+def _by_point(runs: Iterable[FinishedRun]) -> dict[tuple[str, int], FinishedRun]:
     ordered = sorted(runs, key=lambda run: run.outcome.started_at)
     return {(run.spec.point_id, run.spec.seed): run for run in ordered}
 

@@ -10,7 +10,7 @@ Checkpoints stay in the staging folder until the run, which is named by its id, 
 next attempt goes on from them. A change of the workload's code makes another run of it.
 
 Every spec says which version of the records wrote it. A run of another version is no result of this
-harness: it is neither listed nor damaged, but left as it is (`Store.other_schemas`).
+harness: it is neither listed nor damaged, but left as it is (`RunStore.other_schemas`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from harness import atomic
 from harness.errors import HostError, InputError, Problem
 from harness.records import (
     SCHEMA_VERSION,
-    Finished,
+    FinishedRun,
     Measurement,
     Profile,
     RunOutcome,
@@ -46,7 +46,7 @@ _STAGING = ".staging"
 Record = TypeVar("Record")
 
 
-class Store:
+class RunStore:
     """Finished runs under one root folder."""
 
     def __init__(self, root: Path) -> None:
@@ -95,7 +95,7 @@ class Store:
             else:
                 each.unlink()
 
-    def commit(self, staged: Path, finished: Finished) -> Path:
+    def commit(self, staged: Path, finished: FinishedRun) -> Path:
         """Put a staged run in its place and return that; all of it is on the disk by then."""
         _write_json(staged / OUTCOME_FILE, to_json(finished.outcome))
         _write_json(staged / MEASUREMENTS_FILE, to_json(finished.measurements))
@@ -113,15 +113,15 @@ class Store:
             (place / CHECKPOINTS).rename(staged / CHECKPOINTS)
         return place
 
-    def load(self, spec: RunSpec) -> Finished:
+    def load(self, spec: RunSpec) -> FinishedRun:
         """Return a finished run."""
         return load_run(self.folder(spec))
 
-    def failures(self, spec: RunSpec) -> list[Finished]:
+    def failures(self, spec: RunSpec) -> list[FinishedRun]:
         """Return the failed attempts at `spec`, oldest first."""
         return _load_all(_attempts(self.folder(spec)))
 
-    def runs(self, scenario: str, profile: Profile) -> list[Finished]:
+    def runs(self, scenario: str, profile: Profile) -> list[FinishedRun]:
         """Return every finished run of a profile, in a stable order (cell, then replicate)."""
         found = [path for path in self._folders(scenario, profile) if _schema(path) is None]
         return sorted(_load_all(found), key=lambda run: (run.spec.point_id, run.spec.seed))
@@ -148,12 +148,12 @@ class Store:
 
 
 def said_of(schemas: set[int]) -> str:
-    """Say of what `Store.other_schemas` found who stored it: ``an older harness (schema 1)``."""
+    """Say of what `RunStore.other_schemas` found who stored it: ``an older harness (schema 1)``."""
     age = "an older" if max(schemas) < SCHEMA_VERSION else "another"
     return f"{age} harness (schema {', '.join(map(str, sorted(schemas)))})"
 
 
-def load_run(folder: Path) -> Finished:
+def load_run(folder: Path) -> FinishedRun:
     """Read one run's folder.
 
     Raises:
@@ -173,7 +173,7 @@ def load_run(folder: Path) -> Finished:
     if spec.run_id != folder.name.partition(".")[0]:
         message = "is not the spec of this folder's run"
         raise InputError([Problem(message=message, path=folder / SPEC_FILE, allowed=spec.run_id)])
-    return Finished(
+    return FinishedRun(
         spec=spec,
         outcome=_read(RunOutcome, folder / OUTCOME_FILE),
         measurements=_read(tuple[Measurement, ...], folder / MEASUREMENTS_FILE),
@@ -194,13 +194,13 @@ def _schema(folder: Path) -> int | None:
     return version if isinstance(version, int) and version != SCHEMA_VERSION else None
 
 
-def _load_all(folders: Iterable[Path]) -> list[Finished]:
+def _load_all(folders: Iterable[Path]) -> list[FinishedRun]:
     """Read runs' folders.
 
     Raises:
         InputError: every one that is damaged.
     """
-    runs: list[Finished] = []
+    runs: list[FinishedRun] = []
     problems: list[Problem] = []
     for folder in folders:
         try:

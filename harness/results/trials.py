@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.plan.expand import Plan
-from harness.records import Finished, Status
+from harness.records import FinishedRun, Status
 from harness.results import store as results
 from harness.workloads.trials.history import History
-from harness.workloads.trials.store import Store
+from harness.workloads.trials.store import TrialStore
 from harness.workloads.trials.trial import Label, Trial
 
 _ENDED = {
@@ -25,7 +25,7 @@ _ENDED = {
 }
 
 
-def write_trials(plan: Plan, store: results.Store, score: str) -> None:
+def write_trials(plan: Plan, store: results.RunStore, score: str) -> None:
     """Append every execution of a plan that the record does not hold yet.
 
     Args:
@@ -38,14 +38,14 @@ def write_trials(plan: Plan, store: results.Store, score: str) -> None:
     """
     folder = store.root / plan.scenario / f"{plan.profile}.lineage"
     folder.mkdir(exist_ok=True)
-    lineage = Store(folder / "results.tsv")  # named as the author's library names it
+    lineage = TrialStore(folder / "results.tsv")  # named as the author's library names it
     for name, run, root in _unrecorded(plan, store, lineage.history()):
         lineage.append(_trial(name, run, root, score, lineage.history()))
 
 
 def _unrecorded(
-    plan: Plan, store: results.Store, history: History
-) -> Iterator[tuple[str, Finished, str]]:
+    plan: Plan, store: results.RunStore, history: History
+) -> Iterator[tuple[str, FinishedRun, str]]:
     """Yield the id of each new trial, its run, and its replicate's first finished run's id."""
     roots: dict[int, str] = {}
     for spec in plan.runs:
@@ -59,7 +59,7 @@ def _unrecorded(
                 yield spec.run_id, store.load(spec), root
 
 
-def _trial(name: str, run: Finished, root: str, score: str, history: History) -> Trial:
+def _trial(name: str, run: FinishedRun, root: str, score: str, history: History) -> Trial:
     best, value = history.best(), _value(run, score)
     before = history.layout.score_of(best) if best is not None else None
     outcome = run.outcome
@@ -80,7 +80,7 @@ def _trial(name: str, run: Finished, root: str, score: str, history: History) ->
     )
 
 
-def _label(run: Finished, value: float | None, before: float | None, *, is_root: bool) -> Label:
+def _label(run: FinishedRun, value: float | None, before: float | None, *, is_root: bool) -> Label:
     if run.outcome.status is not Status.FINISHED:
         return _ENDED[run.outcome.status]
     if is_root:
@@ -88,7 +88,7 @@ def _label(run: Finished, value: float | None, before: float | None, *, is_root:
     return Label.KEEP if value is not None and (before is None or value > before) else Label.DISCARD
 
 
-def _value(run: Finished, score: str) -> float | None:
+def _value(run: FinishedRun, score: str) -> float | None:
     """Return the score of a whole run, that is the one of no row."""
     for each in run.measurements:
         if each.metric == score and not each.where and isinstance(each.value, int | float):

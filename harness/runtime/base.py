@@ -65,7 +65,7 @@ class Leftover:
     run_id: str
 
 
-class Stop(StrEnum):
+class RunStopReason(StrEnum):
     """Why the runtime, and not the program, ended a run."""
 
     STALL = "stall"
@@ -85,7 +85,7 @@ class Ending:
     """
 
     exit_code: int
-    stop: Stop | None = None
+    stop: RunStopReason | None = None
     breach: Breach | None = None
     killed_for_memory: bool = False
 
@@ -145,14 +145,14 @@ def judge(ending: Ending, spec: RunSpec, log_tail: tuple[str, ...]) -> tuple[Sta
     return (Status.HOST_FAILED if broke else Status.FAILED), cause
 
 
-def _judge_stop(stop: Stop, spec: RunSpec) -> tuple[Status, str]:
+def _judge_stop(stop: RunStopReason, spec: RunSpec) -> tuple[Status, str]:
     match stop:
-        case Stop.STALL:
+        case RunStopReason.STALL:
             limit = spec.limits.stall_s
             return Status.STALLED, f"wrote no event, line or file for {limit:g} s (limits.stall_s)"
-        case Stop.TIME:
+        case RunStopReason.TIME:
             return Status.TIMED_OUT, f"did not end within {spec.limits.timeout_s:g} s"
-        case Stop.MEMORY:
+        case RunStopReason.MEMORY:
             return Status.OUT_OF_MEMORY, _memory_cause(spec)
 
 

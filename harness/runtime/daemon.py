@@ -28,7 +28,7 @@ class EngineState(StrEnum):
 
 
 @record
-class Engine:
+class DockerEngine:
     """The Docker engine as this process reaches it.
 
     Attributes:
@@ -47,21 +47,21 @@ def engine_socket(environ: Mapping[str, str] | None = None) -> Path | None:
     return Path(host.removeprefix(_UNIX)) if host.startswith(_UNIX) else None
 
 
-def ask_engine(path: Path | None, *, timeout_s: float = 2.0) -> Engine:
+def ask_engine(path: Path | None, *, timeout_s: float = 2.0) -> DockerEngine:
     """Return how the engine behind the socket `path` answers."""
     if path is None:
-        return Engine(state=EngineState.REMOTE)
+        return DockerEngine(state=EngineState.REMOTE)
     try:
         answer = _exchange(path, timeout_s)
     except FileNotFoundError:
-        return Engine(state=EngineState.NO_SOCKET)
+        return DockerEngine(state=EngineState.NO_SOCKET)
     except PermissionError:
-        return Engine(state=EngineState.NOT_PERMITTED)
+        return DockerEngine(state=EngineState.NOT_PERMITTED)
     except OSError:  # refused, reset or timed out
-        return Engine(state=EngineState.NOT_ANSWERING)
+        return DockerEngine(state=EngineState.NOT_ANSWERING)
     version = _version(answer)
     state = EngineState.REACHABLE if version else EngineState.NOT_ANSWERING
-    return Engine(state=state, version=version)
+    return DockerEngine(state=state, version=version)
 
 
 def _exchange(path: Path, timeout_s: float) -> bytes:

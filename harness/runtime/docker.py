@@ -28,7 +28,7 @@ from harness.runtime.base import (
     Ending,
     Launch,
     Leftover,
-    Stop,
+    RunStopReason,
     judge,
 )
 from harness.runtime.container import (
@@ -44,7 +44,7 @@ from harness.runtime.logs import BoundedLog
 from harness.runtime.memory import Breach, MemoryWatchdog, floor_gib
 from harness.runtime.owner import parse, this_process
 from harness.runtime.sandbox_server import sandbox_problem, serve_sandboxes
-from harness.runtime.watch import Watch, host_problems
+from harness.runtime.watch import RunWatch, host_problems
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -227,10 +227,10 @@ class _Container:
         with engine.explained():
             self._kill()
 
-    def _follow(self, stdout: BoundedLog, stderr: BoundedLog) -> Stop | None:
+    def _follow(self, stdout: BoundedLog, stderr: BoundedLog) -> RunStopReason | None:
         """Keep the logs until the program ends; return why it must be stopped, if it must."""
         frames = Frames({Frames.STDOUT: stdout.write, Frames.STDERR: stderr.write})
-        watch = Watch(self._launch.spec.limits, self._launch.run_dir, each_look=self._look)
+        watch = RunWatch(self._launch.spec.limits, self._launch.run_dir, each_look=self._look)
         with selectors.DefaultSelector() as selector:
             selector.register(self._descriptor, selectors.EVENT_READ)
             while True:
@@ -243,7 +243,7 @@ class _Container:
                 if stop := watch.reason():
                     return stop
 
-    def _finish(self, stop: Stop | None, breach: Breach | None) -> Ending:
+    def _finish(self, stop: RunStopReason | None, breach: Breach | None) -> Ending:
         """End the program if it must be stopped, and say how it ended."""
         with engine.explained(self._image.name):
             if stop is not None:

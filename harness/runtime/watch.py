@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harness.errors import HostError
 from harness.records import Limits
-from harness.runtime.base import Stop
+from harness.runtime.base import RunStopReason
 from harness.runtime.host import ON_CPU, Host
 from harness.runtime.memory import memory_problem
 from harness.telemetry.log import TELEMETRY_FILE
@@ -21,7 +21,7 @@ _LOOK_S = 0.5
 _FILES_S = 5.0  # a run that has just written need not have its folder read
 
 
-class Watch:
+class RunWatch:
     """Looks at a run twice a second and says when it must be stopped.
 
     For its memory it is stopped when two looks in a row find too much. It has stalled when no file
@@ -63,11 +63,11 @@ class Watch:
         """Return how long nothing needs to be looked at, seconds."""
         return max(0.0, min(self._deadline, self._next_look) - time.monotonic())
 
-    def reason(self) -> Stop | None:
+    def reason(self) -> RunStopReason | None:
         """Return why the run must be stopped now; None while it need not."""
         now = time.monotonic()
         if now >= self._deadline:
-            return Stop.TIME
+            return RunStopReason.TIME
         if now < self._next_look:
             return None
         self._next_look = now + _LOOK_S
@@ -75,19 +75,19 @@ class Watch:
         self._looked = now
         return self._look()
 
-    def _look(self) -> Stop | None:
+    def _look(self) -> RunStopReason | None:
         if self._idle_s >= min(_FILES_S, self._limits.stall_s):
             files = _newest_files(self._run_dir)
             if files != self._files:
                 self._files, self._idle_s = files, 0.0
             elif self._idle_s >= self._limits.stall_s:
-                return Stop.STALL
+                return RunStopReason.STALL
         if self._each_look is not None:
             self._each_look()
         limit = self._limits.memory_gib
         is_over = limit is not None and self._memory_gib is not None and self._memory_gib() > limit
         # a program that is being started has its parent's memory for a moment, which counts twice
-        stop = Stop.MEMORY if is_over and self._was_over else None
+        stop = RunStopReason.MEMORY if is_over and self._was_over else None
         self._was_over = is_over
         return stop
 

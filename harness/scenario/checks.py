@@ -8,10 +8,10 @@ from typing import Any
 from harness.errors import Problem, nearest
 from harness.records import Profile
 from harness.scenario.cells import MAX_RUNS, cells_of, matches, num_cells
-from harness.scenario.expectations import Arithmetic, Expectation, Law, Ratio
+from harness.scenario.expectations import ArithmeticEntry, Expectation, LawEntry, RatioEntry
 from harness.scenario.formula import evaluate
 from harness.scenario.positions import Document, Key
-from harness.scenario.schema import Environment, ProfileModel, Scenario, Sweep
+from harness.scenario.schema import PackageSet, ProfileModel, Scenario, Sweep
 from harness.scenario.sections import values_of
 from harness.units import UNITS, same_dimension
 from harness.workloads.api.declare import Better, Metric, Workload, fields_of, problems_of
@@ -21,12 +21,12 @@ from harness.workloads.api.run_metrics import RUN_METRICS
 _MISFIT = "unit does not fit the metric"
 
 # what an environment has beside the packages of base.txt
-PROVIDES: Mapping[Environment, frozenset[str]] = {
-    Environment.BASE: frozenset(),
-    Environment.TORCH: frozenset({"torch"}),
-    Environment.MEGATRON: frozenset({"torch", "megatron-core"}),
-    Environment.NEMO: frozenset({"torch", "nemo_toolkit"}),
-    Environment.RL: frozenset({"torch", "transformers", "peft", "bm25s"}),
+PROVIDES: Mapping[PackageSet, frozenset[str]] = {
+    PackageSet.BASE: frozenset(),
+    PackageSet.TORCH: frozenset({"torch"}),
+    PackageSet.MEGATRON: frozenset({"torch", "megatron-core"}),
+    PackageSet.NEMO: frozenset({"torch", "nemo_toolkit"}),
+    PackageSet.RL: frozenset({"torch", "transformers", "peft", "bm25s"}),
 }
 
 
@@ -295,7 +295,7 @@ def _entry_problems(
     key: Key,
     units: Mapping[str, str],
 ) -> Iterator[Problem]:
-    if isinstance(entry, Arithmetic):  # its metric is a name; no workload need declare it
+    if isinstance(entry, ArithmeticEntry):  # its metric is a name; no workload need declare it
         yield from _formula_problems(document, (*key, "formula"), entry.formula)
     else:
         yield from _metric_problems(document, (*key, "metric"), entry.metric, units)
@@ -306,12 +306,12 @@ def _entry_problems(
             value=repr(entry.unit),
             nearest=nearest(entry.unit, UNITS),
         )
-    elif entry.metric in units and not isinstance(entry, Law):  # a law states its own relation
-        unit = "x" if isinstance(entry, Ratio) else units[entry.metric]
+    elif entry.metric in units and not isinstance(entry, LawEntry):  # a law states its own relation
+        unit = "x" if isinstance(entry, RatioEntry) else units[entry.metric]
         if not same_dimension(entry.unit, unit):
             yield document.problem(
                 (*key, "unit"),
-                "unit does not fit the ratio" if isinstance(entry, Ratio) else _MISFIT,
+                "unit does not fit the ratio" if isinstance(entry, RatioEntry) else _MISFIT,
                 value=entry.unit,
                 allowed=f"{unit} or another unit of the same kind",
             )

@@ -319,69 +319,69 @@ class Entry(Strict):
     note: Text | None = None
 
 
-class Exact(Entry):
+class ExactEntry(Entry):
     """The value itself."""
 
     kind: Literal["exact"]
     expect: ExactTarget
 
 
-class Tolerant(Entry):
+class TolerantEntry(Entry):
     """What every kind holds whose target is a judgement: why the tolerance is what it is."""
 
     reason: Text
 
 
-class Bound(Tolerant):
+class BoundEntry(TolerantEntry):
     """A value with a tolerance, or an interval."""
 
     kind: Literal["bound"]
     expect: Tolerance
 
 
-class Ratio(Tolerant):
+class RatioEntry(TolerantEntry):
     """Two metrics of the same results."""
 
     kind: Literal["ratio"]
     expect: RatioTarget
 
 
-class Ordering(Entry):
+class OrderingEntry(Entry):
     """One cell better than another."""
 
     kind: Literal["ordering"]
     expect: OrderingTarget
 
 
-class Proportion(Entry):
+class ProportionEntry(Entry):
     """k of n."""
 
     kind: Literal["proportion"]
     expect: ProportionTarget
 
 
-class Trajectory(Tolerant):
+class TrajectoryEntry(TolerantEntry):
     """A series along steps."""
 
     kind: Literal["trajectory"]
     expect: TrajectoryTarget
 
 
-class Law(Tolerant):
+class LawEntry(TolerantEntry):
     """A named relation between measurements."""
 
     kind: Literal["law"]
     expect: LawTarget
 
 
-class Equivalence(Tolerant):
+class EquivalenceEntry(TolerantEntry):
     """Statistically the same, over replicates."""
 
     kind: Literal["equivalence"]
     expect: EquivalenceTarget
 
 
-class Noninferiority(Tolerant):
+class NoninferiorityEntry(TolerantEntry):
     """Statistically not worse, over replicates."""
 
     kind: Literal["noninferiority"]
@@ -403,7 +403,7 @@ class Reported(Entry):
         return given
 
 
-class Arithmetic(Entry):
+class ArithmeticEntry(Entry):
     """A figure that follows from printed numbers alone: `formula` gives what is derived."""
 
     kind: Literal["arithmetic"]
@@ -420,17 +420,17 @@ class Arithmetic(Entry):
 
 
 Expectation = Annotated[
-    Exact
-    | Bound
-    | Ratio
-    | Ordering
-    | Proportion
-    | Trajectory
-    | Law
-    | Equivalence
-    | Noninferiority
+    ExactEntry
+    | BoundEntry
+    | RatioEntry
+    | OrderingEntry
+    | ProportionEntry
+    | TrajectoryEntry
+    | LawEntry
+    | EquivalenceEntry
+    | NoninferiorityEntry
     | Reported
-    | Arithmetic,
+    | ArithmeticEntry,
     Field(discriminator="kind"),
 ]
 

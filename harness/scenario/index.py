@@ -19,7 +19,7 @@ from harness.scenario.folders import SCENARIO_FILE, folders
 
 
 @record
-class Summary:
+class ScenarioSummary:
     """What `list` shows of a scenario."""
 
     scenario: str
@@ -29,7 +29,7 @@ class Summary:
     profiles: tuple[str, ...]
 
 
-def summaries(root: Path, cache: Path) -> list[Summary]:
+def summaries(root: Path, cache: Path) -> list[ScenarioSummary]:
     """Return a summary of every scenario under `root`, sorted by id.
 
     Args:
@@ -59,14 +59,14 @@ def summaries(root: Path, cache: Path) -> list[Summary]:
         _write_cache(cache_file, current)
     if problems:
         raise InputError(problems)
-    return [from_json(Summary, entry["summary"]) for entry in current.values()]
+    return [from_json(ScenarioSummary, entry["summary"]) for entry in current.values()]
 
 
-def _summarise(folder: Path) -> Summary:
+def _summarise(folder: Path) -> ScenarioSummary:
     from harness.scenario.load import load  # noqa: PLC0415 - pydantic only where a file changed
 
     scenario = load(folder).scenario
-    return Summary(
+    return ScenarioSummary(
         scenario=scenario.scenario,
         title=scenario.title,
         article=scenario.article.number,

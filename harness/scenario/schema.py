@@ -63,7 +63,7 @@ class ScenarioStatus(StrEnum):
     PLANNED = "planned"
 
 
-class Environment(StrEnum):
+class PackageSet(StrEnum):
     """The set of packages under ``requirements/`` that a scenario's workloads need."""
 
     BASE = "base"
@@ -184,7 +184,7 @@ class Scenario(Strict):
     question: Text
     article: Article
     status: Annotated[ScenarioStatus, Field(strict=False)] = ScenarioStatus.PUBLISHED
-    environment: Annotated[Environment, Field(strict=False)] = Environment.BASE
+    environment: Annotated[PackageSet, Field(strict=False)] = PackageSet.BASE
     workload: Name
     params: Mapping[Name, Any] = {}
     sweep: Sweep = Sweep()

@@ -148,7 +148,7 @@ class ReportOptions(ExperimentOptions):
     """``harness report``.
 
     Attributes:
-        format: a `harness.report.render.Form`.
+        format: a `harness.report.render.TableFormat`.
         table: only these tables: ``cells``, ``rows`` or ``ledger``; None for what is usual.
         out: a folder to write page, tables and plots into.
         splice: an article whose markers are filled.

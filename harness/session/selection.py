@@ -6,7 +6,7 @@ from harness.check.laws import law_problems
 from harness.errors import HostError, InputError, unknown
 from harness.plan.overrides import Overrides, read_overrides
 from harness.records import Profile
-from harness.results.store import Store, said_of
+from harness.results.store import RunStore, said_of
 from harness.runtime.host import Host, default_profile
 from harness.scenario.expectations import Expectations
 from harness.scenario.load import Loaded, load_expectations
@@ -40,7 +40,7 @@ def profile_to_run(word: str, scenario: Scenario, host: Host) -> Profile:
     raise HostError(message, f"harness show {scenario.scenario} --profile {first}")
 
 
-def stored_profile(word: str, scenario: Scenario, store: Store) -> Profile:
+def stored_profile(word: str, scenario: Scenario, store: RunStore) -> Profile:
     """Return the profile that `word` names; ``auto`` is the first with stored results.
 
     Raises:

@@ -12,7 +12,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TextIO
 
-from harness.probes.channels import Channel, Sample
+from harness.probes.channels import Channel, TelemetrySample
 from harness.probes.reading import NotSupported, Reading, number
 
 TELEMETRY_FILE = "telemetry.csv"
@@ -32,7 +32,7 @@ class SampleLog:
         self._reasons: dict[Channel, str] = {}
         self._write(list(HEADER))
 
-    def add(self, sample: Sample) -> None:
+    def add(self, sample: TelemetrySample) -> None:
         """Append one sample as one line."""
         cells = [self._cell(channel, sample.readings[channel]) for channel in Channel]
         self._write([_format(sample.at_s), *cells])
@@ -52,7 +52,7 @@ class SampleLog:
         self._file.flush()
 
 
-def read_samples(path: Path) -> tuple[Sample, ...]:
+def read_samples(path: Path) -> tuple[TelemetrySample, ...]:
     """Return the samples of a run; a torn last line is left out; no file is no samples.
 
     Raises:
@@ -62,7 +62,7 @@ def read_samples(path: Path) -> tuple[Sample, ...]:
         return ()
     # what follows the last newline is torn or empty
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
-    samples: list[Sample] = []
+    samples: list[TelemetrySample] = []
     reasons: dict[Channel, str] = {}
     for place, row in enumerate(csv.reader(lines), 1):
         if place == 1:
@@ -81,7 +81,7 @@ def read_samples(path: Path) -> tuple[Sample, ...]:
                 reasons[channel] = cell or reasons.get(channel, "")
                 reading = NotSupported(reason=reasons[channel])
             readings[channel] = reading
-        samples.append(Sample(at_s=at_s, readings=readings))
+        samples.append(TelemetrySample(at_s=at_s, readings=readings))
     return tuple(samples)
 
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
-from harness.probes.channels import Channel, Sample
+from harness.probes.channels import Channel, TelemetrySample
 from harness.probes.power import trapezoid_j
 from harness.probes.reading import NotSupported, Reading
 from harness.records import Measurement, Scalar
@@ -24,7 +24,7 @@ _SHORTEST_INTERVAL_S = 0.1
 Series = Sequence[tuple[float, float]]  # (at_s, value), in order of time
 
 
-def run_measurements(samples: Sequence[Sample]) -> tuple[Measurement, ...]:
+def run_measurements(samples: Sequence[TelemetrySample]) -> tuple[Measurement, ...]:
     """Return every metric of `TELEMETRY_METRICS`; an absent one has its reason."""
     utilisation = _known(samples, Channel.GPU_UTILISATION_PCT)
     return (
@@ -68,7 +68,7 @@ def power_from_counter(counter: Series) -> Series:
 
 
 def _sampled_rail(
-    rail: str, samples: Sequence[Sample], drawn: Channel, counter: Channel | None = None
+    rail: str, samples: Sequence[TelemetrySample], drawn: Channel, counter: Channel | None = None
 ) -> Iterator[Measurement]:
     known = _known(samples, drawn)
     missing = _missing(samples, drawn)
@@ -82,7 +82,9 @@ def _sampled_rail(
     yield _figure("energy", _wh(joules), missing, len(counted or known), rail=rail)
 
 
-def _counted_rail(rail: str, samples: Sequence[Sample], counter: Channel) -> Iterator[Measurement]:
+def _counted_rail(
+    rail: str, samples: Sequence[TelemetrySample], counter: Channel
+) -> Iterator[Measurement]:
     known = _known(samples, counter)
     missing = _missing(samples, counter)
     joules = counted_j(known) if known else None
@@ -96,17 +98,19 @@ def _counted_rail(rail: str, samples: Sequence[Sample], counter: Channel) -> Ite
     yield _figure("energy", _wh(joules), missing, len(known), rail=rail)
 
 
-def _peak(metric: str, samples: Sequence[Sample], channel: Channel, **where: Scalar) -> Measurement:
+def _peak(
+    metric: str, samples: Sequence[TelemetrySample], channel: Channel, **where: Scalar
+) -> Measurement:
     known = _known(samples, channel)
     return _figure(metric, _highest(known), _missing(samples, channel), len(known), **where)
 
 
-def _known(samples: Iterable[Sample], channel: Channel) -> list[tuple[float, float]]:
+def _known(samples: Iterable[TelemetrySample], channel: Channel) -> list[tuple[float, float]]:
     readings = ((sample.at_s, sample.readings[channel]) for sample in samples)
     return [(at_s, value) for at_s, value in readings if not isinstance(value, NotSupported)]
 
 
-def _missing(samples: Sequence[Sample], channel: Channel) -> NotSupported:
+def _missing(samples: Sequence[TelemetrySample], channel: Channel) -> NotSupported:
     """Return why a figure of `channel` would be absent."""
     if not samples:
         return NotSupported(reason="no telemetry was taken")

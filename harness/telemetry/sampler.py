@@ -9,14 +9,14 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Self
 
-from harness.probes.channels import Probe, Sample, open_probes
+from harness.probes.channels import Probe, TelemetrySample, open_probes
 from harness.telemetry.log import SampleLog
 
 PERIOD_S = 1.0
 _STOP_WITHIN_S = 5.0  # a driver that hangs must not hang the harness
 
 
-class Sampler:
+class TelemetrySampler:
     """Samples every channel into a file while its ``with`` block runs.
 
     The first sample is taken at the start and the last at the end, so that even a short run is
@@ -56,7 +56,7 @@ class Sampler:
             log = SampleLog(file)
             last = False
             while True:
-                log.add(Sample(at_s=time.monotonic() - began, readings=probe()))
+                log.add(TelemetrySample(at_s=time.monotonic() - began, readings=probe()))
                 if last:
                     return
                 # on the period's grid, so that the probes' own time does not add up

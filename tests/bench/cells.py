@@ -15,12 +15,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from harness.execution.run import Progress, Step, Surroundings, run_plan
+from harness.execution.run import RunProgress, RunStage, Surroundings, run_plan
 from harness.plan.expand import Plan, expand
 from harness.plan.overrides import Overrides
 from harness.records import ImageRef, Profile, Status, record, to_json
 from harness.results.environment import capture
-from harness.results.store import SPEC_FILE, Store
+from harness.results.store import SPEC_FILE, RunStore
 from harness.runtime.base import Runtime
 from harness.runtime.docker import DockerRuntime
 from harness.runtime.host import probe_host
@@ -56,15 +56,15 @@ class Stopwatch:
         pairs_s: (cell, program alone), seconds.
     """
 
-    def __init__(self, way: Way, store: Store) -> None:
+    def __init__(self, way: Way, store: RunStore) -> None:
         self._way = way
         self._store = store
         self._began_s = 0.0
         self.pairs_s: list[tuple[float, float]] = []
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, progress: RunProgress) -> None:
         """Take the time at the start or the end of a cell."""
-        if progress.step is Step.STARTED:
+        if progress.step is RunStage.STARTED:
             self._began_s = self._way.now_s()
             return
         cell_s = self._way.now_s() - self._began_s
@@ -81,7 +81,7 @@ def measure(project: Path, way: Way) -> list[tuple[float, float]]:
     """
     host = probe_host()
     with tempfile.TemporaryDirectory() as name:
-        store = Store(Path(name))
+        store = RunStore(Path(name))
         around = Surroundings(
             runtime=way.runtime,
             store=store,

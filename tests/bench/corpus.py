@@ -7,7 +7,7 @@ from pathlib import Path
 from harness.plan.expand import expand
 from harness.plan.overrides import Overrides
 from harness.records import (
-    Finished,
+    FinishedRun,
     Measurement,
     Profile,
     RunOutcome,
@@ -17,7 +17,7 @@ from harness.records import (
     to_json,
 )
 from harness.results.environment import capture
-from harness.results.store import Store
+from harness.results.store import RunStore
 from harness.runtime.host import Host, probe_host
 from harness.scenario.load import load
 
@@ -146,7 +146,7 @@ def write_ledger(root: Path) -> None:
     ledger = _entries(range(_LEDGER_CELLS), range(_ROWS_PER_CELL))
     _write(root, LEDGER_ID, _cells(LEDGER_ID, _LEDGER_CELLS), ledger)
     plan = expand(load(root / "scenarios" / LEDGER_ID), Profile.CPU, Overrides())
-    store, host = Store(root / "results" / "local"), probe_host()
+    store, host = RunStore(root / "results" / "local"), probe_host()
     with store.locked(LEDGER_ID, Profile.CPU):
         for spec in plan.runs:
             store.commit(store.stage(spec), _finished(spec, host, root))
@@ -176,7 +176,7 @@ def _value(cell: int, row: int) -> float:
     return 1.0 + 100 * cell + row / 4
 
 
-def _finished(spec: RunSpec, host: Host, project: Path) -> Finished:
+def _finished(spec: RunSpec, host: Host, project: Path) -> FinishedRun:
     cell = spec.params["index"]
     rows = tuple(
         Measurement(metric="noop.value", value=_value(cell, row), unit="1", where={"row": row})
@@ -186,4 +186,4 @@ def _finished(spec: RunSpec, host: Host, project: Path) -> Finished:
         status=Status.FINISHED, runtime="local", device="no device", usage=Usage(wall_s=0.0)
     )
     environment = to_json(capture(spec, host, project=project))
-    return Finished(spec=spec, outcome=outcome, measurements=rows, environment=environment)
+    return FinishedRun(spec=spec, outcome=outcome, measurements=rows, environment=environment)

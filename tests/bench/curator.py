@@ -17,7 +17,7 @@ from statistics import median
 from tabulate import tabulate
 
 from harness.workloads.data.by_curator import curated, write_jsonl
-from harness.workloads.data.clean import Fate, Limits, clean
+from harness.workloads.data.clean import Fate, FilterLimits, clean
 from harness.workloads.data.corpus import standard_library
 from harness.workloads.data.planted import planted
 
@@ -55,7 +55,7 @@ def main() -> None:
 
 def _ours(documents: Sequence[str]) -> tuple[list[str], float]:
     began = time.perf_counter()
-    kept = [each.text for each in clean(documents, Limits()) if each.fate is Fate.KEPT]
+    kept = [each.text for each in clean(documents, FilterLimits()) if each.fate is Fate.KEPT]
     return kept, time.perf_counter() - began
 
 
@@ -63,7 +63,7 @@ def _curator(documents: Sequence[str], folder: Path) -> tuple[list[str], float]:
     folder.mkdir()
     raw = write_jsonl(documents, folder / "raw.jsonl")
     began = time.perf_counter()
-    kept = curated([raw], folder / "clean", Limits(), "ray-data")
+    kept = curated([raw], folder / "clean", FilterLimits(), "ray-data")
     return kept, time.perf_counter() - began
 
 

@@ -17,7 +17,7 @@ from tabulate import tabulate
 
 from harness.experiments.a35.release import read_run
 from harness.workloads.trials.render import Briefing, render
-from harness.workloads.trials.store import Store
+from harness.workloads.trials.store import TrialStore
 from harness.workloads.trials.trial import PRETRAINING, Label, Trial, cells_of
 from harness.workloads.trials.tsv import line_of
 from tests.bench.cost import Cost
@@ -47,14 +47,14 @@ def store_rows(path: Path, num_rows: int) -> list[Row]:
     """Measure a store of so many rows."""
     fill(path, num_rows)
     numbers = iter(range(num_rows, num_rows + 1000))
-    store = Store(path)
+    store = TrialStore(path)
     return [
         ("append that makes the index", None, cost(lambda: store.append(row(next(numbers))), 1)),
         ("append", 2.0, cost(lambda: store.append(row(next(numbers))), 300)),
         (
             "first append of an object",
             2.0,
-            cost(lambda: Store(path).append(row(next(numbers))), 300),
+            cost(lambda: TrialStore(path).append(row(next(numbers))), 300),
         ),
         ("first reading", None, cost(store.history, 1)),
         ("briefing", 20.0, cost(lambda: render(store.history(), Briefing(specialist="opt")), 50)),

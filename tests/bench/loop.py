@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from tabulate import tabulate
 
 from harness.probes.energy import energy_counter
-from harness.workloads.autoresearch.evaluator import Evaluation, Evaluator, Limit
+from harness.workloads.autoresearch.evaluator import CandidateEvaluation, Evaluator, Limit
 from harness.workloads.autoresearch.loop import Loop, Parts, Session
 from harness.workloads.autoresearch.loop_process import bench_of, proposer_of
 from harness.workloads.autoresearch.params import LoopParams
@@ -35,11 +35,11 @@ class Measured:
         self.wall_s: list[float] = []
 
     @property
-    def least_bits(self) -> float | None:
+    def entropy_floor_bits(self) -> float | None:
         """As the evaluator has it."""
-        return self._inner.least_bits
+        return self._inner.entropy_floor_bits
 
-    def evaluate(self, cfg: TrainConfig, seed: int, limit: Limit) -> Evaluation:
+    def evaluate(self, cfg: TrainConfig, seed: int, limit: Limit) -> CandidateEvaluation:
         """Evaluate, and write down how long."""
         began = time.perf_counter()
         evaluation = self._inner.evaluate(cfg, seed, limit)
@@ -66,13 +66,13 @@ def measure(proposer: str, memory: str, iterations: int) -> list[str | float]:
     """Return one row: medians of the evaluations, and what the whole loop took beside them."""
     params = LoopParams(
         proposer=proposer,
-        memory=memory,
-        space="small",
+        proposer_context=memory,
+        search_space="small",
         iterations=iterations,
         device="cpu",
         dropout=0.0,
         memory_gib=1.0,
-        noise_draws=2,
+        num_noise_samples=2,
     )
     session = Session(params=params, seed=0)
     with TemporaryDirectory() as name, energy_counter("cpu") as energy_j:

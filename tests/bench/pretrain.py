@@ -25,7 +25,7 @@ from harness.records import Profile, RunSpec
 from harness.workloads.__main__ import run
 from harness.workloads.api.declare import defaults_of
 from harness.workloads.api.emit import EVENTS_FILE, read_events
-from harness.workloads.data.clean import Fate, Limits, clean, first_of_each
+from harness.workloads.data.clean import Fate, FilterLimits, clean, first_of_each
 from harness.workloads.data.loader import BatchShape, Prefetched, Shuffled, loader
 from harness.workloads.data.pack import Packed, open_packed, pack
 from harness.workloads.data.planted import planted
@@ -47,7 +47,7 @@ def main() -> None:
     options = _parser().parse_args()
     torch.set_num_threads(1)
     documents = [each.text for each in planted(0)]
-    kept = [each.text for each in clean(documents, Limits()) if each.fate is Fate.KEPT]
+    kept = [each.text for each in clean(documents, FilterLimits()) if each.fate is Fate.KEPT]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         packing = [_pack_mb_s(kept * 8, folder / f"pack-{n}") for n in range(options.rounds)]
@@ -76,7 +76,7 @@ def _clean_rates(documents: Sequence[str], options: argparse.Namespace) -> list[
     rates = []
     for _ in range(options.rounds):
         began = time.process_time()
-        kept = [each.text for each in clean(documents, Limits()) if each.fate is Fate.KEPT]
+        kept = [each.text for each in clean(documents, FilterLimits()) if each.fate is Fate.KEPT]
         assert any(first_of_each(kept))
         rates.append(len(documents) / (time.process_time() - began))
     return rates
@@ -115,27 +115,27 @@ def _turnarounds(folder: Path) -> list[float]:
     cell = loops.CELL
     params = {
         **defaults_of(PathParams),
-        "corpora": ["planted"],
-        "cleaners": ["own"],
+        "datasets": ["planted"],
+        "filters": ["own"],
         "tokenizer": "bytes",
         "device": "cpu",
-        "num_layers": cell.num_layers,
-        "width": cell.width,
-        "num_heads": cell.num_heads,
-        "ff_width": cell.ff_width,
+        "num_hidden_layers": cell.num_hidden_layers,
+        "hidden_size": cell.hidden_size,
+        "num_attention_heads": cell.num_attention_heads,
+        "intermediate_size": cell.intermediate_size,
         "vocab_size": cell.vocab_size,
         "dropout": 0.0,
         "precisions": ["fp32", "bf16"],
         "batch_sizes": [4] * 4,
         "seq_lens": [64] * 4,
-        "steps": 3,
+        "max_steps": 3,
         "warmup_steps": 2,
-        "turn_precision": "fp32",
-        "table_rows": [258],
-        "rounds": 3,
-        "steps_a_turn": 2,
-        "turn_batch_size": 1,
-        "turn_seq_len": 8,
+        "round_precision": "fp32",
+        "vocab_sizes": [258],
+        "ab_rounds": 3,
+        "steps_per_round": 2,
+        "round_batch_size": 1,
+        "round_seq_len": 8,
     }
     spec = RunSpec(scenario="bench", profile=Profile.CPU, workload=DATA_PATH.name, params=params)
     out = folder / "sweep"

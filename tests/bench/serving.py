@@ -147,7 +147,9 @@ def _requests(count: int) -> list[Asked]:
     return [
         Asked(
             prompt=tuple(drawn.randrange(1, VOCABULARY) for _ in range(drawn.randint(60, 240))),
-            sampling=SamplingParams(temperature=1.0, max_tokens=drawn.randint(8, 48), seed=number),
+            sampling=SamplingParams(
+                temperature=1.0, max_new_tokens=drawn.randint(8, 48), seed=number
+            ),
         )
         for number in range(count)
     ]

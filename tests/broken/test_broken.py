@@ -22,7 +22,7 @@ import pytest
 from harness.cli import main
 from harness.errors import ExitCode
 from harness.records import Profile, RunSpec, from_json, record
-from harness.results.store import Store
+from harness.results.store import RunStore
 from harness.scenario.positions import read
 
 HERE = Path(__file__).parent
@@ -124,7 +124,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
     shutil.copytree(HERE / "right", root)
     outside.mkdir()
     spec = from_json(RunSpec, json.loads((root / "run" / "spec.json").read_text(encoding="utf-8")))
-    run = Store(root / "store").folder(spec)
+    run = RunStore(root / "store").folder(spec)
     run.parent.mkdir(parents=True)
     (root / "run").rename(run)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -399,7 +399,7 @@ def test_every_damaged_run_is_named(project: Project, capsys: pytest.CaptureFixt
 def test_a_copy_kept_beside_a_run_is_not_counted(project: Project) -> None:
     for suffix in (".bak", ".failed-old", ".failed-1x"):
         shutil.copytree(project.run, project.run.with_name(project.run.name + suffix))
-    store = Store(project.run.parents[2])
+    store = RunStore(project.run.parents[2])
     found = store.runs(project.run.parents[1].name, Profile.CPU)
     assert [each.spec.run_id for each in found] == [project.run.name]
 

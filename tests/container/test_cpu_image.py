@@ -197,7 +197,7 @@ def test_training_in_the_container_measures_what_this_machine_does(
     [
         ("a18-nemo-framework", read_overrides(only=["arm=vanilla"])),
         ("a20-training-data-path", read_overrides(["corpora=[planted]", "steps=10"])),
-        ("cpt-continued-pretraining", read_overrides(["continued_steps=60"], replicates=1)),
+        ("cpt-continued-pretraining", read_overrides(["max_steps=60"], replicates=1)),
     ],
 )
 def test_the_twin_of_a_profile_for_nvidia_s_containers_runs_in_one_too(

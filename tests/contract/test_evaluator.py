@@ -35,8 +35,8 @@ AMPLE = Limit(wall_s=120.0)
 
 
 def session(**given: Any) -> Session:
-    settings: dict[str, Any] = {"space": "small", "device": "cpu", "dropout": 0.0}
-    settings |= {"memory_gib": 0.5, "noise_draws": 2, "timeout_s": 120.0}
+    settings: dict[str, Any] = {"search_space": "small", "device": "cpu", "dropout": 0.0}
+    settings |= {"memory_gib": 0.5, "num_noise_samples": 2, "timeout_s": 120.0}
     return Session(params=LoopParams(**{**settings, **given}), seed=0)
 
 
@@ -75,13 +75,13 @@ def test_a_candidate_and_its_seed_decide_the_figure(evaluator: Evaluator) -> Non
 def test_every_candidate_is_held_against_the_same_tokens_and_none_beats_the_source(
     evaluator: Evaluator,
 ) -> None:
-    assert evaluator.least_bits is not None
+    assert evaluator.entropy_floor_bits is not None
     for batch_size in (1, 8):
         for seq_len in (32, 128):
             cfg = replace(QUICK, batch_size=batch_size, seq_len=seq_len)
             found = figures(evaluator, cfg)
             assert found.val_n_batches == 2048 // (batch_size * seq_len)
-            assert found.val_bpb > evaluator.least_bits
+            assert found.val_bpb > evaluator.entropy_floor_bits
 
 
 def test_published_rules_measure_whole_batches_of_the_candidate() -> None:
@@ -177,7 +177,9 @@ def test_a_loop_that_is_killed_twice_comes_to_the_same_as_one_that_is_not(tmp_pa
     folders = [tmp_path / "whole", tmp_path / "killed"]
     for folder, kills in zip(folders, (0, 2), strict=True):
         folder.mkdir()
-        decided = session(proposer="bandit", memory="lineage", climbs=True, iterations=6)
+        decided = session(
+            proposer="bandit", proposer_context="lineage", hill_climb=True, iterations=6
+        )
         kept = replace(decided, params=replace(decided.params, kills=kills))
         assert complete(kept, folder) == kills
     whole, killed = (comparable(folder) for folder in folders)

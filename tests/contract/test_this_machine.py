@@ -22,7 +22,7 @@ from harness.runtime.daemon import EngineState, ask_engine
 from harness.runtime.host import Host, default_profile, probe_host
 from harness.telemetry.log import TELEMETRY_FILE, read_samples
 from harness.telemetry.reduce import run_measurements
-from harness.telemetry.sampler import Sampler
+from harness.telemetry.sampler import TelemetrySampler
 
 OK = b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n"
 
@@ -55,7 +55,7 @@ def test_this_machine_is_sampled_cheaply() -> None:
 
 def test_a_run_leaves_whole_lines_and_figures(tmp_path: Path) -> None:
     path = tmp_path / TELEMETRY_FILE
-    with Sampler(path, period_s=0.05):
+    with TelemetrySampler(path, period_s=0.05):
         time.sleep(0.2)
     samples = read_samples(path)
     assert len(samples) >= 3
@@ -77,7 +77,7 @@ def test_a_driver_that_hangs_does_not_hang_the_harness(
         yield lambda: dict.fromkeys(Channel, 0.0)
 
     began = time.monotonic()
-    with Sampler(tmp_path / TELEMETRY_FILE, hanging) as sampler:
+    with TelemetrySampler(tmp_path / TELEMETRY_FILE, hanging) as sampler:
         pass
     assert time.monotonic() - began < 5.0
     released.set()

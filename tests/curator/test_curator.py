@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.workloads.data.by_curator import curated, write_jsonl
-from harness.workloads.data.clean import Fate, Limits, clean
+from harness.workloads.data.clean import Fate, FilterLimits, clean
 from harness.workloads.data.corpus import standard_library
 from harness.workloads.data.planted import planted
 
@@ -19,13 +19,13 @@ pytest.importorskip("nemo_curator", reason="needs NeMo Curator: nox -s curator")
 
 
 def _kept_by_us(documents: list[str]) -> Counter[str]:
-    return Counter(each.text for each in clean(documents, Limits()) if each.fate is Fate.KEPT)
+    return Counter(each.text for each in clean(documents, FilterLimits()) if each.fate is Fate.KEPT)
 
 
 def test_both_keep_the_same_documents_and_mend_them_alike(tmp_path: Path) -> None:
     documents = [*(each.text for each in planted(7)), *standard_library().documents]
     raw = write_jsonl(documents, tmp_path / "raw.jsonl")
-    theirs = Counter(curated([raw], tmp_path / "clean", Limits(), "ray-data"))
+    theirs = Counter(curated([raw], tmp_path / "clean", FilterLimits(), "ray-data"))
     ours = _kept_by_us(documents)
     assert ours.total() > 3000
     assert (ours - theirs, theirs - ours) == (Counter(), Counter())
@@ -39,7 +39,7 @@ def test_parquet_files_are_read_as_the_article_reads_them(tmp_path: Path) -> Non
     files = [tmp_path / f"train_{number}.parquet" for number in range(2)]
     for path, texts in zip(files, halves, strict=True):
         parquet.write_table(pa.table({"text": texts}), path)
-    theirs = curated(files, tmp_path / "clean", Limits(), "ray-data")
+    theirs = curated(files, tmp_path / "clean", FilterLimits(), "ray-data")
     assert Counter(theirs) == _kept_by_us([text for half in halves for text in half])
 
 
@@ -61,7 +61,7 @@ def test_a_broken_text_is_mended_alike(text: str) -> None:
     )
 
     theirs = NewlineNormalizer().modify_document(UnicodeReformatter().modify_document(text))
-    (ours,) = clean([text], Limits())
+    (ours,) = clean([text], FilterLimits())
     assert ours.text == theirs
 
 
@@ -69,6 +69,6 @@ def test_mojibake_within_a_line_is_mended_by_theirs_alone() -> None:
     from nemo_curator.stages.text.modifiers import UnicodeReformatter  # noqa: PLC0415 - see above
 
     text = "cafÃ© 日本"  # the line as a whole was never one byte a letter
-    (ours,) = clean([text], Limits())
+    (ours,) = clean([text], FilterLimits())
     assert ours.text == text
     assert UnicodeReformatter().modify_document(text) == "café 日本"

@@ -13,11 +13,11 @@ from harness.workloads.models.frameworks import library
 from harness.workloads.models.precision import arithmetic
 from harness.workloads.training.memory_tracker import CudaAllocator
 from harness.workloads.training.pretrain import training_run
-from harness.workloads.training.pretrain_params import ArmParams
+from harness.workloads.training.pretrain_params import FrameworksParams
 
 
 def _first_loss_and_peak(arm: str) -> tuple[float, int]:
-    device, params = torch.device("cuda"), ArmParams(arm=arm)
+    device, params = torch.device("cuda"), FrameworksParams(variant=arm)
     make = library(params.conditions.framework, device)
     with make.world(0), CudaAllocator(device) as counter:
         torch.manual_seed(0)
@@ -32,7 +32,7 @@ def _first_loss_and_peak(arm: str) -> tuple[float, int]:
 @pytest.mark.parametrize("arm", [arm for arm in ARMS if arm.startswith("vanilla")])
 def test_an_arm_by_hand_holds_what_the_law_says(arm: str) -> None:
     _, peak = _first_loss_and_peak(arm)
-    assert peak == pytest.approx(analytic_peak_bytes(ArmParams(arm=arm)), rel=0.02)
+    assert peak == pytest.approx(analytic_peak_bytes(FrameworksParams(variant=arm)), rel=0.02)
 
 
 @pytest.mark.gpu
@@ -48,4 +48,4 @@ def test_an_arm_out_of_megatron_holds_and_loses_what_its_match_does(
     expected, _ = _first_loss_and_peak(by_hand)
     loss, peak = _first_loss_and_peak(built)
     assert loss == pytest.approx(expected, abs=0.01)
-    assert peak == pytest.approx(analytic_peak_bytes(ArmParams(arm=built)), rel=0.02)
+    assert peak == pytest.approx(analytic_peak_bytes(FrameworksParams(variant=built)), rel=0.02)

@@ -82,14 +82,14 @@ def test_pooling_agrees_with_an_analysis_of_variance(given_groups: list[list[flo
     within = sum((len(group) - 1) * np.var(group, ddof=1) for group in repeated)
     assert pooled is not None
     assert pooled.degrees_of_freedom == degrees
-    assert pooled.sd == pytest.approx(np.sqrt(within / degrees), abs=1e-9)
+    assert pooled.std == pytest.approx(np.sqrt(within / degrees), abs=1e-9)
 
 
 @given(st.lists(figures, min_size=2, max_size=12))
 def test_one_group_pools_to_its_own_standard_deviation(group: list[float]) -> None:
     pooled = noise.pooled_sd([group])
     assert pooled is not None
-    assert pooled.sd == pytest.approx(statistics.stdev(group), abs=1e-9)
+    assert pooled.std == pytest.approx(statistics.stdev(group), abs=1e-9)
 
 
 @given(

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.workloads.models import memory as capacity
-from harness.workloads.models.memory import Dtype, ForwardPass
+from harness.workloads.models.memory import ForwardPass, NumberFormat
 from harness.workloads.models.shape import ModelShape, lora_parameters, num_parameters
 
 small = st.integers(min_value=1, max_value=64)
 tokens = st.integers(min_value=0, max_value=10_000)
-dtypes = st.sampled_from(Dtype)
+dtypes = st.sampled_from(NumberFormat)
 regimes = st.sampled_from(capacity.REGIMES)
 shapes = st.builds(
     ModelShape,
@@ -46,8 +46,8 @@ def test_a_larger_model_needs_no_less(shape: ModelShape, name: str, more: int) -
         capacity.activation_bytes_per_token(shape, step)
     )
     assert lora_parameters(larger, 4) >= lora_parameters(shape, 4)
-    assert capacity.kv_bytes_per_token(larger, Dtype.BF16) >= (
-        capacity.kv_bytes_per_token(shape, Dtype.BF16)
+    assert capacity.kv_bytes_per_token(larger, NumberFormat.BF16) >= (
+        capacity.kv_bytes_per_token(shape, NumberFormat.BF16)
     )
 
 
@@ -72,13 +72,13 @@ def test_adapters_are_linear_in_their_rank(shape: ModelShape, one: int, other: i
 
 @given(shapes, dtypes, tokens, st.integers(min_value=0, max_value=50))
 def test_the_cache_knows_only_the_tokens_in_it(
-    shape: ModelShape, dtype: Dtype, context: int, sessions: int
+    shape: ModelShape, dtype: NumberFormat, context: int, sessions: int
 ) -> None:
     together = capacity.kv_cache_bytes(shape, dtype, context * sessions, 1)
     assert capacity.kv_cache_bytes(shape, dtype, context, sessions) == together
 
 
 @given(st.integers(min_value=0, max_value=10**12), dtypes)
-def test_storage_is_never_less_than_the_bits(numbers: int, dtype: Dtype) -> None:
+def test_storage_is_never_less_than_the_bits(numbers: int, dtype: NumberFormat) -> None:
     bits = numbers * capacity.BITS[dtype]
     assert 0 <= capacity.stored_bytes(numbers, dtype) * 8 - bits < 8

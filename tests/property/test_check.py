@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from harness.check.tolerance import accepted, accepts
 from harness.check.verdicts import check
 from harness.records import (
-    Finished,
+    FinishedRun,
     Measurement,
     Profile,
     RunOutcome,
@@ -134,7 +134,7 @@ statuses = st.sampled_from([Status.FINISHED, Status.FINISHED, Status.FINISHED, S
 
 
 @st.composite
-def stored(draw: st.DrawFn) -> list[Finished]:
+def stored(draw: st.DrawFn) -> list[FinishedRun]:
     """Runs of two cells, of a few seeds, some of them broken or damaged."""
     cells = draw(
         st.lists(st.tuples(st.sampled_from([1, 2]), st.integers(0, 3)), max_size=8, unique=True)
@@ -144,7 +144,7 @@ def stored(draw: st.DrawFn) -> list[Finished]:
 
 def finished(
     size: int, seed: int, wall: Scalar, status: Status = Status.FINISHED, unit: str = "s"
-) -> Finished:
+) -> FinishedRun:
     spec = RunSpec(
         scenario="a00-test",
         profile=Profile.SPARK,
@@ -156,27 +156,27 @@ def finished(
     )
     outcome = RunOutcome(status=status, runtime="local", device="x", usage=Usage(wall_s=1.0))
     found = Measurement(metric="wall", value=wall, unit=unit)
-    return Finished(spec=spec, outcome=outcome, measurements=(found,))
+    return FinishedRun(spec=spec, outcome=outcome, measurements=(found,))
 
 
-def checked(runs: list[Finished]) -> tuple[Verdict, ...]:
+def checked(runs: list[FinishedRun]) -> tuple[Verdict, ...]:
     return check(LEDGER, runs, Profile.SPARK, METRICS)
 
 
 @given(stored(), st.randoms(use_true_random=False))
-def test_the_order_of_the_runs_does_not_matter(runs: list[Finished], shuffle: Any) -> None:
+def test_the_order_of_the_runs_does_not_matter(runs: list[FinishedRun], shuffle: Any) -> None:
     found = checked(runs)
     shuffle.shuffle(runs)
     assert checked(runs) == found
 
 
 @given(stored())
-def test_every_entry_has_a_verdict(runs: list[Finished]) -> None:
+def test_every_entry_has_a_verdict(runs: list[FinishedRun]) -> None:
     assert [each.expectation for each in checked(runs)] == list(EXPECTED)
 
 
 @given(stored())
-def test_a_damaged_figure_never_reproduces_anything(runs: list[Finished]) -> None:
+def test_a_damaged_figure_never_reproduces_anything(runs: list[FinishedRun]) -> None:
     cell = [run for run in runs if run.spec.params["size"] == 1]
     values = [run.measurements[0].value for run in cell]
     damaged = any(not isinstance(value, int) for value in values)
@@ -194,10 +194,10 @@ def test_a_damaged_figure_never_reproduces_anything(runs: list[Finished]) -> Non
     st.sampled_from([name for name, unit in UNITS.items() if unit.dimension == "time"]),
 )
 def test_the_unit_of_the_measurement_does_not_matter(seconds: list[int], unit: str) -> None:
-    def kinds(runs: list[Finished]) -> list[VerdictKind]:
+    def kinds(runs: list[FinishedRun]) -> list[VerdictKind]:
         return [each.kind for each in checked(runs)]
 
-    def measured_in(unit: str) -> list[Finished]:
+    def measured_in(unit: str) -> list[FinishedRun]:
         factor = UNITS[unit].factor
         return [
             finished(size, seed, wall / 60 / factor, unit=unit)
@@ -209,7 +209,7 @@ def test_the_unit_of_the_measurement_does_not_matter(seconds: list[int], unit: s
 
 
 @given(stored())
-def test_shifting_a_cell_away_never_makes_a_bound_hold(runs: list[Finished]) -> None:
+def test_shifting_a_cell_away_never_makes_a_bound_hold(runs: list[FinishedRun]) -> None:
     clean = [run for run in runs if isinstance(run.measurements[0].value, int)]
     clean = [finished(r.spec.params["size"], r.spec.seed, r.measurements[0].value) for r in clean]
     by_id = {each.expectation: each.kind for each in checked(clean)}

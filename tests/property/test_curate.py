@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.workloads.data.clean import Fate, Limits, first_of_each, judge, key, ngram_shares
+from harness.workloads.data.clean import Fate, FilterLimits, first_of_each, judge, key, ngram_shares
 from harness.workloads.data.loader import BatchShape, InOrder, Shuffled
 from harness.workloads.data.pack import open_packed, pack
 from harness.workloads.data.repair import repair
@@ -55,19 +55,19 @@ def test_the_share_of_the_top_ngram_is_what_brute_force_finds(words: list[str]) 
     text = " ".join(words)
     ngrams = [tuple(words[start : start + 3]) for start in range(len(words) - 2)]
     if not ngrams:
-        assert ngram_shares(text, words, Limits()) == [1.0]
+        assert ngram_shares(text, words, FilterLimits()) == [1.0]
         return
     most = max(map(ngrams.count, ngrams))
     top = [each for each in dict.fromkeys(ngrams) if ngrams.count(each) == most]
     shares = [1 - len(text.replace(" ".join(each), "")) / len(text) for each in top]
-    found = ngram_shares(text, words, Limits())
+    found = ngram_shares(text, words, FilterLimits())
     assert np.allclose(found, shares[: len(found)])
     assert len(found) in (1, len(shares))
 
 
 @given(_WORDS, st.integers(0, 50))
 def test_a_document_is_kept_or_dropped_for_one_reason(words: list[str], fewest: int) -> None:
-    judged = judge(" ".join(words), Limits(min_words=fewest, max_words=30))
+    judged = judge(" ".join(words), FilterLimits(min_words=fewest, max_words=30))
     if len(words) < fewest:
         assert judged.fate is Fate.SHORT
     elif len(words) > 30:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.experiments.a23_24 import formulas
-from harness.experiments.a23_24.campaign import Machine, costs, document, rendered
+from harness.experiments.a23_24.campaign import PricedMachine, costs, document, rendered
 from harness.experiments.a23_24.params import CampaignParams
 
 prices = st.floats(min_value=0.01, max_value=1e3)
@@ -18,9 +18,9 @@ shares = st.floats(min_value=0.0, max_value=1.0)
 factors = st.floats(min_value=1.01, max_value=100.0)
 campaigns = st.builds(
     CampaignParams,
-    h100_hourly_usd=prices,
+    h100_usd_per_hour=prices,
     spark_kw=st.floats(min_value=0.01, max_value=10.0),
-    kwh_usd=st.floats(min_value=0.01, max_value=2.0),
+    electricity_usd_per_kwh=st.floats(min_value=0.01, max_value=2.0),
     spark_capex_usd=st.floats(min_value=100.0, max_value=1e5),
     spark_life_years=st.floats(min_value=0.1, max_value=10.0),
     iter_seconds=st.integers(min_value=1, max_value=10_000),
@@ -34,7 +34,7 @@ campaigns = st.builds(
 @given(campaigns, st.integers(min_value=2, max_value=50))
 def test_costs_scale_with_the_number_of_taste_tests(p: CampaignParams, times: int) -> None:
     one, many = costs(p), costs(replace(p, campaign_iters=times * p.campaign_iters))
-    for machine in Machine:
+    for machine in PricedMachine:
         assert many.campaign[machine] == pytest.approx(times * one.campaign[machine])
 
 
@@ -42,22 +42,22 @@ def test_costs_scale_with_the_number_of_taste_tests(p: CampaignParams, times: in
 def test_expected_loss_scales_with_the_rent_and_the_search_does_not(
     p: CampaignParams, factor: float
 ) -> None:
-    one, dear = costs(p), costs(replace(p, h100_hourly_usd=factor * p.h100_hourly_usd))
+    one, dear = costs(p), costs(replace(p, h100_usd_per_hour=factor * p.h100_usd_per_hour))
     assert dear.expected_loss == pytest.approx(factor * one.expected_loss)
-    assert dear.campaign[Machine.SPARK] == one.campaign[Machine.SPARK]
+    assert dear.campaign[PricedMachine.SPARK] == one.campaign[PricedMachine.SPARK]
 
 
 @given(campaigns, factors)
 def test_a_shorter_life_makes_the_spark_dearer(p: CampaignParams, factor: float) -> None:
     shorter = replace(p, spark_life_years=p.spark_life_years / factor)
-    assert costs(shorter).hourly[Machine.SPARK] > costs(p).hourly[Machine.SPARK]
+    assert costs(shorter).hourly[PricedMachine.SPARK] > costs(p).hourly[PricedMachine.SPARK]
 
 
 @given(campaigns, st.floats(min_value=0.01, max_value=1.0))
 def test_idling_is_the_same_as_a_shorter_life(p: CampaignParams, duty: float) -> None:
     idle = costs(replace(p, duty_cycle=duty))
     short = costs(replace(p, spark_life_years=duty * p.spark_life_years))
-    assert idle.hourly[Machine.SPARK] == pytest.approx(short.hourly[Machine.SPARK])
+    assert idle.hourly[PricedMachine.SPARK] == pytest.approx(short.hourly[PricedMachine.SPARK])
 
 
 @given(campaigns, st.tuples(shares, shares).map(sorted))
@@ -69,7 +69,7 @@ def test_savings_fall_as_the_search_leaves_more_wrong(p: CampaignParams, left: l
 @given(campaigns)
 def test_nothing_is_saved_at_the_break_even_rate(p: CampaignParams) -> None:
     c, left = costs(p), p.residual_wrong_pick_rate
-    search = c.campaign[Machine.SPARK]
+    search = c.campaign[PricedMachine.SPARK]
     rate = formulas.break_even_wrong_pick_rate(c.final, left, search)
     saved = formulas.savings_usd(c.final, rate, left, search)
     assert saved == pytest.approx(0.0, abs=1e-9 * (c.final + search))
@@ -78,7 +78,7 @@ def test_nothing_is_saved_at_the_break_even_rate(p: CampaignParams) -> None:
 @given(campaigns, factors)
 def test_a_faster_rented_gpu_lowers_only_the_rented_search(p: CampaignParams, k: float) -> None:
     one, fast = costs(p), costs(replace(p, cloud_speedup=k))
-    assert fast.campaign[Machine.NODE] == pytest.approx(one.campaign[Machine.NODE] / k)
+    assert fast.campaign[PricedMachine.NODE] == pytest.approx(one.campaign[PricedMachine.NODE] / k)
     assert fast.savings == one.savings
 
 
@@ -86,7 +86,7 @@ def test_a_faster_rented_gpu_lowers_only_the_rented_search(p: CampaignParams, k:
 def test_any_inputs_make_a_document_that_records_them(p: CampaignParams) -> None:
     read = json.loads(rendered(p))
     assert read == document(p)
-    assert read["rates"]["h100_hourly_usd"] == p.h100_hourly_usd
+    assert read["rates"]["h100_hourly_usd"] == p.h100_usd_per_hour
 
 
 @given(st.floats(min_value=1e6, max_value=1e12), factors)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from harness.workloads.trials.escape import escape, unescape
 from harness.workloads.trials.history import History
 from harness.workloads.trials.render import Briefing, render
-from harness.workloads.trials.store import Store
+from harness.workloads.trials.store import TrialStore
 from harness.workloads.trials.trial import LAYOUTS, PRETRAINING, Label, Layout, Trial
 from harness.workloads.trials.tsv import line_of, rows_of
 
@@ -80,10 +80,10 @@ def test_what_is_appended_is_what_is_read(given_rows: tuple[Layout, list[Trial]]
     layout, trials = given_rows
     with TemporaryDirectory() as folder:
         path = Path(folder) / "results.tsv"
-        store = Store(path, layout)
+        store = TrialStore(path, layout)
         for trial in trials:
             store.append(trial)
-        again = Store(path, layout)
+        again = TrialStore(path, layout)
         assert store.history().trials == again.history().trials == trials
         assert not again.damage()
         assert path.read_bytes().count(b"\n") == len(trials) + 1
@@ -122,10 +122,10 @@ def test_the_best_is_a_baseline_or_a_keep_that_nothing_valid_beats(
 WRITER = """
 import sys
 from pathlib import Path
-from harness.workloads.trials.store import Store
+from harness.workloads.trials.store import TrialStore
 from harness.workloads.trials.trial import Label, Trial
 path, name, count, size = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-store = Store(path)
+store = TrialStore(path)
 for n in range(count):
     text = f"{name}-{n}|" + "x" * size
     store.append(Trial(exp_id=f"{name}-{n}", status=Label.DISCARD, hypothesis=text, notes=text))
@@ -158,7 +158,7 @@ def writers(
 
 def check_whole(path: Path) -> set[str]:
     """Return the ids in the file; every row must be exactly what its writer wrote."""
-    store = Store(path)
+    store = TrialStore(path)
     trials = store.history().trials
     assert not store.damage()
     for trial in trials:
@@ -196,9 +196,9 @@ def test_a_kill_at_any_moment_leaves_whole_rows_only(tmp_path: Path, seed: int) 
         written = {exp_id for exp_id in ids if exp_id.startswith(f"{name}-")}
         assert len(written) in (last + 1, last + 2)
         assert written == {f"{name}-{n}" for n in range(len(written))}
-    survivor = Store(path)
+    survivor = TrialStore(path)
     survivor.append(Trial(exp_id="after", status=Label.KEEP, core_metric=1.0))
     content = path.read_bytes()
     assert content.endswith(b"\n")
     assert content.count(b"\n") == len(ids) + 2
-    assert [trial.exp_id for trial in Store(path, PRETRAINING).history().trials][-1] == "after"
+    assert [trial.exp_id for trial in TrialStore(path, PRETRAINING).history().trials][-1] == "after"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.probes.nvidia_smi import Sample, energy_wh, mean_power_w, window
+from harness.probes.nvidia_smi import PowerSample, energy_wh, mean_power_w, window
 from harness.statistics import least_squares
 from harness.workloads.models.memory import layer_bytes_per_token
 from harness.workloads.models.peak_memory import (
@@ -37,7 +37,7 @@ _TOKENS = st.integers(1, 1 << 16)
 
 @given(_SHAPES)
 def test_the_parameter_formula_is_the_articles(shape: ModelShape) -> None:
-    d, layers = shape.d_model, shape.num_layers
+    d, layers = shape.hidden_size, shape.num_hidden_layers
     tables = (shape.vocab_size + shape.num_positions) * d
     assert num_parameters(shape) == tables + layers * (12 * d * d + 4 * d) + 2 * d
 
@@ -63,7 +63,7 @@ def test_fp32_needs_most_and_dropout_is_never_free(shape: ModelShape, tokens: in
         without, with_masks = (
             layer_bytes_per_token(shape, precision, dropout=dropout) for dropout in (False, True)
         )
-        assert with_masks - without == 2 * shape.d_model
+        assert with_masks - without == 2 * shape.hidden_size
 
 
 @given(_SHAPES, _TOKENS)
@@ -71,8 +71,10 @@ def test_both_loops_hold_alike_in_bf16(shape: ModelShape, tokens: int) -> None:
     """They differ by what the loops keep beside the layers, a few bytes a token and width."""
     ours = peak_bytes(shape, tokens, Precision.BF16, dropout=True)
     published = published_peak_bytes(shape, tokens, Precision.BF16)
-    beside = tokens * (5 * shape.d_model + shape.num_layers * (8 + 4 * shape.num_heads) + 20)
-    tables = 8 * shape.num_positions * shape.d_model  # the position table in float32
+    beside = tokens * (
+        5 * shape.hidden_size + shape.num_hidden_layers * (8 + 4 * shape.num_attention_heads) + 20
+    )
+    tables = 8 * shape.num_positions * shape.hidden_size  # the position table in float32
     assert abs(ours - published) <= beside + tables
 
 
@@ -115,7 +117,7 @@ def test_energy_lies_between_the_least_and_the_highest_power(
     at_s, samples = 0.0, []
     for gap_s, power_w in gaps_and_powers:
         at_s += gap_s
-        samples.append(Sample(at_s=at_s, power_w=power_w))
+        samples.append(PowerSample(at_s=at_s, power_w=power_w))
     known = [(s.at_s, s.power_w) for s in samples if s.power_w is not None]
     energy, mean = energy_wh(samples), mean_power_w(samples)
     if len(known) < 2:

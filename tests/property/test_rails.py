@@ -13,20 +13,20 @@ from hypothesis import strategies as st
 
 from harness.workloads.autoresearch.guardrails import (
     Gate,
+    Guardrail,
+    Guardrails,
     Passed,
-    Rail,
     Refused,
-    Rules,
     is_finite,
     reason_fault,
 )
 from harness.workloads.autoresearch.llm_proposer import structured_outputs
-from harness.workloads.autoresearch.search_space import SMALL, SPACES, Kind, Space
+from harness.workloads.autoresearch.search_space import SMALL, SPACES, KnobType, Space
 from harness.workloads.autoresearch.trajectory import TrainConfig
 
 BASE = SMALL.baseline
-CLOSED = Gate(space=SMALL, rules=Rules.CLOSED)
-GATES = [Gate(space=SMALL, rules=rules) for rules in Rules]
+CLOSED = Gate(space=SMALL, guardrails=Guardrails.CLOSED)
+GATES = [Gate(space=SMALL, guardrails=rules) for rules in Guardrails]
 SCALARS = (
     st.none()
     | st.booleans()
@@ -53,7 +53,7 @@ def answer(knob: Any, value: Any, reason: Any) -> str:
     return json.dumps({"knob": knob, "new_value": value, "reason": reason})
 
 
-@pytest.mark.parametrize("gate", GATES, ids=lambda gate: gate.rules)
+@pytest.mark.parametrize("gate", GATES, ids=lambda gate: gate.guardrails)
 @given(text=st.lists(PIECES, max_size=8).map("".join))
 @example(text="[" * 200_000)
 @example(text='{"knob":' * 50_000)
@@ -76,11 +76,14 @@ def test_what_passes_is_one_knob_of_the_menu_at_a_value_of_its_domain(
         domain = SMALL.knobs[knob]
         found = getattr(verdict.candidate, knob)
         assert found in domain.choices or domain.low <= found <= domain.high
-        assert type(found) is {Kind.INT: int, Kind.FLOAT: float, Kind.TEXT: str}[domain.kind]
+        assert (
+            type(found)
+            is {KnobType.INT: int, KnobType.FLOAT: float, KnobType.TEXT: str}[domain.kind]
+        )
         assert not reason_fault(reason)
 
 
-@pytest.mark.parametrize("gate", GATES, ids=lambda gate: gate.rules)
+@pytest.mark.parametrize("gate", GATES, ids=lambda gate: gate.guardrails)
 @given(knob=KNOBS, value=VALUES)
 def test_the_seed_is_never_changed_and_nothing_fixed_is(gate: Gate, knob: str, value: Any) -> None:
     verdict = gate.judge(answer(knob, value, "a step"), BASE)
@@ -109,7 +112,7 @@ def test_two_answers_in_one_are_none(data: st.DataObject) -> None:
 @given(seed=st.integers(0, 2**32))
 def test_every_draw_of_a_knob_passes_unless_it_changes_nothing(space: Space, seed: int) -> None:
     random = Random(seed)  # noqa: S311 - no secret
-    gate = Gate(space=space, rules=Rules.CLOSED)
+    gate = Gate(space=space, guardrails=Guardrails.CLOSED)
     for name, knob in space.knobs.items():
         value = knob.draw(random)
         if value != getattr(space.baseline, name):
@@ -144,7 +147,7 @@ def test_what_a_served_model_is_held_to_passes_the_rails_or_changes_nothing(
 ) -> None:
     text = data.draw(st.from_regex(structured_outputs(space)["regex"], fullmatch=True))
     given = json.loads(text)
-    verdict = Gate(space=space, rules=Rules.CLOSED).judge(text, space.baseline)
+    verdict = Gate(space=space, guardrails=Guardrails.CLOSED).judge(text, space.baseline)
     if isinstance(verdict, Refused):
         changes_nothing = given["new_value"] == getattr(space.baseline, given["knob"])
-        assert verdict.rail is (Rail.NO_OP if changes_nothing else Rail.REASON)
+        assert verdict.guardrail is (Guardrail.NO_OP if changes_nothing else Guardrail.REASON)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from harness.records import (
     Event,
-    Finished,
+    FinishedRun,
     ImageRef,
     Limits,
     Measurement,
@@ -95,7 +95,7 @@ verdicts = st.builds(
     claim=st.none() | kinds,
 )
 finished = st.builds(
-    Finished,
+    FinishedRun,
     spec=specs,
     outcome=outcomes,
     measurements=st.lists(measurements, max_size=3).map(tuple),

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from harness.report import clean
 from harness.report.figures import figure, with_spread
-from harness.report.render import Form, render, render_text
-from harness.report.tables import Column, Group, Table, words
+from harness.report.render import TableFormat, render, render_text
+from harness.report.tables import Column, RowGroup, Table, words
 
 any_text = st.text(st.characters(), max_size=40)  # half surrogate pairs too
 numbers = st.floats(allow_nan=False, allow_infinity=False)
@@ -24,7 +24,7 @@ numbers = st.floats(allow_nan=False, allow_infinity=False)
 def table(rows: list[list[str]]) -> Table:
     columns = (Column(key="one", header="one"), Column(key="two", header="two"))
     body = tuple(tuple(words(text) for text in row) for row in rows)
-    return Table(title="t", caption=("from a run",), columns=columns, groups=(Group(rows=body),))
+    return Table(title="t", caption=("from a run",), columns=columns, groups=(RowGroup(rows=body),))
 
 
 tables = st.lists(st.lists(any_text, min_size=2, max_size=2), max_size=4).map(table)
@@ -43,8 +43,8 @@ def test_csv_text_is_never_a_formula(text: str) -> None:
     assert not clean.csv_text(text).startswith(("=", "+", "-", "@"))
 
 
-@given(tables, st.sampled_from(Form))
-def test_every_form_ends_its_lines_alike(one: Table, form: Form) -> None:
+@given(tables, st.sampled_from(TableFormat))
+def test_every_form_ends_its_lines_alike(one: Table, form: TableFormat) -> None:
     text = render(one, form)
     assert text.endswith("\n")
     assert "\r" not in text
@@ -53,16 +53,16 @@ def test_every_form_ends_its_lines_alike(one: Table, form: Form) -> None:
 
 @given(tables)
 def test_markdown_and_csv_keep_the_shape(one: Table) -> None:
-    rows = [row for row in render(one, Form.MARKDOWN).splitlines() if row.startswith("|")]
+    rows = [row for row in render(one, TableFormat.MARKDOWN).splitlines() if row.startswith("|")]
     assert len(rows) == 2 + len(one.rows)
     assert all(len(re.findall(r"(?<!\\)(?:\\\\)*\|", row)) == 3 for row in rows)
-    read = [*csv.reader(io.StringIO(render(one, Form.CSV)))]
+    read = [*csv.reader(io.StringIO(render(one, TableFormat.CSV)))]
     assert [len(row) for row in read] == [2] * (1 + len(one.rows))
 
 
 @given(tables)
 def test_json_has_every_field(one: Table) -> None:
-    document = json.loads(render(one, Form.JSON))
+    document = json.loads(render(one, TableFormat.JSON))
     shown = [[box["text"] for box in row] for row in document["groups"][0]["rows"]]
     assert shown == [[clean.plain(box.text) for box in row] for row in one.rows]
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.probes.channels import Channel, Sample
+from harness.probes.channels import Channel, TelemetrySample
 from harness.probes.power import unwound_j
 from harness.probes.reading import NotSupported, Reading
 from harness.records import Measurement, to_json
@@ -26,9 +26,9 @@ times = st.lists(numbers, min_size=0, max_size=12, unique=True).map(sorted)
 
 
 @st.composite
-def runs(draw: st.DrawFn) -> tuple[Sample, ...]:
+def runs(draw: st.DrawFn) -> tuple[TelemetrySample, ...]:
     return tuple(
-        Sample(at_s=at_s, readings={channel: draw(readings) for channel in Channel})
+        TelemetrySample(at_s=at_s, readings={channel: draw(readings) for channel in Channel})
         for at_s in draw(times)
     )
 
@@ -41,7 +41,8 @@ def powers(draw: st.DrawFn) -> list[tuple[float, float]]:
 def _node(series: list[tuple[float, float]]) -> dict[str, Measurement]:
     nothing = dict.fromkeys(Channel, NOTHING)
     samples = [
-        Sample(at_s=t, readings={**nothing, Channel.NODE_POWER_W: watts}) for t, watts in series
+        TelemetrySample(at_s=t, readings={**nothing, Channel.NODE_POWER_W: watts})
+        for t, watts in series
     ]
     measured = run_measurements(samples)
     return {each.metric: each for each in measured if each.where == {"rail": "node"}}
@@ -53,7 +54,9 @@ def _value(measurement: Measurement) -> float:
 
 
 @given(runs())
-def test_a_file_gives_back_the_samples_that_it_was_given(samples: tuple[Sample, ...]) -> None:
+def test_a_file_gives_back_the_samples_that_it_was_given(
+    samples: tuple[TelemetrySample, ...],
+) -> None:
     file = io.StringIO()
     log = SampleLog(file)
     for sample in samples:
@@ -65,7 +68,9 @@ def test_a_file_gives_back_the_samples_that_it_was_given(samples: tuple[Sample, 
 
 
 @given(runs())
-def test_a_figure_has_either_a_finite_value_or_a_reason(samples: tuple[Sample, ...]) -> None:
+def test_a_figure_has_either_a_finite_value_or_a_reason(
+    samples: tuple[TelemetrySample, ...],
+) -> None:
     for measurement in run_measurements(samples):
         to_json(measurement)  # refuses what is not finite
         assert (measurement.value is None) == bool(measurement.absent)

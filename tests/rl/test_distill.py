@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("peft", reason="needs peft: use nox -s rl")
 
 from harness.experiments.a25 import run as clone
-from harness.experiments.a25.corpus import Brief, Construction, rows
+from harness.experiments.a25.corpus import BriefQuestion, PromptVersion, rows
 from harness.experiments.a25.params import CloneParams
 from harness.experiments.a25.race import read_pick
 from harness.experiments.a25.student import conversation, make_student
@@ -63,19 +63,19 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> Mapping[tuple[Any, ...]
 
 
 def test_every_racer_has_its_rates(figures: Mapping[tuple[Any, ...], Any]) -> None:
-    for construction in Construction:
+    for prompt_version in PromptVersion:
         for racer in ("frequent", "frequent_keep", "previous", "nearest", "distilled"):
             for rate in ("valid", "knob", "exact"):
-                assert 0 <= figures[f"race.{rate}", construction.value, racer] <= 1
-    assert figures["race.valid", "published", "untuned"] is not None
+                assert 0 <= figures[f"eval.{rate}", prompt_version.value, racer] <= 1
+    assert figures["eval.valid_rate", "published", "untuned"] is not None
 
 
 def test_each_construction_is_learned_from_the_same_start(
     figures: Mapping[tuple[Any, ...], Any],
 ) -> None:
-    one, other = (figures["clone.held_out_loss", each.value, 0] for each in Construction)
+    one, other = (figures["clone.held_out_loss", each.value, 0] for each in PromptVersion)
     assert one == pytest.approx(other, abs=0.5)  # other questions, the same weights
-    for each in Construction:
+    for each in PromptVersion:
         assert figures["clone.held_out_loss", each.value, 2] != one
         assert figures["clone.loss", each.value, 1] > 0
     assert figures["clone.steps",] == 4  # nine rows are two steps of eight an epoch
@@ -96,10 +96,10 @@ def test_the_form_that_a_student_learns_is_that_of_a_proposal() -> None:
 
 def test_a_made_student_reads_and_says_a_row_as_it_is(tmp_path: Path) -> None:
     make_student(tmp_path, SMALL, seed=0, steps=1)
-    template = load_chat_template(tmp_path)
-    *_, row = rows(made(_TRIALS, space=SMALL), Brief(history=5), Construction.CORRECTED)
-    example = clone.example(template, row)
+    chat_template = load_chat_template(tmp_path)
+    *_, row = rows(made(_TRIALS, space=SMALL), BriefQuestion(history=5), PromptVersion.CORRECTED)
+    example = clone.example(chat_template, row)
     said = [example.tokens[at] for at in example.trained]
-    assert said[-1] == template.end
-    assert template._decoded(said[:-1]) == row.answer
-    assert template._decoded(example.tokens[: example.trained[0]]).endswith("next")
+    assert said[-1] == chat_template.end
+    assert chat_template._decoded(said[:-1]) == row.answer
+    assert chat_template._decoded(example.tokens[: example.trained[0]]).endswith("next")

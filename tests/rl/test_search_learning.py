@@ -87,10 +87,10 @@ def played(
 
 def test_the_kept_policy_can_do_the_work_but_gives_up() -> None:
     """What its card says: before it learnt to give up it was nearly always right."""
-    skill = read_card(tiny_model("search")).skill
-    assert skill["skilled"]["0"]["exact_match"] > 0.95
-    assert 0.2 < skill["base"]["1"]["exact_match"] < 0.6
-    assert skill["base"]["1"]["no_answer"] < 0.05
+    results = read_card(tiny_model("search")).eval_results
+    assert results["skilled"]["0"]["exact_match"] > 0.95
+    assert 0.2 < results["base"]["1"]["exact_match"] < 0.6
+    assert results["base"]["1"]["no_answer"] < 0.05
 
 
 def test_its_replies_are_understood(played: tuple[Rollout[SearchEpisode], ...]) -> None:

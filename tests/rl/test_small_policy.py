@@ -20,7 +20,7 @@ from harness.workloads.tiny_models.checkpoint import read_card, tiny_model  # no
 from harness.workloads.tiny_models.conversations import Conversations  # noqa: E402
 from harness.workloads.tiny_models.files import draw, messages_of, renamed  # noqa: E402
 from harness.workloads.tiny_models.model import new_model, shape_of  # noqa: E402
-from harness.workloads.tiny_models.samples import Sampler  # noqa: E402
+from harness.workloads.tiny_models.samples import SequenceSampler  # noqa: E402
 from harness.workloads.tiny_models.skill import held_out, measure  # noqa: E402
 from harness.workloads.tiny_models.tokenizer import save_tokenizer, train_tokenizer, word_pieces  # noqa: E402
 from harness.workloads.tiny_models.train import train  # noqa: E402
@@ -59,7 +59,7 @@ def test_what_transformers_loads_cuts_and_templates_as_the_training_did(
     loaded = AutoTokenizer.from_pretrained(FOLDER)
     assert len(loaded) == tokenizer.get_vocab_size()
     random, pieces = Random(1), word_pieces(tokenizer)  # noqa: S311
-    sampler = Sampler(tokenizer, 1, files.conversations)
+    sampler = SequenceSampler(tokenizer, 1, files.conversations)
     for _ in range(200):
         messages = messages_of(renamed(draw(random), random, pieces))
         chat = [{"role": each.role.value, "content": each.content} for each in messages]
@@ -112,10 +112,12 @@ def test_the_policy_can_do_what_its_card_says(
     policy: Qwen2ForCausalLM, tokenizer: Tokenizer
 ) -> None:
     found = measure(policy, tokenizer, held_out(), temperature=0.0, seed=RECIPE.seed)
-    (stated,) = (each for each in read_card(FOLDER).skill["base"] if each["temperature"] == 0.0)
+    (stated,) = (
+        each for each in read_card(FOLDER).eval_results["base"] if each["temperature"] == 0.0
+    )
     # greedy, so only near ties differ from machine to machine: 3 tasks of 158
-    assert found.task_pass == pytest.approx(stated["task_pass"], abs=3 / 158)
-    assert found.assertions == pytest.approx(stated["assertions"], abs=0.02)
+    assert found.pass_rate == pytest.approx(stated["task_pass"], abs=3 / 158)
+    assert found.assertion_pass_rate == pytest.approx(stated["assertions"], abs=0.02)
     assert found.stop_early == pytest.approx(stated["stop_early"], abs=0.02)
 
 
@@ -124,7 +126,7 @@ def test_the_recipe_still_begins_as_it_did() -> None:
     torch.set_num_threads(1)
     losses: list[float] = []
     tokenizer = file_tokenizer()
-    sampler = Sampler(tokenizer, RECIPE.seed, files.conversations)
+    sampler = SequenceSampler(tokenizer, RECIPE.seed, files.conversations)
     copying = train(RECIPE, tokenizer, sampler, lambda progress: losses.append(progress.loss))
     phase, _ = next(copying)
     found, stated = mean_losses(losses), read_card(FOLDER).losses[phase.name]

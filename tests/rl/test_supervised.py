@@ -32,7 +32,7 @@ STILL = SupervisedSettings(dropout=Dropout.OFF)
 
 
 def fitted(examples: Sequence[Example]) -> Fitted:
-    return fit(examples, max_tokens=2048)
+    return fit(examples, max_length=2048)
 
 
 def losses(policy: LoraPolicy, examples: Sequence[Example]) -> list[Tensor]:
@@ -159,7 +159,7 @@ def test_the_same_seed_gives_the_same_weights(base: Path) -> None:
 
 def test_tails_are_cut_and_counted() -> None:
     long, short = Example(tokens=(1,) * 9, trained=(2, 8)), Example(tokens=(1, 2), trained=(1,))
-    cut = fit([long, short], max_tokens=4)
+    cut = fit([long, short], max_length=4)
     assert cut.truncated == 1
     assert cut.examples == (Example(tokens=(1,) * 4, trained=(2,)), short)
 
@@ -167,10 +167,10 @@ def test_tails_are_cut_and_counted() -> None:
 def test_examples_whose_answer_was_cut_off_are_named() -> None:
     late, short = Example(tokens=(1,) * 9, trained=(8,)), Example(tokens=(1, 2), trained=(1,))
     with pytest.raises(InputError) as refused:
-        fit([short, late, late], max_tokens=4)
+        fit([short, late, late], max_length=4)
     assert [problem.key for problem in refused.value.problems] == ["example 1", "example 2"]
     with pytest.raises(InputError, match="no example to train on"):
-        fit([], max_tokens=4)
+        fit([], max_length=4)
 
 
 def test_a_step_that_is_not_finite_is_not_made(base: Path) -> None:

@@ -23,7 +23,13 @@ from harness.plan.expand import expand
 from harness.plan.overrides import Overrides
 from harness.records import Verdict, VerdictKind
 from harness.scenario import schema
-from harness.scenario.expectations import Arithmetic, Entry, Law, Ordering, Ratio
+from harness.scenario.expectations import (
+    ArithmeticEntry,
+    Entry,
+    LawEntry,
+    OrderingEntry,
+    RatioEntry,
+)
 from harness.scenario.images import read_lock
 from harness.scenario.load import load, load_expectations
 from harness.scenario.positions import read
@@ -87,7 +93,7 @@ def test_its_row_keys_are_known_to_its_workloads(folder: Path) -> None:
     params = {name for each in declared for name in fields_of(each.params)}
     source = "\n".join(room_source(each) for each in declared)
     entries = load_expectations(loaded).expectations
-    measured = [entry for entry in entries if not isinstance(entry, Arithmetic)]
+    measured = [entry for entry in entries if not isinstance(entry, ArithmeticEntry)]
     keys = {key for entry in measured for key in row_keys(entry)}
     keys |= {key for plot in scenario.report.plots for key in (plot.x, *plot.series)}
     unknown = {key for key in keys - params if not re.search(rf"\b{key}\b", source)}
@@ -99,7 +105,7 @@ def test_its_tolerances_are_not_finer_than_the_metric(folder: Path) -> None:
     loaded = load(folder)
     metrics = metrics_by_name(loaded.scenario)
     for entry in load_expectations(loaded).expectations:
-        if isinstance(entry, Arithmetic):  # no run takes part, so its metric is but a name
+        if isinstance(entry, ArithmeticEntry):  # no run takes part, so its metric is but a name
             continue
         resolution = metrics[entry.metric].resolution
         tolerance = getattr(entry.expect, "abs", None)
@@ -110,11 +116,11 @@ def test_its_tolerances_are_not_finer_than_the_metric(folder: Path) -> None:
 def row_keys(entry: Entry) -> Iterator[str]:
     """Yield every param or row key that an entry names."""
     yield from entry.where
-    if isinstance(entry, Ratio):
+    if isinstance(entry, RatioEntry):
         yield from entry.expect.to.where
-    if isinstance(entry, Ordering):
+    if isinstance(entry, OrderingEntry):
         yield from entry.expect.than.where
-    if isinstance(entry, Law):
+    if isinstance(entry, LawEntry):
         asked = entry.expect.params
         yield from (asked[name] for name in ("along",) if name in asked)
         yield from (*asked.get("over", ()), *asked.get("cell", ()))

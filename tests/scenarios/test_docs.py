@@ -236,9 +236,9 @@ def test_the_ledger_page_has_a_valid_example_of_every_kind() -> None:
         ledger.Ledger.model_validate(document.value)
         resolved = ledger.Expectations.model_validate(resolve(document, units).value)
         for entry in resolved.expectations:
-            assert entry.metric in units or isinstance(entry, ledger.Arithmetic)
+            assert entry.metric in units or isinstance(entry, ledger.ArithmeticEntry)
             kinds.append(entry.kind)
-            if isinstance(entry, ledger.Law):
+            if isinstance(entry, ledger.LawEntry):
                 law = relation_of(entry.expect.law)
                 assert law is not None
                 assert not [*problems_of(law.params, entry.expect.params)]

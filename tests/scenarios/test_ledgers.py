@@ -14,7 +14,7 @@ from harness.measure import measure, metrics_by_name
 from harness.plan.expand import expand
 from harness.plan.overrides import Overrides
 from harness.records import (
-    Finished,
+    FinishedRun,
     Profile,
     RunOutcome,
     RunSpec,
@@ -23,7 +23,12 @@ from harness.records import (
     Verdict,
     VerdictKind,
 )
-from harness.scenario.expectations import Arithmetic, Expectation, Trajectory, claim_verdict
+from harness.scenario.expectations import (
+    ArithmeticEntry,
+    Expectation,
+    TrajectoryEntry,
+    claim_verdict,
+)
 from harness.scenario.folders import find
 from harness.scenario.load import Loaded, load, load_expectations
 from harness.variables import EVIDENCE_VARIABLE
@@ -43,7 +48,7 @@ CONTRADICTED: dict[str, set[str] | int] = {
         "matched.torch",
         "step_time.nemo",
         "throughput.nemo",
-        "gain.throughput",
+        "gain.tokens_per_second",
         "gain.step_time",
         "gain.step_saved",
         "gain.published",
@@ -68,7 +73,7 @@ CONTRADICTED: dict[str, set[str] | int] = {
         "memory.intercept.bf16",
         "memory.intercept.bf16.elsewhere",
         "samples.span",
-        "drift.throughput",
+        "drift.tokens_per_second",
         "drift.step_time",
         "drift.position",
         "cloud.bandwidth.h100",
@@ -133,7 +138,7 @@ def entries(name: str) -> tuple[Expectation, ...]:
     return tuple(load_expectations(loaded(name)).expectations)
 
 
-def executed(spec: RunSpec, out: Path) -> Finished:
+def executed(spec: RunSpec, out: Path) -> FinishedRun:
     """Run a workload that needs no container, in this process."""
     out.mkdir(exist_ok=True)
     run(spec.workload, spec, out)
@@ -142,10 +147,10 @@ def executed(spec: RunSpec, out: Path) -> Finished:
     outcome = RunOutcome(
         status=Status.FINISHED, runtime="local", device=device, usage=Usage(wall_s=1.0)
     )
-    return Finished(spec=spec, outcome=outcome, measurements=measure(spec, events))
+    return FinishedRun(spec=spec, outcome=outcome, measurements=measure(spec, events))
 
 
-def judged(name: str, profile: Profile, runs: list[Finished]) -> dict[str, Verdict]:
+def judged(name: str, profile: Profile, runs: list[FinishedRun]) -> dict[str, Verdict]:
     ledger = load_expectations(loaded(name))
     found = check(ledger, runs, profile, metrics_by_name(loaded(name).scenario))
     return {each.expectation: each for each in found}
@@ -158,7 +163,7 @@ ARITHMETIC = {"a33": 36, "a34": 34, "a36": 24}
 @pytest.mark.parametrize("name", CONTRADICTED)
 def test_arithmetic_holds_without_a_run(name: str) -> None:
     verdicts = judged(name, Profile.SPARK, [])
-    sums = [each for each in entries(name) if isinstance(each, Arithmetic)]
+    sums = [each for each in entries(name) if isinstance(each, ArithmeticEntry)]
     assert len(sums) == ARITHMETIC.get(name, 0)
     assert {verdicts[each.id].kind for each in sums} <= {VerdictKind.ARITHMETIC}
 
@@ -199,7 +204,7 @@ def test_every_figure_that_binds_comes_out(
     specs = expand(loaded(name), profile, Overrides()).runs
     runs = [executed(spec, tmp_path / spec.run_id) for spec in specs]
     verdicts = judged(name, profile, runs)
-    comparable = [each for each in entries(name) if not isinstance(each, Arithmetic)]
+    comparable = [each for each in entries(name) if not isinstance(each, ArithmeticEntry)]
     bound = [each for each in comparable if binds(each, profile)]
     assert {each.id for each in bound} == {
         each.expectation for each in verdicts.values() if each.kind is REPRODUCED
@@ -211,7 +216,7 @@ def test_every_figure_that_binds_comes_out(
         declared = {each.name for spec in specs for each in workload(spec.workload).metrics}
         assert declared <= {each.metric for finished in runs for each in finished.measurements}
     for entry in bound:
-        if isinstance(entry, Trajectory):  # every point, not only within its tolerance
+        if isinstance(entry, TrajectoryEntry):  # every point, not only within its tolerance
             assert series(entry, runs) == pytest.approx(dict(entry.expect.points)), entry.id
 
 
@@ -219,7 +224,7 @@ def binds(entry: Expectation, profile: Profile) -> bool:
     return not entry.binds.profile or profile in entry.binds.profile
 
 
-def series(entry: Trajectory, runs: list[Finished]) -> dict[float, object]:
+def series(entry: TrajectoryEntry, runs: list[FinishedRun]) -> dict[float, object]:
     """Return what was measured at the points that a trajectory names."""
     found = {
         each.where[entry.expect.key]: each.value

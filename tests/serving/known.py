@@ -12,12 +12,12 @@ import pytest
 
 from harness.records import from_json, record
 from harness.workloads.inference.engine import Reply, SamplingParams
-from harness.workloads.inference.vllm import VllmDtype, OnCpu, Serving
+from harness.workloads.inference.vllm import OnCpu, Serving, VllmDtype
 
 NAME = "tiny"
 END_TOKEN = 0
 CONTEXT_TOKENS = 512
-GREEDY = SamplingParams(temperature=0.0, max_tokens=8, seed=0)
+GREEDY = SamplingParams(temperature=0.0, max_new_tokens=8, seed=0)
 # All sum the same float32 products (6e-8 relative, up to 200 at a time, in two layers, of
 # magnitudes up to 10) in another order.
 BOUND = 1e-4

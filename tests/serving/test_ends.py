@@ -92,7 +92,7 @@ def test_a_server_that_is_killed_at_work_is_an_error_with_its_cause(
     tiny: Tiny, tmp_path: Path, title: str
 ) -> None:
     """No request hangs, whichever of its processes dies; and nothing is left of the others."""
-    endless = SamplingParams(temperature=1.0, max_tokens=500, seed=0)
+    endless = SamplingParams(temperature=1.0, max_new_tokens=500, seed=0)
     with (
         serve(tiny.serving(), END_TOKEN, tmp_path / "vllm.log") as engine,
         ThreadPoolExecutor(4) as threads,

@@ -18,14 +18,19 @@ from harness.workloads.inference.adapters import (
     served_models,
     unload_adapter,
 )
-from harness.workloads.inference.engine import EngineError, Finish, PromptTooLongError, SamplingParams
+from harness.workloads.inference.engine import (
+    EngineError,
+    Finish,
+    PromptTooLongError,
+    SamplingParams,
+)
 from harness.workloads.inference.http import RefusedError, Server
 from harness.workloads.inference.vllm_engine import VllmEngine
 from tests.serving.known import BOUND, CONTEXT_TOKENS, END_TOKEN, GREEDY, NAME, Tiny, check_close
 
 pytestmark = pytest.mark.serving
 
-DRAWN = SamplingParams(temperature=1.0, max_tokens=8, seed=1)
+DRAWN = SamplingParams(temperature=1.0, max_new_tokens=8, seed=1)
 
 
 def test_it_computes_what_transformers_does(engine: VllmEngine, tiny: Tiny) -> None:
@@ -154,7 +159,7 @@ def test_both_engines_say_the_same(engine: VllmEngine, tiny: Tiny) -> None:
     )
 
     other = TransformersEngine(tiny.serving(), END_TOKEN)
-    wide = replace(DRAWN, max_tokens=64, alternatives=20)
+    wide = replace(DRAWN, max_new_tokens=64, alternatives=20)
     for adapter in (None, tiny.folder / "first"):
         engine.refresh(adapter)
         other.refresh(adapter)

@@ -153,7 +153,7 @@ def test_identical_values_decide_without_a_spread() -> None:
 
 @pytest.mark.parametrize("count", [3, 5, 20])
 def test_the_margin_that_could_have_been_shown_is_shown_with_that_power(count: int) -> None:
-    seen = Sample(count=count, mean=0.0, sd=1.0)
+    seen = Sample(count=count, mean=0.0, std=1.0)
     critical, noncentral = stats.t.ppf(0.95, count - 1), math.sqrt(count)
     margin = noninferiority_margin(seen)
     power = stats.nct.sf(critical, count - 1, margin * noncentral)

@@ -24,7 +24,7 @@ from harness.workloads.models.peak_memory import (
     published_peak_bytes,
 )
 from harness.workloads.models.shape import Precision, initial_loss_nats, num_parameters
-from harness.workloads.training.pretrain_params import CELL_METRICS, ArmParams
+from harness.workloads.training.pretrain_params import CELL_METRICS, FrameworksParams
 from harness.workloads.training.schedule import warmup_cosine
 
 _BYTES_PER_GIB = 1024.0**3
@@ -46,7 +46,7 @@ class FrameworksEvidenceParams:
     vanilla: str = param("a18/vanilla_metrics.json", doc="the hand-written arm")
     nemo: str = param("a18/nemo_metrics.json", doc="the Megatron-Core arm")
     snapshot: str = param("a18/nvidia_smi_during_run.txt", doc="one look at the GPU, in nemo")
-    long_steps: int = param(100_000, doc="steps of the article's overnight run", low=1)
+    overnight_steps: int = param(100_000, doc="steps of the article's overnight run", low=1)
     night_h: float = param(8.0, doc="hours of a night", unit="h", low=0.0)
     nights: int = param(365, doc="nights of a year", low=1)
     bandwidth_gb_s: float = param(
@@ -55,11 +55,11 @@ class FrameworksEvidenceParams:
 
 
 @record
-class Arm:
+class FrameworkVariant:
     """What was recorded of an arm; and the params that say what its shape and conditions give."""
 
     recorded: PublishedArm
-    params: ArmParams
+    params: FrameworksParams
     evidence: FrameworksEvidenceParams
 
     @property
@@ -72,7 +72,7 @@ class Arm:
     @property
     def long_s(self) -> float:
         """The article's overnight run."""
-        return self.evidence.long_steps * self.recorded.mean_step_ms / _MS_PER_S
+        return self.evidence.overnight_steps * self.recorded.mean_step_ms / _MS_PER_S
 
     @property
     def night_tokens(self) -> float:
@@ -81,15 +81,15 @@ class Arm:
 
 
 @record
-class Published:
+class PublishedFrameworks:
     """The published files, read."""
 
-    vanilla: Arm
-    nemo: Arm
+    vanilla: FrameworkVariant
+    nemo: FrameworkVariant
     snapshot: PublishedSnapshot
 
 
-def analytic_peak_bytes(step: ArmParams) -> float:
+def analytic_peak_bytes(step: FrameworksParams) -> float:
     """Return the peak of an arm on a GPU, bytes, by the law of its framework."""
     conditions = step.conditions
     law = published_peak_bytes if conditions.framework is Framework.MEGATRON else peak_bytes
@@ -111,20 +111,22 @@ def state_traffic_bytes(precision: Precision) -> int:
 
 def law_gib(arm: str) -> float:
     """Return the analytic peak of an arm, GiB."""
-    return analytic_peak_bytes(ArmParams(arm=arm)) / _BYTES_PER_GIB
+    return analytic_peak_bytes(FrameworksParams(variant=arm)) / _BYTES_PER_GIB
 
 
-figure: Figures[Published] = Figures(*CELL_METRICS)
+figure: Figures[PublishedFrameworks] = Figures(*CELL_METRICS)
 
 # --- each published arm, as recorded and by its shape ---------------------------------------------
 
-arm = figure.each(lambda p: (({"arm": a.params.arm}, a) for a in (p.vanilla, p.nemo)), keys="arm")
+arm = figure.each(
+    lambda p: (({"variant": a.params.variant}, a) for a in (p.vanilla, p.nemo)), keys="variant"
+)
 arm("step_time.mean")(lambda a: a.recorded.mean_step_ms)
-arm("throughput")(lambda a: a.recorded.tokens_per_s)
+arm("tokens_per_second")(lambda a: a.recorded.tokens_per_s)
 
 
-@arm("throughput.deviation", "%", "tokens / step time above the one recorded")
-def _(arm: Arm) -> float:
+@arm("tokens_per_second.deviation", "%", "tokens / step time above the one recorded")
+def _(arm: FrameworkVariant) -> float:
     recomputed = arm.params.tokens_per_step / arm.recorded.mean_step_ms * _MS_PER_S
     return percent_above(recomputed, arm.recorded.tokens_per_s)
 
@@ -138,7 +140,7 @@ arm("loss.initial", "nat", "of the untrained model, from shape and init")(
 arm("memory.peak_allocated")(lambda a: a.recorded.peak_gpu_mem_gib)
 arm("memory.peak_reserved")(lambda a: a.recorded.peak_gpu_reserved_gib)
 arm("memory.law_deviation", "%", "analytic peak above the published one")(
-    lambda a: percent_above(law_gib(a.params.arm), a.recorded.peak_gpu_mem_gib)
+    lambda a: percent_above(law_gib(a.params.variant), a.recorded.peak_gpu_mem_gib)
 )
 arm("parameters")(lambda a: num_parameters(a.params.shape))
 arm("whole_run.time", "s", "all steps at the mean step time")(
@@ -147,22 +149,24 @@ arm("whole_run.time", "s", "all steps at the mean step time")(
 arm("traffic.state", "B/parameter", "moved a step beside the products")(
     lambda a: state_traffic_bytes(a.params.conditions.precision)
 )
-arm("traffic.least_time", "ms", "traffic.state at the memory's bandwidth")(lambda a: a.least_ms)
+arm("traffic.min_time", "ms", "traffic.state at the memory's bandwidth")(lambda a: a.least_ms)
 arm("long_run.time", "h", "the article's overnight run")(lambda a: a.long_s / _SECONDS_PER_HOUR)
 arm("night.tokens", "token", "in the article's night")(lambda a: a.night_tokens)
 
 # --- what the published arms differ by ------------------------------------------------------------
 
 
-def _gain(of: Callable[[PublishedArm], float]) -> Callable[[Published], float]:
+def _gain(of: Callable[[PublishedArm], float]) -> Callable[[PublishedFrameworks], float]:
     return lambda p: percent_above(of(p.nemo.recorded), of(p.vanilla.recorded))
 
 
-def _saved(of: Callable[[Arm], float], per: float = 1.0) -> Callable[[Published], float]:
+def _saved(
+    of: Callable[[FrameworkVariant], float], per: float = 1.0
+) -> Callable[[PublishedFrameworks], float]:
     return lambda p: (of(p.vanilla) - of(p.nemo)) / per
 
 
-figure("gain.throughput", "%", "nemo above vanilla")(_gain(lambda a: a.tokens_per_s))
+figure("gain.tokens_per_second", "%", "nemo above vanilla")(_gain(lambda a: a.tokens_per_s))
 figure("gain.step_time", "%", "nemo above vanilla")(_gain(lambda a: a.mean_step_ms))
 figure("gain.step_saved", "ms", "vanilla - nemo")(_saved(lambda a: a.recorded.mean_step_ms))
 figure("gain.memory_allocated", "%", "nemo above vanilla")(_gain(lambda a: a.peak_gpu_mem_gib))
@@ -170,19 +174,19 @@ figure("gain.memory_reserved", "%", "nemo above vanilla")(_gain(lambda a: a.peak
 figure("gain.memory_saved", "GiB", "vanilla - nemo, allocated")(
     _saved(lambda a: a.recorded.peak_gpu_mem_gib)
 )
-figure("traffic.least_saved", "ms", "vanilla - nemo")(_saved(lambda a: a.least_ms))
+figure("traffic.min_saved", "ms", "vanilla - nemo")(_saved(lambda a: a.least_ms))
 figure("long_run.saved", "min", "vanilla - nemo")(_saved(lambda a: a.long_s, _SECONDS_PER_MINUTE))
 
 
 @figure.rows("loss.ratio", "x", "vanilla / nemo; where: at")
-def _(p: Published) -> Iterator[Row]:
+def _(p: PublishedFrameworks) -> Iterator[Row]:
     vanilla, nemo = p.vanilla.recorded, p.nemo.recorded
     yield {"at": "first"}, vanilla.loss_first / nemo.loss_first
     yield {"at": "last"}, vanilla.loss_last / nemo.loss_last
 
 
 @figure("conditions.differing", "count", "of the published arms, beside the framework")
-def _(_: Published) -> int:
+def _(_: PublishedFrameworks) -> int:
     names = [each.name for each in fields(Conditions) if each.name != "framework"]
     return sum(getattr(ARMS["vanilla"], n) != getattr(ARMS["nemo"], n) for n in names)
 
@@ -193,13 +197,13 @@ figure("conditions.same_torch", "flag", "both published arms ran the same build 
 
 # --- what any arm should hold, run or not, and what makes it so -----------------------------------
 
-figure.rows("memory.law", "GiB", "analytic peak; where: arm")(
-    lambda _: (({"arm": name}, law_gib(name)) for name in ARMS)
+figure.rows("memory.law", "GiB", "analytic peak; where: variant")(
+    lambda _: (({"variant": name}, law_gib(name)) for name in ARMS)
 )
 
 
 @figure.rows("memory.law_change", "%", "of vanilla's analytic peak; where: condition that changes")
-def _(_: Published) -> Iterator[Row]:
+def _(_: PublishedFrameworks) -> Iterator[Row]:
     for change, (before, after) in zip(_CHANGES, pairwise(_LADDER), strict=True):
         percent = 100 * (law_gib(after) - law_gib(before)) / law_gib("vanilla")
         yield {"condition": change}, percent
@@ -209,7 +213,7 @@ def _(_: Published) -> Iterator[Row]:
 
 
 @figure.rows("learning_rate", "1", "by the schedule; where: step")
-def _(p: Published) -> Iterator[Row]:
+def _(p: PublishedFrameworks) -> Iterator[Row]:
     schedule = warmup_cosine(
         p.nemo.params.learning_rate,
         p.nemo.recorded.warmup_steps_excluded_from_mean,
@@ -225,7 +229,7 @@ figure("night.gain", "token", "nemo - vanilla")(
 
 
 @figure("year.gain", "Gtoken", "night.gain in every night of a year")
-def _(p: Published) -> float:
+def _(p: PublishedFrameworks) -> float:
     return (p.nemo.night_tokens - p.vanilla.night_tokens) * p.nemo.evidence.nights / _GIGA
 
 
@@ -244,11 +248,13 @@ def run(context: Context) -> None:
     """Recompute every figure; the device named is the one they were measured on."""
     params: FrameworksEvidenceParams = context.params
 
-    def arm(name: str, file: str) -> Arm:
+    def arm(name: str, file: str) -> FrameworkVariant:
         recorded = read(PublishedArm, context.evidence(file))
-        return Arm(recorded=recorded, params=ArmParams(arm=name), evidence=params)
+        return FrameworkVariant(
+            recorded=recorded, params=FrameworksParams(variant=name), evidence=params
+        )
 
-    published = Published(
+    published = PublishedFrameworks(
         vanilla=arm("vanilla", params.vanilla),
         nemo=arm("nemo", params.nemo),
         snapshot=read_snapshot(context.evidence(params.snapshot)),

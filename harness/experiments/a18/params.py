@@ -7,13 +7,13 @@ from harness.workloads.training.pretrain_params import (
     CELL_METRICS,
     CONDITION_METRICS,
     PRETRAIN_LAWS,
-    ArmParams,
+    FrameworksParams,
 )
 
 FRAMEWORKS = Workload(
     name="pretrain.frameworks",
     doc="one arm: the GPT by hand or out of Megatron-Core, under published or matched conditions",
-    params=ArmParams,
+    params=FrameworksParams,
     metrics=(*CELL_METRICS, *CONDITION_METRICS),
     entry="harness.workloads.training.pretrain:run",
     derivation="harness.workloads.training.pretrain_metrics:cell",

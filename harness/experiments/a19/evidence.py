@@ -21,7 +21,7 @@ from harness.experiments.a19.published import (
     read,
 )
 from harness.probes import nvidia_smi as power
-from harness.probes.nvidia_smi import Sample
+from harness.probes.nvidia_smi import PowerSample
 from harness.records import record
 from harness.statistics import Line, least_squares
 from harness.workloads.api.context import Context
@@ -78,11 +78,11 @@ class EnvelopeEvidenceParams:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Published:
+class PublishedEnvelope:
     """The published files, read."""
 
     sweep: PublishedSweep
-    samples: Sequence[Sample]
+    samples: Sequence[PowerSample]
     vanilla: PublishedArm
     nemo: PublishedArm
     params: EnvelopeEvidenceParams
@@ -126,7 +126,7 @@ class Published:
         }
 
     @cached_property
-    def busy(self) -> Sequence[Sample]:
+    def busy(self) -> Sequence[PowerSample]:
         """The samples that show work."""
         return power.busy(self.samples, self.params.busy_pct)
 
@@ -135,7 +135,7 @@ class Published:
         """When each configuration ran."""
         return cell_windows(self.sweep, self.samples, self.params.start_pct)
 
-    def rows(self) -> Iterator[tuple[str, Sequence[Sample]]]:
+    def rows(self) -> Iterator[tuple[str, Sequence[PowerSample]]]:
         """Yield the sets of samples that are reported."""
         yield "all", self.samples
         yield "busy", self.busy
@@ -158,7 +158,7 @@ class Published:
 
 
 def cell_windows(
-    sweep: PublishedSweep, samples: Sequence[Sample], start_pct: float
+    sweep: PublishedSweep, samples: Sequence[PowerSample], start_pct: float
 ) -> list[tuple[PublishedCell, Window]]:
     """Return when each configuration ran, from the first sample of at least `start_pct` on."""
     start_s = power.busy(samples, start_pct)[0].at_s
@@ -175,13 +175,13 @@ def memory_line(sweep: PublishedSweep, precision: Precision, from_tokens: int) -
     )
 
 
-figure: Figures[Published] = Figures(*CELL_METRICS)
+figure: Figures[PublishedEnvelope] = Figures(*CELL_METRICS)
 
 # --- the published table, row by row, with what each row stands for beside it ---------------------
 
 cell = figure.each(lambda p: ((c.where, c) for c in p.sweep.results))
 cell("step_time.mean")(lambda c: c.mean_step_ms)
-cell("throughput")(lambda c: c.tokens_per_s)
+cell("tokens_per_second")(lambda c: c.tokens_per_s)
 cell("loss.first")(lambda c: c.loss_first)
 cell("loss.last")(lambda c: c.loss_last)
 cell("loss.fall")(lambda c: c.loss_first - c.loss_last)
@@ -192,7 +192,7 @@ cell("cell.out_of_memory")(lambda c: not c.ok)
 
 
 @figure.rows("memory.law_deviation", "%", "analytic peak against the published one; per cell")
-def _(p: Published) -> Iterator[Row]:
+def _(p: PublishedEnvelope) -> Iterator[Row]:
     for c in p.sweep.results:
         shape = p.sweep.model.shape(c.seq_len)
         law = published_peak_bytes(shape, c.tokens_per_step, c.precision)
@@ -200,13 +200,13 @@ def _(p: Published) -> Iterator[Row]:
 
 
 @figure.rows("cell.gain_over_vanilla", "%", "throughput against article 18's hand-rolled loop")
-def _(p: Published) -> Iterator[Row]:
+def _(p: PublishedEnvelope) -> Iterator[Row]:
     for c in p.sweep.results:
         yield c.where, percent_above(c.tokens_per_s, p.vanilla.tokens_per_s)
 
 
 @figure.rows("parameters")
-def _(p: Published) -> Iterator[Row]:
+def _(p: PublishedEnvelope) -> Iterator[Row]:
     for c in p.sweep.results:
         yield c.where, num_parameters(p.sweep.model.shape(c.seq_len))
 
@@ -215,7 +215,7 @@ def _(p: Published) -> Iterator[Row]:
 
 best = figure.of(lambda p: p.best)
 best("sweep.best_cell", "text", "the fastest configuration")(lambda c: c.label)
-best("sweep.best_throughput", "token/s", "its throughput")(lambda c: c.tokens_per_s)
+best("sweep.best_tokens_per_second", "token/s", "its throughput")(lambda c: c.tokens_per_s)
 best("budget.run_tokens", "token", "five minutes of the fastest configuration")(
     lambda c: c.tokens_per_s * _FIVE_MINUTES_S
 )
@@ -223,7 +223,7 @@ best("budget.campaign_tokens", "token", "a hundred such runs")(
     lambda c: c.tokens_per_s * _FIVE_MINUTES_S * _NUM_RUNS
 )
 figure("sweep.worst_cell", "text", "the slowest configuration")(lambda p: p.worst.label)
-figure("sweep.spread", "x", "highest throughput / lowest")(
+figure("sweep.max_to_min", "x", "highest throughput / lowest")(
     lambda p: p.best.tokens_per_s / p.worst.tokens_per_s
 )
 figure("sweep.worst_share", "%", "lowest throughput / highest")(
@@ -245,8 +245,10 @@ cells("sweep.cells_wall_time", "s", "sum over the cells, as recorded")(
 )
 
 
-@figure("sweep.throughput_deviation", "%", "tokens / step time against the throughput recorded")
-def _(p: Published) -> float:
+@figure(
+    "sweep.tokens_per_second_deviation", "%", "tokens / step time against the throughput recorded"
+)
+def _(p: PublishedEnvelope) -> float:
     recomputed = (
         percent_above(c.tokens_per_step / c.mean_step_ms * _MS_PER_S, c.tokens_per_s)
         for c in p.sweep.results
@@ -258,7 +260,7 @@ figure("sweep.wall_time", "s", "of the whole sweep, as recorded")(lambda p: p.sw
 
 
 @figure.rows("sweep.plateau", "x", "longest sequence: throughput of the largest batch / the next")
-def _(p: Published) -> Iterator[Row]:
+def _(p: PublishedEnvelope) -> Iterator[Row]:
     longest = max(c.seq_len for c in p.sweep.results)
     for precision in p.sweep.precisions:
         rows = [c for c in p.sweep.results if (c.precision, c.seq_len) == (precision, longest)]
@@ -274,23 +276,23 @@ def _shape(seq_len: int, batch_size: int) -> Where:
 
 
 @figure.rows("fp8.speedup", "%", "throughput of fp8 above bf16; where: seq_len, batch_size")
-def _(p: Published) -> Iterator[Row]:
+def _(p: PublishedEnvelope) -> Iterator[Row]:
     return ((_shape(*shape), speedup) for shape, speedup in p.speedups.items())
 
 
 @figure.rows("fp8.memory_change", "GiB", "peak of fp8 - bf16; where: seq_len, batch_size")
-def _(p: Published) -> Iterator[Row]:
+def _(p: PublishedEnvelope) -> Iterator[Row]:
     for shape, cells in p.by_shape.items():
         wide, narrow = cells[Precision.BF16], cells[Precision.FP8]
         yield _shape(*shape), narrow.peak_gpu_mem_gib - wide.peak_gpu_mem_gib
 
 
-figure("fp8.speedup_least", "%", "over all shapes")(lambda p: min(p.speedups.values()))
-figure("fp8.speedup_most", "%", "over all shapes")(lambda p: max(p.speedups.values()))
+figure("fp8.speedup_min", "%", "over all shapes")(lambda p: min(p.speedups.values()))
+figure("fp8.speedup_max", "%", "over all shapes")(lambda p: max(p.speedups.values()))
 
 
 @figure("fp8.speedup_falls", "flag", "it falls with every larger batch, at every length")
-def _(p: Published) -> bool:
+def _(p: PublishedEnvelope) -> bool:
     by_length = groupby(sorted(p.speedups.items()), key=lambda item: item[0][0])
     return all(one > other for _, group in by_length for (_, one), (_, other) in pairwise(group))
 
@@ -307,7 +309,7 @@ class Growth:
     budget_gib: float
 
 
-def _growth(p: Published) -> Iterator[tuple[Where, Growth]]:
+def _growth(p: PublishedEnvelope) -> Iterator[tuple[Where, Growth]]:
     for precision in p.sweep.precisions:
         line = memory_line(p.sweep, precision, p.params.line_from_tokens)
         parameters = num_parameters(p.sweep.model.shape(1024))
@@ -330,14 +332,16 @@ growth("memory.tokens_in_budget", "token", "a step that fits the budget")(
 
 # --- power, temperature and energy, by the samples ------------------------------------------------
 
-rows = figure.each(lambda p: (({"rows": name}, samples) for name, samples in p.rows()), keys="rows")
+rows = figure.each(
+    lambda p: (({"subset": name}, samples) for name, samples in p.rows()), keys="subset"
+)
 rows("sweep.samples", "count", "GPU samples")(len)
 rows("sweep.power_mean", "W", "over the samples")(power.mean_power_w)
 rows("sweep.utilisation_mean", "%", "over the samples")(power.mean_utilisation_pct)
 rows("sweep.temperature_mean", "degC", "over the samples")(power.mean_temperature_c)
 
 
-def _largest(of: Callable[[Sample], float | None]) -> Callable[[Published], float]:
+def _largest(of: Callable[[PowerSample], float | None]) -> Callable[[PublishedEnvelope], float]:
     return lambda p: max(value for each in p.samples if (value := of(each)) is not None)
 
 
@@ -352,7 +356,7 @@ figure("sweep.energy", "Wh", "of the GPU, trapezoid rule over all samples")(
 )
 
 
-def _powered(p: Published) -> Iterator[tuple[Where, tuple[PublishedCell, float]]]:
+def _powered(p: PublishedEnvelope) -> Iterator[tuple[Where, tuple[PublishedCell, float]]]:
     for c, window in p.windows:
         mean_w = power.mean_power_w(power.window(p.busy, *window))
         if mean_w is not None:
@@ -365,7 +369,7 @@ powered("cell.efficiency", "token/J", "throughput / cell.power")(lambda c: c[0].
 
 # --- against article 18 ---------------------------------------------------------------------------
 
-figure("drift.throughput", "%", "article 18's shape against article 18")(
+figure("drift.tokens_per_second", "%", "article 18's shape against article 18")(
     lambda p: percent_above(p.remeasured[1].tokens_per_s, p.nemo.tokens_per_s)
 )
 figure("drift.step_time", "%", "article 18's shape against article 18")(
@@ -395,14 +399,14 @@ figure("budget.electricity_rate", "USD/kWh", "the article's price of a day / bud
 )
 
 
-@figure.rows("work_rate", "TFLOP/s", "6 N a token, without the attention's scores; where: arm")
-def _(p: Published) -> Iterator[Row]:
+@figure.rows("work_rate", "TFLOP/s", "6 N a token, without the attention's scores; where: variant")
+def _(p: PublishedEnvelope) -> Iterator[Row]:
     for arm, rate in (("vanilla", p.vanilla.tokens_per_s), ("best", p.best.tokens_per_s)):
-        yield {"arm": arm}, _FLOPS_PER_PARAMETER * p.parameters * rate / _TERA
+        yield {"variant": arm}, _FLOPS_PER_PARAMETER * p.parameters * rate / _TERA
 
 
 @figure.rows("cloud.bandwidth_ratio", "x", "memory bandwidth / the Spark's; where: gpu")
-def _(_: Published) -> Iterator[Row]:
+def _(_: PublishedEnvelope) -> Iterator[Row]:
     return (({"gpu": gpu}, rate / _SPARK_GB_PER_S) for gpu, rate in _CLOUD_GB_PER_S.items())
 
 
@@ -412,7 +416,7 @@ def _(_: Published) -> Iterator[Row]:
 def run(context: Context) -> None:
     """Recompute every figure; the device named is the one they were measured on."""
     params: EnvelopeEvidenceParams = context.params
-    published = Published(
+    published = PublishedEnvelope(
         sweep=read(PublishedSweep, context.evidence(params.sweep)),
         samples=power.parse_csv(context.evidence(params.power)),
         vanilla=read(PublishedArm, context.evidence(params.vanilla)),

@@ -36,7 +36,7 @@ def path(spec: RunSpec, events: Sequence[Event]) -> Iterator[Measurement]:
             yield Measurement(
                 metric=metric, value=value, unit=unit, where=where, count=count, absent=absent
             )
-    yield from _tables(params, [step for step in steps if "table_rows" in step])
+    yield from _tables(params, [step for step in steps if "vocab_size" in step])
 
 
 Figure = tuple[str, str, float | None, int, str]  # metric, unit, value, count, why it is absent
@@ -50,7 +50,7 @@ def _cell(cell: EnvelopeParams, steps: Sequence[Values], why: str) -> Iterator[F
     """
     waiting = [step for step in steps if not step["overlapped"]]
     ahead = [step for step in steps if step["overlapped"]]
-    why = why or why_unfit([step["loss"] for step in waiting], cell.steps)
+    why = why or why_unfit([step["loss"] for step in waiting], cell.max_steps)
     first = waiting[0]["loss"] if waiting and math.isfinite(waiting[0]["loss"]) else None
     last = None if why else waiting[-1]["loss"]
     fall = None if first is None or last is None else first - last
@@ -63,21 +63,21 @@ def _cell(cell: EnvelopeParams, steps: Sequence[Values], why: str) -> Iterator[F
     tokens = cell.tokens_per_step
     for metric, unit, value in (
         ("step_time.mean", "ms", step_s * _MS_PER_S),
-        ("throughput", "token/s", _per(tokens, step_s)),
+        ("tokens_per_second", "token/s", _per(tokens, step_s)),
         ("data.time", "ms", data_s * _MS_PER_S),
         ("data.overhead", "%", 100 * _per(data_s, step_s)),
-        ("throughput.with_data", "token/s", _per(tokens, step_s + data_s)),
+        ("tokens_per_second.with_data", "token/s", _per(tokens, step_s + data_s)),
     ):
         yield metric, unit, None if why else value, max(1, len(timed)), why
 
-    why = why or why_unfit([step["loss"] for step in ahead], cell.steps)
+    why = why or why_unfit([step["loss"] for step in ahead], cell.max_steps)
     timed = ahead[cell.warmup_steps :]
     step_s, wait_s = (0.0, 0.0) if why else _means(timed, "step_s", "data_s")
     elapsed_s = 0.0 if why else ahead[-1]["at_s"] - ahead[cell.warmup_steps - 1]["at_s"]
     for metric, unit, value in (
         ("data.wait", "ms", wait_s * _MS_PER_S),
         ("data.wait_share", "%", 100 * _per(wait_s, step_s)),
-        ("throughput.overlapped", "token/s", _per(tokens * len(timed), elapsed_s)),
+        ("tokens_per_second.overlapped", "token/s", _per(tokens * len(timed), elapsed_s)),
     ):
         yield metric, unit, None if why else value, max(1, len(timed)), why
 
@@ -87,14 +87,14 @@ def _tables(params: PathParams, steps: Sequence[Values]) -> Iterator[Measurement
 
     The two of a ratio were run within the same seconds, so a drift of the machine is in both.
     """
-    by_rows = {rows: _rounds(params, steps, rows) for rows in params.table_rows}
-    whole = all(len(taken) == params.rounds for taken in by_rows.values())
+    by_rows = {rows: _rounds(params, steps, rows) for rows in params.vocab_sizes}
+    whole = all(len(taken) == params.ab_rounds for taken in by_rows.values())
     absent = "" if whole else "not all rounds were run"
-    base = by_rows[params.table_rows[0]]
+    base = by_rows[params.vocab_sizes[0]]
     for rows, taken in by_rows.items():
-        where: dict[str, Scalar] = {"table_rows": rows}
-        figures = [("table.throughput", "token/s", fmean(taken) if whole else None)]
-        if rows != params.table_rows[0]:
+        where: dict[str, Scalar] = {"vocab_size": rows}
+        figures = [("table.tokens_per_second", "token/s", fmean(taken) if whole else None)]
+        if rows != params.vocab_sizes[0]:
             ratios = [one / other for one, other in zip(taken, base, strict=False)]
             names = ("table.ratio", "table.ratio_low", "table.ratio_high")
             mean: float | None = None
@@ -115,11 +115,11 @@ def _tables(params: PathParams, steps: Sequence[Values]) -> Iterator[Measurement
 
 def _rounds(params: PathParams, steps: Sequence[Values], rows: int) -> list[float]:
     """Return the throughput of each whole round, tokens a second."""
-    tokens = params.turn_batch_size * params.turn_seq_len
+    tokens = params.round_batch_size * params.round_seq_len
     found = []
-    for number in range(params.rounds):
-        turn = [s["step_s"] for s in steps if s["table_rows"] == rows and s["round"] == number]
-        if len(turn) == params.steps_a_turn:
+    for number in range(params.ab_rounds):
+        turn = [s["step_s"] for s in steps if s["vocab_size"] == rows and s["round"] == number]
+        if len(turn) == params.steps_per_round:
             found.append(tokens / fmean(turn[1:]))
     return found
 

@@ -50,13 +50,13 @@ class PathEvidenceParams:
     sweep: str = param("a20/data_sweep_results.json", doc="the sweep's configurations")
     before: str = param("a19/sweep_results.json", doc="article 19's sweep, on random tokens")
     vocab_size: int = param(50258, doc="rows of the token table of the sweep's model", low=2)
-    token_rows: int = param(50257, doc="ids that GPT-2's tokenizer may give", low=2)
+    tokenizer_vocab_size: int = param(50257, doc="ids that GPT-2's tokenizer may give", low=2)
     token_bytes: int = param(4, doc="of an id on disk", unit="B", low=1)
     larger_gb: float = param(50.0, doc="a corpus that the article extends to", unit="GB", low=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Published:
+class PublishedDataPath:
     """The published files, read."""
 
     cleaning: PublishedCleaning
@@ -94,7 +94,7 @@ class Published:
     @property
     def extra_rows(self) -> int:
         """Rows of the token table that no id has."""
-        return self.sweep.model.vocab_size - self.params.token_rows
+        return self.sweep.model.vocab_size - self.params.tokenizer_vocab_size
 
     @cached_property
     def pairs(self) -> list[tuple[PublishedStep, PublishedCell]]:
@@ -110,28 +110,28 @@ class Published:
         ]
 
 
-figure: Figures[Published] = Figures(*CELL_METRICS)
+figure: Figures[PublishedDataPath] = Figures(*CELL_METRICS)
 
 # --- the corpus -----------------------------------------------------------------------------------
 
 
 @figure.rows("corpus.documents", "document", "where: stage (raw, clean, unique)")
-def _(p: Published) -> Iterator[Row]:
+def _(p: PublishedDataPath) -> Iterator[Row]:
     yield {"stage": "raw"}, p.cleaning.raw_docs
     yield {"stage": "clean"}, p.cleaning.cleaned_docs
     yield {"stage": "unique"}, p.tokens.after_dedup_docs
 
 
 @figure.rows("corpus.characters", "character", "where: stage")
-def _(p: Published) -> Iterator[Row]:
+def _(p: PublishedDataPath) -> Iterator[Row]:
     yield {"stage": "raw"}, p.cleaning.raw_chars
     yield {"stage": "clean"}, p.cleaning.cleaned_chars
 
 
-@figure.rows("corpus.dropped_share", "1", "by the cleaning; where: of")
-def _(p: Published) -> Iterator[Row]:
-    yield {"of": "documents"}, 1 - p.cleaning.cleaned_docs / p.cleaning.raw_docs
-    yield {"of": "characters"}, 1 - p.cleaning.cleaned_chars / p.cleaning.raw_chars
+@figure.rows("corpus.dropped_share", "1", "by the cleaning; where: subset")
+def _(p: PublishedDataPath) -> Iterator[Row]:
+    yield {"denominator": "documents"}, 1 - p.cleaning.cleaned_docs / p.cleaning.raw_docs
+    yield {"denominator": "characters"}, 1 - p.cleaning.cleaned_chars / p.cleaning.raw_chars
 
 
 figure("corpus.kept_share", "%", "of the characters, by the cleaning")(
@@ -145,7 +145,7 @@ figure("packed.tokens", "token", "end marks included")(lambda p: p.packed.total_
 
 
 @figure("packed.tokens_agree", "flag", "all three files state the same number")
-def _(p: Published) -> bool:
+def _(p: PublishedDataPath) -> bool:
     return p.tokens.total_tokens == p.packed.total_tokens == p.sweep.corpus.total_tokens
 
 
@@ -164,8 +164,8 @@ figure("packed.characters_per_token", "character/token", "clean characters, dupl
 
 # --- how long the preparation took, and how that compares with training ---------------------------
 
-figure.rows("stage.time", "s", "as recorded; where: part")(
-    lambda p: (({"part": part}, wall_s) for part, wall_s in p.walls_s.items())
+figure.rows("stage.time", "s", "as recorded; where: subset")(
+    lambda p: (({"stage": part}, wall_s) for part, wall_s in p.walls_s.items())
 )
 figure("stage.recorded_time", "s", "all stages of the preparation that were recorded")(
     lambda p: math.fsum(p.walls_s.values())
@@ -173,7 +173,7 @@ figure("stage.recorded_time", "s", "all stages of the preparation that were reco
 
 
 @figure("stage.larger_time", "min", "of the larger corpus, a byte a character, in a line")
-def _(p: Published) -> float:
+def _(p: PublishedDataPath) -> float:
     larger = p.params.larger_gb * _BYTES_PER_GB / p.cleaning.raw_chars
     return larger * math.fsum(p.walls_s.values()) / _S_PER_MIN
 
@@ -182,7 +182,7 @@ figure("tokenize.rate", "token/s", "tokens / seconds, both as recorded")(lambda 
 
 
 @figure.rows("tokenize.over_training", "x", "tokenize.rate / throughput; where: training")
-def _(p: Published) -> Iterator[Row]:
+def _(p: PublishedDataPath) -> Iterator[Row]:
     yield {"training": "article 20"}, p.tokens_per_s / p.sweep.fastest.tokens_per_s_step_only
     yield {"training": "article 19"}, p.tokens_per_s / p.before.fastest.tokens_per_s
 
@@ -198,13 +198,15 @@ figure("clean.rate", "document/s", "raw documents / seconds")(
 
 cell = figure.each(lambda p: ((c.where, c) for c in p.sweep.results))
 cell("step_time.mean")(lambda c: c.mean_step_ms)
-cell("throughput")(lambda c: c.tokens_per_s_step_only)
-cell("throughput.with_data", "token/s", "a step and its batch; per configuration")(
+cell("tokens_per_second")(lambda c: c.tokens_per_s_step_only)
+cell("tokens_per_second.with_data", "token/s", "a step and its batch; per configuration")(
     lambda c: c.tokens_per_s_with_data
 )
-cell("throughput.data_cost", "x", "throughput / throughput.with_data; per configuration")(
-    lambda c: c.tokens_per_s_step_only / c.tokens_per_s_with_data
-)
+cell(
+    "tokens_per_second.data_cost",
+    "x",
+    "throughput / tokens_per_second.with_data; per configuration",
+)(lambda c: c.tokens_per_s_step_only / c.tokens_per_s_with_data)
 cell("data.time", "ms", "making a batch; the step waits; per configuration")(
     lambda c: c.mean_data_ms
 )
@@ -220,7 +222,7 @@ cell("cell.out_of_memory")(lambda c: not c.ok)
 
 
 @figure.rows("memory.law_deviation", "%", "analytic peak against the published one")
-def _(p: Published) -> Iterator[Row]:
+def _(p: PublishedDataPath) -> Iterator[Row]:
     for c in p.sweep.results:
         shape = p.sweep.model.shape(c.seq_len)
         law = published_peak_bytes(shape, c.tokens_per_step, c.precision)
@@ -237,8 +239,10 @@ best = figure.of(lambda p: p.sweep.fastest)
 best("sweep.best_cell", "text", "the fastest configuration")(
     lambda c: " ".join(f"{key}={value}" for key, value in c.where.items())
 )
-best("sweep.best_throughput", "token/s", "its throughput")(lambda c: c.tokens_per_s_step_only)
-best("sweep.best_throughput_with_data", "token/s", "its throughput, data included")(
+best("sweep.best_tokens_per_second", "token/s", "its throughput")(
+    lambda c: c.tokens_per_s_step_only
+)
+best("sweep.best_tokens_per_second_with_data", "token/s", "its throughput, data included")(
     lambda c: c.tokens_per_s_with_data
 )
 best("budget.hours_of_gtoken", "h", "10^9 tokens in the fastest configuration, with data")(
@@ -253,16 +257,16 @@ cells("sweep.cells_ok", "count", "configurations that finished")(lambda cs: sum(
 cells("sweep.cells_wall_time", "s", "sum over the configurations, as recorded")(
     lambda cs: math.fsum(c.wall_s for c in cs)
 )
-cells("data.overhead_least", "%", "of all configurations, as recorded")(
+cells("data.overhead_min", "%", "of all configurations, as recorded")(
     lambda cs: min(c.data_overhead_pct for c in cs)
 )
-cells("data.overhead_most", "%", "of all configurations, as recorded")(
+cells("data.overhead_max", "%", "of all configurations, as recorded")(
     lambda cs: max(c.data_overhead_pct for c in cs)
 )
 
 
-@figure("sweep.throughput_deviation", "%", "tokens / step time against throughput recorded")
-def _(p: Published) -> float:
+@figure("sweep.tokens_per_second_deviation", "%", "tokens / step time against throughput recorded")
+def _(p: PublishedDataPath) -> float:
     recomputed = (
         percent_above(c.tokens_per_step / c.mean_step_ms * _MS_PER_S, c.tokens_per_s_step_only)
         for c in p.sweep.results
@@ -282,17 +286,17 @@ figure("table.extra_parameters", "parameter", "of the model, for these rows")(
 )
 
 
-@figure.rows("data.batch_size", "KiB", "of the largest batch's ids; where: of")
-def _(p: Published) -> Iterator[Row]:
+@figure.rows("data.batch_size", "KiB", "of the largest batch's ids; where: subset")
+def _(p: PublishedDataPath) -> Iterator[Row]:
     tokens = max(c.tokens_per_step for c in p.sweep.results)
     largest = tokens * p.params.token_bytes / _BYTES_PER_KIB
-    yield {"of": "ids on disk"}, largest
+    yield {"content": "ids on disk"}, largest
     # on the device, ids and targets are int64; the article counts the ids on disk alone
-    yield {"of": "ids and targets on the device"}, 4 * largest
+    yield {"content": "ids and targets on the device"}, 4 * largest
 
 
 @figure.rows("fp8.speedup", "%", "throughput of fp8 above bf16; where: seq_len, batch_size")
-def _(p: Published) -> Iterator[Row]:
+def _(p: PublishedDataPath) -> Iterator[Row]:
     rates = {
         (c.precision, c.seq_len, c.batch_size): c.tokens_per_s_step_only for c in p.sweep.results
     }
@@ -305,7 +309,7 @@ def _(p: Published) -> Iterator[Row]:
 # --- against article 19 ---------------------------------------------------------------------------
 
 drift = figure.each(lambda p: ((now.where, (now, then)) for now, then in p.pairs))
-drift("drift.throughput", "%", "against article 19; per configuration")(
+drift("drift.tokens_per_second", "%", "against article 19; per configuration")(
     lambda pair: percent_above(pair[0].tokens_per_s_step_only, pair[1].tokens_per_s)
 )
 drift("drift.saved_per_token", "us", "step time saved a token, against article 19")(
@@ -319,22 +323,22 @@ drift("drift.memory", "GiB", "peak against article 19; per configuration")(
 drift("drift.loss_last", "nat", "against article 19; per configuration")(
     lambda pair: pair[0].loss_last - pair[1].loss_last
 )
-figure("drift.least", "%", "of all configurations")(lambda p: min(p.gains))
-figure("drift.most", "%", "of all configurations")(lambda p: max(p.gains))
+figure("drift.min", "%", "of all configurations")(lambda p: min(p.gains))
+figure("drift.max", "%", "of all configurations")(lambda p: max(p.gains))
 figure("drift.best", "%", "of the fastest configuration")(
     lambda p: p.gains[p.sweep.results.index(p.sweep.fastest)]
 )
 
 
-def _losses(p: Published) -> Iterator[tuple[Where, list[tuple[float, float]]]]:
+def _losses(p: PublishedDataPath) -> Iterator[tuple[Where, list[tuple[float, float]]]]:
     for precision in dict.fromkeys(now.precision for now, _ in p.pairs):
         found = [(a.loss_last, b.loss_last) for a, b in p.pairs if a.precision is precision]
         yield {"precision": precision.value}, found
 
 
 losses = figure.each(_losses, keys="precision")
-losses("loss.last_least", "nat", "of a precision")(lambda found: min(now for now, _ in found))
-losses("loss.last_most", "nat", "of a precision")(lambda found: max(now for now, _ in found))
+losses("loss.last_min", "nat", "of a precision")(lambda found: min(now for now, _ in found))
+losses("loss.last_max", "nat", "of a precision")(lambda found: max(now for now, _ in found))
 losses("drift.loss_lower", "count", "configurations with a lower last loss")(
     lambda found: sum(now < then for now, then in found)
 )
@@ -344,7 +348,7 @@ losses("drift.loss_lower", "count", "configurations with a lower last loss")(
 def run(context: Context) -> None:
     """Recompute every figure; the device named is the one they were measured on."""
     params: PathEvidenceParams = context.params
-    published = Published(
+    published = PublishedDataPath(
         cleaning=read(PublishedCleaning, context.evidence(params.cleaning)),
         tokens=read(PublishedTokens, context.evidence(params.tokens)),
         packed=read(PublishedPack, context.evidence(params.packed)),

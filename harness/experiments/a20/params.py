@@ -7,7 +7,7 @@ from dataclasses import replace
 from harness.errors import InputError, Problem
 from harness.records import Scalar, record
 from harness.workloads.api.declare import Better, Metric, Workload, param
-from harness.workloads.data.clean import Fate, Limits
+from harness.workloads.data.clean import Fate, FilterLimits
 from harness.workloads.models.shape import Precision
 from harness.workloads.training.pretrain_params import CELL_METRICS, EnvelopeParams
 
@@ -18,7 +18,7 @@ _PRECISIONS = tuple(each.value for each in Precision)
 class PathParams:
     """From a raw corpus to training steps; the defaults are article 20's."""
 
-    corpora: tuple[str, ...] = param(
+    datasets: tuple[str, ...] = param(
         ("wikitext",),
         doc="what is cleaned, in this order; wikitext: the rows of `parquet`",
         choices=("wikitext", "planted", "stdlib"),
@@ -28,7 +28,7 @@ class PathParams:
         doc="published files of the wikitext corpus",
     )
     planted_scale: int = param(1, doc="times 8932 documents of known fate", low=1)
-    cleaners: tuple[str, ...] = param(
+    filters: tuple[str, ...] = param(
         ("curator",),
         doc="the first one's text is trained on; the others are compared with it",
         choices=("own", "curator"),
@@ -59,42 +59,44 @@ class PathParams:
     seq_lens: tuple[int, ...] = param(
         (1024, 1024, 1024, 2048), doc="tokens a sequence, by shape", low=2
     )
-    steps: int = param(
+    max_steps: int = param(
         30, doc="optimizer steps that wait for each batch, and as many that do not", low=3
     )
     warmup_steps: int = param(5, doc="of each, left out of the means", low=2)
-    prefetch: int = param(2, doc="batches that are made ahead, where steps do not wait", low=1)
+    prefetch_factor: int = param(
+        2, doc="batches that are made ahead, where steps do not wait", low=1
+    )
     vocab_size: int = param(
         50258,
         doc="rows of the token table; the article adds one to GPT-2's 50257, for an end mark that "
         "is one of them already",
         low=2,
     )
-    num_layers: int = param(24, doc="layers", low=1)
-    width: int = param(1024, doc="width of the residual stream", low=1)
-    num_heads: int = param(16, doc="attention heads; divides width", low=1)
-    ff_width: int = param(4096, doc="hidden width of the feed-forward map", low=1)
+    num_hidden_layers: int = param(24, doc="layers", low=1)
+    hidden_size: int = param(1024, doc="width of the residual stream", low=1)
+    num_attention_heads: int = param(16, doc="attention heads; divides width", low=1)
+    intermediate_size: int = param(4096, doc="hidden width of the feed-forward map", low=1)
     dropout: float = param(
         0.1, doc="embedding, attention weights and residual branches", low=0.0, high=0.9
     )
     learning_rate: float = param(3e-4, doc="AdamW, at the end of the warm-up", low=0.0)
-    table_rows: tuple[int, ...] = param(
+    vocab_sizes: tuple[int, ...] = param(
         (50257, 50258, 50304),
         doc="rows of the token table that are held against each other; the first is the base",
         low=2,
     )
-    rounds: int = param(10, doc="turns of all of them, each in another order", low=3)
-    steps_a_turn: int = param(5, doc="steps of one in a turn; the first is left out", low=2)
-    turn_batch_size: int = param(4, doc="sequences a step of a turn", low=1)
-    turn_seq_len: int = param(1024, doc="tokens a sequence of a turn", low=2)
-    turn_precision: str = param("bf16", doc="of a turn", choices=_PRECISIONS)
+    ab_rounds: int = param(10, doc="turns of all of them, each in another order", low=3)
+    steps_per_round: int = param(5, doc="steps of one in a turn; the first is left out", low=2)
+    round_batch_size: int = param(4, doc="sequences a step of a turn", low=1)
+    round_seq_len: int = param(1024, doc="tokens a sequence of a turn", low=2)
+    round_precision: str = param("bf16", doc="of a turn", choices=_PRECISIONS)
     device: str = param("cuda", doc="where the model lives", choices=("cuda", "cpu"))
     num_threads: int = param(1, doc="torch threads on the CPU", low=1)
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> FilterLimits:
         """What a document may be."""
-        return Limits(
+        return FilterLimits(
             min_words=self.min_words,
             max_words=self.max_words,
             ngram=self.ngram,
@@ -123,21 +125,21 @@ class PathParams:
     @property
     def turns(self) -> tuple[EnvelopeParams, ...]:
         """The same configuration, with each number of table rows."""
-        cell = self._cell(self.turn_precision, self.turn_batch_size, self.turn_seq_len)
-        return tuple(replace(cell, vocab_size=rows) for rows in self.table_rows)
+        cell = self._cell(self.round_precision, self.round_batch_size, self.round_seq_len)
+        return tuple(replace(cell, vocab_size=rows) for rows in self.vocab_sizes)
 
     def _cell(self, precision: str, batch_size: int, seq_len: int) -> EnvelopeParams:
         return EnvelopeParams(
             precision=precision,
             batch_size=batch_size,
             seq_len=seq_len,
-            num_layers=self.num_layers,
-            width=self.width,
-            num_heads=self.num_heads,
-            ff_width=self.ff_width,
+            num_hidden_layers=self.num_hidden_layers,
+            hidden_size=self.hidden_size,
+            num_attention_heads=self.num_attention_heads,
+            intermediate_size=self.intermediate_size,
             vocab_size=self.vocab_size,
             dropout=self.dropout,
-            steps=self.steps,
+            max_steps=self.max_steps,
             warmup_steps=self.warmup_steps,
             learning_rate=self.learning_rate,
             device=self.device,
@@ -170,13 +172,13 @@ PREPARATION_METRICS = (
     _count("corpus.documents", "document", "where: corpus, stage (raw, clean, unique)"),
     _count("corpus.characters", "character", "code points; where: corpus, stage"),
     _count("corpus.dropped", "document", f"where: corpus, fate ({', '.join(Fate)})"),
-    _count("corpus.dropped_share", "1", "of the raw corpus; where: corpus, of"),
+    _count("corpus.dropped_share", "1", "of the raw corpus; where: corpus, denominator"),
     _count("corpus.unreadable", "document", "left out before anything else; where: corpus"),
     _count("corpus.undecided", "document", "their fate hangs on which top n-gram is taken"),
     _count("dedup.dropped_share", "1", "duplicates of all clean documents; where: corpus"),
     _count("planted.mistakes", "document", "fate or mended text is not the one planted"),
-    _count("cleaners.differ", "document", "kept by one cleaner and not by another; where: corpus"),
-    _time("stage.time", "s", "wall clock; where: corpus, part"),
+    _count("filters.differ", "document", "kept by one cleaner and not by another; where: corpus"),
+    _time("stage.time", "s", "wall clock; where: corpus, stage"),
     _rate("clean.rate", "document/s", "raw documents through all five operations"),
     _rate("tokenize.rate", "token/s", "text to ids, end marks included"),
     _rate("pack.rate", "MB/s", "UTF-8 text through tokenizer, hashes and disk"),
@@ -193,10 +195,14 @@ PREPARATION_METRICS = (
 LOADING_METRICS = (
     _time("data.time", "ms", "making a batch and bringing it to the device; the step waits"),
     _time("data.overhead", "%", "data.time / step_time.mean"),
-    _rate("throughput.with_data", "token/s", "a step and its batch, one after the other"),
+    _rate("tokens_per_second.with_data", "token/s", "a step and its batch, one after the other"),
     _time("data.wait", "ms", "for a batch, where it is made ahead while steps run"),
     _time("data.wait_share", "%", "data.wait / time of those steps"),
-    _rate("throughput.overlapped", "token/s", "by the clock over all those steps, waits and all"),
+    _rate(
+        "tokens_per_second.overlapped",
+        "token/s",
+        "by the clock over all those steps, waits and all",
+    ),
     _time("cell.turnaround", "s", "from the last step before to the first of this configuration"),
 )
 
@@ -208,7 +214,7 @@ _FIT_METRICS = (
 )
 
 _TABLE_METRICS = (
-    _rate("table.throughput", "token/s", "mean over the rounds; where: table_rows"),
+    _rate("table.tokens_per_second", "token/s", "mean over the rounds; where: vocab_size"),
     _rate("table.ratio", "x", "throughput over the base's of the same round; mean of the rounds"),
     _rate("table.ratio_low", "x", "lower end of its 95 % interval (t)"),
     _rate("table.ratio_high", "x", "upper end of its 95 % interval (t)"),

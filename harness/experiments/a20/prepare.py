@@ -14,8 +14,8 @@ from harness.records import Scalar, record
 from harness.workloads.api.context import Context
 from harness.workloads.api.emit import EventWriter
 from harness.workloads.data.by_curator import curated, write_jsonl
-from harness.workloads.data.clean import Fate, Judged, clean, first_of_each
-from harness.workloads.data.corpus import Corpus, parquet_rows, standard_library
+from harness.workloads.data.clean import Fate, FilteredDocument, clean, first_of_each
+from harness.workloads.data.corpus import Documents, parquet_rows, standard_library
 from harness.workloads.data.pack import Packed, open_packed, pack
 from harness.workloads.data.planted import Planted, planted
 from harness.workloads.data.tokens import ByteTokenizer, Gpt2Tokenizer, Tokenizer
@@ -26,7 +26,7 @@ _BYTES_PER_TOKEN = 4
 
 
 @record
-class Source:
+class DatasetSource:
     """A corpus, and what only some corpora have.
 
     Attributes:
@@ -34,7 +34,7 @@ class Source:
         truth: of each document, where it is known.
     """
 
-    corpus: Corpus
+    corpus: Documents
     files: tuple[Path, ...] = ()
     truth: tuple[Planted, ...] = ()
 
@@ -47,31 +47,31 @@ def prepare(context: Context, folder: Path) -> Packed:
     """
     params: PathParams = context.params
     documents: list[str] = []
-    for name in params.corpora:
+    for name in params.datasets:
         with _stage(context.emit, name, "read"):
             source = _source(context, name)
         documents += _unique(context.emit, source, _clean(context, source, folder))
     return _packed(context, documents, folder / "packed")
 
 
-def _source(context: Context, name: str) -> Source:
+def _source(context: Context, name: str) -> DatasetSource:
     params: PathParams = context.params
     match name:
         case "planted":
             truth = tuple(planted(context.spec.seed, params.planted_scale))
-            corpus = Corpus(name=name, documents=[each.text for each in truth])
-            return Source(corpus=corpus, truth=truth)
+            corpus = Documents(name=name, documents=[each.text for each in truth])
+            return DatasetSource(corpus=corpus, truth=truth)
         case "stdlib":
-            return Source(corpus=standard_library())
+            return DatasetSource(corpus=standard_library())
         case _:
             files = tuple(context.evidence(file) for file in params.parquet)
-            return Source(corpus=parquet_rows(name, files), files=files)
+            return DatasetSource(corpus=parquet_rows(name, files), files=files)
 
 
 # --- cleaning -------------------------------------------------------------------------------------
 
 
-def _clean(context: Context, source: Source, folder: Path) -> list[str]:
+def _clean(context: Context, source: DatasetSource, folder: Path) -> list[str]:
     """Return the documents that the first cleaner keeps, mended; compare the others with it."""
     params: PathParams = context.params
     emit, name = context.emit, source.corpus.name
@@ -81,7 +81,7 @@ def _clean(context: Context, source: Source, folder: Path) -> list[str]:
     for cause in unreadable:
         emit.note(f"{name}: left out {cause}")
     kept: list[list[str]] = []
-    for cleaner in params.cleaners:
+    for cleaner in params.filters:
         where: dict[str, Scalar] = {"corpus": name, "cleaner": cleaner}
         began = time.perf_counter()
         if cleaner == "own":
@@ -102,11 +102,13 @@ def _clean(context: Context, source: Source, folder: Path) -> list[str]:
     for other in kept[1:]:
         one_only, other_only = Counter(kept[0]) - Counter(other), Counter(other) - Counter(kept[0])
         differing = one_only.total() + other_only.total()
-        emit.measured("cleaners.differ", differing, where={"corpus": name})
+        emit.measured("filters.differ", differing, where={"corpus": name})
     return kept[0]
 
 
-def _report_fates(emit: EventWriter, source: Source, judged: Sequence[Judged]) -> None:
+def _report_fates(
+    emit: EventWriter, source: DatasetSource, judged: Sequence[FilteredDocument]
+) -> None:
     fates = Counter(each.fate for each in judged)
     name = source.corpus.name
     for fate in (Fate.SHORT, Fate.LONG, Fate.REPETITIVE, Fate.SYMBOLS):
@@ -117,7 +119,7 @@ def _report_fates(emit: EventWriter, source: Source, judged: Sequence[Judged]) -
         emit.measured("planted.mistakes", mistakes(source.truth, judged))
 
 
-def mistakes(truth: Sequence[Planted], judged: Sequence[Judged]) -> int:
+def mistakes(truth: Sequence[Planted], judged: Sequence[FilteredDocument]) -> int:
     """Return of how many documents the fate or the mended text is not the one planted."""
     kept = [each.fate is Fate.KEPT for each in judged]
     firsts = first_of_each(each.text for each in compress(judged, kept))
@@ -134,7 +136,7 @@ def mistakes(truth: Sequence[Planted], judged: Sequence[Judged]) -> int:
 # --- duplicates -----------------------------------------------------------------------------------
 
 
-def _unique(emit: EventWriter, source: Source, documents: Sequence[str]) -> list[str]:
+def _unique(emit: EventWriter, source: DatasetSource, documents: Sequence[str]) -> list[str]:
     name, raw = source.corpus.name, source.corpus
     with _stage(emit, name, "deduplicate"):
         unique = [*compress(documents, first_of_each(documents))]
@@ -149,7 +151,7 @@ def _unique(emit: EventWriter, source: Source, documents: Sequence[str]) -> list
         "characters": (sum(map(len, documents)), raw.num_characters),
     }
     for of, (left, before) in sizes.items():
-        _report_share(emit, "corpus.dropped_share", {**where, "of": of}, left, before)
+        _report_share(emit, "corpus.dropped_share", {**where, "denominator": of}, left, before)
     return unique
 
 
@@ -216,7 +218,7 @@ def _stage(emit: EventWriter, corpus: str, stage: str) -> Iterator[None]:
 
 
 def _report_stage(emit: EventWriter, corpus: str, stage: str, taken_s: float) -> None:
-    emit.measured("stage.time", taken_s, where={"corpus": corpus, "part": stage})
+    emit.measured("stage.time", taken_s, where={"corpus": corpus, "stage": stage})
 
 
 def _report_size(emit: EventWriter, corpus: str, stage: str, documents: Sequence[str]) -> None:

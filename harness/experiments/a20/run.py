@@ -14,7 +14,7 @@ import torch
 
 from harness.experiments.a20.params import PathParams
 from harness.experiments.a20.prepare import prepare
-from harness.experiments.a20.sweep import Sweep
+from harness.experiments.a20.sweep import ConfigurationSweep
 from harness.experiments.a20.vocabulary import compare_tables
 from harness.workloads.api.context import Context
 from harness.workloads.api.device import device_name, torch_device
@@ -31,12 +31,12 @@ def run(context: Context) -> None:
     try:
         packed = prepare(context, corpus)
         for stage, work in (
-            ("sweep", Sweep(context, packed, device).run),
+            ("sweep", ConfigurationSweep(context, packed, device).run),
             ("tables", lambda: compare_tables(context, packed, device)),
         ):
             began = time.perf_counter()
             work()
-            where = {"corpus": "all", "part": stage}
+            where = {"corpus": "all", "stage": stage}
             context.emit.measured("stage.time", time.perf_counter() - began, where=where)
     finally:
         shutil.rmtree(corpus, ignore_errors=True)

@@ -36,7 +36,7 @@ from harness.workloads.data.loader import (
 from harness.workloads.data.pack import Packed
 from harness.workloads.models.frameworks import library
 from harness.workloads.models.precision import arithmetic
-from harness.workloads.training.loop import Batch, Step, TrainingRun, synchronise
+from harness.workloads.training.loop import Batch, OptimizerStep, TrainingRun, synchronise
 from harness.workloads.training.memory_tracker import PeakCounter, peak_counter, report_peak
 from harness.workloads.training.pretrain import training_run
 from harness.workloads.training.pretrain_params import EnvelopeParams
@@ -66,7 +66,7 @@ class Timed:
         return batch
 
 
-class Sweep:
+class ConfigurationSweep:
     """All configurations, one after the other."""
 
     def __init__(self, context: Context, packed: Packed, device: torch.device) -> None:
@@ -117,7 +117,7 @@ class Sweep:
             with counter:  # on the CPU, following storages costs time: not in the timed steps
                 torch.manual_seed(self._seed)
                 training = replace(training_run(cell, way, make), batch=batches)
-                steps = _until_broken(training, cell.steps)
+                steps = _until_broken(training, cell.max_steps)
                 for step in islice(steps, cell.warmup_steps):
                     self._note(number, step, batches)
                     if step.index == 0:
@@ -125,7 +125,7 @@ class Sweep:
                         self._report(cell, {"cell.turnaround": turnaround_s})
             for step in steps:
                 self._note(number, step, batches)
-            self._cursor = order.cursor_at(cell.steps)
+            self._cursor = order.cursor_at(cell.max_steps)
             self._report(cell, {"cell.wall_time": time.perf_counter() - began})
             self._train_ahead(number, cell, training)
         self._idle_since_s = time.perf_counter()
@@ -137,18 +137,20 @@ class Sweep:
         order = Shuffled(shape=_shape(cell), num_tokens=self._packed.num_tokens, seed=self._seed)
         with Prefetched(
             self._loader(cell, order),
-            num_steps=cell.steps,
-            depth=self._params.prefetch,
+            num_steps=cell.max_steps,
+            depth=self._params.prefetch_factor,
             device=self._device,
         ) as ahead:
             batches = Timed(ahead, self._device)
-            for step in _until_broken(replace(training, batch=batches), cell.steps):
+            for step in _until_broken(replace(training, batch=batches), cell.max_steps):
                 self._note(number, step, batches, overlapped=True)
 
     def _loader(self, cell: EnvelopeParams, order: Order) -> Callable[[int], Batch]:
         return loader(self._packed, order, _shape(cell), self._device)
 
-    def _note(self, cell: int, step: Step, batches: Timed, *, overlapped: bool = False) -> None:
+    def _note(
+        self, cell: int, step: OptimizerStep, batches: Timed, *, overlapped: bool = False
+    ) -> None:
         self._emit.step(
             step.index,
             cell=cell,
@@ -168,7 +170,7 @@ class Sweep:
             self._emit.measured(metric, None, where=where_of(cell), absent=why)
 
 
-def _until_broken(training: TrainingRun, num_steps: int) -> Iterator[Step]:
+def _until_broken(training: TrainingRun, num_steps: int) -> Iterator[OptimizerStep]:
     """Yield steps up to the first whose loss is no number: what follows would be none either."""
     for step in training.steps(num_steps):
         yield step

@@ -34,7 +34,7 @@ def compare_tables(context: Context, packed: Packed, device: torch.device) -> No
     if needed > available_gib(device, context.spec.limits.memory_gib):
         context.emit.note(f"tables not compared: {needed:.1f} GiB for all at once do not fit")
         return
-    shape = BatchShape(batch_size=params.turn_batch_size, seq_len=params.turn_seq_len)
+    shape = BatchShape(batch_size=params.round_batch_size, seq_len=params.round_seq_len)
     batch = loader(packed, InOrder(shape=shape, num_tokens=packed.num_tokens), shape, device)
     models = {}  # by rows; all start from one seed and see the same batches
     for turn in params.turns:
@@ -43,10 +43,10 @@ def compare_tables(context: Context, packed: Packed, device: torch.device) -> No
         make = library(turn.conditions.framework, device)
         torch.manual_seed(context.spec.seed)
         models[turn.vocab_size] = replace(training_run(turn, way, make), batch=batch)
-    for number in range(params.rounds):
+    for number in range(params.ab_rounds):
         first = number % len(models)
-        for rows in [*params.table_rows[first:], *params.table_rows[:first]]:
-            for step in models[rows].steps(params.steps_a_turn):
+        for rows in [*params.vocab_sizes[first:], *params.vocab_sizes[:first]]:
+            for step in models[rows].steps(params.steps_per_round):
                 context.emit.step(
-                    step.index, table_rows=rows, round=number, loss=step.loss, step_s=step.step_s
+                    step.index, vocab_size=rows, round=number, loss=step.loss, step_s=step.step_s
                 )

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from harness.errors import InputError, Problem
-from harness.probes.nvidia_smi import Sample, busy, energy_wh, parse_csv, window
+from harness.probes.nvidia_smi import PowerSample, busy, energy_wh, parse_csv, window
 from harness.records import record
 from harness.workloads.autoresearch.trajectory import Evaluated
 
@@ -31,9 +31,9 @@ class Telemetry:
         loop_wh: energy of `loop`, Wh.
     """
 
-    file: tuple[Sample, ...]
-    loop: tuple[Sample, ...]
-    busy: tuple[Sample, ...]
+    file: tuple[PowerSample, ...]
+    loop: tuple[PowerSample, ...]
+    busy: tuple[PowerSample, ...]
     file_wh: float
     loop_wh: float
 
@@ -64,8 +64,8 @@ def read_telemetry(
 
 
 def during(
-    samples: Iterable[Sample], evaluated: Sequence[Evaluated], utc_offset_h: float
-) -> tuple[Sample, ...]:
+    samples: Iterable[PowerSample], evaluated: Sequence[Evaluated], utc_offset_h: float
+) -> tuple[PowerSample, ...]:
     """Return the samples from the first iteration's start to the last one's end.
 
     Args:
@@ -83,17 +83,17 @@ def duration_s(evaluated: Sequence[Evaluated]) -> float:
     return evaluated[-1].ended_at_s - evaluated[0].started_at_s
 
 
-def powers_w(samples: Iterable[Sample]) -> tuple[float, ...]:
+def powers_w(samples: Iterable[PowerSample]) -> tuple[float, ...]:
     """Return the known powers, W."""
     return tuple(each.power_w for each in samples if each.power_w is not None)
 
 
-def utilisations_pct(samples: Iterable[Sample]) -> tuple[float, ...]:
+def utilisations_pct(samples: Iterable[PowerSample]) -> tuple[float, ...]:
     """Return the known utilisations, percent."""
     return tuple(each.utilisation_pct for each in samples if each.utilisation_pct is not None)
 
 
-def temperatures_c(samples: Iterable[Sample]) -> tuple[float, ...]:
+def temperatures_c(samples: Iterable[PowerSample]) -> tuple[float, ...]:
     """Return the known temperatures, degrees Celsius."""
     return tuple(each.temperature_c for each in samples if each.temperature_c is not None)
 
@@ -108,6 +108,6 @@ def steady_wh(power_w: float, duration_s: float) -> float:
     return power_w * duration_s / _SECONDS_PER_HOUR
 
 
-def cost_usd(used_wh: float, usd_per_kwh: float) -> float:
+def cost_usd(used_wh: float, electricity_usd_per_kwh: float) -> float:
     """Return what the energy costs, USD."""
-    return used_wh / _WATTS_PER_KILOWATT * usd_per_kwh
+    return used_wh / _WATTS_PER_KILOWATT * electricity_usd_per_kwh

@@ -15,8 +15,8 @@ from typing import NamedTuple
 from harness.errors import InputError, Problem
 from harness.experiments.a22 import energy, noise, recount
 from harness.experiments.a22.energy import Telemetry
-from harness.experiments.a22.noise import Effect, Pooled
-from harness.probes.nvidia_smi import Sample
+from harness.experiments.a22.noise import Effect, PooledStd
+from harness.probes.nvidia_smi import PowerSample
 from harness.records import record
 from harness.workloads.api.context import Context
 from harness.workloads.api.declare import Better, Workload, param
@@ -53,26 +53,30 @@ class TrajectoryEvidenceParams:
         -7.0, doc="clock of the samples minus UTC", unit="h", low=-12.0, high=14.0
     )
     busy_pct: float = param(50.0, doc="a sample is busy from this utilisation on", unit="%")
-    history: int = param(5, doc="iterations that the proposer's prompt shows", unit="count", low=1)
+    history_window: int = param(
+        5, doc="iterations that the proposer's prompt shows", unit="count", low=1
+    )
     window: int = param(10, doc="iterations of one repeat-rate window", unit="count", low=1)
-    level: float = param(
+    alpha: float = param(
         0.05, doc="chance of any false alarm that a noise test allows itself", low=1e-6, high=0.5
     )
-    usd_per_kwh: float = param(
+    electricity_usd_per_kwh: float = param(
         HOME_ELECTRICITY.value, doc="price of electricity", unit="USD/kWh", low=0.0
     )
-    cloud_usd_per_h: float = param(
+    cloud_usd_per_hour: float = param(
         CLOUD_RENTAL.value, doc="price of a rented GPU", unit="USD/h", low=0.0
     )
-    lamp_w: float = param(100.0, doc="the lamp that the loop is compared with", unit="W", low=0.0)
-    long_steps: int = param(1000, doc="steps of the longer iteration", unit="step", low=1)
+    reference_power_w: float = param(
+        100.0, doc="the lamp that the loop is compared with", unit="W", low=0.0
+    )
+    long_trial_steps: int = param(1000, doc="steps of the longer iteration", unit="step", low=1)
 
 
 class Tried(NamedTuple):
     """The trials of one ``knob=value``: the first, all, and the baseline's step beside them."""
 
     first: Evaluated
-    row: recount.Row
+    row: recount.KnobOutcomes
     baseline_step_ms: float
 
     @property
@@ -82,7 +86,7 @@ class Tried(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Published:
+class PublishedLoop:
     """The published loop, read."""
 
     trajectory: Trajectory
@@ -125,7 +129,7 @@ class Published:
         return [Tried(firsts[pair], row, step_ms) for pair, row in rows.items()]
 
     @cached_property
-    def by_knob(self) -> dict[str, recount.Row]:
+    def by_knob(self) -> dict[str, recount.KnobOutcomes]:
         """The trials of each knob that was touched."""
         return recount.by_knob(self.trajectory)
 
@@ -140,7 +144,7 @@ class Published:
         return recount.repeats(self.pairs)
 
     @cached_property
-    def noise(self) -> Pooled:
+    def noise(self) -> PooledStd:
         """How far evaluations of one configuration scatter."""
         pooled = noise.pooled_sd(noise.draws(self.trajectory).values())
         if pooled is None:
@@ -156,18 +160,18 @@ class Published:
     @cached_property
     def effects(self) -> dict[TrainConfig, Effect]:
         """What each configuration is worth in the mean."""
-        return noise.effects(self.trajectory, self.noise.sd)
+        return noise.effects(self.trajectory, self.noise.std)
 
     @cached_property
     def survivors(self) -> tuple[TrainConfig, ...]:
         """The configurations that are better in the mean than the noise explains."""
-        return noise.surviving(self.effects, self.params.level)
+        return noise.surviving(self.effects, self.params.alpha)
 
     @property
     def long_s(self) -> float:
         """An iteration of `long_steps`, by proportion."""
         training = statistics.fmean(each.eval_metrics.train_wall_s for each in self.evaluated)
-        return training * self.params.long_steps / self.trajectory.header.baseline_cfg.steps
+        return training * self.params.long_trial_steps / self.trajectory.header.baseline_cfg.steps
 
     def watts(self, each: Evaluated) -> tuple[float, ...]:
         """Return the samples of an iteration's power."""
@@ -181,25 +185,25 @@ class Published:
     @property
     def lamp_wh(self) -> float:
         """What a lamp takes that burns as long as the loop runs."""
-        return energy.steady_wh(self.params.lamp_w, energy.duration_s(self.evaluated))
+        return energy.steady_wh(self.params.reference_power_w, energy.duration_s(self.evaluated))
 
 
 def _statistics(values: Sequence[float]) -> Iterator[Row]:
     found = recount.spread(values)
     yield {"statistic": "mean"}, Counted(found.mean, found.count)
     yield {"statistic": "median"}, Counted(statistics.median(values), found.count)
-    yield {"statistic": "lowest"}, Counted(found.lowest, found.count)
-    yield {"statistic": "highest"}, Counted(found.highest, found.count)
+    yield {"statistic": "min"}, Counted(found.min, found.count)
+    yield {"statistic": "max"}, Counted(found.max, found.count)
 
 
 class At(NamedTuple):
     """One iteration of the published loop."""
 
-    p: Published
+    p: PublishedLoop
     each: Evaluated
 
 
-figure: Figures[Published] = Figures()
+figure: Figures[PublishedLoop] = Figures()
 
 # --- records, and each evaluated iteration --------------------------------------------------------
 
@@ -224,8 +228,8 @@ iteration("iteration.decision", "text", "what the rule says")(
 )
 iteration("iteration.val_bpb", "bit/token", "held-out loss")(lambda at: at.each.val_bpb)
 iteration("iteration.improvement", "%", "against the baseline")(lambda at: at.p.gain_pct(at.each))
-iteration("iteration.wall", "s", "wall clock")(lambda at: at.each.iter_wall_s)
-figure.rows("iteration.keep_ordinal", "count", "which keep it is; where: iteration")(
+iteration("iteration.time", "s", "wall clock")(lambda at: at.each.iter_wall_s)
+figure.rows("iteration.accepted_ordinal", "count", "which keep it is; where: iteration")(
     lambda p: (({"iteration": each.iteration}, n) for n, each in enumerate(p.keeps, 1))
 )
 figure.rows("iteration.best_so_far", "bit/token", "where: iteration that set it")(
@@ -238,7 +242,7 @@ figure.rows("iteration.best_so_far", "bit/token", "where: iteration that set it"
 
 
 @figure.rows("decisions.count", "count", "by the 0.5 % rule; where: decision")
-def _(p: Published) -> Iterator[Row]:
+def _(p: PublishedLoop) -> Iterator[Row]:
     yield {"decision": Decision.KEEP.value}, len(p.keeps)
     yield {"decision": Decision.REVERT.value}, len(p.evaluated) - len(p.keeps)
 
@@ -302,8 +306,8 @@ baseline("baseline.peak_memory", "GiB", "most that torch had allocated")(
 )
 
 
-@figure("baseline.throughput", "token/s", "tokens of a step / its time")
-def _(p: Published) -> float:
+@figure("baseline.tokens_per_second", "token/s", "tokens of a step / its time")
+def _(p: PublishedLoop) -> float:
     step_ms = p.baseline.baseline_metrics.mean_step_ms
     return recount.throughput_token_s(p.baseline.baseline_cfg, step_ms)
 
@@ -323,18 +327,18 @@ figure("baseline.drift", "%", "|smoke - production| / production")(
 
 value = figure.each(lambda p: ((tried.where, tried) for tried in p.tried), keys="knob, value")
 value("value.trials", "count", "proposals")(lambda v: v.row.val_bpb.count)
-value("value.keeps", "count", "kept")(lambda v: len(v.row.keeps))
-value("value.val_bpb_lowest", "bit/token")(lambda v: v.row.val_bpb.lowest)
+value("value.accepted", "count", "kept")(lambda v: len(v.row.accepted))
+value("value.val_bpb_min", "bit/token")(lambda v: v.row.val_bpb.min)
 value("value.val_bpb_mean", "bit/token")(lambda v: Counted(v.row.val_bpb.mean, v.row.val_bpb.count))
-value("value.val_bpb_highest", "bit/token")(lambda v: v.row.val_bpb.highest)
+value("value.val_bpb_max", "bit/token")(lambda v: v.row.val_bpb.max)
 
 
-@value("value.val_bpb_sd", "bit/token", "sample sd")
+@value("value.val_bpb_std", "bit/token", "sample sd")
 def _(tried: Tried) -> float:
-    if tried.row.val_bpb.sd is None:
+    if tried.row.val_bpb.std is None:
         message = "a single trial"
         raise Absent(message)
-    return tried.row.val_bpb.sd
+    return tried.row.val_bpb.std
 
 
 value("value.improvement_mean", "%")(lambda v: v.row.improvements.mean * _PERCENT)
@@ -353,14 +357,14 @@ figure("knobs.touched", "count", "knobs proposed at least once")(lambda p: len(p
 figure("knobs.total", "count", "knobs of the search space")(lambda _: len(KNOBS))
 knob = figure.each(lambda p: (({"knob": name}, p.by_knob.get(name)) for name in KNOBS), keys="knob")
 knob("knob.trials", "count", "proposals")(lambda row: len(row.iterations) if row else 0)
-knob("knob.keeps", "count", "kept")(lambda row: len(row.keeps) if row else 0)
+knob("knob.accepted", "count", "kept")(lambda row: len(row.accepted) if row else 0)
 knob("knob.values", "count", "distinct values tried")(lambda row: row.distinct_values if row else 0)
 touched = figure.each(
     lambda p: (({"knob": k}, p.by_knob[k]) for k in KNOBS if k in p.by_knob), keys="knob"
 )
 touched("knob.improvement_mean", "%")(lambda row: row.improvements.mean * _PERCENT)
-touched("knob.improvement_best", "%")(lambda row: row.improvements.highest * _PERCENT)
-touched("knob.improvement_worst", "%")(lambda row: row.improvements.lowest * _PERCENT)
+touched("knob.improvement_best", "%")(lambda row: row.improvements.max * _PERCENT)
+touched("knob.improvement_worst", "%")(lambda row: row.improvements.min * _PERCENT)
 
 # --- how often the agent proposes what it has proposed before -------------------------------------
 
@@ -371,7 +375,7 @@ figure("repeat.rate", "1", "repeats / proposals")(
 
 
 @figure.rows("repeat.window_rate", "1", "in one window; where: first iteration")
-def _(p: Published) -> Iterator[Row]:
+def _(p: PublishedLoop) -> Iterator[Row]:
     window = p.params.window
     for first, rate in recount.window_rates(p.repeated, window):
         yield {"first": first}, Counted(rate, window)
@@ -379,7 +383,7 @@ def _(p: Published) -> Iterator[Row]:
 
 figure("repeat.unique_pairs", "count", "distinct knob=value")(lambda p: len(set(p.pairs)))
 figure("repeat.in_view", "count", "repeats that the prompt's history shows")(
-    lambda p: recount.repeats_in_view(p.pairs, p.params.history)
+    lambda p: recount.repeats_in_view(p.pairs, p.params.history_window)
 )
 figure("repeat.of_reverted", "count", "repeats of a pair reverted before")(
     lambda p: recount.repeats_of_reverted(p.trajectory)
@@ -393,39 +397,45 @@ figure("entropy.pair", "bit", "of the knob=value proposed")(lambda p: recount.en
 
 
 @figure("noise.same_position", "bit/token", "most that two processes' k-th runs differ")
-def _(p: Published) -> Value:
+def _(p: PublishedLoop) -> Value:
     same = noise.same_position_differences(p.trajectory, p.smoke)
     return Counted(max(same), len(same))
 
 
-figure("noise.sd", "bit/token", "within a configuration, pooled")(
-    lambda p: Counted(p.noise.sd, p.noise.degrees_of_freedom)
+figure("noise.std", "bit/token", "within a configuration, pooled")(
+    lambda p: Counted(p.noise.std, p.noise.degrees_of_freedom)
 )
-figure("noise.sd_relative", "%", "noise.sd / baseline")(lambda p: p.noise.sd / p.val_bpb * _PERCENT)
-figure("noise.degrees_of_freedom", "count", "behind noise.sd")(lambda p: p.noise.degrees_of_freedom)
-figure("noise.threshold", "x", "keep threshold / sd of one run")(lambda p: p.threshold / p.noise.sd)
+figure("noise.std_relative", "%", "noise.std / baseline")(
+    lambda p: p.noise.std / p.val_bpb * _PERCENT
+)
+figure("noise.degrees_of_freedom", "count", "behind noise.std")(
+    lambda p: p.noise.degrees_of_freedom
+)
+figure("noise.threshold", "x", "keep threshold / sd of one run")(
+    lambda p: p.threshold / p.noise.std
+)
 figure("noise.threshold_difference", "x", "keep threshold / sd of a difference")(
-    lambda p: p.threshold / (math.sqrt(2.0) * p.noise.sd)
+    lambda p: p.threshold / (math.sqrt(2.0) * p.noise.std)
 )
-figure("noise.false_keep_risk", "1", "chance to keep a candidate without effect")(
-    lambda p: noise.false_keep_risk(p.threshold, p.noise.sd)
+figure("noise.false_accept_risk", "1", "chance to keep a candidate without effect")(
+    lambda p: noise.false_keep_risk(p.threshold, p.noise.std)
 )
-figure("noise.false_keeps", "1", "that chance times the evaluated candidates")(
-    lambda p: noise.false_keep_risk(p.threshold, p.noise.sd) * len(p.evaluated)
+figure("noise.false_accepts", "1", "that chance times the evaluated candidates")(
+    lambda p: noise.false_keep_risk(p.threshold, p.noise.std) * len(p.evaluated)
 )
-figure("noise.significant_keeps", "count", "keeps beyond the noise, each alone")(
-    lambda p: len(noise.significant_keeps(p.trajectory, p.noise.sd, p.params.level))
+figure("noise.significant_accepted", "count", "keeps beyond the noise, each alone")(
+    lambda p: len(noise.significant_keeps(p.trajectory, p.noise.std, p.params.alpha))
 )
 figure("noise.surviving_values", "count", "configurations better in the mean")(
     lambda p: len(p.survivors)
 )
-figure("noise.surviving_keeps", "count", "keeps of such a configuration")(
+figure("noise.surviving_accepted", "count", "keeps of such a configuration")(
     lambda p: sum(each.candidate_cfg in p.survivors for each in p.keeps)
 )
 
 
 @figure.rows("value.z_score", "1", "mean gain / standard error; where: knob, value")
-def _(p: Published) -> Iterator[Row]:
+def _(p: PublishedLoop) -> Iterator[Row]:
     firsts = {each.candidate_cfg: each.proposal for each in reversed(p.evaluated)}
     for cfg, effect in p.effects.items():
         where = {"knob": firsts[cfg].knob, "value": firsts[cfg].new_value}
@@ -436,7 +446,7 @@ def _(p: Published) -> Iterator[Row]:
 
 
 @figure("time.loop", "s", "wall clock of the loop, as it recorded it")
-def _(p: Published) -> float:
+def _(p: PublishedLoop) -> float:
     if p.trajectory.summary is None:
         message = "the loop did not come to its end"
         raise Absent(message)
@@ -467,7 +477,7 @@ done.rows("memory.peak", "GiB", "torch's peak allocation; where: statistic")(
 )
 
 
-@done("throughput.mean", "token/s", "mean of the iterations' throughputs")
+@done("tokens_per_second.mean", "token/s", "mean of the iterations' throughputs")
 def _(done: Sequence[Evaluated]) -> Value:
     rates = [
         recount.throughput_token_s(each.candidate_cfg, each.eval_metrics.mean_step_ms)
@@ -486,13 +496,13 @@ figure("long.loop", "h", "as many such iterations as were requested")(
 # --- power, utilisation and temperature: the whole file, the p, the busy samples ---------------
 
 
-def _parts(p: Published) -> Iterator[tuple[Where, Sequence[Sample]]]:
-    yield {"part": "file"}, p.telemetry.file
-    yield {"part": "loop"}, p.telemetry.loop
-    yield {"part": "busy"}, p.telemetry.busy
+def _parts(p: PublishedLoop) -> Iterator[tuple[Where, Sequence[PowerSample]]]:
+    yield {"subset": "file"}, p.telemetry.file
+    yield {"subset": "loop"}, p.telemetry.loop
+    yield {"subset": "busy"}, p.telemetry.busy
 
 
-part = figure.each(_parts, keys="part")
+part = figure.each(_parts, keys="subset")
 watts = part.of(energy.powers_w)
 part("power.samples", "count")(len)
 watts("power.mean", "W", "GPU board")(lambda w: Counted(statistics.fmean(w), len(w)))
@@ -511,20 +521,20 @@ part("temperature.peak", "degC", "GPU")(lambda samples: max(energy.temperatures_
 # --- energy of the loop and of each iteration, and what the article sets beside it ----------------
 
 
-@figure.rows("energy.gpu", "Wh", "trapezoid of the power; where: part")
-def _(p: Published) -> Iterator[Row]:
-    yield {"part": "file"}, p.telemetry.file_wh
-    yield {"part": "loop"}, p.telemetry.loop_wh
+@figure.rows("energy.gpu", "Wh", "trapezoid of the power; where: subset")
+def _(p: PublishedLoop) -> Iterator[Row]:
+    yield {"subset": "file"}, p.telemetry.file_wh
+    yield {"subset": "loop"}, p.telemetry.loop_wh
 
 
 @figure("energy.steady", "Wh", "loop's wall times its mean power")
-def _(p: Published) -> float:
+def _(p: PublishedLoop) -> float:
     mean_w = statistics.fmean(energy.powers_w(p.telemetry.loop))
     return energy.steady_wh(mean_w, energy.duration_s(p.evaluated))
 
 
 figure("energy.cost", "USD", "of the loop's energy")(
-    lambda p: energy.cost_usd(p.telemetry.loop_wh, p.params.usd_per_kwh)
+    lambda p: energy.cost_usd(p.telemetry.loop_wh, p.params.electricity_usd_per_kwh)
 )
 figure("energy.lamp", "Wh", "a lamp burning as long as the loop")(lambda p: p.lamp_wh)
 figure("energy.lamp_ratio", "x", "lamp's energy / loop's")(
@@ -533,9 +543,9 @@ figure("energy.lamp_ratio", "x", "lamp's energy / loop's")(
 
 
 @figure("cloud.cost", "USD", "the iterations' time on a rented GPU")
-def _(p: Published) -> float:
+def _(p: PublishedLoop) -> float:
     rented_h = math.fsum(each.iter_wall_s for each in p.evaluated) / 3600.0
-    return rented_h * p.params.cloud_usd_per_h
+    return rented_h * p.params.cloud_usd_per_hour
 
 
 @iteration("iteration.power", "W", "mean GPU power in its window")
@@ -569,7 +579,7 @@ def run(context: Context) -> None:
     smoke = read_trajectory(context.evidence(params.smoke))
     if not trajectory.evaluated:
         raise InputError([Problem(message="no iteration was evaluated", path=path)])
-    published = Published(
+    published = PublishedLoop(
         trajectory=trajectory,
         size_bytes=path.stat().st_size,
         baseline=baseline,

@@ -19,10 +19,10 @@ _STANDARD = NormalDist()
 
 
 @record
-class Pooled:
+class PooledStd:
     """A standard deviation pooled over groups of repeated figures."""
 
-    sd: float
+    std: float
     degrees_of_freedom: int
 
 
@@ -54,14 +54,14 @@ def draws(trajectory: Trajectory) -> dict[TrainConfig, tuple[float, ...]]:
     return {cfg: tuple(value for _, value in members) for cfg, members in groups.items()}
 
 
-def pooled_sd(groups: Iterable[Sequence[float]]) -> Pooled | None:
+def pooled_sd(groups: Iterable[Sequence[float]]) -> PooledStd | None:
     """Return the standard deviation within groups, pooled; None where no group has two figures."""
     repeated = [group for group in groups if len(group) > 1]
     degrees = sum(len(group) - 1 for group in repeated)
     if degrees == 0:
         return None
     squares = math.fsum((value - fmean(group)) ** 2 for group in repeated for value in group)
-    return Pooled(sd=math.sqrt(squares / degrees), degrees_of_freedom=degrees)
+    return PooledStd(std=math.sqrt(squares / degrees), degrees_of_freedom=degrees)
 
 
 def false_keep_risk(threshold: float, sd: float) -> float:

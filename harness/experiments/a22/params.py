@@ -19,11 +19,11 @@ _SHARED = frozenset(
             "best.improvement",
         ),
         *("baseline.val_bpb", "baseline.train_loss_first", "baseline.train_loss_last"),
-        *("baseline.parameters", "baseline.tokens", "parameters.wrong", "noise.sd"),
-        *("noise.sd_relative", "noise.degrees_of_freedom", "noise.threshold"),
-        *("noise.false_keep_risk", "noise.false_keeps", "repeat.count", "repeat.rate"),
-        *("repeat.unique_pairs", "knobs.touched", "entropy.knob", "value.trials", "value.keeps"),
-        *("value.val_bpb_mean", "value.val_bpb_sd", "value.improvement_mean"),
+        *("baseline.parameters", "baseline.tokens", "parameters.wrong", "noise.std"),
+        *("noise.std_relative", "noise.degrees_of_freedom", "noise.threshold"),
+        *("noise.false_accept_risk", "noise.false_accepts", "repeat.count", "repeat.rate"),
+        *("repeat.unique_pairs", "knobs.touched", "entropy.knob", "value.trials", "value.accepted"),
+        *("value.val_bpb_mean", "value.val_bpb_std", "value.improvement_mean"),
     }
 )
 _HIGHER, _LOWER = Better.HIGHER, Better.LOWER
@@ -31,28 +31,35 @@ _HIGHER, _LOWER = Better.HIGHER, Better.LOWER
 _FOUND = (
     Metric(name="iteration.outcome", unit="text", doc="what became of it; where: iteration"),
     Metric(
-        name="curve.val_bpb",
+        name="eval.val_bpb",
         unit="bit/token",
         doc="lines of the trajectory's plot; where: iteration, curve",
     ),
-    Metric(name="curve.lowest", unit="bit/token", doc="lowest so far; where: iteration"),
-    Metric(name="keeps.article", unit="count", doc="kept by the loop's own rule", better=_HIGHER),
+    Metric(name="eval.val_bpb_min", unit="bit/token", doc="lowest so far; where: iteration"),
     Metric(
-        name="keeps.noise",
+        name="accepted.by_article_rule",
+        unit="count",
+        doc="kept by the loop's own rule",
+        better=_HIGHER,
+    ),
+    Metric(
+        name="accepted.significant",
         unit="count",
         doc="candidates whose gain stands out from the noise",
         better=_HIGHER,
     ),
     Metric(name="overruns.count", unit="count", doc="ended at their limit", better=_LOWER),
     Metric(name="seeds.changed", unit="count", doc="candidates with another seed"),
-    Metric(name="corpus.least", unit="bit/token", doc="of a model that knows the source"),
+    Metric(name="corpus.entropy_floor", unit="bit/token", doc="of a model that knows the source"),
     Metric(name="corpus.tokens", unit="token", doc="of the packed corpus"),
     Metric(name="noise.floor", unit="%", doc="smallest gain that stands out from the noise"),
-    Metric(name="noise.repeat_sd", unit="bit/token", doc="within candidates tried again, pooled"),
-    Metric(name="rails.refused", unit="count", doc="proposals refused; where: rail"),
-    Metric(name="rails.cases", unit="count", doc="cases of the rails' truth table"),
-    Metric(name="rails.wrong", unit="count", doc="of those, judged otherwise; where: rules"),
-    Metric(name="rails.passing", unit="count", doc="of those, let pass; where: rules"),
+    Metric(name="noise.repeat_std", unit="bit/token", doc="within candidates tried again, pooled"),
+    Metric(name="guardrails.refused", unit="count", doc="proposals refused; where: guardrail"),
+    Metric(name="guardrails.cases", unit="count", doc="cases of the rails' truth table"),
+    Metric(
+        name="guardrails.wrong", unit="count", doc="of those, judged otherwise; where: guardrails"
+    ),
+    Metric(name="guardrails.passing", unit="count", doc="of those, let pass; where: guardrails"),
     Metric(name="resume.kills", unit="count", doc="how often the loop was killed"),
     Metric(name="resume.missing", unit="count", doc="iterations not in trajectory and record"),
     Metric(name="resume.repeated", unit="count", doc="iterations done twice"),
@@ -60,13 +67,17 @@ _FOUND = (
     Metric(name="record.damaged", unit="count", doc="rows that are no trials"),
     Metric(name="record.parents", unit="count", doc="trials that others were built on"),
     Metric(name="record.depth", unit="count", doc="changes from the baseline to the deepest trial"),
-    Metric(name="record.drought", unit="count", doc="most trials in a row without a keep"),
+    Metric(
+        name="record.trials_without_improvement",
+        unit="count",
+        doc="most trials in a row without a keep",
+    ),
 )
 
 _TIMES = tuple(
     Metric(name=name, unit=unit, doc=doc, better=_LOWER, timing=True)
     for name, unit, doc in (
-        ("loop.wall", "s", "the loop with its start, its baseline and its kills"),
+        ("loop.time", "s", "the loop with its start, its baseline and its kills"),
         ("loop.iteration", "s", "one iteration; where: statistic"),
         ("loop.proposer", "s", "one answer; where: statistic"),
         ("loop.evaluation", "s", "training and validation of one candidate; where: statistic"),

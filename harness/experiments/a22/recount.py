@@ -95,58 +95,58 @@ def wrong_summary(trajectory: Trajectory) -> tuple[str, ...]:
 
 
 @record
-class Spread:
+class SummaryStatistics:
     """How some figures scatter.
 
     Attributes:
-        sd: sample standard deviation (n - 1); None for a single figure.
+        std: sample standard deviation (n - 1); None for a single figure.
     """
 
     count: int
-    lowest: float
+    min: float
     mean: float
-    highest: float
-    sd: float | None
+    max: float
+    std: float | None
 
 
 @record
-class Row:
+class KnobOutcomes:
     """The trials that share a knob, or a knob and its value.
 
     Attributes:
-        keeps: the iterations that the rule keeps.
+        accepted: the iterations that the rule keeps.
         improvements: against the fixed baseline, as fractions; positive is better.
         first_losses: how many different first training losses there are, to the three decimals
             recorded; more than one means that the trials started from different weights.
     """
 
     iterations: tuple[int, ...]
-    keeps: tuple[int, ...]
+    accepted: tuple[int, ...]
     distinct_values: int
-    val_bpb: Spread
-    improvements: Spread
+    val_bpb: SummaryStatistics
+    improvements: SummaryStatistics
     first_losses: int
     mean_step_ms: float
     peak_gpu_mem_gib: float
 
 
-def spread(values: Sequence[float]) -> Spread:
+def spread(values: Sequence[float]) -> SummaryStatistics:
     """Return the spread of at least one figure."""
-    return Spread(
+    return SummaryStatistics(
         count=len(values),
-        lowest=min(values),
+        min=min(values),
         mean=math.fsum(values) / len(values),
-        highest=max(values),
-        sd=statistics.stdev(values) if len(values) > 1 else None,
+        max=max(values),
+        std=statistics.stdev(values) if len(values) > 1 else None,
     )
 
 
-def by_value(trajectory: Trajectory) -> dict[str, Row]:
+def by_value(trajectory: Trajectory) -> dict[str, KnobOutcomes]:
     """Return the trials of each ``knob=value``, the most tried first."""
     return _rows(trajectory, lambda each: each.proposal.pair)
 
 
-def by_knob(trajectory: Trajectory) -> dict[str, Row]:
+def by_knob(trajectory: Trajectory) -> dict[str, KnobOutcomes]:
     """Return the trials of each knob, the most tried first."""
     return _rows(trajectory, lambda each: each.proposal.knob)
 
@@ -160,18 +160,18 @@ def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, tuple[T, ...]]
     return {name: tuple(members) for name, members in largest_first}
 
 
-def _rows(trajectory: Trajectory, key: Callable[[Evaluated], str]) -> dict[str, Row]:
+def _rows(trajectory: Trajectory, key: Callable[[Evaluated], str]) -> dict[str, KnobOutcomes]:
     keeps = frozenset(each.iteration for each in kept(trajectory))
     baseline = trajectory.header.baseline_val_bpb
     groups = grouped(trajectory.evaluated, key)
     return {name: _row(trials, keeps, baseline) for name, trials in groups.items()}
 
 
-def _row(trials: Sequence[Evaluated], keeps: frozenset[int], baseline: float) -> Row:
+def _row(trials: Sequence[Evaluated], keeps: frozenset[int], baseline: float) -> KnobOutcomes:
     iterations = tuple(each.iteration for each in trials)
-    return Row(
+    return KnobOutcomes(
         iterations=iterations,
-        keeps=tuple(i for i in iterations if i in keeps),
+        accepted=tuple(i for i in iterations if i in keeps),
         distinct_values=len({each.proposal.pair for each in trials}),
         val_bpb=spread([each.val_bpb for each in trials]),
         improvements=spread([improvement(baseline, each.val_bpb) for each in trials]),

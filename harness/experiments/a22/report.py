@@ -12,11 +12,11 @@ from harness.experiments.a22 import recount
 from harness.records import Scalar
 from harness.workloads.api.emit import EventWriter
 from harness.workloads.autoresearch import guardrail_cases as cases
-from harness.workloads.autoresearch.guardrails import Rail, Rules
+from harness.workloads.autoresearch.guardrails import Guardrail, Guardrails
 from harness.workloads.autoresearch.loop_state import improvement
 from harness.workloads.autoresearch.search_space import Space
 from harness.workloads.autoresearch.summary import (
-    Finished,
+    FinishedLoop,
     Tally,
     missing,
     repeated,
@@ -38,7 +38,7 @@ _PERCENT = 100.0
 _J_PER_WH = 3600.0
 
 
-def loop(emit: EventWriter, done: Finished, baseline: BaselineEval, level: float) -> None:
+def loop(emit: EventWriter, done: FinishedLoop, baseline: BaselineEval, level: float) -> None:
     """Report everything that a loop found, but for its time.
 
     Args:
@@ -53,25 +53,27 @@ def loop(emit: EventWriter, done: Finished, baseline: BaselineEval, level: float
     _report_decisions(emit, done, found)
     _report_noise(emit, done, level)
     _report_repetition(emit, done)
-    if not done.header.climbs:
+    if not done.header.hill_climb:
         _report_values(emit, done)
     # every iteration is in the record of trials, and its tree is whole
     emit.measured("record.rows", len(done.history.trials))
     emit.measured("record.damaged", done.damaged)
     emit.measured("record.parents", found.parents)
     emit.measured("record.depth", found.depth)
-    emit.measured("record.drought", found.drought)
+    emit.measured("record.trials_without_improvement", found.trials_without_improvement)
 
 
-def _report_baseline(emit: EventWriter, done: Finished, baseline: BaselineEval) -> None:
+def _report_baseline(emit: EventWriter, done: FinishedLoop, baseline: BaselineEval) -> None:
     measured, cfg = baseline.baseline_metrics, baseline.baseline_cfg
     emit.measured("baseline.val_bpb", measured.val_bpb)
     emit.measured("baseline.train_loss_first", measured.train_loss_first)
     emit.measured("baseline.train_loss_last", measured.train_loss_last)
     emit.measured("baseline.parameters", num_parameters(cfg.shape))
     emit.measured("baseline.tokens", recount.tokens_per_step(cfg) * cfg.steps)
-    unknown = "" if baseline.least_bits is not None else "nobody knows it of a packed corpus"
-    emit.measured("corpus.least", baseline.least_bits, absent=unknown)
+    unknown = (
+        "" if baseline.entropy_floor_bits is not None else "nobody knows it of a packed corpus"
+    )
+    emit.measured("corpus.entropy_floor", baseline.entropy_floor_bits, absent=unknown)
     wrong = sum(
         round(each.eval_metrics.params_m * 1e6) != num_parameters(each.candidate_cfg.shape)
         for each in done.trajectory.evaluated
@@ -79,14 +81,14 @@ def _report_baseline(emit: EventWriter, done: Finished, baseline: BaselineEval) 
     emit.measured("parameters.wrong", wrong)
 
 
-def _report_iterations(emit: EventWriter, done: Finished) -> None:
+def _report_iterations(emit: EventWriter, done: FinishedLoop) -> None:
     """Report each iteration, and the lines of its plot: the noise is a band round the baseline."""
     header = done.header
     baseline, delta = header.baseline_val_bpb, header.accept_delta_frac
     lines = {
         "baseline": baseline,
-        "baseline + 2 sd": baseline + 2 * done.noise.sd,
-        "baseline - 2 sd": baseline - 2 * done.noise.sd,
+        "baseline + 2 sd": baseline + 2 * done.noise.std,
+        "baseline - 2 sd": baseline - 2 * done.noise.std,
         "keep threshold": baseline * (1.0 - delta),
     }
     lowest = baseline
@@ -100,12 +102,12 @@ def _report_iterations(emit: EventWriter, done: Finished) -> None:
             gain = improvement(each.baseline_val_bpb, each.val_bpb)
             emit.measured("iteration.val_bpb", each.val_bpb, where=where)
             emit.measured("iteration.improvement", gain * _PERCENT, where=where)
-            emit.measured("curve.val_bpb", each.val_bpb, where={**where, "curve": "candidate"})
-        emit.measured("curve.lowest", lowest, where=where)
+            emit.measured("eval.val_bpb", each.val_bpb, where={**where, "curve": "candidate"})
+        emit.measured("eval.val_bpb_min", lowest, where=where)
     for iteration in {1, len(done.trajectory.iterations)}:
         for curve, value in lines.items():
             where = {"iteration": iteration, "curve": curve}
-            emit.measured("curve.val_bpb", value, where=where)
+            emit.measured("eval.val_bpb", value, where=where)
 
 
 def _told(each: Iteration) -> tuple[str, str]:
@@ -122,18 +124,18 @@ def _told(each: Iteration) -> tuple[str, str]:
             return "no answer", "no answer"
 
 
-def _report_decisions(emit: EventWriter, done: Finished, found: Tally) -> None:
+def _report_decisions(emit: EventWriter, done: FinishedLoop, found: Tally) -> None:
     baseline = done.header.baseline_val_bpb
     for stage in (Stage.EVALUATED, Stage.BLOCKED, Stage.EVAL_FAILED, Stage.NIM_ERROR):
         count = done.trajectory.count(stage)
         emit.measured("iterations.count", count, where={"stage": stage.value})
     rails = Counter(each.rail for each in done.trajectory.iterations if isinstance(each, Blocked))
-    for rail in Rail:
-        emit.measured("rails.refused", rails[rail], where={"rail": rail.value})
-    emit.measured("keeps.article", found.keeps)
-    emit.measured("keeps.noise", found.keeps_beyond_noise)
+    for rail in Guardrail:
+        emit.measured("guardrails.refused", rails[rail], where={"guardrail": rail.value})
+    emit.measured("accepted.by_article_rule", found.accepted)
+    emit.measured("accepted.significant", found.accepted_significant)
     none = "" if found.evaluated else "nothing was evaluated"
-    rate = found.keeps / found.evaluated if found.evaluated else None
+    rate = found.accepted / found.evaluated if found.evaluated else None
     emit.measured("decisions.accept_rate", rate, absent=none, count=found.evaluated)
     emit.measured("overruns.count", found.overruns)
     emit.measured("decisions.wrong", len(wrong_decisions(done)))
@@ -154,27 +156,27 @@ def _report_decisions(emit: EventWriter, done: Finished, found: Tally) -> None:
     emit.measured("seeds.changed", reseeded)
 
 
-def _report_noise(emit: EventWriter, done: Finished, level: float) -> None:
+def _report_noise(emit: EventWriter, done: FinishedLoop, level: float) -> None:
     """Report how far the baseline scatters, and what the keep rule is worth then."""
     drawn, baseline = done.noise, done.header.baseline_val_bpb
     evaluated = len(done.trajectory.evaluated)
     threshold = done.header.accept_delta_frac * baseline
-    emit.measured("noise.sd", drawn.sd, count=drawn.count)
-    emit.measured("noise.sd_relative", drawn.sd / baseline * _PERCENT, count=drawn.count)
+    emit.measured("noise.std", drawn.std, count=drawn.count)
+    emit.measured("noise.std_relative", drawn.std / baseline * _PERCENT, count=drawn.count)
     emit.measured("noise.degrees_of_freedom", drawn.count - 1)
-    emit.measured("noise.threshold", threshold / drawn.sd)
-    risk = noises.false_keep_risk(threshold, drawn.sd)
-    emit.measured("noise.false_keep_risk", risk)
-    emit.measured("noise.false_keeps", risk * evaluated)
+    emit.measured("noise.threshold", threshold / drawn.std)
+    risk = noises.false_keep_risk(threshold, drawn.std)
+    emit.measured("noise.false_accept_risk", risk)
+    emit.measured("noise.false_accepts", risk * evaluated)
     floor = drawn.gain(evaluated, level) / baseline * _PERCENT if evaluated else None
     emit.measured("noise.floor", floor, absent="" if evaluated else "nothing was evaluated")
     groups = recount.grouped(done.trajectory.evaluated, lambda each: each.candidate_cfg)
     pooled = noises.pooled_sd([each.val_bpb for each in members] for members in groups.values())
     none = "" if pooled else "no configuration was evaluated twice"
-    emit.measured("noise.repeat_sd", pooled.sd if pooled else None, absent=none)
+    emit.measured("noise.repeat_std", pooled.std if pooled else None, absent=none)
 
 
-def _report_repetition(emit: EventWriter, done: Finished) -> None:
+def _report_repetition(emit: EventWriter, done: FinishedLoop) -> None:
     tried = [e for e in done.trajectory.iterations if isinstance(e, Evaluated | EvalFailed)]
     again = repeated(done.trajectory.iterations)
     knobs = [each.proposal.knob for each in tried]
@@ -186,21 +188,21 @@ def _report_repetition(emit: EventWriter, done: Finished) -> None:
     emit.measured("entropy.knob", recount.entropy_bits(knobs))
 
 
-def _report_values(emit: EventWriter, done: Finished) -> None:
+def _report_values(emit: EventWriter, done: FinishedLoop) -> None:
     """Report every knob=value that was evaluated, against the one baseline."""
     firsts = {each.proposal.pair: each.proposal for each in reversed(done.trajectory.evaluated)}
     for pair, row in recount.by_value(done.trajectory).items():
         where = {"knob": firsts[pair].knob, "value": firsts[pair].new_value}
         figures, gains = row.val_bpb, row.improvements
-        none = "" if figures.sd is not None else "a single trial"
+        none = "" if figures.std is not None else "a single trial"
         emit.measured("value.trials", figures.count, where=where)
-        emit.measured("value.keeps", len(row.keeps), where=where)
+        emit.measured("value.accepted", len(row.accepted), where=where)
         emit.measured("value.val_bpb_mean", figures.mean, where=where, count=figures.count)
-        emit.measured("value.val_bpb_sd", figures.sd, where=where, absent=none)
+        emit.measured("value.val_bpb_std", figures.std, where=where, absent=none)
         emit.measured("value.improvement_mean", gains.mean * _PERCENT, where=where)
 
 
-def resume(emit: EventWriter, done: Finished, wanted: int, kills: int) -> None:
+def resume(emit: EventWriter, done: FinishedLoop, wanted: int, kills: int) -> None:
     """Report that a loop did every iteration once, however often it was killed."""
     numbers = Counter(each.iteration for each in done.trajectory.iterations)
     emit.measured("resume.kills", kills)
@@ -212,21 +214,21 @@ def resume(emit: EventWriter, done: Finished, wanted: int, kills: int) -> None:
 def rails(emit: EventWriter, space: Space) -> None:
     """Report how the rails judge the cases of their truth table."""
     table = cases.cases(space)
-    emit.measured("rails.cases", len(table))
-    for rules in Rules:
-        where = {"rules": rules.value}
+    emit.measured("guardrails.cases", len(table))
+    for rules in Guardrails:
+        where = {"guardrails": rules.value}
         wrong = cases.wrong(space, rules)
         for name in wrong:
             emit.note(f"{rules} rails judge otherwise: {name}")
-        emit.measured("rails.wrong", len(wrong), where=where)
+        emit.measured("guardrails.wrong", len(wrong), where=where)
         passed = sum(cases.expected(case, rules) is None for case in table)
-        emit.measured("rails.passing", passed, where=where)
+        emit.measured("guardrails.passing", passed, where=where)
 
 
-def time(emit: EventWriter, done: Finished, wall_s: float, level: float) -> None:
+def time(emit: EventWriter, done: FinishedLoop, wall_s: float, level: float) -> None:
     """Report where the time, and the energy where a probe tells, went."""
     iterations, evaluated = done.trajectory.iterations, done.trajectory.evaluated
-    emit.measured("loop.wall", wall_s)
+    emit.measured("loop.time", wall_s)
     _spread(emit, "loop.iteration", [each.iter_wall_s for each in iterations])
     asked = [each.nim_latency_s for each in iterations if not isinstance(each, NimError)]
     _spread(emit, "loop.proposer", asked)
@@ -255,7 +257,7 @@ def _spread(emit: EventWriter, metric: str, values: Sequence[float]) -> None:
     shown: dict[str, Scalar] = {
         "mean": statistics.fmean(values),
         "median": statistics.median(values),
-        "highest": max(values),
+        "max": max(values),
     }
     for statistic, value in shown.items():
         emit.measured(metric, value, where={"statistic": statistic}, count=len(values))

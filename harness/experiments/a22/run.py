@@ -29,10 +29,10 @@ def run(context: Context) -> None:
     baseline = read_baseline(context.out / BASELINE_FILE)
     context.emit.started(baseline.device)
     loop = read_finished(context.out)
-    report.loop(context.emit, loop, baseline, params.level)
+    report.loop(context.emit, loop, baseline, params.alpha)
     report.resume(context.emit, loop, params.iterations, kills)
-    report.rails(context.emit, session.space)
-    report.time(context.emit, loop, wall_s, params.level)
+    report.rails(context.emit, session.search_space)
+    report.time(context.emit, loop, wall_s, params.alpha)
     context.emit.artefact("trajectory", context.out / TRAJECTORY_FILE)
 
 

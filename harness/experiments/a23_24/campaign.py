@@ -31,7 +31,7 @@ VARIED: dict[str, tuple[float, ...]] = {
     "spark_life_years": (0.5, 1.0, 3.0, 5.0),
     "spark_capex_usd": (rates.SPARK_STREET_PRICE.value,),
     "spark_kw": (rates.SPARK_LOGGED_POWER.value / 1000, 0.12),
-    "kwh_usd": (rates.HOME_ELECTRICITY.value,),
+    "electricity_usd_per_kwh": (rates.HOME_ELECTRICITY.value,),
     "duty_cycle": (0.25,),
     "cloud_speedup": (2.0, 3.4, 5.0, 6.0),  # 3.4: what the printed phase-2 prices imply
     "wrong_pick_rate": (0.1, 0.2, 0.3, 0.7),
@@ -39,7 +39,7 @@ VARIED: dict[str, tuple[float, ...]] = {
 }
 
 
-class Machine(StrEnum):
+class PricedMachine(StrEnum):
     """What an hour of work is paid for."""
 
     SPARK_AMORTISATION = "spark_amortisation"
@@ -51,11 +51,11 @@ class Machine(StrEnum):
     TARGET = "h100_node_at_target_scale"  # the node, for as many times longer as the target takes
 
 
-_CLOUD = {Machine.H100, Machine.H200, Machine.NODE, Machine.TARGET}
+_CLOUD = {PricedMachine.H100, PricedMachine.H200, PricedMachine.NODE, PricedMachine.TARGET}
 _RATIOS = (  # of this machine's hour over that one's
-    (Machine.H100, Machine.SPARK_ELECTRICITY),
-    (Machine.NODE, Machine.SPARK),
-    (Machine.TARGET, Machine.SPARK),
+    (PricedMachine.H100, PricedMachine.SPARK_ELECTRICITY),
+    (PricedMachine.NODE, PricedMachine.SPARK),
+    (PricedMachine.TARGET, PricedMachine.SPARK),
 )
 
 
@@ -63,9 +63,9 @@ _RATIOS = (  # of this machine's hour over that one's
 class Costs:
     """A campaign's costs in USD, unrounded."""
 
-    hourly: Mapping[Machine, float]
-    iteration: Mapping[Machine, float]
-    campaign: Mapping[Machine, float]
+    hourly: Mapping[PricedMachine, float]
+    iteration: Mapping[PricedMachine, float]
+    campaign: Mapping[PricedMachine, float]
     final: float
     expected_loss: float
     savings: float
@@ -73,9 +73,9 @@ class Costs:
     @property
     def ratio(self) -> float:
         """Savings over what the search costs."""
-        return self.savings / self.campaign[Machine.SPARK]
+        return self.savings / self.campaign[PricedMachine.SPARK]
 
-    def hour_ratio(self, of: Machine, to: Machine) -> float:
+    def hour_ratio(self, of: PricedMachine, to: PricedMachine) -> float:
         """An hour of one machine over an hour of another."""
         return self.hourly[of] / self.hourly[to]
 
@@ -85,7 +85,7 @@ def costs(p: CampaignParams) -> Costs:
     hourly = hourly_usd(p)
     iteration = _work_usd(p, hourly, p.iter_seconds)
     campaign = {machine: usd * p.campaign_iters for machine, usd in iteration.items()}
-    final = hourly[Machine.NODE] * p.final_node_hours
+    final = hourly[PricedMachine.NODE] * p.final_node_hours
     return Costs(
         hourly=hourly,
         iteration=iteration,
@@ -93,30 +93,30 @@ def costs(p: CampaignParams) -> Costs:
         final=final,
         expected_loss=p.wrong_pick_rate * final,
         savings=formulas.savings_usd(
-            final, p.wrong_pick_rate, p.residual_wrong_pick_rate, campaign[Machine.SPARK]
+            final, p.wrong_pick_rate, p.residual_wrong_pick_rate, campaign[PricedMachine.SPARK]
         ),
     )
 
 
-def hourly_usd(p: CampaignParams) -> dict[Machine, float]:
+def hourly_usd(p: CampaignParams) -> dict[PricedMachine, float]:
     """Return what an hour of each machine costs, USD."""
     price = formulas.amortisation_usd_per_h(p.spark_capex_usd, p.spark_life_years, p.duty_cycle)
-    electricity = formulas.electricity_usd_per_h(p.spark_kw, p.kwh_usd)
-    node = p.gpus_per_node * p.h100_hourly_usd
+    electricity = formulas.electricity_usd_per_h(p.spark_kw, p.electricity_usd_per_kwh)
+    node = p.gpus_per_node * p.h100_usd_per_hour
     return {
-        Machine.SPARK_AMORTISATION: price,
-        Machine.SPARK_ELECTRICITY: electricity,
-        Machine.SPARK: price + electricity,
-        Machine.H100: p.h100_hourly_usd,
-        Machine.H200: p.h200_hourly_usd,
-        Machine.NODE: node,
-        Machine.TARGET: p.target_scale * node,
+        PricedMachine.SPARK_AMORTISATION: price,
+        PricedMachine.SPARK_ELECTRICITY: electricity,
+        PricedMachine.SPARK: price + electricity,
+        PricedMachine.H100: p.h100_usd_per_hour,
+        PricedMachine.H200: p.h200_usd_per_hour,
+        PricedMachine.NODE: node,
+        PricedMachine.TARGET: p.target_scale * node,
     }
 
 
 def _work_usd(
-    p: CampaignParams, hourly: Mapping[Machine, float], seconds: float
-) -> dict[Machine, float]:
+    p: CampaignParams, hourly: Mapping[PricedMachine, float], seconds: float
+) -> dict[PricedMachine, float]:
     return {
         machine: formulas.cost_usd(usd, seconds, p.cloud_speedup if machine in _CLOUD else 1.0)
         for machine, usd in hourly.items()
@@ -125,17 +125,17 @@ def _work_usd(
 
 # --- the published document -----------------------------------------------------------------------
 
-_INPUTS = (
-    "h100_hourly_usd",
-    "h200_hourly_usd",
-    "spark_kw",
-    "kwh_usd",
-    "spark_capex_usd",
-    "spark_life_years",
-    "iter_seconds",
-    "campaign_iters",
-    "final_node_hours",
-)
+_INPUTS = {  # published name -> param
+    "h100_hourly_usd": "h100_usd_per_hour",
+    "h200_hourly_usd": "h200_usd_per_hour",
+    "spark_kw": "spark_kw",
+    "kwh_usd": "electricity_usd_per_kwh",
+    "spark_capex_usd": "spark_capex_usd",
+    "spark_life_years": "spark_life_years",
+    "iter_seconds": "iter_seconds",
+    "campaign_iters": "campaign_iters",
+    "final_node_hours": "final_node_hours",
+}
 
 
 def document(p: CampaignParams) -> dict[str, dict[str, Any]]:
@@ -143,10 +143,10 @@ def document(p: CampaignParams) -> dict[str, dict[str, Any]]:
 
     Some published names state a default (100 iterations, one week, 60x) whatever the input is.
     """
-    c, m = costs(p), Machine
+    c, m = costs(p), PricedMachine
     return {
         "rates": {
-            **{name: getattr(p, name) for name in _INPUTS},
+            **{name: getattr(p, param) for name, param in _INPUTS.items()},
             "spark_amortized_hourly": round(c.hourly[m.SPARK_AMORTISATION], 4),
             "spark_electricity_hourly": round(c.hourly[m.SPARK_ELECTRICITY], 4),
             "spark_total_hourly": round(c.hourly[m.SPARK], 4),
@@ -231,23 +231,25 @@ class Campaign:
     def node_h(self) -> Iterator[tuple[Where, float]]:
         """That compute on one rented node, at each precision and share of the peak."""
         for precision, rate in {"bf16": rates.H100_BF16, "fp8": rates.H100_FP8}.items():
-            for share in self.p.utilisations:
+            for share in self.p.mfu:
                 hours = formulas.compute_hours(
                     self.target_flop, self.p.gpus_per_node, rate.value, share
                 )
-                yield {"precision": precision, "utilisation": share}, hours
+                yield {"precision": precision, "mfu": share}, hours
 
     @property
     def pod_usd(self) -> float:
         """The 70B example at the H100 rent."""
-        return self.p.pod_gpus * self.p.pod_hours * self.costs.hourly[Machine.H100]
+        return self.p.pod_gpus * self.p.pod_hours * self.costs.hourly[PricedMachine.H100]
 
 
 figure: Figures[Campaign] = Figures()
 
 
-def _of_machines(usd: Callable[[Costs], Mapping[Machine, float]]) -> Callable[..., Iterator[Row]]:
-    return lambda c: (({"machine": m.value}, usd(c.costs)[m]) for m in Machine)
+def _of_machines(
+    usd: Callable[[Costs], Mapping[PricedMachine, float]],
+) -> Callable[..., Iterator[Row]]:
+    return lambda c: (({"machine": m.value}, usd(c.costs)[m]) for m in PricedMachine)
 
 
 figure.rows("hourly.cost", "USD/h", "an hour of a machine", better=_LOWER)(
@@ -259,7 +261,7 @@ figure.rows("iteration.cost", "USD", "one taste test on a machine", better=_LOWE
 figure.rows("campaign.cost", "USD", "all taste tests on a machine", better=_LOWER)(
     _of_machines(lambda c: c.campaign)
 )
-figure("campaign.wall", "h", "all taste tests, one after another")(
+figure("campaign.time", "h", "all taste tests, one after another")(
     lambda c: c.p.campaign_iters * c.p.iter_seconds / formulas.SECONDS_PER_HOUR
 )
 
@@ -267,7 +269,7 @@ figure("campaign.wall", "h", "all taste tests, one after another")(
 @figure.rows("hourly.ratio", "x", "an hour of one machine over an hour of another")
 def _(c: Campaign) -> Iterator[Row]:
     for of, to in _RATIOS:
-        yield {"of": of.value, "to": to.value}, c.costs.hour_ratio(of, to)
+        yield {"machine": of.value, "to": to.value}, c.costs.hour_ratio(of, to)
 
 
 figure("final.cost", "USD", "the final run on a rented node", better=_LOWER)(
@@ -287,7 +289,7 @@ figure("savings.ratio", "x", "savings over what the search costs", better=_HIGHE
 @figure("amortisation.share", "%", "share of the price in a Spark hour")
 def _(c: Campaign) -> float:
     hourly = c.costs.hourly
-    return 100 * hourly[Machine.SPARK_AMORTISATION] / hourly[Machine.SPARK]
+    return 100 * hourly[PricedMachine.SPARK_AMORTISATION] / hourly[PricedMachine.SPARK]
 
 
 figure("payback.campaigns", "count", "campaigns whose savings buy the Spark")(lambda c: c.payback)
@@ -296,12 +298,12 @@ figure("payback.time", "year", "time until then")(lambda c: c.payback / c.p.camp
 
 @figure("break_even.wrong_pick_rate", "%", "blind wrong-pick rate at which nothing is saved")
 def _(c: Campaign) -> float:
-    search, left = c.costs.campaign[Machine.SPARK], c.p.residual_wrong_pick_rate
+    search, left = c.costs.campaign[PricedMachine.SPARK], c.p.residual_wrong_pick_rate
     return 100 * formulas.break_even_wrong_pick_rate(c.costs.final, left, search)
 
 
 figure("break_even.cloud_speedup", "x", "speed-up of a rented H100 at which it costs no more")(
-    lambda c: c.costs.hour_ratio(Machine.H100, Machine.SPARK)
+    lambda c: c.costs.hour_ratio(PricedMachine.H100, PricedMachine.SPARK)
 )
 
 # --- with one input changed -----------------------------------------------------------------------
@@ -316,10 +318,10 @@ def _varied(c: Campaign) -> Iterator[tuple[Where, Costs]]:
 
 varied = figure.each(_varied)
 varied("varied.campaign_cost", "USD", "Spark campaign with one input changed", better=_LOWER)(
-    lambda c: c.campaign[Machine.SPARK]
+    lambda c: c.campaign[PricedMachine.SPARK]
 )
 varied("varied.cloud_cost", "USD", "single-H100 campaign with one input changed", better=_LOWER)(
-    lambda c: c.campaign[Machine.H100]
+    lambda c: c.campaign[PricedMachine.H100]
 )
 varied("varied.savings", "USD", "savings with one input changed", better=_HIGHER)(
     lambda c: c.savings
@@ -330,9 +332,9 @@ varied("varied.savings_ratio", "x", "savings ratio with one input changed", bett
 
 # --- phase 2, the target, a pod -------------------------------------------------------------------
 
-figure.rows("phase2.wall", "h", "phase 2 on the Spark")(lambda c: c.phase2_h)
+figure.rows("phase2.time", "h", "phase 2 on the Spark")(lambda c: c.phase2_h)
 figure.rows("phase2.cost", "USD", "phase 2 on the Spark", better=_LOWER)(
-    lambda c: ((pace, hours * c.costs.hourly[Machine.SPARK]) for pace, hours in c.phase2_h)
+    lambda c: ((pace, hours * c.costs.hourly[PricedMachine.SPARK]) for pace, hours in c.phase2_h)
 )
 
 

@@ -14,9 +14,9 @@ def amortisation_usd_per_h(capex_usd: float, life_years: float, duty_cycle: floa
     return capex_usd / (life_years * HOURS_PER_YEAR * duty_cycle)
 
 
-def electricity_usd_per_h(power_kw: float, kwh_usd: float) -> float:
+def electricity_usd_per_h(power_kw: float, electricity_usd_per_kwh: float) -> float:
     """Cost of an hour at constant power."""
-    return power_kw * kwh_usd
+    return power_kw * electricity_usd_per_kwh
 
 
 def energy_kwh(power_w: float, hours: float) -> float:

@@ -22,10 +22,10 @@ def _rated(rate: rates.Rate, doc: str) -> Any:
 class CampaignParams:
     """Inputs of article 24's recipe campaign."""
 
-    h100_hourly_usd: float = _rated(rates.H100_RENTAL, "rent of one H100")
-    h200_hourly_usd: float = _rated(rates.H200_RENTAL, "rent of one H200")
+    h100_usd_per_hour: float = _rated(rates.H100_RENTAL, "rent of one H100")
+    h200_usd_per_hour: float = _rated(rates.H200_RENTAL, "rent of one H200")
     spark_kw: float = _rated(rates.SPARK_POWER, "power of the Spark while it works")
-    kwh_usd: float = _rated(rates.ELECTRICITY, "price of electricity")
+    electricity_usd_per_kwh: float = _rated(rates.ELECTRICITY, "price of electricity")
     spark_capex_usd: float = _rated(rates.SPARK_PRICE, "price of the Spark")
     spark_life_years: float = param(1.5, doc="years it is written off over", unit="year", low=0.01)
     iter_seconds: int = param(88, doc="one taste test, article 22's mean", unit="s", low=1)
@@ -50,7 +50,7 @@ class CampaignParams:
     proxy_parameters: tuple[float, ...] = param(
         (200e6, 354.6e6), doc="size of the proxy: as printed, article 22's", unit="parameter", low=1
     )
-    utilisations: tuple[float, ...] = param(
+    mfu: tuple[float, ...] = param(
         (0.35, 0.40, 0.50), doc="shares of peak in training", unit="1", low=0.01, high=1
     )
     pod_gpus: int = param(1024, doc="GPUs of the 70B example", unit="count", low=1)
@@ -62,7 +62,7 @@ class TrainingTiersParams:
     """Inputs of article 23's four meanings of "train"."""
 
     power_w: float = _rated(rates.SPARK_GPU_POWER, "power of the Spark's GPU")
-    kwh_usd: float = _rated(rates.HOME_ELECTRICITY, "price of electricity")
+    electricity_usd_per_kwh: float = _rated(rates.HOME_ELECTRICITY, "price of electricity")
     run_min: float = param(73.0, doc="wall time of article 22's run", unit="min", low=0.01)
     parameters: float = param(354.6e6, doc="size of the model", unit="parameter", low=1)
     tokens_per_parameter: float = param(20.0, doc="Chinchilla's ratio", unit="1", low=0.1)
@@ -82,11 +82,11 @@ class TrainingTiersParams:
     fine_tune_hours: float = param(3.0, doc="path 2, the longer", unit="h", low=0)
     scratch_days: float = param(6.0, doc="path 3", unit="d", low=0)
     large_tokens_per_s: float = param(10_000.0, doc="rate at 1B", unit="token/s", low=1)
-    cloud_hourly_usd: float = _rated(rates.CLOUD_RENTAL, "rent of a cloud GPU")
+    cloud_usd_per_hour: float = _rated(rates.CLOUD_RENTAL, "rent of a cloud GPU")
     h100_speedup: float = param(5.0, doc="H100 over Spark as printed", unit="x", low=0.01)
     h100_min: float = param(12.0, doc="the run on an H100 as printed", unit="min", low=0)
     h100_power_w: float = _rated(rates.H100_POWER, "power of an H100")
     h100_capex_usd: float = _rated(rates.H100_PRICE, "price of an H100")
     spark_capex_usd: float = _rated(rates.SPARK_STREET_PRICE, "price of the Spark")
     num_gpus: int = param(8, doc="GPUs in an H100 node", unit="count", low=1)
-    utilisation: float = param(0.4, doc="share of peak in training", unit="1", low=0.01, high=1)
+    mfu: float = param(0.4, doc="share of peak in training", unit="1", low=0.01, high=1)

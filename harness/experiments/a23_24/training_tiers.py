@@ -19,7 +19,7 @@ _LOWER = Better.LOWER
 
 def hourly_usd(p: TrainingTiersParams) -> float:
     """Return the electricity of an hour on the Spark, USD."""
-    return formulas.electricity_usd_per_h(p.power_w / 1000, p.kwh_usd)
+    return formulas.electricity_usd_per_h(p.power_w / 1000, p.electricity_usd_per_kwh)
 
 
 def tokens_per_s(p: TrainingTiersParams) -> float:
@@ -48,10 +48,10 @@ figure("run.cost", "USD", "electricity of article 22's run", better=_LOWER)(
     lambda p: p.run_min / 60 * hourly_usd(p)
 )
 figure("run.cloud_cost", "USD", "its wall time, rented", better=_LOWER)(
-    lambda p: p.run_min / 60 * p.cloud_hourly_usd
+    lambda p: p.run_min / 60 * p.cloud_usd_per_hour
 )
 figure("run.cloud_factor", "x", "rent over electricity")(
-    lambda p: p.cloud_hourly_usd / hourly_usd(p)
+    lambda p: p.cloud_usd_per_hour / hourly_usd(p)
 )
 figure("run.h100_time", "min", "the run at the printed H100 speed-up")(
     lambda p: p.run_min / p.h100_speedup
@@ -77,8 +77,10 @@ figure("price.h100_to_spark", "x", "price of an H100 over that of the Spark")(
 
 # --- training from scratch ------------------------------------------------------------------------
 
-figure("spark.throughput", "token/s", "training rate of article 22's baseline step")(tokens_per_s)
-figure("taste_test.tokens", "token", "tokens of one taste test")(tasted)
+figure("spark.tokens_per_second", "token/s", "training rate of article 22's baseline step")(
+    tokens_per_s
+)
+figure("trial.tokens", "token", "tokens of one taste test")(tasted)
 figure("recipe.tokens", "Gtoken", "compute-optimal tokens of the model")(
     lambda p: optimal(p, p.parameters) / 1e9
 )
@@ -105,7 +107,7 @@ def _(p: TrainingTiersParams) -> Iterator[Row]:
     for model, days in _spark_days(p):
         yield {**model, "machine": "spark"}, days
     flop = formulas.training_flop(p.parameters, optimal(p, p.parameters))
-    hours = formulas.compute_hours(flop, p.num_gpus, rates.H100_BF16.value, p.utilisation)
+    hours = formulas.compute_hours(flop, p.num_gpus, rates.H100_BF16.value, p.mfu)
     yield {"model": "354m", "machine": "h100_node"}, hours / 24
 
 

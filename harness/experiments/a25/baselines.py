@@ -7,36 +7,38 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from types import MappingProxyType
 
-from harness.experiments.a25.corpus import Row, Split
-from harness.experiments.a25.race import Answer, Heat, Pick
+from harness.experiments.a25.corpus import IterationExample, TrainTestSplit
+from harness.experiments.a25.race import PredictedChange, Prediction, RepeatedPredictions
 from harness.workloads.autoresearch.trajectory import Decision
 
-Racer = Callable[[Sequence[Row], Row], Pick]  # training rows, and the row whose question is asked
+Racer = Callable[
+    [Sequence[IterationExample], IterationExample], PredictedChange
+]  # training rows, and the row whose question is asked
 
 _LAST = 5  # trials that a question shows
 
 
-def truth(row: Row) -> Pick:
+def truth(row: IterationExample) -> PredictedChange:
     """Return what was answered."""
-    return Pick(knob=row.proposal.knob, value=row.proposal.new_value)
+    return PredictedChange(knob=row.proposal.knob, value=row.proposal.new_value)
 
 
-def frequent(train: Sequence[Row], _: Row) -> Pick:
+def frequent(train: Sequence[IterationExample], _: IterationExample) -> PredictedChange:
     """Return the pick that was given most often."""
     return _modal(train)
 
 
-def frequent_keep(train: Sequence[Row], _: Row) -> Pick:
+def frequent_keep(train: Sequence[IterationExample], _: IterationExample) -> PredictedChange:
     """Return the pick that was kept most often; where none was, the one given most often."""
     return _modal([row for row in train if row.decision is Decision.KEEP] or train)
 
 
-def previous(_: Sequence[Row], asked: Row) -> Pick:
+def previous(_: Sequence[IterationExample], asked: IterationExample) -> PredictedChange:
     """Return the pick that was tried last before the question."""
     return _read(asked.past[-1])
 
 
-def nearest(train: Sequence[Row], asked: Row) -> Pick:
+def nearest(train: Sequence[IterationExample], asked: IterationExample) -> PredictedChange:
     """Return what was answered to the most similar question; to the latest of several.
 
     Similar are questions that show the same trials, and the same configuration.
@@ -54,25 +56,25 @@ RACERS: Mapping[str, Racer] = MappingProxyType(
 )
 
 
-def race(racer: Racer, parts: Split) -> tuple[Heat, ...]:
+def race(racer: Racer, parts: TrainTestSplit) -> tuple[RepeatedPredictions, ...]:
     """Return a racer's heats: one answer to each held-out question."""
     return tuple(
-        Heat(
+        RepeatedPredictions(
             iteration=row.iteration,
             truth=truth(row),
-            answers=(Answer(pick=racer(parts.train, row)),),
+            predictions=(Prediction(change=racer(parts.train, row)),),
         )
         for row in parts.test
     )
 
 
-def constants(parts: Split) -> dict[str, tuple[Heat, ...]]:
+def constants(parts: TrainTestSplit) -> dict[str, tuple[RepeatedPredictions, ...]]:
     """Return the heats of always answering alike, for every pick of the training rows."""
     picks = dict.fromkeys(truth(row) for row in parts.train)
     return {pick.pair: race(_always(pick), parts) for pick in picks}
 
 
-def drawing(parts: Split) -> tuple[float, float]:
+def drawing(parts: TrainTestSplit) -> tuple[float, float]:
     """Return the knob and the exact rate expected of drawing from the training rows' picks."""
     total = len(parts.train)
     pairs = Counter(row.pair for row in parts.train)
@@ -83,25 +85,25 @@ def drawing(parts: Split) -> tuple[float, float]:
     )
 
 
-def _always(pick: Pick) -> Racer:
+def _always(pick: PredictedChange) -> Racer:
     return lambda *_: pick
 
 
-def _modal(train: Sequence[Row]) -> Pick:
+def _modal(train: Sequence[IterationExample]) -> PredictedChange:
     (pick, _), *_rest = Counter(truth(row) for row in train).most_common(1)
     return pick
 
 
-def _likeness(one: Row, other: Row) -> float:
+def _likeness(one: IterationExample, other: IterationExample) -> float:
     shown = Counter(one.past[-_LAST:]) & Counter(other.past[-_LAST:])
     return shown.total() + (0.5 if one.cfg == other.cfg else 0.0)
 
 
-def _read(pair: str) -> Pick:
+def _read(pair: str) -> PredictedChange:
     knob, _, text = pair.partition("=")
     for kind in (int, float):
         try:
-            return Pick(knob=knob, value=kind(text))
+            return PredictedChange(knob=knob, value=kind(text))
         except ValueError:
             continue
-    return Pick(knob=knob, value=text)
+    return PredictedChange(knob=knob, value=text)

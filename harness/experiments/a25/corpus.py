@@ -15,7 +15,7 @@ from typing import Protocol
 
 from harness.records import record, to_json
 from harness.workloads.autoresearch.loop_state import after, standing
-from harness.workloads.autoresearch.prompt import Form
+from harness.workloads.autoresearch.prompt import PromptWriter
 from harness.workloads.autoresearch.trajectory import (
     Decision,
     Evaluated,
@@ -25,7 +25,7 @@ from harness.workloads.autoresearch.trajectory import (
 )
 
 
-class Construction(StrEnum):
+class PromptVersion(StrEnum):
     """Which configuration a row's prompt shows."""
 
     PUBLISHED = "published"  # the first baseline, replaced by each kept candidate
@@ -33,7 +33,7 @@ class Construction(StrEnum):
 
 
 @record
-class Question:
+class ProposalQuestion:
     """What a proposer is asked, in words."""
 
     system: str
@@ -43,13 +43,13 @@ class Question:
 class Asking(Protocol):
     """How a question is worded."""
 
-    def question(self, cfg: TrainConfig, past: Sequence[Evaluated]) -> Question:
+    def question(self, cfg: TrainConfig, past: Sequence[Evaluated]) -> ProposalQuestion:
         """Return what is asked when `cfg` is to be changed, after these trials."""
         ...
 
 
 @record
-class Row:
+class IterationExample:
     """One iteration as an example.
 
     Attributes:
@@ -59,7 +59,7 @@ class Row:
     """
 
     iteration: int
-    question: Question
+    question: ProposalQuestion
     cfg: TrainConfig
     past: tuple[str, ...]
     proposal: Proposal
@@ -95,18 +95,20 @@ class Row:
 
 
 @record
-class Split:
+class TrainTestSplit:
     """The rows by time: those to learn from, and the last ones."""
 
-    train: tuple[Row, ...]
-    test: tuple[Row, ...]
+    train: tuple[IterationExample, ...]
+    test: tuple[IterationExample, ...]
 
 
-def rows(trajectory: Trajectory, asking: Asking, construction: Construction) -> Iterator[Row]:
+def rows(
+    trajectory: Trajectory, asking: Asking, prompt_version: PromptVersion
+) -> Iterator[IterationExample]:
     """Yield a row for each evaluated iteration, in order."""
     past: list[Evaluated] = []
-    for each, cfg in zip(trajectory.evaluated, _shown(trajectory, construction), strict=True):
-        yield Row(
+    for each, cfg in zip(trajectory.evaluated, _shown(trajectory, prompt_version), strict=True):
+        yield IterationExample(
             iteration=each.iteration,
             question=asking.question(cfg, past),
             cfg=cfg,
@@ -120,18 +122,18 @@ def rows(trajectory: Trajectory, asking: Asking, construction: Construction) -> 
         past.append(each)
 
 
-def split(made: Sequence[Row], held_out: int) -> Split:
+def split(made: Sequence[IterationExample], held_out: int) -> TrainTestSplit:
     """Return the rows but for the last `held_out`, and those."""
     first = len(made) - held_out
-    return Split(train=tuple(made[:first]), test=tuple(made[first:]))
+    return TrainTestSplit(train=tuple(made[:first]), test=tuple(made[first:]))
 
 
-def _shown(trajectory: Trajectory, construction: Construction) -> Iterator[TrainConfig]:
+def _shown(trajectory: Trajectory, prompt_version: PromptVersion) -> Iterator[TrainConfig]:
     """Yield the configuration that each evaluated iteration's question shows."""
     header, cfg = trajectory.header, trajectory.header.baseline_cfg
     here = standing(header, ())
     for each in trajectory.evaluated:
-        yield here.base if construction is Construction.CORRECTED else cfg
+        yield here.base if prompt_version is PromptVersion.CORRECTED else cfg
         here = after(header, here, each)
         if each.decision is Decision.KEEP:
             cfg = each.candidate_cfg
@@ -141,19 +143,19 @@ def _shown(trajectory: Trajectory, construction: Construction) -> Iterator[Train
 
 
 @record
-class AsAsked:
+class LoopQuestion:
     """The wording that the harness's own loop asks in."""
 
-    form: Form
+    form: PromptWriter
 
-    def question(self, cfg: TrainConfig, past: Sequence[Evaluated]) -> Question:
+    def question(self, cfg: TrainConfig, past: Sequence[Evaluated]) -> ProposalQuestion:
         """Return the brief of the next iteration."""
         brief = self.form.brief(len(past) + 1, cfg, past, block="")
-        return Question(system=brief.system, user=brief.user)
+        return ProposalQuestion(system=brief.system, user=brief.user)
 
 
 @record
-class Brief:
+class BriefQuestion:
     """A few words for a model with a small context: what is there, and what was tried last.
 
     Attributes:
@@ -162,13 +164,13 @@ class Brief:
 
     history: int
 
-    def question(self, cfg: TrainConfig, past: Sequence[Evaluated]) -> Question:
+    def question(self, cfg: TrainConfig, past: Sequence[Evaluated]) -> ProposalQuestion:
         """Return the knobs' values and the last trials, a line each."""
         last = past[len(past) - min(self.history, len(past)) :]
         tried = [
             tried_line(each.proposal.pair, each.improvement_frac, each.decision) for each in last
         ]
-        return Question(system="", user=few_words(cfg, tried))
+        return ProposalQuestion(system="", user=few_words(cfg, tried))
 
 
 def few_words(cfg: TrainConfig, tried: Sequence[str]) -> str:
@@ -186,7 +188,7 @@ _KNOBS = tuple(TrainConfig.__dataclass_fields__)[:13]  # the fields that follow 
 
 
 @record
-class AsPublished:
+class PublishedQuestion:
     """The wording of article 22's proposer, taken from a published row.
 
     Only what is the same in every row is taken; what differs is built again.
@@ -200,7 +202,7 @@ class AsPublished:
     history: int = 5
 
     @classmethod
-    def of_first(cls, system: str, user: str) -> AsPublished:
+    def of_first(cls, system: str, user: str) -> PublishedQuestion:
         """Return the wording of the row before which nothing was tried.
 
         Raises:
@@ -219,14 +221,14 @@ class AsPublished:
             task=task,
         )
 
-    def question(self, cfg: TrainConfig, past: Sequence[Evaluated]) -> Question:
+    def question(self, cfg: TrainConfig, past: Sequence[Evaluated]) -> ProposalQuestion:
         """Return the published prompt for this configuration and these trials."""
         last = past[len(past) - min(self.history, len(past)) :]
         tried = "\n".join(_published_line(each) for each in last) or self.nothing_yet
         cfg_head, past_head, task_head = self.heads
         shown = json.dumps(to_json(cfg), indent=2)
         parts = (self.knobs, cfg_head, shown, past_head, tried, task_head, self.task)
-        return Question(system=self.system, user="\n\n".join(parts))
+        return ProposalQuestion(system=self.system, user="\n\n".join(parts))
 
 
 _PUBLISHED_PARTS = 8

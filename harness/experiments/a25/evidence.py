@@ -13,9 +13,23 @@ from statistics import fmean, median
 from typing import Any, NamedTuple
 
 from harness.experiments.a25.baselines import constants, truth
-from harness.experiments.a25.corpus import AsPublished, Construction, Row, Split, rows, split
+from harness.experiments.a25.corpus import (
+    IterationExample,
+    PromptVersion,
+    PublishedQuestion,
+    TrainTestSplit,
+    rows,
+    split,
+)
 from harness.experiments.a25.figures import BASELINES, CONSTRUCTED, CORPUS, RACE, Constructed, Raced
-from harness.experiments.a25.race import Answer, Heat, Latency, latency, rates, read_pick
+from harness.experiments.a25.race import (
+    Latency,
+    Prediction,
+    RepeatedPredictions,
+    latency,
+    rates,
+    read_pick,
+)
 from harness.records import record
 from harness.statistics import ALPHA, Proportion, fisher_exact, mcnemar_exact, trials_per_arm
 from harness.workloads.api import figures as api
@@ -30,7 +44,7 @@ from harness.workloads.autoresearch.trajectory import (
     Trajectory,
     read_trajectory,
 )
-from harness.workloads.models.memory import Dtype, stored_bytes
+from harness.workloads.models.memory import NumberFormat, stored_bytes
 from harness.workloads.models.presets import QWEN25_3B
 from harness.workloads.models.shape import lora_parameters, num_parameters
 from harness.workloads.training.sft_settings import SupervisedSettings
@@ -55,13 +69,13 @@ class RaceEvidenceParams:
     campaign_kwh: float = param(
         0.0689, doc="GPU energy of fifty iterations, article 22", unit="kWh", low=0.0
     )
-    usd_per_kwh: float = param(
+    electricity_usd_per_kwh: float = param(
         HOME_ELECTRICITY.value, doc="price of electricity", unit="USD/kWh", low=0.0
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Published:
+class PublishedRace:
     """The published files, read; and what is made again from them."""
 
     trajectory: Trajectory
@@ -72,27 +86,27 @@ class Published:
     params: RaceEvidenceParams
 
     @cached_property
-    def made(self) -> Mapping[Construction, Sequence[Row]]:
+    def made(self) -> Mapping[PromptVersion, Sequence[IterationExample]]:
         """The rows of both constructions."""
         asking = asking_of(self.train)
-        return {each: list(rows(self.trajectory, asking, each)) for each in Construction}
+        return {each: list(rows(self.trajectory, asking, each)) for each in PromptVersion}
 
     @cached_property
-    def constructed(self) -> Mapping[Construction, Constructed]:
+    def constructed(self) -> Mapping[PromptVersion, Constructed]:
         """The same, split."""
         return {
             each: Constructed(
-                construction=each,
+                prompt_version=each,
                 parts=split(made, self.params.held_out),
-                asked=self.made[Construction.CORRECTED],
+                asked=self.made[PromptVersion.CORRECTED],
             )
             for each, made in self.made.items()
         }
 
     @property
-    def parts(self) -> Split:
+    def parts(self) -> TrainTestSplit:
         """The published construction's rows, made again."""
-        return self.constructed[Construction.PUBLISHED].parts
+        return self.constructed[PromptVersion.PUBLISHED].parts
 
     @property
     def kept(self) -> list[Evaluated]:
@@ -104,7 +118,7 @@ class Published:
         """Each racer's heats, its answers read again from what it said."""
         return {
             racer: Raced(
-                construction=Construction.PUBLISHED,
+                prompt_version=PromptVersion.PUBLISHED,
                 racer=racer,
                 heats=tuple(self._heats(racer)),
                 parts=self.parts,
@@ -112,11 +126,15 @@ class Published:
             for racer in (DISTILLED, TEACHER)
         }
 
-    def _heats(self, racer: str) -> Iterator[Heat]:
+    def _heats(self, racer: str) -> Iterator[RepeatedPredictions]:
         for row, line in zip(self.parts.test, self.predictions, strict=True):
             said = line[racer]
-            answer = Answer(pick=read_pick(said["text"], ARTICLE), latency_s=said["latency_s"])
-            yield Heat(iteration=row.iteration, truth=truth(row), answers=(answer,))
+            answer = Prediction(
+                change=read_pick(said["text"], ARTICLE), latency_s=said["latency_s"]
+            )
+            yield RepeatedPredictions(
+                iteration=row.iteration, truth=truth(row), predictions=(answer,)
+            )
 
     def results(self, racer: str) -> list[float]:
         """Return the mean results of a racer's picks in earlier iterations, where there are any."""
@@ -124,13 +142,13 @@ class Published:
         return [each for each in found if each is not None]
 
 
-def asking_of(train: str) -> AsPublished:
+def asking_of(train: str) -> PublishedQuestion:
     """Return the published wording, from the first of the published training rows."""
     system, user, _ = json.loads(train.partition("\n")[0])["messages"]
-    return AsPublished.of_first(system["content"], user["content"])
+    return PublishedQuestion.of_first(system["content"], user["content"])
 
 
-def known_result(heat: Heat, trajectory: Trajectory) -> float | None:
+def known_result(heat: RepeatedPredictions, trajectory: Trajectory) -> float | None:
     """Return the mean result of a heat's pick in all earlier iterations; None for one untried."""
     pick = heat.modal
     before = [
@@ -163,7 +181,7 @@ def wrong_fields(summary: Mapping[str, Any], raced: Mapping[str, Raced]) -> int:
     return sum(not math.isclose(one, other, rel_tol=1e-12) for one, other in pairs)
 
 
-figure: Figures[Published] = Figures()
+figure: Figures[PublishedRace] = Figures()
 
 # --- the corpus, made again -----------------------------------------------------------------------
 
@@ -172,20 +190,20 @@ figure: Figures[Published] = Figures()
     "corpus.identical",
     "count",
     "rows that are the published ones byte for byte",
-    keys="construction",
+    keys="prompt_version",
 )
-def _(p: Published) -> Iterator[api.Row]:
+def _(p: PublishedRace) -> Iterator[api.Row]:
     published = (p.train + p.test).splitlines(keepends=True)
-    for construction, made in p.made.items():
+    for prompt_version, made in p.made.items():
         same = sum(row.line == line for row, line in zip(made, published, strict=True))
-        yield {"construction": construction.value}, same
+        yield {"prompt_version": prompt_version.value}, same
 
 
 figure.include(lambda p: (({}, each) for each in p.constructed.values()), CONSTRUCTED)
 
 
 @figure.rows("corpus.sha256", "text", "of a file made again", keys="split")
-def _(p: Published) -> Iterator[api.Row]:
+def _(p: PublishedRace) -> Iterator[api.Row]:
     for name, part in (("train", p.parts.train), ("test", p.parts.test)):
         content = "".join(row.line for row in part).encode()
         yield {"split": name}, hashlib.sha256(content).hexdigest()
@@ -194,12 +212,12 @@ def _(p: Published) -> Iterator[api.Row]:
 figure.include(lambda p: [({}, p.parts)], CORPUS)
 
 
-def _sizes(of: Callable[[Row], int]) -> Callable[[Published], Iterator[api.Row]]:
-    def rows(p: Published) -> Iterator[api.Row]:
-        counts = [of(row) for row in p.made[Construction.PUBLISHED]]
-        yield {"statistic": "least"}, min(counts)
+def _sizes(of: Callable[[IterationExample], int]) -> Callable[[PublishedRace], Iterator[api.Row]]:
+    def rows(p: PublishedRace) -> Iterator[api.Row]:
+        counts = [of(row) for row in p.made[PromptVersion.PUBLISHED]]
+        yield {"statistic": "min"}, min(counts)
         yield {"statistic": "median"}, median(counts)
-        yield {"statistic": "most"}, max(counts)
+        yield {"statistic": "max"}, max(counts)
 
     return rows
 
@@ -213,24 +231,24 @@ figure.rows("corpus.answer_chars", "count", "of an answer", keys="statistic")(
 figure("corpus.most_frequent", "text", "the training rows' modal pick")(
     lambda p: Counter(row.pair for row in p.parts.train).most_common(1)[0][0]
 )
-figure("trajectory.keeps", "count", "iterations that were kept")(lambda p: len(p.kept))
+figure("trajectory.accepted", "count", "iterations that were kept")(lambda p: len(p.kept))
 
 
-@figure.rows("trajectory.kept_picks", "count", "of these", keys="pick")
-def _(p: Published) -> Iterator[api.Row]:
+@figure.rows("trajectory.accepted_proposals", "count", "of these", keys="proposal")
+def _(p: PublishedRace) -> Iterator[api.Row]:
     counts = Counter(each.proposal.pair for each in p.kept)
-    return (({"pick": pair}, count) for pair, count in counts.most_common())
+    return (({"proposal": pair}, count) for pair, count in counts.most_common())
 
 
 @figure("trajectory.higher", "count", "iterations above the baseline")
-def _(p: Published) -> int:
+def _(p: PublishedRace) -> int:
     baseline = p.trajectory.header.baseline_val_bpb
     return sum(each.val_bpb > baseline for each in p.trajectory.evaluated)
 
 
 # --- the race, counted again ----------------------------------------------------------------------
 
-figure.include(lambda p: [({}, p.constructed[Construction.PUBLISHED])], BASELINES)
+figure.include(lambda p: [({}, p.constructed[PromptVersion.PUBLISHED])], BASELINES)
 figure.include(lambda p: (({}, each) for each in p.raced.values()), RACE)
 
 
@@ -238,7 +256,7 @@ class Racer(NamedTuple):
     """A racer of the published race."""
 
     name: str
-    p: Published
+    p: PublishedRace
 
     @property
     def took(self) -> Latency:
@@ -246,10 +264,12 @@ class Racer(NamedTuple):
         return latency(self.p.raced[self.name].seconds)
 
 
-racer = figure.each(lambda p: (({"racer": name}, Racer(name, p)) for name in p.raced), keys="racer")
+racer = figure.each(
+    lambda p: (({"variant": name}, Racer(name, p)) for name in p.raced), keys="variant"
+)
 racer("latency.upper_median", "s", "the article's")(lambda r: r.took.upper_median)
-racer("latency.least", "s", better=_LOWER)(lambda r: r.took.least)
-racer("latency.most", "s", better=_LOWER)(lambda r: r.took.most)
+racer("latency.min", "s", better=_LOWER)(lambda r: r.took.min)
+racer("latency.max", "s", better=_LOWER)(lambda r: r.took.max)
 racer("outcome.looked_up", "count", "answers whose result the article's own look-up found")(
     lambda r: sum(line[r.name]["val_bpb_lookup"] is not None for line in r.p.predictions)
 )
@@ -269,7 +289,7 @@ def _(r: Racer) -> Counted:
     return Counted(fmean(known), len(known))
 
 
-@racer("picks.tried_by", "count", "iteration by which all picks had been tried")
+@racer("predictions.tried_by", "count", "iteration by which all picks had been tried")
 def _(r: Racer) -> int:
     evaluated = r.p.trajectory.evaluated
     first = {each.proposal.pair: each.iteration for each in reversed(evaluated)}
@@ -293,7 +313,7 @@ class Hits(NamedTuple):
         return one, other
 
 
-def _matches(p: Published) -> Iterator[tuple[Where, Hits]]:
+def _matches(p: PublishedRace) -> Iterator[tuple[Where, Hits]]:
     for match in ("exact", "knob"):
         student, teacher = (
             [getattr(rates([heat]), match) == 1 for heat in p.raced[name].heats]
@@ -303,41 +323,41 @@ def _matches(p: Published) -> Iterator[tuple[Where, Hits]]:
 
 
 match = figure.each(_matches, keys="match")
-match("race.p", "1", "two-sided Fisher, both racers")(lambda h: fisher_exact(*h.rates))
-match("race.told_apart", "flag", "that p is below 0.05")(lambda h: fisher_exact(*h.rates) < ALPHA)
+match("eval.p", "1", "two-sided Fisher, both racers")(lambda h: fisher_exact(*h.rates))
+match("eval.significant", "flag", "that p is below 0.05")(lambda h: fisher_exact(*h.rates) < ALPHA)
 
 
-@match("race.paired_p", "1", "exact McNemar, prompt by prompt")
+@match("eval.paired_p", "1", "exact McNemar, prompt by prompt")
 def _(h: Hits) -> float:
     pairs = list(zip(h.student, h.teacher, strict=True))
     return mcnemar_exact(sum(s and not t for s, t in pairs), sum(t and not s for s, t in pairs))
 
 
-match("race.prompts_needed", "count", "a racer, to tell rates as far apart with power 0.8")(
+match("eval.prompts_needed", "count", "a racer, to tell rates as far apart with power 0.8")(
     lambda h: trials_per_arm(*(each.rate for each in h.rates))
 )
 
 
 @figure(
-    "race.constants_better",
+    "eval.constants_better",
     "count",
     "constant answers with a higher exact rate than the distilled model's",
     better=_LOWER,
 )
-def _(p: Published) -> int:
+def _(p: PublishedRace) -> int:
     own = rates(p.raced[DISTILLED].heats).exact
     return sum(rates(each).exact > own for each in constants(p.parts).values())
 
 
 @figure.rows("latency.ratio", "x", "distilled over 8B, means", keys="answers")
-def _(p: Published) -> Iterator[api.Row]:
+def _(p: PublishedRace) -> Iterator[api.Row]:
     student, teacher = (p.raced[name].seconds for name in (DISTILLED, TEACHER))
     yield {"answers": "all"}, fmean(student) / fmean(teacher)
     yield {"answers": "without the first"}, fmean(student[1:]) / fmean(teacher)
 
 
 figure(
-    "race.summary_wrong",
+    "eval.summary_wrong",
     "count",
     "fields of the article's own summary that its answers do not bear out",
 )(lambda p: wrong_fields(p.summary, p.raced))
@@ -350,12 +370,12 @@ adapter("lora.share", "%", "of these among all, the adapter's included")(
     lambda count: 100 * count / (count + num_parameters(QWEN25_3B))
 )
 adapter("lora.size", "MiB", "of the adapter in float32")(
-    lambda count: stored_bytes(count, Dtype.FP32) / 2**20
+    lambda count: stored_bytes(count, NumberFormat.FP32) / 2**20
 )
 
 
 @figure("training.steps", "step", "5 epochs of batches of 8")
-def _(p: Published) -> int:
+def _(p: PublishedRace) -> int:
     settings = replace(
         SupervisedSettings(),
         num_train_epochs=_EPOCHS,
@@ -366,9 +386,9 @@ def _(p: Published) -> int:
 
 
 @figure.rows("campaign.cost", "USD", "electricity", keys="iterations")
-def _(p: Published) -> Iterator[api.Row]:
+def _(p: PublishedRace) -> Iterator[api.Row]:
     for iterations in (_CAMPAIGN, 4 * _CAMPAIGN):
-        usd = iterations / _CAMPAIGN * p.params.campaign_kwh * p.params.usd_per_kwh
+        usd = iterations / _CAMPAIGN * p.params.campaign_kwh * p.params.electricity_usd_per_kwh
         yield {"iterations": iterations}, usd
 
 
@@ -382,7 +402,7 @@ def run(context: Context) -> None:
     def text(name: str) -> str:
         return context.evidence(name).read_text(encoding="utf-8")
 
-    published = Published(
+    published = PublishedRace(
         trajectory=read_trajectory(context.evidence(params.trajectory)),
         train=text(params.train),
         test=text(params.test),
@@ -395,7 +415,7 @@ def run(context: Context) -> None:
 
 
 RACE_EVIDENCE = Workload(
-    name="distill.race_evidence",
+    name="distill.clone_evidence",
     doc="make article 25's corpus again, race trivial answers against it, count its race again",
     params=RaceEvidenceParams,
     metrics=figure.metrics,

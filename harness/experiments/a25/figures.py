@@ -9,8 +9,17 @@ from functools import cached_property
 from statistics import fmean
 
 from harness.experiments.a25.baselines import RACERS, constants, drawing, race, truth
-from harness.experiments.a25.corpus import Construction, Row, Split
-from harness.experiments.a25.race import Answer, Heat, Latency, Pick, Spread, latency, rates, spread
+from harness.experiments.a25.corpus import IterationExample, PromptVersion, TrainTestSplit
+from harness.experiments.a25.race import (
+    Latency,
+    PredictedChange,
+    Prediction,
+    PredictionSpread,
+    RepeatedPredictions,
+    latency,
+    rates,
+    spread,
+)
 from harness.records import record
 from harness.workloads.api import figures as api
 from harness.workloads.api.declare import Better
@@ -27,14 +36,14 @@ _HIGHER, _LOWER = Better.HIGHER, Better.LOWER
 class Constructed:
     """The rows of one construction, and those whose questions are the ones that were asked."""
 
-    construction: Construction
-    parts: Split
-    asked: Sequence[Row] = ()
+    prompt_version: PromptVersion
+    parts: TrainTestSplit
+    asked: Sequence[IterationExample] = ()
 
     @property
     def where(self) -> Where:
         """The row keys."""
-        return {"construction": self.construction.value}
+        return {"prompt_version": self.prompt_version.value}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,16 +51,16 @@ class Picks:
     """What some answers picked, beside the rows that were learned from."""
 
     where: Where
-    answers: Sequence[Answer]
-    parts: Split
+    answers: Sequence[Prediction]
+    parts: TrainTestSplit
 
     @cached_property
-    def valid(self) -> list[Pick]:
+    def valid(self) -> list[PredictedChange]:
         """The picks that the menu has."""
-        return [answer.pick for answer in self.answers if answer.pick]
+        return [answer.change for answer in self.answers if answer.change]
 
     @cached_property
-    def spread(self) -> Spread:
+    def spread(self) -> PredictionSpread:
         """How they are spread."""
         found = spread(self.valid)
         if found is None:
@@ -63,53 +72,58 @@ class Picks:
 class Raced:
     """A racer's heats on one construction."""
 
-    construction: Construction
+    prompt_version: PromptVersion
     racer: str
-    heats: Sequence[Heat]
-    parts: Split
+    heats: Sequence[RepeatedPredictions]
+    parts: TrainTestSplit
 
     @property
     def where(self) -> Where:
         """The row keys."""
-        return {"construction": self.construction.value, "racer": self.racer}
+        return {"prompt_version": self.prompt_version.value, "variant": self.racer}
 
     @property
     def picks(self) -> Picks:
         """What it picked."""
-        answers = [answer for heat in self.heats for answer in heat.answers]
+        answers = [answer for heat in self.heats for answer in heat.predictions]
         return Picks(where=self.where, answers=answers, parts=self.parts)
 
     @property
     def seconds(self) -> list[float]:
         """How long somebody waited for its answers."""
         return [
-            s for heat in self.heats for each in heat.answers if (s := each.latency_s) is not None
+            s
+            for heat in self.heats
+            for each in heat.predictions
+            if (s := each.latency_s) is not None
         ]
 
 
 # --- how the valid picks are spread ---------------------------------------------------------------
 
 PICKS: Figures[Picks] = Figures()
-_picks = PICKS.each(lambda p: [(p.where, p)], keys="construction, racer")
+_picks = PICKS.each(lambda p: [(p.where, p)], keys="prompt_version, variant")
 
 
-@_picks.rows("picks.count", "count", "how often a racer picks", keys="pick")
+@_picks.rows("predictions.count", "count", "how often a racer picks", keys="proposal")
 def _(p: Picks) -> Iterator[api.Row]:
     if p.valid:
-        yield from (({"pick": pair}, count) for pair, count in p.spread.picks.items())
+        yield from (({"proposal": pair}, count) for pair, count in p.spread.counts.items())
 
 
-_picks("picks.pairs", "count", "different picks", better=_HIGHER)(lambda p: p.spread.pairs)
-_picks("picks.knobs", "count", "different knobs")(lambda p: p.spread.knobs)
-_picks("picks.modal_share", "1", "share of the most frequent pick among the valid", better=_LOWER)(
-    lambda p: Counted(p.spread.modal_share, len(p.valid))
+_picks("predictions.distinct", "count", "different picks", better=_HIGHER)(
+    lambda p: p.spread.distinct
 )
-_picks("picks.entropy", "bit", "of the distribution of the valid picks", better=_HIGHER)(
+_picks("predictions.knobs", "count", "different knobs")(lambda p: p.spread.knobs)
+_picks(
+    "predictions.modal_share", "1", "share of the most frequent pick among the valid", better=_LOWER
+)(lambda p: Counted(p.spread.modal_share, len(p.valid)))
+_picks("predictions.entropy", "bit", "of the distribution of the valid picks", better=_HIGHER)(
     lambda p: Counted(p.spread.entropy_bits, len(p.valid))
 )
 
 
-@_picks("picks.seen", "1", "share of the valid picks that training rows have")
+@_picks("predictions.seen", "1", "share of the valid picks that training rows have")
 def _(p: Picks) -> Value:
     if not p.valid:
         raise Absent(_NONE_VALID)
@@ -119,40 +133,42 @@ def _(p: Picks) -> Value:
 
 # --- a corpus -------------------------------------------------------------------------------------
 
-CORPUS: Figures[Split] = Figures()
+CORPUS: Figures[TrainTestSplit] = Figures()
 _split = CORPUS.each(
     lambda parts: [({"split": "train"}, parts.train), ({"split": "test"}, parts.test)],
     keys="split",
 )
 _split("corpus.rows", "count", "rows")(len)
-_split("corpus.keeps", "count", "of these, kept")(
+_split("corpus.accepted", "count", "of these, kept")(
     lambda rows: sum(row.decision is Decision.KEEP for row in rows)
 )
 
 
-@CORPUS.rows("corpus.picks", "count", "training rows with a pick", keys="pick")
-def _(parts: Split) -> Iterator[api.Row]:
+@CORPUS.rows("corpus.proposals", "count", "training rows with a pick", keys="proposal")
+def _(parts: TrainTestSplit) -> Iterator[api.Row]:
     counts = Counter(row.pair for row in parts.train)
-    return (({"pick": pair}, count) for pair, count in counts.most_common())
+    return (({"proposal": pair}, count) for pair, count in counts.most_common())
 
 
-@CORPUS.rows("corpus.kept_picks", "count", "kept training rows with a pick", keys="pick")
-def _(parts: Split) -> Iterator[api.Row]:
+@CORPUS.rows(
+    "corpus.accepted_proposals", "count", "kept training rows with a pick", keys="proposal"
+)
+def _(parts: TrainTestSplit) -> Iterator[api.Row]:
     kept = Counter(row.pair for row in parts.train if row.decision is Decision.KEEP)
     counts = Counter(row.pair for row in parts.train)
-    return (({"pick": pair}, kept[pair]) for pair, _ in counts.most_common())
+    return (({"proposal": pair}, kept[pair]) for pair, _ in counts.most_common())
 
 
-def _truth(parts: Split) -> Picks:
-    answers = [Answer(pick=truth(row)) for row in parts.test]
-    return Picks(where={"racer": TRUTH}, answers=answers, parts=parts)
+def _truth(parts: TrainTestSplit) -> Picks:
+    answers = [Prediction(change=truth(row)) for row in parts.test]
+    return Picks(where={"variant": TRUTH}, answers=answers, parts=parts)
 
 
 CORPUS.include(lambda parts: [({}, _truth(parts))], PICKS)
 
 
 CONSTRUCTED: Figures[Constructed] = Figures()
-_constructed = CONSTRUCTED.each(lambda c: [(c.where, c)], keys="construction")
+_constructed = CONSTRUCTED.each(lambda c: [(c.where, c)], keys="prompt_version")
 
 
 @_constructed("corpus.as_asked", "count", "rows whose question is the one that was asked")
@@ -171,21 +187,23 @@ _constructed(
 # --- a race ---------------------------------------------------------------------------------------
 
 RATES: Figures[Raced] = Figures()
-_rates = RATES.each(lambda r: [(r.where, rates(r.heats))], keys="construction, racer")
-_rates("race.valid", "1", "answers that are a change of the menu", better=_HIGHER)(
+_rates = RATES.each(lambda r: [(r.where, rates(r.heats))], keys="prompt_version, variant")
+_rates("eval.valid_rate", "1", "answers that are a change of the menu", better=_HIGHER)(
     lambda found: Counted(found.valid, found.answers)
 )
-_rates("race.knob", "1", "answers that change the knob that was changed", better=_HIGHER)(
+_rates("eval.knob_accuracy", "1", "answers that change the knob that was changed", better=_HIGHER)(
     lambda found: Counted(found.knob, found.answers)
 )
-_rates("race.exact", "1", "answers that set it to the same value too", better=_HIGHER)(
+_rates("eval.exact_match", "1", "answers that set it to the same value too", better=_HIGHER)(
     lambda found: Counted(found.exact, found.answers)
 )
 
 RACE: Figures[Raced] = Figures()
 RACE.include(lambda r: [({}, r)], RATES)
 RACE.include(lambda r: [({}, r.picks)], PICKS)
-_race = RACE.each(lambda r: [(r.where, r.seconds)] if r.seconds else [], keys="construction, racer")
+_race = RACE.each(
+    lambda r: [(r.where, r.seconds)] if r.seconds else [], keys="prompt_version, variant"
+)
 
 
 def _latency(of: Callable[[Latency], float]) -> Callable[[Sequence[float]], Value]:
@@ -202,7 +220,7 @@ BASELINES.include(
         (
             {},
             Raced(
-                construction=c.construction,
+                prompt_version=c.prompt_version,
                 racer=name,
                 heats=race(racer, c.parts),
                 parts=c.parts,
@@ -215,10 +233,10 @@ BASELINES.include(
 
 
 @BASELINES.rows(
-    "race.best_constant",
+    "eval.best_constant",
     "1",
     "exact rate of the best answer that is always the same",
-    keys="construction",
+    keys="prompt_version",
     better=_HIGHER,
 )
 def _(c: Constructed) -> Iterator[api.Row]:
@@ -226,11 +244,11 @@ def _(c: Constructed) -> Iterator[api.Row]:
     yield c.where, Counted(best, len(c.parts.test))
 
 
-@BASELINES.rows("race.knob")
+@BASELINES.rows("eval.knob_accuracy")
 def _(c: Constructed) -> Iterator[api.Row]:
-    yield {**c.where, "racer": DRAWING}, drawing(c.parts)[0]
+    yield {**c.where, "variant": DRAWING}, drawing(c.parts)[0]
 
 
-@BASELINES.rows("race.exact")
+@BASELINES.rows("eval.exact_match")
 def _(c: Constructed) -> Iterator[api.Row]:
-    yield {**c.where, "racer": DRAWING}, drawing(c.parts)[1]
+    yield {**c.where, "variant": DRAWING}, drawing(c.parts)[1]

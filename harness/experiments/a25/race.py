@@ -14,13 +14,13 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, median
 
 from harness.records import Scalar, record
-from harness.workloads.autoresearch.search_space import Kind, Space
+from harness.workloads.autoresearch.search_space import KnobType, Space
 
 _OBJECT = re.compile(r"\{[^{}]*\}")
 
 
 @record
-class Pick:
+class PredictedChange:
     """One change: a knob and its new value."""
 
     knob: str
@@ -33,35 +33,35 @@ class Pick:
 
 
 @record
-class Answer:
+class Prediction:
     """One answer of a racer.
 
     Attributes:
-        pick: None where it is no change that the menu has.
+        change: None where it is no change that the menu has.
         latency_s: wall clock; None where nobody waited.
     """
 
-    pick: Pick | None
+    change: PredictedChange | None
     latency_s: float | None = None
 
 
 @record
-class Heat:
+class RepeatedPredictions:
     """One held-out question, what was answered in truth, and a racer's answers to it."""
 
     iteration: int
-    truth: Pick
-    answers: tuple[Answer, ...]
+    truth: PredictedChange
+    predictions: tuple[Prediction, ...]
 
     @property
-    def modal(self) -> Pick | None:
+    def modal(self) -> PredictedChange | None:
         """The pick given most often, the first such where several are; None for none."""
-        picks = Counter(each.pick for each in self.answers if each.pick)
+        picks = Counter(each.change for each in self.predictions if each.change)
         return picks.most_common(1)[0][0] if picks else None
 
 
 @record
-class Rates:
+class AccuracyRates:
     """What came of a race, each as a share of the answers.
 
     Attributes:
@@ -78,24 +78,24 @@ class Rates:
 
 
 @record
-class Spread:
+class PredictionSpread:
     """How the valid picks of a race are spread.
 
     Attributes:
-        pairs: how many different ones.
+        distinct: how many different ones.
         knobs: of how many knobs.
         modal_share: of the most frequent one among them.
         entropy_bits: of their distribution.
     """
 
-    picks: Mapping[str, int]
-    pairs: int
+    counts: Mapping[str, int]
+    distinct: int
     knobs: int
     modal_share: float
     entropy_bits: float
 
 
-def read_pick(text: str, space: Space) -> Pick | None:
+def read_pick(text: str, space: Space) -> PredictedChange | None:
     """Return the first change that a text holds, if the menu has it.
 
     The first ``{...}`` that speaks of a knob counts, whatever is around it, as in the article; the
@@ -111,13 +111,13 @@ def read_pick(text: str, space: Space) -> Pick | None:
     knob, value = given.get("knob"), given.get("new_value", given.get("value"))
     if not isinstance(knob, str) or not _is_on_menu(knob, value, space):
         return None
-    return Pick(knob=knob, value=value)
+    return PredictedChange(knob=knob, value=value)
 
 
-def rates(heats: Sequence[Heat]) -> Rates:
+def rates(heats: Sequence[RepeatedPredictions]) -> AccuracyRates:
     """Return the shares of all answers of a race."""
-    given = [(heat.truth, answer.pick) for heat in heats for answer in heat.answers]
-    return Rates(
+    given = [(heat.truth, answer.change) for heat in heats for answer in heat.predictions]
+    return AccuracyRates(
         answers=len(given),
         valid=fmean(pick is not None for _, pick in given),
         knob=fmean(pick is not None and pick.knob == truth.knob for truth, pick in given),
@@ -125,15 +125,15 @@ def rates(heats: Sequence[Heat]) -> Rates:
     )
 
 
-def spread(picks: Sequence[Pick | None]) -> Spread | None:
+def spread(picks: Sequence[PredictedChange | None]) -> PredictionSpread | None:
     """Return how valid picks are spread; None where there is none."""
     counts = Counter(pick.pair for pick in picks if pick)
     total = counts.total()
     if not total:
         return None
-    return Spread(
-        picks=dict(counts.most_common()),
-        pairs=len(counts),
+    return PredictionSpread(
+        counts=dict(counts.most_common()),
+        distinct=len(counts),
         knobs=len({pair.partition("=")[0] for pair in counts}),
         modal_share=max(counts.values()) / total,
         entropy_bits=math.fsum(n / total * math.log2(total / n) for n in counts.values()),
@@ -151,8 +151,8 @@ class Latency:
     mean: float
     median: float
     upper_median: float
-    least: float
-    most: float
+    min: float
+    max: float
 
 
 def latency(seconds: Sequence[float]) -> Latency:
@@ -161,8 +161,8 @@ def latency(seconds: Sequence[float]) -> Latency:
         mean=fmean(seconds),
         median=median(seconds),
         upper_median=sorted(seconds)[len(seconds) // 2],
-        least=min(seconds),
-        most=max(seconds),
+        min=min(seconds),
+        max=max(seconds),
     )
 
 
@@ -170,9 +170,9 @@ def _is_on_menu(name: str, value: Scalar, space: Space) -> bool:
     if name not in space.knobs or value is None or isinstance(value, bool):
         return False
     knob = space.knobs[name]
-    if knob.kind is Kind.TEXT or isinstance(value, str):
+    if knob.kind is KnobType.TEXT or isinstance(value, str):
         return value in knob.choices
-    if knob.kind is Kind.INT and not isinstance(value, int):
+    if knob.kind is KnobType.INT and not isinstance(value, int):
         return False
     if knob.choices:
         return value in knob.choices

@@ -18,30 +18,30 @@ import torch
 
 from harness.experiments.a25.baselines import truth
 from harness.experiments.a25.corpus import (
-    AsAsked,
     Asking,
-    Brief,
-    Construction,
-    Question,
-    Row,
-    Split,
+    BriefQuestion,
+    IterationExample,
+    LoopQuestion,
+    PromptVersion,
+    ProposalQuestion,
+    TrainTestSplit,
     rows,
     split,
 )
 from harness.experiments.a25.evidence import asking_of
 from harness.experiments.a25.figures import BASELINES, CONSTRUCTED, CORPUS, RACE, Constructed, Raced
 from harness.experiments.a25.params import CloneParams
-from harness.experiments.a25.race import Answer, Heat, read_pick
+from harness.experiments.a25.race import Prediction, RepeatedPredictions, read_pick
 from harness.experiments.a25.student import make_student
 from harness.records import Scalar
 from harness.workloads.api.context import Context
 from harness.workloads.api.device import device_name
-from harness.workloads.autoresearch.as_trials import Memory
-from harness.workloads.autoresearch.guardrails import Rules
+from harness.workloads.autoresearch.as_trials import ProposerContext
+from harness.workloads.autoresearch.guardrails import Guardrails
 from harness.workloads.autoresearch.loop import TRAJECTORY_FILE, Session
 from harness.workloads.autoresearch.loop_process import complete
 from harness.workloads.autoresearch.params import LoopParams
-from harness.workloads.autoresearch.prompt import Form
+from harness.workloads.autoresearch.prompt import PromptWriter
 from harness.workloads.autoresearch.search_space import ARTICLE, SMALL, Space
 from harness.workloads.autoresearch.trajectory import Trajectory, read_trajectory
 from harness.workloads.inference.chat import ChatSamplingParams, Endpoint, chat
@@ -69,7 +69,7 @@ _HISTORY = 5  # trials that a question shows
 
 
 @dataclass(frozen=True, kw_only=True)
-class Race:
+class CloneResources:
     """What every racer of a run shares.
 
     Attributes:
@@ -80,7 +80,7 @@ class Race:
     context: Context
     params: CloneParams
     space: Space
-    parts: dict[Construction, Split]
+    parts: dict[PromptVersion, TrainTestSplit]
     served: ServedPolicy
 
 
@@ -92,13 +92,13 @@ def run(context: Context) -> None:
     trajectory, space = _trajectory(context)
     made = _corpora(context, trajectory, space)
     with _opened(context, space, made) as race:
-        for construction, parts in race.parts.items():
-            BASELINES.report(context.emit, Constructed(construction=construction, parts=parts))
+        for prompt_version, parts in race.parts.items():
+            BASELINES.report(context.emit, Constructed(prompt_version=prompt_version, parts=parts))
         _untuned(race)
         start = race.served.policy.weights()
-        for construction in race.parts:
+        for prompt_version in race.parts:
             race.served.policy.put(start)
-            _distil(race, construction)
+            _distil(race, prompt_version)
         _teacher(race)
 
 
@@ -113,7 +113,7 @@ def _trajectory(context: Context) -> tuple[Trajectory, Space]:
     folder, began = context.out / "loop", time.monotonic()
     folder.mkdir()
     complete(Session(params=loop_of(params), seed=context.spec.seed), folder)
-    context.emit.measured("loop.wall", time.monotonic() - began)
+    context.emit.measured("loop.time", time.monotonic() - began)
     context.emit.artefact("trajectory", folder / TRAJECTORY_FILE)
     return read_trajectory(folder / TRAJECTORY_FILE), SMALL
 
@@ -122,12 +122,12 @@ def loop_of(params: CloneParams) -> LoopParams:
     """Return the loop that is run here: half-second pretrains on the CPU, the published rails."""
     return LoopParams(
         proposer=params.proposer,
-        rules=Rules.PUBLISHED.value,
-        space=SMALL.name,
-        memory=Memory.WINDOW.value,
+        guardrails=Guardrails.PUBLISHED.value,
+        search_space=SMALL.name,
+        proposer_context=ProposerContext.WINDOW.value,
         iterations=params.iterations,
-        history=_HISTORY,
-        noise_draws=2,
+        history_window=_HISTORY,
+        num_noise_samples=2,
         device="cpu",
         dropout=0.0,
         memory_gib=1.0,
@@ -135,16 +135,18 @@ def loop_of(params: CloneParams) -> LoopParams:
     )
 
 
-def _corpora(context: Context, trajectory: Trajectory, space: Space) -> dict[Construction, Split]:
+def _corpora(
+    context: Context, trajectory: Trajectory, space: Space
+) -> dict[PromptVersion, TrainTestSplit]:
     params: CloneParams = context.params
     asking = _asking(context, space)
-    asked = list(rows(trajectory, asking, Construction.CORRECTED))
+    asked = list(rows(trajectory, asking, PromptVersion.CORRECTED))
     parts = {
         each: split(list(rows(trajectory, asking, each)), params.num_eval_examples)
-        for each in map(Construction, params.prompt_versions)
+        for each in map(PromptVersion, params.prompt_versions)
     }
-    for construction, own in parts.items():
-        made = Constructed(construction=construction, parts=own, asked=asked)
+    for prompt_version, own in parts.items():
+        made = Constructed(prompt_version=prompt_version, parts=own, asked=asked)
         CONSTRUCTED.report(context.emit, made)
     CORPUS.report(context.emit, next(iter(parts.values())))
     return parts
@@ -155,16 +157,22 @@ def _asking(context: Context, space: Space) -> Asking:
     if params.prompt_style == "published":
         return asking_of(context.evidence(params.published_rows).read_text(encoding="utf-8"))
     if params.prompt_style == "brief":
-        return Brief(history=_HISTORY)
-    rules, memory = Rules.PUBLISHED, Memory.WINDOW
-    return AsAsked(form=Form(space=space, rules=rules, memory=memory, history=_HISTORY))
+        return BriefQuestion(history=_HISTORY)
+    rules, memory = Guardrails.PUBLISHED, ProposerContext.WINDOW
+    return LoopQuestion(
+        form=PromptWriter(
+            search_space=space, guardrails=rules, proposer_context=memory, history_window=_HISTORY
+        )
+    )
 
 
 # --- the student ----------------------------------------------------------------------------------
 
 
 @contextmanager
-def _opened(context: Context, space: Space, parts: dict[Construction, Split]) -> Iterator[Race]:
+def _opened(
+    context: Context, space: Space, parts: dict[PromptVersion, TrainTestSplit]
+) -> Iterator[CloneResources]:
     params: CloneParams = context.params
     folder = _student_folder(context, space)
     policy = LoraPolicy.open(folder, lora_settings(params, context.spec.seed), compute(params))
@@ -178,7 +186,7 @@ def _opened(context: Context, space: Space, parts: dict[Construction, Split]) ->
     ) as (engine, chat_template):
         context.emit.measured("clone.engine", engine.identity)
         context.emit.measured("clone.parameters", policy.num_trainable)
-        yield Race(
+        yield CloneResources(
             context=context,
             params=params,
             space=space,
@@ -204,25 +212,25 @@ def _student_folder(context: Context, space: Space) -> Path:
     return folder
 
 
-def _untuned(race: Race) -> None:
+def _untuned(race: CloneResources) -> None:
     """Race the student as it is before it has learned anything."""
-    construction = next(iter(race.parts))
+    prompt_version = next(iter(race.parts))
     race.served.answer_with(None)
-    _race(race, construction, UNTUNED, _student(race, UNTUNED))
+    _race(race, prompt_version, UNTUNED, _student(race, UNTUNED))
 
 
-def _distil(race: Race, construction: Construction) -> None:
+def _distil(race: CloneResources, prompt_version: PromptVersion) -> None:
     """Train the student on one construction, and race it."""
-    parts, params = race.parts[construction], race.params
+    parts, params = race.parts[prompt_version], race.params
     emit = race.context.emit
-    where: dict[str, Scalar] = {"construction": construction.value}
+    where: dict[str, Scalar] = {"prompt_version": prompt_version.value}
     fitted = fit(
         [example(race.served.chat_template, row) for row in parts.train], params.max_length
     )
     held_out = fit(
         [example(race.served.chat_template, row) for row in parts.test], params.max_length
     )
-    if construction is next(iter(race.parts)):
+    if prompt_version is next(iter(race.parts)):
         _report_tokens(race, fitted.examples, fitted.truncated)
 
     def measure(epoch: int) -> bool:
@@ -237,11 +245,11 @@ def _distil(race: Race, construction: Construction) -> None:
     for step in steps:
         at = {**where, "step": step.step}
         emit.measured("clone.loss", step.loss, where=at, count=step.tokens)
-    if construction is next(iter(race.parts)):
+    if prompt_version is next(iter(race.parts)):
         emit.measured("clone.steps", len(steps))
-    emit.measured("clone.wall", math.fsum(step.step_s for step in steps), where=where)
-    race.served.sync_weights(construction.value)
-    _race(race, construction, DISTILLED, _student(race, DISTILLED))
+    emit.measured("clone.time", math.fsum(step.step_s for step in steps), where=where)
+    race.served.sync_weights(prompt_version.value)
+    _race(race, prompt_version, DISTILLED, _student(race, DISTILLED))
 
 
 def settings_of(params: CloneParams, seed: int) -> SupervisedSettings:
@@ -257,13 +265,13 @@ def settings_of(params: CloneParams, seed: int) -> SupervisedSettings:
     )
 
 
-def example(chat_template: ChatTemplate, row: Row) -> Example:
+def example(chat_template: ChatTemplate, row: IterationExample) -> Example:
     """Return a row as tokens, of which the answer's are trained."""
     asked, said = chat_template.opening(messages_of(row.question)), chat_template.said(row.answer)
     return masked((*asked, *said), [False] * len(asked) + [True] * len(said))
 
 
-def messages_of(question: Question) -> list[Message]:
+def messages_of(question: ProposalQuestion) -> list[Message]:
     """Return a question as messages; without a system's part where it is empty."""
     asked = [Message(role=Role.USER, content=question.user)]
     if not question.system:
@@ -271,56 +279,58 @@ def messages_of(question: Question) -> list[Message]:
     return [Message(role=Role.SYSTEM, content=question.system), *asked]
 
 
-def _report_tokens(race: Race, examples: Sequence[Example], truncated: int) -> None:
+def _report_tokens(race: CloneResources, examples: Sequence[Example], truncated: int) -> None:
     emit = race.context.emit
     answers = [len(each.trained) for each in examples]
     questions = [len(each.tokens) - len(each.trained) for each in examples]
     for metric, counts in (("clone.question_tokens", questions), ("clone.answer_tokens", answers)):
         for statistic, count in (
-            ("least", min(counts)),
+            ("min", min(counts)),
             ("median", median(counts)),
-            ("most", max(counts)),
+            ("max", max(counts)),
         ):
             emit.measured(metric, count, where={"statistic": statistic})
-    emit.measured("clone.cut", truncated)
+    emit.measured("clone.num_truncated", truncated)
 
 
 # --- the race -------------------------------------------------------------------------------------
 
-Say = Callable[[Row, int], str]  # a racer: a row's question, and which answer to it is wanted
+Say = Callable[
+    [IterationExample, int], str
+]  # a racer: a row's question, and which answer to it is wanted
 
 
-def _race(race: Race, construction: Construction, racer: str, say: Say) -> None:
+def _race(race: CloneResources, prompt_version: PromptVersion, racer: str, say: Say) -> None:
     """Let a racer answer every question, and report it; one answer before that is not counted."""
-    parts, samples = race.parts[construction], range(race.params.num_samples)
+    parts, samples = race.parts[prompt_version], range(race.params.num_samples)
     say(parts.test[0], -1)
     heats = [
-        Heat(
+        RepeatedPredictions(
             iteration=row.iteration,
             truth=truth(row),
-            answers=tuple(_timed(race, say, row, sample) for sample in samples),
+            predictions=tuple(_timed(race, say, row, sample) for sample in samples),
         )
         for row in parts.test
     ]
     emit = race.context.emit
-    raced = Raced(construction=construction, racer=racer, heats=heats, parts=parts)
+    raced = Raced(prompt_version=prompt_version, racer=racer, heats=heats, parts=parts)
     RACE.report(emit, raced)
     share = fmean(heat.modal == heat.truth for heat in heats)
-    emit.measured("race.modal_exact", share, where=raced.where, count=len(heats))
+    emit.measured("eval.majority_exact_match", share, where=raced.where, count=len(heats))
 
 
-def _timed(race: Race, say: Say, row: Row, sample: int) -> Answer:
+def _timed(race: CloneResources, say: Say, row: IterationExample, sample: int) -> Prediction:
     began = time.perf_counter()
     text = say(row, sample)
     took_s = time.perf_counter() - began
-    return Answer(pick=read_pick(text, race.space), latency_s=took_s)
+    return Prediction(change=read_pick(text, race.space), latency_s=took_s)
 
 
-def _student(race: Race, racer: str) -> Say:
+def _student(race: CloneResources, racer: str) -> Say:
     """Return whoever the engine serves, as a racer."""
     chat_template, engine = race.served.chat_template, race.served.engine
 
-    def say(row: Row, sample: int) -> str:
+    def say(row: IterationExample, sample: int) -> str:
         seed = seed_of(race.context.spec.seed, racer, row.iteration, sample)
         prompt = chat_template.opening(messages_of(row.question))
         return chat_template.text(engine.reply(prompt, sampling_params(race.params, seed)))
@@ -328,7 +338,7 @@ def _student(race: Race, racer: str) -> Say:
     return say
 
 
-def _teacher(race: Race) -> None:
+def _teacher(race: CloneResources) -> None:
     """Ask the teacher the same questions again, where somebody serves it."""
     params, context = race.params, race.context
     if not params.teacher_base_url:
@@ -336,10 +346,10 @@ def _teacher(race: Race) -> None:
         return
     endpoint = Endpoint(base_url=params.teacher_base_url, model=params.teacher_model)
 
-    def say(row: Row, sample: int) -> str:
+    def say(row: IterationExample, sample: int) -> str:
         sampling = ChatSamplingParams(
             temperature=params.temperature,
-            max_tokens=params.max_new_tokens,
+            max_new_tokens=params.max_new_tokens,
             seed=seed_of(context.spec.seed, TEACHER, row.iteration, sample),
             top_p=params.top_p,
         )

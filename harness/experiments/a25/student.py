@@ -19,7 +19,7 @@ from harness.workloads.autoresearch.search_space import Knob, Space, changed
 from harness.workloads.autoresearch.trajectory import Decision
 from harness.workloads.inference.chat_template import Message, Role
 from harness.workloads.tiny_models.build import TinyModel, build
-from harness.workloads.tiny_models.recipe import Phase, Recipe, Source
+from harness.workloads.tiny_models.recipe import PhaseSource, Recipe, TrainingPhase
 
 _REASON = "As published."  # what a replayed proposer gives
 _VOCABULARY = 320  # with all bytes: what is not a phrase has few words
@@ -30,9 +30,9 @@ _WIDEST_GAIN = 0.03
 
 def make_student(folder: Path, space: Space, seed: int, steps: int) -> None:
     """Train a student from nothing, and write what loads it into `folder`."""
-    form = Phase(
+    form = TrainingPhase(
         name="form",
-        source=Source.TASKS,
+        source=PhaseSource.TASKS,
         steps=steps,
         batch=16,
         warm_up=max(1, steps // 10),

@@ -11,7 +11,7 @@ _HIGHER = Better.HIGHER
 
 
 @record
-class Evaluation:
+class PrintedEvaluation:
     """The counts of one agent on one set of tasks; None where an article prints nothing.
 
     Attributes:
@@ -24,7 +24,7 @@ class Evaluation:
     tasks_passed: int
     assertions: int
     assertions_passed: int
-    task_complete: int | None = None
+    stop_rate: int | None = None
     mean_turns: float | None = None
     mean_wall_s: float | None = None
     wall_s: float | None = None
@@ -46,7 +46,7 @@ def percent(part: float, whole: float) -> float:
     return 100 * part / whole
 
 
-RATES: Figures[Evaluation] = Figures(keys="policy")
+RATES: Figures[PrintedEvaluation] = Figures(keys="policy")
 RATES("agent.tasks", "count", "tasks played")(lambda e: e.tasks)
 RATES("agent.pass_rate", "%", better=_HIGHER)(
     lambda e: Counted(percent(e.tasks_passed, e.tasks), e.tasks)
@@ -64,19 +64,19 @@ RATES("agent.assertion_count", "count", "of all its tasks")(lambda e: e.assertio
 
 
 @RATES("agent.stop_rate", "%", "clean stops", better=_HIGHER, optional=True)
-def _(e: Evaluation) -> Counted | None:
-    return None if e.task_complete is None else Counted(percent(e.task_complete, e.tasks), e.tasks)
+def _(e: PrintedEvaluation) -> Counted | None:
+    return None if e.stop_rate is None else Counted(percent(e.stop_rate, e.tasks), e.tasks)
 
 
 @RATES("agent.time", "min", "of all rollouts", timing=True, optional=True)
-def _(e: Evaluation) -> float | None:
+def _(e: PrintedEvaluation) -> float | None:
     if e.wall_s is not None:
         return e.wall_s / 60
     return None if e.mean_wall_s is None else e.mean_wall_s * e.tasks / 60
 
 
 @RATES("agent.turn_time", "s", "of a turn", timing=True, optional=True)
-def _(e: Evaluation) -> float | None:
+def _(e: PrintedEvaluation) -> float | None:
     return e.mean_wall_s / e.mean_turns if e.mean_wall_s and e.mean_turns else None
 
 
@@ -85,9 +85,9 @@ RATES("agent.num_passed", "count", "passes summed by persona", optional=True)(
 )
 
 # of evaluations whose whole wall clock is known
-WALL: Figures[Evaluation] = Figures(keys="policy")
+WALL: Figures[PrintedEvaluation] = Figures(keys="policy")
 
 
 @WALL("agent.rollout_time", "s", "of a rollout", timing=True, optional=True)
-def _(e: Evaluation) -> Counted | None:
+def _(e: PrintedEvaluation) -> Counted | None:
     return None if e.wall_s is None else Counted(e.wall_s / e.tasks, e.tasks)

@@ -107,9 +107,9 @@ def report_policy(emit: EventWriter, found: PolicyEvaluation) -> None:
         )
 
 
-def _counts(found: PolicyEvaluation) -> counts.Evaluation:
+def _counts(found: PolicyEvaluation) -> counts.PrintedEvaluation:
     rates = found.rates
-    return counts.Evaluation(
+    return counts.PrintedEvaluation(
         tasks=rates.tasks,
         tasks_passed=rates.tasks_passed,
         assertions=rates.assertions,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from harness.experiments.a32_34 import printed
-from harness.experiments.a32_34.counts import Evaluation
+from harness.experiments.a32_34.counts import PrintedEvaluation
 from harness.experiments.a32_34.tasks_evidence import END_STATES, Runs, read_end_states
 from harness.records import record
 from harness.statistics import fisher_exact, trials_per_arm
@@ -38,12 +38,12 @@ class T2poEvidenceParams:
 class Pair(NamedTuple):
     """Two evaluations that are compared."""
 
-    one: Evaluation
-    other: Evaluation
+    one: PrintedEvaluation
+    other: PrintedEvaluation
 
 
 def _pairs(
-    table: Mapping[str, Evaluation], *names: tuple[str, str]
+    table: Mapping[str, PrintedEvaluation], *names: tuple[str, str]
 ) -> Callable[[object], Iterator[tuple[Where, Pair]]]:
     return lambda _: (
         ({"policy": policy, "other": other}, Pair(table[policy], table[other]))

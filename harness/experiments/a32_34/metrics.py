@@ -86,7 +86,7 @@ TUNED = (
     Metric(name="sft.time", unit="s", doc="of all steps", timing=True),
 )
 
-# where: arm, step
+# where: variant, step
 REWARDED = (
     Metric(name="train.reward", unit="1", doc="mean of the rollouts", better=_HIGHER),
     Metric(name="train.pass_rate", unit="%", doc="rollouts with every assertion", better=_HIGHER),
@@ -112,7 +112,7 @@ REWARDED = (
     Metric(name="train.generated_tokens", unit="token", doc="by the engine, what was dropped too"),
 )
 
-# where: arm
+# where: variant
 LEARNED = (
     Metric(name="learn.steps", unit="step", doc="optimizer steps taken"),
     Metric(name="learn.no_signal", unit="flag", doc="ended because no group had any variance"),
@@ -121,7 +121,8 @@ LEARNED = (
     Metric(
         name="learn.below_threshold_fraction",
         unit="%",
-        doc="turns from the second on as uncertain as the one before, within eta; where: arm, eta",
+        doc="turns from the second on whose entropy is within the threshold of the one before; "
+        "where: variant, resample_threshold",
     ),
     Metric(name="learn.best_step", unit="step", doc="the checkpoint kept, by held-out tasks"),
     Metric(name="learn.step_time", unit="s", doc="of one step, median", better=_LOWER, timing=True),
@@ -130,14 +131,14 @@ LEARNED = (
     Metric(
         name="learn.environment_share",
         unit="%",
-        doc="of the rollouts' time, not the model's: boxes, grading, bookkeeping",
+        doc="of the rollouts' time, not the model's: sandboxes, grading, bookkeeping",
         better=_LOWER,
         timing=True,
     ),
 )
 
-# where: arm, step, split. A step's weights play all three: `batch`, which the next step trains on,
-# as training draws it; `pool` and `held-out` as evaluations are decoded.
+# where: variant, step, split. A step's weights play all three: `batch`, which the next step trains
+# on, as training samples it; `pool` and `held-out` as evaluations are decoded.
 CURVES = (
     Metric(name="eval.pass_rate", unit="%", doc="tasks with every assertion", better=_HIGHER),
     Metric(name="eval.assertion_pass_rate", unit="%", doc="that hold", better=_HIGHER),
@@ -146,17 +147,17 @@ CURVES = (
     Metric(
         name="eval.gap",
         unit="%",
-        doc="these tasks - held-out, points of assertions; where: arm, step, split",
+        doc="these tasks - held-out, points of assertions; where: variant, step, split",
     ),
     Metric(
         name="eval.best_step",
         unit="step",
-        doc="the checkpoint that these tasks' assertions choose; where: arm, split",
+        doc="the checkpoint that these tasks' assertions choose; where: variant, split",
     ),
     Metric(
         name="eval.agree",
         unit="flag",
-        doc="whether these tasks choose what the held-out ones do; where: arm, split",
+        doc="whether these tasks choose what the held-out ones do; where: variant, split",
     ),
 )
 
@@ -179,7 +180,7 @@ EVALUATED = (
     Metric(
         name="agent.environment_share",
         unit="%",
-        doc="of the rollouts' time, not the model's: boxes, grading, bookkeeping; where: policy",
+        doc="of the rollouts' time, not the model's: sandbox, grading, bookkeeping; where: policy",
         better=_LOWER,
         timing=True,
     ),
@@ -235,11 +236,11 @@ COMPARED = (
     Metric(
         name="stop.by_parser",
         unit="%",
-        doc="clean stops that only the parser made; where: by (replay or rollouts)",
+        doc="clean stops that only the parser made; where: source (replay or rollouts)",
     ),
     Metric(
         name="stop.by_training",
         unit="%",
-        doc="clean stops gained at one parser; where: by (replay or rollouts)",
+        doc="clean stops gained at one parser; where: source (replay or rollouts)",
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from harness.experiments.a32_34.counts import Evaluation
+from harness.experiments.a32_34.counts import PrintedEvaluation
 
 HELD_OUT, ASSERTIONS = 158, 780
 
@@ -13,31 +13,31 @@ HELD_OUT, ASSERTIONS = 158, 780
 
 BASE, TRAINED = "qwen-base", "qwen-sft"
 
-EVALUATIONS: Mapping[str, Evaluation] = {  # article 32
-    "llama-pilot": Evaluation(tasks=7, tasks_passed=2, assertions=36, assertions_passed=24),
-    "llama": Evaluation(
+EVALUATIONS: Mapping[str, PrintedEvaluation] = {  # article 32
+    "llama-pilot": PrintedEvaluation(tasks=7, tasks_passed=2, assertions=36, assertions_passed=24),
+    "llama": PrintedEvaluation(
         tasks=200,
         tasks_passed=17,
         assertions=980,
         assertions_passed=497,
         wall_s=4517.0,  # 13:15:02 to 14:30:19
     ),
-    BASE: Evaluation(
+    BASE: PrintedEvaluation(
         tasks=HELD_OUT,
         tasks_passed=4,
         assertions=ASSERTIONS,
         assertions_passed=248,
-        task_complete=147,
+        stop_rate=147,
         mean_turns=4.59,
         mean_wall_s=12.4,
         by_persona=(0, 2, 0, 0, 0, 1, 2, 1),
     ),
-    TRAINED: Evaluation(
+    TRAINED: PrintedEvaluation(
         tasks=HELD_OUT,
         tasks_passed=10,
         assertions=ASSERTIONS,
         assertions_passed=365,
-        task_complete=0,
+        stop_rate=0,
         mean_turns=12.0,
         mean_wall_s=28.3,
         by_persona=(2, 1, 3, 0, 0, 1, 2, 1),
@@ -45,8 +45,8 @@ EVALUATIONS: Mapping[str, Evaluation] = {  # article 32
 }
 
 
-def _held_out(tasks_passed: int, assertions_passed: int) -> Evaluation:
-    return Evaluation(
+def _held_out(tasks_passed: int, assertions_passed: int) -> PrintedEvaluation:
+    return PrintedEvaluation(
         tasks=HELD_OUT,
         tasks_passed=tasks_passed,
         assertions=ASSERTIONS,
@@ -55,12 +55,12 @@ def _held_out(tasks_passed: int, assertions_passed: int) -> Evaluation:
 
 
 SFT = EVALUATIONS[TRAINED]
-GRPO: Mapping[str, Evaluation] = {  # article 33, results
+GRPO: Mapping[str, PrintedEvaluation] = {  # article 33, results
     "sft": SFT,
     "grpo-25": _held_out(11, 386),
     "grpo-34": _held_out(13, 389),
 }
-T2PO: Mapping[str, Evaluation] = {  # article 34, held-out table
+T2PO: Mapping[str, PrintedEvaluation] = {  # article 34, held-out table
     "grpo-34": GRPO["grpo-34"],
     "t2po-25": _held_out(12, 371),
     "t2po-45": _held_out(9, 373),

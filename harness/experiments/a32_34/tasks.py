@@ -21,7 +21,7 @@ from harness.workloads.envs.files.environment import (
     oracle,
 )
 from harness.workloads.envs.files.grade import BaselineRates, do_nothing, rates
-from harness.workloads.envs.files.lint import Rule, lint, linted
+from harness.workloads.envs.files.lint import LintRule, lint, linted
 from harness.workloads.envs.files.llm_author import LlmAuthor
 from harness.workloads.envs.files.personas import Split, slots, split_of
 from harness.workloads.envs.files.task import Task
@@ -87,7 +87,7 @@ def report_findings(emit: EventWriter, tasks: tuple[Task, ...]) -> None:
     """Report how often each rule of the linter finds something, and in how many tasks."""
     findings = lint(tasks)
     by_rule = Counter(finding.rule for finding in findings)
-    for rule in Rule:
+    for rule in LintRule:
         emit.measured("lint.findings", by_rule[rule], where={"rule": rule.value})
     emit.measured("lint.tasks", len({finding.task_id for finding in findings}))
 

@@ -49,21 +49,21 @@ class RecordedWorkspace:
 
 
 @record
-class Published:
+class PublishedEndStates:
     """The two files."""
 
     workspaces: Mapping[str, RecordedWorkspace]
     runs: Runs
 
 
-def read(sizes: Path, end_states: Path) -> Published:
+def read(sizes: Path, end_states: Path) -> PublishedEndStates:
     """Read the two files.
 
     Raises:
         InputError: one of them is not of its form.
     """
     recorded = _read(sizes, "workspaces")
-    return Published(workspaces=recorded.workspaces, runs=read_end_states(end_states))
+    return PublishedEndStates(workspaces=recorded.workspaces, runs=read_end_states(end_states))
 
 
 def read_end_states(path: Path) -> Runs:
@@ -75,10 +75,10 @@ def read_end_states(path: Path) -> Runs:
     return _read(path, "runs").runs
 
 
-def _read(path: Path, field: str) -> Published:
+def _read(path: Path, field: str) -> PublishedEndStates:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        return from_json(Published, {"workspaces": {}, "runs": {}, field: document})
+        return from_json(PublishedEndStates, {"workspaces": {}, "runs": {}, field: document})
     except ValueError as error:
         raise InputError([Problem(message=str(error), path=path)]) from None
 
@@ -163,7 +163,7 @@ def _(runs: Runs) -> Iterator[Row]:
 
 # --- workspaces: which come out of their seeds, and how many are alike ----------------------------
 
-figure: Figures[Published] = Figures(*WRITTEN, *AGENT)
+figure: Figures[PublishedEndStates] = Figures(*WRITTEN, *AGENT)
 figure("personas.count", "count", "personas")(lambda _: len(PERSONAS))
 figure("skills.count", "count", "skills that a task can name")(lambda _: len(SKILLS))
 figure("tasks.count")(lambda _: len(list(slots())))
@@ -173,7 +173,9 @@ figure("protocol.shortened", "count", "letters that 5000 are shortened to")(
 _OWN = {each.role: [slot for slot in slots() if slot.persona is each] for each in PERSONAS}
 
 
-def _known(found: Published) -> Iterator[tuple[Where, list[tuple[Slot, RecordedWorkspace]]]]:
+def _known(
+    found: PublishedEndStates,
+) -> Iterator[tuple[Where, list[tuple[Slot, RecordedWorkspace]]]]:
     for role, own in _OWN.items():
         recorded = found.workspaces
         known = [(slot, recorded[slot.task_id]) for slot in own if slot.task_id in recorded]
@@ -205,7 +207,7 @@ figure(
 
 
 @figure.rows("split.tasks", "count", keys="persona, split")
-def _(_: Published) -> Iterator[Row]:
+def _(_: PublishedEndStates) -> Iterator[Row]:
     for role, own in _OWN.items():
         for split in Split:
             count = sum(split_of(slot.task_id) is split for slot in own)
@@ -213,13 +215,13 @@ def _(_: Published) -> Iterator[Row]:
 
 
 @figure.rows("split.total")
-def _(_: Published) -> Iterator[Row]:
+def _(_: PublishedEndStates) -> Iterator[Row]:
     counts = Counter(split_of(slot.task_id) for slot in slots())
     return (({"split": split.value}, counts[split]) for split in Split)
 
 
 @figure("split.wrong", "count", "published rollouts on the wrong side of it")
-def _(found: Published) -> int:
+def _(found: PublishedEndStates) -> int:
     held_out = {t for name, each in found.runs.items() if _is_evaluation(name) for t in each}
     trained = {_task_of(t) for name, each in found.runs.items() if _is_step(name) for t in each}
     wrong = sum(split_of(task) is not Split.HELD_OUT for task in held_out)
@@ -241,7 +243,7 @@ def _groups(runs: Runs) -> Iterator[tuple[str, str, list[Images]]]:
 
 
 @figure.rows("group.end_states", "count", "distinct in a group", keys="run, task")
-def _(found: Published) -> Iterator[Row]:
+def _(found: PublishedEndStates) -> Iterator[Row]:
     for name, task, group in _groups(found.runs):
         distinct = len({frozenset(images.items()) for images in group})
         yield {"run": name, "task": task}, distinct
@@ -260,20 +262,20 @@ for rates in (RATES, WALL):
 
 
 @figure("agent.pass_rate_gain", "%", "trained - base, percentage points")
-def _(_: Published) -> Counted:
+def _(_: PublishedEndStates) -> Counted:
     base, trained = EVALUATIONS[BASE], EVALUATIONS[TRAINED]
     return Counted(percent(trained.tasks_passed - base.tasks_passed, base.tasks), base.tasks)
 
 
 @figure("agent.assertion_pass_rate_gain", "%", "trained - base, percentage points")
-def _(_: Published) -> Counted:
+def _(_: PublishedEndStates) -> Counted:
     base, trained = EVALUATIONS[BASE], EVALUATIONS[TRAINED]
     gain = percent(trained.assertions_passed - base.assertions_passed, base.assertions)
     return Counted(gain, base.assertions)
 
 
 @figure("agent.rollout_time_ratio")
-def _(_: Published) -> float:
+def _(_: PublishedEndStates) -> float:
     base, trained = EVALUATIONS[BASE].mean_wall_s, EVALUATIONS[TRAINED].mean_wall_s
     assert base is not None
     assert trained is not None

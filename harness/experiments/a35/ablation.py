@@ -19,17 +19,25 @@ from harness.experiments.a35.params import ARM_FIGURES, AblationParams
 from harness.records import Scalar
 from harness.workloads.api.context import Context
 from harness.workloads.api.emit import EventWriter
-from harness.workloads.autoresearch.as_trials import Memory
+from harness.workloads.autoresearch.as_trials import ProposerContext
 from harness.workloads.autoresearch.loop import BASELINE_FILE, Session
 from harness.workloads.autoresearch.loop_process import complete
 from harness.workloads.autoresearch.params import LoopParams, SearchParams
-from harness.workloads.autoresearch.summary import Finished, Tally, missing, read_finished, tally
+from harness.workloads.autoresearch.summary import (
+    FinishedLoop,
+    Tally,
+    missing,
+    read_finished,
+    tally,
+)
 from harness.workloads.autoresearch.trajectory import Evaluated, read_baseline
 
-ARMS = MappingProxyType({"shown": Memory.LINEAGE, "hidden": Memory.NONE})
+ARMS = MappingProxyType(
+    {"with_lineage": ProposerContext.LINEAGE, "without_lineage": ProposerContext.NONE}
+)
 _PERCENT = 100.0
 
-Arms = Mapping[str, Finished]
+Arms = Mapping[str, FinishedLoop]
 Figures = Mapping[str, float]  # name -> figure, as `ARM_FIGURES` has them
 
 
@@ -41,23 +49,23 @@ def run(context: Context) -> None:
     """
     params: AblationParams = context.params
     emit, arms = context.emit, dict(_searches(context, params))
-    emit.started(read_baseline(context.out / "shown" / BASELINE_FILE).device)
-    found = {arm: figures_of(tally(loop, params.level)) for arm, loop in arms.items()}
+    emit.started(read_baseline(context.out / "with_lineage" / BASELINE_FILE).device)
+    found = {arm: figures_of(tally(loop, params.alpha)) for arm, loop in arms.items()}
     for name in ARM_FIGURES:
-        shown, hidden = found["shown"][name], found["hidden"][name]
-        emit.measured(f"shown.{name}", shown)
-        emit.measured(f"hidden.{name}", hidden)
-        emit.measured(f"effect.{name}", shown - hidden)
+        shown, hidden = found["with_lineage"][name], found["without_lineage"][name]
+        emit.measured(f"with_lineage.{name}", shown)
+        emit.measured(f"without_lineage.{name}", hidden)
+        emit.measured(f"lineage_effect.{name}", shown - hidden)
     _report_curves(emit, arms)
     _report_trees(emit, arms)
-    noise = arms["shown"].noise
-    emit.measured("noise.sd", noise.sd, count=noise.count)
+    noise = arms["with_lineage"].noise
+    emit.measured("noise.std", noise.std, count=noise.count)
     lacking = sum(len(missing(loop, params.iterations)) for loop in arms.values())
     emit.measured("resume.missing", lacking)
-    report.rails(emit, _session(params, context.spec.seed, Memory.NONE, ()).space)
+    report.rails(emit, _session(params, context.spec.seed, ProposerContext.NONE, ()).search_space)
 
 
-def _searches(context: Context, params: AblationParams) -> Iterator[tuple[str, Finished]]:
+def _searches(context: Context, params: AblationParams) -> Iterator[tuple[str, FinishedLoop]]:
     """Do both searches; the noise is measured in the first, as it is of the baseline alone."""
     corpus, seed = corpus_of(context), context.spec.seed
     noise: tuple[float, ...] = ()
@@ -71,17 +79,19 @@ def _searches(context: Context, params: AblationParams) -> Iterator[tuple[str, F
 
 
 def _session(
-    params: AblationParams, seed: int, memory: Memory, noise: tuple[float, ...]
+    params: AblationParams, seed: int, memory: ProposerContext, noise: tuple[float, ...]
 ) -> Session:
     shared = {field.name: getattr(params, field.name) for field in fields(SearchParams)}
-    return Session(params=LoopParams(**shared, memory=memory.value), seed=seed, noise=noise)
+    return Session(
+        params=LoopParams(**shared, proposer_context=memory.value), seed=seed, noise=noise
+    )
 
 
 def figures_of(found: Tally) -> Figures:
     """Return what the arms are compared by."""
     return {
-        "keeps": found.keeps,
-        "keeps_noise": found.keeps_beyond_noise,
+        "accepted": found.accepted,
+        "accepted_significant": found.accepted_significant,
         "repeats": found.repeats,
         "refused": found.refused,
         "overruns": found.overruns,
@@ -89,8 +99,8 @@ def figures_of(found: Tally) -> Figures:
         "gain": found.gain * _PERCENT,
         "parents": found.parents,
         "depth": found.depth,
-        "drought": found.drought,
-        "wall": found.wall_s,
+        "trials_without_improvement": found.trials_without_improvement,
+        "time": found.wall_s,
         "wasted": found.wasted_s,
         "wasted_share": found.wasted_s / found.wall_s * _PERCENT,
     }
@@ -103,13 +113,13 @@ def _report_curves(emit: EventWriter, arms: Arms) -> None:
         found = [each.val_bpb if isinstance(each, Evaluated) else math.inf for each in done]
         lowest = accumulate(found, min, initial=loop.header.baseline_val_bpb)
         for iteration, value in enumerate(lowest):
-            emit.measured("arm.lowest", value, where={"record": arm, "iteration": iteration})
+            emit.measured("eval.val_bpb_min", value, where={"variant": arm, "iteration": iteration})
 
 
 def _report_trees(emit: EventWriter, arms: Arms) -> None:
     """Report how deep each trial stands in its tree."""
     for arm, loop in arms.items():
         for trial in loop.history.trials:
-            place: dict[str, Scalar] = {"record": arm, "trial": int(trial.exp_id)}
+            place: dict[str, Scalar] = {"variant": arm, "trial": int(trial.exp_id)}
             depth = len(loop.history.chain(trial)) - 1
-            emit.measured("arm.depth", depth, where={**place, "label": trial.status.value})
+            emit.measured("trial.depth", depth, where={**place, "label": trial.status.value})

@@ -32,8 +32,10 @@ _HOUR_S = 3600.0
 class ReleaseEvidenceParams:
     """What the published runs are recounted with."""
 
-    shown: str = param("a35/pg_ablation_lineage_on", doc="run whose proposers see past trials")
-    hidden: str = param("a35/pg_ablation_lineage_off", doc="the same without")
+    with_lineage: str = param(
+        "a35/pg_ablation_lineage_on", doc="run whose proposers see past trials"
+    )
+    without_lineage: str = param("a35/pg_ablation_lineage_off", doc="the same without")
     others: tuple[str, ...] = param(
         ("a35/pg_main", "a35/pg_variant_single_agent"), doc="further runs to recount"
     )
@@ -95,7 +97,7 @@ class Recount:
         """Parents with their children: all, and those whose children were kept."""
         edges = self.history.edges()
         yield "trials", edges
-        yield "keeps", [(parent, child) for parent, child in edges if child.status is Label.KEEP]
+        yield "accepted", [(parent, child) for parent, child in edges if child.status is Label.KEEP]
 
     @cached_property
     def overruns_s(self) -> Sequence[float]:
@@ -115,12 +117,12 @@ class Recount:
     def shares(self, *labels: Label) -> Iterator[Row]:
         """Yield the share of the trials with one of the labels, of the trials and of all rows."""
         count = len(self.of(*labels))
-        yield {"per": "trials"}, _percent(count, len(self.trials))
-        yield {"per": "rows"}, _percent(count, len(self.history.trials))
+        yield {"denominator": "trials"}, _percent(count, len(self.trials))
+        yield {"denominator": "rows"}, _percent(count, len(self.history.trials))
 
 
 @record
-class Published:
+class PublishedRuns:
     """The published runs; the first two are those of the ablation."""
 
     runs: tuple[Recount, ...]
@@ -152,7 +154,7 @@ def _median(values: Sequence[float]) -> float | None:
     return statistics.median(values) if values else None
 
 
-figure: Figures[Published] = Figures(absent="a count is zero")
+figure: Figures[PublishedRuns] = Figures(absent="a count is zero")
 of_run = figure.each(
     lambda p: (({"run": r.run.name}, r) for r in p.runs), keys="run", absent="no trial has it"
 )
@@ -170,7 +172,7 @@ of_run.rows("run.damaged", "count", "damaged rows", keys="repair")(
 of_run("run.prefixed_parents", "count", "parents written exp_NNN")(lambda r: r.run.num_prefixed)
 
 
-@of_run("run.undamaged_keeps", "count", "keeps that stand in whole rows")
+@of_run("run.undamaged_accepted", "count", "keeps that stand in whole rows")
 def _(r: Recount) -> int:
     damaged = {exp_id for _, exp_id, _ in r.run.damaged}
     return sum(keep.exp_id not in damaged for keep in r.of(Label.KEEP))
@@ -201,11 +203,13 @@ def _(r: Recount) -> Iterator[Row]:
             yield {"first": first, "label": label.value}, len(recount.of(part, label))
 
 
-of_run.rows("keep.share", "%", "keeps", keys="per (trials, or rows with the baseline)")(
+of_run.rows("accepted.share", "%", "keeps", keys="denominator (trials, or rows with the baseline)")(
     lambda r: r.shares(Label.KEEP)
 )
-of_run.rows("valid.share", "%", "keeps and discards", keys="per")(lambda r: r.shares(*VALID))
-of_run.rows("overrun.share", "%", "evaluations over budget", keys="per")(
+of_run.rows("valid.share", "%", "keeps and discards", keys="denominator")(
+    lambda r: r.shares(*VALID)
+)
+of_run.rows("overrun.share", "%", "evaluations over budget", keys="denominator")(
     lambda r: r.shares(_OVERRUN)
 )
 
@@ -220,7 +224,7 @@ def _(r: Recount) -> Iterator[Row]:
 of_run("roles.active", "count", "roles with a trial")(
     lambda r: len({role for role, _ in r.by_role})
 )
-of_run("roles.keeping", "count", "roles with a keep")(
+of_run("roles.with_accepted", "count", "roles with a keep")(
     lambda r: len({role for role, label in r.by_role if label is Label.KEEP})
 )
 
@@ -255,22 +259,23 @@ of_run("unguarded.score", "1", "of the best of all rows with a score")(
 keep = of_run.each(
     lambda r: (({"trial": keep.exp_id}, (r, keep)) for keep in r.of(Label.KEEP)), keys="trial"
 )
-keep("keep.score", "1")(lambda k: k[0].score(k[1]))
-keep("keep.delta", "1", "against the best at its submission")(lambda k: k[1].delta_vs_best)
-keep("keep.role", "text", "who proposed it")(lambda k: k[1].specialist)
-keep("keep.parent", "text", "what it was built on")(lambda k: k[1].parent_exp)
+keep("accepted.score", "1")(lambda k: k[0].score(k[1]))
+keep("accepted.delta", "1", "against the best at its submission")(lambda k: k[1].delta_vs_best)
+keep("accepted.role", "text", "who proposed it")(lambda k: k[1].specialist)
+keep("accepted.parent", "text", "what it was built on")(lambda k: k[1].parent_exp)
 
 # --- what was built on what -----------------------------------------------------------------------
 
 of_run("parents.count", "count", "distinct parents that are no baseline")(
     lambda r: len({parent.exp_id for parent, _ in r.history.edges()})
 )
-of_run.rows("edges.count", "count", "trials built on a trial that is no baseline", keys="of")(
-    lambda r: (({"of": of}, len(edges)) for of, edges in r.edges)
+of_run.rows("edges.count", "count", "trials built on a trial that is no baseline", keys="subset")(
+    lambda r: (({"subset": of}, len(edges)) for of, edges in r.edges)
 )
-of_run.rows("edges.crossing", "count", "of those, between two roles", keys="of")(
+of_run.rows("edges.crossing", "count", "of those, between two roles", keys="subset")(
     lambda r: (
-        ({"of": of}, sum(p.specialist != c.specialist for p, c in edges)) for of, edges in r.edges
+        ({"subset": of}, sum(p.specialist != c.specialist for p, c in edges))
+        for of, edges in r.edges
     )
 )
 of_run("chain.trials", "count", "trials from the root to the best, both counted")(
@@ -286,7 +291,7 @@ of_run("tree.depth", "count", "edges from a root to the deepest trial")(
     lambda r: max((len(r.history.chain(trial)) - 1 for trial in r.history.trials), default=0)
 )
 of_run("tree.recorded_depth", "count", "the same in tree.tsv")(lambda r: r.run.recorded_depth)
-of_run("drought.longest", "count", "most trials in a row without a keep")(
+of_run("trials_without_improvement.max", "count", "most trials in a row without a keep")(
     lambda r: recount.longest_drought(r.trials)
 )
 
@@ -295,8 +300,8 @@ of_run("drought.longest", "count", "most trials in a row without a keep")(
 of_run("hour.trials", "count", "trials of a mean hour between the first and the last")(
     lambda r: recount.hourly(r.trials)
 )
-of_run("wall.total", "h", "sum of the trials")(lambda r: recount.wall_s(r.trials) / _HOUR_S)
-of_run("lost.wall", "h", "on evaluations over budget, size blocks and crashes")(
+of_run("time.total", "h", "sum of the trials")(lambda r: recount.wall_s(r.trials) / _HOUR_S)
+of_run("lost.time", "h", "on evaluations over budget, size blocks and crashes")(
     lambda r: r.lost_s / _HOUR_S
 )
 of_run("lost.share", "%", "of the wall clock, on trials without a valid score")(
@@ -309,20 +314,20 @@ labelled = of_run.each(
     ),
     keys="label",
 )
-labelled("wall.label", "h", "sum of the trials")(
+labelled("time.label", "h", "sum of the trials")(
     lambda times_s: sum(times_s) / _HOUR_S if times_s else None
 )
-labelled("trial.wall", "s", "median")(_median)
+labelled("trial.time", "s", "median")(_median)
 
 # --- evaluations over budget, size blocks, forecasts ----------------------------------------------
 
 of_run("overrun.scored", "count", "evaluations over budget that have a score")(
     lambda r: sum(r.score(each) is not None for each in r.of(_OVERRUN))
 )
-of_run("overrun.would_keep", "count", "of those, better than all before")(
+of_run("overrun.would_be_accepted", "count", "of those, better than all before")(
     lambda r: len(recount.would_have_been_keeps(r.history))
 )
-of_run("overrun.would_keep_trials", "text", "ids")(
+of_run("overrun.would_be_accepted_trials", "text", "ids")(
     lambda r: " ".join(each.exp_id for each in recount.would_have_been_keeps(r.history))
 )
 
@@ -364,43 +369,43 @@ forecasts("forecast.compared", "count", "valid trials with a forecast and a diff
 # --- what showing past trials changed -------------------------------------------------------------
 
 
-@figure("keeps.ratio", "x", "shown / hidden", better=Better.HIGHER)
-def _(p: Published) -> float | None:
+@figure("accepted.ratio", "x", "shown / hidden", better=Better.HIGHER)
+def _(p: PublishedRuns) -> float | None:
     shown, hidden = p.arms(Label.KEEP)
     return _ratio(len(shown), len(hidden))
 
 
 @figure("valid.ratio", "x", "keeps and discards, shown / hidden", better=Better.HIGHER)
-def _(p: Published) -> float | None:
+def _(p: PublishedRuns) -> float | None:
     shown, hidden = p.arms(*VALID)
     return _ratio(len(shown), len(hidden))
 
 
 @figure("overruns.ratio", "x", "evaluations over budget, hidden / shown")
-def _(p: Published) -> float | None:
+def _(p: PublishedRuns) -> float | None:
     shown, hidden = p.arms(_OVERRUN)
     return _ratio(len(hidden), len(shown))
 
 
-@figure("overruns.wall_ratio", "x", "their wall clock, hidden / shown")
-def _(p: Published) -> float | None:
+@figure("overruns.time_ratio", "x", "their wall clock, hidden / shown")
+def _(p: PublishedRuns) -> float | None:
     shown, hidden = p.arms(_OVERRUN)
     return _ratio(recount.wall_s(hidden), recount.wall_s(shown))
 
 
 @figure("lost.ratio", "x", "wall clock on trials without a valid score, hidden / shown")
-def _(p: Published) -> float | None:
+def _(p: PublishedRuns) -> float | None:
     shown, hidden, *_ = p.runs
     return _ratio(hidden.lost_s, shown.lost_s)
 
 
 @figure("best.gap", "1", "score of the best, hidden - shown")
-def _(p: Published) -> float | None:
+def _(p: PublishedRuns) -> float | None:
     shown, hidden = (each.score(each.history.best()) for each in p.runs[:2])
     return None if shown is None or hidden is None else hidden - shown
 
 
-figure("fisher.keeps_p", "1", "exact two-sided p of the keeps")(lambda p: p.p_value(Label.KEEP))
+figure("fisher.accepted_p", "1", "exact two-sided p of the keeps")(lambda p: p.p_value(Label.KEEP))
 figure("fisher.overruns_p", "1", "exact two-sided p of the evaluations over budget")(
     lambda p: p.p_value(_OVERRUN)
 )
@@ -415,7 +420,7 @@ def run(context: Context) -> None:
         InputError: a run is not of the published form, or two have the same folder name.
     """
     params: ReleaseEvidenceParams = context.params
-    folders = (params.shown, params.hidden, *params.others)
+    folders = (params.with_lineage, params.without_lineage, *params.others)
     runs = tuple(Recount(run=_read(context, each), params=params) for each in folders)
     if len({each.run.name for each in runs}) < len(runs):
         names = ", ".join(each.run.name for each in runs)
@@ -424,7 +429,7 @@ def run(context: Context) -> None:
     for each in runs:
         for note in each.run.notes:
             context.emit.note(f"{each.run.name}: {note}")
-    figure.report(context.emit, Published(runs=runs))
+    figure.report(context.emit, PublishedRuns(runs=runs))
 
 
 def _read(context: Context, folder: str) -> Run:

@@ -16,9 +16,9 @@ class AblationParams(SearchParams):
     """The same search with and without the record of past trials."""
 
     proposer: str = param("bandit", doc="who proposes", choices=("random", "bandit", "llm"))
-    climbs: bool = param(True, doc="a keep is what later proposals change")
-    accept_delta: float = param(0.0, doc="a keep improves by more than this", low=0.0, high=0.5)
-    own_weights: bool = param(
+    hill_climb: bool = param(True, doc="a keep is what later proposals change")
+    min_improvement: float = param(0.0, doc="a keep improves by more than this", low=0.0, high=0.5)
+    reseed_candidates: bool = param(
         False,
         doc="each evaluation starts from weights of its own; else all of a loop from the same",
     )
@@ -27,8 +27,8 @@ class AblationParams(SearchParams):
 # name -> unit, meaning, which direction is better, whether the clock decides it
 ARM_FIGURES: Mapping[str, tuple[str, str, Better | None, bool]] = MappingProxyType(
     {
-        "keeps": ("count", "better than what they changed", Better.HIGHER, False),
-        "keeps_noise": ("count", "better by more than the noise", Better.HIGHER, False),
+        "accepted": ("count", "better than what they changed", Better.HIGHER, False),
+        "accepted_significant": ("count", "better by more than the noise", Better.HIGHER, False),
         "repeats": ("count", "candidates that were tried before", Better.LOWER, False),
         "refused": ("count", "refused by a rail", Better.LOWER, False),
         "overruns": ("count", "ended at their limit", Better.LOWER, False),
@@ -36,8 +36,13 @@ ARM_FIGURES: Mapping[str, tuple[str, str, Better | None, bool]] = MappingProxyTy
         "gain": ("%", "the best against the baseline", Better.HIGHER, False),
         "parents": ("count", "trials that others were built on", None, False),
         "depth": ("count", "changes from the baseline to the deepest trial", None, False),
-        "drought": ("count", "most trials in a row without a keep", Better.LOWER, False),
-        "wall": ("s", "all iterations", None, True),
+        "trials_without_improvement": (
+            "count",
+            "most trials in a row without a keep",
+            Better.LOWER,
+            False,
+        ),
+        "time": ("s", "all iterations", None, True),
         "wasted": (
             "s",
             "iterations without a new figure: refused, failed or repeated",
@@ -60,20 +65,21 @@ ABLATION = Workload(
     doc="the same search with and without the record of past trials",
     params=AblationParams,
     metrics=(
-        *_arms("shown", "of the search that is shown the record"),
-        *_arms("hidden", "of the search that is not"),
-        *_arms("effect", "shown minus hidden"),
-        Metric(name="arm.lowest", unit="bit/token", doc="so far; where: record, iteration"),
+        *_arms("with_lineage", "of the search that is shown the record"),
+        *_arms("without_lineage", "of the search that is not"),
+        *_arms("lineage_effect", "with the record minus without"),
+        Metric(name="eval.val_bpb_min", unit="bit/token", doc="so far; where: variant, iteration"),
         Metric(
-            name="arm.depth",
+            name="trial.depth",
             unit="count",
-            doc="changes from the baseline to a trial; where: record, trial, label",
+            doc="changes from the baseline to a trial; where: variant, trial, label",
         ),
         *(
             each
             for each in LOOP.metrics
-            if each.name in ("rails.cases", "rails.wrong", "rails.passing", "resume.missing")
-            or each.name in ("noise.sd", "corpus.tokens")
+            if each.name
+            in ("guardrails.cases", "guardrails.wrong", "guardrails.passing", "resume.missing")
+            or each.name in ("noise.std", "corpus.tokens")
         ),
     ),
     entry="harness.experiments.a35.ablation:run",

@@ -21,8 +21,8 @@ from harness.workloads.api.declare import Better, Workload, param
 from harness.workloads.api.figures import Figures, Row, Where
 from harness.workloads.models.memory import (
     MIXED,
-    Dtype,
     ForwardPass,
+    NumberFormat,
     kv_cache_bytes,
     lora_need,
     training_need,
@@ -40,7 +40,7 @@ from harness.workloads.rl.algorithms.a2tgpo import (
 from harness.workloads.rl.rollout import Trace, TurnTrace
 from harness.workloads.trials.history import History
 from harness.workloads.trials.render import Briefing, render
-from harness.workloads.trials.store import Store
+from harness.workloads.trials.store import TrialStore
 from harness.workloads.trials.trial import Label, Trial
 
 _GB = 1e9
@@ -54,16 +54,16 @@ _HIGHER, _LOWER = Better.HIGHER, Better.LOWER
 
 
 @record
-class EvidenceParams:
+class A2tgpoEvidenceParams:
     """What article 36 is recounted from, and how it is simulated."""
 
     rows: str = param("a36/results.tsv", doc="the article's six rows")
     rendered: str = param("a36/lineage-rendered.txt", doc="the briefing made of them")
-    draws: int = param(40_000, doc="rollouts of the simulation of variances", low=1000)
+    num_samples: int = param(40_000, doc="rollouts of the simulation of variances", low=1000)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Published:
+class PublishedRows:
     """The article's rows, the briefing made of them, and the rollouts of our simulation."""
 
     history: History
@@ -103,7 +103,7 @@ class Published:
             yield {"turn": turn}, pvariance(column)
 
 
-figure: Figures[Published] = Figures()
+figure: Figures[PublishedRows] = Figures()
 
 # --- The paper's tables ---------------------------------------------------------------------------
 
@@ -121,7 +121,7 @@ def average(setting: Setting, columns: Sequence[float]) -> float:
     keys="model, method, setting",
     better=_HIGHER,
 )
-def _(_: Published) -> Iterator[Row]:
+def _(_: PublishedRows) -> Iterator[Row]:
     for model, methods in printed.TABLE_1.items():
         for method, settings in methods.items():
             for setting, scores in settings.items():
@@ -136,7 +136,7 @@ def _(_: Published) -> Iterator[Row]:
     keys="model (or all, or Qwen3), setting",
     better=_HIGHER,
 )
-def _(_: Published) -> Iterator[Row]:
+def _(_: PublishedRows) -> Iterator[Row]:
     for setting in printed.QUESTIONS:
         gains = {model: _mean_gain(model, setting) for model in printed.TABLE_1}
         gains["Qwen3"] = fmean(gains[model] for model in ("Qwen3-4B", "Qwen3-8B"))
@@ -152,7 +152,7 @@ def _mean_gain(model: str, setting: Setting) -> float:
 
 
 @figure.rows("clip_scale_beta.best", "1", "beta of the best average", keys="setting")
-def _(_: Published) -> Iterator[Row]:
+def _(_: PublishedRows) -> Iterator[Row]:
     for setting in Setting:
         best = max(printed.CLIP_SPREAD, key=lambda spread: printed.CLIP_SPREAD[spread][setting])
         yield {"setting": setting}, best
@@ -162,17 +162,19 @@ def _(_: Published) -> Iterator[Row]:
 
 
 @figure.rows("memory.kv_cache", "GB", "8 sequences of 8192 tokens", keys="shape")
-def _(_: Published) -> Iterator[Row]:
-    ours = kv_cache_bytes(QWEN3_4B, Dtype.BF16, printed.CONTEXT, printed.SESSIONS)
+def _(_: PublishedRows) -> Iterator[Row]:
+    ours = kv_cache_bytes(QWEN3_4B, NumberFormat.BF16, printed.CONTEXT, printed.SESSIONS)
     yield {"shape": QWEN3_4B.name}, ours / _GB
 
 
-@figure.rows("memory.training", "GB", "Qwen3-4B's states, one sequence's activations", keys="way")
-def _(_: Published) -> Iterator[Row]:
+@figure.rows(
+    "memory.training", "GB", "Qwen3-4B's states, one sequence's activations", keys="variant"
+)
+def _(_: PublishedRows) -> Iterator[Row]:
     step = ForwardPass(tokens=printed.CONTEXT, logit_bytes=14, recompute=True)
-    yield {"way": "every parameter"}, training_need(QWEN3_4B, MIXED, step).total / _GB
-    adapters = lora_need(QWEN3_4B, Dtype.BF16, MIXED, 16, step)
-    yield {"way": "adapters"}, adapters.total / _GB
+    yield {"variant": "every parameter"}, training_need(QWEN3_4B, MIXED, step).total / _GB
+    adapters = lora_need(QWEN3_4B, NumberFormat.BF16, MIXED, 16, step)
+    yield {"variant": "adapters"}, adapters.total / _GB
 
 
 # --- The article's rows ---------------------------------------------------------------------------
@@ -185,7 +187,7 @@ figure("rows.count", "count", "rows")(lambda p: len(p.history.trials))
     "count",
     "different times a row took beside its training; a measured file has one a row",
 )
-def _(p: Published) -> int:
+def _(p: PublishedRows) -> int:
     trials = p.history.trials
     return len({t.total_s - t.train_s for t in trials if t.total_s is not None and t.train_s})
 
@@ -214,7 +216,7 @@ figure("rows.total_gain", "%", "best - first row, points; synthetic")(
 
 
 @figure("rows.rendered", "flag", "rendered again, the briefing is the same")
-def _(p: Published) -> bool:
+def _(p: PublishedRows) -> bool:
     _banner, _newline, example = p.rendered.partition("\n")
     return render(p.history, _BRIEFING) + "\n" == example
 
@@ -238,7 +240,7 @@ def _places(rows: Iterable[Sequence[float]]) -> Iterator[tuple[Where, float]]:
 
 
 @figure.rows("worked.advantage", "1", keys="alpha, rollout, turn")
-def _(_: Published) -> Iterator[Row]:
+def _(_: PublishedRows) -> Iterator[Row]:
     for alpha in (1.0, 0.3):
         credit = a2tgpo.advantages(_worked(), A2tgpoSettings(alpha=alpha))
         for where, value in _places(each.per_turn for each in credit):
@@ -251,7 +253,7 @@ figure.rows("worked.clip_scale", "1", keys="rollout, turn")(
 
 
 @figure("worked.mode_gap", "1", "released turn-group - the paper's, largest")
-def _(_: Published) -> float:
+def _(_: PublishedRows) -> float:
     ways = (
         A2tgpoSettings(normalisation=Normalisation.RELEASED_TURN_GROUP),
         A2tgpoSettings(rescaled=False, clip_scale_beta=0.0),
@@ -282,7 +284,7 @@ figure.rows("variance.rescaled", "1", "of D / sqrt(n)", keys="turn")(
     keys="normalisation",
     better=_LOWER,
 )
-def _(_: Published) -> Iterator[Row]:
+def _(_: PublishedRows) -> Iterator[Row]:
     for name, rows in (
         (PAPER.normalisation, by_turn(GAINS)),
         (IGPO.normalisation, pooled(GAINS)),
@@ -297,13 +299,13 @@ def _(_: Published) -> Iterator[Row]:
 
 def run(context: Context) -> None:
     """Report every figure."""
-    params: EvidenceParams = context.params
+    params: A2tgpoEvidenceParams = context.params
     context.emit.started("no device: printed figures and published files")
     context.emit.note("none of the article's rows was measured: their program has them as text")
-    published = Published(
-        history=Store(context.evidence(params.rows)).history(),
+    published = PublishedRows(
+        history=TrialStore(context.evidence(params.rows)).history(),
         rendered=context.evidence(params.rendered).read_text(encoding="utf-8"),
-        draws=params.draws,
+        draws=params.num_samples,
     )
     figure.report(context.emit, published)
 
@@ -311,7 +313,7 @@ def run(context: Context) -> None:
 EVIDENCE = Workload(
     name="search.a2tgpo_evidence",
     doc="recompute the tables, the arithmetic and the worked example of article 36",
-    params=EvidenceParams,
+    params=A2tgpoEvidenceParams,
     metrics=figure.metrics,
     entry="harness.experiments.a36.evidence:run",
 )

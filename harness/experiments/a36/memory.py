@@ -14,8 +14,8 @@ from harness.workloads.api.device import FreeMemory, free_memory
 from harness.workloads.models.memory import (
     GIB,
     MIXED,
-    Dtype,
     ForwardPass,
+    NumberFormat,
     lora_need,
     stored_bytes,
 )
@@ -58,7 +58,7 @@ def needed(params: A2tgpoParams, memory: FreeMemory) -> Mapping[str, int] | None
     forward = ForwardPass(
         tokens=params.max_model_len, logit_bytes=14, recompute=params.gradient_checkpointing
     )
-    dtype = Dtype.BF16 if params.dtype == "bfloat16" else Dtype.FP32
+    dtype = NumberFormat.BF16 if params.dtype == "bfloat16" else NumberFormat.FP32
     trainer = lora_need(shape, dtype, MIXED, params.lora_rank, forward).total
     weights = stored_bytes(num_parameters(shape), dtype)
     share = int(params.gpu_memory_utilization * memory.gpu) if memory.gpu is not None else 0

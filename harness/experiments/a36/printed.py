@@ -34,7 +34,7 @@ QUESTIONS: Mapping[Setting, Mapping[str, int]] = {
 
 
 @record
-class Scores:
+class ExactMatchScores:
     """Exact match of one method in one setting, per cent.
 
     Attributes:
@@ -46,19 +46,19 @@ class Scores:
     average: float
 
 
-def _scores(text: str) -> Scores:
+def _scores(text: str) -> ExactMatchScores:
     columns, _, average = text.partition(" | ")
-    return Scores(columns=tuple(map(float, columns.split())), average=float(average))
+    return ExactMatchScores(columns=tuple(map(float, columns.split())), average=float(average))
 
 
-def _row(multi_hop: str, single_hop: str) -> Mapping[Setting, Scores]:
+def _row(multi_hop: str, single_hop: str) -> Mapping[Setting, ExactMatchScores]:
     return {Setting.MULTI_HOP: _scores(multi_hop), Setting.SINGLE_HOP: _scores(single_hop)}
 
 
 METHOD = "A2TGPO"
 BASELINES = ("GRPO", "DAPO", "GSPO", "GiGPO", "IGPO", "AEPO")  # of every model's row
 # the paper's table 1: model -> method -> scores
-TABLE_1: Mapping[str, Mapping[str, Mapping[Setting, Scores]]] = {
+TABLE_1: Mapping[str, Mapping[str, Mapping[Setting, ExactMatchScores]]] = {
     "Qwen3-4B": {
         "ReAct": _row("30.42 32.92 12.83 44.80 | 30.01", "26.75 53.53 35.34 | 41.31"),
         "GRPO": _row("44.76 51.40 21.63 50.40 | 46.02", "45.98 65.17 49.18 | 54.97"),

@@ -90,15 +90,15 @@ def variant(params: A2tgpoParams) -> A2tgpoVariant:
     if settings is None or name not in _BY_TURN:
         clip = Clip(
             ratio_of=RatioOf.TOKEN,
-            low=params.clip_epsilon,
-            high=params.clip_epsilon,
+            epsilon_low=params.clip_epsilon,
+            epsilon_high=params.clip_epsilon,
             kl_coef=params.kl_coef if name is A2tgpoVariantName.GRPO else 0.0,
         )
     else:
         clip = Clip(
             ratio_of=RatioOf.TURN,
-            low=params.turn_epsilon_low,
-            high=params.turn_epsilon_high,
+            epsilon_low=params.turn_epsilon_low,
+            epsilon_high=params.turn_epsilon_high,
             boundaries=settings.boundaries,
             ratio_form=settings.ratio_form,
         )

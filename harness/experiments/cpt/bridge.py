@@ -44,7 +44,7 @@ from harness.experiments.cpt.replay import ALL, NEW, OLD, curve_steps
 from harness.records import Scalar
 from harness.workloads.api.context import Context
 from harness.workloads.data.languages import entropy_nats, language
-from harness.workloads.data.mixture import Mixture
+from harness.workloads.data.mixture import ReplayMixture
 from harness.workloads.data.prose import documents, installed
 from harness.workloads.data.windows import MixedWindows, windows
 
@@ -60,7 +60,7 @@ def run(context: Context) -> None:
     held_out, trained = _corpora(params, folder, context.spec.seed)
     config = configuration(params, folder, trained, context.spec.seed)
     torch.cuda.reset_peak_memory_stats()
-    pretrain(config, forward_step, callbacks=[Watch(context, held_out)])
+    pretrain(config, forward_step, callbacks=[DomainEvaluationCallback(context, held_out)])
 
 
 def configuration(
@@ -119,7 +119,7 @@ def _set_states(config: ConfigContainer) -> None:
 
 
 def _set_steps(config: ConfigContainer, params: BridgeParams) -> None:
-    config.train.train_iters = params.continued_steps
+    config.train.train_iters = params.max_steps
     config.train.global_batch_size = params.batch_size
     config.train.micro_batch_size = 1
     config.validation.eval_iters = 0
@@ -132,8 +132,8 @@ def _set_steps(config: ConfigContainer, params: BridgeParams) -> None:
     config.optimizer.weight_decay = params.weight_decay
     config.scheduler.start_weight_decay = config.scheduler.end_weight_decay = params.weight_decay
     config.scheduler.lr_decay_style = "cosine"
-    config.scheduler.lr_decay_iters = params.continued_steps
-    config.scheduler.lr_warmup_iters = max(1, round(params.warmup_ratio * params.continued_steps))
+    config.scheduler.lr_decay_iters = params.max_steps
+    config.scheduler.lr_warmup_iters = max(1, round(params.warmup_ratio * params.max_steps))
 
 
 # --- data -----------------------------------------------------------------------------------------
@@ -162,20 +162,20 @@ def _corpora(
     """
     tokenizer = AutoTokenizer.from_pretrained(folder)
     generator = torch.Generator().manual_seed(seed)
-    mixture = Mixture(share=params.replay, batch_size=params.batch_size)
-    num_old = max(1, mixture.replayed_before(params.continued_steps)) + params.held_out
+    mixture = ReplayMixture(share=params.replay_ratio, batch_size=params.batch_size)
+    num_old = max(1, mixture.replayed_before(params.max_steps)) + params.num_eval_examples
     texts = (tokenizer.encode(text, add_special_tokens=False) for text in documents(installed()))
     old = windows(texts, tokenizer.eos_token_id, params.seq_len, num_old)
-    spoken = language(params.vocab_size, params.branches, generator)
+    spoken = language(params.vocab_size, params.branching_factor, generator)
     words = torch.randperm(tokenizer.vocab_size, generator=generator)[: params.vocab_size]
-    num_new = params.continued_steps * params.batch_size + params.held_out
+    num_new = params.max_steps * params.batch_size + params.num_eval_examples
     new = words[spoken.texts(num_new, params.seq_len, generator)]
-    held_out = {OLD: old[: params.held_out], NEW: new[: params.held_out]}
+    held_out = {OLD: old[: params.num_eval_examples], NEW: new[: params.num_eval_examples]}
     trained = MixedWindows(
-        old=old[params.held_out :],
-        new=new[params.held_out :],
+        old=old[params.num_eval_examples :],
+        new=new[params.num_eval_examples :],
         mixture=mixture,
-        num_steps=params.continued_steps,
+        num_steps=params.max_steps,
     )
     return held_out, trained
 
@@ -184,7 +184,7 @@ def _corpora(
 
 
 @dataclass(eq=False)
-class Watch(Callback):  # type: ignore[misc]
+class DomainEvaluationCallback(Callback):  # type: ignore[misc]
     """Measures both domains with the model that trains, and reports what came of it."""
 
     context: Context
@@ -196,7 +196,7 @@ class Watch(Callback):  # type: ignore[misc]
     @cached_property
     def row(self) -> dict[str, Scalar]:
         """The row keys of all figures."""
-        return {"way": ALL, "replay": self.context.params.replay}
+        return {"variant": ALL, "replay_ratio": self.context.params.replay_ratio}
 
     def on_train_start(self, context: CallbackContext) -> None:
         """Measure the base."""
@@ -209,7 +209,7 @@ class Watch(Callback):  # type: ignore[misc]
         """Keep the loss of the step, and measure where the curve has a point."""
         self.steps_done += 1
         self.context.emit.step(self.steps_done, loss=context.loss_dict["lm loss"].item())
-        steps = self.context.params.continued_steps
+        steps = self.context.params.max_steps
         if self.steps_done in curve_steps(self.context.params) and self.steps_done < steps:
             paused = time.perf_counter()
             self._measure(context.model)
@@ -227,15 +227,15 @@ class Watch(Callback):  # type: ignore[misc]
         emit.measured("forgetting", after[OLD] - self.before[OLD], where=self.row)
         emit.measured("gain", self.before[NEW] - after[NEW], where=self.row)
         self._counts(params, context.model)
-        emit.measured("throughput", params.continued_steps * params.tokens_per_step / wall_s)
+        emit.measured("tokens_per_second", params.max_steps * params.tokens_per_step / wall_s)
         emit.measured("memory.peak_allocated", peak_bytes / _BYTES_PER_GIB)
         emit.measured("memory.counter", "torch.cuda.max_memory_allocated")
-        emit.measured("loss.floor", entropy_nats(params.branches))
+        emit.measured("loss.entropy_floor", entropy_nats(params.branching_factor))
 
     def _counts(self, params: BridgeParams, model: list[Any]) -> None:
-        mixture = Mixture(share=params.replay, batch_size=params.batch_size)
-        replayed = mixture.replayed_before(params.continued_steps) * params.seq_len
-        total = params.continued_steps * params.tokens_per_step
+        mixture = ReplayMixture(share=params.replay_ratio, batch_size=params.batch_size)
+        replayed = mixture.replayed_before(params.max_steps) * params.seq_len
+        total = params.max_steps * params.tokens_per_step
         parameters = sum(each.numel() for part in model for each in part.parameters())
         emit = self.context.emit
         emit.measured("tokens.continued", total, where=self.row)
@@ -250,7 +250,7 @@ class Watch(Callback):  # type: ignore[misc]
         model[0].train()
         for domain, loss in found.items():
             where = {**self.row, "step": self.steps_done}
-            self.context.emit.measured(f"curve.{domain}", loss, where=where)
+            self.context.emit.measured(f"eval.loss_{domain}", loss, where=where)
         return found
 
 

@@ -17,10 +17,10 @@ from harness.workloads.models.memory import (
     GIB,
     MIXED,
     REGIMES,
-    Dtype,
     Fit,
     ForwardPass,
     Need,
+    NumberFormat,
     Regime,
     fits,
     lora_need,
@@ -141,7 +141,7 @@ def _needs(params: TrainingParams) -> Iterator[tuple[Where, tuple[Need, Fit]]]:
     for way in ("kept", "recomputed"):
         forward = _forward(params, recompute=way == "recomputed")
         needs = {regime.name: _need(regime, forward) for regime in REGIMES}
-        needs[ADAPTERS] = lora_need(LLAMA31_8B, Dtype.BF16, MIXED, params.lora_rank, forward)
+        needs[ADAPTERS] = lora_need(LLAMA31_8B, NumberFormat.BF16, MIXED, params.lora_rank, forward)
         for regime, need in needs.items():
             yield {"regime": regime, "activations": way}, (need, fits(need, _available(params)))
 

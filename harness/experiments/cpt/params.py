@@ -15,42 +15,46 @@ class ReplayParams:
     """A small GPT, two generated languages, and how training goes on from one to the other."""
 
     vocab_size: int = param(256, doc="words, the same in both languages", low=8)
-    branches: int = param(4, doc="words that may follow a word, in Zipf's shares", low=2)
-    shared: float = param(
+    branching_factor: int = param(4, doc="words that may follow a word, in Zipf's shares", low=2)
+    overlap: float = param(
         0.5, doc="share of the words that both languages go on from alike", low=0.0, high=1.0
     )
     seq_len: int = param(64, doc="words a text; also the number of positions", low=2)
     batch_size: int = param(20, doc="texts a step", low=1)
-    num_layers: int = param(2, doc="layers", low=1)
-    width: int = param(64, doc="width of the residual stream", low=1)
-    num_heads: int = param(4, doc="attention heads; divides width", low=1)
-    ff_width: int = param(256, doc="hidden width of the feed-forward map", low=1)
+    num_hidden_layers: int = param(2, doc="layers", low=1)
+    hidden_size: int = param(64, doc="width of the residual stream", low=1)
+    num_attention_heads: int = param(4, doc="attention heads; divides width", low=1)
+    intermediate_size: int = param(256, doc="hidden width of the feed-forward map", low=1)
     precision: str = param(
         "fp32",
         doc="arithmetic of the matrix products",
         choices=(Precision.FP32.value, Precision.MIXED.value, Precision.BF16.value),
     )
     dropout: float = param(0.0, doc="everywhere", low=0.0, high=0.9)
-    steps: int = param(300, doc="steps of the base on the old language", low=10)
-    continued_steps: int = param(150, doc="steps that follow, the same for every arm", low=10)
+    base_steps: int = param(300, doc="steps of the base on the old language", low=10)
+    max_steps: int = param(150, doc="steps that follow, the same for every arm", low=10)
     warmup_ratio: float = param(
         0.1, doc="share of either's steps in which the learning rate rises", low=0.01, high=0.5
     )
     learning_rate: float = param(5e-3, doc="AdamW, of all weights; warmed up again", low=0.0)
-    adapter_learning_rate: float = param(2e-2, doc="AdamW, of the adapters", low=0.0)
+    lora_learning_rate: float = param(2e-2, doc="AdamW, of the adapters", low=0.0)
     beta1: float = param(0.9, doc="AdamW", low=0.0, high=1.0)
     beta2: float = param(0.95, doc="AdamW", low=0.0, high=1.0)
     weight_decay: float = param(0.01, doc="AdamW, on every trained parameter", low=0.0)
     max_grad_norm: float = param(1.0, doc="gradients are clipped to this norm", low=0.0)
-    replay: tuple[float, ...] = param(
+    replay_ratios: tuple[float, ...] = param(
         (0.0, 0.05, 0.25, 0.5),
         doc="shares of old texts in a continuation; each continues the same base",
         low=0.0,
         high=1.0,
     )
-    adapter_rank: int = param(8, doc="of the arm that trains adapters, without replay", low=1)
-    held_out: int = param(256, doc="texts of each language that nothing is trained on", low=1)
-    curve_points: int = param(5, doc="points of a continuation at which both are measured", low=1)
+    lora_rank: int = param(8, doc="of the arm that trains adapters, without replay", low=1)
+    num_eval_examples: int = param(
+        256, doc="texts of each language that nothing is trained on", low=1
+    )
+    num_eval_points: int = param(
+        5, doc="points of a continuation at which both are measured", low=1
+    )
     device: str = param("cuda", doc="where the model lives", choices=("cuda", "cpu"))
     num_threads: int = param(1, doc="torch threads on the CPU", low=1)
 
@@ -60,10 +64,10 @@ class ReplayParams:
         return gpt_shape(
             vocab_size=self.vocab_size,
             num_positions=self.seq_len,
-            num_hidden_layers=self.num_layers,
-            hidden_size=self.width,
-            num_attention_heads=self.num_heads,
-            intermediate_size=self.ff_width,
+            num_hidden_layers=self.num_hidden_layers,
+            hidden_size=self.hidden_size,
+            num_attention_heads=self.num_attention_heads,
+            intermediate_size=self.intermediate_size,
         )
 
     @property
@@ -90,12 +94,14 @@ class BridgeParams:
         "meta-llama/Llama-3.1-8B@d04e592bb4f6aa9cfee91e2e20afa771667e1d4b",
         doc="the base, as organisation/name@revision",
     )
-    replay: float = param(doc="share of old windows", low=0.0, high=1.0)
+    replay_ratio: float = param(doc="share of old windows", low=0.0, high=1.0)
     vocab_size: int = param(256, doc="tokens that the new language is made of", low=8)
-    branches: int = param(4, doc="tokens that may follow one of these, in Zipf's shares", low=2)
+    branching_factor: int = param(
+        4, doc="tokens that may follow one of these, in Zipf's shares", low=2
+    )
     seq_len: int = param(4096, doc="tokens a window", low=2)
     batch_size: int = param(16, doc="windows a step, accumulated one by one", low=1)
-    continued_steps: int = param(200, doc="optimizer steps", low=10)
+    max_steps: int = param(200, doc="optimizer steps", low=10)
     warmup_ratio: float = param(
         0.1, doc="share of the steps in which the learning rate rises", low=0.01, high=0.5
     )
@@ -104,8 +110,12 @@ class BridgeParams:
     beta2: float = param(0.95, doc="AdamW", low=0.0, high=1.0)
     weight_decay: float = param(0.01, doc="AdamW", low=0.0)
     max_grad_norm: float = param(1.0, doc="gradients are clipped to this norm", low=0.0)
-    held_out: int = param(32, doc="windows of each domain that nothing is trained on", low=1)
-    curve_points: int = param(5, doc="points of the continuation at which both are measured", low=1)
+    num_eval_examples: int = param(
+        32, doc="windows of each domain that nothing is trained on", low=1
+    )
+    num_eval_points: int = param(
+        5, doc="points of the continuation at which both are measured", low=1
+    )
 
     @property
     def tokens_per_step(self) -> int:
@@ -127,13 +137,13 @@ OUTCOMES = (
         better=Better.LOWER,
     ),
     Metric(
-        name="curve.old",
+        name="eval.loss_old",
         unit="nat",
         doc="held-out loss of the old domain along a continuation",
         better=Better.LOWER,
     ),
     Metric(
-        name="curve.new",
+        name="eval.loss_new",
         unit="nat",
         doc="held-out loss of the new domain along a continuation",
         better=Better.LOWER,
@@ -162,7 +172,7 @@ OUTCOMES = (
     ),
     Metric(name="memory.counter", unit="text", doc="what memory.peak_allocated was counted by"),
     Metric(
-        name="throughput",
+        name="tokens_per_second",
         unit="token/s",
         doc="training tokens a second; of the base where one is trained",
         better=Better.HIGHER,
@@ -170,7 +180,7 @@ OUTCOMES = (
     ),
 )
 
-_FLOOR = Metric(name="loss.floor", unit="nat", doc="entropy of the next word of a language")
+_FLOOR = Metric(name="loss.entropy_floor", unit="nat", doc="entropy of the next word of a language")
 
 REPLAY = Workload(
     name="continued.replay",

@@ -25,7 +25,7 @@ from harness.records import Scalar, record
 from harness.workloads.api.context import Context
 from harness.workloads.api.device import device_name, torch_device
 from harness.workloads.data.languages import Language, entropy_nats, language, relative
-from harness.workloads.data.mixture import Mixture
+from harness.workloads.data.mixture import ReplayMixture
 from harness.workloads.models.frameworks import hand_written
 from harness.workloads.models.gpt import Gpt
 from harness.workloads.models.gpt_lora import adapt
@@ -41,26 +41,26 @@ _COUNTED_STEPS = 2  # from the second on, a step holds what every later one hold
 
 
 @record
-class Arm:
+class ReplayVariant:
     """One way to go on.
 
     Attributes:
-        way: what is trained: all weights, or adapters beside them.
-        replay: the share of old texts.
+        variant: what is trained: all weights, or adapters beside them.
+        replay_ratio: the share of old texts.
     """
 
-    way: str
-    replay: float
+    variant: str
+    replay_ratio: float
 
     @property
     def row(self) -> dict[str, Scalar]:
         """The row keys of its figures."""
-        return {"way": self.way, "replay": self.replay}
+        return {"variant": self.variant, "replay_ratio": self.replay_ratio}
 
     @property
     def name(self) -> str:
         """The name of its training."""
-        return f"{self.way}-replay-{self.replay:g}"
+        return f"{self.variant}-replay-{self.replay_ratio:g}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,26 +111,29 @@ def train(_: str, training: TrainingRun, num_steps: int, measure: Mapping[int, M
     return Trained(measured=measured, losses=tuple(losses), num_steps=num_steps, wall_s=wall_s)
 
 
-def arms(params: ReplayParams) -> Iterator[Arm]:
+def arms(params: ReplayParams) -> Iterator[ReplayVariant]:
     """Yield every way to go on: all weights with each share of replay, then adapters without."""
-    for share in params.replay:
-        yield Arm(way=ALL, replay=share)
-    yield Arm(way=ADAPTERS, replay=0.0)
+    for share in params.replay_ratios:
+        yield ReplayVariant(variant=ALL, replay_ratio=share)
+    yield ReplayVariant(variant=ADAPTERS, replay_ratio=0.0)
 
 
-def drawn(params: ReplayParams, seed: int) -> Corpora:
+def sampled_texts(params: ReplayParams, seed: int) -> Corpora:
     """Return two languages' texts; each seed has languages of its own."""
     generator = torch.Generator().manual_seed(seed)
-    old = language(params.vocab_size, params.branches, generator)
-    new = relative(old, params.shared, generator)
+    old = language(params.vocab_size, params.branching_factor, generator)
+    new = relative(old, params.overlap, generator)
 
     def texts(of: Language, count: int) -> Tensor:
         return of.texts(count, params.seq_len, generator)
 
     return Corpora(
-        old=texts(old, params.steps * params.batch_size),
-        new=texts(new, params.continued_steps * params.batch_size),
-        held_out={OLD: texts(old, params.held_out), NEW: texts(new, params.held_out)},
+        old=texts(old, params.base_steps * params.batch_size),
+        new=texts(new, params.max_steps * params.batch_size),
+        held_out={
+            OLD: texts(old, params.num_eval_examples),
+            NEW: texts(new, params.num_eval_examples),
+        },
     )
 
 
@@ -159,7 +162,7 @@ class Experiment:
         self.train = train
         self.emit, self.seed = context.emit, context.spec.seed
         self.device = torch_device(self.params.device, self.params.num_threads)
-        self.corpora = drawn(self.params, self.seed)
+        self.corpora = sampled_texts(self.params, self.seed)
         self.arithmetic = arithmetic(self.params.conditions.precision, self.device)
 
     def run(self) -> None:
@@ -184,49 +187,51 @@ class Experiment:
             model = hand_written(
                 params.shape, params.conditions, self.arithmetic, device=self.device
             )
-            training = self.training(model, self.in_order(), params.steps, params.learning_rate)
+            training = self.training(
+                model, self.in_order(), params.base_steps, params.learning_rate
+            )
 
             def stop_counting() -> Mapping[str, float]:
                 counting.close()
                 return {"peak_bytes": counter.peak_bytes}
 
-            trained = self.train(BASE, training, params.steps, {_COUNTED_STEPS: stop_counting})
+            trained = self.train(BASE, training, params.base_steps, {_COUNTED_STEPS: stop_counting})
         peak_bytes = trained.measured[_COUNTED_STEPS]["peak_bytes"]
         tokens = trained.num_steps * params.tokens_per_step
         emit.measured(
-            "throughput",
+            "tokens_per_second",
             tokens / trained.wall_s if tokens else None,
             absent="" if tokens else "an earlier attempt at this run had trained the base",
         )
-        emit.measured("tokens.base", params.steps * params.tokens_per_step)
+        emit.measured("tokens.base", params.base_steps * params.tokens_per_step)
         emit.measured("parameters", _count(model))
         emit.measured("memory.peak_allocated", peak_bytes / GIB)
         emit.measured("memory.counter", counter.name)
         emit.measured("conditions", params.conditions.text)
-        emit.measured("loss.floor", entropy_nats(params.branches))
+        emit.measured("loss.entropy_floor", entropy_nats(params.branching_factor))
         return model
 
-    def continued(self, base: Gpt, arm: Arm) -> Mapping[str, float]:
+    def continued(self, base: Gpt, arm: ReplayVariant) -> Mapping[str, float]:
         """Train a copy of the base on as the arm does; return what it loses on either language."""
         params, emit = self.params, self.emit
         torch.manual_seed(self.seed)  # adapters are drawn
         model, rate = copy.deepcopy(base), params.learning_rate
-        if arm.way == ADAPTERS:
-            model, rate = adapt(model, params.adapter_rank), params.adapter_learning_rate
-        mixture = Mixture(share=arm.replay, batch_size=params.batch_size)
-        training = self.training(model, self._mixed(mixture), params.continued_steps, rate)
+        if arm.variant == ADAPTERS:
+            model, rate = adapt(model, params.lora_rank), params.lora_learning_rate
+        mixture = ReplayMixture(share=arm.replay_ratio, batch_size=params.batch_size)
+        training = self.training(model, self._mixed(mixture), params.max_steps, rate)
         first, *later = curve_steps(params)
         curve = {first: self.losses(model)}
         measure = dict.fromkeys(later, lambda: self.losses(model))
-        curve |= self.train(arm.name, training, params.continued_steps, measure).measured
+        curve |= self.train(arm.name, training, params.max_steps, measure).measured
         for step, found in curve.items():
             for domain, loss in found.items():
-                emit.measured(f"curve.{domain}", loss, where={**arm.row, "step": step})
-        last = curve[params.continued_steps]
+                emit.measured(f"eval.loss_{domain}", loss, where={**arm.row, "step": step})
+        last = curve[params.max_steps]
         for domain, loss in last.items():
             emit.measured("loss", loss, where={"domain": domain, **arm.row})
-        replayed = mixture.replayed_before(params.continued_steps) * params.seq_len
-        total = params.continued_steps * params.tokens_per_step
+        replayed = mixture.replayed_before(params.max_steps) * params.seq_len
+        total = params.max_steps * params.tokens_per_step
         emit.measured("tokens.continued", total, where=arm.row)
         emit.measured("tokens.replayed", replayed, where=arm.row)
         emit.measured("parameters.trained", _count(model, trained=True), where=arm.row)
@@ -266,7 +271,7 @@ class Experiment:
 
         return batch
 
-    def _mixed(self, mixture: Mixture) -> Callable[[int], Batch]:
+    def _mixed(self, mixture: ReplayMixture) -> Callable[[int], Batch]:
         """Return a continuation's batches: new texts in order, and old ones, seen before."""
         old, new = self.corpora.old, self.corpora.new
         order = torch.randperm(len(old), generator=torch.Generator().manual_seed(self.seed))
@@ -290,8 +295,8 @@ class Experiment:
 
 def curve_steps(params: ReplayParams | BridgeParams) -> list[int]:
     """Return the steps after which both languages are measured: the start and even parts of all."""
-    points = params.curve_points
-    return [round(params.continued_steps * point / points) for point in range(points + 1)]
+    points = params.num_eval_points
+    return [round(params.max_steps * point / points) for point in range(points + 1)]
 
 
 def _count(model: Gpt, *, trained: bool = False) -> int:

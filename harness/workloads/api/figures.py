@@ -5,7 +5,7 @@ follow from it, so neither can lack a figure that the other has::
 
     figure: Figures[Sweep] = Figures()
 
-    figure("sweep.spread", "x", "highest throughput / lowest")(
+    figure("sweep.max_to_min", "x", "highest throughput / lowest")(
         lambda sweep: sweep.best.tokens_per_s / sweep.worst.tokens_per_s
     )
 

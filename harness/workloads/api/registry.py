@@ -17,7 +17,7 @@ DECLARED_IN = {
     "continued.replay": "harness.experiments.cpt.params",
     "continued.nemo": "harness.experiments.cpt.params",
     "distill.clone": "harness.experiments.a25.params",
-    "distill.race_evidence": "harness.experiments.a25.evidence",
+    "distill.clone_evidence": "harness.experiments.a25.evidence",
     "economics.campaign": "harness.experiments.a23_24.campaign",
     "economics.training_tiers": "harness.experiments.a23_24.training_tiers",
     "pretrain.envelope": "harness.experiments.a19.params",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from harness.records import record
-from harness.workloads.autoresearch.guardrails import Rules
+from harness.workloads.autoresearch.guardrails import Guardrails
 from harness.workloads.autoresearch.loop_state import Standing
 from harness.workloads.autoresearch.trajectory import (
     Blocked,
@@ -22,14 +22,14 @@ from harness.workloads.autoresearch.trajectory import (
 )
 from harness.workloads.trials.history import History
 from harness.workloads.trials.render import Briefing, render
-from harness.workloads.trials.store import Store
+from harness.workloads.trials.store import TrialStore
 from harness.workloads.trials.trial import PARAMETER_GOLF, Label, Trial
 
 LAYOUT = PARAMETER_GOLF  # its score is val_bpb, lower is better, and it has both times
 _NOTES_LENGTH = 200
 
 
-class Memory(StrEnum):
+class ProposerContext(StrEnum):
     """What a proposer is shown of the past."""
 
     NONE = "none"  # the best so far, and nothing else
@@ -46,7 +46,7 @@ class Author:
     """
 
     name: str
-    rules: Rules
+    guardrails: Guardrails
 
     def trial(self, done: Iteration, before: Standing) -> Trial:
         """Return an iteration as a row; `before` is where the loop stood before it."""
@@ -88,7 +88,7 @@ class Author:
 
     def _hypothesis(self, proposal: Proposal) -> str:
         """Return the change; with its reason, for later proposers to read, as published only."""
-        if self.rules is Rules.CLOSED:
+        if self.guardrails is Guardrails.CLOSED:
             return proposal.pair
         return f"{proposal.pair}: {proposal.reason}"
 
@@ -98,7 +98,7 @@ def baseline_trial(header: Header) -> Trial:
     return Trial(exp_id=name_of(0), status=Label.BASELINE, val_bpb=header.baseline_val_bpb)
 
 
-def catch_up(store: Store, trials: list[Trial]) -> None:
+def catch_up(store: TrialStore, trials: list[Trial]) -> None:
     """Write the trials that the store does not have: those behind the last whole row of a kill."""
     history = store.history()
     for trial in trials:
@@ -106,13 +106,13 @@ def catch_up(store: Store, trials: list[Trial]) -> None:
             store.append(trial)
 
 
-def shown(history: History, memory: Memory, name: str) -> str:
+def shown(history: History, memory: ProposerContext, name: str) -> str:
     """Return the block of past trials: all that a proposer is shown of them.
 
     Without the record there is a line about the best, as in article 35's control (its search kept
     the id and the score of the best on view).
     """
-    if memory is Memory.LINEAGE:
+    if memory is ProposerContext.LINEAGE:
         return render(history, Briefing(specialist=name))
     best = history.best()
     if best is None:

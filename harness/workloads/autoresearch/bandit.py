@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from random import Random
 
 from harness.records import record
-from harness.workloads.autoresearch.prompt import Brief
+from harness.workloads.autoresearch.prompt import ProposerPrompt
 from harness.workloads.autoresearch.proposers import answer
 from harness.workloads.autoresearch.search_space import Space
 from harness.workloads.trials.trial import Label
@@ -47,14 +47,14 @@ class Told:
 
 
 @record
-class Bandit:
+class BanditProposer:
     """The proposer; its draws depend on the seed, the iteration and the brief alone."""
 
     space: Space
     seed: int
     identity: str = "bandit"
 
-    def propose(self, brief: Brief) -> str:
+    def propose(self, brief: ProposerPrompt) -> str:
         """Return the change that the block makes look best."""
         random = Random(f"{self.seed}/{brief.iteration}")  # noqa: S311 - no secret
         past = told(brief.record)

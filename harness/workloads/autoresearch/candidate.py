@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from harness.workloads.api.device import device_name, torch_device
-from harness.workloads.autoresearch.evaluator import Bench, Evaluation
+from harness.workloads.autoresearch.evaluator import Bench, CandidateEvaluation
 from harness.workloads.autoresearch.trajectory import EvalMetrics, TrainConfig
 from harness.workloads.data import split as corpora
-from harness.workloads.data.split import Corpus
+from harness.workloads.data.split import TokenStream
 from harness.workloads.models.conditions import Conditions, Framework
 from harness.workloads.models.frameworks import hand_written
 from harness.workloads.models.memory import GIB
@@ -32,7 +32,7 @@ from harness.workloads.training.loop import AdamW, Batch, TrainingRun, cross_ent
 _KIB_PER_GIB = 1024.0**2
 
 
-def corpus_of(bench: Bench) -> Corpus:
+def corpus_of(bench: Bench) -> TokenStream:
     """Return what candidates are trained on.
 
     Raises:
@@ -40,12 +40,12 @@ def corpus_of(bench: Bench) -> Corpus:
     """
     if bench.corpus_folder:
         return corpora.packed(Path(bench.corpus_folder))
-    return corpora.drawn(
+    return corpora.sampled_stream(
         bench.vocabulary, bench.training_tokens, bench.held_out_tokens, bench.corpus_seed
     )
 
 
-def evaluate(cfg: TrainConfig, corpus: Corpus, bench: Bench, seed: int) -> Evaluation:
+def evaluate(cfg: TrainConfig, corpus: TokenStream, bench: Bench, seed: int) -> CandidateEvaluation:
     """Train one candidate for its steps, and measure it on the held-out tokens.
 
     Raises:
@@ -83,10 +83,10 @@ def evaluate(cfg: TrainConfig, corpus: Corpus, bench: Bench, seed: int) -> Evalu
     )
     wall_s, cpu_s = metrics.train_wall_s + metrics.val_wall_s, time.process_time() - began_cpu_s
     cost_s = wall_s if device.type == "cuda" else cpu_s
-    return Evaluation(result=metrics, device=device_name(device.type), cost_s=cost_s)
+    return CandidateEvaluation(result=metrics, device=device_name(device.type), cost_s=cost_s)
 
 
-def _training(cfg: TrainConfig, corpus: Corpus, bench: Bench, way: Arithmetic) -> TrainingRun:
+def _training(cfg: TrainConfig, corpus: TokenStream, bench: Bench, way: Arithmetic) -> TrainingRun:
     device = torch.device(bench.device)
     conditions = Conditions(
         framework=Framework.HAND_WRITTEN,
@@ -109,7 +109,7 @@ def _training(cfg: TrainConfig, corpus: Corpus, bench: Bench, way: Arithmetic) -
 
 
 def _batch(
-    corpus: Corpus, begin: int, end: int, cfg: TrainConfig, device: torch.device, step: int
+    corpus: TokenStream, begin: int, end: int, cfg: TrainConfig, device: torch.device, step: int
 ) -> Batch:
     """Return rows of S + 1 ids in a piece; the next batch starts B S ids on, as in the article."""
     rows, length = cfg.batch_size, cfg.seq_len + 1
@@ -121,7 +121,7 @@ def _batch(
 
 def _held_out(
     cfg: TrainConfig,
-    corpus: Corpus,
+    corpus: TokenStream,
     bench: Bench,
     device: torch.device,
 ) -> Iterator[Batch]:

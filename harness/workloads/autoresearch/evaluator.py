@@ -30,7 +30,7 @@ _OVER_CPU = "ended by SIGPROF"  # whose timer counts the time on a processor
 
 
 @record
-class Evaluation:
+class CandidateEvaluation:
     """What one evaluation came to.
 
     Attributes:
@@ -90,11 +90,11 @@ class Evaluates(Protocol):
     """Trains a candidate and measures it."""
 
     @property
-    def least_bits(self) -> float | None:
+    def entropy_floor_bits(self) -> float | None:
         """What nobody does better than on the held-out tokens; None where nobody knows."""
         ...
 
-    def evaluate(self, cfg: TrainConfig, seed: int, limit: Limit) -> Evaluation:
+    def evaluate(self, cfg: TrainConfig, seed: int, limit: Limit) -> CandidateEvaluation:
         """Return what the candidate came to, from weights drawn with `seed`."""
         ...
 
@@ -107,7 +107,7 @@ class Evaluator:
         self._least_bits: float | None = None
 
     @property
-    def least_bits(self) -> float | None:
+    def entropy_floor_bits(self) -> float | None:
         """What a model that knows the corpus has on the held-out tokens, bits a token."""
         return self._least_bits
 
@@ -118,7 +118,7 @@ class Evaluator:
     def __exit__(self, *_: object) -> None:
         self._end()
 
-    def evaluate(self, cfg: TrainConfig, seed: int, limit: Limit) -> Evaluation:
+    def evaluate(self, cfg: TrainConfig, seed: int, limit: Limit) -> CandidateEvaluation:
         """Return what the candidate came to; at its limit it is ended.
 
         Raises:
@@ -133,7 +133,7 @@ class Evaluator:
             self._start()
             return _broken("the evaluating process and its server ended")
 
-    def _outcome(self, limit: Limit) -> Evaluation:
+    def _outcome(self, limit: Limit) -> CandidateEvaluation:
         """Read until the evaluation has ended: its answer, if it had time for one."""
         answer: dict[str, Any] | None = None
         deadline_s = time.monotonic() + limit.wall_s
@@ -157,7 +157,9 @@ class Evaluator:
                     result = from_json(EvalMetrics, document)
                 else:
                     result = from_json(EvalFailure, document)
-                return Evaluation(result=result, device=answer["device"], cost_s=answer["cost_s"])
+                return CandidateEvaluation(
+                    result=result, device=answer["device"], cost_s=answer["cost_s"]
+                )
             elif timed_out:
                 return _over(f"{limit.wall_s:.1f} s")
             elif _how_ended(message["ended"]) == _OVER_CPU:
@@ -217,13 +219,13 @@ class _GoneError(Exception):
     """The server process has ended, or says nothing."""
 
 
-def _broken(error: str) -> Evaluation:
-    return Evaluation(result=EvalFailure(ok=False, oom=False, error=error))
+def _broken(error: str) -> CandidateEvaluation:
+    return CandidateEvaluation(result=EvalFailure(ok=False, oom=False, error=error))
 
 
-def _over(limit: str) -> Evaluation:
+def _over(limit: str) -> CandidateEvaluation:
     error = f"ended at its limit of {limit}"
-    return Evaluation(result=EvalFailure(ok=False, oom=False, error=error, timed_out=True))
+    return CandidateEvaluation(result=EvalFailure(ok=False, oom=False, error=error, timed_out=True))
 
 
 def _how_ended(status: int) -> str:

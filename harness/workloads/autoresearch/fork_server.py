@@ -20,10 +20,10 @@ import torch
 from harness.errors import InputError
 from harness.records import from_json, to_json
 from harness.workloads.autoresearch import candidate as training
-from harness.workloads.autoresearch.evaluator import Bench, Evaluation
+from harness.workloads.autoresearch.evaluator import Bench, CandidateEvaluation
 from harness.workloads.autoresearch.parent_death import end_with_parent
 from harness.workloads.autoresearch.trajectory import EvalFailure, TrainConfig
-from harness.workloads.data.split import Corpus
+from harness.workloads.data.split import TokenStream
 
 _BYTES_PER_GIB = 1024**3
 _BYTES_PER_KIB = 1024
@@ -44,7 +44,7 @@ def main() -> None:
         return
     # making the first optimizer imports a second's worth of modules
     torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], fused=True)
-    _say(answers, {"least_bits": corpus.least_bits})
+    _say(answers, {"least_bits": corpus.entropy_floor_bits})
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:
@@ -54,7 +54,7 @@ def main() -> None:
         _say(answers, {"ended": status})
 
 
-def _evaluate(bench: Bench, corpus: Corpus, request: dict[str, Any], answers: int) -> NoReturn:
+def _evaluate(bench: Bench, corpus: TokenStream, request: dict[str, Any], answers: int) -> NoReturn:
     """Do one evaluation in this process, and end it."""
     end_with_parent(os.getppid())
     if bench.device == "cpu":
@@ -72,7 +72,7 @@ def _evaluate(bench: Bench, corpus: Corpus, request: dict[str, Any], answers: in
             error=text[:_TRACE_CHARACTERS],
             trace=traceback.format_exc()[-_TRACE_CHARACTERS:],
         )
-        evaluation = Evaluation(result=failure)
+        evaluation = CandidateEvaluation(result=failure)
     _say(answers, {"answer": to_json(evaluation)})
     os._exit(0)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from harness.records import record
-from harness.workloads.autoresearch.guardrails import Gate, Passed, Rail, Rules
+from harness.workloads.autoresearch.guardrails import Gate, Guardrail, Guardrails, Passed
 from harness.workloads.autoresearch.search_space import Space
 
 
@@ -27,8 +27,8 @@ class Case:
 
     name: str
     answer: str
-    published: Rail | None
-    closed: Rail | None
+    published: Guardrail | None
+    closed: Guardrail | None
 
 
 def cases(space: Space) -> tuple[Case, ...]:
@@ -43,20 +43,20 @@ def cases(space: Space) -> tuple[Case, ...]:
     )
 
 
-def wrong(space: Space, rules: Rules) -> list[str]:
+def wrong(space: Space, rules: Guardrails) -> list[str]:
     """Return the names of the cases that the rails judge otherwise than the table has it."""
-    gate, found = Gate(space=space, rules=rules), []
+    gate, found = Gate(space=space, guardrails=rules), []
     for case in cases(space):
         verdict = gate.judge(case.answer, space.baseline)
-        rail = None if isinstance(verdict, Passed) else verdict.rail
+        rail = None if isinstance(verdict, Passed) else verdict.guardrail
         if rail is not expected(case, rules):
             found.append(case.name)
     return found
 
 
-def expected(case: Case, rules: Rules) -> Rail | None:
+def expected(case: Case, rules: Guardrails) -> Guardrail | None:
     """Return the rail that a case must fail under some rules."""
-    return case.published if rules is Rules.PUBLISHED else case.closed
+    return case.published if rules is Guardrails.PUBLISHED else case.closed
 
 
 def _good(space: Space) -> Iterator[Case]:
@@ -97,7 +97,7 @@ def _no_object(space: Space) -> Iterator[Case]:
         "nested too deep": "[" * 100_000,
         "a number of 5000 digits": _answer("lr", 0).replace(": 0", ": " + "9" * 5000),
     }.items():
-        yield _same(name, answer, Rail.SCHEMA)
+        yield _same(name, answer, Guardrail.SCHEMA)
 
 
 def _off_the_menu() -> Iterator[Case]:
@@ -117,7 +117,7 @@ def _off_the_menu() -> Iterator[Case]:
         "an expression": "lr; seed",
         "no knob": "",
     }.items():
-        yield _same(name, _answer(knob, 1), Rail.MENU)
+        yield _same(name, _answer(knob, 1), Guardrail.MENU)
 
 
 def _out_of_domain(space: Space) -> Iterator[Case]:
@@ -142,31 +142,38 @@ def _out_of_domain(space: Space) -> Iterator[Case]:
         "a precision that is code": ("precision", "__import__('os').system('id')"),
         "full-width digits": ("n_head", "\uff18"),
     }.items():
-        yield _same(f"value: {name}", _answer(knob, value), Rail.RANGE)
+        yield _same(f"value: {name}", _answer(knob, value), Guardrail.RANGE)
     beyond = _answer("lr", 1).replace(": 1,", ": 1e999,")
-    yield _same("value: beyond any number", beyond, Rail.RANGE)
+    yield _same("value: beyond any number", beyond, Guardrail.RANGE)
     minus = _answer("weight_decay", float("-inf"))
-    yield Case(name="value: minus infinity", answer=minus, published=Rail.RANGE, closed=Rail.SCHEMA)
+    yield Case(
+        name="value: minus infinity",
+        answer=minus,
+        published=Guardrail.RANGE,
+        closed=Guardrail.SCHEMA,
+    )
 
 
 def _holes(space: Space) -> Iterator[Case]:
     """Yield what the published rules let pass, or stop, and should not."""
     nan = _answer("lr", float("nan"))
-    yield Case(name="hole: not a number", answer=nan, published=None, closed=Rail.SCHEMA)
+    yield Case(name="hole: not a number", answer=nan, published=None, closed=Guardrail.SCHEMA)
     flag = _answer("grad_clip", True)  # noqa: FBT003 - the value of the case
-    yield Case(name="hole: true for a number", answer=flag, published=None, closed=Rail.RANGE)
+    yield Case(name="hole: true for a number", answer=flag, published=None, closed=Guardrail.RANGE)
     good = _answer("lr", space.knobs["lr"].high)
     twice = good.replace("{", '{"knob": "seed", ', 1)
-    yield Case(name="hole: a key twice", answer=twice, published=None, closed=Rail.SCHEMA)
+    yield Case(name="hole: a key twice", answer=twice, published=None, closed=Guardrail.SCHEMA)
     for knob in ("d_ff", "precision", "lr"):
         same = _answer(knob, getattr(space.baseline, knob))
-        yield Case(name=f"hole: {knob} as it is", answer=same, published=None, closed=Rail.NO_OP)
+        yield Case(
+            name=f"hole: {knob} as it is", answer=same, published=None, closed=Guardrail.NO_OP
+        )
     late = _answer("lr_warmup", 26)
-    yield Case(name="hole: warm-up of 26", answer=late, published=Rail.CROSS, closed=None)
+    yield Case(name="hole: warm-up of 26", answer=late, published=Guardrail.CROSS, closed=None)
     long = _answer("lr", space.knobs["lr"].low, "more " * 60)
-    yield Case(name="hole: 300 characters", answer=long, published=None, closed=Rail.REASON)
+    yield Case(name="hole: 300 characters", answer=long, published=None, closed=Guardrail.REASON)
     padded = good.replace("{", "{" + " " * 5000)
-    yield Case(name="hole: 5000 spaces", answer=padded, published=None, closed=Rail.SCHEMA)
+    yield Case(name="hole: 5000 spaces", answer=padded, published=None, closed=Guardrail.SCHEMA)
 
 
 def _reasons(space: Space) -> Iterator[Case]:
@@ -197,12 +204,12 @@ def _reasons(space: Space) -> Iterator[Case]:
         "nothing": "   ",
     }.items():
         answer = _answer("lr", low, reason)
-        yield Case(name=f"reason: {name}", answer=answer, published=None, closed=Rail.REASON)
+        yield Case(name=f"reason: {name}", answer=answer, published=None, closed=Guardrail.REASON)
 
 
 def _answer(knob: str, value: Any, reason: str = "A small step in one direction.") -> str:
     return json.dumps({"knob": knob, "new_value": value, "reason": reason})
 
 
-def _same(name: str, answer: str, rail: Rail | None) -> Case:
+def _same(name: str, answer: str, rail: Guardrail | None) -> Case:
     return Case(name=name, answer=answer, published=rail, closed=rail)

@@ -1,10 +1,10 @@
 """The gate between a proposal and a training run: rails in order, the first that fails names it.
 
-The rails are article 22's, R1 to R5. Under `Rules.PUBLISHED` they have its holes: NaN is in every
-range, ``true`` is a number, the last of two equal keys counts, a change to what is there already is
-a change, warm-up is held to the 30 steps of an earlier evaluator, and a reason may say anything in
-500 characters. `Rules.CLOSED` closes these, with two rails more. No rail judges whether a change is
-wise: that is for the evaluator.
+The rails are article 22's, R1 to R5. Under `Guardrails.PUBLISHED` they have its holes: NaN is in
+every range, ``true`` is a number, the last of two equal keys counts, a change to what is there
+already is a change, warm-up is held to the 30 steps of an earlier evaluator, and a reason may say
+anything in 500 characters. `Guardrails.CLOSED` closes these, with two rails more. No rail judges
+whether a change is wise: that is for the evaluator.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Any, NoReturn
 
 from harness.records import record
-from harness.workloads.autoresearch.search_space import Kind, Knob, Space, changed
+from harness.workloads.autoresearch.search_space import Knob, KnobType, Space, changed
 from harness.workloads.autoresearch.trajectory import Proposal, TrainConfig
 
 _KEYS = {"knob", "new_value", "reason"}
@@ -49,14 +49,14 @@ _CODE = re.compile(
 )
 
 
-class Rules(StrEnum):
+class Guardrails(StrEnum):
     """Which rails hold."""
 
     PUBLISHED = "published"  # with the holes of article 22
     CLOSED = "closed"
 
 
-class Rail(StrEnum):
+class Guardrail(StrEnum):
     """Where a proposal can fail, in this order."""
 
     SCHEMA = "R1_schema"  # one JSON object with exactly the three keys
@@ -87,18 +87,18 @@ class Refused:
     """A proposal that is not evaluated.
 
     Attributes:
-        rail: the first that it failed.
+        guardrail: the first that it failed.
         reason: how, in a line of plain characters.
         proposal: what was proposed; None where it cannot be read as a proposal.
     """
 
-    rail: Rail
+    guardrail: Guardrail
     reason: str
     proposal: Proposal | None = None
 
 
 class _RefusalError(Exception):
-    def __init__(self, rail: Rail, reason: str) -> None:
+    def __init__(self, rail: Guardrail, reason: str) -> None:
         super().__init__(reason)
         self.rail = rail
 
@@ -108,7 +108,7 @@ class Gate:
     """The rails of one search space."""
 
     space: Space
-    rules: Rules
+    guardrails: Guardrails
 
     def judge(self, answer: str, base: TrainConfig) -> Passed | Refused:
         """Return the candidate that an answer asks for, or where it failed."""
@@ -116,7 +116,7 @@ class Gate:
         try:
             given = self._object(answer)
             if given["knob"] not in self.space.knobs:
-                _refuse(Rail.MENU, f"{_plain(repr(given['knob']))} is not on the menu")
+                _refuse(Guardrail.MENU, f"{_plain(repr(given['knob']))} is not on the menu")
             knob = self.space.knobs[given["knob"]]
             self._require_in_domain(knob, given["new_value"])
             proposal = Proposal(
@@ -124,71 +124,71 @@ class Gate:
             )
             candidate = changed(base, knob, proposal.new_value)
             if candidate.d_model % candidate.n_head:
-                _refuse(Rail.CROSS, "n_head does not divide d_model")
-            steps = _PUBLISHED_STEPS if self.rules is Rules.PUBLISHED else candidate.steps
+                _refuse(Guardrail.CROSS, "n_head does not divide d_model")
+            steps = _PUBLISHED_STEPS if self.guardrails is Guardrails.PUBLISHED else candidate.steps
             if candidate.lr_warmup + _LEAST_AFTER_WARMUP > steps:
                 reason = f"lr_warmup {candidate.lr_warmup} leaves too few of {steps} steps"
-                _refuse(Rail.CROSS, reason)
+                _refuse(Guardrail.CROSS, reason)
             before, after = (
                 f"    {knob.name}: {knob.kind} = {getattr(cfg, knob.name)!r}"
                 for cfg in (base, candidate)
             )
             diff = f"--- a/cfg.py\n+++ b/cfg.py\n@@ -1 +1 @@\n-{before}\n+{after}\n"
             _require_one_line(diff, knob)
-            if self.rules is Rules.CLOSED:
+            if self.guardrails is Guardrails.CLOSED:
                 if candidate == base:
-                    _refuse(Rail.NO_OP, f"{knob.name} is {getattr(base, knob.name)} already")
+                    _refuse(Guardrail.NO_OP, f"{knob.name} is {getattr(base, knob.name)} already")
                 if fault := reason_fault(proposal.reason):
-                    _refuse(Rail.REASON, fault)
+                    _refuse(Guardrail.REASON, fault)
         except _RefusalError as refusal:
-            return Refused(rail=refusal.rail, reason=str(refusal), proposal=proposal)
+            return Refused(guardrail=refusal.rail, reason=str(refusal), proposal=proposal)
         return Passed(proposal=proposal, candidate=candidate, diff=diff)
 
     def _object(self, answer: str) -> dict[str, Any]:
         text = answer.strip()
         if not text:
-            _refuse(Rail.SCHEMA, "the answer is empty")
-        if self.rules is Rules.CLOSED and len(text) > _LONGEST_ANSWER:
-            _refuse(Rail.SCHEMA, f"the answer has {len(text)} characters")
+            _refuse(Guardrail.SCHEMA, "the answer is empty")
+        if self.guardrails is Guardrails.CLOSED and len(text) > _LONGEST_ANSWER:
+            _refuse(Guardrail.SCHEMA, f"the answer has {len(text)} characters")
         try:
-            if self.rules is Rules.PUBLISHED:
+            if self.guardrails is Guardrails.PUBLISHED:
                 given = json.loads(text)
             else:
                 given = json.loads(text, object_pairs_hook=_distinct, parse_constant=_no_number)
         except RecursionError:
-            _refuse(Rail.SCHEMA, "the answer is nested too deep")
+            _refuse(Guardrail.SCHEMA, "the answer is nested too deep")
         except ValueError as error:
-            _refuse(Rail.SCHEMA, f"the answer is no JSON object: {_plain(str(error))}")
+            _refuse(Guardrail.SCHEMA, f"the answer is no JSON object: {_plain(str(error))}")
         if not isinstance(given, dict):
-            _refuse(Rail.SCHEMA, f"the answer is a {type(given).__name__}, not an object")
+            _refuse(Guardrail.SCHEMA, f"the answer is a {type(given).__name__}, not an object")
         if set(given) != _KEYS:
-            _refuse(Rail.SCHEMA, f"the keys are not {', '.join(sorted(_KEYS))}")
+            _refuse(Guardrail.SCHEMA, f"the keys are not {', '.join(sorted(_KEYS))}")
         if not isinstance(given["knob"], str) or not isinstance(given["reason"], str):
-            _refuse(Rail.SCHEMA, "knob and reason are not both text")
+            _refuse(Guardrail.SCHEMA, "knob and reason are not both text")
         if len(given["reason"]) > _LONGEST_PUBLISHED_REASON:
-            _refuse(Rail.SCHEMA, f"the reason has {len(given['reason'])} characters")
+            _refuse(Guardrail.SCHEMA, f"the reason has {len(given['reason'])} characters")
         return given
 
     def _require_in_domain(self, knob: Knob, value: Any) -> None:
         if not self._has_type(knob.kind, value):
-            _refuse(Rail.RANGE, f"{knob.name} is a {type(value).__name__}, wanted {knob.kind}")
+            _refuse(Guardrail.RANGE, f"{knob.name} is a {type(value).__name__}, wanted {knob.kind}")
         if knob.choices:
             inside = value in knob.choices
-        elif self.rules is Rules.PUBLISHED:
+        elif self.guardrails is Guardrails.PUBLISHED:
             inside = not (value < knob.low or value > knob.high)  # so a NaN is inside
         else:
             inside = knob.low <= value <= knob.high
         if not inside:
-            _refuse(Rail.RANGE, f"{knob.name} {_plain(repr(value))} is not {knob.domain}")
+            _refuse(Guardrail.RANGE, f"{knob.name} {_plain(repr(value))} is not {knob.domain}")
 
-    def _has_type(self, kind: Kind, value: object) -> bool:
+    def _has_type(self, kind: KnobType, value: object) -> bool:
         match kind:
-            case Kind.TEXT:
+            case KnobType.TEXT:
                 return isinstance(value, str)
-            case Kind.INT:
+            case KnobType.INT:
                 return isinstance(value, int) and not isinstance(value, bool)
-            case Kind.FLOAT:
-                is_flag = isinstance(value, bool) and self.rules is Rules.CLOSED
+            case KnobType.FLOAT:
+                is_flag = isinstance(value, bool) and self.guardrails is Guardrails.CLOSED
                 return isinstance(value, int | float) and not is_flag
 
 
@@ -203,9 +203,9 @@ def _require_one_line(diff: str, knob: Knob) -> None:
     added = [line for line in body if line.startswith("+")]
     removed = [line for line in body if line.startswith("-")]
     if len(added) != 1 or len(removed) != 1 or knob.name not in added[0]:
-        _refuse(Rail.DIFF, "the patch is not one line of that knob")
+        _refuse(Guardrail.DIFF, "the patch is not one line of that knob")
     if _DENIED.search("".join(body)):
-        _refuse(Rail.DIFF, "the patch holds code")
+        _refuse(Guardrail.DIFF, "the patch holds code")
 
 
 def reason_fault(reason: str) -> str:
@@ -247,5 +247,5 @@ def _plain(text: str) -> str:
     return text[:_SHOWN].encode("ascii", "backslashreplace").decode().replace("\n", " ")
 
 
-def _refuse(rail: Rail, reason: str) -> NoReturn:
+def _refuse(rail: Guardrail, reason: str) -> NoReturn:
     raise _RefusalError(rail, reason)

@@ -65,7 +65,7 @@ class Laps:
 
 
 @record
-class Asked:
+class AskedProposal:
     """An iteration's proposal.
 
     Attributes:
@@ -94,7 +94,7 @@ class Asked:
             baseline_val_bpb=here.base_val_bpb,
             improvement_frac=improvement(here.base_val_bpb, value),
             decision=decide(
-                here.base_val_bpb, value, header.accept_delta_frac, climbs=header.climbs
+                here.base_val_bpb, value, header.accept_delta_frac, hill_climb=header.hill_climb
             ),
             is_new_best=value < here.lowest_val_bpb,
             nim_latency_s=self.latency_s,
@@ -146,7 +146,7 @@ class Asked:
             iteration=self.iteration,
             ended_at=stamp(),
             verdict_ok=False,
-            rail=refused.rail,
+            rail=refused.guardrail,
             reason=refused.reason,
             proposal=given if has_json_form else None,
             raw=self.answer[:_RAW_CHARACTERS],

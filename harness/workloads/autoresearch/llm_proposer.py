@@ -24,7 +24,7 @@ from typing import Any
 from harness.errors import HostError, first_line
 from harness.records import record
 from harness.workloads.autoresearch.params import LoopParams
-from harness.workloads.autoresearch.prompt import Brief, ProposerError
+from harness.workloads.autoresearch.prompt import ProposerError, ProposerPrompt
 from harness.workloads.autoresearch.search_space import Space
 from harness.workloads.inference.chat import ChatSamplingParams, Endpoint, chat
 from harness.workloads.inference.chat_template import Message, Role
@@ -53,7 +53,7 @@ class ChatProposer:
 
     endpoint: Endpoint
     temperature: float
-    max_tokens: int
+    max_new_tokens: int
     seed: int
     form: Mapping[str, Any] = field(default_factory=dict)
     most_characters: int | None = None
@@ -70,9 +70,9 @@ class ChatProposer:
             HostError: nobody does, or not in this protocol.
         """
         question = (Message(role=Role.USER, content="Answer with the word ready."),)
-        chat(self.endpoint, question, ChatSamplingParams(temperature=0.0, max_tokens=1))
+        chat(self.endpoint, question, ChatSamplingParams(temperature=0.0, max_new_tokens=1))
 
-    def propose(self, brief: Brief) -> str:
+    def propose(self, brief: ProposerPrompt) -> str:
         """Return the model's answer, whatever it is.
 
         Raises:
@@ -84,7 +84,7 @@ class ChatProposer:
         )
         sampling = ChatSamplingParams(
             temperature=self.temperature,
-            max_tokens=self.max_tokens,
+            max_new_tokens=self.max_new_tokens,
             seed=self.seed + brief.iteration - 1,
             extra={"structured_outputs": self.form} if self.form else None,
         )
@@ -118,7 +118,7 @@ def served(params: LoopParams, out: Path) -> Iterator[LoopParams]:
         place=OnCpu(kv_cache_gib=1),
     )
     with RunningService(vllm_service(serving), out / LOG_FILE) as service:
-        yield replace(params, base_url=f"{service.url}/v1", model=_NAME)
+        yield replace(params, proposer_base_url=f"{service.url}/v1", proposer_model=_NAME)
 
 
 def structured_outputs(space: Space) -> dict[str, Any]:

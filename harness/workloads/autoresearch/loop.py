@@ -19,18 +19,18 @@ from harness.workloads.autoresearch import iteration as outcomes
 from harness.workloads.autoresearch.as_trials import (
     LAYOUT,
     Author,
-    Memory,
+    ProposerContext,
     baseline_trial,
     catch_up,
     shown,
 )
-from harness.workloads.autoresearch.evaluator import Evaluates, Evaluation, Limit
-from harness.workloads.autoresearch.guardrails import Gate, Refused, Rules, is_finite
-from harness.workloads.autoresearch.iteration import Asked, Laps
+from harness.workloads.autoresearch.evaluator import CandidateEvaluation, Evaluates, Limit
+from harness.workloads.autoresearch.guardrails import Gate, Guardrails, Refused, is_finite
+from harness.workloads.autoresearch.iteration import AskedProposal, Laps
 from harness.workloads.autoresearch.journal import Journal
 from harness.workloads.autoresearch.loop_state import Standing, after, standing
 from harness.workloads.autoresearch.params import LoopParams
-from harness.workloads.autoresearch.prompt import Form, Proposer, ProposerError
+from harness.workloads.autoresearch.prompt import PromptWriter, Proposer, ProposerError
 from harness.workloads.autoresearch.search_space import SPACES, Space
 from harness.workloads.autoresearch.trajectory import (
     BaselineEval,
@@ -43,7 +43,7 @@ from harness.workloads.autoresearch.trajectory import (
     Trajectory,
     read_baseline,
 )
-from harness.workloads.trials.store import Store
+from harness.workloads.trials.store import TrialStore
 
 TRAJECTORY_FILE = "trajectory.jsonl"
 BASELINE_FILE = "baseline_eval.json"
@@ -58,7 +58,7 @@ class Session:
     """One loop, completely decided.
 
     Attributes:
-        noise: draws of the baseline that were made elsewhere; empty makes `noise_draws` here.
+        noise: draws of the baseline that were made elsewhere; empty makes `num_noise_samples` here.
     """
 
     params: LoopParams
@@ -66,17 +66,17 @@ class Session:
     noise: tuple[float, ...] = ()
 
     @property
-    def space(self) -> Space:
+    def search_space(self) -> Space:
         """The menu, and the baseline that the params make of its own."""
-        space = SPACES[self.params.space]
+        space = SPACES[self.params.search_space]
         if self.params.precision == "menu":
             return space
         return replace(space, baseline=replace(space.baseline, precision=self.params.precision))
 
     @property
-    def rules(self) -> Rules:
+    def guardrails(self) -> Guardrails:
         """The rails."""
-        return Rules(self.params.rules)
+        return Guardrails(self.params.guardrails)
 
     @property
     def settings(self) -> str:
@@ -85,12 +85,12 @@ class Session:
 
     def weights_seed(self, iteration: int) -> int:
         """Return what the weights of an iteration's candidate are drawn from; 0: the baseline's."""
-        return self.seed * _SEEDS + (iteration if self.params.own_weights else 0)
+        return self.seed * _SEEDS + (iteration if self.params.reseed_candidates else 0)
 
     def noise_seeds(self) -> range:
         """Return the same for the further draws of the baseline."""
         first = self.seed * _SEEDS + _NOISE_SEEDS
-        return range(first, first + self.params.noise_draws)
+        return range(first, first + self.params.num_noise_samples)
 
 
 @record
@@ -119,16 +119,16 @@ class Loop:
         self._session, self._params, self._folder = session, session.params, folder
         self._proposer, self._evaluator = parts.proposer, parts.evaluator
         self._laps = Laps(parts.energy_j)
-        self._memory = Memory(session.params.memory)
-        self._author = Author(name=parts.proposer.identity, rules=session.rules)
-        self._gate = Gate(space=session.space, rules=session.rules)
-        self._form = Form(
-            space=session.space,
-            rules=session.rules,
-            memory=self._memory,
-            history=session.params.history,
+        self._memory = ProposerContext(session.params.proposer_context)
+        self._author = Author(name=parts.proposer.identity, guardrails=session.guardrails)
+        self._gate = Gate(space=session.search_space, guardrails=session.guardrails)
+        self._form = PromptWriter(
+            search_space=session.search_space,
+            guardrails=session.guardrails,
+            proposer_context=self._memory,
+            history_window=session.params.history_window,
         )
-        self._store = Store(folder / RECORD_FILE, LAYOUT)
+        self._store = TrialStore(folder / RECORD_FILE, LAYOUT)
 
     def run(self) -> None:
         """Do what is still to be done.
@@ -175,7 +175,9 @@ class Loop:
             answer = self._proposer.propose(brief)
         except ProposerError as error:
             return outcomes.unanswered(iteration, str(error))
-        asked = Asked(iteration=iteration, answer=answer, latency_s=time.monotonic() - began_s)
+        asked = AskedProposal(
+            iteration=iteration, answer=answer, latency_s=time.monotonic() - began_s
+        )
         verdict = self._gate.judge(answer, here.base)
         if isinstance(verdict, Refused):
             return asked.blocked(verdict)
@@ -189,7 +191,7 @@ class Loop:
 
     def _baseline(self) -> Header:
         """Evaluate the baseline, and how far its figure scatters; keep the evaluation."""
-        cfg = self._session.space.baseline
+        cfg = self._session.search_space.baseline
         first = self._evaluated(self._session.weights_seed(0))
         noise = self._session.noise or tuple(
             _metrics(self._evaluated(seed)).val_bpb for seed in self._session.noise_seeds()
@@ -199,26 +201,26 @@ class Loop:
             baseline_metrics=_metrics(first),
             device=first.device,
             cost_s=first.cost_s,
-            least_bits=self._evaluator.least_bits,
+            entropy_floor_bits=self._evaluator.entropy_floor_bits,
         )
         (self._folder / BASELINE_FILE).write_text(json.dumps(to_json(baseline)), encoding="utf-8")
         return Header(
             meta=_META,
             baseline_val_bpb=_metrics(first).val_bpb,
             baseline_cfg=cfg,
-            accept_delta_frac=self._params.accept_delta,
-            climbs=self._params.climbs,
+            accept_delta_frac=self._params.min_improvement,
+            hill_climb=self._params.hill_climb,
             noise_val_bpb=noise,
             settings=self._session.settings,
         )
 
-    def _evaluated(self, seed: int) -> Evaluation:
+    def _evaluated(self, seed: int) -> CandidateEvaluation:
         limit = Limit(wall_s=self._params.timeout_s)
-        return self._evaluator.evaluate(self._session.space.baseline, seed, limit)
+        return self._evaluator.evaluate(self._session.search_space.baseline, seed, limit)
 
     def _limit(self) -> Limit:
         """Return how long a candidate's evaluation may take."""
-        most_s, times = self._params.timeout_s, self._params.budget
+        most_s, times = self._params.timeout_s, self._params.eval_timeout_factor
         if times is None:
             return Limit(wall_s=most_s)
         budget_s = times * read_baseline(self._folder / BASELINE_FILE).cost_s
@@ -227,7 +229,7 @@ class Loop:
         return Limit(wall_s=min(most_s, budget_s))
 
 
-def _metrics(evaluation: Evaluation) -> EvalMetrics:
+def _metrics(evaluation: CandidateEvaluation) -> EvalMetrics:
     """Return the figures of a baseline.
 
     Raises:

@@ -21,9 +21,9 @@ from random import Random
 from harness.errors import HarnessError, HostError
 from harness.probes.energy import energy_counter
 from harness.records import from_json, to_json
-from harness.workloads.autoresearch.bandit import Bandit
+from harness.workloads.autoresearch.bandit import BanditProposer
 from harness.workloads.autoresearch.evaluator import Bench, Evaluator
-from harness.workloads.autoresearch.guardrails import Rules
+from harness.workloads.autoresearch.guardrails import Guardrails
 from harness.workloads.autoresearch.llm_proposer import (
     PROMPT_CHARACTERS,
     ChatProposer,
@@ -32,7 +32,11 @@ from harness.workloads.autoresearch.llm_proposer import (
 from harness.workloads.autoresearch.loop import TRAJECTORY_FILE, Loop, Parts, Session
 from harness.workloads.autoresearch.parent_death import end_with_parent
 from harness.workloads.autoresearch.prompt import Proposer
-from harness.workloads.autoresearch.proposers import Hostile, Replay, Uniform
+from harness.workloads.autoresearch.proposers import (
+    HostileProposer,
+    ReplayProposer,
+    UniformProposer,
+)
 from harness.workloads.inference.chat import Endpoint
 
 _LOOP = "harness.workloads.autoresearch.loop_process"
@@ -114,25 +118,25 @@ def proposer_of(session: Session) -> Proposer:
     Raises:
         HostError: it is a model, and nobody serves it.
     """
-    params, space = session.params, session.space
+    params, space = session.params, session.search_space
     if params.proposer == "random":
-        return Uniform(space=space, seed=session.seed)
+        return UniformProposer(space=space, seed=session.seed)
     if params.proposer == "replay":
-        return Replay(space=space)
+        return ReplayProposer(space=space)
     if params.proposer == "bandit":
-        return Bandit(space=space, seed=session.seed)
+        return BanditProposer(space=space, seed=session.seed)
     if params.proposer == "hostile":
-        return Hostile(space)
+        return HostileProposer(space)
     endpoint = Endpoint(
-        base_url=params.base_url,
-        model=params.model,
+        base_url=params.proposer_base_url,
+        model=params.proposer_model,
         timeout_s=params.answer_timeout_s,
         attempts=1,  # an iteration without an answer is a result
     )
     chat = ChatProposer(
         endpoint=endpoint,
         temperature=params.temperature,
-        max_tokens=params.max_tokens,
+        max_new_tokens=params.max_new_tokens,
         seed=session.seed,
     )
     if params.proposer == "served":
@@ -144,7 +148,7 @@ def proposer_of(session: Session) -> Proposer:
 
 def bench_of(session: Session, corpus_folder: str = "") -> Bench:
     """Return what candidates are evaluated on; a source is drawn as long as any of them reads."""
-    params, space = session.params, session.space
+    params, space = session.params, session.search_space
     baseline, knobs = space.baseline, space.knobs
     rows, length = (
         max(value for value in knobs[name].choices if isinstance(value, int))
@@ -155,7 +159,7 @@ def bench_of(session: Session, corpus_folder: str = "") -> Bench:
         num_threads=params.num_threads,
         dropout=params.dropout,
         memory_gib=params.memory_gib,
-        published_held_out=session.rules is Rules.PUBLISHED,
+        published_held_out=session.guardrails is Guardrails.PUBLISHED,
         corpus_folder=corpus_folder,
         vocabulary=baseline.vocab_size,
         training_tokens=baseline.steps * rows * length + rows * (length + 1),

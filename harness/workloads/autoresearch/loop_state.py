@@ -44,7 +44,7 @@ def improvement(reference: float, value: float) -> float:
 
 
 def decide(
-    reference: float, value: float, accept_delta: float, *, climbs: bool = False
+    reference: float, value: float, min_improvement: float, *, hill_climb: bool = False
 ) -> Decision:
     """Return what becomes of a candidate, from its unrounded improvement.
 
@@ -52,7 +52,7 @@ def decide(
     better than what it changes, or a trial made twice would be kept twice.
     """
     gain = improvement(reference, value)
-    keeps = gain > accept_delta if climbs else gain >= accept_delta
+    keeps = gain > min_improvement if hill_climb else gain >= min_improvement
     return Decision.KEEP if keeps else Decision.REVERT
 
 
@@ -77,7 +77,7 @@ def after(header: Header, before: Standing, done: TrajectoryRecord) -> Standing:
     if not isinstance(done, Evaluated):
         return before
     is_kept = done.decision is Decision.KEEP
-    moves, leads = is_kept and header.climbs, is_kept and done.val_bpb < before.best_val_bpb
+    moves, leads = is_kept and header.hill_climb, is_kept and done.val_bpb < before.best_val_bpb
     return Standing(
         base=done.candidate_cfg if moves else before.base,
         base_iteration=done.iteration if moves else before.base_iteration,

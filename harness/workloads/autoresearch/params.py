@@ -17,33 +17,38 @@ class SearchParams:
         "served here and held to a pattern of JSON",
         choices=("random", "replay", "bandit", "hostile", "llm", "served"),
     )
-    rules: str = param(
+    guardrails: str = param(
         "closed",
         doc="rails and held-out tokens as published, or closed",
         choices=("published", "closed"),
     )
-    space: str = param("article", doc="the menu and its baseline", choices=("article", "small"))
+    search_space: str = param(
+        "article", doc="the menu and its baseline", choices=("article", "small")
+    )
     precision: str = param(
         "menu", doc="the baseline's; as the menu has it", choices=("menu", "bf16", "fp8", "fp32")
     )
     iterations: int = param(50, doc="proposals", unit="count", low=1, high=5000)
-    climbs: bool = param(
+    hill_climb: bool = param(
         False,
         doc="a keep is what later proposals change, as in article 35; else every proposal changes "
         "the baseline, as in article 22",
     )
-    accept_delta: float = param(
-        0.005, doc="a keep improves by at least this, or by more where it climbs", low=0.0, high=0.5
+    min_improvement: float = param(
+        0.005,
+        doc="a keep improves by at least this, or by more where it hill_climb",
+        low=0.0,
+        high=0.5,
     )
-    own_weights: bool = param(
+    reseed_candidates: bool = param(
         True,
         doc="each evaluation starts from weights of its own, as published; else all from the same",
     )
-    history: int = param(5, doc="iterations that a window shows", unit="count", low=0)
-    noise_draws: int = param(
+    history_window: int = param(5, doc="iterations that a window shows", unit="count", low=0)
+    num_noise_samples: int = param(
         8, doc="further evaluations of the baseline, each from other weights", unit="count", low=2
     )
-    level: float = param(
+    alpha: float = param(
         0.05, doc="chance of any false keep that the noise rule allows itself", low=1e-6, high=0.5
     )
     device: str = param("cuda", doc="where candidates are trained", choices=("cuda", "cpu"))
@@ -55,7 +60,7 @@ class SearchParams:
         4.0, doc="what an evaluation may take on the CPU beyond an idle one", unit="GiB", low=0.05
     )
     timeout_s: float = param(600.0, doc="most that any evaluation takes", unit="s", low=0.1)
-    budget: float | None = param(
+    eval_timeout_factor: float | None = param(
         None,
         doc="most that a candidate's takes, in times the baseline's: of a processor on the CPU, by "
         "the clock on a GPU",
@@ -67,10 +72,12 @@ class SearchParams:
         doc="what candidates read: tokens drawn from a source, or article 20's wikitext-103",
         choices=("source", "wikitext"),
     )
-    base_url: str = param("http://127.0.0.1:8000/v1", doc="where the language model is served")
-    model: str = param("meta/llama-3.1-8b-instruct", doc="its name there")
+    proposer_base_url: str = param(
+        "http://127.0.0.1:8000/v1", doc="where the language model is served"
+    )
+    proposer_model: str = param("meta/llama-3.1-8b-instruct", doc="its name there")
     temperature: float = param(0.5, doc="of its answers", low=0.0, high=2.0)
-    max_tokens: int = param(200, doc="of an answer", unit="token", low=1)
+    max_new_tokens: int = param(200, doc="of an answer", unit="token", low=1)
     answer_timeout_s: float = param(60.0, doc="for one answer", unit="s", low=1.0)
 
 
@@ -78,7 +85,7 @@ class SearchParams:
 class LoopParams(SearchParams):
     """One loop; the defaults are article 22's."""
 
-    memory: str = param(
+    proposer_context: str = param(
         "window",
         doc="what a proposer is shown of the past: nothing but the best, the last iterations as in "
         "article 22, or the record as in article 35",

@@ -13,8 +13,8 @@ from typing import Protocol
 
 from harness.errors import HarnessError
 from harness.records import record, to_json
-from harness.workloads.autoresearch.as_trials import Memory
-from harness.workloads.autoresearch.guardrails import Rules
+from harness.workloads.autoresearch.as_trials import ProposerContext
+from harness.workloads.autoresearch.guardrails import Guardrails
 from harness.workloads.autoresearch.search_space import Space
 from harness.workloads.autoresearch.trajectory import (
     Blocked,
@@ -46,7 +46,7 @@ Propose one change that you expect to lower val_bpb. JSON only."""
 
 
 @record
-class Brief:
+class ProposerPrompt:
     """All that a proposer may know.
 
     Attributes:
@@ -76,7 +76,7 @@ class Proposer(Protocol):
         """Who answers, e.g. ``bandit`` or the model's name."""
         ...
 
-    def propose(self, brief: Brief) -> str:
+    def propose(self, brief: ProposerPrompt) -> str:
         """Return an answer.
 
         Raises:
@@ -86,21 +86,21 @@ class Proposer(Protocol):
 
 
 @record
-class Form:
+class PromptWriter:
     """How briefs of a loop are written.
 
     Attributes:
-        history: iterations that a window shows.
+        history_window: iterations that a window shows.
     """
 
-    space: Space
-    rules: Rules
-    memory: Memory
-    history: int
+    search_space: Space
+    guardrails: Guardrails
+    proposer_context: ProposerContext
+    history_window: int
 
     def brief(
         self, iteration: int, cfg: TrainConfig, past: Sequence[Iteration], block: str
-    ) -> Brief:
+    ) -> ProposerPrompt:
         """Return the brief of one iteration.
 
         Args:
@@ -110,23 +110,27 @@ class Form:
             block: what is shown of the record.
         """
         lines = ["## Allowed knobs"]
-        for knob in self.space.knobs.values():
-            default = getattr(self.space.baseline, knob.name)
+        for knob in self.search_space.knobs.values():
+            default = getattr(self.search_space.baseline, knob.name)
             lines.append(
                 f"- {knob.name} ({knob.kind}): {knob.domain}; default {default}; {knob.doc}"
             )
         # the published heading stands over the first baseline whatever was accepted since
         since = "since the last accepted change"
-        head = f"Baseline {since}" if self.rules is Rules.PUBLISHED else "Configuration to change"
+        head = (
+            f"Baseline {since}"
+            if self.guardrails is Guardrails.PUBLISHED
+            else "Configuration to change"
+        )
         configuration = f"## {head}\n{json.dumps(to_json(cfg), indent=2)}"
         user = "\n\n".join(("\n".join(lines), configuration, self._past(past, block), _TASK))
-        return Brief(iteration=iteration, cfg=cfg, system=_SYSTEM, user=user, record=block)
+        return ProposerPrompt(iteration=iteration, cfg=cfg, system=_SYSTEM, user=user, record=block)
 
     def _past(self, past: Sequence[Iteration], block: str) -> str:
-        if self.memory is not Memory.WINDOW:
+        if self.proposer_context is not ProposerContext.WINDOW:
             return f"## Past trials\n{block.strip() or '(none)'}"
         answered = [each for each in past if not isinstance(each, NimError)]
-        shown = answered[len(answered) - min(self.history, len(answered)) :]
+        shown = answered[len(answered) - min(self.history_window, len(answered)) :]
         lines = []
         for each in shown:  # a line each, as in the published prompt
             change, outcome = _told(each)

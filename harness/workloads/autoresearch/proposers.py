@@ -7,7 +7,7 @@ from random import Random
 
 from harness.records import Scalar, record
 from harness.workloads.autoresearch.guardrail_cases import cases
-from harness.workloads.autoresearch.prompt import Brief, ProposerError
+from harness.workloads.autoresearch.prompt import ProposerError, ProposerPrompt
 from harness.workloads.autoresearch.search_space import ARTICLE, Space, translated
 
 # article 22, evidence/trajectory.jsonl: what its model proposed, in order
@@ -29,14 +29,14 @@ PUBLISHED: tuple[tuple[str, Scalar], ...] = tuple(
 
 
 @record
-class Uniform:
+class UniformProposer:
     """A knob drawn uniformly, and a value of its domain that it does not have."""
 
     space: Space
     seed: int
     identity: str = "random"
 
-    def propose(self, brief: Brief) -> str:
+    def propose(self, brief: ProposerPrompt) -> str:
         """Return a draw that depends on the seed and the iteration alone."""
         random = Random(f"{self.seed}/{brief.iteration}")  # noqa: S311 - no secret
         knob = random.choice(list(self.space.knobs.values()))
@@ -47,13 +47,13 @@ class Uniform:
 
 
 @record
-class Replay:
+class ReplayProposer:
     """What the article's model proposed, in its order; in another space, what that means there."""
 
     space: Space
     identity: str = "replay"
 
-    def propose(self, brief: Brief) -> str:
+    def propose(self, brief: ProposerPrompt) -> str:
         """Return the published proposal of this iteration.
 
         Raises:
@@ -66,7 +66,7 @@ class Replay:
         return answer(knob, translated(knob, value, ARTICLE, self.space), "As published.")
 
 
-class Hostile:
+class HostileProposer:
     """Answers that closed rules must refuse, one after the other."""
 
     identity = "hostile"
@@ -74,7 +74,7 @@ class Hostile:
     def __init__(self, space: Space) -> None:
         self._answers = [case.answer for case in cases(space) if case.closed is not None]
 
-    def propose(self, brief: Brief) -> str:
+    def propose(self, brief: ProposerPrompt) -> str:
         """Return the next one."""
         return self._answers[(brief.iteration - 1) % len(self._answers)]
 

@@ -20,7 +20,7 @@ _LEVELS = 5  # values that stand for a range
 _LOG_SPAN = 100.0  # a range this wide is cut by factors
 
 
-class Kind(StrEnum):
+class KnobType(StrEnum):
     """What a knob's values are."""
 
     INT = "int"
@@ -37,7 +37,7 @@ class Knob:
     """
 
     name: str
-    kind: Kind
+    kind: KnobType
     doc: str
     low: float = 0.0
     high: float = 0.0
@@ -54,7 +54,7 @@ class Knob:
         """Return a value, uniform over the domain; over its logarithm where that is wide."""
         if self.choices:
             return random.choice(self.choices)
-        if self.kind is Kind.INT:
+        if self.kind is KnobType.INT:
             return random.randint(int(self.low), int(self.high))
         return self._short(self._at(random.random()))
 
@@ -63,7 +63,7 @@ class Knob:
         if self.choices:
             return self.choices
         places = (self._at(step / (_LEVELS - 1)) for step in range(_LEVELS))
-        if self.kind is Kind.INT:
+        if self.kind is KnobType.INT:
             return tuple(dict.fromkeys(round(place) for place in places))
         return tuple(self._short(place) for place in places)
 
@@ -93,7 +93,7 @@ class Space:
 
 def changed(base: TrainConfig, knob: Knob, value: Scalar) -> TrainConfig:
     """Return `base` with one knob at another value, of the knob's own type."""
-    typed = float(value) if knob.kind is Kind.FLOAT else value  # type: ignore[arg-type]  # in its domain
+    typed = float(value) if knob.kind is KnobType.FLOAT else value  # type: ignore[arg-type]  # in its domain
     return replace(base, **{knob.name: typed})  # type: ignore[arg-type]
 
 
@@ -109,7 +109,7 @@ def translated(knob: str, value: Scalar, source: Space, target: Space) -> Scalar
     before, after = getattr(source.baseline, knob), getattr(target.baseline, knob)
     moved = value * after / before if before else float(value)
     within = min(max(moved, other.low), other.high)
-    return round(within) if other.kind is Kind.INT else float(f"{within:.6g}")
+    return round(within) if other.kind is KnobType.INT else float(f"{within:.6g}")
 
 
 # --- the two menus --------------------------------------------------------------------------------
@@ -136,9 +136,9 @@ def _menu(**domains: tuple[Scalar, ...]) -> MappingProxyType[str, Knob]:
     knobs = {}
     for name, doc in _DOCS.items():
         domain = domains[name]
-        kind = Kind.FLOAT if name in _FLOATS else Kind.INT
+        kind = KnobType.FLOAT if name in _FLOATS else KnobType.INT
         if isinstance(domain[0], str):
-            knobs[name] = Knob(name=name, kind=Kind.TEXT, doc=doc, choices=domain)
+            knobs[name] = Knob(name=name, kind=KnobType.TEXT, doc=doc, choices=domain)
         elif name in _FLOATS or name in ("n_layer", "lr_warmup"):
             low, high = domain
             knobs[name] = Knob(name=name, kind=kind, doc=doc, low=low, high=high)  # type: ignore[arg-type]

@@ -25,7 +25,7 @@ from harness.workloads.autoresearch.trajectory import (
 )
 from harness.workloads.trials import recount as trials
 from harness.workloads.trials.history import History
-from harness.workloads.trials.store import Store
+from harness.workloads.trials.store import TrialStore
 
 
 @record
@@ -33,11 +33,11 @@ class Noise:
     """How far draws of the baseline scatter, the loop's own draw among them.
 
     Attributes:
-        sd: of one draw, bits per token.
+        std: of one draw, bits per token.
         count: of draws.
     """
 
-    sd: float
+    std: float
     count: int
 
     def gain(self, trials: int, level: float) -> float:
@@ -46,11 +46,11 @@ class Noise:
         One-sided at `level` over all trials together (Bonferroni). As `noise.significant_gain`, but
         with Student's quantile, since the deviation itself comes from a few draws.
         """
-        return t_quantile(1.0 - level / trials, self.count - 1) * math.sqrt(2.0) * self.sd
+        return t_quantile(1.0 - level / trials, self.count - 1) * math.sqrt(2.0) * self.std
 
 
 @record
-class Finished:
+class FinishedLoop:
     """A loop that has come to its end.
 
     Attributes:
@@ -71,18 +71,18 @@ class Finished:
     def noise(self) -> Noise:
         """How far its baseline scatters."""
         drawn = sample((self.header.baseline_val_bpb, *self.header.noise_val_bpb))
-        return Noise(sd=drawn.sd, count=drawn.count)
+        return Noise(std=drawn.std, count=drawn.count)
 
 
-def read_finished(folder: Path) -> Finished:
+def read_finished(folder: Path) -> FinishedLoop:
     """Return the loop in a folder.
 
     Raises:
         InputError: a file of it is damaged.
     """
-    store = Store(folder / RECORD_FILE, LAYOUT)
+    store = TrialStore(folder / RECORD_FILE, LAYOUT)
     history = store.history()
-    return Finished(
+    return FinishedLoop(
         trajectory=read_trajectory(folder / TRAJECTORY_FILE),
         history=history,
         damaged=len(store.damage()),
@@ -94,23 +94,24 @@ class Tally:
     """The counts of one loop.
 
     Attributes:
-        keeps: by the loop's own rule.
-        keeps_beyond_noise: candidates whose gain stands out from the noise, whatever the rule says.
+        accepted: by the loop's own rule.
+        accepted_significant: candidates whose gain stands out from the noise, whatever the rule
+            says.
         repeats: candidates that were tried before.
         failures: candidates without a figure.
         overruns: of those, ended at their limit.
         wasted_s: wall clock of iterations without a new figure: refused, failed or repeated.
         wall_s: of all iterations.
         gain: of the best, as a fraction of the baseline; 0 where nothing is better.
-        drought: most trials in a row without a keep.
+        trials_without_improvement: most trials in a row without a keep.
         parents: distinct trials, but for the baseline, that others were built on.
         depth: from the baseline to the deepest trial.
     """
 
     iterations: int
     evaluated: int
-    keeps: int
-    keeps_beyond_noise: int
+    accepted: int
+    accepted_significant: int
     repeats: int
     refused: int
     failures: int
@@ -119,12 +120,12 @@ class Tally:
     wasted_s: float
     wall_s: float
     gain: float
-    drought: int
+    trials_without_improvement: int
     parents: int
     depth: int
 
 
-def tally(loop: Finished, level: float) -> Tally:
+def tally(loop: FinishedLoop, level: float) -> Tally:
     """Count a loop."""
     done, evaluated = loop.trajectory.iterations, loop.trajectory.evaluated
     failures = [each for each in done if isinstance(each, EvalFailed)]
@@ -136,8 +137,8 @@ def tally(loop: Finished, level: float) -> Tally:
     return Tally(
         iterations=len(done),
         evaluated=len(evaluated),
-        keeps=sum(each.decision is Decision.KEEP for each in evaluated),
-        keeps_beyond_noise=len(beyond_noise(loop, level)),
+        accepted=sum(each.decision is Decision.KEEP for each in evaluated),
+        accepted_significant=len(beyond_noise(loop, level)),
         repeats=len(again),
         refused=sum(isinstance(each, Blocked) for each in done),
         failures=len(failures),
@@ -146,13 +147,13 @@ def tally(loop: Finished, level: float) -> Tally:
         wasted_s=math.fsum(each.iter_wall_s for each in wasted),
         wall_s=math.fsum(each.iter_wall_s for each in done),
         gain=improvement(baseline, lowest),
-        drought=trials.longest_drought(proposed),
+        trials_without_improvement=trials.longest_drought(proposed),
         parents=len({parent.exp_id for parent, _ in loop.history.edges()}),
         depth=max((len(loop.history.chain(trial)) - 1 for trial in proposed), default=0),
     )
 
 
-def beyond_noise(loop: Finished, level: float) -> tuple[Evaluated, ...]:
+def beyond_noise(loop: FinishedLoop, level: float) -> tuple[Evaluated, ...]:
     """Return the candidates that a rule would keep which respects the noise."""
     evaluated = loop.trajectory.evaluated
     if not evaluated:
@@ -173,17 +174,18 @@ def repeated(done: Sequence[Iteration]) -> tuple[Iteration, ...]:
     return tuple(again)
 
 
-def wrong_decisions(loop: Finished) -> tuple[int, ...]:
+def wrong_decisions(loop: FinishedLoop) -> tuple[int, ...]:
     """Return the iterations whose decision is not the one that its figures call for."""
-    delta, climbs = loop.header.accept_delta_frac, loop.header.climbs
+    delta, hill_climb = loop.header.accept_delta_frac, loop.header.hill_climb
     return tuple(
         each.iteration
         for each in loop.trajectory.evaluated
-        if each.decision is not decide(each.baseline_val_bpb, each.val_bpb, delta, climbs=climbs)
+        if each.decision
+        is not decide(each.baseline_val_bpb, each.val_bpb, delta, hill_climb=hill_climb)
     )
 
 
-def missing(loop: Finished, wanted: int) -> tuple[int, ...]:
+def missing(loop: FinishedLoop, wanted: int) -> tuple[int, ...]:
     """Return the iterations that are not in the trajectory, or not in the record of trials."""
     done = {each.iteration for each in loop.trajectory.iterations}
     rows = {int(trial.exp_id) for trial in loop.history.trials}

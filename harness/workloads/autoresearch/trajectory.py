@@ -146,7 +146,7 @@ class Header:
     baseline_val_bpb: float
     baseline_cfg: TrainConfig
     accept_delta_frac: float
-    climbs: bool = False
+    hill_climb: bool = False
     noise_val_bpb: tuple[float, ...] = ()
     settings: str = ""
 
@@ -158,14 +158,14 @@ class BaselineEval:
     Attributes:
         device: what it computed on; the published file does not say.
         cost_s: what a candidate's limit is a multiple of.
-        least_bits: of a model that knows the source of the held-out tokens, bits per token.
+        entropy_floor_bits: of a model that knows the source of the held-out tokens, bits per token.
     """
 
     baseline_cfg: TrainConfig
     baseline_metrics: EvalMetrics
     device: str = ""
     cost_s: float = 0.0
-    least_bits: float | None = None
+    entropy_floor_bits: float | None = None
 
 
 @record
@@ -330,9 +330,9 @@ class Trajectory:
         summaries = [r for r in self.records if isinstance(r, LoopComplete)]
         return summaries[-1] if summaries else None
 
-    def count(self, stage: Stage) -> int:
+    def count(self, resources: Stage) -> int:
         """Return how many records are of this stage."""
-        return sum(r.stage is stage for r in self.records)
+        return sum(r.stage is resources for r in self.records)
 
 
 def read_trajectory(path: Path) -> Trajectory:

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from harness.errors import HostError
 from harness.records import record, to_json
-from harness.workloads.data.clean import Limits
+from harness.workloads.data.clean import FilterLimits
 from harness.workloads.data.corpus import lines_of
 
 
 @record
-class Request:
+class CurationRequest:
     """What is to be cleaned.
 
     Attributes:
@@ -28,7 +28,7 @@ class Request:
 
     files: tuple[str, ...]
     folder: str
-    limits: Limits
+    limits: FilterLimits
     executor: str
 
 
@@ -39,7 +39,7 @@ def write_jsonl(documents: Sequence[str], path: Path) -> Path:
     return path
 
 
-def curated(files: Sequence[Path], folder: Path, limits: Limits, executor: str) -> list[str]:
+def curated(files: Sequence[Path], folder: Path, limits: FilterLimits, executor: str) -> list[str]:
     """Return what Curator keeps of the files, mended.
 
     The order of the files in `folder` is that of their names, which Curator makes from a hash.
@@ -50,7 +50,7 @@ def curated(files: Sequence[Path], folder: Path, limits: Limits, executor: str) 
     if find_spec("nemo_curator") is None:
         message = "NeMo Curator is not installed in this environment"
         raise HostError(message, "harness build curator, or nox -s curator")
-    request = Request(
+    request = CurationRequest(
         files=tuple(map(str, files)), folder=str(folder), limits=limits, executor=executor
     )
     command = (sys.executable, "-m", "harness.workloads.data.curator", json.dumps(to_json(request)))

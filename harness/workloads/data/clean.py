@@ -39,7 +39,7 @@ class Fate(StrEnum):
 
 
 @record
-class Limits:
+class FilterLimits:
     """What a document may be; the defaults are the article's.
 
     Attributes:
@@ -58,7 +58,7 @@ class Limits:
 
 
 @record
-class Judged:
+class FilteredDocument:
     """A document and its fate.
 
     Attributes:
@@ -76,24 +76,26 @@ def normalise_newlines(text: str) -> str:
     return _WINDOWS_NEWLINES.sub("\r\n\r\n", _NEWLINES.sub("\n\n", text))
 
 
-def judge(text: str, limits: Limits) -> Judged:
+def judge(text: str, limits: FilterLimits) -> FilteredDocument:
     """Mend a document and decide on it; the first filter that refuses it is its fate."""
     text = normalise_newlines(repair(text))
     words = text.split()
     if len(words) < limits.min_words:
-        return Judged(text=text, fate=Fate.SHORT)
+        return FilteredDocument(text=text, fate=Fate.SHORT)
     if len(words) > limits.max_words:
-        return Judged(text=text, fate=Fate.LONG)
+        return FilteredDocument(text=text, fate=Fate.LONG)
     first, *others = ngram_shares(text, words, limits)
     repetitive = first > limits.max_ngram_share
     undecided = any((share > limits.max_ngram_share) != repetitive for share in others)
     if repetitive:
-        return Judged(text=text, fate=Fate.REPETITIVE, undecided=undecided)
+        return FilteredDocument(text=text, fate=Fate.REPETITIVE, undecided=undecided)
     symbols = symbol_share(words) > limits.max_symbol_share
-    return Judged(text=text, fate=Fate.SYMBOLS if symbols else Fate.KEPT, undecided=undecided)
+    return FilteredDocument(
+        text=text, fate=Fate.SYMBOLS if symbols else Fate.KEPT, undecided=undecided
+    )
 
 
-def ngram_shares(text: str, words: Sequence[str], limits: Limits) -> list[float]:
+def ngram_shares(text: str, words: Sequence[str], limits: FilterLimits) -> list[float]:
     """Return the share of the characters that a most frequent word n-gram takes.
 
     The first is that of the n-gram that comes first in the text. All others of the same frequency
@@ -126,7 +128,7 @@ def symbol_share(words: Sequence[str]) -> float:
     return symbols / len(words)
 
 
-def clean(documents: Iterable[str], limits: Limits) -> list[Judged]:
+def clean(documents: Iterable[str], limits: FilterLimits) -> list[FilteredDocument]:
     """Return every document, judged, in order."""
     return [judge(text, limits) for text in documents]
 

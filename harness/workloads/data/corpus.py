@@ -14,7 +14,7 @@ _NO_LIBRARY = {"site-packages", "dist-packages", "test", "tests", "idle_test", "
 
 
 @record
-class Corpus:
+class Documents:
     """Documents, in order.
 
     Attributes:
@@ -32,14 +32,14 @@ class Corpus:
         return sum(map(len, self.documents))
 
 
-def standard_library() -> Corpus:
+def standard_library() -> Documents:
     """Return the source files of Python's standard library, without its tests, one a document."""
     root = Path(sysconfig.get_path("stdlib"))
     files = (path for path in root.rglob("*.py") if not _NO_LIBRARY & {*path.parts})
     return source_files("stdlib", root, sorted(files))
 
 
-def source_files(name: str, root: Path, files: Sequence[Path]) -> Corpus:
+def source_files(name: str, root: Path, files: Sequence[Path]) -> Documents:
     """Return Python files as documents; each is read in the encoding that it declares."""
     documents, unreadable = [], []
     for path in files:
@@ -48,10 +48,10 @@ def source_files(name: str, root: Path, files: Sequence[Path]) -> Corpus:
                 documents.append(file.read())
         except (SyntaxError, UnicodeDecodeError) as error:  # no such encoding, or not in it
             unreadable.append(f"{path.relative_to(root)}: {error}")
-    return Corpus(name=name, documents=documents, unreadable=unreadable)
+    return Documents(name=name, documents=documents, unreadable=unreadable)
 
 
-def parquet_rows(name: str, files: Sequence[Path], column: str = "text") -> Corpus:
+def parquet_rows(name: str, files: Sequence[Path], column: str = "text") -> Documents:
     """Return the rows of a text column, one a document.
 
     Raises:
@@ -60,7 +60,7 @@ def parquet_rows(name: str, files: Sequence[Path], column: str = "text") -> Corp
     texts = [text for path in files for text in _column(path, column)]
     documents = [text for text in texts if text is not None]
     unreadable = [f"row {row}: null" for row, text in enumerate(texts) if text is None]
-    return Corpus(name=name, documents=documents, unreadable=unreadable)
+    return Documents(name=name, documents=documents, unreadable=unreadable)
 
 
 def _column(path: Path, column: str) -> Iterator[str | None]:

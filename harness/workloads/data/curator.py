@@ -28,8 +28,8 @@ from nemo_curator.stages.text.modifiers import NewlineNormalizer, UnicodeReforma
 from nemo_curator.stages.text.modules import Modify, ScoreFilter
 
 from harness.records import from_json
-from harness.workloads.data.by_curator import Request
-from harness.workloads.data.clean import Limits
+from harness.workloads.data.by_curator import CurationRequest
+from harness.workloads.data.clean import FilterLimits
 
 _LEAST_OBJECT_STORE_BYTES = 300_000_000
 _STORE_PER_FILE_BYTE = 8  # whole files pass from stage to stage through it, unpacked
@@ -37,14 +37,14 @@ _STORE_PER_FILE_BYTE = 8  # whole files pass from stage to stage through it, unp
 
 def main(request: str) -> None:
     """Clean what a request, in JSON, asks for."""
-    asked = from_json(Request, json.loads(request))
+    asked = from_json(CurationRequest, json.loads(request))
     files = [Path(file) for file in asked.files]
     pipeline = Pipeline(name="clean", stages=_stages(files, Path(asked.folder), asked.limits))
     with _cluster(sum(path.stat().st_size for path in files)):
         pipeline.run(_executor(asked.executor))
 
 
-def _stages(files: Sequence[Path], folder: Path, limits: Limits) -> list[Any]:
+def _stages(files: Sequence[Path], folder: Path, limits: FilterLimits) -> list[Any]:
     reader = ParquetReader if files[0].suffix == ".parquet" else JsonlReader
     filters = (
         WordCountFilter(min_words=limits.min_words, max_words=limits.max_words),

@@ -9,7 +9,7 @@ from harness.records import record
 
 
 @record
-class Mixture:
+class ReplayMixture:
     """A share of replayed sequences among all sequences of the steps taken so far.
 
     After every step as many sequences are replayed as the share asks for, rounded down; so no batch

@@ -26,7 +26,7 @@ _EDGE_CHARACTERS = 1000  # of a document at the edge of the n-gram limit
 _EDGE_NGRAM = "norima belu tasqua"  # 18 characters; ten of it are 18 % of a thousand
 
 
-class Kind(StrEnum):
+class PlantedKind(StrEnum):
     """What was planted."""
 
     PROSE = "prose"
@@ -49,25 +49,25 @@ class Kind(StrEnum):
 
 
 # how many of each kind, at a scale of one; shares of empty lines and headings as in wikitext-103
-COUNTS: Mapping[Kind, int] = MappingProxyType(
+COUNTS: Mapping[PlantedKind, int] = MappingProxyType(
     {
-        Kind.PROSE: 3000,
-        Kind.FEWEST_WORDS: 40,
-        Kind.MOST_WORDS: 1,
-        Kind.ONE_TOO_FEW: 40,
-        Kind.ONE_TOO_MANY: 1,
-        Kind.EMPTY: 3200,
-        Kind.HEADING: 1600,
-        Kind.NGRAM_AT_LIMIT: 30,
-        Kind.NGRAM_OVER_LIMIT: 250,
-        Kind.SYMBOLS_AT_LIMIT: 30,
-        Kind.SYMBOLS_OVER_LIMIT: 200,
-        Kind.MANY_NEWLINES: 60,
-        Kind.MOJIBAKE: 80,
-        Kind.COPY: 150,
-        Kind.SPACED_COPY: 90,
-        Kind.MOJIBAKE_COPY: 60,
-        Kind.NEAR_COPY: 100,
+        PlantedKind.PROSE: 3000,
+        PlantedKind.FEWEST_WORDS: 40,
+        PlantedKind.MOST_WORDS: 1,
+        PlantedKind.ONE_TOO_FEW: 40,
+        PlantedKind.ONE_TOO_MANY: 1,
+        PlantedKind.EMPTY: 3200,
+        PlantedKind.HEADING: 1600,
+        PlantedKind.NGRAM_AT_LIMIT: 30,
+        PlantedKind.NGRAM_OVER_LIMIT: 250,
+        PlantedKind.SYMBOLS_AT_LIMIT: 30,
+        PlantedKind.SYMBOLS_OVER_LIMIT: 200,
+        PlantedKind.MANY_NEWLINES: 60,
+        PlantedKind.MOJIBAKE: 80,
+        PlantedKind.COPY: 150,
+        PlantedKind.SPACED_COPY: 90,
+        PlantedKind.MOJIBAKE_COPY: 60,
+        PlantedKind.NEAR_COPY: 100,
     }
 )
 
@@ -83,7 +83,7 @@ class Planted:
         original: documents of one original are copies of each other; the first is kept.
     """
 
-    kind: Kind
+    kind: PlantedKind
     text: str
     clean: str
     fate: Fate
@@ -105,12 +105,12 @@ def planted(seed: int, scale: int = 1) -> list[Planted]:
 
 def expected(scale: int = 1) -> dict[Fate, int]:
     """Return how many documents meet each fate: the counts alone say it."""
-    copies = (Kind.COPY, Kind.SPACED_COPY, Kind.MOJIBAKE_COPY)
+    copies = (PlantedKind.COPY, PlantedKind.SPACED_COPY, PlantedKind.MOJIBAKE_COPY)
     fates = {
-        Fate.SHORT: (Kind.ONE_TOO_FEW, Kind.EMPTY, Kind.HEADING),
-        Fate.LONG: (Kind.ONE_TOO_MANY,),
-        Fate.REPETITIVE: (Kind.NGRAM_OVER_LIMIT,),
-        Fate.SYMBOLS: (Kind.SYMBOLS_OVER_LIMIT,),
+        Fate.SHORT: (PlantedKind.ONE_TOO_FEW, PlantedKind.EMPTY, PlantedKind.HEADING),
+        Fate.LONG: (PlantedKind.ONE_TOO_MANY,),
+        Fate.REPETITIVE: (PlantedKind.NGRAM_OVER_LIMIT,),
+        Fate.SYMBOLS: (PlantedKind.SYMBOLS_OVER_LIMIT,),
         Fate.DUPLICATE: copies,
     }
     counts = {fate: scale * sum(COUNTS[kind] for kind in kinds) for fate, kinds in fates.items()}
@@ -135,10 +135,12 @@ class _Author:
     def documents(self, scale: int) -> Iterator[Planted]:
         """Yield every document, kind by kind; copies have prose to be copies of."""
         prose = []
-        for number in range(scale * COUNTS[Kind.PROSE]):
+        for number in range(scale * COUNTS[PlantedKind.PROSE]):
             text = self._text(self._between(60, 160))
             prose.append(
-                Planted(kind=Kind.PROSE, text=text, clean=text, fate=Fate.KEPT, original=number)
+                Planted(
+                    kind=PlantedKind.PROSE, text=text, clean=text, fate=Fate.KEPT, original=number
+                )
             )
         yield from prose
         for kind, write in self._writers().items():
@@ -156,40 +158,44 @@ class _Author:
             documents[last], documents[other] = documents[other], documents[last]
         return documents
 
-    def _writers(self) -> dict[Kind, Callable[[Kind], Planted]]:
+    def _writers(self) -> dict[PlantedKind, Callable[[PlantedKind], Planted]]:
         return {
-            Kind.FEWEST_WORDS: lambda kind: _as_is(kind, self._text(50)),
-            Kind.MOST_WORDS: lambda kind: _as_is(kind, self._text(100_000)),
-            Kind.ONE_TOO_FEW: lambda kind: _as_is(kind, self._text(49), Fate.SHORT),
-            Kind.ONE_TOO_MANY: lambda kind: _as_is(kind, self._text(100_001), Fate.LONG),
-            Kind.EMPTY: lambda kind: _as_is(kind, "\n", Fate.SHORT),
-            Kind.HEADING: lambda kind: _as_is(kind, f" = {self._text(3)} = \n", Fate.SHORT),
-            Kind.NGRAM_AT_LIMIT: lambda kind: _as_is(kind, self._repetitive(_EDGE_CHARACTERS)),
-            Kind.NGRAM_OVER_LIMIT: lambda kind: _as_is(
+            PlantedKind.FEWEST_WORDS: lambda kind: _as_is(kind, self._text(50)),
+            PlantedKind.MOST_WORDS: lambda kind: _as_is(kind, self._text(100_000)),
+            PlantedKind.ONE_TOO_FEW: lambda kind: _as_is(kind, self._text(49), Fate.SHORT),
+            PlantedKind.ONE_TOO_MANY: lambda kind: _as_is(kind, self._text(100_001), Fate.LONG),
+            PlantedKind.EMPTY: lambda kind: _as_is(kind, "\n", Fate.SHORT),
+            PlantedKind.HEADING: lambda kind: _as_is(kind, f" = {self._text(3)} = \n", Fate.SHORT),
+            PlantedKind.NGRAM_AT_LIMIT: lambda kind: _as_is(
+                kind, self._repetitive(_EDGE_CHARACTERS)
+            ),
+            PlantedKind.NGRAM_OVER_LIMIT: lambda kind: _as_is(
                 kind, self._repetitive(_EDGE_CHARACTERS - 1), Fate.REPETITIVE
             ),
-            Kind.SYMBOLS_AT_LIMIT: lambda kind: _as_is(kind, self._symbols(20)),
-            Kind.SYMBOLS_OVER_LIMIT: lambda kind: _as_is(kind, self._symbols(21), Fate.SYMBOLS),
-            Kind.MANY_NEWLINES: self._many_newlines,
-            Kind.MOJIBAKE: self._mojibake,
+            PlantedKind.SYMBOLS_AT_LIMIT: lambda kind: _as_is(kind, self._symbols(20)),
+            PlantedKind.SYMBOLS_OVER_LIMIT: lambda kind: _as_is(
+                kind, self._symbols(21), Fate.SYMBOLS
+            ),
+            PlantedKind.MANY_NEWLINES: self._many_newlines,
+            PlantedKind.MOJIBAKE: self._mojibake,
         }
 
-    def _copiers(self) -> dict[Kind, Callable[[Kind, Planted], Planted]]:
+    def _copiers(self) -> dict[PlantedKind, Callable[[PlantedKind, Planted], Planted]]:
         return {
-            Kind.COPY: lambda kind, one: replace(one, kind=kind),
-            Kind.SPACED_COPY: lambda kind, one: replace(
+            PlantedKind.COPY: lambda kind, one: replace(one, kind=kind),
+            PlantedKind.SPACED_COPY: lambda kind, one: replace(
                 one,
                 kind=kind,
                 text=(spaced := "  ".join(one.text.upper().split(" "))),
                 clean=spaced,
             ),
-            Kind.MOJIBAKE_COPY: lambda kind, one: replace(
+            PlantedKind.MOJIBAKE_COPY: lambda kind, one: replace(
                 one, kind=kind, text=_read_wrongly(one.text)
             ),
-            Kind.NEAR_COPY: lambda kind, one: _as_is(kind, f"{one.text} {self._word()}"),
+            PlantedKind.NEAR_COPY: lambda kind, one: _as_is(kind, f"{one.text} {self._word()}"),
         }
 
-    def _many_newlines(self, kind: Kind) -> Planted:
+    def _many_newlines(self, kind: PlantedKind) -> Planted:
         one, other = self._text(40), self._text(40)
         end = "\r\n" if self._draw() < 1 / 2 else "\n"
         return Planted(
@@ -199,7 +205,7 @@ class _Author:
             fate=Fate.KEPT,
         )
 
-    def _mojibake(self, kind: Kind) -> Planted:
+    def _mojibake(self, kind: PlantedKind) -> Planted:
         clean = f"{self._text(70)} café"
         return Planted(kind=kind, text=_read_wrongly(clean), clean=clean, fate=Fate.KEPT)
 
@@ -226,7 +232,7 @@ class _Author:
         return low + int((high - low + 1) * self._draw())
 
 
-def _as_is(kind: Kind, text: str, fate: Fate = Fate.KEPT) -> Planted:
+def _as_is(kind: PlantedKind, text: str, fate: Fate = Fate.KEPT) -> Planted:
     return Planted(kind=kind, text=text, clean=text, fate=fate)
 
 

@@ -27,22 +27,23 @@ _CHAINS = 256  # that are drawn side by side, and laid one behind the other
 
 
 @dataclass(frozen=True, kw_only=True)
-class Corpus:
+class TokenStream:
     """A stream of token ids.
 
     Attributes:
         ids: (N,), the training part first.
         split: where the held-out part begins.
-        least_bits: of the held-out part, bits a token, for who knows the source; None for a file.
+        entropy_floor_bits: of the held-out part, bits a token, for who knows the source; None for a
+            file.
     """
 
     ids: Ids
     split: int
-    least_bits: float | None
+    entropy_floor_bits: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class TokenSource:
     """A first-order source over V tokens.
 
     Attributes:
@@ -83,16 +84,16 @@ def zipf(number: int) -> NDArray[np.float64]:
     return shares
 
 
-def drawn(vocabulary: int, training: int, held_out: int, seed: int) -> Corpus:
+def sampled_stream(vocabulary: int, training: int, held_out: int, seed: int) -> TokenStream:
     """Return a corpus of the source that `seed` makes."""
     rng = np.random.default_rng(seed)
     followers = rng.integers(0, vocabulary, (vocabulary, _FOLLOWERS), dtype=np.int32)
-    source = Source(followers=followers, shares=zipf(_FOLLOWERS), frequencies=zipf(vocabulary))
+    source = TokenSource(followers=followers, shares=zipf(_FOLLOWERS), frequencies=zipf(vocabulary))
     ids = source.draw(training + held_out, rng)
-    return Corpus(ids=ids, split=training, least_bits=source.bits(ids[training:]))
+    return TokenStream(ids=ids, split=training, entropy_floor_bits=source.bits(ids[training:]))
 
 
-def packed(folder: Path) -> Corpus:
+def packed(folder: Path) -> TokenStream:
     """Return a packed corpus, read as it is needed.
 
     Raises:
@@ -100,4 +101,4 @@ def packed(folder: Path) -> Corpus:
     """
     corpus = open_packed(folder)
     ids = corpus.read(0, corpus.num_tokens)
-    return Corpus(ids=ids, split=int(TRAINING_SHARE * len(ids)), least_bits=None)
+    return TokenStream(ids=ids, split=int(TRAINING_SHARE * len(ids)), entropy_floor_bits=None)

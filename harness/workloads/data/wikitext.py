@@ -10,7 +10,7 @@ from itertools import compress
 from pathlib import Path
 
 from harness.workloads.api.context import Context
-from harness.workloads.data.clean import Fate, Limits, clean, first_of_each
+from harness.workloads.data.clean import Fate, FilterLimits, clean, first_of_each
 from harness.workloads.data.corpus import parquet_rows
 from harness.workloads.data.pack import pack
 from harness.workloads.data.tokens import Gpt2Tokenizer
@@ -30,7 +30,7 @@ def pack_wikitext(context: Context, folder: Path) -> None:
     files = [context.evidence(name) for name in _FILES]
     encoder, merges = (context.evidence(name) for name in _TOKENIZER)
     raw = parquet_rows("wikitext", files).documents
-    kept = [each.text for each in clean(raw, Limits()) if each.fate is Fate.KEPT]
+    kept = [each.text for each in clean(raw, FilterLimits()) if each.fate is Fate.KEPT]
     unique = [*compress(kept, first_of_each(kept))]
     tokenizer = Gpt2Tokenizer(encoder, merges)
     sidecar = pack(tokenizer.encode(unique), folder, tokenizer.vocabulary, _SHARD_TOKENS)

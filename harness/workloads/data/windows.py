@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from harness.workloads.data.mixture import Mixture
+from harness.workloads.data.mixture import ReplayMixture
 
 
 def windows(documents: Iterable[list[int]], end: int, length: int, enough: int) -> Tensor:
@@ -43,7 +43,7 @@ class MixedWindows(Dataset[dict[str, Tensor]]):
 
     old: Tensor
     new: Tensor
-    mixture: Mixture
+    mixture: ReplayMixture
     num_steps: int
 
     def __len__(self) -> int:

@@ -53,7 +53,7 @@ class ChatSamplingParams:
     """
 
     temperature: float
-    max_tokens: int
+    max_new_tokens: int
     seed: int = 0
     top_p: float = 1.0
     extra: Mapping[str, Any] | None = None
@@ -69,6 +69,7 @@ def chat(endpoint: Endpoint, messages: Sequence[Message], sampling: ChatSampling
         message = f"{endpoint.base_url!r} is no address of a server"
         raise HostError(message, "give base_url as http://HOST:PORT/v1")
     chosen = to_json(sampling)
+    chosen["max_tokens"] = chosen.pop("max_new_tokens")  # as OpenAI calls it
     extra = chosen.pop("extra") or {}
     body = {"model": endpoint.model, "messages": to_json(list(messages)), **chosen, **extra}
     content = _post(endpoint, json.dumps(body).encode())

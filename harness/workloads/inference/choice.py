@@ -14,14 +14,7 @@ import torch
 from harness.errors import HostError
 from harness.records import record
 from harness.workloads.inference.engine import Engine
-from harness.workloads.inference.vllm import (
-    Adapting,
-    OnCpu,
-    OnGpu,
-    Serving,
-    VllmDtype,
-    installed,
-)
+from harness.workloads.inference.vllm import Adapting, OnCpu, OnGpu, Serving, VllmDtype, installed
 
 _KV_CACHE_GIB = 1  # of a small model on a CPU; vLLM takes whole GiB
 
@@ -108,7 +101,7 @@ def _serving(wanted: Serve) -> Serving:
     place: OnCpu | OnGpu = OnCpu(kv_cache_gib=_KV_CACHE_GIB)
     adapting = Adapting.FOLDED
     if torch.cuda.is_available():
-        place = OnGpu(memory_share=wanted.gpu_memory_utilization)
+        place = OnGpu(gpu_memory_utilization=wanted.gpu_memory_utilization)
         adapting = Adapting.LOADED
     return Serving(
         model_dir=wanted.model_dir,

@@ -39,11 +39,11 @@ class OnCpu:
 
     Attributes:
         kv_cache_gib: what the cache of keys and values may hold; vLLM takes whole GiB only.
-        threads: of OpenMP. More than one collapse as soon as anything else runs on the machine.
+        num_threads: of OpenMP. More than one collapse as soon as anything else runs on the machine.
     """
 
     kv_cache_gib: int
-    threads: int = 1
+    num_threads: int = 1
 
 
 @record
@@ -51,10 +51,10 @@ class OnGpu:
     """A server on one NVIDIA GPU.
 
     Attributes:
-        memory_share: of the GPU's memory, for weights and cache together, 0 to 1.
+        gpu_memory_utilization: of the GPU's memory, for weights and cache together, 0 to 1.
     """
 
-    memory_share: float
+    gpu_memory_utilization: float
 
 
 class Adapting(StrEnum):
@@ -133,7 +133,7 @@ def _arguments(serving: Serving) -> Iterator[str]:
             yield "--enforce-eager"
             # a seeded prompt that is split ends the CPU build: its generator has no offset
             yield "--no-enable-chunked-prefill"
-        case OnGpu(memory_share=share):
+        case OnGpu(gpu_memory_utilization=share):
             yield from ("--gpu-memory-utilization", f"{share:g}")
 
 
@@ -146,7 +146,7 @@ def _environment(serving: Serving) -> Iterator[tuple[str, str]]:
     elif serving.max_lora_rank is not None:
         yield "VLLM_SERVER_DEV_MODE", "1"  # new weights; only loopback can ask
     match serving.place:
-        case OnCpu(kv_cache_gib=cache_gib, threads=threads):
+        case OnCpu(kv_cache_gib=cache_gib, num_threads=threads):
             yield "VLLM_CPU_KVCACHE_SPACE", str(cache_gib)
             yield "VLLM_CPU_OMP_THREADS_BIND", "nobind"  # else two servers share one core
             yield "OMP_NUM_THREADS", str(threads)

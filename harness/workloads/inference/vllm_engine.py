@@ -113,7 +113,7 @@ class VllmEngine:
         room = room_behind(prompt, self.max_model_len)
         asked = to_json(sampling)
         num_alternatives = asked.pop("alternatives")
-        asked["max_tokens"] = min(asked.pop("max_new_tokens"), room)
+        asked["max_tokens"] = min(asked.pop("max_new_tokens"), room)  # as vLLM calls it
         choice = self._complete(prompt, {**asked, "logprobs": num_alternatives})
         with _expecting("a completion with log-probabilities"):
             return _reply(choice, num_alternatives)

@@ -43,16 +43,16 @@ class Gpt(nn.Module):
         init: Init = Init.SCALED,
     ) -> None:
         super().__init__()
-        self.tokens = nn.Embedding(shape.vocab_size, shape.d_model)
-        self.positions = nn.Embedding(shape.num_positions, shape.d_model)
+        self.tokens = nn.Embedding(shape.vocab_size, shape.hidden_size)
+        self.positions = nn.Embedding(shape.num_positions, shape.hidden_size)
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(
-            Block(shape, dropout=dropout, linear=linear) for _ in range(shape.num_layers)
+            Block(shape, dropout=dropout, linear=linear) for _ in range(shape.num_hidden_layers)
         )
-        self.norm = LayerNorm(shape.d_model)
+        self.norm = LayerNorm(shape.hidden_size)
         for name, parameter in self.named_parameters():
             if parameter.ndim == 2:  # noqa: PLR2004 - a matrix
-                _draw(name, parameter, init, shape.num_layers)
+                _draw(name, parameter, init, shape.num_hidden_layers)
 
     def forward(self, ids_BS: Tensor) -> Tensor:
         """Return the logits of the next token at every position."""
@@ -77,11 +77,11 @@ class Block(nn.Module):
 
     def __init__(self, shape: ModelShape, *, dropout: float, linear: LinearFactory) -> None:
         super().__init__()
-        self.attend_norm = LayerNorm(shape.d_model)
+        self.attend_norm = LayerNorm(shape.hidden_size)
         self.attend = Attention(shape, dropout=dropout, linear=linear)
-        self.feed_norm = LayerNorm(shape.d_model)
-        self.up = linear(shape.d_model, shape.d_ff)
-        self.down = linear(shape.d_ff, shape.d_model)
+        self.feed_norm = LayerNorm(shape.hidden_size)
+        self.up = linear(shape.hidden_size, shape.intermediate_size)
+        self.down = linear(shape.intermediate_size, shape.hidden_size)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x_BSD: Tensor) -> Tensor:
@@ -97,10 +97,10 @@ class Attention(nn.Module):
 
     def __init__(self, shape: ModelShape, *, dropout: float, linear: LinearFactory) -> None:
         super().__init__()
-        self.num_heads = shape.num_heads
+        self.num_heads = shape.num_attention_heads
         self.dropout = dropout
-        self.qkv = linear(shape.d_model, 3 * shape.d_model)
-        self.out = linear(shape.d_model, shape.d_model)
+        self.qkv = linear(shape.hidden_size, 3 * shape.hidden_size)
+        self.out = linear(shape.hidden_size, shape.hidden_size)
 
     def forward(self, x_BSD: Tensor) -> Tensor:
         """Return what every position gathers from itself and those before it."""

@@ -33,7 +33,7 @@ _ROWS = 512  # of 150,000 logits each, 0.3 GB
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scores:
+class TokenScores:
     """What the policy says of one example's trained tokens.
 
     Attributes:
@@ -181,7 +181,9 @@ class LoraPolicy:
             room -= 1
         return batches
 
-    def scores(self, examples: Sequence[Example], dropout: Dropout = Dropout.OFF) -> list[Scores]:
+    def scores(
+        self, examples: Sequence[Example], dropout: Dropout = Dropout.OFF
+    ) -> list[TokenScores]:
         """Score the examples in one pass."""
         for each in self._dropouts:
             each.train(dropout is Dropout.ACTIVE)
@@ -265,7 +267,7 @@ def _folded(layer: LoraLinear, x: Tensor) -> Tensor:
     return F.linear(x, weight_oi.to(base.weight.dtype), base.bias)
 
 
-def _scores(logits_MV: Tensor, examples: Sequence[Example]) -> list[Scores]:
+def _scores(logits_MV: Tensor, examples: Sequence[Example]) -> list[TokenScores]:
     targets = [example.tokens[at] for example in examples for at in example.trained]
     targets_M1 = torch.tensor(targets, device=logits_MV.device).unsqueeze(1)
     all_MV = torch.log_softmax(logits_MV, dim=-1)
@@ -273,7 +275,7 @@ def _scores(logits_MV: Tensor, examples: Sequence[Example]) -> list[Scores]:
     logprobs = torch.split(all_MV.gather(1, targets_M1).squeeze(1), sizes)
     entropies = torch.split(_entropies(all_MV.detach()), sizes)
     return [
-        Scores(logprobs=logprobs_N, entropies=entropies_N)
+        TokenScores(logprobs=logprobs_N, entropies=entropies_N)
         for logprobs_N, entropies_N in zip(logprobs, entropies, strict=True)
     ]
 

@@ -180,7 +180,12 @@ def as_megatron(name: str, weights: Mapping[str, Tensor], shape: ModelShape) -> 
     tensor = weights[own]
     if not own.endswith("attend.qkv.weight"):
         return tensor
-    by_head = tensor.view(3, shape.num_heads, shape.d_model // shape.num_heads, shape.d_model)
+    by_head = tensor.view(
+        3,
+        shape.num_attention_heads,
+        shape.hidden_size // shape.num_attention_heads,
+        shape.hidden_size,
+    )
     return by_head.transpose(0, 1).reshape_as(tensor)
 
 
@@ -207,10 +212,10 @@ def _config(
     That is but for dropout, whose default of 0.1 the article had without asking for it.
     """
     return TransformerConfig(
-        num_layers=shape.num_layers,
-        hidden_size=shape.d_model,
-        num_attention_heads=shape.num_heads,
-        ffn_hidden_size=shape.d_ff,
+        num_layers=shape.num_hidden_layers,
+        hidden_size=shape.hidden_size,
+        num_attention_heads=shape.num_attention_heads,
+        ffn_hidden_size=shape.intermediate_size,
         hidden_dropout=conditions.dropout,
         attention_dropout=conditions.dropout,
         bf16=dtype is torch.bfloat16,

@@ -29,7 +29,7 @@ GIB = 1024**3
 # --- number formats -----------------------------------------------------------------------------
 
 
-class Dtype(StrEnum):
+class NumberFormat(StrEnum):
     """How a number is stored."""
 
     FP32 = "fp32"
@@ -41,16 +41,16 @@ class Dtype(StrEnum):
 
 
 BITS = {
-    Dtype.FP32: 32.0,
-    Dtype.BF16: 16.0,
-    Dtype.FP8: 8.0,
-    Dtype.INT8: 8.0,
-    Dtype.NVFP4: 4.5,  # four bits, and one FP8 scale for sixteen of them
-    Dtype.REMAINDER: 16.0,
+    NumberFormat.FP32: 32.0,
+    NumberFormat.BF16: 16.0,
+    NumberFormat.FP8: 8.0,
+    NumberFormat.INT8: 8.0,
+    NumberFormat.NVFP4: 4.5,  # four bits, and one FP8 scale for sixteen of them
+    NumberFormat.REMAINDER: 16.0,
 }
 
 
-def stored_bytes(numbers: int, dtype: Dtype) -> int:
+def stored_bytes(numbers: int, dtype: NumberFormat) -> int:
     """Return what `numbers` values take, rounded up to whole bytes."""
     return math.ceil(numbers * BITS[dtype] / 8.0)
 
@@ -63,10 +63,10 @@ class Regime:
     """How a trained parameter is stored: weight, gradient, two AdamW moments, master copy."""
 
     name: str
-    weights: Dtype
-    gradients: Dtype
-    moments: Dtype
-    master: Dtype | None = None
+    weights: NumberFormat
+    gradients: NumberFormat
+    moments: NumberFormat
+    master: NumberFormat | None = None
 
     @property
     def bytes_per_parameter(self) -> float:
@@ -76,15 +76,21 @@ class Regime:
 
 
 # weights, gradients, moments, master
-_BF16, _FP32 = Dtype.BF16, Dtype.FP32
-EIGHT_BIT_ADAM = Regime(name="8-bit AdamW", weights=_BF16, gradients=_BF16, moments=Dtype.INT8)
+_BF16, _FP32 = NumberFormat.BF16, NumberFormat.FP32
+EIGHT_BIT_ADAM = Regime(
+    name="8-bit AdamW", weights=_BF16, gradients=_BF16, moments=NumberFormat.INT8
+)
 PURE_BF16 = Regime(
     name="pure bf16", weights=_BF16, gradients=_BF16, moments=_BF16
 )  # articles 18-22
 # Megatron-Core with use_precision_aware_optimizer, moments and gradients in bf16: Transformer
 # Engine's AdamW keeps an fp32 master all the same, as the 16 bits that the bf16 weight lacks
 PRECISION_AWARE = Regime(
-    name="precision-aware", weights=_BF16, gradients=_BF16, moments=_BF16, master=Dtype.REMAINDER
+    name="precision-aware",
+    weights=_BF16,
+    gradients=_BF16,
+    moments=_BF16,
+    master=NumberFormat.REMAINDER,
 )
 FP32_MOMENTS = Regime(name="fp32 moments", weights=_BF16, gradients=_BF16, moments=_FP32)
 MIXED = Regime(name="mixed", weights=_BF16, gradients=_BF16, moments=_FP32, master=_FP32)
@@ -133,13 +139,13 @@ def activation_bytes_per_token(shape: ModelShape, forward: ForwardPass) -> int:
     layer = layer_bytes_per_token(shape, Precision.BF16, dropout=forward.dropout)
     if forward.scores_context is not None:  # softmax output; with dropout also its mask and output
         each = 5 if forward.dropout else 2
-        layer += each * shape.num_heads * forward.scores_context
-    stream = 2 * shape.d_model
-    mask = shape.d_model if forward.dropout else 0
+        layer += each * shape.num_attention_heads * forward.scores_context
+    stream = 2 * shape.hidden_size
+    mask = shape.hidden_size if forward.dropout else 0
     outside = mask + 2 * stream + forward.logit_bytes * shape.vocab_size
     if forward.recompute:
-        return shape.num_layers * stream + (layer - stream) + outside
-    return shape.num_layers * layer + outside
+        return shape.num_hidden_layers * stream + (layer - stream) + outside
+    return shape.num_hidden_layers * layer + outside
 
 
 def layer_bytes_per_token(shape: ModelShape, precision: Precision, *, dropout: bool) -> int:
@@ -150,10 +156,12 @@ def layer_bytes_per_token(shape: ModelShape, precision: Precision, *, dropout: b
     two dropout masks. In fp8 the linear maps keep their inputs in one byte, the attention's output
     in both forms.
     """
-    d, element = shape.d_model, activation_bytes(precision)
+    d, element = shape.hidden_size, activation_bytes(precision)
     norm_inputs = 2 * d * parameter_bytes(precision)  # the residual stream
-    linear_inputs = 2 * d + shape.q_width + shape.d_ff
-    others = shape.q_width + 2 * shape.kv_width + (3 if shape.gated else 1) * shape.d_ff
+    linear_inputs = 2 * d + shape.q_width + shape.intermediate_size
+    others = (
+        shape.q_width + 2 * shape.kv_width + (3 if shape.gated else 1) * shape.intermediate_size
+    )
     masks = 2 * d if dropout else 0
     if precision is Precision.FP8:
         return norm_inputs + linear_inputs + element * (others + shape.q_width) + masks
@@ -176,12 +184,12 @@ def activation_bytes(precision: Precision) -> int:
 # --- serving ------------------------------------------------------------------------------------
 
 
-def kv_bytes_per_token(shape: ModelShape, dtype: Dtype) -> int:
+def kv_bytes_per_token(shape: ModelShape, dtype: NumberFormat) -> int:
     """Return the keys and values that one token leaves in the cache, over all layers."""
-    return stored_bytes(2 * shape.num_layers * shape.kv_width, dtype)
+    return stored_bytes(2 * shape.num_hidden_layers * shape.kv_width, dtype)
 
 
-def kv_cache_bytes(shape: ModelShape, dtype: Dtype, context: int, sessions: int) -> int:
+def kv_cache_bytes(shape: ModelShape, dtype: NumberFormat, context: int, sessions: int) -> int:
     """Return the cache of `sessions` concurrent sequences of `context` tokens each."""
     return kv_bytes_per_token(shape, dtype) * context * sessions
 
@@ -206,7 +214,7 @@ class Need:
 
 
 def serving_need(
-    shape: ModelShape, weights: Dtype, cache: Dtype, context: int, sessions: int
+    shape: ModelShape, weights: NumberFormat, cache: NumberFormat, context: int, sessions: int
 ) -> Need:
     """Return what serving takes."""
     return Need(
@@ -221,7 +229,7 @@ def training_need(shape: ModelShape, regime: Regime, forward: ForwardPass) -> Ne
 
 
 def lora_need(
-    shape: ModelShape, base: Dtype, regime: Regime, rank: int, forward: ForwardPass
+    shape: ModelShape, base: NumberFormat, regime: Regime, rank: int, forward: ForwardPass
 ) -> Need:
     """Return what training low-rank adapters on every matrix of a frozen base takes.
 

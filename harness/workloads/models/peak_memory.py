@@ -53,14 +53,14 @@ def peak_bytes(shape: ModelShape, tokens: int, precision: Precision, *, dropout:
         dropout: whether masks are kept.
     """
     element = parameter_bytes(precision)  # of the residual stream too
-    positions = shape.num_positions * shape.d_model  # that table is float32 in every precision
+    positions = shape.num_positions * shape.hidden_size  # that table is float32 in every precision
     copy = element * num_parameters(shape) + (_FLOAT32_BYTES - element) * positions
     statistics = 2 * element  # a norm's mean and deviation; float32 on CUDA, a ten-thousandth more
-    log_sums = _FLOAT32_BYTES * shape.num_heads  # attention, instead of its score matrix
+    log_sums = _FLOAT32_BYTES * shape.num_attention_heads  # attention, instead of its score matrix
     layer = layer_bytes_per_token(shape, precision, dropout=dropout) + 2 * statistics + log_sums
-    last_norm = (element + activation_bytes(precision)) * shape.d_model + statistics
-    embedding_mask = shape.d_model if dropout else 0
-    kept = tokens * (shape.num_layers * layer + last_norm + embedding_mask + 2 * _ID_BYTES)
+    last_norm = (element + activation_bytes(precision)) * shape.hidden_size + statistics
+    embedding_mask = shape.hidden_size if dropout else 0
+    kept = tokens * (shape.num_hidden_layers * layer + last_norm + embedding_mask + 2 * _ID_BYTES)
     logits = tokens * shape.vocab_size
     forward = 4 * copy + logits * (8 if precision is Precision.FP32 else 10)
     backward = 3 * copy + logits * (16 if precision is Precision.FP32 else 14)
@@ -85,10 +85,10 @@ def published_peak_bytes(
         dropout: whether masks are kept, as in every published run.
     """
     params, vocab = num_parameters(shape), shape.vocab_size
-    layers = shape.num_layers * layer_bytes_per_token(shape, precision, dropout=dropout)
+    layers = shape.num_hidden_layers * layer_bytes_per_token(shape, precision, dropout=dropout)
     forward = 8 * params + tokens * (layers + 10 * vocab)
     backward = 6 * params + tokens * (layers + 14 * vocab)
-    beside = (9 if dropout else 8) * shape.d_model * tokens
+    beside = (9 if dropout else 8) * shape.hidden_size * tokens
     return weight_copy_bytes(shape, precision) + max(forward, backward) + beside
 
 
@@ -102,7 +102,7 @@ def local_peak_bytes(
     """
     scores = _FLOAT32_BYTES + (0 if precision is Precision.FP32 else _BFLOAT16_BYTES)
     per_head = scores * shape.num_positions - _FLOAT32_BYTES
-    more = tokens * shape.num_layers * shape.num_heads * per_head
+    more = tokens * shape.num_hidden_layers * shape.num_attention_heads * per_head
     mask_and_ids = shape.num_positions * (shape.num_positions + _ID_BYTES)
     return peak_bytes(shape, tokens, precision, dropout=dropout) + more + mask_and_ids
 
@@ -115,5 +115,5 @@ def weight_copy_bytes(shape: ModelShape, precision: Precision) -> int:
         case Precision.FP8:  # the matrix and its transpose, as Transformer Engine keeps them
             return 2 * num_linear_parameters(shape)
         case Precision.MIXED:  # autocast's cache; the token table is multiplied too, for the logits
-            multiplied = num_linear_parameters(shape) + shape.vocab_size * shape.d_model
+            multiplied = num_linear_parameters(shape) + shape.vocab_size * shape.hidden_size
             return _BFLOAT16_BYTES * multiplied

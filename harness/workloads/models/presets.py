@@ -11,10 +11,10 @@ from harness.workloads.models.memory import (
     GIB,
     MIXED,
     PURE_BF16,
-    Dtype,
     Fit,
     ForwardPass,
     Need,
+    NumberFormat,
     fits,
     lora_need,
     serving_need,
@@ -73,11 +73,11 @@ GPT_354M = replace(
 QWEN25_3B = ModelShape(  # config.json of Qwen/Qwen2.5-3B-Instruct
     name="Qwen2.5-3B-Instruct",
     vocab_size=151_936,
-    num_layers=36,
-    d_model=2048,
-    d_ff=11_008,
-    num_heads=16,
-    num_kv_heads=2,
+    num_hidden_layers=36,
+    hidden_size=2048,
+    intermediate_size=11_008,
+    num_attention_heads=16,
+    num_key_value_heads=2,
     head_dim=128,
     tied=True,
     qkv_bias=True,
@@ -85,11 +85,11 @@ QWEN25_3B = ModelShape(  # config.json of Qwen/Qwen2.5-3B-Instruct
 QWEN3_4B = ModelShape(  # config.json of Qwen/Qwen3-4B
     name="Qwen3-4B",
     vocab_size=151_936,
-    num_layers=36,
-    d_model=2560,
-    d_ff=9728,
-    num_heads=32,
-    num_kv_heads=8,
+    num_hidden_layers=36,
+    hidden_size=2560,
+    intermediate_size=9728,
+    num_attention_heads=32,
+    num_key_value_heads=8,
     head_dim=128,
     tied=True,
     qk_norm=True,
@@ -97,22 +97,22 @@ QWEN3_4B = ModelShape(  # config.json of Qwen/Qwen3-4B
 QWEN25_7B = ModelShape(  # config.json of Qwen/Qwen2.5-7B-Instruct
     name="Qwen2.5-7B-Instruct",
     vocab_size=152_064,
-    num_layers=28,
-    d_model=3584,
-    d_ff=18_944,
-    num_heads=28,
-    num_kv_heads=4,
+    num_hidden_layers=28,
+    hidden_size=3584,
+    intermediate_size=18_944,
+    num_attention_heads=28,
+    num_key_value_heads=4,
     head_dim=128,
     qkv_bias=True,
 )
 LLAMA31_8B = ModelShape(  # config.json of meta-llama/Llama-3.1-8B
     name="Llama-3.1-8B",
     vocab_size=128_256,
-    num_layers=32,
-    d_model=4096,
-    d_ff=14_336,
-    num_heads=32,
-    num_kv_heads=8,
+    num_hidden_layers=32,
+    hidden_size=4096,
+    intermediate_size=14_336,
+    num_attention_heads=32,
+    num_key_value_heads=8,
     head_dim=128,
 )
 MODELS = (GPT_354M, QWEN25_3B, QWEN3_4B, QWEN25_7B, LLAMA31_8B)
@@ -149,11 +149,11 @@ def need_of(shape: ModelShape, use: Use) -> Need:
     """Return what `shape` takes in `use`; a lower bound, see `harness.workloads.models.memory`."""
     match use:
         case Use.SERVE_BF16:
-            return serving_need(shape, Dtype.BF16, Dtype.BF16, _CACHED_TOKENS, 1)
+            return serving_need(shape, NumberFormat.BF16, NumberFormat.BF16, _CACHED_TOKENS, 1)
         case Use.SERVE_FP8:
-            return serving_need(shape, Dtype.FP8, Dtype.BF16, _CACHED_TOKENS, 1)
+            return serving_need(shape, NumberFormat.FP8, NumberFormat.BF16, _CACHED_TOKENS, 1)
         case Use.LORA:
-            return lora_need(shape, Dtype.BF16, MIXED, _RANK, _STEP)
+            return lora_need(shape, NumberFormat.BF16, MIXED, _RANK, _STEP)
         case Use.TRAIN_BF16:
             return training_need(shape, PURE_BF16, _STEP)
         case Use.TRAIN_MIXED:

@@ -61,11 +61,11 @@ class ModelShape:
     """
 
     vocab_size: int
-    num_layers: int
-    d_model: int
-    d_ff: int
-    num_heads: int
-    num_kv_heads: int
+    num_hidden_layers: int
+    hidden_size: int
+    intermediate_size: int
+    num_attention_heads: int
+    num_key_value_heads: int
     head_dim: int
     num_positions: int = 0
     tied: bool = False
@@ -78,12 +78,12 @@ class ModelShape:
     @property
     def q_width(self) -> int:
         """All query heads side by side."""
-        return self.num_heads * self.head_dim
+        return self.num_attention_heads * self.head_dim
 
     @property
     def kv_width(self) -> int:
         """All key heads side by side; values are as wide."""
-        return self.num_kv_heads * self.head_dim
+        return self.num_key_value_heads * self.head_dim
 
 
 def gpt_shape(
@@ -102,11 +102,11 @@ def gpt_shape(
     """
     return ModelShape(
         vocab_size=vocab_size,
-        num_layers=num_hidden_layers,
-        d_model=hidden_size,
-        d_ff=intermediate_size,
-        num_heads=num_attention_heads,
-        num_kv_heads=num_attention_heads,
+        num_hidden_layers=num_hidden_layers,
+        hidden_size=hidden_size,
+        intermediate_size=intermediate_size,
+        num_attention_heads=num_attention_heads,
+        num_key_value_heads=num_attention_heads,
         head_dim=hidden_size // num_attention_heads,
         num_positions=num_positions,
         tied=True,
@@ -117,7 +117,7 @@ def gpt_shape(
 
 def projections(shape: ModelShape) -> dict[Projection, tuple[int, int]]:
     """Return (inputs, outputs) of each weight matrix of one layer."""
-    d, f = shape.d_model, shape.d_ff
+    d, f = shape.hidden_size, shape.intermediate_size
     gate = {Projection.GATE: (d, f)} if shape.gated else {}
     return {
         Projection.Q: (d, shape.q_width),
@@ -133,7 +133,7 @@ def projections(shape: ModelShape) -> dict[Projection, tuple[int, int]]:
 def num_linear_parameters(shape: ModelShape) -> int:
     """Return the weights of the linear maps inside the layers."""
     layer = sum(inputs * outputs for inputs, outputs in projections(shape).values())
-    return shape.num_layers * layer
+    return shape.num_hidden_layers * layer
 
 
 def num_parameters(shape: ModelShape) -> int:
@@ -142,11 +142,11 @@ def num_parameters(shape: ModelShape) -> int:
     For the shape of `gpt_shape` that is ``V d + S d + L (12 d^2 + 4 d) + 2 d`` where f = 4 d:
     354,601,984 for the model of article 19 at 1024 positions, 355,650,560 at 2048.
     """
-    d = shape.d_model
+    d = shape.hidden_size
     norm = d * (2 if shape.norm_bias else 1)
     biases = (shape.q_width + 2 * shape.kv_width) if shape.qkv_bias else 0
     head_norms = 2 * shape.head_dim if shape.qk_norm else 0
-    beside = shape.num_layers * (biases + head_norms + 2 * norm)
+    beside = shape.num_hidden_layers * (biases + head_norms + 2 * norm)
     embeddings = shape.vocab_size * (1 if shape.tied else 2) + shape.num_positions
     return embeddings * d + num_linear_parameters(shape) + beside + norm
 
@@ -171,7 +171,7 @@ def lora_parameters(
     if absent := sorted(chosen - frozenset(matrices)):
         message = f"{shape.name} has no {', '.join(absent)}"
         raise ValueError(message)
-    return shape.num_layers * rank * sum(sum(matrices[target]) for target in chosen)
+    return shape.num_hidden_layers * rank * sum(sum(matrices[target]) for target in chosen)
 
 
 def initial_loss_nats(shape: ModelShape, init: Init = Init.SCALED) -> float:
@@ -189,9 +189,9 @@ def initial_loss_nats(shape: ModelShape, init: Init = Init.SCALED) -> float:
     is 2 % high there: 597 nats where 585.6 were recorded.
     """
     if init is Init.TORCH:
-        stream_variance = 2 + shape.num_layers * _gelu_second_moment(1 / 3) / 3
-        return shape.d_model / math.sqrt(stream_variance)
-    return math.log(shape.vocab_size) + shape.d_model * INIT_STD**2 / 2
+        stream_variance = 2 + shape.num_hidden_layers * _gelu_second_moment(1 / 3) / 3
+        return shape.hidden_size / math.sqrt(stream_variance)
+    return math.log(shape.vocab_size) + shape.hidden_size * INIT_STD**2 / 2
 
 
 def _gelu_second_moment(variance: float) -> float:

@@ -95,24 +95,28 @@ class Clip:
 
     Attributes:
         ratio_of: what shares one ratio: the geometric mean of its tokens'.
-        low: clip width below 1, before a turn's scale.
-        high: above 1.
+        epsilon_low: clip width below 1, before a turn's scale.
+        epsilon_high: above 1.
         kl_coef: of K3 to the reference; 0 for none.
         boundaries: what one turn is.
         ratio_form: how the ratio is differentiated.
     """
 
     ratio_of: RatioOf
-    low: float
-    high: float
+    epsilon_low: float
+    epsilon_high: float
     kl_coef: float = 0.0
     boundaries: Boundaries = Boundaries.EXPLICIT
     ratio_form: RatioForm = RatioForm.GEOMETRIC
 
 
-GRPO_CLIP = Clip(ratio_of=RatioOf.TOKEN, low=0.2, high=0.2, kl_coef=0.001)  # table 3
-GSPO_CLIP = Clip(ratio_of=RatioOf.SEQUENCE, low=3e-4, high=4e-4)  # its bullet in the appendix
-TURN_CLIP = Clip(ratio_of=RatioOf.TURN, low=3e-3, high=4e-3)  # A2TGPO
+GRPO_CLIP = Clip(
+    ratio_of=RatioOf.TOKEN, epsilon_low=0.2, epsilon_high=0.2, kl_coef=0.001
+)  # table 3
+GSPO_CLIP = Clip(
+    ratio_of=RatioOf.SEQUENCE, epsilon_low=3e-4, epsilon_high=4e-4
+)  # its bullet in the appendix
+TURN_CLIP = Clip(ratio_of=RatioOf.TURN, epsilon_low=3e-3, epsilon_high=4e-3)  # A2TGPO
 
 
 def reinforce(
@@ -257,8 +261,12 @@ def _bounds(sampled: SampledTokens, advantages: Advantages, clip: Clip) -> tuple
     """
     scales = advantages.clip_scales or (1.0,) * len(advantages.per_turn)
     pairs = list(zip(advantages.per_turn, scales, strict=True))
-    low = [1 - clip.low * scale if advantage < 0 else -math.inf for advantage, scale in pairs]
-    high = [1 + clip.high * scale if advantage > 0 else math.inf for advantage, scale in pairs]
+    low = [
+        1 - clip.epsilon_low * scale if advantage < 0 else -math.inf for advantage, scale in pairs
+    ]
+    high = [
+        1 + clip.epsilon_high * scale if advantage > 0 else math.inf for advantage, scale in pairs
+    ]
     return _of_turns(low, sampled), _of_turns(high, sampled)
 
 

@@ -12,7 +12,7 @@ import torch
 
 from harness.workloads.tiny_models.build import MODELS, build
 from harness.workloads.tiny_models.checkpoint import LOSS_STEPS, write_card
-from harness.workloads.tiny_models.train import Progress
+from harness.workloads.tiny_models.train import TrainingProgress
 
 
 def main(arguments: list[str]) -> int:
@@ -31,11 +31,11 @@ def main(arguments: list[str]) -> int:
     model = MODELS[given.model]
     card = build(given.out, replace(model, recipe=model.recipe.shortened(given.share)), _show)
     write_card(given.out, card)
-    print(json.dumps(card.skill, indent=1))
+    print(json.dumps(card.eval_results, indent=1))
     return 0
 
 
-def _show(progress: Progress) -> None:
+def _show(progress: TrainingProgress) -> None:
     """Print how training goes, every few steps."""
     if progress.step % LOSS_STEPS == 0:
         place = f"{progress.phase.name} {progress.step}/{progress.phase.steps}"

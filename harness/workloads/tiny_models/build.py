@@ -19,11 +19,11 @@ from transformers import GenerationConfig, Qwen2ForCausalLM
 
 from harness.records import to_json
 from harness.workloads.tiny_models import files, recipe, search, skill
-from harness.workloads.tiny_models.checkpoint import LOSS_STEPS, Card, hashes
+from harness.workloads.tiny_models.checkpoint import LOSS_STEPS, ModelCard, hashes
 from harness.workloads.tiny_models.recipe import Recipe
-from harness.workloads.tiny_models.samples import OpenConversations, Sampler
+from harness.workloads.tiny_models.samples import OpenConversations, SequenceSampler
 from harness.workloads.tiny_models.tokenizer import save_tokenizer, train_tokenizer
-from harness.workloads.tiny_models.train import Progress, train
+from harness.workloads.tiny_models.train import TrainingProgress, train
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ SEARCH = TinyModel(
 MODELS = {"files": FILES, "search": SEARCH}
 
 
-def build(out: Path, model: TinyModel, listen: Callable[[Progress], None]) -> Card:
+def build(out: Path, model: TinyModel, listen: Callable[[TrainingProgress], None]) -> ModelCard:
     """Train a model into the folder `out`, for minutes, and return its card.
 
     After each phase that makes a policy the policy is written and measured; the last one stays.
@@ -78,10 +78,10 @@ def build(out: Path, model: TinyModel, listen: Callable[[Progress], None]) -> Ca
         listen: is told of every step.
     """
     tokenizer = train_tokenizer(model.texts(), model.phrases, model.vocabulary)
-    sampler = Sampler(tokenizer, model.recipe.seed, model.conversations)
+    sampler = SequenceSampler(tokenizer, model.recipe.seed, model.conversations)
     losses: dict[str, list[float]] = defaultdict(list)
 
-    def hear(progress: Progress) -> None:
+    def hear(progress: TrainingProgress) -> None:
         losses[progress.phase.name].append(progress.loss)
         listen(progress)
 
@@ -91,12 +91,12 @@ def build(out: Path, model: TinyModel, listen: Callable[[Progress], None]) -> Ca
             _save(policy, tokenizer, out)
             if model.measure is not None:
                 skills[phase.makes] = to_json(model.measure(out, model.recipe.seed))
-    return Card(
+    return ModelCard(
         recipe=model.recipe.digest,
         seed=model.recipe.seed,
         torch=torch.__version__,
         losses={name: mean_losses(each) for name, each in losses.items()},
-        skill=skills,
+        eval_results=skills,
         files=hashes(out),
     )
 

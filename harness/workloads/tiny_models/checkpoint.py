@@ -23,7 +23,7 @@ LOSS_STEPS = 25
 
 
 @record
-class Card:
+class ModelCard:
     """What is known of a model.
 
     Attributes:
@@ -31,7 +31,7 @@ class Card:
         seed: of its weights and its data.
         torch: version that trained it.
         losses: of each phase, the mean over every `LOSS_STEPS` steps, nats.
-        skill: of each policy that was measured, what it can do: JSON of what
+        eval_results: of each policy that was measured, what it can do: JSON of what
             `harness.workloads.tiny_models.skill` counts.
         files: SHA-256 of every other file of the folder.
     """
@@ -40,7 +40,7 @@ class Card:
     seed: int
     torch: str
     losses: Mapping[str, tuple[float, ...]]
-    skill: Mapping[str, Any]
+    eval_results: Mapping[str, Any]
     files: Mapping[str, str]
 
 
@@ -61,12 +61,12 @@ def tiny_model(name: str, folder: Path | None = None) -> Path:
     return folder
 
 
-def read_card(folder: Path) -> Card:
+def read_card(folder: Path) -> ModelCard:
     """Return what is known of the model in a folder."""
-    return from_json(Card, json.loads((folder / CARD).read_text(encoding="utf-8")))
+    return from_json(ModelCard, json.loads((folder / CARD).read_text(encoding="utf-8")))
 
 
-def write_card(folder: Path, card: Card) -> None:
+def write_card(folder: Path, card: ModelCard) -> None:
     """Write the card beside the model."""
     text = json.dumps(to_json(card), indent=1) + "\n"
     (folder / CARD).write_text(text, encoding="utf-8")

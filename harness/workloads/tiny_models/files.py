@@ -27,7 +27,7 @@ from harness.workloads.envs.files.protocol import (
 from harness.workloads.envs.files.task import Task
 from harness.workloads.envs.files.template_author import TemplateAuthor
 from harness.workloads.inference.chat_template import Message
-from harness.workloads.tiny_models.recipe import Phase
+from harness.workloads.tiny_models.recipe import TrainingPhase
 
 FIRST_SEED = 100_000  # the evaluation world has the seeds 42 to 241
 _LAST_SEED = 2**31
@@ -120,10 +120,12 @@ def messages_of(given: Demonstration) -> list[Message]:
     return conversation(given.intent, given.listing, [*turns, done], PromptStyle.BRIEF)
 
 
-def conversations(random: Random, pieces: Sequence[str]) -> Callable[[Phase], Sequence[Message]]:
+def conversations(
+    random: Random, pieces: Sequence[str]
+) -> Callable[[TrainingPhase], Sequence[Message]]:
     """Return what draws a conversation; `pieces` are what random names are made of."""
 
-    def draw_one(phase: Phase) -> Sequence[Message]:
+    def draw_one(phase: TrainingPhase) -> Sequence[Message]:
         given = draw(random)
         while given.operations > phase.operations:
             given = draw(random)

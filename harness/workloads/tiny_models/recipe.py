@@ -10,7 +10,7 @@ from enum import StrEnum
 from harness.records import record, to_json
 
 
-class Source(StrEnum):
+class PhaseSource(StrEnum):
     """What a phase trains on."""
 
     COPYING = "copying"
@@ -18,7 +18,7 @@ class Source(StrEnum):
 
 
 @record
-class Phase:
+class TrainingPhase:
     """A stretch of training on one kind of data.
 
     Attributes:
@@ -33,7 +33,7 @@ class Phase:
     """
 
     name: str
-    source: Source
+    source: PhaseSource
     steps: int
     batch: int
     warm_up: int = 0
@@ -68,13 +68,13 @@ class Recipe:
     adamw_rate: float
     context_weight: float
     clip: float
-    phases: tuple[Phase, ...]
+    phases: tuple[TrainingPhase, ...]
 
     def shortened(self, share: float) -> Recipe:
         """Return it with a share of the steps of every phase on tasks; the policy is weaker."""
         phases = (
             replace(phase, steps=max(round(share * phase.steps), 1))
-            if phase.source is Source.TASKS
+            if phase.source is PhaseSource.TASKS
             else phase
             for phase in self.phases
         )
@@ -86,7 +86,9 @@ class Recipe:
         return hashlib.sha256(json.dumps(to_json(self), sort_keys=True).encode()).hexdigest()
 
 
-_COPY = Phase(name="copy", source=Source.COPYING, steps=200, batch=48, warm_up=100, rates=(1, 1))
+_COPY = TrainingPhase(
+    name="copy", source=PhaseSource.COPYING, steps=200, batch=48, warm_up=100, rates=(1, 1)
+)
 FILES = Recipe(
     seed=1,
     muon_rate=0.02,
@@ -95,27 +97,27 @@ FILES = Recipe(
     clip=1.0,
     phases=(
         _COPY,
-        Phase(
+        TrainingPhase(
             name="one thing",
-            source=Source.TASKS,
+            source=PhaseSource.TASKS,
             steps=200,
             batch=16,
             rates=(1, 1),
             operations=1,
             renamed=0.6,
         ),
-        Phase(
+        TrainingPhase(
             name="skill",
-            source=Source.TASKS,
+            source=PhaseSource.TASKS,
             steps=1500,
             batch=16,
             rates=(1.0, 0.05),
             renamed=0.6,
             makes="skilled",
         ),
-        Phase(
+        TrainingPhase(
             name="give up",
-            source=Source.TASKS,
+            source=PhaseSource.TASKS,
             steps=150,
             batch=16,
             rates=(0.1, 0.0),
@@ -135,20 +137,25 @@ SEARCH = Recipe(
     clip=1.0,
     phases=(
         _COPY,
-        Phase(
-            name="one fact", source=Source.TASKS, steps=200, batch=16, rates=(1, 1), operations=1
+        TrainingPhase(
+            name="one fact",
+            source=PhaseSource.TASKS,
+            steps=200,
+            batch=16,
+            rates=(1, 1),
+            operations=1,
         ),
-        Phase(
+        TrainingPhase(
             name="skill",
-            source=Source.TASKS,
+            source=PhaseSource.TASKS,
             steps=600,
             batch=16,
             rates=(1.0, 0.05),
             makes="skilled",
         ),
-        Phase(
+        TrainingPhase(
             name="give up",
-            source=Source.TASKS,
+            source=PhaseSource.TASKS,
             steps=150,
             batch=16,
             rates=(0.1, 0.0),

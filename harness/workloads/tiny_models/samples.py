@@ -9,18 +9,18 @@ from tokenizers import Tokenizer
 
 from harness.records import record
 from harness.workloads.inference.chat_template import Message, Role
-from harness.workloads.tiny_models.recipe import Phase, Source
+from harness.workloads.tiny_models.recipe import PhaseSource, TrainingPhase
 from harness.workloads.tiny_models.tokenizer import ASSISTANT, END, SPECIAL, USER, word_pieces
 
 # from random numbers and the letters-only tokens to what draws a conversation of a phase
-OpenConversations = Callable[[Random, Sequence[str]], Callable[[Phase], Sequence[Message]]]
+OpenConversations = Callable[[Random, Sequence[str]], Callable[[TrainingPhase], Sequence[Message]]]
 
 _POOLED = 8  # batches whose samples are sorted by length together, so that little is padding
 _COPIED = (10, 20)  # tokens of a copying sample, at least and at most
 
 
 @record
-class Sample:
+class TrainingSequence:
     """A conversation as the model reads it, T tokens.
 
     Attributes:
@@ -31,7 +31,7 @@ class Sample:
     own: tuple[bool, ...]
 
 
-class Sampler:
+class SequenceSampler:
     """Draws what the phases train on.
 
     Args:
@@ -46,10 +46,10 @@ class Sampler:
         self._draw = conversations(self._random, word_pieces(tokenizer))
         self._user, self._assistant, self._end = map(tokenizer.token_to_id, (USER, ASSISTANT, END))
 
-    def batches(self, phase: Phase) -> Iterator[list[Sample]]:
+    def batches(self, phase: TrainingPhase) -> Iterator[list[TrainingSequence]]:
         """Yield the batches of a phase, each of samples of about one length."""
         while True:
-            copying = phase.source is Source.COPYING
+            copying = phase.source is PhaseSource.COPYING
             pool = [
                 self._copying() if copying else self.encode(self._draw(phase))
                 for _ in range(_POOLED * phase.batch)
@@ -59,7 +59,7 @@ class Sampler:
             self._random.shuffle(starts)
             yield from (pool[start : start + phase.batch] for start in starts)
 
-    def encode(self, messages: Sequence[Message]) -> Sample:
+    def encode(self, messages: Sequence[Message]) -> TrainingSequence:
         """Return a conversation in tokens, as the chat template has it."""
         tokens: list[int] = []
         own: list[bool] = []
@@ -68,13 +68,13 @@ class Sampler:
             said = [*self._tokenizer.encode(message.content).ids, self._end]
             tokens += [self._assistant if speaks else self._user, *said]
             own += [False, *(speaks for _ in said)]
-        return Sample(tokens=tuple(tokens), own=tuple(own))
+        return TrainingSequence(tokens=tuple(tokens), own=tuple(own))
 
-    def _copying(self) -> Sample:
+    def _copying(self) -> TrainingSequence:
         """Return a conversation in which any tokens are said, and said again."""
         count = self._random.randint(*_COPIED)
         said = range(len(SPECIAL), self._tokenizer.get_vocab_size())
         copied = (*self._random.choices(said, k=count), self._end)
         tokens = (self._user, *copied, self._assistant, *copied)
         own = tuple(position > len(copied) + 1 for position in range(len(tokens)))
-        return Sample(tokens=tokens, own=own)
+        return TrainingSequence(tokens=tokens, own=own)

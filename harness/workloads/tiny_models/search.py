@@ -8,7 +8,7 @@ from random import Random
 from harness.workloads.envs.search.bm25 import Bm25
 from harness.workloads.envs.search.demonstrations import NONE, Demonstrator, Faults
 from harness.workloads.inference.chat_template import Message
-from harness.workloads.tiny_models.recipe import Phase
+from harness.workloads.tiny_models.recipe import TrainingPhase
 
 HOPS = (1, 2, 3)
 NAMES_PER_KIND = 40  # of the worlds that it learns from
@@ -22,11 +22,11 @@ _WASTE = 0.5  # wasted calls for each time that a demonstration gives up
 _TOKENIZER_SEED, _TOKENIZER_CONVERSATIONS = 7, 2000
 
 
-def conversations(random: Random, _: Sequence[str]) -> Callable[[Phase], Sequence[Message]]:
+def conversations(random: Random, _: Sequence[str]) -> Callable[[TrainingPhase], Sequence[Message]]:
     """Return what draws a conversation; a phase's operations are its questions' facts at most."""
     demonstrator = Demonstrator(random, Bm25, NAMES_PER_KIND)
 
-    def draw(phase: Phase) -> Sequence[Message]:
+    def draw(phase: TrainingPhase) -> Sequence[Message]:
         faults = Faults(give_up=phase.hazard, waste=_WASTE * phase.hazard)
         return demonstrator.draw(HOPS[: phase.operations], faults)
 

@@ -54,15 +54,15 @@ MAX_REPLY_TOKENS = 64  # the author's longest command has 27
 
 
 @record
-class Skill:
+class FileEvalResults:
     """What was counted over some tasks.
 
     Attributes:
         temperature: of the sampling; 0 takes the likeliest token.
-        task_pass: share of the tasks with every assertion.
-        assertions: share of all assertions.
+        pass_rate: share of the tasks with every assertion.
+        assertion_pass_rate: share of all assertions.
         turns: mean.
-        stops: share of the rollouts that said they were done.
+        stop_rate: share of the rollouts that said they were done.
         stop_early: probability of stopping at a turn, mean over the turns at which the author of
             the task would still have had a command to give; nothing is said of whether the turns
             before did any good.
@@ -71,15 +71,15 @@ class Skill:
 
     tasks: int
     temperature: float
-    task_pass: float
-    assertions: float
+    pass_rate: float
+    assertion_pass_rate: float
     turns: float
-    stops: float
+    stop_rate: float
     stop_early: float
     stop_late: float | None
 
 
-def measure_files(folder: Path, seed: int) -> tuple[Skill, ...]:
+def measure_files(folder: Path, seed: int) -> tuple[FileEvalResults, ...]:
     """Return what the file agent in a folder can do on the held-out tasks, at each temperature."""
     model = Qwen2ForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -135,19 +135,19 @@ def measure(
     *,
     temperature: float,
     seed: int,
-) -> Skill:
+) -> FileEvalResults:
     """Let the model play every task once, and count."""
     games = [_Game(task, tokenizer) for task in tasks]
     _play(model, tokenizer, games, _Draw(temperature, seed))
     counted = rates(game.grade for game in games)
     late = list(chain.from_iterable(game.stop_late for game in games))
-    return Skill(
+    return FileEvalResults(
         tasks=counted.tasks,
         temperature=temperature,
-        task_pass=counted.tasks_passed / counted.tasks,
-        assertions=counted.held,
+        pass_rate=counted.tasks_passed / counted.tasks,
+        assertion_pass_rate=counted.held,
         turns=fmean(len(game.stop_probabilities) for game in games),
-        stops=fmean(game.stopped for game in games),
+        stop_rate=fmean(game.stopped for game in games),
         stop_early=fmean(chain.from_iterable(game.stop_early for game in games)),
         stop_late=fmean(late) if late else None,
     )

@@ -14,15 +14,15 @@ from transformers import Qwen2ForCausalLM
 
 from harness.records import record
 from harness.workloads.tiny_models.model import new_model, shape_of
-from harness.workloads.tiny_models.recipe import Phase, Recipe
-from harness.workloads.tiny_models.samples import Sample, Sampler
+from harness.workloads.tiny_models.recipe import Recipe, TrainingPhase
+from harness.workloads.tiny_models.samples import SequenceSampler, TrainingSequence
 
 _MATRIX = 2  # dimensions
 _LENGTHS = 16  # batches are padded to multiples of it, as every length keeps compiled kernels
 
 
 @record
-class Progress:
+class TrainingProgress:
     """One step.
 
     Attributes:
@@ -32,7 +32,7 @@ class Progress:
         elapsed_s: since training began, seconds.
     """
 
-    phase: Phase
+    phase: TrainingPhase
     step: int
     loss: float
     tokens: int
@@ -42,9 +42,9 @@ class Progress:
 def train(
     recipe: Recipe,
     tokenizer: Tokenizer,
-    sampler: Sampler,
-    listen: Callable[[Progress], None],
-) -> Iterator[tuple[Phase, Qwen2ForCausalLM]]:
+    sampler: SequenceSampler,
+    listen: Callable[[TrainingProgress], None],
+) -> Iterator[tuple[TrainingPhase, Qwen2ForCausalLM]]:
     """Yield each phase with the model after it: one object, trained further for the next.
 
     Args:
@@ -61,7 +61,7 @@ def train(
         for step, batch in zip(range(phase.steps), sampler.batches(phase), strict=False):
             loss = trainer.step(batch, phase.rate(step))
             listen(
-                Progress(
+                TrainingProgress(
                     phase=phase,
                     step=step,
                     loss=loss,
@@ -87,7 +87,7 @@ class _Trainer:
             ),
         )
 
-    def step(self, batch: Sequence[Sample], rate: float) -> float:
+    def step(self, batch: Sequence[TrainingSequence], rate: float) -> float:
         """Update the model once; return the loss of its own tokens."""
         tokens = _padded([torch.tensor(sample.tokens) for sample in batch])
         own = _padded([torch.tensor(sample.own) for sample in batch])[:, 1:]

@@ -23,7 +23,7 @@ Batch = tuple[Tensor, Tensor]  # input ids (B, S), ids that should follow them (
 
 
 @record
-class Step:
+class OptimizerStep:
     """What one optimizer step came to.
 
     Attributes:
@@ -114,7 +114,7 @@ class TrainingRun:
     forward_context: Callable[[], AbstractContextManager[object]]
     max_grad_norm: float
 
-    def steps(self, num_steps: int) -> Iterator[Step]:
+    def steps(self, num_steps: int) -> Iterator[OptimizerStep]:
         """Take `num_steps` optimizer steps, yielding each as it is done."""
         for index in range(num_steps):
             rate = self.learning_rate(index)
@@ -126,7 +126,7 @@ class TrainingRun:
             loss = self._step(batch)
             synchronise(batch[0].device)
             step_s = time.perf_counter() - began
-            yield Step(index=index, learning_rate=rate, loss=loss.item(), step_s=step_s)
+            yield OptimizerStep(index=index, learning_rate=rate, loss=loss.item(), step_s=step_s)
 
     def _step(self, batch: Batch) -> Tensor:
         ids_BS, targets_BS = batch

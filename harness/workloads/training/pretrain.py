@@ -17,7 +17,7 @@ from harness.workloads.api.context import Context
 from harness.workloads.api.device import device_name, torch_device
 from harness.workloads.models.frameworks import Library, library
 from harness.workloads.models.precision import Arithmetic, arithmetic
-from harness.workloads.training.loop import AdamW, Step, TrainingRun, repeated_batch
+from harness.workloads.training.loop import AdamW, OptimizerStep, TrainingRun, repeated_batch
 from harness.workloads.training.memory_tracker import PeakCounter, peak_counter, report_peak
 from harness.workloads.training.pretrain_params import CellParams
 
@@ -47,7 +47,7 @@ def training_run(params: CellParams, way: Arithmetic, make: Library) -> Training
     adamw = AdamW(
         learning_rate=params.learning_rate,
         num_warmup=params.warmup_steps,
-        num_steps=params.steps,
+        num_steps=params.max_steps,
         betas=(params.beta1, params.beta2),
         weight_decay=params.weight_decay,
         max_grad_norm=params.max_grad_norm,
@@ -72,7 +72,7 @@ def _train(
     """
     emit, seed = context.emit, context.spec.seed
 
-    def report(step: Step) -> None:
+    def report(step: OptimizerStep) -> None:
         emit.step(step.index, loss=step.loss, step_s=step.step_s, learning_rate=step.learning_rate)
 
     way = arithmetic(params.conditions.precision, device)
@@ -86,7 +86,7 @@ def _train(
             training = training_run(params, way, make)
             num_parameters = sum(parameter.numel() for parameter in training.model.parameters())
             emit.measured("parameters", num_parameters)
-            steps = training.steps(params.steps)
+            steps = training.steps(params.max_steps)
             for step in islice(steps, params.warmup_steps):
                 report(step)
         for step in steps:

@@ -9,9 +9,9 @@ from harness.workloads.api.declare import build, fields_of
 from harness.workloads.models.peak_memory import local_peak_bytes, peak_bytes, published_peak_bytes
 from harness.workloads.models.shape import num_parameters
 from harness.workloads.training.pretrain_params import (
-    ArmParams,
     CellParams,
     EnvelopeParams,
+    FrameworksParams,
     MemoryLawParams,
     ParameterCountParams,
 )
@@ -44,7 +44,7 @@ def _step(keys: Mapping[str, Any]) -> CellParams:
 
     What the keys do not name is as in that article.
     """
-    kind = ArmParams if "arm" in keys else EnvelopeParams
+    kind = FrameworksParams if "variant" in keys else EnvelopeParams
     named = {name: value for name, value in keys.items() if name in fields_of(kind)}
     try:
         step: CellParams = build(kind, named)

@@ -17,12 +17,12 @@ class CellParams(ABC):
 
     batch_size: int = param(doc="sequences a step", low=1)
     seq_len: int = param(doc="tokens a sequence; also the model's number of positions", low=2)
-    num_layers: int = param(24, doc="layers", low=1)
-    width: int = param(1024, doc="width of the residual stream", low=1)
-    num_heads: int = param(16, doc="attention heads; divides width", low=1)
-    ff_width: int = param(4096, doc="hidden width of the feed-forward map", low=1)
+    num_hidden_layers: int = param(24, doc="layers", low=1)
+    hidden_size: int = param(1024, doc="width of the residual stream", low=1)
+    num_attention_heads: int = param(16, doc="attention heads; divides width", low=1)
+    intermediate_size: int = param(4096, doc="hidden width of the feed-forward map", low=1)
     vocab_size: int = param(50257, doc="token ids of the data", low=2)
-    steps: int = param(30, doc="optimizer steps", low=3)
+    max_steps: int = param(30, doc="optimizer steps", low=3)
     warmup_steps: int = param(
         5,
         doc="first steps: rising learning rate, left out of the mean; two at least, so that "
@@ -50,10 +50,10 @@ class CellParams(ABC):
         return gpt_shape(
             vocab_size=math.ceil(self.vocab_size / multiple) * multiple,
             num_positions=self.seq_len,
-            num_hidden_layers=self.num_layers,
-            hidden_size=self.width,
-            num_attention_heads=self.num_heads,
-            intermediate_size=self.ff_width,
+            num_hidden_layers=self.num_hidden_layers,
+            hidden_size=self.hidden_size,
+            num_attention_heads=self.num_attention_heads,
+            intermediate_size=self.intermediate_size,
         )
 
     @property
@@ -85,13 +85,13 @@ class EnvelopeParams(CellParams):
 
 
 @record
-class ArmParams(CellParams):
+class FrameworksParams(CellParams):
     """One arm of article 18; the defaults are the article's model and recipe."""
 
-    arm: str = param(doc="the conditions, by name", choices=tuple(ARMS))
+    variant: str = param(doc="the conditions, by name", choices=tuple(ARMS))
     batch_size: int = param(4, doc="sequences a step", low=1)
     seq_len: int = param(1024, doc="tokens a sequence; also the number of positions", low=2)
-    steps: int = param(100, doc="optimizer steps", low=3)
+    max_steps: int = param(100, doc="optimizer steps", low=3)
     warmup_steps: int = param(
         10, doc="first steps: rising learning rate, left out of the mean", low=2
     )
@@ -99,7 +99,7 @@ class ArmParams(CellParams):
     @property
     def conditions(self) -> Conditions:
         """What the arm is trained under."""
-        return ARMS[self.arm]
+        return ARMS[self.variant]
 
 
 CELL_METRICS = (
@@ -111,7 +111,7 @@ CELL_METRICS = (
         timing=True,
     ),
     Metric(
-        name="throughput",
+        name="tokens_per_second",
         unit="token/s",
         doc="training tokens of a step / step_time.mean",
         better=Better.HIGHER,

@@ -50,7 +50,7 @@ class SupervisedStep:
         loss: mean before the step, nats; weighted as in `SupervisedSettings.weighting`, and divided
             by what the step has.
         learning_rate: that it was taken with.
-        gradient_norm: before it was clipped.
+        grad_norm: before it was clipped.
         examples: in it.
         tokens: trained.
         step_s: wall clock, seconds.
@@ -60,33 +60,33 @@ class SupervisedStep:
     epoch: int
     loss: float
     learning_rate: float
-    gradient_norm: float
+    grad_norm: float
     examples: int
     tokens: int
     step_s: float
 
 
-def fit(examples: Sequence[Example], max_tokens: int) -> Fitted:
-    """Cut examples after `max_tokens` tokens.
+def fit(examples: Sequence[Example], max_length: int) -> Fitted:
+    """Cut examples after `max_length` tokens.
 
     Raises:
         InputError: there is none, or nothing is trained in some; names each.
     """
     cut = tuple(
         Example(
-            tokens=example.tokens[:max_tokens],
-            trained=tuple(at for at in example.trained if at < max_tokens),
+            tokens=example.tokens[:max_length],
+            trained=tuple(at for at in example.trained if at < max_length),
         )
         for example in examples
     )
     problems = [
-        Problem(message=f"no trained token within {max_tokens}", key=f"example {number}")
+        Problem(message=f"no trained token within {max_length}", key=f"example {number}")
         for number, example in enumerate(cut)
         if not example.trained
     ]
     if not cut or problems:
         raise InputError(problems or [Problem(message="no example to train on")])
-    truncated = sum(len(example.tokens) > max_tokens for example in examples)
+    truncated = sum(len(example.tokens) > max_length for example in examples)
     return Fitted(examples=cut, truncated=truncated)
 
 
@@ -129,7 +129,7 @@ def supervise(
                 epoch=epoch,
                 loss=loss,
                 learning_rate=rate,
-                gradient_norm=norm,
+                grad_norm=norm,
                 examples=len(examples),
                 tokens=sum(len(example.trained) for example in examples),
                 step_s=time.perf_counter() - began,

@@ -22,7 +22,7 @@ from harness.workloads.trials.trial import PRETRAINING, Layout, Trial, cells_of,
 from harness.workloads.trials.tsv import line_of, rows_of
 
 
-class Store:
+class TrialStore:
     """A search's trials in one file; one object for each thread or process that uses it.
 
     Args:

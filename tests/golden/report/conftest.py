@@ -9,7 +9,7 @@ import pytest
 
 from harness.plan.expand import Plan, Skipped
 from harness.records import (
-    Finished,
+    FinishedRun,
     ImageRef,
     Measurement,
     Profile,
@@ -21,7 +21,7 @@ from harness.records import (
     VerdictKind,
     record,
 )
-from harness.report.dossier import Dossier
+from harness.report.dossier import ScenarioReport
 from harness.scenario.expectations import Expectations
 from harness.scenario.schema import Scenario
 from harness.workloads.api.declare import Better, Metric, Workload, param
@@ -136,7 +136,7 @@ ENVIRONMENT: dict[str, Any] = {
 
 
 @pytest.fixture(scope="session")
-def dossier() -> Dossier:
+def dossier() -> ScenarioReport:
     """Finished cells with replicates, a failed one, one without a run and absent figures."""
     specs = [
         *(spec(*cell, replicate) for cell in STEP_MS for replicate in range(3)),
@@ -158,7 +158,7 @@ def dossier() -> Dossier:
         estimate=None,
         changed=False,
     )
-    return Dossier(
+    return ScenarioReport(
         scenario=SCENARIO,
         profile=Profile.CPU,
         workload=WORKLOAD,
@@ -184,8 +184,8 @@ def spec(precision: str, batch_size: int, replicate: int) -> RunSpec:
     )
 
 
-def finished(cell: tuple[str, int], replicate: int) -> Finished:
-    return Finished(
+def finished(cell: tuple[str, int], replicate: int) -> FinishedRun:
+    return FinishedRun(
         spec=spec(*cell, replicate),
         outcome=RunOutcome(
             status=Status.FINISHED,
@@ -223,8 +223,8 @@ def measurements(precision: str, batch_size: int, replicate: int) -> Iterator[Me
         )
 
 
-def broken(of: RunSpec) -> Finished:
-    return Finished(
+def broken(of: RunSpec) -> FinishedRun:
+    return FinishedRun(
         spec=of,
         outcome=RunOutcome(
             status=Status.OUT_OF_MEMORY,

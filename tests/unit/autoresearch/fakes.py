@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.probes.reading import NotSupported
-from harness.workloads.autoresearch.evaluator import Evaluation, Limit
+from harness.workloads.autoresearch.evaluator import CandidateEvaluation, Limit
 from harness.workloads.autoresearch.loop import Loop, Parts, Session
 from harness.workloads.autoresearch.params import LoopParams
-from harness.workloads.autoresearch.prompt import Brief, ProposerError
+from harness.workloads.autoresearch.prompt import ProposerError, ProposerPrompt
 from harness.workloads.autoresearch.trajectory import EvalFailure, EvalMetrics, TrainConfig
 from harness.workloads.models.shape import num_parameters
 
@@ -32,13 +32,13 @@ class FakeEvaluator:
     """Knows each candidate's figure, and breaks where it is told to."""
 
     breaks: Callable[[TrainConfig], EvalFailure | None] = lambda _: None
-    least_bits: float | None = 3.0
+    entropy_floor_bits: float | None = 3.0
     asked: list[tuple[TrainConfig, int, Limit]] = field(default_factory=list)
 
-    def evaluate(self, cfg: TrainConfig, seed: int, limit: Limit) -> Evaluation:
+    def evaluate(self, cfg: TrainConfig, seed: int, limit: Limit) -> CandidateEvaluation:
         self.asked.append((cfg, seed, limit))
         if failure := self.breaks(cfg):
-            return Evaluation(result=failure)
+            return CandidateEvaluation(result=failure)
         metrics = EvalMetrics(
             ok=True,
             params_m=num_parameters(cfg.shape) / 1e6,
@@ -52,7 +52,7 @@ class FakeEvaluator:
             val_wall_s=0.01,
             peak_gpu_mem_gib=0.2,
         )
-        return Evaluation(result=metrics, device="a fake", cost_s=0.1)
+        return CandidateEvaluation(result=metrics, device="a fake", cost_s=0.1)
 
 
 @dataclass
@@ -61,9 +61,9 @@ class Scripted:
 
     answers: Sequence[str | None]
     identity: str = "script"
-    briefs: list[Brief] = field(default_factory=list)
+    briefs: list[ProposerPrompt] = field(default_factory=list)
 
-    def propose(self, brief: Brief) -> str:
+    def propose(self, brief: ProposerPrompt) -> str:
         self.briefs.append(brief)
         answer = self.answers[(brief.iteration - 1) % len(self.answers)]
         if answer is None:
@@ -79,10 +79,10 @@ def change(knob: str, value: Any, reason: str = "A step.") -> str:
 def session(**given: Any) -> Session:
     defaults: dict[str, Any] = {
         "proposer": "random",
-        "space": "small",
+        "search_space": "small",
         "device": "cpu",
         "iterations": 12,
-        "noise_draws": 3,
+        "num_noise_samples": 3,
     }
     seed = given.pop("seed", 0)
     return Session(params=LoopParams(**{**defaults, **given}), seed=seed)

@@ -101,12 +101,12 @@ def test_a_loop_made_by_hand(lines: Lines, small: dict[str, str], tmp_path: Path
     assert figures[at("best.proposal")] == "n_head=8"
     assert figures[at("worst.iteration")] == 2
     assert figures[at("value.first_losses", knob="n_head", value=8)] == 2
-    assert figures[at("value.val_bpb_sd", knob="lr", value=0.0002)] is None
+    assert figures[at("value.val_bpb_std", knob="lr", value=0.0002)] is None
     assert figures[at("knob.trials", knob="beta2")] == 0
     assert figures[at("repeat.in_view")] == 2
-    assert figures[at("noise.sd")] == pytest.approx(0.2)
+    assert figures[at("noise.std")] == pytest.approx(0.2)
     assert figures[at("noise.same_position")] == pytest.approx(0.08)
-    assert figures[at("energy.gpu", part="loop")] == pytest.approx(60.0 * 240 / 3600)
+    assert figures[at("energy.gpu", subset="loop")] == pytest.approx(60.0 * 240 / 3600)
     assert figures[at("iteration.energy", iteration=3)] == pytest.approx(1.0)
 
 
@@ -151,11 +151,11 @@ def test_published_decisions_follow_from_their_figures(published: Figures) -> No
 
 
 def test_published_keeps_are_six_of_d_model_and_two_of_d_ff(published: Figures) -> None:
-    keeps = {knob: published[at("knob.keeps", knob=knob)] for knob in KNOBS}
+    keeps = {knob: published[at("knob.accepted", knob=knob)] for knob in KNOBS}
     assert {knob: count for knob, count in keeps.items() if count} == {"d_model": 6, "d_ff": 2}
-    assert published[at("value.keeps", knob="d_model", value=768)] == 6
+    assert published[at("value.accepted", knob="d_model", value=768)] == 6
     assert published[at("value.trials", knob="d_model", value=768)] == 7
-    assert published[at("iteration.keep_ordinal", iteration=23)] == 3
+    assert published[at("iteration.accepted_ordinal", iteration=23)] == 3
 
 
 def test_published_agent_repeats_itself_ever_more(published: Figures) -> None:
@@ -171,22 +171,22 @@ def test_published_agent_repeats_itself_ever_more(published: Figures) -> None:
 def test_published_threshold_is_two_standard_deviations_of_a_difference(
     published: Figures,
 ) -> None:
-    assert published[at("noise.sd")] == pytest.approx(0.01976, abs=5e-6)
+    assert published[at("noise.std")] == pytest.approx(0.01976, abs=5e-6)
     assert published[at("noise.degrees_of_freedom")] == 37
     assert published[at("noise.threshold_difference")] == pytest.approx(1.96, abs=0.005)
-    assert published[at("noise.false_keep_risk")] == pytest.approx(0.025, abs=0.0005)
-    assert published[at("noise.significant_keeps")] == 2
+    assert published[at("noise.false_accept_risk")] == pytest.approx(0.025, abs=0.0005)
+    assert published[at("noise.significant_accepted")] == 2
     assert published[at("noise.surviving_values")] == 1
-    assert published[at("noise.surviving_keeps")] == 6
+    assert published[at("noise.surviving_accepted")] == 6
     same = published[at("noise.same_position")]
     assert isinstance(same, float)
     assert math.isclose(same, 0.0004, abs_tol=1e-9)  # a fiftieth of the noise
 
 
 def test_published_energy_is_what_the_samples_add_up_to(published: Figures) -> None:
-    assert published[at("energy.gpu", part="loop")] == pytest.approx(67.74, abs=0.01)
-    assert published[at("energy.gpu", part="file")] == pytest.approx(68.89, abs=0.01)
-    assert published[at("power.mean", part="loop")] == pytest.approx(55.37, abs=0.005)
-    assert published[at("power.peak", part="loop")] == 69.0
-    assert published[at("utilisation.mean", part="loop")] == pytest.approx(93.72, abs=0.005)
-    assert published[at("temperature.peak", part="file")] == 82.0
+    assert published[at("energy.gpu", subset="loop")] == pytest.approx(67.74, abs=0.01)
+    assert published[at("energy.gpu", subset="file")] == pytest.approx(68.89, abs=0.01)
+    assert published[at("power.mean", subset="loop")] == pytest.approx(55.37, abs=0.005)
+    assert published[at("power.peak", subset="loop")] == 69.0
+    assert published[at("utilisation.mean", subset="loop")] == pytest.approx(93.72, abs=0.005)
+    assert published[at("temperature.peak", subset="file")] == 82.0

@@ -12,10 +12,10 @@ import pytest
 
 from harness.errors import HostError, InputError
 from harness.workloads.autoresearch.loop import RECORD_FILE, TRAJECTORY_FILE
-from harness.workloads.autoresearch.proposers import Hostile, Uniform
+from harness.workloads.autoresearch.proposers import HostileProposer, UniformProposer
 from harness.workloads.autoresearch.search_space import SMALL
 from harness.workloads.autoresearch.summary import (
-    Finished,
+    FinishedLoop,
     missing,
     read_finished,
     tally,
@@ -34,18 +34,18 @@ from tests.unit.autoresearch.fakes import FakeEvaluator, Scripted, change, figur
 BASE = SMALL.baseline
 
 
-def finished(folder: Path, answers: list[str | None], **given: Any) -> Finished:
+def finished(folder: Path, answers: list[str | None], **given: Any) -> FinishedLoop:
     decided = session(iterations=given.pop("iterations", len(answers)), **given)
     run(folder, decided, Scripted(answers), FakeEvaluator())
     return read_finished(folder)
 
 
-def labels(loop: Finished) -> list[Label]:
+def labels(loop: FinishedLoop) -> list[Label]:
     return [trial.status for trial in loop.history.trials]
 
 
 def test_a_loop_evaluates_what_passes_and_writes_both_files(tmp_path: Path) -> None:
-    run(tmp_path, session(), Uniform(space=SMALL, seed=0), FakeEvaluator())
+    run(tmp_path, session(), UniformProposer(space=SMALL, seed=0), FakeEvaluator())
     loop = read_finished(tmp_path)
     assert loop.trajectory.count(Stage.EVALUATED) == 12
     assert loop.trajectory.summary is not None
@@ -71,9 +71,9 @@ def test_a_climb_builds_on_its_keeps_and_keeps_no_repeat(tmp_path: Path) -> None
     loop = finished(
         tmp_path,
         [*answers, change("lr", 9e-3), change("d_model", 64), change("lr", 9e-3)],
-        climbs=True,
-        accept_delta=0.0,
-        own_weights=False,
+        hill_climb=True,
+        min_improvement=0.0,
+        reseed_candidates=False,
     )
     first, second = loop.trajectory.evaluated[:2]
     assert (first.decision, second.decision) == (Decision.KEEP, Decision.REVERT)
@@ -112,12 +112,12 @@ def test_every_kind_of_ending_is_counted_and_labelled(tmp_path: Path) -> None:
     ]
     found = tally(loop, 0.05)
     assert (found.evaluated, found.failures, found.overruns) == (2, 2, 1)
-    assert (found.refused, found.unanswered, found.keeps) == (2, 1, 1)
+    assert (found.refused, found.unanswered, found.accepted) == (2, 1, 1)
 
 
 def test_no_hostile_answer_is_evaluated(tmp_path: Path) -> None:
     evaluator = FakeEvaluator()
-    run(tmp_path, session(iterations=150), Hostile(SMALL), evaluator)
+    run(tmp_path, session(iterations=150), HostileProposer(SMALL), evaluator)
     loop = read_finished(tmp_path)
     assert loop.trajectory.count(Stage.BLOCKED) == 150
     assert {cfg for cfg, _, _ in evaluator.asked} == {BASE}  # the baseline and its noise
@@ -125,7 +125,7 @@ def test_no_hostile_answer_is_evaluated(tmp_path: Path) -> None:
 
 
 def test_published_rules_let_a_nan_as_far_as_a_failure(tmp_path: Path) -> None:
-    loop = finished(tmp_path, [change("lr", float("nan"))], rules="published")
+    loop = finished(tmp_path, [change("lr", float("nan"))], guardrails="published")
     (failed,) = loop.trajectory.iterations
     assert isinstance(failed, EvalFailed)
     assert failed.proposal.new_value == "nan"
@@ -136,8 +136,8 @@ def test_each_evaluation_has_its_own_weights_or_all_the_same(tmp_path: Path) -> 
     seeds = {}
     for own in (True, False):
         evaluator = FakeEvaluator()
-        decided = session(own_weights=own, seed=2)
-        run(tmp_path / str(own), decided, Uniform(space=SMALL, seed=2), evaluator)
+        decided = session(reseed_candidates=own, seed=2)
+        run(tmp_path / str(own), decided, UniformProposer(space=SMALL, seed=2), evaluator)
         seeds[own] = [seed for _, seed, _ in evaluator.asked]
     assert len(set(seeds[True])) == len(seeds[True]) == 1 + 3 + 12
     assert seeds[True][:4] == seeds[False][:4]  # the baseline, and its noise from other weights
@@ -147,7 +147,7 @@ def test_each_evaluation_has_its_own_weights_or_all_the_same(tmp_path: Path) -> 
 def test_noise_that_was_measured_elsewhere_is_taken(tmp_path: Path) -> None:
     evaluator = FakeEvaluator()
     decided = replace(session(iterations=1), noise=(5.1, 5.2))
-    run(tmp_path, decided, Uniform(space=SMALL, seed=0), evaluator)
+    run(tmp_path, decided, UniformProposer(space=SMALL, seed=0), evaluator)
     assert read_finished(tmp_path).header.noise_val_bpb == (5.1, 5.2)
     assert len(evaluator.asked) == 2
 
@@ -160,8 +160,8 @@ def test_a_budget_is_a_multiple_of_the_baseline(
     tmp_path: Path, device: str, budget: float | None, wall_s: float, cpu_s: float | None
 ) -> None:
     evaluator = FakeEvaluator()
-    decided = session(iterations=1, device=device, budget=budget, timeout_s=30.0)
-    run(tmp_path, decided, Uniform(space=SMALL, seed=0), evaluator)
+    decided = session(iterations=1, device=device, eval_timeout_factor=budget, timeout_s=30.0)
+    run(tmp_path, decided, UniformProposer(space=SMALL, seed=0), evaluator)
     *baseline, (_, _, limit) = evaluator.asked
     assert {each.wall_s for _, _, each in baseline} == {30.0}
     assert (limit.wall_s, limit.cpu_s) == (wall_s, cpu_s)
@@ -188,8 +188,8 @@ def comparable(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_a_loop_cut_off_anywhere_goes_on_and_comes_to_the_same(tmp_path: Path) -> None:
-    decided = session(iterations=4, climbs=True, accept_delta=0.0)
-    proposer = Uniform(space=SMALL, seed=0)
+    decided = session(iterations=4, hill_climb=True, min_improvement=0.0)
+    proposer = UniformProposer(space=SMALL, seed=0)
     run(tmp_path / "whole", decided, proposer, FakeEvaluator())
     trajectory = (tmp_path / "whole" / TRAJECTORY_FILE).read_bytes()
     rows = (tmp_path / "whole" / RECORD_FILE).read_bytes()
@@ -213,37 +213,37 @@ def test_a_loop_cut_off_anywhere_goes_on_and_comes_to_the_same(tmp_path: Path) -
 def test_a_finished_loop_is_left_alone(tmp_path: Path) -> None:
     decided, evaluator = session(), FakeEvaluator()
     for _ in range(2):
-        run(tmp_path, decided, Uniform(space=SMALL, seed=0), evaluator)
+        run(tmp_path, decided, UniformProposer(space=SMALL, seed=0), evaluator)
     assert len(evaluator.asked) == 1 + 3 + 12
 
 
 def test_a_pause_is_no_iteration_and_skips_none(tmp_path: Path) -> None:
     decided = session(iterations=3)
-    run(tmp_path, decided, Uniform(space=SMALL, seed=0), FakeEvaluator())
+    run(tmp_path, decided, UniformProposer(space=SMALL, seed=0), FakeEvaluator())
     path = tmp_path / TRAJECTORY_FILE
     before = path.read_bytes().splitlines(keepends=True)[:3]  # the header and two iterations
     paused = {"iter": 3, "ts": "2026-04-25 18:30:00", "stage": "paused", "reason": "flag"}
     paused |= {"completed_iters": 2, "requested_iters": 3}
     path.write_bytes(b"".join(before) + json.dumps(paused).encode() + b"\n")
     (tmp_path / RECORD_FILE).unlink()
-    run(tmp_path, decided, Uniform(space=SMALL, seed=0), FakeEvaluator())
+    run(tmp_path, decided, UniformProposer(space=SMALL, seed=0), FakeEvaluator())
     loop = read_finished(tmp_path)
     assert [each.iteration for each in loop.trajectory.iterations] == [1, 2, 3]
     assert loop.trajectory.count(Stage.PAUSED) == 1
 
 
 def test_a_loop_with_other_settings_does_not_go_on(tmp_path: Path) -> None:
-    run(tmp_path, session(), Uniform(space=SMALL, seed=0), FakeEvaluator())
+    run(tmp_path, session(), UniformProposer(space=SMALL, seed=0), FakeEvaluator())
     with pytest.raises(InputError, match="other settings"):
-        run(tmp_path, session(seed=1), Uniform(space=SMALL, seed=1), FakeEvaluator())
+        run(tmp_path, session(seed=1), UniformProposer(space=SMALL, seed=1), FakeEvaluator())
 
 
 def test_a_damaged_line_is_named_and_nothing_goes_on(tmp_path: Path) -> None:
     decided = session()
-    run(tmp_path, decided, Uniform(space=SMALL, seed=0), FakeEvaluator())
+    run(tmp_path, decided, UniformProposer(space=SMALL, seed=0), FakeEvaluator())
     path = tmp_path / TRAJECTORY_FILE
     lines = path.read_bytes().splitlines(keepends=True)
     lines[3] = b'{"iter": 3, "stage": "evaluated"}\n'
     path.write_bytes(b"".join(lines[:6]))
     with pytest.raises(InputError, match=r"trajectory.jsonl:4"):
-        run(tmp_path, decided, Uniform(space=SMALL, seed=0), FakeEvaluator())
+        run(tmp_path, decided, UniformProposer(space=SMALL, seed=0), FakeEvaluator())

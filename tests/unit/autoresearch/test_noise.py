@@ -15,7 +15,7 @@ Trials = Callable[..., Trajectory]
 
 def test_pooling_weighs_each_group_by_its_degrees_of_freedom() -> None:
     pooled = noise.pooled_sd([(1.0, 3.0), (10.0, 10.0, 10.0), (7.0,)])
-    assert pooled == noise.Pooled(sd=math.sqrt(2.0 / 3.0), degrees_of_freedom=3)
+    assert pooled == noise.PooledStd(std=math.sqrt(2.0 / 3.0), degrees_of_freedom=3)
 
 
 def test_single_figures_have_no_scatter() -> None:

@@ -9,26 +9,33 @@ from pathlib import Path
 import pytest
 
 from harness.workloads.autoresearch.guardrail_cases import Case, cases, expected, wrong
-from harness.workloads.autoresearch.guardrails import Gate, Passed, Rail, Refused, Rules, is_finite
+from harness.workloads.autoresearch.guardrails import (
+    Gate,
+    Guardrail,
+    Guardrails,
+    Passed,
+    Refused,
+    is_finite,
+)
 from harness.workloads.autoresearch.search_space import ARTICLE, SMALL, SPACES, Space, translated
 from harness.workloads.autoresearch.trajectory import read_trajectory
 
 TABLE = [(space, case) for space in SPACES.values() for case in cases(space)]
 
 
-@pytest.mark.parametrize("rules", Rules)
+@pytest.mark.parametrize("rules", Guardrails)
 @pytest.mark.parametrize(
     ("space", "case"), TABLE, ids=[f"{space.name}: {case.name}" for space, case in TABLE]
 )
 def test_every_case_fails_the_rail_it_must_and_says_why(
-    space: Space, case: Case, rules: Rules
+    space: Space, case: Case, rules: Guardrails
 ) -> None:
-    verdict = Gate(space=space, rules=rules).judge(case.answer, space.baseline)
+    verdict = Gate(space=space, guardrails=rules).judge(case.answer, space.baseline)
     if isinstance(verdict, Passed):
         assert expected(case, rules) is None
         assert verdict.candidate.seed == space.baseline.seed
     else:
-        assert verdict.rail is expected(case, rules)
+        assert verdict.guardrail is expected(case, rules)
         assert verdict.reason
         assert verdict.reason.isascii()
         assert verdict.reason.isprintable()
@@ -36,7 +43,7 @@ def test_every_case_fails_the_rail_it_must_and_says_why(
 
 @pytest.mark.parametrize("space", SPACES.values(), ids=list(SPACES))
 def test_the_table_holds_for_both_rules(space: Space) -> None:
-    assert [wrong(space, rules) for rules in Rules] == [[], []]
+    assert [wrong(space, rules) for rules in Guardrails] == [[], []]
 
 
 def test_closed_rules_refuse_all_that_the_published_ones_refuse_but_the_stale_warmup() -> None:
@@ -51,24 +58,24 @@ def test_every_rail_but_the_last_published_one_is_reached() -> None:
         case.published for case in cases(ARTICLE)
     )
     # nothing that passes R1 to R4 can be two lines or code: the article's bench counts 0 for R5 too
-    assert set(Rail) - set(reached) == {Rail.DIFF}
+    assert set(Guardrail) - set(reached) == {Guardrail.DIFF}
 
 
 def test_the_published_proposals_pass_and_have_the_published_patches(evidence_dir: Path) -> None:
-    refused: list[tuple[str, int, Rules, Rail]] = []
+    refused: list[tuple[str, int, Guardrails, Guardrail]] = []
     for name in ("trajectory", "smoke_trajectory"):
         for each in read_trajectory(evidence_dir / f"a22/{name}.jsonl").evaluated:
             given = {key: getattr(each.proposal, key) for key in ("knob", "new_value", "reason")}
-            for rules in Rules:
-                gate = Gate(space=ARTICLE, rules=rules)
+            for rules in Guardrails:
+                gate = Gate(space=ARTICLE, guardrails=rules)
                 verdict = gate.judge(json.dumps(given), ARTICLE.baseline)
                 if isinstance(verdict, Refused):
-                    refused.append((name, each.iteration, rules, verdict.rail))
+                    refused.append((name, each.iteration, rules, verdict.guardrail))
                 else:
                     assert verdict.candidate == each.candidate_cfg
                     assert verdict.diff == each.diff
     # "returning" to 4096, which it never left: 0.2 % better by new initial weights alone
-    assert refused == [("trajectory", 48, Rules.CLOSED, Rail.NO_OP)]
+    assert refused == [("trajectory", 48, Guardrails.CLOSED, Guardrail.NO_OP)]
 
 
 def test_the_article_starts_where_its_file_says(evidence_dir: Path) -> None:
@@ -78,7 +85,7 @@ def test_the_article_starts_where_its_file_says(evidence_dir: Path) -> None:
 
 def test_a_hole_lets_a_candidate_through_that_is_no_configuration() -> None:
     answer = json.dumps({"knob": "lr", "new_value": float("nan"), "reason": "x"})
-    verdict = Gate(space=ARTICLE, rules=Rules.PUBLISHED).judge(answer, ARTICLE.baseline)
+    verdict = Gate(space=ARTICLE, guardrails=Guardrails.PUBLISHED).judge(answer, ARTICLE.baseline)
     assert isinstance(verdict, Passed)
     assert not is_finite(verdict.candidate)
     assert is_finite(ARTICLE.baseline)

@@ -65,10 +65,10 @@ def test_rows_collect_the_trials_of_a_value_and_of_a_knob(trials: Trials) -> Non
     values = recount.by_value(trajectory)
     assert list(values) == ["n_head=8", "d_ff=1", "n_head=4"]  # most tried first
     eight = values["n_head=8"]
-    assert (eight.iterations, eight.keeps) == ((2, 4), (2,))
-    assert eight.val_bpb.sd == pytest.approx(0.2 / math.sqrt(2))
+    assert (eight.iterations, eight.accepted) == ((2, 4), (2,))
+    assert eight.val_bpb.std == pytest.approx(0.2 / math.sqrt(2))
     assert eight.improvements.mean == pytest.approx(0.0, abs=1e-12)
-    assert values["d_ff=1"].val_bpb.sd is None
+    assert values["d_ff=1"].val_bpb.std is None
     heads = recount.by_knob(trajectory)["n_head"]
     assert (heads.iterations, heads.distinct_values) == ((2, 3, 4), 2)
 

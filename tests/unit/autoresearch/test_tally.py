@@ -12,7 +12,7 @@ from scipy import stats
 
 from harness.experiments.a35.ablation import ARMS, figures_of
 from harness.experiments.a35.params import ARM_FIGURES
-from harness.workloads.autoresearch.as_trials import Memory
+from harness.workloads.autoresearch.as_trials import ProposerContext
 from harness.workloads.autoresearch.summary import (
     Noise,
     beyond_noise,
@@ -21,13 +21,13 @@ from harness.workloads.autoresearch.summary import (
     tally,
 )
 from harness.workloads.autoresearch.trajectory import EvalFailure
-from harness.workloads.data.split import Source, drawn, zipf
+from harness.workloads.data.split import TokenSource, sampled_stream, zipf
 from tests.unit.autoresearch.fakes import FakeEvaluator, Scripted, change, run, session
 
 
 def test_the_noise_rule_asks_for_students_quantile_of_a_difference() -> None:
     wanted = stats.t.ppf(1 - 0.05 / 50, 8) * math.sqrt(2) * 0.02
-    assert Noise(sd=0.02, count=9).gain(trials=50, level=0.05) == pytest.approx(wanted, rel=1e-9)
+    assert Noise(std=0.02, count=9).gain(trials=50, level=0.05) == pytest.approx(wanted, rel=1e-9)
 
 
 def test_only_gains_beyond_the_noise_are_kept_by_the_noise_rule(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_only_gains_beyond_the_noise_are_kept_by_the_noise_rule(tmp_path: Path) 
     run(tmp_path, decided, Scripted(answers), FakeEvaluator())
     loop = read_finished(tmp_path)
     assert [each.iteration for each in beyond_noise(loop, 0.05)] == [2]
-    assert tally(loop, 0.05).keeps == 2
+    assert tally(loop, 0.05).accepted == 2
 
 
 def test_a_candidate_tried_before_is_a_repeat_also_where_it_failed(tmp_path: Path) -> None:
@@ -56,7 +56,10 @@ def test_a_candidate_tried_before_is_a_repeat_also_where_it_failed(tmp_path: Pat
 def test_the_arms_differ_in_what_is_shown_and_have_every_figure(tmp_path: Path) -> None:
     run(tmp_path, session(iterations=2), Scripted([change("lr", 5e-3)]), FakeEvaluator())
     assert set(figures_of(tally(read_finished(tmp_path), 0.05))) == set(ARM_FIGURES)
-    assert dict(ARMS) == {"shown": Memory.LINEAGE, "hidden": Memory.NONE}
+    assert dict(ARMS) == {
+        "with_lineage": ProposerContext.LINEAGE,
+        "without_lineage": ProposerContext.NONE,
+    }
 
 
 # --- what candidates read -------------------------------------------------------------------------
@@ -64,7 +67,7 @@ def test_the_arms_differ_in_what_is_shown_and_have_every_figure(tmp_path: Path) 
 
 def test_a_source_follows_its_shares_and_its_bits_are_their_entropy() -> None:
     followers = np.array([[1, 2], [2, 0], [0, 1]], dtype=np.int32)
-    source = Source(followers=followers, shares=zipf(2), frequencies=zipf(3))
+    source = TokenSource(followers=followers, shares=zipf(2), frequencies=zipf(3))
     ids = source.draw(200_000, np.random.default_rng(0))
     after_one = ids[1:][ids[:-1] == 1]
     wanted = 0.9 * np.array([1 / 3, 0, 2 / 3]) + 0.1 * zipf(3)
@@ -83,10 +86,10 @@ def transitions(followers: np.ndarray) -> np.ndarray:
 
 
 def test_a_corpus_is_the_same_for_the_same_seed_and_its_parts_do_not_overlap() -> None:
-    one, other = (drawn(128, 5000, 1000, seed=4) for _ in range(2))
+    one, other = (sampled_stream(128, 5000, 1000, seed=4) for _ in range(2))
     assert (one.ids == other.ids).all()
     assert (len(one.ids), one.split) == (6000, 5000)
     assert one.ids.min() >= 0
     assert one.ids.max() < 128
-    assert one.least_bits is not None
-    assert 2.0 < one.least_bits < math.log2(128)
+    assert one.entropy_floor_bits is not None
+    assert 2.0 < one.entropy_floor_bits < math.log2(128)

@@ -9,7 +9,7 @@ import pytest
 from harness.workloads.autoresearch.trajectory import TrainConfig
 from harness.workloads.models import memory as capacity
 from harness.workloads.models import presets
-from harness.workloads.models.memory import GIB, Dtype, ForwardPass, Need
+from harness.workloads.models.memory import GIB, ForwardPass, Need, NumberFormat
 from harness.workloads.models.shape import ModelShape, Projection, lora_parameters, num_parameters
 
 ATTENTION = frozenset({Projection.Q, Projection.K, Projection.V, Projection.O})
@@ -32,10 +32,10 @@ def test_parameter_counts_are_the_published_ones(shape: ModelShape, parameters: 
 def test_the_candidates_of_article_22_have_this_shape_too() -> None:
     gpt = presets.GPT_354M
     baseline = TrainConfig(
-        n_layer=gpt.num_layers,
-        n_head=gpt.num_heads,
-        d_model=gpt.d_model,
-        d_ff=gpt.d_ff,
+        n_layer=gpt.num_hidden_layers,
+        n_head=gpt.num_attention_heads,
+        d_model=gpt.hidden_size,
+        d_ff=gpt.intermediate_size,
         lr=3e-4,
         lr_warmup=5,
         grad_clip=1.0,
@@ -102,17 +102,17 @@ def test_the_textbook_layer_is_34_d_and_its_scores_5_a_s() -> None:
     gpt, seq = presets.GPT_354M, 1024
     fused = ForwardPass(tokens=1, dropout=True)
     plain = ForwardPass(tokens=1, dropout=True, scores_context=seq)
-    outside = 5 * gpt.d_model + 4 * gpt.vocab_size
+    outside = 5 * gpt.hidden_size + 4 * gpt.vocab_size
     layers = capacity.activation_bytes_per_token(gpt, fused) - outside
-    assert layers == gpt.num_layers * 34 * gpt.d_model
+    assert layers == gpt.num_hidden_layers * 34 * gpt.hidden_size
     scores = capacity.activation_bytes_per_token(gpt, plain) - layers - outside
-    assert scores == gpt.num_layers * 5 * gpt.num_heads * seq
+    assert scores == gpt.num_hidden_layers * 5 * gpt.num_attention_heads * seq
 
 
 def test_a_recomputed_layer_keeps_its_input_and_one_layer_is_whole() -> None:
     llama = presets.LLAMA31_8B
     kept, again = ForwardPass(tokens=1), ForwardPass(tokens=1, recompute=True)
-    outside = 4 * llama.d_model + 4 * llama.vocab_size
+    outside = 4 * llama.hidden_size + 4 * llama.vocab_size
     layer = (capacity.activation_bytes_per_token(llama, kept) - outside) // 32
     found = capacity.activation_bytes_per_token(llama, again)
     assert found == 32 * 2 * 4096 + layer - 2 * 4096 + outside
@@ -140,23 +140,23 @@ def test_measured_peaks_come_from_either_end_of_the_backward_pass(
     ("shape", "kib"), [(presets.QWEN25_7B, 56), (presets.LLAMA31_8B, 128), (presets.QWEN3_4B, 144)]
 )
 def test_cache_of_a_token(shape: ModelShape, kib: int) -> None:
-    assert capacity.kv_bytes_per_token(shape, Dtype.BF16) == kib * 1024
+    assert capacity.kv_bytes_per_token(shape, NumberFormat.BF16) == kib * 1024
 
 
 def test_cache_grows_with_context_and_sessions_alike() -> None:
     shape = presets.QWEN25_7B
-    assert capacity.kv_cache_bytes(shape, Dtype.BF16, 32_768, 4) == 7 * GIB
-    assert capacity.kv_cache_bytes(shape, Dtype.FP8, 32_768, 8) == 7 * GIB
+    assert capacity.kv_cache_bytes(shape, NumberFormat.BF16, 32_768, 4) == 7 * GIB
+    assert capacity.kv_cache_bytes(shape, NumberFormat.FP8, 32_768, 8) == 7 * GIB
 
 
 def test_half_a_byte_is_rounded_up_to_a_whole_one() -> None:
-    assert capacity.stored_bytes(16, Dtype.NVFP4) == 9
-    assert capacity.stored_bytes(1, Dtype.NVFP4) == 1
+    assert capacity.stored_bytes(16, NumberFormat.NVFP4) == 9
+    assert capacity.stored_bytes(1, NumberFormat.NVFP4) == 1
 
 
 def test_lora_trains_little_but_keeps_the_activations() -> None:
     shape, step = presets.QWEN25_7B, ForwardPass(tokens=1000)
-    lora = capacity.lora_need(shape, Dtype.BF16, capacity.MIXED, 16, step)
+    lora = capacity.lora_need(shape, NumberFormat.BF16, capacity.MIXED, 16, step)
     full = capacity.training_need(shape, capacity.MIXED, step)
     assert lora.activations == full.activations > 0
     assert lora.gradients == 2 * 40_370_176

@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.check.verdicts import check
 from harness.records import (
-    Finished,
+    FinishedRun,
     Measurement,
     Profile,
     RunOutcome,
@@ -52,7 +52,7 @@ def run(
     device: str = SPARK,
     status: Status = Status.FINISHED,
     **facts: Any,
-) -> Finished:
+) -> FinishedRun:
     """A run of the cell `params`."""
     values = params or {}
     spec = RunSpec(
@@ -68,10 +68,10 @@ def run(
     outcome = RunOutcome(
         status=status, runtime="local", device=device, usage=Usage(wall_s=1.0), **facts
     )
-    return Finished(spec=spec, outcome=outcome, measurements=measurements)
+    return FinishedRun(spec=spec, outcome=outcome, measurements=measurements)
 
 
-def replicates(metric: str, values: Sequence[Scalar], **facts: Any) -> list[Finished]:
+def replicates(metric: str, values: Sequence[Scalar], **facts: Any) -> list[FinishedRun]:
     """One run a value, each with another seed."""
     return [run(row(metric, value, **facts), seed=seed) for seed, value in enumerate(values)]
 
@@ -93,7 +93,7 @@ def entry(kind: str, metric: str, expect: Mapping[str, Any], **facts: Any) -> di
 
 def verdicts(
     entries: Sequence[Mapping[str, Any]],
-    runs: Sequence[Finished],
+    runs: Sequence[FinishedRun],
     profile: Profile = Profile.SPARK,
 ) -> tuple[Verdict, ...]:
     """Check a ledger of `entries`."""
@@ -102,7 +102,7 @@ def verdicts(
 
 
 def verdict(
-    entry: Mapping[str, Any], runs: Sequence[Finished], profile: Profile = Profile.SPARK
+    entry: Mapping[str, Any], runs: Sequence[FinishedRun], profile: Profile = Profile.SPARK
 ) -> Verdict:
     """Check a ledger of one entry."""
     (only,) = verdicts([entry], runs, profile)

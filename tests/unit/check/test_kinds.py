@@ -8,7 +8,7 @@ import pytest
 
 from harness.check.verdicts import exit_code
 from harness.errors import ExitCode
-from harness.records import Finished, Profile, Scalar, Verdict, VerdictKind
+from harness.records import FinishedRun, Profile, Scalar, Verdict, VerdictKind
 
 from .builders import entry, replicates, row, run, verdict
 
@@ -20,7 +20,7 @@ INCONCLUSIVE, MISSING, INVALID = (
 )
 
 
-def one(metric: str, value: Scalar, **facts: Any) -> list[Finished]:
+def one(metric: str, value: Scalar, **facts: Any) -> list[FinishedRun]:
     return [run(row(metric, value, **facts))]
 
 
@@ -112,7 +112,7 @@ def test_bound_compares_the_mean_of_replicates_and_shows_their_range() -> None:
 # --- ratio and ordering ---------------------------------------------------------------------------
 
 
-def shapes(**speeds: list[float]) -> list[Finished]:
+def shapes(**speeds: list[float]) -> list[FinishedRun]:
     return [
         run(row("speed", speed), params={"precision": precision, "size": size})
         for precision, each in speeds.items()
@@ -230,7 +230,7 @@ def test_one_baseline_serves_several_rows() -> None:
 # --- proportion -----------------------------------------------------------------------------------
 
 
-def passes(successes: int, trials: int) -> list[Finished]:
+def passes(successes: int, trials: int) -> list[FinishedRun]:
     return one("pass_rate", successes / trials, count=trials)
 
 
@@ -267,7 +267,7 @@ def test_a_rate_that_no_count_makes_is_invalid() -> None:
 # --- trajectory -----------------------------------------------------------------------------------
 
 
-def series(*values: float) -> Finished:
+def series(*values: float) -> FinishedRun:
     return run(*(row("loss", value, where={"step": step}) for step, value in enumerate(values)))
 
 

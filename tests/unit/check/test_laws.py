@@ -10,7 +10,7 @@ import pytest
 
 from harness.check import laws, wording
 from harness.check.laws import LAWS, law_problems
-from harness.records import Finished, Status, Verdict, VerdictKind
+from harness.records import FinishedRun, Status, Verdict, VerdictKind
 from harness.scenario.expectations import Expectations
 from harness.scenario.positions import parse
 from harness.workloads.api.declare import Metric
@@ -21,14 +21,14 @@ REPRODUCED, OUTSIDE = VerdictKind.REPRODUCED, VerdictKind.OUTSIDE
 MISSING, INVALID = VerdictKind.MISSING, VerdictKind.INVALID
 
 
-def law(name: str, metric: str, runs: list[Finished], **facts: Any) -> Verdict:
+def law(name: str, metric: str, runs: list[FinishedRun], **facts: Any) -> Verdict:
     """Ask a law; facts are its params, but for abs, rel, unit and where."""
     stated: dict[str, Any] = {key: facts.pop(key) for key in ("abs", "rel") if key in facts}
     own = {key: facts.pop(key) for key in ("unit", "where") if key in facts}
     return verdict(entry("law", metric, {"law": name, "params": facts, **stated}, **own), runs)
 
 
-def cells(metric: str, key: str, values: dict[float, float], **params: Any) -> list[Finished]:
+def cells(metric: str, key: str, values: dict[float, float], **params: Any) -> list[FinishedRun]:
     return [run(row(metric, value), params={**params, key: at}) for at, value in values.items()]
 
 
@@ -164,7 +164,7 @@ ARTICLE_19 = [  # precision, sequence length, batch size, published peak in GiB
 ]  # fmt: skip
 
 
-def steps(metric: str, value: float, precision: str, seq_len: int, batch_size: int) -> Finished:
+def steps(metric: str, value: float, precision: str, seq_len: int, batch_size: int) -> FinishedRun:
     params = {"precision": precision, "seq_len": seq_len, "batch_size": batch_size}
     return run(row(metric, value), params=params)
 

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from harness.check.laws import LAWS
-from harness.records import Finished, Verdict, VerdictKind
+from harness.records import FinishedRun, Verdict, VerdictKind
 from harness.workloads.api.declare import build
 
 from .builders import entry, row, run, verdict
@@ -17,7 +17,7 @@ from .builders import entry, row, run, verdict
 WITH, WITHOUT = [1.0, 1.4, 1.1, 1.3, 1.2], [3.0, 3.6, 3.2, 3.3, 3.1]
 
 
-def _runs(one: Sequence[float], other: Sequence[float]) -> list[Finished]:
+def _runs(one: Sequence[float], other: Sequence[float]) -> list[FinishedRun]:
     return [
         run(
             row("loss", with_it, where={"replay": 0.25}),
@@ -28,7 +28,7 @@ def _runs(one: Sequence[float], other: Sequence[float]) -> list[Finished]:
     ]
 
 
-def _law(runs: list[Finished], **params: Any) -> Verdict:
+def _law(runs: list[FinishedRun], **params: Any) -> Verdict:
     asked = {"law": "paired_mean", "params": {"cell": {"replay": 0.0}, **params}}
     return verdict(entry("law", "loss", asked, where={"replay": 0.25}), runs)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness.records import Finished, Profile, Scalar, Status, Verdict, VerdictKind
+from harness.records import FinishedRun, Profile, Scalar, Status, Verdict, VerdictKind
 
 from .builders import SPARK, entry, replicates, row, run, verdict
 
@@ -15,7 +15,7 @@ FOUR = {"value": 4.0, "abs": 0.5}
 CELLS = [run(row("loss", float(size)), params={"size": size}) for size in (2, 4, 8)]
 
 
-def loss(runs: list[Finished], profile: Profile = Profile.SPARK, **facts: Any) -> Verdict:
+def loss(runs: list[FinishedRun], profile: Profile = Profile.SPARK, **facts: Any) -> Verdict:
     return verdict(entry("bound", "loss", FOUR, **facts), runs, profile)
 
 

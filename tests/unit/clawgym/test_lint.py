@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from harness.workloads.envs.files.lint import Rule, lint, lint_task, linted
+from harness.workloads.envs.files.lint import LintRule, lint, lint_task, linted
 from harness.workloads.envs.files.regex_check import satisfiable
 from tests.unit.clawgym.conftest import Make
 from tests.unit.clawgym.test_grade import GUIDE, contain, match, simple
@@ -14,39 +14,43 @@ PNG = "images/diag.png"
 MOVED = simple("file_exists", "manual/guide.md")
 GONE = simple("file_not_exists", GUIDE)
 
-FAULTY: dict[str, tuple[list[dict[str, Any]], Rule, int | None]] = {
-    "there already": ([MOVED, simple("file_exists", GUIDE)], Rule.TRUE_AT_START, 1),
-    "never there": ([MOVED, simple("file_not_exists", "x")], Rule.TRUE_AT_START, 1),
-    "text already there": ([MOVED, contain("old")], Rule.TRUE_AT_START, 1),
-    "pattern already there": ([MOVED, match("o.d")], Rule.TRUE_AT_START, 1),
-    "stub unchanged": ([MOVED, simple("file_unchanged", PNG)], Rule.UNCOMPARED, 1),
-    "text of a stub": ([MOVED, contain("x", path=PNG)], Rule.STUB_TEXT, 1),
-    "no text matches": ([MOVED, match("^a$\n^b", path="n")], Rule.UNSATISFIABLE, 1),
-    "twice": ([MOVED, GONE, MOVED], Rule.DUPLICATE, 2),
-    "there and not": ([GONE, simple("file_exists", GUIDE)], Rule.CONTRADICTION, 1),
-    "in what is gone": ([simple("file_not_exists", "docs"), contain("x")], Rule.CONTRADICTION, 1),
+FAULTY: dict[str, tuple[list[dict[str, Any]], LintRule, int | None]] = {
+    "there already": ([MOVED, simple("file_exists", GUIDE)], LintRule.TRUE_AT_START, 1),
+    "never there": ([MOVED, simple("file_not_exists", "x")], LintRule.TRUE_AT_START, 1),
+    "text already there": ([MOVED, contain("old")], LintRule.TRUE_AT_START, 1),
+    "pattern already there": ([MOVED, match("o.d")], LintRule.TRUE_AT_START, 1),
+    "stub unchanged": ([MOVED, simple("file_unchanged", PNG)], LintRule.UNCOMPARED, 1),
+    "text of a stub": ([MOVED, contain("x", path=PNG)], LintRule.STUB_TEXT, 1),
+    "no text matches": ([MOVED, match("^a$\n^b", path="n")], LintRule.UNSATISFIABLE, 1),
+    "twice": ([MOVED, GONE, MOVED], LintRule.DUPLICATE, 2),
+    "there and not": ([GONE, simple("file_exists", GUIDE)], LintRule.CONTRADICTION, 1),
+    "in what is gone": (
+        [simple("file_not_exists", "docs"), contain("x")],
+        LintRule.CONTRADICTION,
+        1,
+    ),
     "unchanged, yet gone": (
         [GONE, simple("file_unchanged", GUIDE)],
-        Rule.CONTRADICTION,
+        LintRule.CONTRADICTION,
         1,
     ),
     "unchanged, yet new": (
         [simple("file_unchanged", GUIDE), contain("new")],
-        Rule.CONTRADICTION,
+        LintRule.CONTRADICTION,
         1,
     ),
     "unchanged, yet matching": (
         [match("^new"), simple("file_unchanged", GUIDE)],
-        Rule.CONTRADICTION,
+        LintRule.CONTRADICTION,
         1,
     ),
     "file with something in it": (
         [contain("x", path="n"), simple("file_exists", "n/m")],
-        Rule.CONTRADICTION,
+        LintRule.CONTRADICTION,
         1,
     ),
-    "only one": ([MOVED], Rule.COUNT, None),
-    "seven": ([simple("file_exists", f"n{n}") for n in range(7)], Rule.COUNT, None),
+    "only one": ([MOVED], LintRule.COUNT, None),
+    "seven": ([simple("file_exists", f"n{n}") for n in range(7)], LintRule.COUNT, None),
 }
 
 
@@ -68,7 +72,7 @@ def test_a_file_kept_as_it_is_is_no_fault(make: Make) -> None:
 
 def test_a_stub_may_be_unchanged_and_gone_as_far_as_the_grader_sees(make: Make) -> None:
     task = make(simple("file_not_exists", PNG), simple("file_unchanged", PNG))
-    assert [finding.rule for finding in lint_task(task)] == [Rule.UNCOMPARED]
+    assert [finding.rule for finding in lint_task(task)] == [LintRule.UNCOMPARED]
 
 
 def test_faulty_assertions_are_left_out(make: Make) -> None:
@@ -82,7 +86,7 @@ def test_the_same_task_twice_is_found_across_tasks(make: Make) -> None:
     third = replace(make(GONE, contain("x", path="n")), task_id="synth-technical-writer-02")
     found = lint([one, other, third])
     assert [(each.rule, each.task_id) for each in found] == [
-        (Rule.DUPLICATE_TASK, "synth-technical-writer-01")
+        (LintRule.DUPLICATE_TASK, "synth-technical-writer-01")
     ]
 
 

@@ -16,7 +16,7 @@ from harness.workloads.envs.files import grade as grading
 from harness.workloads.envs.files import regex_check as witness
 from harness.workloads.envs.files import regex_search as searching
 from harness.workloads.envs.files.grade import grade
-from harness.workloads.envs.files.lint import Rule, lint_task
+from harness.workloads.envs.files.lint import LintRule, lint_task
 from harness.workloads.envs.files.regex_check import stalls
 from harness.workloads.envs.files.regex_search import Found, search
 from tests.unit.clawgym.conftest import Make
@@ -147,7 +147,7 @@ def test_a_pattern_that_can_stall_is_found_before(
 ) -> None:
     monkeypatch.setattr(witness, "search", partial(search, limit_s=QUICK_S))
     assert stalls(regex)
-    assert Rule.SLOW in {each.rule for each in lint_task(make(matching(regex)))}
+    assert LintRule.SLOW in {each.rule for each in lint_task(make(matching(regex)))}
 
 
 @pytest.mark.parametrize("regex", [r"# Guide", r"^v\d+\.\d+$", r"(a|b)*c", r"\w+@\w+", "("])

@@ -44,7 +44,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "kind": (asserting({"kind": "file_exist", "path": "a"}), "did you mean 'file_exists'"),
     "no kind": (asserting({"path": "a"}), "verifiable_assertions[0].kind: unknown kind"),
     "not an object": (asserting("file_exists"), "unknown kind"),  # type: ignore[arg-type]
-    "climbs out": (asserting({"kind": "file_exists", "path": "../x"}), "leaves the workspace"),
+    "hill_climb out": (asserting({"kind": "file_exists", "path": "../x"}), "leaves the workspace"),
     "absolute": (asserting({"kind": "file_exists", "path": "/etc"}), "path is absolute"),
     "not seeded": (asserting({"kind": "file_unchanged", "path": "b"}), "is not in the seed"),
     "bad regex": (

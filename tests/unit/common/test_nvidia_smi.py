@@ -6,7 +6,7 @@ import pytest
 
 from harness.errors import InputError
 from harness.probes import nvidia_smi as power
-from harness.probes.nvidia_smi import Sample
+from harness.probes.nvidia_smi import PowerSample
 
 _HEADER = "timestamp,gpu_util_pct,mem_util_pct,mem_used_mib,power_w,temp_c\n"
 
@@ -55,16 +55,16 @@ def test_names_every_absent_column(tmp_path: Path) -> None:
 
 def test_energy_is_the_trapezoid_and_bridges_what_is_unknown() -> None:
     samples = [
-        Sample(at_s=0.0, power_w=0.0),
-        Sample(at_s=1800.0),
-        Sample(at_s=3600.0, power_w=100.0),
-        Sample(at_s=7200.0, power_w=100.0),
+        PowerSample(at_s=0.0, power_w=0.0),
+        PowerSample(at_s=1800.0),
+        PowerSample(at_s=3600.0, power_w=100.0),
+        PowerSample(at_s=7200.0, power_w=100.0),
     ]
     assert power.energy_wh(samples) == pytest.approx(150.0)
 
 
 def test_nothing_known_is_absent_rather_than_zero() -> None:
-    samples = [Sample(at_s=0.0), Sample(at_s=1.0, power_w=10.0)]
+    samples = [PowerSample(at_s=0.0), PowerSample(at_s=1.0, power_w=10.0)]
     assert power.energy_wh(samples) is None
     assert power.mean_power_w([]) is None
     assert power.mean_utilisation_pct(samples) is None
@@ -72,7 +72,7 @@ def test_nothing_known_is_absent_rather_than_zero() -> None:
 
 
 def test_windows_include_both_ends_and_busy_includes_its_threshold() -> None:
-    samples = [Sample(at_s=float(t), utilisation_pct=10.0 * t) for t in range(10)]
+    samples = [PowerSample(at_s=float(t), utilisation_pct=10.0 * t) for t in range(10)]
     assert [s.at_s for s in power.window(samples, 2.0, 4.0)] == [2.0, 3.0, 4.0]
     assert [s.at_s for s in power.busy(samples, 80.0)] == [8.0, 9.0]
     assert power.span_s(samples) == 9.0

@@ -38,16 +38,16 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # NeMo and Lightning warn of 
 TINY = {
     **defaults_of(ReplayParams),
     "vocab_size": 24,
-    "branches": 2,
+    "branching_factor": 2,
     "seq_len": 16,
     "batch_size": 10,
-    "width": 24,
-    "num_heads": 2,
-    "ff_width": 48,
-    "steps": 12,
-    "continued_steps": 10,
-    "replay": [0.3],
-    "held_out": 4,
+    "hidden_size": 24,
+    "num_attention_heads": 2,
+    "intermediate_size": 48,
+    "base_steps": 12,
+    "max_steps": 10,
+    "replay_ratios": [0.3],
+    "num_eval_examples": 4,
     "device": "cpu",
 }
 Figures = Mapping[tuple[Any, ...], Any]
@@ -71,7 +71,7 @@ def figures(out: Path) -> Figures:
 def _figures(out: Path) -> Iterator[tuple[tuple[Any, ...], Any]]:
     for event in read_events(out / EVENTS_FILE):
         figure = event.payload
-        if event.kind == "measured" and figure["metric"] != "throughput":
+        if event.kind == "measured" and figure["metric"] != "tokens_per_second":
             yield (figure["metric"], *figure["where"].values()), figure["value"]
 
 
@@ -100,7 +100,7 @@ def base_training(out: Path) -> tuple[torch.nn.Module, Any]:
         params.shape, params.conditions, experiment.arithmetic, device=torch.device("cpu")
     )
     return model, experiment.training(
-        model, experiment.in_order(), params.steps, params.learning_rate
+        model, experiment.in_order(), params.base_steps, params.learning_rate
     )
 
 
@@ -179,7 +179,7 @@ sections:
 def test_after_kill_9_the_same_command_goes_on_from_the_checkpoint_with_equal_figures(
     tmp_path: Path, project_root: Path, place: str
 ) -> None:
-    params = {**TINY, "steps": 100, "continued_steps": 60, "dropout": 0.1}
+    params = {**TINY, "base_steps": 100, "max_steps": 60, "dropout": 0.1}
     scenario = tmp_path / "scenarios" / "a99-kill"
     scenario.mkdir(parents=True)
     text = f"{SCENARIO}params: {json.dumps(params)}\nprofiles: {{cpu: {{summary: kill it}}}}\n"

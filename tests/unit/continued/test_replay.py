@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from harness.experiments.cpt.params import ReplayParams
-from harness.experiments.cpt.replay import curve_steps, drawn
+from harness.experiments.cpt.replay import curve_steps, sampled_texts
 from harness.records import Profile, RunSpec
 from harness.workloads.__main__ import run
 from harness.workloads.api.declare import build, defaults_of
@@ -25,17 +25,17 @@ from harness.workloads.models.shape import ModelShape, Precision, gpt_shape, num
 TINY = {
     **defaults_of(ReplayParams),
     "vocab_size": 24,
-    "branches": 2,
+    "branching_factor": 2,
     "seq_len": 16,
     "batch_size": 10,
-    "width": 24,
-    "num_heads": 2,
-    "ff_width": 48,
-    "steps": 120,
-    "continued_steps": 60,
+    "hidden_size": 24,
+    "num_attention_heads": 2,
+    "intermediate_size": 48,
+    "base_steps": 120,
+    "max_steps": 60,
     "learning_rate": 0.01,
-    "replay": [0.0, 0.3],
-    "held_out": 40,
+    "replay_ratios": [0.0, 0.3],
+    "num_eval_examples": 40,
     "device": "cpu",
 }
 Figures = Mapping[tuple[Any, ...], Any]
@@ -67,7 +67,7 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> Figures:
 
 
 def test_it_learns_the_old_language_then_the_new_and_forgets(figures: Figures) -> None:
-    floor = figures["loss.floor",]
+    floor = figures["loss.entropy_floor",]
     assert floor == entropy_nats(2)
     assert floor < figures["base.loss", "old"] < floor + 0.2 < figures["base.loss", "new"]
     assert floor < figures["loss", "new", "all", 0.0] < floor + 0.3
@@ -90,9 +90,9 @@ def test_every_arm_starts_from_the_same_base_and_its_curve_ends_at_its_loss(
 ) -> None:
     for arm in (("all", 0.0), ("all", 0.3), ("adapters", 0.0)):
         for domain in ("old", "new"):
-            start = figures[f"curve.{domain}", *arm, 0]
+            start = figures[f"eval.loss_{domain}", *arm, 0]
             assert start == pytest.approx(figures["base.loss", domain], rel=1e-6)
-            assert figures[f"curve.{domain}", *arm, 60] == figures["loss", domain, *arm]
+            assert figures[f"eval.loss_{domain}", *arm, 60] == figures["loss", domain, *arm]
 
 
 def test_counts_are_exact(figures: Figures) -> None:
@@ -114,20 +114,20 @@ def test_memory_follows_the_law(figures: Figures) -> None:
 
 def test_a_seed_repeats_itself_and_another_is_another(figures: Figures, tmp_path: Path) -> None:
     again, other = _run(tmp_path / "again"), _run(tmp_path / "other", seed=4)
-    one = {key: value for key, value in figures.items() if key != ("throughput",)}
+    one = {key: value for key, value in figures.items() if key != ("tokens_per_second",)}
     assert {key: again[key] for key in one} == one
     assert other["forgetting", "all", 0.0] != figures["forgetting", "all", 0.0]
 
 
 def test_a_loss_that_is_no_number_is_absent(tmp_path: Path) -> None:
-    found = _run(tmp_path / "out", learning_rate=1e30, steps=10, continued_steps=10)
+    found = _run(tmp_path / "out", learning_rate=1e30, base_steps=10, max_steps=10)
     assert found["base.loss", "old"] is None
     assert found["forgetting", "all", 0.0] is None
 
 
 def test_held_out_texts_are_trained_on_by_nobody() -> None:
-    params: ReplayParams = build(ReplayParams, {**TINY, "vocab_size": 500, "branches": 8})
-    corpora = drawn(params, 0)
+    params: ReplayParams = build(ReplayParams, {**TINY, "vocab_size": 500, "branching_factor": 8})
+    corpora = sampled_texts(params, 0)
     seen = {tuple(text) for text in (*corpora.old.tolist(), *corpora.new.tolist())}
     held_out = {tuple(text) for texts in corpora.held_out.values() for text in texts.tolist()}
     assert len(corpora.old) == 1200
@@ -136,7 +136,7 @@ def test_held_out_texts_are_trained_on_by_nobody() -> None:
 
 
 def test_a_curve_has_both_ends() -> None:
-    params: ReplayParams = build(ReplayParams, {**TINY, "continued_steps": 17, "curve_points": 3})
+    params: ReplayParams = build(ReplayParams, {**TINY, "max_steps": 17, "num_eval_points": 3})
     assert curve_steps(params) == [0, 6, 11, 17]
 
 

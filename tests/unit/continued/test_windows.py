@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from harness.workloads.data.mixture import Mixture
+from harness.workloads.data.mixture import ReplayMixture
 from harness.workloads.data.prose import documents, installed
 from harness.workloads.data.windows import MixedWindows, windows
 
@@ -29,7 +29,7 @@ def _mixed(share: float) -> MixedWindows:
     return MixedWindows(
         old=torch.arange(3)[:, None].expand(3, 5),
         new=100 + torch.arange(12)[:, None].expand(12, 5),
-        mixture=Mixture(share=share, batch_size=4),
+        mixture=ReplayMixture(share=share, batch_size=4),
         num_steps=3,
     )
 
@@ -49,7 +49,7 @@ def test_a_window_is_what_megatron_reads() -> None:
     item = MixedWindows(
         old=torch.zeros(1, 5, dtype=torch.long),
         new=torch.arange(5)[None],
-        mixture=Mixture(share=0.0, batch_size=1),
+        mixture=ReplayMixture(share=0.0, batch_size=1),
         num_steps=1,
     )[0]
     assert item["tokens"].tolist() == [0, 1, 2, 3]

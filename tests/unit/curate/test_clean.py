@@ -11,7 +11,7 @@ import pytest
 from harness.experiments.a20.prepare import mistakes
 from harness.workloads.data.clean import (
     Fate,
-    Limits,
+    FilterLimits,
     clean,
     first_of_each,
     judge,
@@ -20,10 +20,10 @@ from harness.workloads.data.clean import (
     share_taken,
     symbol_share,
 )
-from harness.workloads.data.planted import COUNTS, Kind, expected, planted
+from harness.workloads.data.planted import COUNTS, PlantedKind, expected, planted
 from harness.workloads.data.repair import repair
 
-_LIMITS = Limits()
+_LIMITS = FilterLimits()
 
 
 def _words(count: int) -> str:
@@ -93,7 +93,7 @@ def test_words_apart_by_more_than_a_space_make_an_ngram_that_is_nowhere() -> Non
 def test_a_document_that_hangs_on_a_tie_is_counted() -> None:
     long_one, short_one = "extraordinarily " * 2 + "long", "a b c"
     text = f"{short_one} 1 {long_one} 2 {short_one} 3 {long_one} " + _words(40)
-    limits = Limits(min_words=5, max_ngram_share=0.15)
+    limits = FilterLimits(min_words=5, max_ngram_share=0.15)
     judged = judge(text, limits)
     assert judged.fate is Fate.KEPT
     assert judged.undecided
@@ -127,10 +127,10 @@ def test_what_is_planted_is_what_is_counted_and_the_same_bytes_everywhere() -> N
 
 
 def test_a_wrong_fate_and_a_wrong_text_are_mistakes() -> None:
-    corpus = [each for each in planted(0) if each.kind is Kind.MOJIBAKE][:3]
+    corpus = [each for each in planted(0) if each.kind is PlantedKind.MOJIBAKE][:3]
     judged = clean([each.text for each in corpus], _LIMITS)
     assert mistakes(corpus, judged) == 0
-    strict = clean([each.text for each in corpus], Limits(min_words=1000))
+    strict = clean([each.text for each in corpus], FilterLimits(min_words=1000))
     assert mistakes(corpus, strict) == 3
     other = replace(judged[1], text=corpus[1].text)
     assert mistakes(corpus, [judged[0], other, judged[2]]) == 1

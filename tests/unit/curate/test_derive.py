@@ -20,13 +20,13 @@ _SPEC = RunSpec(
         "precisions": ["fp32"],
         "batch_sizes": [2],
         "seq_lens": [10],
-        "steps": 4,
+        "max_steps": 4,
         "warmup_steps": 2,
-        "table_rows": [100, 101],
-        "rounds": 3,
-        "steps_a_turn": 2,
-        "turn_batch_size": 1,
-        "turn_seq_len": 10,
+        "vocab_sizes": [100, 101],
+        "ab_rounds": 3,
+        "steps_per_round": 2,
+        "round_batch_size": 1,
+        "round_seq_len": 10,
     },
 )
 
@@ -51,16 +51,16 @@ def test_a_batch_that_is_waited_for_and_one_made_ahead() -> None:
     found = _found([*_steps(overlapped=0, data_s=0.1), *_steps(overlapped=1, data_s=0.001)])
     values = {metric: each.value for metric, each in found.items()}
     assert values["step_time.mean"] == pytest.approx(400.0)
-    assert values["throughput"] == pytest.approx(50.0)
+    assert values["tokens_per_second"] == pytest.approx(50.0)
     assert values["data.time"] == pytest.approx(100.0)
     assert values["data.overhead"] == pytest.approx(25.0)
-    assert values["throughput.with_data"] == pytest.approx(40.0)
+    assert values["tokens_per_second.with_data"] == pytest.approx(40.0)
     assert values["data.wait"] == pytest.approx(1.0)
     assert values["data.wait_share"] == pytest.approx(0.25)
-    assert values["throughput.overlapped"] == pytest.approx(2 * 20 / 1.0)
+    assert values["tokens_per_second.overlapped"] == pytest.approx(2 * 20 / 1.0)
     assert (values["loss.first"], values["loss.last"], values["loss.fall"]) == (5.0, 2.0, 3.0)
-    assert found["throughput"].where == {"precision": "fp32", "seq_len": 10, "batch_size": 2}
-    assert found["throughput"].count == 2
+    assert found["tokens_per_second"].where == {"precision": "fp32", "seq_len": 10, "batch_size": 2}
+    assert found["tokens_per_second"].count == 2
 
 
 @pytest.mark.parametrize(
@@ -72,14 +72,14 @@ def test_a_configuration_that_did_not_train_has_no_figures(
 ) -> None:
     whole = [event.payload["values"] for event in _steps(overlapped=0, data_s=0.1)]
     found = _found([_event(**{**values, "loss": loss}) for values in whole[:taken]])
-    for metric in ("throughput", "data.overhead", "loss.last", "data.wait"):
+    for metric in ("tokens_per_second", "data.overhead", "loss.last", "data.wait"):
         assert found[metric].value is None
         assert found[metric].absent == reason
 
 
 def _turns(step_s: dict[int, tuple[float, ...]]) -> list[Event]:
     return [
-        _event(table_rows=rows, round=number, loss=1.0, step_s=taken)
+        _event(vocab_size=rows, round=number, loss=1.0, step_s=taken)
         for rows, rounds in step_s.items()
         for number, each in enumerate(rounds)
         for taken in (9.0, each)  # the first step of a turn is left out
@@ -91,14 +91,14 @@ def test_rows_are_compared_within_each_round_so_that_drift_cancels() -> None:
     slower = (1.0, 2.0, 4.0)
     events = _turns({100: slower, 101: tuple(each / 1.04 for each in slower)})
     found = {
-        (each.metric, each.where["table_rows"]): each
+        (each.metric, each.where["vocab_size"]): each
         for each in path(_SPEC, events)
-        if "table_rows" in each.where
+        if "vocab_size" in each.where
     }
     assert found["table.ratio", 101].value == pytest.approx(1.04)
     assert found["table.ratio_low", 101].value == pytest.approx(1.04)
     assert found["table.ratio_high", 101].value == pytest.approx(1.04)
-    assert found["table.throughput", 100].value == pytest.approx((10 + 5 + 2.5) / 3)
+    assert found["table.tokens_per_second", 100].value == pytest.approx((10 + 5 + 2.5) / 3)
     assert found["table.ratio", 101].count == 3
 
 
@@ -111,7 +111,7 @@ def test_the_interval_is_students() -> None:
     assert values["table.ratio_high"] == pytest.approx(1.1 + 4.30265 * 0.1 / 3**0.5, abs=1e-5)
 
 
-_ROWS: dict[str, Any] = {"table_rows": 101}
+_ROWS: dict[str, Any] = {"vocab_size": 101}
 
 
 def test_rounds_that_were_not_all_run_give_no_ratio() -> None:
@@ -119,7 +119,7 @@ def test_rounds_that_were_not_all_run_give_no_ratio() -> None:
         each for each in path(_SPEC, _turns({100: (1.0,), 101: (1.0,)})) if each.where == _ROWS
     ]
     assert [each.metric for each in found] == [
-        "table.throughput",
+        "table.tokens_per_second",
         "table.ratio",
         "table.ratio_low",
         "table.ratio_high",

@@ -45,7 +45,9 @@ def _one(found: Found, metric: str, **where: Scalar) -> Scalar:
 
 def test_the_corpus_and_its_tokens(found: Found) -> None:
     assert _one(found, "corpus.documents", stage="raw") == 1_801_350
-    assert _one(found, "corpus.dropped_share", of="documents") == pytest.approx(0.6287, abs=5e-5)
+    assert _one(found, "corpus.dropped_share", denominator="documents") == pytest.approx(
+        0.6287, abs=5e-5
+    )
     assert _one(found, "dedup.dropped") == 8083
     assert _one(found, "packed.tokens_agree") is True
     assert _one(found, "packed.size") == pytest.approx(417.1, abs=0.05)
@@ -62,7 +64,7 @@ def test_the_table_has_a_row_that_no_token_has(found: Found) -> None:
     assert _one(found, "table.extra_rows") == 1
     where: dict[str, Scalar] = {"precision": "bf16", "seq_len": 1024, "batch_size": 4}
     assert _one(found, "parameters", **where) == 354_601_984 + 1024
-    assert _one(found, "drift.throughput", **where) == pytest.approx(4.0939, abs=5e-5)
+    assert _one(found, "drift.tokens_per_second", **where) == pytest.approx(4.0939, abs=5e-5)
 
 
 def test_what_a_step_saves_grows_with_its_tokens(found: Found) -> None:
@@ -72,5 +74,5 @@ def test_what_a_step_saves_grows_with_its_tokens(found: Found) -> None:
 
 
 def test_the_losses_of_the_prose_are_not_those_of_the_file(found: Found) -> None:
-    assert _one(found, "loss.last_most", precision="bf16") == 7.771
+    assert _one(found, "loss.last_max", precision="bf16") == 7.771
     assert _one(found, "drift.loss_lower", precision="bf16") == 3

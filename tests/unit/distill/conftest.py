@@ -34,7 +34,7 @@ _METRICS = EvalMetrics(
 
 
 def made(
-    trials: Sequence[tuple[str, Scalar, bool]], *, climbs: bool = False, space: Space = ARTICLE
+    trials: Sequence[tuple[str, Scalar, bool]], *, hill_climb: bool = False, space: Space = ARTICLE
 ) -> Trajectory:
     """Return a trajectory of these changes: knob, value, and whether it was kept."""
     base = space.baseline
@@ -43,14 +43,14 @@ def made(
         baseline_val_bpb=BASELINE,
         baseline_cfg=base,
         accept_delta_frac=0.005,
-        climbs=climbs,
+        hill_climb=hill_climb,
     )
     records = []
     for number, (knob, value, kept) in enumerate(trials, 1):
         candidate = changed(base, space.knobs[knob], value)
         records.append(_evaluated(number, knob, value, kept=kept))
         records[-1] = replace(records[-1], candidate_cfg=candidate)
-        if kept and climbs:
+        if kept and hill_climb:
             base = candidate
     return Trajectory(header=header, records=tuple(records))
 

@@ -11,7 +11,7 @@ from harness.experiments.a23_24.campaign import (
     CAMPAIGN,
     VARIED,
     Campaign,
-    Machine,
+    PricedMachine,
     compared,
     costs,
     document,
@@ -26,8 +26,8 @@ from harness.workloads.api.emit import read_events
 
 PUBLISHED = "a24/cost_arithmetic.json"
 DEFAULT = CampaignParams()
-SECOND = replace(DEFAULT, h100_hourly_usd=3.5, final_node_hours=504)
-README = replace(DEFAULT, h100_hourly_usd=4.0, final_node_hours=336)
+SECOND = replace(DEFAULT, h100_usd_per_hour=3.5, final_node_hours=504)
+README = replace(DEFAULT, h100_usd_per_hour=4.0, final_node_hours=336)
 
 # sha256 of the two published cost_arithmetic files
 PUBLISHED_SHA256 = {
@@ -95,7 +95,7 @@ def test_a_rented_gpu_six_times_as_fast_costs_what_the_spark_does() -> None:
     (speedup,) = [each.value for each in found if each.metric == "break_even.cloud_speedup"]
     assert isinstance(speedup, float)
     even = costs(replace(DEFAULT, cloud_speedup=speedup)).campaign
-    assert even[Machine.H100] == pytest.approx(even[Machine.SPARK])
+    assert even[PricedMachine.H100] == pytest.approx(even[PricedMachine.SPARK])
     assert speedup == pytest.approx(6.076, abs=5e-4)
 
 

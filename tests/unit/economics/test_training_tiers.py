@@ -33,14 +33,16 @@ def test_the_run_is_energy_times_price() -> None:
     assert value("run.energy") == pytest.approx(0.0681, abs=5e-5)
     assert value("run.cost") == pytest.approx(0.0204, abs=5e-5)
     assert value("spark.daily_cost") == pytest.approx(0.4032, abs=1e-9)
-    cheaper = replace(DEFAULT, kwh_usd=0.20)  # what an earlier 0.27 USD a day corresponds to
+    cheaper = replace(
+        DEFAULT, electricity_usd_per_kwh=0.20
+    )  # what an earlier 0.27 USD a day corresponds to
     assert value("spark.daily_cost", cheaper) == pytest.approx(0.27, abs=5e-3)
 
 
 def test_six_days_come_from_the_baseline_step() -> None:
     printed = value("training.time", model="354m_printed_tokens", machine="spark")
     assert printed == pytest.approx(6.0, abs=0.01)
-    assert value("spark.throughput") == pytest.approx(13_501, abs=0.5)
+    assert value("spark.tokens_per_second") == pytest.approx(13_501, abs=0.5)
     assert value("recipe.token_multiple") == pytest.approx(7214, abs=0.5)
 
 

@@ -11,10 +11,10 @@ from harness.cli import main
 from harness.commands.doctor import render
 from harness.errors import HostError
 from harness.records import Limits, Profile, SandboxKind, SandboxSpec
-from harness.runtime.daemon import Engine, EngineState
+from harness.runtime.daemon import DockerEngine, EngineState
 from harness.runtime.doctor import (
     Demand,
-    Finding,
+    HostFinding,
     ImageFact,
     State,
     Tools,
@@ -39,7 +39,7 @@ ON_CPU = Demand(scenario="a19", profile=Profile.CPU, packages=("torch",))
 @pytest.fixture
 def spark_host(spark: Path, fake_nvml: Any) -> Host:
     host = probe_host(spark, nvml_api=fake_nvml(), docker_socket=spark / "none")
-    return replace(host, docker=Engine(state=EngineState.REACHABLE, version="28.3.3"))
+    return replace(host, docker=DockerEngine(state=EngineState.REACHABLE, version="28.3.3"))
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def plain_host(spark: Path, fake_nvml: Any) -> Host:
     return probe_host(spark, nvml_api=api, docker_socket=spark / "none")
 
 
-def _of(findings: tuple[Finding, ...], what: str) -> Finding:
+def _of(findings: tuple[HostFinding, ...], what: str) -> HostFinding:
     (found,) = [each for each in findings if each.what == what]
     return found
 
@@ -104,7 +104,7 @@ def test_a_driver_without_the_library_is_missing_a_package(plain_host: Host) -> 
 
 @pytest.mark.parametrize("state", [each for each in EngineState if each != EngineState.REACHABLE])
 def test_every_way_not_to_reach_docker_has_a_remedy(spark_host: Host, state: EngineState) -> None:
-    docker = _of(diagnose(replace(spark_host, docker=Engine(state=state)), TOOLS), "docker")
+    docker = _of(diagnose(replace(spark_host, docker=DockerEngine(state=state)), TOOLS), "docker")
     assert docker.state is State.LIMITED
     assert docker.remedy
 

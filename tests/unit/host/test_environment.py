@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from harness.records import ImageRef, Profile, RunSpec, from_json, to_json
 from harness.results.environment import (
-    Environment,
+    RunEnvironment,
     capture,
     command_line,
     recorded_variables,
@@ -158,7 +158,7 @@ def test_an_environment_holds_no_secret_and_survives_json(
     text = json.dumps(to_json(environment))
     assert "abc123" not in text
     assert str(tmp_path) not in text
-    assert from_json(Environment, json.loads(text)) == environment
+    assert from_json(RunEnvironment, json.loads(text)) == environment
     assert environment.seeds == {"run": 7}
     assert environment.images == {"torch": "sha256:" + "ab" * 32}
     assert environment.command == ("harness", "run", "a34", "--token", HIDDEN)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.probes.channels import Channel, Probe, Sample
+from harness.probes.channels import Channel, Probe, TelemetrySample
 from harness.probes.reading import NotSupported, Reading
 from harness.records import Measurement
 from harness.telemetry.log import SampleLog, read_samples
@@ -16,15 +16,15 @@ from harness.telemetry.reduce import (
     power_from_counter,
     run_measurements,
 )
-from harness.telemetry.sampler import Sampler
+from harness.telemetry.sampler import TelemetrySampler
 from harness.workloads.api.run_metrics import TELEMETRY_METRICS
 
 NOTHING = NotSupported(reason="not here, nor there")
 
 
-def _sample(at_s: float, **given: Reading) -> Sample:
+def _sample(at_s: float, **given: Reading) -> TelemetrySample:
     named = {Channel[name.upper()]: reading for name, reading in given.items()}
-    return Sample(at_s=at_s, readings={**dict.fromkeys(Channel, NOTHING), **named})
+    return TelemetrySample(at_s=at_s, readings={**dict.fromkeys(Channel, NOTHING), **named})
 
 
 def _figure(measured: tuple[Measurement, ...], metric: str, **where: str) -> Measurement:
@@ -32,7 +32,7 @@ def _figure(measured: tuple[Measurement, ...], metric: str, **where: str) -> Mea
     return found
 
 
-def _log(*samples: Sample) -> str:
+def _log(*samples: TelemetrySample) -> str:
     file = io.StringIO()
     log = SampleLog(file)
     for sample in samples:
@@ -155,7 +155,7 @@ def _steady() -> Iterator[Probe]:
 
 def test_a_short_run_is_spanned_by_two_samples(tmp_path: Path) -> None:
     path = tmp_path / "telemetry.csv"
-    with Sampler(path, _steady, period_s=60.0):
+    with TelemetrySampler(path, _steady, period_s=60.0):
         pass
     first, last = read_samples(path)
     assert 0.0 <= first.at_s <= last.at_s
@@ -164,6 +164,6 @@ def test_a_short_run_is_spanned_by_two_samples(tmp_path: Path) -> None:
 def test_a_file_of_another_run_is_never_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "telemetry.csv"
     path.write_text("kept")
-    with pytest.raises(FileExistsError), Sampler(path, _steady):
+    with pytest.raises(FileExistsError), TelemetrySampler(path, _steady):
         pass
     assert path.read_text() == "kept"

@@ -50,7 +50,7 @@ def recounted(root: Path, out: Path, params: Mapping[str, object]) -> Figures:
     return figures
 
 
-NAMES = {"shown": "any name", "hidden": "the same", "others": []}
+NAMES = {"with_lineage": "any name", "without_lineage": "the same", "others": []}
 
 
 def both_arms(folder: Folder) -> tuple[Path, Path]:
@@ -82,16 +82,16 @@ def test_a_run_made_by_hand(folder: Folder) -> None:
     assert at("label.count", label="keep") == 2
     assert at("best.trial") == at("best.recorded") == "001"
     assert at("unguarded.trial") == "002"
-    assert at("edges.crossing", of="trials") == 2
-    assert at("edges.count", of="keeps") == 1
-    assert at("overrun.would_keep_trials") == "002"
+    assert at("edges.crossing", subset="trials") == 2
+    assert at("edges.count", subset="accepted") == 1
+    assert at("overrun.would_be_accepted_trials") == "002"
     assert at("overrun.overshoot") == pytest.approx(100 * 3.4 / 600)
     assert at("lost.share") == pytest.approx(100 * 1505 / (1462 + 1505 + 1000))
     assert at("hour.trials") == pytest.approx(3.0)
     assert at("forecast.right") == 2
-    assert at("trial.wall", label="keep") == 1231.0
-    assert figures["keeps.ratio", frozenset()] == 1.0
-    assert figures["fisher.keeps_p", frozenset()] == pytest.approx(1.0)
+    assert at("trial.time", label="keep") == 1231.0
+    assert figures["accepted.ratio", frozenset()] == 1.0
+    assert figures["fisher.accepted_p", frozenset()] == pytest.approx(1.0)
 
 
 def test_a_run_of_a_baseline_alone_has_figures_or_reasons(folder: Folder) -> None:
@@ -100,7 +100,7 @@ def test_a_run_of_a_baseline_alone_has_figures_or_reasons(folder: Folder) -> Non
     folder.best("000")
     figures = recounted(*both_arms(folder), NAMES)
     assert figures["best.score", frozenset({"run": "any name"}.items())] is None
-    assert figures["keeps.ratio", frozenset()] is None
+    assert figures["accepted.ratio", frozenset()] is None
 
 
 def test_a_drought_is_counted_between_keeps_and_at_the_ends() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from harness.workloads.trials.escape import escape
 from harness.workloads.trials.render import Briefing, render
-from harness.workloads.trials.store import Store
+from harness.workloads.trials.store import TrialStore
 from harness.workloads.trials.trial import PRETRAINING, Label, Trial
 
 lineage: Any = pytest.importorskip(
@@ -46,7 +46,7 @@ def test_the_columns_and_labels_are_the_same() -> None:
 
 
 def test_the_library_reads_what_the_store_wrote(tmp_path: Path) -> None:
-    store = Store(tmp_path / "results.tsv")
+    store = TrialStore(tmp_path / "results.tsv")
     for trial in ROWS:
         store.append(trial)
     assert [ours(each) for each in lineage.LineageStore(tmp_path).all_trials()] == list(ROWS)
@@ -57,11 +57,11 @@ def test_the_store_reads_what_the_library_wrote(tmp_path: Path) -> None:
     unsafe = replace(ROWS[2], exp_id="004", hypothesis="two\nlines", notes="a\ttab, \u2028, \x1b[m")
     for trial in (*ROWS, unsafe):
         library.append(theirs(trial))
-    assert Store(tmp_path / "results.tsv").history().trials == [*ROWS, unsafe]
+    assert TrialStore(tmp_path / "results.tsv").history().trials == [*ROWS, unsafe]
 
 
 def test_both_append_to_one_file(tmp_path: Path) -> None:
-    library, store = lineage.LineageStore(tmp_path), Store(tmp_path / "results.tsv")
+    library, store = lineage.LineageStore(tmp_path), TrialStore(tmp_path / "results.tsv")
     store.append(ROWS[0])
     library.append(theirs(ROWS[1]))
     store.append(ROWS[2])
@@ -70,7 +70,7 @@ def test_both_append_to_one_file(tmp_path: Path) -> None:
 
 
 def test_both_append_at_once(tmp_path: Path) -> None:
-    library, store = lineage.LineageStore(tmp_path), Store(tmp_path / "results.tsv")
+    library, store = lineage.LineageStore(tmp_path), TrialStore(tmp_path / "results.tsv")
     store.append(ROWS[0])
     names = [f"{number:03}" for number in range(1, 81)]
 
@@ -79,7 +79,7 @@ def test_both_append_at_once(tmp_path: Path) -> None:
         if int(name) % 2:
             library.append(theirs(trial))
         else:
-            Store(tmp_path / "results.tsv").append(trial)
+            TrialStore(tmp_path / "results.tsv").append(trial)
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(append, names))
@@ -90,7 +90,7 @@ def test_both_append_at_once(tmp_path: Path) -> None:
 
 
 def test_both_write_the_same_bytes(tmp_path: Path) -> None:
-    store = Store(tmp_path / "ours.tsv")
+    store = TrialStore(tmp_path / "ours.tsv")
     for trial in ROWS:
         store.append(trial)
         lineage.LineageStore(tmp_path).append(theirs(trial))
@@ -99,7 +99,7 @@ def test_both_write_the_same_bytes(tmp_path: Path) -> None:
 
 def test_what_is_unsafe_reaches_the_library_escaped_and_on_one_line(tmp_path: Path) -> None:
     text = "two\nlines\ta tab \u202e\x00"
-    Store(tmp_path / "results.tsv").append(replace(ROWS[0], hypothesis=text))
+    TrialStore(tmp_path / "results.tsv").append(replace(ROWS[0], hypothesis=text))
     (read,) = lineage.LineageStore(tmp_path).all_trials()
     assert read.hypothesis == escape(text)
 
@@ -108,7 +108,7 @@ def test_the_library_takes_a_row_over_budget_for_the_best_and_the_store_does_not
     tmp_path: Path,
 ) -> None:
     over = replace(ROWS[1], exp_id="004", status=Label.EVAL_BUDGET_OVERRUN, core_metric=99.0)
-    store = Store(tmp_path / "results.tsv")
+    store = TrialStore(tmp_path / "results.tsv")
     for trial in (*ROWS, over):
         store.append(trial)
     library = lineage.LineageStore(tmp_path, lower_is_better=False)
@@ -118,7 +118,7 @@ def test_the_library_takes_a_row_over_budget_for_the_best_and_the_store_does_not
 
 def test_the_library_reads_the_published_rows_as_the_store_does(evidence_dir: Path) -> None:
     folder = evidence_dir / "a36"
-    trials = Store(folder / "results.tsv").history().trials
+    trials = TrialStore(folder / "results.tsv").history().trials
     library = lineage.LineageStore(folder, lower_is_better=False)
     assert [ours(each) for each in library.all_trials()] == trials
     assert len(trials) == 6
@@ -128,7 +128,7 @@ def test_both_render_the_published_rows_alike(evidence_dir: Path) -> None:
     folder = evidence_dir / "a36"
     library = lineage.LineageStore(folder, lower_is_better=False)
     snapshot = library.render_prompt("beta", last_m_full=3, session_timestamp="now")
-    history = Store(folder / "results.tsv").history()
+    history = TrialStore(folder / "results.tsv").history()
     assert (
         render(history, Briefing(specialist="beta", at="now", full=3)) == snapshot.rendered_prompt
     )

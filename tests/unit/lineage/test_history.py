@@ -10,7 +10,7 @@ import pytest
 from harness.workloads.api.declare import Better
 from harness.workloads.trials.history import History
 from harness.workloads.trials.render import Briefing, render
-from harness.workloads.trials.store import Store
+from harness.workloads.trials.store import TrialStore
 from harness.workloads.trials.trial import PARAMETER_GOLF, PRETRAINING, Label, Trial
 
 from .conftest import BASELINE, KEEP, OVERRUN
@@ -106,7 +106,7 @@ def test_a_briefing_is_bounded_however_long_the_way_to_the_best() -> None:
 
 
 def test_the_published_example_is_rendered_byte_for_byte(evidence_dir: Path) -> None:
-    history = Store(evidence_dir / "a36" / "results.tsv").history()
+    history = TrialStore(evidence_dir / "a36" / "results.tsv").history()
     briefing = Briefing(specialist="a2tgpo-v1d-beta-sweep", at="2026-05-12T20:30:00Z", full=3)
     published = (evidence_dir / "a36" / "lineage-rendered.txt").read_text(encoding="utf-8")
     _banner, _, example = published.partition("\n")
@@ -115,7 +115,7 @@ def test_the_published_example_is_rendered_byte_for_byte(evidence_dir: Path) -> 
 
 def test_the_published_rows_are_written_byte_for_byte(evidence_dir: Path, tmp_path: Path) -> None:
     published = evidence_dir / "a36" / "results.tsv"
-    store = Store(tmp_path / "results.tsv")
-    for trial in Store(published).history().trials:
+    store = TrialStore(tmp_path / "results.tsv")
+    for trial in TrialStore(published).history().trials:
         store.append(trial)
     assert (tmp_path / "results.tsv").read_bytes() == published.read_bytes().rstrip(b"\n") + b"\n"

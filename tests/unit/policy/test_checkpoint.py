@@ -56,11 +56,11 @@ def test_a_policy_of_another_recipe_is_noticed(copied: Path) -> None:
 
 
 def test_the_base_hides_a_skill_that_it_has() -> None:
-    skills = read_card(FILES).skill
+    skills = read_card(FILES).eval_results
     for skilled, base in zip(skills["skilled"], skills["base"], strict=True):
-        assert skilled["task_pass"] > 0.4
-        assert skilled["assertions"] > 0.65
-        assert skilled["stops"] > 0.95
-        assert base["assertions"] < skilled["assertions"] - 0.15
+        assert skilled["pass_rate"] > 0.4
+        assert skilled["assertion_pass_rate"] > 0.65
+        assert skilled["stop_rate"] > 0.95
+        assert base["assertion_pass_rate"] < skilled["assertion_pass_rate"] - 0.15
         assert base["turns"] < skilled["turns"] - 1
         assert base["stop_early"] > 0.2

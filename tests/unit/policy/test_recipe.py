@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 
 from harness.workloads.tiny_models.recipe import FILES as RECIPE
-from harness.workloads.tiny_models.recipe import Phase, Source
+from harness.workloads.tiny_models.recipe import PhaseSource, TrainingPhase
 
-PHASE = Phase(name="x", source=Source.TASKS, steps=100, batch=2, warm_up=10, rates=(1.0, 0.0))
+PHASE = TrainingPhase(
+    name="x", source=PhaseSource.TASKS, steps=100, batch=2, warm_up=10, rates=(1.0, 0.0)
+)
 
 
 def test_a_rate_rises_first_and_falls_linearly() -> None:
@@ -27,7 +29,7 @@ def test_the_digest_tells_recipes_apart() -> None:
 def test_a_shortened_recipe_copies_as_long() -> None:
     short = RECIPE.shortened(0.1)
     for phase, whole in zip(short.phases, RECIPE.phases, strict=True):
-        share = 1 if phase.source is Source.COPYING else 0.1
+        share = 1 if phase.source is PhaseSource.COPYING else 0.1
         assert phase.steps == pytest.approx(share * whole.steps)
 
 

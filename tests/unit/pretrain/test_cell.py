@@ -23,13 +23,13 @@ _TINY = {
     "batch_size": 2,
     "seq_len": 16,
     "precision": "bf16",
-    "num_layers": 1,
-    "width": 32,
-    "num_heads": 2,
-    "ff_width": 64,
+    "num_hidden_layers": 1,
+    "hidden_size": 32,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
     "vocab_size": 61,
     "dropout": 0.0,
-    "steps": 8,
+    "max_steps": 8,
     "warmup_steps": 2,
     "learning_rate": 0.01,
     "device": "cpu",
@@ -80,7 +80,7 @@ def test_an_arm_says_its_conditions_and_pads_the_table_but_not_the_data(tmp_path
         scenario="a18-nemo-framework",
         profile=Profile.CPU,
         workload="pretrain.frameworks",
-        params={**shared, "arm": "vanilla-padded"},
+        params={**shared, "variant": "vanilla-padded"},
     )
     measured, losses = _figures(spec, tmp_path / "out")
     assert measured["conditions"] == ARMS["vanilla-padded"].text

@@ -7,7 +7,7 @@ import pytest
 
 from harness.workloads.models.conditions import ARMS, Conditions, Framework
 from harness.workloads.models.shape import Init, Precision, num_parameters
-from harness.workloads.training.pretrain_params import ArmParams
+from harness.workloads.training.pretrain_params import FrameworksParams
 
 
 def _differing(one: str, other: str) -> set[str]:
@@ -53,15 +53,15 @@ def test_no_two_arms_are_alike_and_each_says_what_it_is() -> None:
 
 
 def test_padding_adds_rows_to_the_table_only() -> None:
-    plain, padded = ArmParams(arm="nemo-plain"), ArmParams(arm="nemo-padded")
+    plain, padded = FrameworksParams(variant="nemo-plain"), FrameworksParams(variant="nemo-padded")
     assert (plain.shape.vocab_size, padded.shape.vocab_size) == (50257, 50304)
     assert plain.vocab_size == padded.vocab_size == 50257
     assert num_parameters(padded.shape) - num_parameters(plain.shape) == 47 * 1024
 
 
 def test_the_defaults_are_the_articles() -> None:
-    step = ArmParams(arm="nemo")
-    assert (step.tokens_per_step, step.steps, step.warmup_steps) == (4096, 100, 10)
+    step = FrameworksParams(variant="nemo")
+    assert (step.tokens_per_step, step.max_steps, step.warmup_steps) == (4096, 100, 10)
     assert num_parameters(step.shape) == 354_601_984
 
 

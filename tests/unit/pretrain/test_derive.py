@@ -17,7 +17,7 @@ _SPEC = RunSpec(
         "batch_size": 2,
         "seq_len": 8,
         "precision": "fp32",
-        "steps": 4,
+        "max_steps": 4,
         "warmup_steps": 2,
     },
 )
@@ -42,7 +42,7 @@ def test_the_mean_leaves_the_warm_up_out() -> None:
     found = _derived(_steps((3.0, 9.0), (2.5, 9.0), (2.0, 0.1), (1.0, 0.3)))
     assert found["step_time.mean"].value == pytest.approx(200.0)
     assert found["step_time.mean"].count == 2
-    assert found["throughput"].value == pytest.approx(16 / 0.2)
+    assert found["tokens_per_second"].value == pytest.approx(16 / 0.2)
     assert (found["loss.first"].value, found["loss.last"].value) == (3.0, 1.0)
     assert found["loss.fall"].value == 2.0
 
@@ -50,7 +50,7 @@ def test_the_mean_leaves_the_warm_up_out() -> None:
 def test_a_run_that_stopped_early_has_no_throughput() -> None:
     found = _derived(_steps((3.0, 9.0), (2.5, 9.0), (2.0, 0.1)))
     assert found["loss.first"].value == 3.0
-    for metric in ("loss.last", "loss.fall", "step_time.mean", "throughput"):
+    for metric in ("loss.last", "loss.fall", "step_time.mean", "tokens_per_second"):
         assert found[metric].value is None
         assert found[metric].absent == "stopped after 3 of 4 steps"
 
@@ -58,7 +58,7 @@ def test_a_run_that_stopped_early_has_no_throughput() -> None:
 def test_a_loss_that_is_no_number_leaves_no_throughput() -> None:
     found = _derived(_steps((3.0, 9.0), ("nan", 9.0), (2.0, 0.1), ("inf", 0.3)))
     assert found["loss.last"].absent == "inf"
-    assert found["throughput"].absent == "loss is nan at step 1"
+    assert found["tokens_per_second"].absent == "loss is nan at step 1"
 
 
 def test_no_step_at_all_is_absent_throughout() -> None:

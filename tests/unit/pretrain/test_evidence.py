@@ -13,7 +13,7 @@ from harness.errors import InputError
 from harness.experiments.a19.evidence import (
     ENVELOPE_EVIDENCE,
     EnvelopeEvidenceParams,
-    Published,
+    PublishedEnvelope,
     cell_windows,
     figure,
 )
@@ -24,7 +24,7 @@ from harness.experiments.a19.published import (
     PublishedSweep,
     read,
 )
-from harness.probes.nvidia_smi import Sample
+from harness.probes.nvidia_smi import PowerSample
 from harness.records import Profile, RunSpec, Scalar
 from harness.workloads.__main__ import run
 from harness.workloads.api.declare import defaults_of
@@ -102,10 +102,10 @@ _ARM = PublishedArm(
 def made_up() -> Found:
     """Every figure of the made-up sweep."""
     samples = [
-        Sample(at_s=float(at), utilisation_pct=95.0, power_w=50.0, temperature_c=60.0)
+        PowerSample(at_s=float(at), utilisation_pct=95.0, power_w=50.0, temperature_c=60.0)
         for at in range(100)
     ]
-    sweep = Published(
+    sweep = PublishedEnvelope(
         sweep=_SWEEP,
         samples=samples,
         vanilla=_ARM,
@@ -122,24 +122,25 @@ def _one(found: Found, metric: str, **where: Scalar) -> Scalar:
 def test_the_sweep_names_its_extremes_and_what_lies_between(made_up: Found) -> None:
     assert _one(made_up, "sweep.best_cell") == "precision=fp8 seq_len=100 batch_size=4"
     assert _one(made_up, "sweep.worst_cell") == "precision=bf16 seq_len=100 batch_size=2"
-    assert _one(made_up, "sweep.spread") == 1.5
+    assert _one(made_up, "sweep.max_to_min") == 1.5
     assert _one(made_up, "sweep.plateau", precision="bf16") == 1.25
     assert _one(made_up, "sweep.cells_wall_time") == 70.0
     # 200 tokens in 100 ms are 2000 a second; the second fp8 cell's rate does not fit its step
-    assert _one(made_up, "sweep.throughput_deviation") == pytest.approx(100 / 3)
+    assert _one(made_up, "sweep.tokens_per_second_deviation") == pytest.approx(100 / 3)
 
 
 def test_fp8_is_compared_shape_by_shape(made_up: Found) -> None:
     assert _one(made_up, "fp8.speedup", seq_len=100, batch_size=2) == pytest.approx(10.0)
     assert _one(made_up, "fp8.memory_change", seq_len=100, batch_size=2) == 0.25
-    assert _one(made_up, "fp8.speedup_most") == pytest.approx(20.0)
+    assert _one(made_up, "fp8.speedup_max") == pytest.approx(20.0)
     assert _one(made_up, "fp8.speedup_falls") is False
 
 
 def test_cells_are_laid_end_to_end_from_the_first_work() -> None:
     idle, working = 2.0, 95.0
     samples = [
-        Sample(at_s=float(at), utilisation_pct=idle if at < 7 else working) for at in range(100)
+        PowerSample(at_s=float(at), utilisation_pct=idle if at < 7 else working)
+        for at in range(100)
     ]
     windows = [window for _, window in cell_windows(_SWEEP, samples, start_pct=10.0)]
     assert windows == [(7.0, 17.0), (17.0, 37.0), (37.0, 47.0), (47.0, 77.0)]
@@ -174,7 +175,7 @@ def published(evidence_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> F
 # what a recount by hand of the published files gave: (metric, where, figure, its last digit)
 _RECOUNTED: list[tuple[str, dict[str, Scalar], float, float]] = [
     ("sweep.cells_ok", {}, 16, 0),
-    ("sweep.spread", {}, 1.292, 0.001),
+    ("sweep.max_to_min", {}, 1.292, 0.001),
     ("sweep.worst_share", {}, 77.4, 0.1),
     ("sweep.plateau", {"precision": "bf16"}, 1.0000, 0.0001),
     ("sweep.plateau", {"precision": "fp8"}, 0.9801, 0.0001),
@@ -186,22 +187,22 @@ _RECOUNTED: list[tuple[str, dict[str, Scalar], float, float]] = [
     ("memory.slope", {"precision": "fp8"}, 1.3573, 0.0001),
     ("memory.intercept", {"precision": "bf16"}, 2.043, 0.001),
     ("memory.intercept", {"precision": "fp8"}, 2.625, 0.001),
-    ("sweep.samples", {"rows": "all"}, 225, 0),
-    ("sweep.samples", {"rows": "busy"}, 199, 0),
-    ("sweep.samples", {"rows": "busy_bf16"}, 102, 0),
-    ("sweep.samples", {"rows": "busy_fp8"}, 97, 0),
-    ("sweep.power_mean", {"rows": "all"}, 55.81, 0.01),
-    ("sweep.power_mean", {"rows": "busy"}, 60.1, 0.1),
-    ("sweep.power_mean", {"rows": "busy_bf16"}, 63.9, 0.1),
-    ("sweep.power_mean", {"rows": "busy_fp8"}, 56.2, 0.1),
-    ("sweep.utilisation_mean", {"rows": "all"}, 86.77, 0.01),
-    ("sweep.temperature_mean", {"rows": "all"}, 65.76, 0.01),
+    ("sweep.samples", {"subset": "all"}, 225, 0),
+    ("sweep.samples", {"subset": "busy"}, 199, 0),
+    ("sweep.samples", {"subset": "busy_bf16"}, 102, 0),
+    ("sweep.samples", {"subset": "busy_fp8"}, 97, 0),
+    ("sweep.power_mean", {"subset": "all"}, 55.81, 0.01),
+    ("sweep.power_mean", {"subset": "busy"}, 60.1, 0.1),
+    ("sweep.power_mean", {"subset": "busy_bf16"}, 63.9, 0.1),
+    ("sweep.power_mean", {"subset": "busy_fp8"}, 56.2, 0.1),
+    ("sweep.utilisation_mean", {"subset": "all"}, 86.77, 0.01),
+    ("sweep.temperature_mean", {"subset": "all"}, 65.76, 0.01),
     ("sweep.energy", {}, 7.18, 0.01),
     ("sweep.samples_span", {}, 461.7, 0.1),
-    ("drift.throughput", {}, 0.12, 0.01),
+    ("drift.tokens_per_second", {}, 0.12, 0.01),
     ("drift.position", {}, 2, 0),
     ("budget.chinchilla_days", {}, 5.75, 0.01),
-    ("work_rate", {"arm": "best"}, 30.4, 0.1),
+    ("work_rate", {"variant": "best"}, 30.4, 0.1),
 ]
 
 

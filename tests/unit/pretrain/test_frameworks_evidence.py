@@ -9,16 +9,16 @@ import pytest
 
 from harness.errors import InputError
 from harness.experiments.a18.evidence import (
-    Arm,
     FrameworksEvidenceParams,
-    Published,
+    FrameworkVariant,
+    PublishedFrameworks,
     figure,
     state_traffic_bytes,
 )
 from harness.experiments.a19.published import PublishedArm, PublishedSnapshot, read_snapshot
 from harness.records import Scalar
 from harness.workloads.models.shape import Precision
-from harness.workloads.training.pretrain_params import ArmParams
+from harness.workloads.training.pretrain_params import FrameworksParams
 
 _VANILLA = PublishedArm(
     framework="vanilla_pytorch",
@@ -56,17 +56,21 @@ _LOOK = PublishedSnapshot(
 def _found(
     params: FrameworksEvidenceParams = FrameworksEvidenceParams(),  # noqa: B008 - it is frozen
 ) -> dict[tuple[str, Scalar], Scalar]:
-    def arm(name: str, recorded: PublishedArm) -> Arm:
-        return Arm(recorded=recorded, params=ArmParams(arm=name), evidence=params)
+    def arm(name: str, recorded: PublishedArm) -> FrameworkVariant:
+        return FrameworkVariant(
+            recorded=recorded, params=FrameworksParams(variant=name), evidence=params
+        )
 
-    arms = Published(vanilla=arm("vanilla", _VANILLA), nemo=arm("nemo", _NEMO), snapshot=_LOOK)
+    arms = PublishedFrameworks(
+        vanilla=arm("vanilla", _VANILLA), nemo=arm("nemo", _NEMO), snapshot=_LOOK
+    )
     found = figure.found(arms)
     return {(each.metric, next(iter(each.where.values()), None)): each.value for each in found}
 
 
 def test_gains_are_of_nemo_over_vanilla() -> None:
     found = _found()
-    assert found["gain.throughput", None] == pytest.approx(20.0)
+    assert found["gain.tokens_per_second", None] == pytest.approx(20.0)
     assert found["gain.step_time", None] == pytest.approx(-25.0)
     assert found["gain.step_saved", None] == 100.0
     assert found["gain.memory_allocated", None] == pytest.approx(-25.0)
@@ -99,13 +103,13 @@ def test_states_of_two_bytes_move_20_bytes_a_parameter_instead_of_52() -> None:
 
 def test_twice_the_bandwidth_halves_the_least_time() -> None:
     slow, fast = (_found(FrameworksEvidenceParams(bandwidth_gb_s=rate)) for rate in (273.0, 546.0))
-    saved = float(slow["traffic.least_saved", None] or 0)
+    saved = float(slow["traffic.min_saved", None] or 0)
     assert saved == pytest.approx(354_601_984 * 32 / 273e6)  # ms
-    assert fast["traffic.least_saved", None] == pytest.approx(saved / 2)
+    assert fast["traffic.min_saved", None] == pytest.approx(saved / 2)
 
 
 def test_a_night_and_a_long_run_are_the_rates_multiplied() -> None:
-    params = FrameworksEvidenceParams(long_steps=9000, night_h=1.0, nights=10)
+    params = FrameworksEvidenceParams(overnight_steps=9000, night_h=1.0, nights=10)
     found = _found(params)
     assert found["long_run.time", "vanilla"] == pytest.approx(1.0)  # 9000 x 0.4 s
     assert found["long_run.saved", None] == pytest.approx(15.0)

@@ -39,15 +39,15 @@ def _reference(weights: dict[str, Tensor], ids: list[int]) -> Tensor:
     """Logits (S, V) in float64, position by position, from the definition."""
     w = {name: value.double() for name, value in weights.items()}
     x = torch.stack([w["tokens.weight"][i] + w["positions.weight"][s] for s, i in enumerate(ids)])
-    size = _TINY.d_model // _TINY.num_heads
-    for layer in range(_TINY.num_layers):
+    size = _TINY.hidden_size // _TINY.num_attention_heads
+    for layer in range(_TINY.num_hidden_layers):
         p = f"blocks.{layer}."
         normed = _norm(x, w[p + "attend_norm.weight"], w[p + "attend_norm.bias"])
         q, k, v = (normed @ w[p + "attend.qkv.weight"].T).chunk(3, dim=1)
         rows = []
         for s in range(len(ids)):
             heads = []
-            for h in range(_TINY.num_heads):
+            for h in range(_TINY.num_attention_heads):
                 part = slice(h * size, (h + 1) * size)
                 scores = k[: s + 1, part] @ q[s, part] / math.sqrt(size)
                 heads.append(scores.softmax(0) @ v[: s + 1, part])

@@ -29,7 +29,7 @@ from harness.workloads.models.shape import Init, Precision, gpt_shape, num_param
 from harness.workloads.training.loop import repeated_batch
 from harness.workloads.training.memory_tracker import LiveStorages
 from harness.workloads.training.pretrain import training_run
-from harness.workloads.training.pretrain_params import ArmParams
+from harness.workloads.training.pretrain_params import FrameworksParams
 
 pytest.importorskip("megatron.core", reason="needs megatron-core: use nox -s megatron")
 
@@ -131,7 +131,7 @@ def test_transformer_engines_names_are_known_too() -> None:
 
 
 def test_queries_keys_and_values_are_laid_out_head_by_head() -> None:
-    shape = replace(_SHAPE, d_model=4, num_heads=2, num_kv_heads=2, head_dim=2)
+    shape = replace(_SHAPE, hidden_size=4, num_attention_heads=2, num_key_value_heads=2, head_dim=2)
     rows = torch.arange(12.0)[:, None].expand(12, 4)  # by hand: q0 q0 q1 q1, k..., v...
     weights = {"blocks.0.attend.qkv.weight": rows}
     fused = megatron.as_megatron(
@@ -143,7 +143,7 @@ def test_queries_keys_and_values_are_laid_out_head_by_head() -> None:
 @pytest.mark.usefixtures("world")
 def test_megatron_draws_what_scaled_says_and_drops_out_what_the_article_never_asked_for() -> None:
     way = arithmetic(Precision.FP32, _CPU)
-    shape = replace(_SHAPE, vocab_size=400, d_model=64, d_ff=256, head_dim=16)
+    shape = replace(_SHAPE, vocab_size=400, hidden_size=64, intermediate_size=256, head_dim=16)
     torch.manual_seed(0)
     built = megatron.model(shape, replace(_SHARED, init=Init.SCALED), way, device=_CPU)
     weights = dict(built.core.named_parameters())
@@ -188,7 +188,7 @@ def test_matched_arms_lose_alike_all_the_way(tmp_path: Path) -> None:
 
 def _losses(arm: str, out: Path) -> list[float]:
     out.mkdir()
-    params = {**defaults_of(ArmParams), **_TINY, "arm": arm}
+    params = {**defaults_of(FrameworksParams), **_TINY, "variant": arm}
     spec = RunSpec(
         scenario="a18-nemo-framework",
         profile=Profile.CPU,
@@ -206,27 +206,27 @@ def _losses(arm: str, out: Path) -> list[float]:
 _TINY = {
     "batch_size": 2,
     "seq_len": 16,
-    "num_layers": 2,
-    "width": 32,
-    "num_heads": 2,
-    "ff_width": 64,
+    "num_hidden_layers": 2,
+    "hidden_size": 32,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
     "vocab_size": 61,
-    "steps": 12,
+    "max_steps": 12,
     "warmup_steps": 2,
     "learning_rate": 0.01,
     "device": "cpu",
 }
 
 
-def _params(arm: str, *, batch_size: int, seq_len: int) -> ArmParams:
-    return ArmParams(
-        arm=arm,
+def _params(arm: str, *, batch_size: int, seq_len: int) -> FrameworksParams:
+    return FrameworksParams(
+        variant=arm,
         batch_size=batch_size,
         seq_len=seq_len,
-        num_layers=2,
-        width=32,
-        num_heads=2,
-        ff_width=128,
+        num_hidden_layers=2,
+        hidden_size=32,
+        num_attention_heads=2,
+        intermediate_size=128,
         vocab_size=257,
         device="cpu",
     )

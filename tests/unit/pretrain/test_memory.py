@@ -68,7 +68,7 @@ def test_the_laws_are_within_0_7_percent_of_article_18s_two_peaks() -> None:
 
 def test_mixed_is_sixteen_bytes_a_parameter_and_a_copy_of_two() -> None:
     shape = _article()
-    assert layer_bytes_per_token(shape, Precision.MIXED, dropout=False) == 36 * shape.d_model
+    assert layer_bytes_per_token(shape, Precision.MIXED, dropout=False) == 36 * shape.hidden_size
     multiplied = 12 * 24 * 1024**2 + 50257 * 1024
     assert weight_copy_bytes(shape, Precision.MIXED) == 2 * multiplied
 
@@ -94,10 +94,10 @@ def test_local_layers_keep_a_score_matrix_a_layer() -> None:
 
 def test_a_layer_keeps_the_textbooks_34_bytes_a_token_and_width() -> None:
     shape = _article()
-    assert layer_bytes_per_token(shape, Precision.BF16, dropout=True) == 34 * shape.d_model
-    assert layer_bytes_per_token(shape, Precision.BF16, dropout=False) == 32 * shape.d_model
-    assert layer_bytes_per_token(shape, Precision.FP32, dropout=False) == 64 * shape.d_model
-    assert layer_bytes_per_token(shape, Precision.FP8, dropout=True) == 29 * shape.d_model
+    assert layer_bytes_per_token(shape, Precision.BF16, dropout=True) == 34 * shape.hidden_size
+    assert layer_bytes_per_token(shape, Precision.BF16, dropout=False) == 32 * shape.hidden_size
+    assert layer_bytes_per_token(shape, Precision.FP32, dropout=False) == 64 * shape.hidden_size
+    assert layer_bytes_per_token(shape, Precision.FP8, dropout=True) == 29 * shape.hidden_size
 
 
 def test_two_eight_bit_weight_copies_are_0_5625_gib() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from harness.plan.expand import Plan
 from harness.records import (
-    Finished,
+    FinishedRun,
     ImageRef,
     Measurement,
     Profile,
@@ -22,7 +22,7 @@ from harness.records import (
     VerdictKind,
     record,
 )
-from harness.report.dossier import Dossier
+from harness.report.dossier import ScenarioReport
 from harness.scenario.expectations import Expectations
 from harness.scenario.schema import Scenario
 from harness.workloads.api.declare import Better, Metric, Workload, param
@@ -45,8 +45,8 @@ WORKLOAD = Workload(
     name="test.small", doc="nothing", params=Params, metrics=METRICS, entry="nowhere:run"
 )
 
-MakeRun = Callable[..., Finished]
-MakeDossier = Callable[..., Dossier]
+MakeRun = Callable[..., FinishedRun]
+MakeDossier = Callable[..., ScenarioReport]
 Figures = Mapping[str, Scalar] | Sequence[Measurement]
 
 
@@ -80,14 +80,14 @@ def make_run() -> MakeRun:
         log: tuple[str, ...] = (),
         params: Mapping[str, Any] | None = None,
         environment: Mapping[str, Any] | None = None,
-    ) -> Finished:
+    ) -> FinishedRun:
         units = {metric.name: metric.unit for metric in METRICS}
         if isinstance(figures, Mapping):
             figures = [
                 Measurement(metric=name, value=value, unit=units[name])
                 for name, value in figures.items()
             ]
-        return Finished(
+        return FinishedRun(
             spec=spec(cell or {}, replicate, profile, image, params or {}),
             outcome=RunOutcome(
                 status=status,
@@ -108,7 +108,7 @@ def make_run() -> MakeRun:
 @pytest.fixture
 def make_dossier() -> MakeDossier:
     def make(  # noqa: PLR0913 - each test says only what it is about
-        runs: Sequence[Finished],
+        runs: Sequence[FinishedRun],
         *,
         sweep: Mapping[str, Any] | None = None,
         metrics: Sequence[str] = (),
@@ -118,7 +118,7 @@ def make_dossier() -> MakeDossier:
         planned: Sequence[RunSpec] = (),
         title: str = "A small question",
         profile: Profile = Profile.CPU,
-    ) -> Dossier:
+    ) -> ScenarioReport:
         scenario = Scenario.model_validate(
             {
                 "scenario": "t1-small",
@@ -142,7 +142,7 @@ def make_dossier() -> MakeDossier:
             estimate=None,
             changed=False,
         )
-        return Dossier(
+        return ScenarioReport(
             scenario=scenario,
             profile=profile,
             workload=WORKLOAD,

@@ -6,15 +6,15 @@ import pytest
 
 from harness.records import Measurement, Profile, Status
 from harness.report.cells import cells_table, rows_tables
-from harness.report.render import Form, render, render_csv, render_text
-from harness.report.tables import Box, Table, visible
+from harness.report.render import TableFormat, render, render_csv, render_text
+from harness.report.tables import Table, TableCell, visible
 
 from .conftest import MakeDossier, MakeRun
 
 SWEEP = {"product": {"name": ["b", "a"], "size": [4, 2]}}
 
 
-def column(table: Table, key: str) -> list[Box]:
+def column(table: Table, key: str) -> list[TableCell]:
     index = [each.key for each in table.columns].index(key)
     return [row[index] for row in table.rows]
 
@@ -45,7 +45,7 @@ def test_replicates_become_mean_deviation_and_number(
     runs = [make_run({}, {"loss": loss}, replicate=i) for i, loss in enumerate((1.0, 2.0, 3.0))]
     table = cells_table(make_dossier(runs))
     (box,) = column(table, "loss")
-    assert (box.text, box.raw, box.spread, box.count) == ("2.0 ± 1.0", 2.0, 1.0, 3)
+    assert (box.text, box.raw, box.std, box.count) == ("2.0 ± 1.0", 2.0, 1.0, 3)
     assert texts(table, "n") == ["3"]
 
 
@@ -82,7 +82,7 @@ def test_an_absent_figure_shows_its_reason_and_never_zero(
 ) -> None:
     nothing = Measurement(metric="loss", value=None, unit="nat", absent="not supported")
     table = cells_table(make_dossier([make_run({}, [nothing])], metrics=["loss", "step_time"]))
-    assert column(table, "loss") == [Box(text="not supported", absent="not supported")]
+    assert column(table, "loss") == [TableCell(text="not supported", absent="not supported")]
     assert texts(table, "step_time") == ["not measured"]
 
 
@@ -140,7 +140,7 @@ def test_a_planned_run_that_nobody_started_is_shown(
     missing = make_run({"size": 4}).spec
     table = cells_table(make_dossier([run], planned=[run.spec, missing]))
     assert texts(table, "status") == ["finished", "not run"]
-    assert column(table, "loss")[1] == Box(text="not run", absent="not run")
+    assert column(table, "loss")[1] == TableCell(text="not run", absent="not run")
 
 
 def test_no_runs_at_all(make_dossier: MakeDossier) -> None:
@@ -150,13 +150,13 @@ def test_no_runs_at_all(make_dossier: MakeDossier) -> None:
     assert rows_tables(make_dossier([])) == ()
 
 
-@pytest.mark.parametrize("form", Form)
+@pytest.mark.parametrize("form", TableFormat)
 def test_a_table_without_a_column_to_see_is_its_caption(
-    make_run: MakeRun, make_dossier: MakeDossier, form: Form
+    make_run: MakeRun, make_dossier: MakeDossier, form: TableFormat
 ) -> None:
     figures = [Measurement(metric="loss", value=1.0, unit="nat", where={"step": 1})]
     table = cells_table(make_dossier([make_run({}, figures)], metrics=["loss"]))
-    assert "Device box" in render(table, form) or form is Form.CSV
+    assert "Device box" in render(table, form) or form is TableFormat.CSV
     assert render_text(table, 80).splitlines()[-1].endswith("1 run: 1 finished.")
 
 

@@ -5,18 +5,18 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from harness.errors import InputError
-from harness.records import Finished, Profile
+from harness.records import FinishedRun, Profile
 from harness.report.compare import Apart, compare_table, differences, welch_test
 from harness.statistics import sample
 
 from .conftest import MakeDossier, MakeRun
 
-MakeRuns = Callable[..., list[Finished]]
+MakeRuns = Callable[..., list[FinishedRun]]
 
 
 @pytest.fixture
 def runs(make_run: MakeRun) -> MakeRuns:
-    def make(values: Sequence[object], metric: str = "loss", **facts: object) -> list[Finished]:
+    def make(values: Sequence[object], metric: str = "loss", **facts: object) -> list[FinishedRun]:
         return [
             make_run({"size": 2}, {metric: value}, replicate=i, **facts)
             for i, value in enumerate(values)
@@ -77,7 +77,7 @@ def test_words_are_different_or_the_same(runs: MakeRuns, make_dossier: MakeDossi
 
 
 def test_many_tests_make_each_stricter(make_run: MakeRun, make_dossier: MakeDossier) -> None:
-    def side(shift: float, cells: int) -> list[Finished]:
+    def side(shift: float, cells: int) -> list[FinishedRun]:
         return [
             make_run({"size": size}, {"loss": value + shift}, replicate=i)
             for size in range(cells)

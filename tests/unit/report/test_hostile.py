@@ -13,12 +13,12 @@ import pytest
 
 from harness.records import Measurement, Status, VerdictKind
 from harness.report.cells import cells_table
-from harness.report.dossier import Dossier
+from harness.report.dossier import ScenarioReport
 from harness.report.github import render_summary
 from harness.report.junit import render_junit
 from harness.report.ledger import ledger_table
-from harness.report.page import Sheet, render_page
-from harness.report.render import Form, render
+from harness.report.page import Page, render_page
+from harness.report.render import TableFormat, render
 
 from .conftest import MakeDossier, MakeRun, entry, verdict
 
@@ -33,7 +33,7 @@ FORBIDDEN = re.compile(
 
 
 @pytest.fixture
-def hostile(make_run: MakeRun, make_dossier: MakeDossier) -> Dossier:
+def hostile(make_run: MakeRun, make_dossier: MakeDossier) -> ScenarioReport:
     figures = [
         Measurement(metric="loss", value=None, unit="nat", absent=HOSTILE),
         Measurement(metric="grade", value=HOSTILE, unit="text"),
@@ -55,16 +55,16 @@ def hostile(make_run: MakeRun, make_dossier: MakeDossier) -> Dossier:
     )
 
 
-@pytest.mark.parametrize("form", Form)
-def test_no_form_carries_controls(hostile: Dossier, form: Form) -> None:
+@pytest.mark.parametrize("form", TableFormat)
+def test_no_form_carries_controls(hostile: ScenarioReport, form: TableFormat) -> None:
     for table in (cells_table(hostile), ledger_table(hostile)):
         text = render(table, form)
         assert not FORBIDDEN.search(text)
         text.encode()  # no half surrogate pair
 
 
-def test_markdown_keeps_its_rows_and_its_markers(hostile: Dossier) -> None:
-    text = render(cells_table(hostile), Form.MARKDOWN)
+def test_markdown_keeps_its_rows_and_its_markers(hostile: ScenarioReport) -> None:
+    text = render(cells_table(hostile), TableFormat.MARKDOWN)
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert len(rows) == 4  # head, rule, two runs
     assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1
@@ -73,25 +73,25 @@ def test_markdown_keeps_its_rows_and_its_markers(hostile: Dossier) -> None:
     assert "{{" not in text
 
 
-def test_csv_has_no_formula_and_its_shape(hostile: Dossier) -> None:
-    rows = [*csv.reader(io.StringIO(render(cells_table(hostile), Form.CSV)))]
+def test_csv_has_no_formula_and_its_shape(hostile: ScenarioReport) -> None:
+    rows = [*csv.reader(io.StringIO(render(cells_table(hostile), TableFormat.CSV)))]
     assert len(rows) == 3
     assert len({len(row) for row in rows}) == 1
     assert not [field for row in rows for field in row if field.startswith(("=", "+", "@"))]
 
 
-def test_json_reads_back(hostile: Dossier) -> None:
-    document = json.loads(render(ledger_table(hostile), Form.JSON))
+def test_json_reads_back(hostile: ScenarioReport) -> None:
+    document = json.loads(render(ledger_table(hostile), TableFormat.JSON))
     assert document["groups"][0]["rows"][0][0] == {"value": "first", "text": "first"}
 
 
-def test_junit_is_well_formed(hostile: Dossier) -> None:
+def test_junit_is_well_formed(hostile: ScenarioReport) -> None:
     text = render_junit([hostile])
     assert not FORBIDDEN.search(text)
     assert ET.fromstring(text).find(".//failure") is not None  # noqa: S314 - our own text
 
 
-def test_the_job_summary_has_no_markup_from_runs(hostile: Dossier) -> None:
+def test_the_job_summary_has_no_markup_from_runs(hostile: ScenarioReport) -> None:
     text = render_summary([hostile])
     assert "<script" not in text
     assert "<!--" not in text
@@ -128,8 +128,8 @@ def parsed(page: str) -> Tags:
     return tags
 
 
-def test_the_page_shows_hostile_text_as_text(hostile: Dossier) -> None:
-    page = render_page([Sheet(dossier=hostile, plots=())])
+def test_the_page_shows_hostile_text_as_text(hostile: ScenarioReport) -> None:
+    page = render_page([Page(dossier=hostile, plots=())])
     assert not FORBIDDEN.search(page)
     tags = parsed(page)
     assert "script" not in {tag for tag, _ in tags.seen}

@@ -10,7 +10,7 @@ from harness.errors import ExitCode
 from harness.records import VerdictKind
 from harness.report.github import annotate
 from harness.report.junit import render_junit
-from harness.report.outcome import Outcome, outcome, reason
+from harness.report.outcome import JunitOutcome, outcome, reason
 from harness.scenario.positions import read
 
 from .conftest import MakeDossier, entry, verdict
@@ -50,13 +50,13 @@ def test_one_case_for_each_entry(make_dossier: MakeDossier) -> None:
 
 def test_what_is_only_reported_cannot_fail() -> None:
     shown = verdict("a", VerdictKind.REPORTED, measured="3 s", claim=VerdictKind.OUTSIDE)
-    assert outcome(shown) is Outcome.SKIPPED
+    assert outcome(shown) is JunitOutcome.SKIPPED
     assert reason(shown) == "REPORTED and OUTSIDE: shown, not counted; measured 3 s"
 
 
 def test_a_ledger_that_hides_a_disagreement_fails() -> None:
-    assert outcome(verdict("a", claim=VerdictKind.OUTSIDE)) is Outcome.FAILED
-    assert outcome(verdict("a", claim=VerdictKind.KNOWN_DIVERGENCE)) is Outcome.PASSED
+    assert outcome(verdict("a", claim=VerdictKind.OUTSIDE)) is JunitOutcome.FAILED
+    assert outcome(verdict("a", claim=VerdictKind.KNOWN_DIVERGENCE)) is JunitOutcome.PASSED
 
 
 @pytest.mark.parametrize("kind", VerdictKind)
@@ -64,8 +64,8 @@ def test_a_ledger_that_hides_a_disagreement_fails() -> None:
 def test_test_runners_and_the_exit_code_agree(kind: VerdictKind, claim: VerdictKind | None) -> None:
     one = verdict("a", kind, claim=claim)
     code = exit_code([verdict("fine"), one])
-    assert (outcome(one) is Outcome.FAILED) == (code is ExitCode.OUTSIDE)
-    assert (outcome(one) in (Outcome.PASSED, Outcome.SKIPPED)) == (code is ExitCode.OK)
+    assert (outcome(one) is JunitOutcome.FAILED) == (code is ExitCode.OUTSIDE)
+    assert (outcome(one) in (JunitOutcome.PASSED, JunitOutcome.SKIPPED)) == (code is ExitCode.OK)
 
 
 def test_annotations_stand_at_the_entry(tmp_path: Path) -> None:

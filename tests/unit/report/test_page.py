@@ -6,9 +6,9 @@ import pytest
 
 from harness.records import Measurement, Profile, Status
 from harness.report import palette
-from harness.report.dossier import Dossier
-from harness.report.page import Sheet, inline, render_page
-from harness.report.plots import Drawn
+from harness.report.dossier import ScenarioReport
+from harness.report.page import Page, inline, render_page
+from harness.report.plots import RenderedPlot
 
 from .conftest import MakeDossier, MakeRun
 from .test_hostile import Tags, parsed
@@ -22,7 +22,7 @@ SVG = (
 
 
 @pytest.fixture
-def dossier(make_run: MakeRun, make_dossier: MakeDossier) -> Dossier:
+def dossier(make_run: MakeRun, make_dossier: MakeDossier) -> ScenarioReport:
     steps = [
         Measurement(metric="loss", value=1.0 / step, unit="nat", where={"step": step})
         for step in range(1, 40)
@@ -35,16 +35,16 @@ def dossier(make_run: MakeRun, make_dossier: MakeDossier) -> Dossier:
 
 
 @pytest.fixture
-def page(dossier: Dossier) -> Tags:
-    drawn = Drawn(plot=dossier.scenario.report.plots[0], svg=SVG, note="")
-    return parsed(render_page([Sheet(dossier=dossier, plots=(drawn,))]))
+def page(dossier: ScenarioReport) -> Tags:
+    drawn = RenderedPlot(plot=dossier.scenario.report.plots[0], svg=SVG, note="")
+    return parsed(render_page([Page(dossier=dossier, plots=(drawn,))]))
 
 
-def test_nothing_is_fetched(dossier: Dossier, page: Tags) -> None:
+def test_nothing_is_fetched(dossier: ScenarioReport, page: Tags) -> None:
     assert not {"script", "link", "img", "iframe", "object"} & {tag for tag, _ in page.seen}
     targets = [attrs.get("href") or "#" for _, attrs in page.seen]
     assert all(target.startswith("#") for target in targets)
-    text = render_page([Sheet(dossier=dossier, plots=())])
+    text = render_page([Page(dossier=dossier, plots=())])
     assert "default-src 'none'" in text
     assert not re.search(r"url\((?!#)|@import|https?://", text)
 
@@ -55,12 +55,13 @@ def test_every_table_has_a_caption_and_scopes(page: Tags) -> None:
     assert all(attrs.get("scope") for tag, attrs in page.seen if tag == "th")
 
 
-def test_ids_are_unique_and_references_lead_somewhere(dossier: Dossier) -> None:
+def test_ids_are_unique_and_references_lead_somewhere(dossier: ScenarioReport) -> None:
     second = dossier.scenario.report.plots[0].model_copy(update={"file": "other"})
     plots = [
-        Drawn(plot=plot, svg=SVG, note="") for plot in (*dossier.scenario.report.plots, second)
+        RenderedPlot(plot=plot, svg=SVG, note="")
+        for plot in (*dossier.scenario.report.plots, second)
     ]
-    text = render_page([Sheet(dossier=dossier, plots=tuple(plots))])
+    text = render_page([Page(dossier=dossier, plots=tuple(plots))])
     ids = re.findall(r'\bid="([^"]+)"', text)
     assert len(ids) == len(set(ids))
     assert set(re.findall(r'(?:href="|url\()#([^")]+)', text)) <= set(ids)
@@ -82,7 +83,7 @@ def test_long_tables_start_folded(page: Tags) -> None:
 
 def test_several_profiles_share_a_page(make_run: MakeRun, make_dossier: MakeDossier) -> None:
     sheets = [
-        Sheet(
+        Page(
             dossier=make_dossier([make_run({}, {"loss": 1.0}, profile=each)], profile=each),
             plots=(),
         )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from harness.records import Measurement
-from harness.report.dossier import Dossier
+from harness.report.dossier import ScenarioReport
 from harness.report.plots import draw, draw_all, look_of
 from harness.report.series import Curves, curves
 
@@ -19,7 +19,7 @@ def plot(**facts: Any) -> dict[str, Any]:
     return {"file": "curve", "title": "A curve", "x": "size", "y": "loss", **facts}
 
 
-def shown(dossier: Dossier) -> Curves:
+def shown(dossier: ScenarioReport) -> Curves:
     return curves(dossier.scenario.report.plots[0], dossier)
 
 
@@ -104,7 +104,7 @@ def test_absent_points_are_counted_with_their_reason(
     assert found.missing == {"nan": 1}
 
 
-def svg(dossier: Dossier) -> str:
+def svg(dossier: ScenarioReport) -> str:
     pytest.importorskip("matplotlib", reason="plots need the extra `plots`")
     (drawn,) = draw_all(dossier)
     return drawn.svg

@@ -10,28 +10,32 @@ from pathlib import Path
 import pytest
 
 from harness.errors import HostError, InputError
-from harness.records import Finished, Measurement, Profile, RunOutcome, RunSpec, Status, Usage
-from harness.results.selection import Reuse, owed, select
-from harness.results.store import Store, load_run
+from harness.records import FinishedRun, Measurement, Profile, RunOutcome, RunSpec, Status, Usage
+from harness.results.selection import Reuse, pending, select
+from harness.results.store import RunStore, load_run
 
 SPEC = RunSpec(scenario="a99-example", profile=Profile.CPU, workload="noop", params={"index": 1})
 
 
-def finished(spec: RunSpec = SPEC, status: Status = Status.FINISHED, value: float = 1) -> Finished:
+def finished(
+    spec: RunSpec = SPEC, status: Status = Status.FINISHED, value: float = 1
+) -> FinishedRun:
     outcome = RunOutcome(
         status=status, runtime="local", device="no device", usage=Usage(wall_s=1.0), cause="why"
     )
     figure = Measurement(metric="noop.value", value=value, unit="1")
-    return Finished(spec=spec, outcome=outcome, measurements=(figure,), environment={"kernel": "6"})
+    return FinishedRun(
+        spec=spec, outcome=outcome, measurements=(figure,), environment={"kernel": "6"}
+    )
 
 
-def put(store: Store, run: Finished) -> Path:
+def put(store: RunStore, run: FinishedRun) -> Path:
     with store.locked(run.spec.scenario, run.spec.profile):
         return store.commit(store.stage(run.spec), run)
 
 
 def test_a_run_comes_back_as_it_went_in(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = RunStore(tmp_path)
     assert not store.has(SPEC)
     place = put(store, finished())
     assert place == tmp_path / "a99-example" / "cpu" / SPEC.run_id
@@ -42,7 +46,7 @@ def test_a_run_comes_back_as_it_went_in(tmp_path: Path) -> None:
 
 
 def test_a_failed_run_is_kept_and_still_owed(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = RunStore(tmp_path)
     put(store, finished(status=Status.FAILED))
     put(store, finished(status=Status.TIMED_OUT))
     assert not store.has(SPEC)
@@ -50,26 +54,26 @@ def test_a_failed_run_is_kept_and_still_owed(tmp_path: Path) -> None:
         Status.FAILED,
         Status.TIMED_OUT,
     ]
-    (state,) = owed(store, [SPEC])
-    assert (state.reuse, state.reason) == (Reuse.OWED, "failed before: why")
+    (state,) = pending(store, [SPEC])
+    assert (state.reuse, state.reason) == (Reuse.PENDING, "failed before: why")
     assert [each.outcome.status for each in select(store, [SPEC])] == [Status.TIMED_OUT]
     put(store, finished())
     assert [each.outcome.status for each in select(store, [SPEC])] == [Status.FINISHED]
 
 
 def test_a_run_of_other_code_answers_for_the_point_and_the_plan_says_so(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = RunStore(tmp_path)
     older = replace(SPEC, source="older")
     put(store, finished(older))
-    (state,) = owed(store, [SPEC])
-    assert (state.reuse, state.reason) == (Reuse.OWED, "the workload's code has changed")
+    (state,) = pending(store, [SPEC])
+    assert (state.reuse, state.reason) == (Reuse.PENDING, "the workload's code has changed")
     assert select(store, [SPEC]) == (finished(older),)
     other_seed = replace(SPEC, seed=1)
     assert select(store, [other_seed]) == ()
 
 
 def test_what_a_killed_owner_staged_is_removed_and_never_counted(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = RunStore(tmp_path)
     with store.locked(SPEC.scenario, SPEC.profile):
         staged = store.stage(SPEC)
     assert staged.is_dir()
@@ -79,7 +83,7 @@ def test_what_a_killed_owner_staged_is_removed_and_never_counted(tmp_path: Path)
 
 
 def test_checkpoints_outlive_an_attempt_and_no_finished_run_holds_them(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = RunStore(tmp_path)
 
     def leave(staged: Path) -> None:
         (staged / "checkpoints").mkdir(exist_ok=True)
@@ -113,11 +117,11 @@ def test_checkpoints_outlive_an_attempt_and_no_finished_run_holds_them(tmp_path:
 
 
 def test_two_owners_at_once_are_refused(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = RunStore(tmp_path)
     code = (
-        "import sys; from pathlib import Path; from harness.results.store import Store\n"
+        "import sys; from pathlib import Path; from harness.results.store import RunStore\n"
         "from harness.records import Profile\n"
-        "with Store(Path(sys.argv[1])).locked('a99-example', Profile.CPU):\n"
+        "with RunStore(Path(sys.argv[1])).locked('a99-example', Profile.CPU):\n"
         "    print('held', flush=True); sys.stdin.read()\n"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
@@ -148,7 +152,7 @@ def test_two_owners_at_once_are_refused(tmp_path: Path) -> None:
 def test_a_damaged_file_is_named(
     tmp_path: Path, name: str, content: str | None, message: str
 ) -> None:
-    place = put(Store(tmp_path), finished())
+    place = put(RunStore(tmp_path), finished())
     if content is None:
         (place / name).unlink()
     else:
@@ -158,7 +162,7 @@ def test_a_damaged_file_is_named(
 
 
 def test_a_run_of_another_schema_is_no_result_and_no_damage(tmp_path: Path) -> None:
-    store, older = Store(tmp_path), replace(SPEC, schema_version=1)
+    store, older = RunStore(tmp_path), replace(SPEC, schema_version=1)
     assert older.run_id != SPEC.run_id
     place = put(store, finished(older))
     assert not store.has(SPEC)
@@ -166,9 +170,9 @@ def test_a_run_of_another_schema_is_no_result_and_no_damage(tmp_path: Path) -> N
     assert store.profiles("a99-example") == []
     assert store.other_schemas("a99-example") == {1}
     assert store.other_schemas("a99-example", Profile.EVIDENCE) == set()
-    (state,) = owed(store, [SPEC])
+    (state,) = pending(store, [SPEC])
     assert (state.reuse, state.reason) == (
-        Reuse.OWED,
+        Reuse.PENDING,
         "what is stored is of an older harness (schema 1)",
     )
     assert select(store, [SPEC]) == ()
@@ -183,6 +187,6 @@ def test_a_store_that_cannot_be_written_to_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     with (
         pytest.raises(HostError, match="cannot write"),
-        Store(tmp_path / "file" / "store").locked("a99-example", Profile.CPU),
+        RunStore(tmp_path / "file" / "store").locked("a99-example", Profile.CPU),
     ):
         pass

@@ -8,8 +8,8 @@ import pytest
 
 from harness.errors import InputError
 from harness.plan.expand import Plan
-from harness.records import Finished, Measurement, Profile, RunOutcome, RunSpec, Status, Usage
-from harness.results.store import Store
+from harness.records import FinishedRun, Measurement, Profile, RunOutcome, RunSpec, Status, Usage
+from harness.results.store import RunStore
 from harness.results.trials import write_trials
 from harness.workloads.trials import store as lineage
 from harness.workloads.trials.trial import Label, Trial
@@ -35,24 +35,26 @@ PLAN = Plan(
 )
 
 
-def put(store: Store, spec: RunSpec, score: float | None, status: Status = Status.FINISHED) -> None:
+def put(
+    store: RunStore, spec: RunSpec, score: float | None, status: Status = Status.FINISHED
+) -> None:
     outcome = RunOutcome(
         status=status, runtime="local", device="no device", usage=Usage(wall_s=2.0), cause="why"
     )
     of_a_row = Measurement(metric="score", value=99.0, unit="%", where={"step": 1})
     whole = Measurement(metric="score", value=score, unit="%", absent="" if score else "nan")
-    run = Finished(spec=spec, outcome=outcome, measurements=(of_a_row, whole))
+    run = FinishedRun(spec=spec, outcome=outcome, measurements=(of_a_row, whole))
     with store.locked(spec.scenario, spec.profile):
         store.commit(store.stage(spec), run)
 
 
-def trials(store: Store) -> list[Trial]:
+def trials(store: RunStore) -> list[Trial]:
     path = store.root / "a99-example" / "cpu.lineage" / "results.tsv"
-    return lineage.Store(path).history().trials
+    return lineage.TrialStore(path).history().trials
 
 
 def test_the_first_is_the_baseline_and_only_a_better_one_is_kept(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = RunStore(tmp_path)
     for spec, score in zip(SPECS, (30.0, 40.0, 35.0), strict=True):
         put(store, spec, score)
     write_trials(PLAN, store, "score")
@@ -73,7 +75,7 @@ def test_the_first_is_the_baseline_and_only_a_better_one_is_kept(tmp_path: Path)
 
 
 def test_a_run_that_is_not_new_is_no_second_trial(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = RunStore(tmp_path)
     put(store, SPECS[0], 30.0)
     write_trials(PLAN, store, "score")
     put(store, SPECS[1], 40.0)
@@ -93,7 +95,7 @@ def test_a_run_that_is_not_new_is_no_second_trial(tmp_path: Path) -> None:
 def test_an_attempt_that_failed_is_a_trial_too(
     tmp_path: Path, status: Status, label: Label
 ) -> None:
-    store = Store(tmp_path)
+    store = RunStore(tmp_path)
     put(store, SPECS[0], None, status)
     put(store, SPECS[0], 30.0)
     write_trials(PLAN, store, "score")
@@ -104,7 +106,7 @@ def test_an_attempt_that_failed_is_a_trial_too(
 
 
 def test_a_run_without_a_score_is_not_kept(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = RunStore(tmp_path)
     put(store, SPECS[0], 30.0)
     put(store, SPECS[1], None)
     write_trials(PLAN, store, "score")
@@ -115,7 +117,7 @@ def test_a_run_without_a_score_is_not_kept(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_no_record_is_refused_by_name(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = RunStore(tmp_path)
     put(store, SPECS[0], 30.0)
     path = tmp_path / "a99-example" / "cpu.lineage" / "results.tsv"
     path.parent.mkdir()

@@ -10,8 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harness.workloads.rl.advantages import Advantages, Aggregation, UnscorableError
-from harness.workloads.rl.algorithms.a2tgpo import Boundaries, RatioForm
+from harness.workloads.rl.advantages import (
+    Advantages,
+    Aggregation,
+    Boundaries,
+    RatioForm,
+    UnscorableError,
+)
 from harness.workloads.rl.losses import (
     GRPO_CLIP,
     GSPO_CLIP,
@@ -27,7 +32,7 @@ from harness.workloads.rl.losses import (
 
 _TURNS = (0, 0, 0, 1, 2, 2, 2, 2)
 _CREDIT = Advantages(per_turn=(0.7, -1.2, 0.4), clip_scales=(1.2, 0.8, 1.0))
-_WIDE = Clip(ratio_of=RatioOf.TURN, low=0.1, high=0.15)
+_WIDE = Clip(ratio_of=RatioOf.TURN, epsilon_low=0.1, epsilon_high=0.15)
 
 Row = NDArray[np.float64]
 
@@ -113,7 +118,7 @@ def _clipped(new: Row, old: Row, clip: Clip, units: Sequence[int]) -> float:
             sharing = [place]
         ratio = math.exp(sum(new[at] - old[at] for at in sharing) / len(sharing))
         scale, advantage = _CREDIT.clip_scales[turn], _CREDIT.per_turn[turn]
-        held = min(max(ratio, 1 - scale * clip.low), 1 + scale * clip.high)
+        held = min(max(ratio, 1 - scale * clip.epsilon_low), 1 + scale * clip.epsilon_high)
         total += min(ratio * advantage, held * advantage)
     return -total / len(_TURNS)
 
@@ -201,7 +206,7 @@ def test_the_clipped_gradient_is_the_equations_slope(
 def test_the_forms_differ_where_one_ratio_spans_several_advantages() -> None:
     """Held, each token is moved by its own advantage; as it stands, all by the mean."""
     new, old, _ = _numbers()
-    wide = Clip(ratio_of=RatioOf.SEQUENCE, low=10.0, high=10.0)
+    wide = Clip(ratio_of=RatioOf.SEQUENCE, epsilon_low=10.0, epsilon_high=10.0)
     drawn = _drawn(new, old, None)
     ratio = math.exp(float(np.mean(new - old)))
     own = [-ratio * _CREDIT.per_turn[turn] / len(_TURNS) for turn in _TURNS]

@@ -8,7 +8,7 @@ import pytest
 
 from harness.errors import HostError
 from harness.records import Limits, Profile, RunSpec, Status
-from harness.runtime.base import Ending, Launch, Stop, judge
+from harness.runtime.base import Ending, Launch, RunStopReason, judge
 from harness.runtime.memory import Breach
 
 SPEC = RunSpec(
@@ -32,12 +32,20 @@ BREACH = Breach(cause="0.30 GiB were available")
         (Ending(exit_code=137), Status.FAILED, "ended by SIGKILL: ValueError: width"),
         (Ending(exit_code=255), Status.FAILED, "exit code 255: ValueError: width"),
         (
-            Ending(exit_code=137, stop=Stop.STALL),
+            Ending(exit_code=137, stop=RunStopReason.STALL),
             Status.STALLED,
             "wrote no event, line or file for 1800 s (limits.stall_s)",
         ),
-        (Ending(exit_code=137, stop=Stop.TIME), Status.TIMED_OUT, "did not end within 90 s"),
-        (Ending(exit_code=137, stop=Stop.MEMORY), Status.OUT_OF_MEMORY, "used up its 1.5 GiB"),
+        (
+            Ending(exit_code=137, stop=RunStopReason.TIME),
+            Status.TIMED_OUT,
+            "did not end within 90 s",
+        ),
+        (
+            Ending(exit_code=137, stop=RunStopReason.MEMORY),
+            Status.OUT_OF_MEMORY,
+            "used up its 1.5 GiB",
+        ),
         (Ending(exit_code=137, breach=BREACH), Status.OUT_OF_MEMORY, BREACH.cause),
         # a child was killed and the program went on: its figures stand for nothing
         (Ending(exit_code=0, killed_for_memory=True), Status.OUT_OF_MEMORY, "used up its 1.5 GiB"),

@@ -12,11 +12,11 @@ import pytest
 
 from harness.records import Limits
 from harness.runtime import environ, owner, processes
-from harness.runtime.base import Stop
+from harness.runtime.base import RunStopReason
 from harness.runtime.frames import Frames
 from harness.runtime.logs import BoundedLog
 from harness.runtime.processes import mark_of
-from harness.runtime.watch import Watch
+from harness.runtime.watch import RunWatch
 
 
 def test_an_owner_survives_its_token() -> None:
@@ -158,7 +158,7 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return clock
 
 
-def reasons(held: Watch, now: list[float], seconds: int) -> list[Stop | None]:
+def reasons(held: RunWatch, now: list[float], seconds: int) -> list[RunStopReason | None]:
     found = []
     for _ in range(2 * seconds):
         now[0] += 0.5
@@ -169,7 +169,7 @@ def reasons(held: Watch, now: list[float], seconds: int) -> list[Stop | None]:
 def test_a_run_that_writes_is_not_stalled_and_one_that_does_not_is(
     now: list[float], tmp_path: Path
 ) -> None:
-    held = Watch(Limits(stall_s=10.0), tmp_path)
+    held = RunWatch(Limits(stall_s=10.0), tmp_path)
     for _ in range(5):
         assert set(reasons(held, now, 9)) == {None}
         with (tmp_path / "events.jsonl").open("a", encoding="utf-8") as file:
@@ -178,11 +178,11 @@ def test_a_run_that_writes_is_not_stalled_and_one_that_does_not_is(
     held.alive()  # output came
     assert set(reasons(held, now, 9)) == {None}
     (tmp_path / "telemetry.csv").write_text("written by the harness", encoding="utf-8")
-    assert reasons(held, now, 1) == [None, Stop.STALL]
+    assert reasons(held, now, 1) == [None, RunStopReason.STALL]
 
 
 def test_a_pause_of_the_machine_is_no_stall(now: list[float], tmp_path: Path) -> None:
-    held = Watch(Limits(stall_s=10.0), tmp_path)
+    held = RunWatch(Limits(stall_s=10.0), tmp_path)
     now[0] += 3600
     assert set(reasons(held, now, 8)) == {None}
 
@@ -190,7 +190,7 @@ def test_a_pause_of_the_machine_is_no_stall(now: list[float], tmp_path: Path) ->
 def test_the_watch_waits_for_the_next_look_or_the_end(now: list[float], tmp_path: Path) -> None:
     looks: list[float] = []
     used = [0.5]
-    held = Watch(
+    held = RunWatch(
         Limits(timeout_s=1.7, memory_gib=1.0),
         tmp_path,
         memory_gib=lambda: used[0],
@@ -204,7 +204,7 @@ def test_the_watch_waits_for_the_next_look_or_the_end(now: list[float], tmp_path
     now[0] = 101.0
     assert held.reason() is None  # a program may just be starting, which counts twice
     now[0] = 101.5
-    assert held.reason() is Stop.MEMORY
+    assert held.reason() is RunStopReason.MEMORY
     assert looks == [100.5, 101.0, 101.5]
     now[0] = 101.7
-    assert (held.wait_s(), held.reason()) == (0.0, Stop.TIME)
+    assert (held.wait_s(), held.reason()) == (0.0, RunStopReason.TIME)

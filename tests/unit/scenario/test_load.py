@@ -8,7 +8,7 @@ import pytest
 
 from harness.errors import InputError, Problem
 from harness.records import Profile, VerdictKind
-from harness.scenario.expectations import Bound, Expectations, Printed, claim_verdict
+from harness.scenario.expectations import BoundEntry, Expectations, Printed, claim_verdict
 from harness.scenario.folders import find, folders
 from harness.scenario.load import Loaded, load, load_expectations
 
@@ -77,7 +77,7 @@ def test_a_right_scenario_loads(folder: Path) -> None:
 
 def test_a_right_ledger_loads(folder: Path) -> None:
     (entry,) = load_expectations(load(folder)).expectations
-    assert isinstance(entry, Bound)
+    assert isinstance(entry, BoundEntry)
     assert entry.claimed == Printed(value=3.0)
 
 

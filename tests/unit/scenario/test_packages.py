@@ -9,7 +9,7 @@ import pytest
 from harness.errors import InputError
 from harness.scenario.checks import PROVIDES
 from harness.scenario.load import load
-from harness.scenario.schema import Environment
+from harness.scenario.schema import PackageSet
 
 _SCENARIO = """\
 scenario: a99-example
@@ -77,4 +77,4 @@ def test_what_runs_in_an_image_alone_needs_no_environment(tmp_path: Path) -> Non
 
 
 def test_every_environment_says_what_it_has() -> None:
-    assert set(PROVIDES) == set(Environment)
+    assert set(PROVIDES) == set(PackageSet)

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from harness.experiments.a36 import printed
-from harness.experiments.a36.evidence import EVIDENCE, Published, average, figure
+from harness.experiments.a36.evidence import EVIDENCE, PublishedRows, average, figure
 from harness.experiments.a36.printed import METHOD, Setting
 from harness.workloads.trials.history import History
-from harness.workloads.trials.store import Store
+from harness.workloads.trials.store import TrialStore
 from harness.workloads.trials.trial import PRETRAINING, Label, Trial
 
 
@@ -26,7 +26,7 @@ def _row(exp_id: str, label: Label, score: float, parent: str = "") -> Trial:
 _HISTORY = History(
     PRETRAINING, [_row("0", Label.BASELINE, 44.76), _row("1", Label.KEEP, 50.0, parent="0")]
 )
-_PUBLISHED = Published(history=_HISTORY, rendered="", draws=10)
+_PUBLISHED = PublishedRows(history=_HISTORY, rendered="", draws=10)
 
 
 def test_a_mean_is_weighted_by_questions() -> None:
@@ -59,8 +59,8 @@ def test_a_score_is_looked_for_in_the_papers_table() -> None:
 
 def test_the_published_briefing_is_rendered_again(evidence_dir: Path) -> None:
     folder = evidence_dir / "a36"
-    published = Published(
-        history=Store(folder / "results.tsv").history(),
+    published = PublishedRows(
+        history=TrialStore(folder / "results.tsv").history(),
         rendered=(folder / "lineage-rendered.txt").read_text(encoding="utf-8"),
         draws=10,
     )

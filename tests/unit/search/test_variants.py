@@ -45,7 +45,7 @@ def test_grpo_takes_no_gains_and_alone_is_kept_near_its_first_weights() -> None:
 def test_the_papers_clips() -> None:
     assert _variant("grpo").clip.ratio_of is RatioOf.TOKEN
     full = _variant("full").clip
-    assert (full.ratio_of, full.low, full.high) == (RatioOf.TURN, 3e-3, 4e-3)
+    assert (full.ratio_of, full.epsilon_low, full.epsilon_high) == (RatioOf.TURN, 3e-3, 4e-3)
 
 
 def test_released_is_the_released_code() -> None:

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from harness.workloads.envs.search.world import RELATIONS, Kind, World
+from harness.workloads.envs.search.world import RELATIONS, EntityType, World
 
 
 def test_a_seed_makes_the_same_world_and_another_one_another() -> None:
@@ -22,7 +22,7 @@ def test_every_name_has_one_fact_of_each_of_its_kinds_relations() -> None:
 
 def test_relations_lead_from_each_kind_to_every_kind() -> None:
     for relations in RELATIONS.values():
-        assert set(relations.values()) == set(Kind)
+        assert set(relations.values()) == set(EntityType)
 
 
 def test_no_word_of_a_relation_is_another_ones() -> None:

@@ -56,12 +56,22 @@ def test_every_option_has_help() -> None:
 
 
 def test_words_become_a_frozen_record() -> None:
-    words = ["run", "a24", "34", "--set", "kwh_usd=0.3", "--only", "a=1", "--only", "a=2"]
+    words = [
+        "run",
+        "a24",
+        "34",
+        "--set",
+        "electricity_usd_per_kwh=0.3",
+        "--only",
+        "a=1",
+        "--only",
+        "a=2",
+    ]
     name, options = parse([*words, "--seed", "7", "--with-evidence", "-v"])
     assert name == "run"
     assert options == RunOptions(
         scenarios=("a24", "34"),
-        set=("kwh_usd=0.3",),
+        set=("electricity_usd_per_kwh=0.3",),
         only=("a=1", "a=2"),
         seed=7,
         with_evidence=True,

@@ -22,7 +22,7 @@ from harness.workloads.envs.files.task import Assertion, AssertionKind, Task
 ASKED_FOR = (2, 6)  # assertions a task, by the prompt of article 32
 
 
-class Rule(StrEnum):
+class LintRule(StrEnum):
     """What a linter looks for."""
 
     TRUE_AT_START = "true-at-start"  # holds before anything is done
@@ -37,7 +37,7 @@ class Rule(StrEnum):
 
 
 @record
-class Finding:
+class LintFinding:
     """One thing that is wrong.
 
     Attributes:
@@ -46,24 +46,24 @@ class Finding:
     """
 
     task_id: str
-    rule: Rule
+    rule: LintRule
     assertion: int | None
     text: str
 
 
-def lint(tasks: Iterable[Task]) -> tuple[Finding, ...]:
+def lint(tasks: Iterable[Task]) -> tuple[LintFinding, ...]:
     """Return every finding of every task, in order; those between tasks come last."""
     given = tuple(tasks)
     findings = [finding for task in given for finding in lint_task(task)]
     return (*findings, *_duplicate_tasks(given))
 
 
-def lint_task(task: Task) -> tuple[Finding, ...]:
+def lint_task(task: Task) -> tuple[LintFinding, ...]:
     """Return every finding of one task."""
     texts = {file.path: file.text for file in task.seed}
     found = (_single(task, texts), _at_start(task), _between(task, texts), _count(task))
     return tuple(
-        Finding(task_id=task.task_id, rule=rule, assertion=index, text=text)
+        LintFinding(task_id=task.task_id, rule=rule, assertion=index, text=text)
         for rule, index, text in chain(*found)
     )
 
@@ -76,7 +76,7 @@ def linted(task: Task) -> Task:
 
 
 Texts = dict[str, str | None]  # of the seed; None for a stub
-Faults = Iterator[tuple[Rule, int | None, str]]  # the rule, which assertion, what exactly
+Faults = Iterator[tuple[LintRule, int | None, str]]  # the rule, which assertion, what exactly
 
 
 def _single(task: Task, texts: Texts) -> Faults:
@@ -85,20 +85,20 @@ def _single(task: Task, texts: Texts) -> Faults:
         kind, path = assertion.kind, assertion.path
         is_stub = path in texts and texts[path] is None
         if kind is AssertionKind.UNCHANGED and is_stub:
-            yield Rule.UNCOMPARED, index, f"{path} is a stub, which the grader does not compare"
+            yield LintRule.UNCOMPARED, index, f"{path} is a stub, which the grader does not compare"
         if kind in {AssertionKind.CONTAIN, AssertionKind.MATCH} and is_stub:
-            yield Rule.STUB_TEXT, index, f"{path} starts as zero bytes"
+            yield LintRule.STUB_TEXT, index, f"{path} starts as zero bytes"
         if kind is AssertionKind.MATCH and not satisfiable(assertion.regex):
-            yield Rule.UNSATISFIABLE, index, f"no text matches {assertion.regex!r}"
+            yield LintRule.UNSATISFIABLE, index, f"no text matches {assertion.regex!r}"
         if kind is AssertionKind.MATCH and stalls(assertion.regex):
-            yield Rule.SLOW, index, f"{assertion.regex!r} takes too long on some texts"
+            yield LintRule.SLOW, index, f"{assertion.regex!r} takes too long on some texts"
 
 
 def _at_start(task: Task) -> Faults:
     """Yield what holds before anything is done; that a file stays as it is, must."""
     for index, result in enumerate(grade(task, task.workspace).results):
         if result.passed and result.kind is not AssertionKind.UNCHANGED:
-            yield Rule.TRUE_AT_START, index, f"{result.kind} {result.path} holds in the seed"
+            yield LintRule.TRUE_AT_START, index, f"{result.kind} {result.path} holds in the seed"
 
 
 def _between(task: Task, texts: Texts) -> Faults:
@@ -106,15 +106,15 @@ def _between(task: Task, texts: Texts) -> Faults:
     for index, later in enumerate(task.assertions):
         for earlier in task.assertions[:index]:
             if later == earlier:
-                yield Rule.DUPLICATE, index, f"{later.kind} {later.path} stands twice"
+                yield LintRule.DUPLICATE, index, f"{later.kind} {later.path} stands twice"
             elif text := _conflict(earlier, later, texts) or _conflict(later, earlier, texts):
-                yield Rule.CONTRADICTION, index, text
+                yield LintRule.CONTRADICTION, index, text
 
 
 def _count(task: Task) -> Faults:
     low, high = ASKED_FOR
     if not low <= len(task.assertions) <= high:
-        yield Rule.COUNT, None, f"{len(task.assertions)} assertions, asked for {low} to {high}"
+        yield LintRule.COUNT, None, f"{len(task.assertions)} assertions, asked for {low} to {high}"
 
 
 _NEEDS_FILE = {AssertionKind.CONTAIN, AssertionKind.MATCH, AssertionKind.UNCHANGED}
@@ -143,11 +143,13 @@ def _is_free(assertion: Assertion, texts: Texts) -> bool:
     return assertion.kind is AssertionKind.UNCHANGED and texts.get(assertion.path) is None
 
 
-def _duplicate_tasks(tasks: tuple[Task, ...]) -> Iterator[Finding]:
+def _duplicate_tasks(tasks: tuple[Task, ...]) -> Iterator[LintFinding]:
     alike: dict[object, list[str]] = defaultdict(list)
     for task in tasks:
         alike[task.seed, frozenset(task.assertions)].append(task.task_id)
     for first, *others in alike.values():
         for task_id in others:
             text = f"same workspace and assertions as {first}"
-            yield Finding(task_id=task_id, rule=Rule.DUPLICATE_TASK, assertion=None, text=text)
+            yield LintFinding(
+                task_id=task_id, rule=LintRule.DUPLICATE_TASK, assertion=None, text=text
+            )

@@ -70,7 +70,7 @@ class LlmAuthor:
         for attempt in range(self._attempts):
             sampling = ChatSamplingParams(
                 temperature=0.4,
-                max_tokens=1500,
+                max_new_tokens=1500,
                 seed=slot.seed * self._attempts + attempt,
                 extra={"chat_template_kwargs": {"thinking": False}},
             )

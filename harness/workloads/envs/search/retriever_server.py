@@ -64,7 +64,7 @@ def retriever_service(
 
 
 @record
-class Request:
+class RetrievalRequest:
     """What is asked.
 
     Attributes:
@@ -126,14 +126,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
 
-def understood(body: bytes) -> Request:
+def understood(body: bytes) -> RetrievalRequest:
     """Return what a request asks for.
 
     Raises:
         ValueError: it is not of the contract; says how.
     """
     given = json.loads(body)
-    if not isinstance(given, dict) or (more := given.keys() - Request.__dataclass_fields__.keys()):
+    if not isinstance(given, dict) or (
+        more := given.keys() - RetrievalRequest.__dataclass_fields__.keys()
+    ):
         message = f"unknown: {sorted(more)}" if isinstance(given, dict) else "not an object"
         raise ValueError(message)
     queries, topk, scores = given.get("queries"), given.get("topk", 3), given.get("return_scores")
@@ -143,10 +145,10 @@ def understood(body: bytes) -> Request:
     if type(topk) is not int or not 1 <= topk <= _MOST:
         message = f"topk: 1 to {_MOST}"
         raise ValueError(message)
-    return Request(queries=tuple(queries), topk=topk, return_scores=scores is True)
+    return RetrievalRequest(queries=tuple(queries), topk=topk, return_scores=scores is True)
 
 
-def _document(hit: Hit, request: Request) -> dict[str, Any]:
+def _document(hit: Hit, request: RetrievalRequest) -> dict[str, Any]:
     document = {"contents": hit.contents}
     return {"document": document, "score": hit.score} if request.return_scores else document
 

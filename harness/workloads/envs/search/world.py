@@ -19,7 +19,7 @@ _SYLLABLES = tuple(map("".join, product(_CONSONANTS, _VOWELS)))
 _TRIES = 1000  # draws of a question before a world counts as exhausted
 
 
-class Kind(StrEnum):
+class EntityType(StrEnum):
     """What a name is the name of."""
 
     PERSON = "person"
@@ -28,10 +28,22 @@ class Kind(StrEnum):
 
 
 # each kind has one relation to every kind; no word is also part of another one
-RELATIONS: Mapping[Kind, Mapping[str, Kind]] = {
-    Kind.PERSON: {"teacher": Kind.PERSON, "birthplace": Kind.CITY, "employer": Kind.COMPANY},
-    Kind.CITY: {"mayor": Kind.PERSON, "twin": Kind.CITY, "brewery": Kind.COMPANY},
-    Kind.COMPANY: {"founder": Kind.PERSON, "seat": Kind.CITY, "supplier": Kind.COMPANY},
+RELATIONS: Mapping[EntityType, Mapping[str, EntityType]] = {
+    EntityType.PERSON: {
+        "teacher": EntityType.PERSON,
+        "birthplace": EntityType.CITY,
+        "employer": EntityType.COMPANY,
+    },
+    EntityType.CITY: {
+        "mayor": EntityType.PERSON,
+        "twin": EntityType.CITY,
+        "brewery": EntityType.COMPANY,
+    },
+    EntityType.COMPANY: {
+        "founder": EntityType.PERSON,
+        "seat": EntityType.CITY,
+        "supplier": EntityType.COMPANY,
+    },
 }
 
 
@@ -92,10 +104,10 @@ class World:
 
     def __init__(self, seed: int, num_entities_per_type: int) -> None:
         random = Random(seed)  # noqa: S311 - no secret
-        drawn = _names(random, len(Kind) * num_entities_per_type)
+        drawn = _names(random, len(EntityType) * num_entities_per_type)
         self._names = {
             kind: drawn[number * num_entities_per_type : (number + 1) * num_entities_per_type]
-            for number, kind in enumerate(Kind)
+            for number, kind in enumerate(EntityType)
         }
         self.facts = tuple(
             Fact(subject=name, relation=relation, value=_other(random, self._names[to], name))

@@ -114,7 +114,7 @@ def _counts(found: PolicyEvaluation) -> counts.PrintedEvaluation:
         tasks_passed=rates.tasks_passed,
         assertions=rates.assertions,
         assertions_passed=rates.assertions_passed,
-        task_complete=found.task_complete.successes,
+        stop_rate=found.task_complete.successes,
         mean_turns=found.mean_turns,
         mean_wall_s=found.total_s / len(found.graded),
         wall_s=found.total_s,

@@ -185,7 +185,7 @@ def test_after_kill_9_the_same_command_goes_on_from_the_checkpoint_with_equal_fi
     text = f"{SCENARIO}params: {json.dumps(params)}\nprofiles: {{cpu: {{summary: kill it}}}}\n"
     (scenario / "scenario.yaml").write_text(text, encoding="utf-8")
     (scenario / "expectations.yaml").write_text(LEDGER, encoding="utf-8")
-    command = [sys.executable, "-m", "harness", "run", "a99", "--root", str(tmp_path)]
+    command = [sys.executable, "-m", "harness", "run", "a99", "--project", str(tmp_path)]
     began = f"{place}/checkpoints/*-last.ckpt"
     with subprocess.Popen(command, cwd=project_root, stdout=subprocess.DEVNULL) as harness:
         wait_for(tmp_path / "results/local/.staging", f"*/checkpoints/{began}", harness)

@@ -28,11 +28,11 @@ from tabulate import tabulate
 from harness.records import record
 from harness.workloads.inference.engine import SamplingParams
 from harness.workloads.inference.http import Server
-from harness.workloads.inference.vllm import Dtype, OnCpu, Serving
+from harness.workloads.inference.vllm import OnCpu, Serving, VllmDtype
 from harness.workloads.inference.vllm_engine import VllmEngine, serve
 from harness.workloads.models.lora import LoraPolicy
+from harness.workloads.models.lora_settings import Compute, LoraSettings
 from harness.workloads.tiny_models.checkpoint import tiny_model
-from harness.workloads.training.settings import Compute, LoraSettings
 
 CLIENTS = 16
 REFRESH_TARGET_S = 2.0
@@ -111,7 +111,7 @@ def _engine(folder: Path) -> Iterator[VllmEngine]:
     serving = Serving(
         model_dir=tiny_model("files"),
         name="bench",
-        dtype=Dtype.FLOAT32,
+        dtype=VllmDtype.FLOAT32,
         max_model_len=CONTEXT_TOKENS,
         max_num_seqs=CLIENTS,
         seed=0,

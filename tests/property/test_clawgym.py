@@ -11,7 +11,6 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.records import from_json, to_json
 from harness.sandbox.base import CommandResult
 from harness.sandbox.workspace import (
     Workspace,
@@ -20,6 +19,8 @@ from harness.sandbox.workspace import (
     workspace_problems,
     write_tree,
 )
+from harness.workloads.envs.base import StopReason
+from harness.workloads.envs.files.environment import FileEpisode
 from harness.workloads.envs.files.grade import grade, shaped_reward
 from harness.workloads.envs.files.lint import lint_task, linted
 from harness.workloads.envs.files.llm_author import extract
@@ -35,11 +36,11 @@ from harness.workloads.envs.files.protocol import (
     shortened,
 )
 from harness.workloads.envs.files.regex_check import satisfiable
-from harness.workloads.envs.files.rollout import Rollout, RolloutLog, StopReason
 from harness.workloads.envs.files.task import Assertion, AssertionKind, Task, compiled
 from harness.workloads.envs.files.task_json import parse_task, to_document
 from harness.workloads.envs.files.template_author import TemplateAuthor
 from harness.workloads.envs.files.validate import task_problems
+from harness.workloads.rl.rollout import Rollout, RolloutLog, Trace, TurnTrace
 
 segments = st.text(st.sampled_from("ab. é\n*'"), min_size=1, max_size=3)
 paths = st.lists(segments, min_size=1, max_size=3).map("/".join)
@@ -208,23 +209,37 @@ turns = st.builds(
     observation=st.none() | results,
     parse_error=st.text(),
 )
+traces = st.builds(
+    Trace,
+    turns=st.lists(
+        st.builds(
+            TurnTrace,
+            context=st.lists(st.integers(0, 9)).map(tuple),
+            reply=st.just((3, 4)),
+            logprobs=st.just((-0.5, -1.25)),
+            entropy=st.none() | st.floats(0, 9),
+        ),
+        max_size=2,
+    ).map(tuple),
+)
 rollouts = st.builds(
     Rollout,
     task_id=st.just("synth-x-00"),
-    agent=st.text(max_size=5),
+    policy=st.text(max_size=5),
     sample=st.integers(0, 3),
-    parser=st.sampled_from(ParserVersion),
-    turns=st.lists(turns, max_size=3).map(tuple),
-    stopped=st.sampled_from(StopReason),
-    cause=st.text(),
+    settings=st.text(max_size=5),
+    stop_reason=st.sampled_from(StopReason),
+    reward=st.none() | st.floats(-1, 1),
+    episode=st.builds(FileEpisode, turns=st.lists(turns, max_size=3).map(tuple)),
+    trace=st.none() | traces,
+    error=st.text(),
 )
 
 
 @given(st.lists(rollouts, max_size=4))
-def test_a_log_keeps_every_rollout_whole(given_rollouts: list[Rollout]) -> None:
-    assert [from_json(Rollout, to_json(rollout)) for rollout in given_rollouts] == given_rollouts
+def test_a_log_keeps_every_rollout_whole(given_rollouts: list[Rollout[FileEpisode]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        log = RolloutLog(Path(folder) / "log.jsonl")
+        log = RolloutLog(Path(folder) / "log.jsonl", FileEpisode)
         for rollout in given_rollouts:
             log.append(rollout)
         assert list(log.read()) == list({each.key: each for each in given_rollouts}.values())

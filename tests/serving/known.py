@@ -12,7 +12,7 @@ import pytest
 
 from harness.records import from_json, record
 from harness.workloads.inference.engine import Reply, SamplingParams
-from harness.workloads.inference.vllm import Dtype, OnCpu, Serving
+from harness.workloads.inference.vllm import VllmDtype, OnCpu, Serving
 
 NAME = "tiny"
 END_TOKEN = 0
@@ -51,7 +51,7 @@ class Tiny:
         return Serving(
             model_dir=self.folder / "model",
             name=NAME,
-            dtype=Dtype.FLOAT32,
+            dtype=VllmDtype.FLOAT32,
             max_model_len=CONTEXT_TOKENS,
             max_num_seqs=16,
             seed=0,

@@ -42,9 +42,9 @@ WORKLOAD = """
 import pathlib, time
 from harness.workloads.__main__ import hold_lifeline
 from harness.workloads.inference.vllm_engine import serve
-from harness.workloads.inference.vllm import Dtype, OnCpu, Serving
+from harness.workloads.inference.vllm import VllmDtype, OnCpu, Serving
 hold_lifeline()
-serving = Serving(model_dir=pathlib.Path("model").resolve(), name="owned", dtype=Dtype.FLOAT32,
+serving = Serving(model_dir=pathlib.Path("model").resolve(), name="owned", dtype=VllmDtype.FLOAT32,
                   max_model_len=512, max_num_seqs=4, seed=0, place=OnCpu(kv_cache_gib=1))
 with serve(serving, 0, pathlib.Path("owned.log")) as engine:
     pathlib.Path("pids").write_text(" ".join(map(str, engine.service.processes())))

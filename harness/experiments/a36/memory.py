@@ -27,7 +27,7 @@ _UNIFIED = 0.9  # of the host's memory: a GPU that sees as much has no other
 
 
 @record
-class Memory:
+class FreeMemory:
     """What a machine has free, bytes.
 
     Attributes:
@@ -51,7 +51,7 @@ def require_memory(params: A2tgpoParams) -> None:
         raise HostError(problem, "harness plan a36 --profile spark --set retriever_memory_gib=0")
 
 
-def shortage(params: A2tgpoParams, memory: Memory) -> str:
+def shortage(params: A2tgpoParams, memory: FreeMemory) -> str:
     """Return what does not fit; empty where all does, or the model's shape is not known."""
     needs = needed(params, memory)
     if needs is None:
@@ -66,13 +66,13 @@ def shortage(params: A2tgpoParams, memory: Memory) -> str:
     )
 
 
-def needed(params: A2tgpoParams, memory: Memory) -> Mapping[str, int] | None:
+def needed(params: A2tgpoParams, memory: FreeMemory) -> Mapping[str, int] | None:
     """Return what trainer, server and index need, bytes; None where the model is not known."""
-    shape = _shape(params.policy)
+    shape = _shape(params.model)
     if shape is None:
         return None
     forward = ForwardPass(
-        tokens=params.max_model_len, logit_bytes=14, recompute=params.checkpointing
+        tokens=params.max_model_len, logit_bytes=14, recompute=params.gradient_checkpointing
     )
     dtype = Dtype.BF16 if params.dtype == "bfloat16" else Dtype.FP32
     trainer = lora_need(shape, dtype, MIXED, params.lora_rank, forward).total
@@ -85,8 +85,8 @@ def needed(params: A2tgpoParams, memory: Memory) -> Mapping[str, int] | None:
     }
 
 
-def _shape(policy: str) -> ModelShape | None:
-    name = policy.partition("@")[0].rpartition("/")[2]
+def _shape(model: str) -> ModelShape | None:
+    name = model.partition("@")[0].rpartition("/")[2]
     return next((shape for shape in MODELS if shape.name == name), None)
 
 
@@ -98,12 +98,12 @@ def _short(where: str, needs: Mapping[str, int], available: int) -> str:
     return f"{total / GIB:.1f} GiB of {where} are needed ({parts}), {available / GIB:.1f} are free"
 
 
-def _memory() -> Memory:
+def _memory() -> FreeMemory:
     import psutil  # noqa: PLC0415 - read when a run starts
     import torch  # noqa: PLC0415 - planning does without
 
     host = psutil.virtual_memory()
     if not torch.cuda.is_available():
-        return Memory(host=host.available, gpu=None, unified=False)
+        return FreeMemory(host=host.available, gpu=None, unified=False)
     free, total = torch.cuda.mem_get_info()
-    return Memory(host=host.available, gpu=free, unified=total > _UNIFIED * host.total)
+    return FreeMemory(host=host.available, gpu=free, unified=total > _UNIFIED * host.total)

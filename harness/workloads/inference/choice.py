@@ -14,7 +14,7 @@ import torch
 from harness.errors import HostError
 from harness.records import record
 from harness.workloads.inference.engine import Engine
-from harness.workloads.inference.vllm import Adapting, Dtype, OnCpu, OnGpu, Serving
+from harness.workloads.inference.vllm import Adapting, OnCpu, OnGpu, Serving, VllmDtype
 from harness.workloads.inference.vllm_engine import installed, serve
 
 _KV_CACHE_GIB = 1  # of a small model on a CPU; vLLM takes whole GiB
@@ -38,7 +38,7 @@ class Serve:
         name: how logs call it.
         dtype: of weights and activations.
         max_model_len: prompt and reply together.
-        at_once: replies that are drawn at the same time.
+        max_concurrency: replies that are drawn at the same time.
         seed: of what no request names one for.
         gpu_memory_utilization: of a GPU's memory, 0 to 1; without a meaning on a CPU.
         lora_rank: the largest of an adapter that it can be given; None for none.
@@ -47,9 +47,9 @@ class Serve:
     kind: EngineKind
     model_dir: Path
     name: str
-    dtype: Dtype
+    dtype: VllmDtype
     max_model_len: int
-    at_once: int
+    max_concurrency: int
     seed: int
     gpu_memory_utilization: float
     lora_rank: int | None = None
@@ -105,7 +105,7 @@ def _serving(wanted: Serve) -> Serving:
         name=wanted.name,
         dtype=wanted.dtype,
         max_model_len=wanted.max_model_len,
-        max_num_seqs=wanted.at_once,
+        max_num_seqs=wanted.max_concurrency,
         seed=wanted.seed,
         place=place,
         max_lora_rank=wanted.lora_rank,

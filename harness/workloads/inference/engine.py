@@ -24,7 +24,7 @@ class SamplingParams:
 
     Attributes:
         temperature: 0 takes the likeliest token.
-        max_tokens: of the reply.
+        max_new_tokens: of the reply.
         seed: of this reply; the same prompt, sampling and weights give the same reply.
         top_p: share of the probability that is drawn from.
         top_k: how many of the likeliest tokens are drawn from; 0 for all.
@@ -32,7 +32,7 @@ class SamplingParams:
     """
 
     temperature: float
-    max_tokens: int
+    max_new_tokens: int
     seed: int
     top_p: float = 1.0
     top_k: int = 0
@@ -43,7 +43,7 @@ class Finish(StrEnum):
     """Why a reply ended."""
 
     STOP = "stop"  # the model's own end token, which is the reply's last
-    LENGTH = "length"  # `SamplingParams.max_tokens`, or the model's context
+    LENGTH = "length"  # `SamplingParams.max_new_tokens`, or the model's context
 
 
 @record

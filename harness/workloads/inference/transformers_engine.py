@@ -62,7 +62,7 @@ class TransformersEngine:
         """
         room = room_behind(prompt, self.max_model_len)
         with self._lock, torch.inference_mode():
-            return self._reply(prompt, sampling, min(sampling.max_tokens, room))
+            return self._reply(prompt, sampling, min(sampling.max_new_tokens, room))
 
     def score(self, tokens: Sequence[int]) -> tuple[float, ...]:
         """Return the log-probability of every token after the first, given those before it.

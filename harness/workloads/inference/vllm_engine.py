@@ -123,7 +123,7 @@ class VllmEngine:
         room = room_behind(prompt, self.max_model_len)
         asked = to_json(sampling)
         num_alternatives = asked.pop("alternatives")
-        asked["max_tokens"] = min(sampling.max_tokens, room)
+        asked["max_tokens"] = min(asked.pop("max_new_tokens"), room)
         choice = self._complete(prompt, {**asked, "logprobs": num_alternatives})
         with _expecting("a completion with log-probabilities"):
             return _reply(choice, num_alternatives)
@@ -172,7 +172,7 @@ class VllmEngine:
         """Give the server other weights for its own, and let it forget what it cached of those.
 
         It has no name for them that could be asked back: a trainer compares log-probabilities
-        (`harness.workloads.rl.step.Agreement`).
+        (`harness.workloads.rl.trainer.LogprobDifference`).
         """
         base = self._serving.model_dir
         with tempfile.TemporaryDirectory() as scratch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from statistics import fmean
@@ -14,8 +15,7 @@ from transformers import Qwen2ForCausalLM
 
 from harness.records import record
 from harness.sandbox.in_memory import MemorySandbox
-from harness.workloads.envs.files.baseline import rates
-from harness.workloads.envs.files.grade import MAX_TURNS, Grade, grade
+from harness.workloads.envs.files.grade import MAX_TURNS, Grade, grade, rates
 from harness.workloads.envs.files.personas import Split, slots, split_of
 from harness.workloads.envs.files.protocol import (
     STOP_WORD,
@@ -31,14 +31,17 @@ from harness.workloads.envs.files.protocol import (
 from harness.workloads.envs.files.task import Task
 from harness.workloads.envs.files.template_author import TemplateAuthor
 from harness.workloads.envs.search.bm25 import Bm25
-from harness.workloads.envs.search.rollout import Player, play_all
-from harness.workloads.envs.search.skill import Skill as SearchSkill
-from harness.workloads.envs.search.skill import skill_of
+from harness.workloads.envs.search.environment import (
+    SearchEnvironment,
+    SearchEvalResults,
+    eval_results,
+)
 from harness.workloads.envs.search.world import World
 from harness.workloads.inference.chat_template import load_chat_template
-from harness.workloads.inference.engine import Sampling
+from harness.workloads.inference.engine import SamplingParams
 from harness.workloads.inference.transformers_engine import TransformersEngine
-from harness.workloads.inference.vllm import Dtype, OnCpu, Serving
+from harness.workloads.inference.vllm import OnCpu, Serving, VllmDtype
+from harness.workloads.rl.runner import EnginePolicy, Runner
 from harness.workloads.tiny_models.conversations import Conversations
 from harness.workloads.tiny_models.search import HOPS, NAMES_PER_KIND
 from harness.workloads.tiny_models.tokenizer import ASSISTANT, END, MAX_TOKENS, USER
@@ -92,37 +95,39 @@ def held_out() -> list[Task]:
     return [author.write(slot) for slot in slots() if split_of(slot.task_id) is Split.HELD_OUT]
 
 
-def measure_search(folder: Path, seed: int) -> dict[str, SearchSkill]:
+def measure_search(folder: Path, seed: int) -> dict[str, SearchEvalResults]:
     """Return what the search agent in a folder can do in a world of its own, by temperature."""
     world = World(_WORLD_SEED, NAMES_PER_KIND)
     questions = world.questions(_WORLD_SEED, _QUESTIONS, HOPS)
-    dialogue = load_chat_template(folder)
+    chat_template = load_chat_template(folder)
     serving = Serving(
         model_dir=folder,
         name="policy",
-        dtype=Dtype.FLOAT32,
+        dtype=VllmDtype.FLOAT32,
         max_model_len=MAX_TOKENS,
         max_num_seqs=1,
         seed=seed,
         place=OnCpu(kv_cache_gib=1),
     )
-    engine, retriever = TransformersEngine(serving, dialogue.end), Bm25(world.passages)
-    return {
-        f"{temperature:g}": skill_of(
-            play_all(
-                Player(
-                    engine=engine,
-                    dialogue=dialogue,
-                    retriever=retriever,
-                    sampling=Sampling(temperature=temperature, max_tokens=_REPLY_TOKENS, seed=seed),
-                ),
-                questions,
-                samples=1,
-                threads=1,
-            )
+    engine = TransformersEngine(serving, chat_template.end)
+    runner = Runner(
+        environment=partial(SearchEnvironment, Bm25(world.passages)), max_concurrency=1
+    )
+    found = {}
+    for temperature in _SEARCH_TEMPERATURES:
+        policy = EnginePolicy(
+            name="policy",
+            engine=engine,
+            chat_template=chat_template,
+            sampling=SamplingParams(
+                temperature=temperature, max_new_tokens=_REPLY_TOKENS, seed=seed
+            ),
+            seed_has_draw=False,
         )
-        for temperature in _SEARCH_TEMPERATURES
-    }
+        rollouts = runner.run(policy, questions)
+        counted = [each.episode for each in rollouts if not each.is_error]
+        found[f"{temperature:g}"] = eval_results(counted)
+    return found
 
 
 def measure(

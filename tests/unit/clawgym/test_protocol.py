@@ -12,15 +12,15 @@ from harness.workloads.envs.files.protocol import (
     FileActionKind,
     NotUnderstoodError,
     ParserVersion,
-    Role,
-    Turn,
     PromptStyle,
+    Turn,
     conversation,
     error_message,
     observation_message,
     parse,
     shortened,
 )
+from harness.workloads.inference.chat_template import Role
 
 DONE, ERROR = "done", "error"
 PHASE5, PHASE6 = ParserVersion.PHASE5, ParserVersion.PHASE6

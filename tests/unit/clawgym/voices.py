@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from harness.workloads.envs.files.agent import seed_of
 from harness.workloads.inference.engine import (
     EngineError,
     Finish,
@@ -17,6 +16,7 @@ from harness.workloads.inference.engine import (
     Reply,
     SamplingParams,
 )
+from harness.workloads.rl.runner import seed_of
 
 START, END = "<|im_start|>", "<|im_end|>"
 _PIECES = ("TASK", "COMPLETE", "ls")
@@ -93,12 +93,12 @@ class VoiceEngine:
             self._at_once -= 1
         if broken:
             raise self._breaks_with
-        if len(prompt) + sampling.max_tokens > self.max_model_len:
-            message = f"{len(prompt)} tokens and {sampling.max_tokens} more do not fit"
+        if len(prompt) + sampling.max_new_tokens > self.max_model_len:
+            message = f"{len(prompt)} tokens and {sampling.max_new_tokens} more do not fit"
             raise PromptTooLongError(message)
         text = Letters().decode(list(prompt), skip_special_tokens=True)
         drawn = [*map(ord, self._voice(text, sampling.seed)), END_TOKEN]
-        tokens = tuple(drawn[: sampling.max_tokens])
+        tokens = tuple(drawn[: sampling.max_new_tokens])
         return Reply(
             tokens=tokens,
             logprobs=tuple(_logprob(token, len(prompt) + at) for at, token in enumerate(tokens)),

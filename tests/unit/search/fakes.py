@@ -62,7 +62,7 @@ class SayingEngine:
         if said == "break":
             message = "the server has gone"
             raise EngineError(message)
-        tokens = (*map(ord, said), END)[: sampling.max_tokens]
+        tokens = (*map(ord, said), END)[: sampling.max_new_tokens]
         return Reply(
             tokens=tokens,
             logprobs=tuple(logprob(token, len(prompt) + at) for at, token in enumerate(tokens)),

@@ -18,6 +18,7 @@ from enum import StrEnum
 
 from harness.records import record
 from harness.sandbox.base import CommandResult
+from harness.workloads.inference.chat_template import Message, Role
 
 STOP_WORD = "TASK_COMPLETE"
 MAX_CHARS = 4000  # of a reply, a stdout or a stderr that is shown again
@@ -62,22 +63,6 @@ class FileActionKind(StrEnum):
 
     COMMAND = "command"
     DONE = "done"
-
-
-class Role(StrEnum):
-    """Who speaks."""
-
-    SYSTEM = "system"
-    USER = "user"
-    ASSISTANT = "assistant"
-
-
-@record
-class Message:
-    """One message of a conversation."""
-
-    role: Role
-    content: str
 
 
 @record
@@ -162,23 +147,41 @@ def conversation(
         intent: the task, as its author put it.
         listing: the sorted paths of the workspace before the first turn.
         turns: the turns so far.
-        prompt_style: what the user says; the brief prompt_style has no system message.
+        prompt_style: what the user says; the brief style has no system message.
     """
-    messages = [Message(role=Role.USER, content=first_message(intent, listing, prompt_style))]
-    if prompt_style is PromptStyle.ARTICLE:
-        messages.insert(0, Message(role=Role.SYSTEM, content=SYSTEM_PROMPT))
+    messages = opening(intent, listing, prompt_style)
     for turn in turns:
         messages.append(Message(role=Role.ASSISTANT, content=turn.response))
-        if turn.observation is not None:
-            said = observation_message(turn.observation, prompt_style)
-            messages.append(Message(role=Role.USER, content=said))
-        elif turn.parse_error:
-            said = error_message(turn.parse_error, prompt_style)
+        if said := answer_to(turn, prompt_style):
             messages.append(Message(role=Role.USER, content=said))
     return messages
 
 
-def first_message(intent: str, listing: Iterable[str], prompt_style: PromptStyle = PromptStyle.ARTICLE) -> str:
+def opening(
+    intent: str, listing: Iterable[str], prompt_style: PromptStyle = PromptStyle.ARTICLE
+) -> list[Message]:
+    """Return what is said before the first reply."""
+    asked = Message(role=Role.USER, content=first_message(intent, listing, prompt_style))
+    if prompt_style is PromptStyle.BRIEF:
+        return [asked]
+    return [Message(role=Role.SYSTEM, content=SYSTEM_PROMPT), asked]
+
+
+def answer_to(turn: Turn, prompt_style: PromptStyle = PromptStyle.ARTICLE) -> str:
+    """Return what an agent is told of its turn; nothing of a stop."""
+    if turn.observation is not None:
+        return observation_message(turn.observation, prompt_style)
+    return error_message(turn.parse_error, prompt_style) if turn.parse_error else ""
+
+
+def command_block(command: str) -> str:
+    """Return the reply that gives a command."""
+    return f"```bash\n{command}\n```"
+
+
+def first_message(
+    intent: str, listing: Iterable[str], prompt_style: PromptStyle = PromptStyle.ARTICLE
+) -> str:
     """Return what an agent is told first: the task, and every file of its workspace."""
     if prompt_style is PromptStyle.BRIEF:
         return "\n".join(("TASK", intent, "FILES", *listing))
@@ -186,7 +189,9 @@ def first_message(intent: str, listing: Iterable[str], prompt_style: PromptStyle
     return f"TASK\n{intent}\n\nWORKSPACE FILES\n{files}\n\nBegin with your first command."
 
 
-def observation_message(result: CommandResult, prompt_style: PromptStyle = PromptStyle.ARTICLE) -> str:
+def observation_message(
+    result: CommandResult, prompt_style: PromptStyle = PromptStyle.ARTICLE
+) -> str:
     """Return what an agent is told of its command: exit code, both outputs, and what to do next.
 
     The brief prompt_style tells the exit code and the beginning of stdout, if there is any.

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from random import Random
 
 from harness.records import record
-from harness.workloads.envs.files.protocol import Message, Role
 from harness.workloads.envs.search.protocol import (
     MAX_CALLS,
     TOP_K,
@@ -24,6 +23,7 @@ from harness.workloads.envs.search.protocol import (
 )
 from harness.workloads.envs.search.retriever import Retriever
 from harness.workloads.envs.search.world import RELATIONS, Fact, Question, World
+from harness.workloads.inference.chat_template import Message, Role
 
 FIRST_SEED = 100_000  # worlds that are played in have smaller ones
 _LAST_SEED = 2**31

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from harness.records import record
-from harness.workloads.envs.files.protocol import Message, Role
+from harness.workloads.inference.chat_template import Message, Role
 
 MAX_CALLS = 6  # article 36, the paper's table 3
 TOP_K = 3  # passages a call

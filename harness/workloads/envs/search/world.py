@@ -59,12 +59,12 @@ class Question:
     """A question, and the facts that answer it.
 
     Attributes:
-        key: names it.
+        task_id: names it.
         hops: facts in the order in which they must be found; each one's value is the next one's
             subject.
     """
 
-    key: str
+    task_id: str
     hops: tuple[Fact, ...]
 
     @property
@@ -123,7 +123,7 @@ class World:
         found: dict[tuple[Fact, ...], Question] = {}
         for number in range(count):
             chain = self._new_chain(random, hops[number % len(hops)], found)
-            found[chain] = Question(key=f"q{number:04}-{len(chain)}", hops=chain)
+            found[chain] = Question(task_id=f"q{number:04}-{len(chain)}", hops=chain)
         return tuple(found.values())
 
     def _new_chain(

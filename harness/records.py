@@ -327,8 +327,8 @@ def from_json(cls: type[T], document: object) -> T:
 
 def _decode(kind: Any, value: Any, place: str) -> Any:
     origin, args = get_origin(kind), get_args(kind)
-    if kind is Any or kind is object:
-        return value
+    if kind is Any or kind is object or isinstance(kind, TypeVar):
+        return value  # what a type variable stands for, the caller decodes
     if origin in (Union, types.UnionType):
         return _decode_union(args, value, place)
     if is_dataclass(kind):

@@ -20,7 +20,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from harness.records import record
-from harness.workloads.training.settings import Product
+from harness.workloads.models.lora_settings import Product
 from tests.bench.cost import ROOT, Cost
 from tests.bench.grpo_work import MEMBERS, rollouts, write
 

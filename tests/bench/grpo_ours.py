@@ -11,17 +11,10 @@ from pathlib import Path
 import torch
 
 from harness.workloads.models.lora import LoraPolicy
+from harness.workloads.models.lora_settings import Compute, Dropout, LoraSettings, Product
 from harness.workloads.rl.algorithms import grpo
 from harness.workloads.rl.losses import reinforce
-from harness.workloads.rl.trainer import Trainer
-from harness.workloads.training.settings import (
-    Compute,
-    Dropout,
-    LoraSettings,
-    Optimizer,
-    Product,
-    TrainerSettings,
-)
+from harness.workloads.rl.trainer import Trainer, TrainerSettings
 from tests.bench.grpo_work import KL, LEARNING_RATE, groups
 
 
@@ -35,11 +28,11 @@ def main(work: Path, product: Product, steps: int) -> None:
     settings = TrainerSettings(
         learning_rate=LEARNING_RATE,
         weight_decay=0.0,
-        optimizer=Optimizer.PERSISTENT,
+        reset_optimizer_each_step=False,
         dropout=Dropout.OFF,
     )
     trainer = Trainer(
-        policy, grpo.credit, partial(reinforce, kl_coefficient=KL), settings, policy.weights()
+        policy, grpo.advantages, partial(reinforce, kl_coef=KL), settings, policy.weights()
     )
     given = groups(json.loads((work / "rollouts.json").read_text(encoding="utf-8")))
     cpu_s, norms = [], []

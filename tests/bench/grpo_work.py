@@ -9,8 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from harness.workloads.rl.group import Group, Member
-from harness.workloads.training.trace import Trace, TurnTrace
+from harness.workloads.rl.advantages import Group, Member
+from harness.workloads.rl.rollout import Trace, TurnTrace
 
 VOCABULARY = 648  # the small policy's
 GROUPS, MEMBERS = 8, 4  # article 33
@@ -87,7 +87,7 @@ def write(folder: Path) -> None:
     )
 
     from harness.workloads.models.lora import LoraPolicy  # noqa: PLC0415
-    from harness.workloads.training.settings import Compute, LoraSettings  # noqa: PLC0415
+    from harness.workloads.models.lora_settings import Compute, LoraSettings  # noqa: PLC0415
 
     torch.manual_seed(0)
     config = Qwen2Config(

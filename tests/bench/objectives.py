@@ -17,10 +17,18 @@ import torch
 from tabulate import tabulate
 from torch import Tensor
 
+from harness.workloads.rl.advantages import Group, Member, Objective
 from harness.workloads.rl.algorithms import a2tgpo, grpo, t2po
-from harness.workloads.rl.group import Group, Member, Objective
-from harness.workloads.rl.losses import GRPO_CLIP, TURN_CLIP, Clip, Drawn, Loss, clipped, reinforce
-from harness.workloads.training.trace import Trace, TurnTrace
+from harness.workloads.rl.losses import (
+    GRPO_CLIP,
+    TURN_CLIP,
+    Clip,
+    Loss,
+    SampledTokens,
+    clipped,
+    reinforce,
+)
+from harness.workloads.rl.rollout import Trace, TurnTrace
 from tests.bench.cost import Cost
 
 _TURNS, _TOKENS, _GROUP = 12, 516, 8  # 12 x 516 = 6,192
@@ -36,8 +44,8 @@ def main() -> None:
     groups, drawn = list(_groups(given.rollouts)), list(_batch(given.rollouts))
     ways: dict[str, Callable[[], None]] = {
         "plain GRPO": partial(_plain, groups, drawn),
-        "grpo, token clip": partial(_ours, grpo.credit, _with_clip(GRPO_CLIP), groups, drawn),
-        "grpo, reinforce": partial(_ours, grpo.credit, reinforce, groups, drawn),
+        "grpo, token clip": partial(_ours, grpo.advantages, _with_clip(GRPO_CLIP), groups, drawn),
+        "grpo, reinforce": partial(_ours, grpo.advantages, reinforce, groups, drawn),
         "t2po, reinforce": partial(_ours, t2po.objective(), reinforce, groups, drawn),
         "a2tgpo, turn clip": partial(
             _ours, a2tgpo.objective(), _with_clip(TURN_CLIP), groups, drawn
@@ -70,7 +78,7 @@ def _groups(rollouts: int) -> Iterator[Group]:
         Member(
             trace=trace,
             reward=draw.random(),
-            signals=tuple(float(draw.random() < 0.7) for _ in range(_TURNS)),
+            turn_rewards=tuple(float(draw.random() < 0.7) for _ in range(_TURNS)),
             gains=tuple(draw.gauss(0, 0.1) for _ in range(_TURNS - 1)),
         )
         for _ in range(rollouts)
@@ -79,32 +87,34 @@ def _groups(rollouts: int) -> Iterator[Group]:
         yield Group(key=str(start), members=tuple(members[start : start + _GROUP]))
 
 
-def _batch(rollouts: int) -> Iterator[Drawn]:
+def _batch(rollouts: int) -> Iterator[SampledTokens]:
     torch.manual_seed(0)
     turn_ids = torch.arange(_TURNS).repeat_interleave(_TOKENS)
     for number in range(rollouts):
         old = -torch.rand(_TURNS * _TOKENS)
         new = (old + 0.01 * torch.randn_like(old)).requires_grad_()
         reference = old + 0.1 * torch.randn_like(old)
-        yield Drawn(name=str(number), new=new, old=old, reference=reference, turn_ids=turn_ids)
+        yield SampledTokens(
+            name=str(number), new=new, old=old, reference=reference, turn_ids=turn_ids
+        )
 
 
 def _ours(
-    objective: Objective, loss: Loss, groups: Sequence[Group], drawn: Sequence[Drawn]
+    objective: Objective, loss: Loss, groups: Sequence[Group], drawn: Sequence[SampledTokens]
 ) -> None:
     credits_ = [credit for group in groups for credit in objective(group)]
     for each, credit in zip(drawn, credits_, strict=True):
         torch.autograd.grad(loss(each, credit).value, each.new)
 
 
-def _plain(groups: Sequence[Group], drawn: Sequence[Drawn]) -> None:
+def _plain(groups: Sequence[Group], drawn: Sequence[SampledTokens]) -> None:
     rewards = [torch.tensor([member.reward for member in group.members]) for group in groups]
     advantages = torch.cat([(each - each.mean()) / (each.std() + 1e-8) for each in rewards])
     for each, advantage in zip(drawn, advantages, strict=True):
         torch.autograd.grad(_plain_loss(each, advantage), each.new)
 
 
-def _plain_loss(drawn: Drawn, advantage: Tensor) -> Tensor:
+def _plain_loss(drawn: SampledTokens, advantage: Tensor) -> Tensor:
     assert drawn.reference is not None
     ratio_N = torch.exp(drawn.new - drawn.old)
     held_N = torch.clamp(ratio_N, 0.8, 1.2)

@@ -26,13 +26,13 @@ import torch
 from tabulate import tabulate
 
 from harness.records import record
-from harness.workloads.inference.engine import Sampling
+from harness.workloads.inference.engine import SamplingParams
 from harness.workloads.inference.http import Server
-from harness.workloads.inference.vllm import Dtype, OnCpu, Serving
+from harness.workloads.inference.vllm import OnCpu, Serving, VllmDtype
 from harness.workloads.inference.vllm_engine import VllmEngine, serve
 from harness.workloads.models.lora import LoraPolicy
+from harness.workloads.models.lora_settings import Compute, LoraSettings
 from harness.workloads.tiny_models.checkpoint import tiny_model
-from harness.workloads.training.settings import Compute, LoraSettings
 
 CLIENTS = 16
 REFRESH_TARGET_S = 2.0
@@ -48,7 +48,7 @@ class Asked:
     """One request: a turn of an agent on a small task."""
 
     prompt: tuple[int, ...]
-    sampling: Sampling
+    sampling: SamplingParams
 
 
 @record
@@ -111,7 +111,7 @@ def _engine(folder: Path) -> Iterator[VllmEngine]:
     serving = Serving(
         model_dir=tiny_model("files"),
         name="bench",
-        dtype=Dtype.FLOAT32,
+        dtype=VllmDtype.FLOAT32,
         max_model_len=CONTEXT_TOKENS,
         max_num_seqs=CLIENTS,
         seed=0,
@@ -147,7 +147,9 @@ def _requests(count: int) -> list[Asked]:
     return [
         Asked(
             prompt=tuple(drawn.randrange(1, VOCABULARY) for _ in range(drawn.randint(60, 240))),
-            sampling=Sampling(temperature=1.0, max_tokens=drawn.randint(8, 48), seed=number),
+            sampling=SamplingParams(
+                temperature=1.0, max_new_tokens=drawn.randint(8, 48), seed=number
+            ),
         )
         for number in range(count)
     ]

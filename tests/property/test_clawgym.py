@@ -11,7 +11,6 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.records import from_json, to_json
 from harness.sandbox.base import CommandResult
 from harness.sandbox.workspace import (
     Workspace,
@@ -20,14 +19,16 @@ from harness.sandbox.workspace import (
     workspace_problems,
     write_tree,
 )
+from harness.workloads.envs.base import StopReason
+from harness.workloads.envs.files.environment import FileEpisode
 from harness.workloads.envs.files.grade import grade, shaped_reward
 from harness.workloads.envs.files.lint import lint_task, linted
 from harness.workloads.envs.files.llm_author import extract
 from harness.workloads.envs.files.personas import PERSONAS, Slot
 from harness.workloads.envs.files.protocol import (
     MAX_CHARS,
-    Action,
-    ActionKind,
+    FileAction,
+    FileActionKind,
     NotUnderstoodError,
     ParserVersion,
     Turn,
@@ -35,11 +36,11 @@ from harness.workloads.envs.files.protocol import (
     shortened,
 )
 from harness.workloads.envs.files.regex_check import satisfiable
-from harness.workloads.envs.files.rollout import Rollout, RolloutLog, StopReason
 from harness.workloads.envs.files.task import Assertion, AssertionKind, Task, compiled
 from harness.workloads.envs.files.task_json import parse_task, to_document
 from harness.workloads.envs.files.template_author import TemplateAuthor
 from harness.workloads.envs.files.validate import task_problems
+from harness.workloads.rl.rollout import Rollout, RolloutLog, Trace, TurnTrace
 
 segments = st.text(st.sampled_from("ab. é\n*'"), min_size=1, max_size=3)
 paths = st.lists(segments, min_size=1, max_size=3).map("/".join)
@@ -95,7 +96,7 @@ def test_a_parser_answers_every_reply(reply: str, version: ParserVersion) -> Non
         action = parse(reply, version)
     except NotUnderstoodError:
         return
-    assert bool(action.command) is (action.kind is ActionKind.COMMAND)
+    assert bool(action.command) is (action.kind is FileActionKind.COMMAND)
     assert "\n" not in action.command
     assert action.command == action.command.strip()
 
@@ -110,7 +111,7 @@ def test_the_second_parser_only_stops_earlier(reply: str) -> None:
         second = parse(reply, ParserVersion.PHASE6)
     except NotUnderstoodError:
         second = None
-    assert second == first or (second is not None and second.kind is ActionKind.DONE)
+    assert second == first or (second is not None and second.kind is FileActionKind.DONE)
 
 
 @given(st.text(max_size=9000))
@@ -197,7 +198,7 @@ def test_an_object_is_looked_for_in_every_reply(reply: str) -> None:
     assert isinstance(extract(reply), dict)
 
 
-commands = st.builds(Action, kind=st.just(ActionKind.COMMAND), command=st.text(min_size=1))
+commands = st.builds(FileAction, kind=st.just(FileActionKind.COMMAND), command=st.text(min_size=1))
 results = st.builds(
     CommandResult, exit_code=st.integers(0, 255), stdout=st.text(), stderr=st.text()
 )
@@ -208,23 +209,37 @@ turns = st.builds(
     observation=st.none() | results,
     parse_error=st.text(),
 )
+traces = st.builds(
+    Trace,
+    turns=st.lists(
+        st.builds(
+            TurnTrace,
+            context=st.lists(st.integers(0, 9)).map(tuple),
+            reply=st.just((3, 4)),
+            logprobs=st.just((-0.5, -1.25)),
+            entropy=st.none() | st.floats(0, 9),
+        ),
+        max_size=2,
+    ).map(tuple),
+)
 rollouts = st.builds(
     Rollout,
     task_id=st.just("synth-x-00"),
-    agent=st.text(max_size=5),
+    policy=st.text(max_size=5),
     sample=st.integers(0, 3),
-    parser=st.sampled_from(ParserVersion),
-    turns=st.lists(turns, max_size=3).map(tuple),
-    stopped=st.sampled_from(StopReason),
-    cause=st.text(),
+    settings=st.text(max_size=5),
+    stop_reason=st.sampled_from(StopReason),
+    reward=st.none() | st.floats(-1, 1),
+    episode=st.builds(FileEpisode, turns=st.lists(turns, max_size=3).map(tuple)),
+    trace=st.none() | traces,
+    error=st.text(),
 )
 
 
 @given(st.lists(rollouts, max_size=4))
-def test_a_log_keeps_every_rollout_whole(given_rollouts: list[Rollout]) -> None:
-    assert [from_json(Rollout, to_json(rollout)) for rollout in given_rollouts] == given_rollouts
+def test_a_log_keeps_every_rollout_whole(given_rollouts: list[Rollout[FileEpisode]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        log = RolloutLog(Path(folder) / "log.jsonl")
+        log = RolloutLog(Path(folder) / "log.jsonl", FileEpisode)
         for rollout in given_rollouts:
             log.append(rollout)
         assert list(log.read()) == list({each.key: each for each in given_rollouts}.values())

@@ -10,12 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.workloads.rl.advantages import Group, Member, by_turn, reward_statistics, z_scores
 from harness.workloads.rl.algorithms import a2tgpo, grpo, t2po
-from harness.workloads.rl.algorithms.a2tgpo import PAPER, Normalisation, Rules, clip_scale
-from harness.workloads.rl.algorithms.t2po import Redraw, RedrawRule, token_entropy
-from harness.workloads.rl.group import Group, Member
-from harness.workloads.rl.scores import by_turn, spread, z_scores
-from harness.workloads.training.trace import Trace, TurnTrace
+from harness.workloads.rl.algorithms.a2tgpo import PAPER, A2tgpoSettings, Normalisation, clip_scale
+from harness.workloads.rl.algorithms.t2po import ResampleRule, Resampling, token_entropy
+from harness.workloads.rl.rollout import Trace, TurnTrace
 
 _REWARDS = st.lists(
     st.integers(-60, 60).map(lambda twelfths: twelfths / 12), min_size=2, max_size=9
@@ -25,7 +24,7 @@ _GROUPS = st.lists(
     st.tuples(st.integers(-1, 1), st.lists(_GAIN, max_size=5)), min_size=2, max_size=8
 )
 _RULES = st.builds(
-    Rules,
+    A2tgpoSettings,
     normalisation=st.sampled_from(Normalisation),
     first_call=st.sampled_from(a2tgpo.FirstCall),
     mask=st.sampled_from(a2tgpo.GainMask),
@@ -34,10 +33,10 @@ _RULES = st.builds(
 )
 
 
-def _member(reward: float, gains: Sequence[float], signals: Sequence[float] = ()) -> Member:
+def _member(reward: float, gains: Sequence[float], turn_rewards: Sequence[float] = ()) -> Member:
     turn = TurnTrace(context=(1,), reply=(2,), logprobs=(-0.5,))
     trace = Trace(turns=(turn,) * (len(gains) + 1))
-    return Member(trace=trace, reward=reward, gains=tuple(gains), signals=tuple(signals))
+    return Member(trace=trace, reward=reward, gains=tuple(gains), turn_rewards=tuple(turn_rewards))
 
 
 def _group(rollouts: Sequence[tuple[float, Sequence[float]]]) -> Group:
@@ -51,7 +50,7 @@ def _group(rollouts: Sequence[tuple[float, Sequence[float]]]) -> Group:
 def test_scores_have_mean_zero_and_variance_one_or_none(rewards: list[float]) -> None:
     scores = z_scores(rewards)
     assert math.fsum(scores) == pytest.approx(0.0, abs=1e-9)
-    assert spread(scores).deviation == pytest.approx(float(len(set(rewards)) > 1))
+    assert reward_statistics(scores).deviation == pytest.approx(float(len(set(rewards)) > 1))
 
 
 @given(_REWARDS, st.floats(-10, 10), st.floats(0.1, 10))
@@ -77,13 +76,13 @@ def test_every_turns_scores_have_mean_zero(rollouts: list[tuple[int, list[float]
         assert math.fsum(column) == pytest.approx(0.0, abs=1e-9)
 
 
-# --- Credit ---------------------------------------------------------------------------------------
+# --- Advantages -----------------------------------------------------------------------------------
 
 
 @given(_REWARDS, st.floats(-10, 10))
 def test_grpo_is_fair_and_blind_to_a_shift(rewards: list[float], shift: float) -> None:
-    found = grpo.advantages(_group([(reward, ()) for reward in rewards]))
-    moved = grpo.advantages(_group([(reward + shift, ()) for reward in rewards]))
+    given = (_group([(reward + by, ()) for reward in rewards]) for by in (0.0, shift))
+    found, moved = ([each.per_turn[0] for each in grpo.advantages(group)] for group in given)
     assert math.fsum(found) == pytest.approx(0.0, abs=1e-6)
     assert moved == pytest.approx(found, abs=1e-6)
 
@@ -98,27 +97,27 @@ def test_t2po_adds_nothing_to_a_turn_on_average(
         for reward, gains in rollouts
     ]
     group = Group(key="q", members=tuple(members))
-    whole = t2po.credit(group, t2po.Rules(step=0.0, rescue=rescue))
-    both = t2po.credit(group, t2po.Rules(step=1.0, rescue=rescue))
-    for turn in range(max(len(each.advantages) for each in both)):
+    whole = t2po.advantages(group, t2po.T2poSettings(turn_weight=0.0, rescue=rescue))
+    both = t2po.advantages(group, t2po.T2poSettings(turn_weight=1.0, rescue=rescue))
+    for turn in range(max(len(each.per_turn) for each in both)):
         added = [
-            more.advantages[turn] - less.advantages[turn]
+            more.per_turn[turn] - less.per_turn[turn]
             for more, less in zip(both, whole, strict=True)
-            if len(more.advantages) > turn
+            if len(more.per_turn) > turn
         ]
         assert math.fsum(added) == pytest.approx(0.0, abs=1e-6)
 
 
 @given(_GROUPS, _RULES)
 def test_a2tgpo_credits_every_turn_or_says_why_not(
-    rollouts: list[tuple[int, list[float]]], rules: Rules
+    rollouts: list[tuple[int, list[float]]], rules: A2tgpoSettings
 ) -> None:
     group = _group(rollouts)
-    for member, credit in zip(group.members, a2tgpo.credit(group, rules), strict=True):
+    for member, credit in zip(group.members, a2tgpo.advantages(group, rules), strict=True):
         turns = len(member.trace.turns)
-        assert len(credit.advantages) == turns
-        assert all(map(math.isfinite, credit.advantages))
-        assert len(credit.clip_scales) == turns or credit.muted is not None
+        assert len(credit.per_turn) == turns
+        assert all(map(math.isfinite, credit.per_turn))
+        assert len(credit.clip_scales) == turns or credit.masked is not None
         assert all(0.7 < scale < 1.3 for scale in credit.clip_scales)
 
 
@@ -128,9 +127,11 @@ def test_a_gain_that_all_rollouts_share_at_a_turn_changes_nothing(
 ) -> None:
     moved = [(reward, [gain + shift for gain in gains]) for reward, gains in rollouts]
     for one, other in zip(
-        a2tgpo.credit(_group(rollouts), PAPER), a2tgpo.credit(_group(moved), PAPER), strict=True
+        a2tgpo.advantages(_group(rollouts), PAPER),
+        a2tgpo.advantages(_group(moved), PAPER),
+        strict=True,
     ):
-        assert one.advantages == pytest.approx(other.advantages, abs=1e-6)
+        assert one.per_turn == pytest.approx(other.per_turn, abs=1e-6)
 
 
 @given(st.floats(-30, 30), st.floats(0.01, 0.99))
@@ -152,7 +153,7 @@ def test_the_root_keeps_the_variance_level_over_turns() -> None:
     scores = draws.reshape(40_000, 6)
     sums = np.cumsum(scores[:, ::-1], axis=1)[:, ::-1]
     for rescaled, expected in ((False, (6, 5, 4, 3, 2, 1)), (True, (1,) * 6)):
-        rules = Rules(rescaled=rescaled)
+        rules = A2tgpoSettings(rescaled=rescaled)
         terms = np.array([a2tgpo.process_terms(row, rules) for row in scores.tolist()])
         assert terms.var(axis=0) == pytest.approx(np.array(expected), rel=0.02)
         if not rescaled:
@@ -172,8 +173,8 @@ def test_entropy_lies_between_nothing_and_the_uniform_distributions(
 
 @given(st.lists(st.floats(0, 3), min_size=1, max_size=60), st.floats(0.01, 1), st.integers(0, 4))
 def test_redrawing_always_ends(uncertainties: list[float], eta: float, tries: int) -> None:
-    state = Redraw(rule=RedrawRule(eta=eta, tries=tries))
+    state = Resampling(rule=ResampleRule(threshold=eta, max_resamples=tries))
     for uncertainty in uncertainties:
-        state = state.drew(uncertainty)
+        state = state.sampled(uncertainty)
         assert state.draws <= tries + 1
         assert state.accepted or state.draws <= tries

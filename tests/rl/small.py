@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
+from harness.workloads.models.example import Example, masked
 from harness.workloads.models.lora import LoraPolicy
-from harness.workloads.rl.group import Group, Member
-from harness.workloads.training.example import Example, masked, traced
-from harness.workloads.training.settings import Compute, LoraSettings
-from harness.workloads.training.trace import Trace, TurnTrace
+from harness.workloads.models.lora_settings import Compute, LoraSettings
+from harness.workloads.rl.advantages import Group, Member
+from harness.workloads.rl.rollout import Trace, TurnTrace
 
 VOCABULARY = 64
 LORA = LoraSettings(rank=4, alpha=8, seed=3)
@@ -93,7 +93,7 @@ def said(policy: LoraPolicy, turns: Sequence[tuple[tuple[int, ...], ...]]) -> Tr
         )
     )
     with torch.no_grad():
-        (logprobs,) = policy.logprobs([traced(silent)])
+        (logprobs,) = policy.logprobs([silent.example])
     values = iter(logprobs.tolist())
     return Trace(
         turns=tuple(

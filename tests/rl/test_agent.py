@@ -19,18 +19,18 @@ pytest.importorskip("peft")
 SMALL = {
     "engine": "transformers",
     "sandbox": "memory",
-    "threads": 4,
+    "max_concurrency": 4,
     "per_persona": 3,
-    "held_out": 8,
-    "sft_rate": 0.0022,
-    "sft_epochs": 2,
-    "steps": 2,
-    "tasks_per_step": 3,
-    "rollouts_per_task": 3,
+    "num_eval_examples": 8,
+    "sft_learning_rate": 0.0022,
+    "sft_num_train_epochs": 2,
+    "max_steps": 2,
+    "prompts_per_step": 3,
+    "num_generations": 3,
     "rollout_temperature": 1.0,
-    "rate": 0.002,
+    "learning_rate": 0.002,
     "dropout": "off",
-    "evaluate_every": 2,
+    "eval_steps": 2,
 }
 
 Rows = dict[tuple[str, frozenset[tuple[str, Any]]], Any]
@@ -66,13 +66,13 @@ def of(rows: Rows, metric: str, **where: Any) -> Any:
 
 def test_rewards_follow_imitation(tmp_path: Path) -> None:
     rows = played("agent.grpo", tmp_path / "out")
-    assert of(rows, "agent.task_complete", policy="base") == 100.0
+    assert of(rows, "agent.stop_rate", policy="base") == 100.0
     assert of(rows, "sft.loss_ratio") < 0.9
     assert of(rows, "agent.mean_turns", policy="sft") > of(rows, "agent.mean_turns", policy="base")
-    assert of(rows, "learn.steps", arm="grpo") == 2
-    assert of(rows, "train.kl", arm="grpo", step=1) == pytest.approx(0.0, abs=1e-9)
-    assert 0.9 < of(rows, "train.change_share", arm="grpo", step=1) <= 1.0
-    assert of(rows, "serve.logprob_gap_max", arm="grpo") < 1e-3
+    assert of(rows, "learn.steps", variant="grpo") == 2
+    assert of(rows, "train.kl", variant="grpo", step=1) == pytest.approx(0.0, abs=1e-9)
+    assert 0.9 < of(rows, "train.update_norm_ratio", variant="grpo", step=1) <= 1.0
+    assert of(rows, "serve.logprob_abs_diff_max", variant="grpo") < 1e-3
     served = {
         json.loads(line)["served"]
         for line in (tmp_path / "out" / "rollouts.jsonl").read_text().splitlines()
@@ -82,17 +82,18 @@ def test_rewards_follow_imitation(tmp_path: Path) -> None:
 
 def test_arms_begin_alike_and_draw_turns_again(tmp_path: Path) -> None:
     rows = played(
-        "agent.t2po", tmp_path / "out", arms=["grpo", "redraw"], steps=1, evaluate_every=1
+        "agent.t2po", tmp_path / "out", variants=["grpo", "resample"], max_steps=1, eval_steps=1
     )
     for part in ("pool", "held-out"):
         starts = {
-            of(rows, "curve.assertions", arm=a, step=0, split=part) for a in ("grpo", "redraw")
+            of(rows, "eval.assertion_pass_rate", variant=a, step=0, split=part)
+            for a in ("grpo", "resample")
         }
         assert len(starts) == 1
-    assert 0 < of(rows, "train.redraw_share", arm="redraw", step=1) <= 100
-    assert ("train.redraw_share", frozenset({("arm", "grpo"), ("step", 1)})) not in rows
-    drawn = [of(rows, "learn.drawn_tokens", arm=arm) for arm in ("grpo", "redraw")]
+    assert 0 < of(rows, "train.resample_share", variant="resample", step=1) <= 100
+    assert ("train.resample_share", frozenset({("variant", "grpo"), ("step", 1)})) not in rows
+    drawn = [of(rows, "learn.generated_tokens", variant=arm) for arm in ("grpo", "resample")]
     assert drawn[1] > drawn[0]
-    assert of(rows, "learn.near_share", arm="redraw", eta=0.3) >= of(
-        rows, "learn.near_share", arm="redraw", eta=0.003
-    )
+    assert of(
+        rows, "learn.below_threshold_fraction", variant="resample", resample_threshold=0.3
+    ) >= of(rows, "learn.below_threshold_fraction", variant="resample", resample_threshold=0.003)

@@ -22,20 +22,20 @@ from harness.workloads.api.declare import defaults_of
 from harness.workloads.api.emit import EVENTS_FILE, read_events
 from harness.workloads.autoresearch.search_space import SMALL
 from harness.workloads.autoresearch.trajectory import Trajectory
-from harness.workloads.inference.chat_template import load_dialogue
+from harness.workloads.inference.chat_template import load_chat_template
 from tests.unit.distill.conftest import made
 
 _TRIALS = [("n_head", 2, False), ("d_model", 96, False), ("n_head", 8, True)] * 4
 _PARAMS = {
     **defaults_of(CloneParams),
-    "wording": "brief",
+    "prompt_style": "brief",
     "engine": "transformers",
-    "held_out": 3,
-    "form_steps": 2,
-    "epochs": 2,
-    "samples": 2,
-    "max_tokens": 512,
-    "reply_tokens": 24,
+    "num_eval_examples": 3,
+    "format_pretrain_steps": 2,
+    "num_train_epochs": 2,
+    "num_samples": 2,
+    "max_length": 512,
+    "max_new_tokens": 24,
 }
 
 
@@ -96,10 +96,10 @@ def test_the_form_that_a_student_learns_is_that_of_a_proposal() -> None:
 
 def test_a_made_student_reads_and_says_a_row_as_it_is(tmp_path: Path) -> None:
     make_student(tmp_path, SMALL, seed=0, steps=1)
-    dialogue = load_dialogue(tmp_path)
+    template = load_chat_template(tmp_path)
     *_, row = rows(made(_TRIALS, space=SMALL), Brief(history=5), Construction.CORRECTED)
-    example = clone.example(dialogue, row)
+    example = clone.example(template, row)
     said = [example.tokens[at] for at in example.trained]
-    assert said[-1] == dialogue.end
-    assert dialogue._decoded(said[:-1]) == row.answer
-    assert dialogue._decoded(example.tokens[: example.trained[0]]).endswith("next")
+    assert said[-1] == template.end
+    assert template._decoded(said[:-1]) == row.answer
+    assert template._decoded(example.tokens[: example.trained[0]]).endswith("next")

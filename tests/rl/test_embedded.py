@@ -24,10 +24,10 @@ from harness.workloads.inference.engine import (  # noqa: E402
     EngineError,
     Finish,
     PromptTooLongError,
-    Sampling,
+    SamplingParams,
 )
 from harness.workloads.inference.transformers_engine import TransformersEngine, draw, truncated  # noqa: E402
-from harness.workloads.inference.vllm import Dtype  # noqa: E402
+from harness.workloads.inference.vllm import VllmDtype  # noqa: E402
 from tests.serving.known import (  # noqa: E402
     BOUND,
     CONTEXT_TOKENS,
@@ -38,7 +38,7 @@ from tests.serving.known import (  # noqa: E402
     make_tiny,
 )
 
-DRAWN = Sampling(temperature=1.0, max_tokens=8, seed=1)
+DRAWN = SamplingParams(temperature=1.0, max_new_tokens=8, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -211,11 +211,11 @@ def test_the_chosen_engine_serves(tiny: Tiny, tmp_path: Path) -> None:
         kind=EngineKind.TRANSFORMERS,
         model_dir=tiny.folder / "model",
         name="tiny",
-        dtype=Dtype.FLOAT32,
-        context_tokens=CONTEXT_TOKENS,
-        at_once=4,
+        dtype=VllmDtype.FLOAT32,
+        max_model_len=CONTEXT_TOKENS,
+        max_concurrency=4,
         seed=0,
-        gpu_memory_share=0.5,
+        gpu_memory_utilization=0.5,
     )
     with serving_engine(wanted, END_TOKEN, tmp_path / "server.log") as engine:
         assert engine.identity.startswith("transformers ")

@@ -19,10 +19,10 @@ from transformers import AutoModelForCausalLM  # noqa: E402
 
 from harness.errors import InputError  # noqa: E402
 from harness.workloads.models import presets  # noqa: E402
+from harness.workloads.models.example import Example  # noqa: E402
 from harness.workloads.models.lora import LoraPolicy, num_trainable  # noqa: E402
+from harness.workloads.models.lora_settings import Compute, Dropout, LoraSettings, Product  # noqa: E402
 from harness.workloads.models.shape import ModelShape, lora_parameters  # noqa: E402
-from harness.workloads.training.example import Example  # noqa: E402
-from harness.workloads.training.settings import Compute, Dropout, LoraSettings, Product  # noqa: E402
 
 from .small import CPU, LORA, VOCABULARY, new_base, new_examples, new_policy, shaken  # noqa: E402
 
@@ -89,7 +89,7 @@ def test_only_the_adapter_has_gradients(base: Path) -> None:
 def test_bfloat16_products_stay_near(base: Path) -> None:
     examples = new_examples(4)
     exact = new_policy(base).logprobs(examples)
-    near = new_policy(base, compute=replace(CPU, autocast=True)).logprobs(examples)
+    near = new_policy(base, compute=replace(CPU, bf16=True)).logprobs(examples)
     # eight bits of mantissa: logits of some ten nats to a few hundredths each, a dozen in a row
     assert 0 < furthest(exact, near) < 1.0
 

@@ -3,68 +3,86 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 
 import pytest
 
 from harness.experiments.a36 import run as a2tgpo
-from harness.experiments.a36.learn import by_policy
 from harness.experiments.a36.params import A2TGPO, A2tgpoParams
 from harness.records import Event, Profile, RunSpec
 from harness.workloads.api.context import Context
 from harness.workloads.api.emit import EventWriter, read_events
+from harness.workloads.envs.base import StopReason
 from harness.workloads.envs.search.bm25 import Bm25
-from harness.workloads.envs.search.protocol import Wording
-from harness.workloads.envs.search.rollout import Player, Rollout, Stop, play_all
+from harness.workloads.envs.search.environment import SearchEnvironment, SearchEpisode
+from harness.workloads.envs.search.protocol import SearchPromptStyle, before_answer
 from harness.workloads.envs.search.world import World
-from harness.workloads.inference.chat_template import Dialogue, load_dialogue
-from harness.workloads.inference.engine import Sampling
+from harness.workloads.inference.chat_template import ChatTemplate, load_chat_template
+from harness.workloads.inference.engine import SamplingParams
 from harness.workloads.inference.transformers_engine import TransformersEngine
-from harness.workloads.inference.vllm import Dtype, OnCpu, Serving
+from harness.workloads.inference.vllm import OnCpu, Serving, VllmDtype
 from harness.workloads.models.lora import LoraPolicy
+from harness.workloads.models.lora_settings import Compute, LoraSettings
 from harness.workloads.rl.algorithms.a2tgpo import ContextEnd, GainOf
-from harness.workloads.rl.information_gain import (
-    GainRules,
+from harness.workloads.rl.algorithms.information_gain import (
+    Probing,
     by_engine,
-    different,
-    probes_of,
-    take_gains,
+    by_trainer,
+    gold_answer,
 )
+from harness.workloads.rl.rollout import Rollout
+from harness.workloads.rl.runner import EnginePolicy, Runner
 from harness.workloads.tiny_models.checkpoint import read_card, tiny_model
-from harness.workloads.training.settings import Compute, LoraSettings
 
 _WORLD = World(42, 40)
 _QUESTIONS = _WORLD.questions(42, 12, (1, 2, 3))
-_RULES = GainRules(wording=Wording.BRIEF, gain_of=GainOf.PROBABILITY, end=ContextEnd.RESULT)
 
 
 @pytest.fixture(scope="module")
-def dialogue() -> Dialogue:
-    return load_dialogue(tiny_model("search"))
+def template() -> ChatTemplate:
+    return load_chat_template(tiny_model("search"))
 
 
 @pytest.fixture(scope="module")
-def engine(dialogue: Dialogue) -> TransformersEngine:
+def probing(template: ChatTemplate) -> Probing:
+    before = before_answer(SearchPromptStyle.BRIEF)
+    return Probing(
+        gold={each.task_id: gold_answer(before, each.answer, template) for each in _QUESTIONS},
+        chat_template=template,
+        end=ContextEnd.RESULT,
+        gain_of=GainOf.PROBABILITY,
+    )
+
+
+@pytest.fixture(scope="module")
+def engine(template: ChatTemplate) -> TransformersEngine:
     serving = Serving(
         model_dir=tiny_model("search"),
         name="policy",
-        dtype=Dtype.FLOAT32,
+        dtype=VllmDtype.FLOAT32,
         max_model_len=1024,
         max_num_seqs=1,
         seed=0,
         place=OnCpu(kv_cache_gib=1),
     )
-    return TransformersEngine(serving, dialogue.end)
+    return TransformersEngine(serving, template.end)
 
 
 @pytest.fixture(scope="module")
-def played(engine: TransformersEngine, dialogue: Dialogue) -> tuple[Rollout, ...]:
-    player = Player(
+def played(
+    engine: TransformersEngine, template: ChatTemplate
+) -> tuple[Rollout[SearchEpisode], ...]:
+    policy = EnginePolicy(
+        name="policy",
         engine=engine,
-        dialogue=dialogue,
-        retriever=Bm25(_WORLD.passages),
-        sampling=Sampling(temperature=1.0, max_tokens=48, seed=1),
+        chat_template=template,
+        sampling=SamplingParams(temperature=1.0, max_new_tokens=48, seed=1),
+        seed_has_draw=False,
     )
-    return play_all(player, _QUESTIONS, samples=2, threads=1)
+    runner = Runner(
+        environment=partial(SearchEnvironment, Bm25(_WORLD.passages)), max_concurrency=1
+    )
+    return runner.run(policy, _QUESTIONS, num_samples=2)
 
 
 def test_the_kept_policy_can_do_the_work_but_gives_up() -> None:
@@ -75,49 +93,44 @@ def test_the_kept_policy_can_do_the_work_but_gives_up() -> None:
     assert skill["base"]["1"]["no_answer"] < 0.05
 
 
-def test_its_replies_are_understood(played: tuple[Rollout, ...]) -> None:
-    assert sum(each.stopped is Stop.ANSWERED for each in played) > 20
+def test_its_replies_are_understood(played: tuple[Rollout[SearchEpisode], ...]) -> None:
+    assert sum(each.stop_reason is StopReason.ANSWERED for each in played) > 20
     assert any(each.reward == 1.0 for each in played)
     assert any(each.reward == 0.0 for each in played)
 
 
 def test_gains_are_the_same_by_server_and_trainer(
-    played: tuple[Rollout, ...], engine: TransformersEngine, dialogue: Dialogue
+    played: tuple[Rollout[SearchEpisode], ...], engine: TransformersEngine, probing: Probing
 ) -> None:
     policy = LoraPolicy.open(tiny_model("search"), LoraSettings(), Compute(device="cpu"))
-    questions = {each.key: each for each in _QUESTIONS}
-    ways = [
-        take_gains(played, questions, dialogue, score, _RULES)
-        for score in (by_engine(engine, 1), by_policy(policy))
-    ]
+    ways = [probing.gains(played, score) for score in (by_engine(engine, 1), by_trainer(policy))]
     assert ways[0].keys() == ways[1].keys()
     for key, gains in ways[0].items():
         assert ways[1][key] == pytest.approx(gains, abs=1e-4)
 
 
 def test_finding_the_last_fact_is_what_makes_the_answer_likely(
-    played: tuple[Rollout, ...], engine: TransformersEngine, dialogue: Dialogue
+    played: tuple[Rollout[SearchEpisode], ...], engine: TransformersEngine, probing: Probing
 ) -> None:
     """The signal that all of it rests on: the search that finds the answer gains most."""
-    questions = {each.key: each for each in _QUESTIONS}
-    gained = take_gains(played, questions, dialogue, by_engine(engine, 1), _RULES)
+    questions = {each.task_id: each for each in _QUESTIONS}
+    gained = probing.gains(played, by_engine(engine, 1))
     found: list[float] = []
     others: list[float] = []
     for each in played:
-        last = questions[each.question].hops[-1]
-        for call, gain in zip(each.calls, gained[each.question, each.sample], strict=False):
+        last = questions[each.task_id].hops[-1]
+        for call, gain in zip(each.episode.calls, gained[each.key], strict=False):
             (found if call.query == last.phrase else others).append(gain)
     assert sum(found) / len(found) > 0.5
     assert abs(sum(others) / len(others)) < 0.2
 
 
 def test_what_is_scored_is_never_scored_twice(
-    played: tuple[Rollout, ...], dialogue: Dialogue
+    played: tuple[Rollout[SearchEpisode], ...], probing: Probing
 ) -> None:
-    questions = {each.key: each for each in _QUESTIONS}
-    asked = probes_of(played, questions, dialogue, _RULES)
-    examples = different(asked)
-    assert len(set(examples)) == len(examples) < sum(map(len, asked.values()))
+    examples = probing.examples(played)
+    asked = probing.probes(played).values()
+    assert len(set(examples)) == len(examples) < sum(map(len, asked))
 
 
 @pytest.fixture(scope="module", params=["grpo", "full", "released"])
@@ -129,14 +142,14 @@ def events(
         variant=request.param,
         engine="transformers",
         train_questions=3,
-        held_out=3,
-        questions_per_step=3,
-        rollouts_per_question=4,
-        mini_batches=2,
-        steps=1,
-        evaluate_every=1,
-        threads=2,
-        rate=1e-4,
+        num_eval_examples=3,
+        prompts_per_step=3,
+        num_generations=4,
+        num_minibatches=2,
+        max_steps=1,
+        eval_steps=1,
+        max_concurrency=2,
+        learning_rate=1e-4,
     )
     out = tmp_path_factory.mktemp("run")
     spec = RunSpec(
@@ -155,20 +168,20 @@ def _values(events: tuple[Event, ...], metric: str) -> list[float]:
 def test_a_run_measures_before_and_after_and_every_step(events: tuple[Event, ...]) -> None:
     assert len(_values(events, "search.exact_match")) == 2 * 4  # all, and by three numbers of facts
     assert len(_values(events, "train.reward")) == 1
-    assert _values(events, "search.broken") == [0]
+    assert _values(events, "search.rollout_errors") == [0]
 
 
 def test_ratios_are_to_the_weights_that_drew(events: tuple[Event, ...]) -> None:
     """The first of two updates is at the weights that drew, so the mean stays near 1."""
-    assert _values(events, "train.ratio_mean") == pytest.approx([1.0], abs=0.05)
+    assert _values(events, "train.importance_ratio_mean") == pytest.approx([1.0], abs=0.05)
 
 
 def test_gains_are_taken_where_they_are_used(events: tuple[Event, ...]) -> None:
     counts = _values(events, "gain.count")
     if not counts:  # grpo
-        assert not _values(events, "gain.gap")
+        assert not _values(events, "gain.logprob_abs_diff_max")
         return
     assert counts[0] > 0
-    assert _values(events, "gain.gap")[0] < 1e-3
+    assert _values(events, "gain.logprob_abs_diff_max")[0] < 1e-3
     (low,), (high,) = (_values(events, f"credit.clip_scale_{end}") for end in ("low", "high"))
     assert 0.7 < low <= high < 1.3

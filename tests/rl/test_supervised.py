@@ -15,16 +15,16 @@ pytest.importorskip("transformers", reason=NEEDS)
 pytest.importorskip("peft", reason=NEEDS)
 
 from harness.errors import InputError  # noqa: E402
+from harness.workloads.models.example import Example, masked  # noqa: E402
 from harness.workloads.models.lora import LoraPolicy  # noqa: E402
+from harness.workloads.models.lora_settings import Dropout  # noqa: E402
 from harness.workloads.training.errors import DivergedError  # noqa: E402
-from harness.workloads.training.example import Example, masked  # noqa: E402
-from harness.workloads.training.settings import (  # noqa: E402
-    Dropout,
+from harness.workloads.training.sft import Fitted, fit, mean_loss, supervise  # noqa: E402
+from harness.workloads.training.sft_settings import (  # noqa: E402
     LastStep,
     SupervisedSettings,
     Weighting,
 )
-from harness.workloads.training.sft import Fitted, fit, mean_loss, supervise  # noqa: E402
 
 from .small import CPU, LORA, VOCABULARY, new_examples, new_policy  # noqa: E402
 
@@ -59,7 +59,9 @@ def test_article_32_makes_eleven_steps_of_forty_two_examples(base: Path) -> None
 
 
 def test_article_25_makes_thirty_steps_in_five_epochs(base: Path) -> None:
-    settings = replace(STILL, micro_batch=2, epochs=5, weighting=Weighting.TOKENS)
+    settings = replace(
+        STILL, per_device_train_batch_size=2, num_train_epochs=5, weighting=Weighting.TOKENS
+    )
     steps = list(supervise(new_policy(base), fitted(new_examples(42)), settings))
     assert [step.examples for step in steps] == [8, 8, 8, 8, 8, 2] * 5
     assert settings.schedule(42).num_warmup == 3
@@ -67,7 +69,7 @@ def test_article_25_makes_thirty_steps_in_five_epochs(base: Path) -> None:
 
 def test_the_first_step_moves_nothing_and_the_second_does(base: Path) -> None:
     policy = new_policy(base)
-    steps = supervise(policy, fitted(new_examples(8)), replace(STILL, epochs=2))
+    steps = supervise(policy, fitted(new_examples(8)), replace(STILL, num_train_epochs=2))
     before = policy.weights()
     moved = []
     for _ in range(2):
@@ -78,16 +80,17 @@ def test_the_first_step_moves_nothing_and_the_second_does(base: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "divisor"), [({}, 4), ({"last_step": LastStep.OWN}, 2), ({"micro_batch": 4}, 4)]
+    ("change", "divisor"),
+    [({}, 4), ({"last_step": LastStep.OWN}, 2), ({"per_device_train_batch_size": 4}, 4)],
 )
 def test_a_short_last_step_is_divided_as_it_says(
     base: Path, change: dict[str, object], divisor: int
 ) -> None:
     policy, examples = new_policy(base), new_examples(2)
-    settings = replace(STILL, clip_norm=1e9, **change)  # type: ignore[arg-type]
+    settings = replace(STILL, max_grad_norm=1e9, **change)  # type: ignore[arg-type]
     (step,) = supervise(policy, fitted(examples), settings)
     tokens = [len(example.trained) for example in examples]
-    if settings.micro_batch == 1:
+    if settings.per_device_train_batch_size == 1:
         total = torch.stack(losses(policy, examples)).sum()
         mean = total / 2
     else:
@@ -101,7 +104,7 @@ def test_a_short_last_step_is_divided_as_it_says(
 
 def test_tokens_count_alike_where_they_are_averaged(base: Path) -> None:
     policy, examples = new_policy(base), new_examples(3)
-    settings = replace(STILL, clip_norm=1e9, weighting=Weighting.TOKENS)
+    settings = replace(STILL, max_grad_norm=1e9, weighting=Weighting.TOKENS)
     (step,) = supervise(policy, fitted(examples), settings)
     every = -torch.cat(policy.logprobs(examples)).mean()
     torch.testing.assert_close(kept(policy), gradient(policy, every), rtol=1e-4, atol=1e-6)
@@ -122,7 +125,7 @@ def test_the_loss_falls(base: Path) -> None:
     examples = [masked([5, 6, 7, 8] * 4, [False] * 4 + [True] * 12)] * 8
     policy = LoraPolicy.open(base, LORA, CPU)
     before = mean_loss(policy, examples)
-    settings = SupervisedSettings(learning_rate=1e-2, epochs=20)
+    settings = SupervisedSettings(learning_rate=1e-2, num_train_epochs=20)
     steps = list(supervise(policy, fitted(examples), settings))
     assert steps[-1].loss < 0.1 * steps[0].loss
     assert mean_loss(policy, examples) < 0.1 * before
@@ -135,7 +138,7 @@ def test_it_stops_after_the_epoch_that_suffices(base: Path) -> None:
         asked.append(epoch)
         return epoch == 2
 
-    settings = replace(STILL, epochs=5)
+    settings = replace(STILL, num_train_epochs=5)
     steps = list(supervise(new_policy(base), fitted(new_examples(4)), settings, enough))
     assert (len(steps), asked) == (2, [1, 2])
     assert steps[-1].learning_rate == pytest.approx(2e-4)  # the schedule is that of five
@@ -145,7 +148,7 @@ def test_the_same_seed_gives_the_same_weights(base: Path) -> None:
     def trained(seed: int, draws_before: int) -> Tensor:
         torch.manual_seed(draws_before)
         policy = new_policy(base)
-        settings = SupervisedSettings(seed=seed, epochs=2)
+        settings = SupervisedSettings(seed=seed, num_train_epochs=2)
         for _ in supervise(policy, fitted(new_examples(12)), settings):
             pass
         return torch.cat([each.flatten() for each in policy.weights().values()])

@@ -20,16 +20,25 @@ from transformers import AutoModelForCausalLM  # noqa: E402
 from harness.errors import InputError  # noqa: E402
 from harness.workloads.models.adapter import Weights  # noqa: E402
 from harness.workloads.models.lora import LoraPolicy  # noqa: E402
+from harness.workloads.models.lora_settings import Dropout  # noqa: E402
 from harness.workloads.rl import losses  # noqa: E402
+from harness.workloads.rl.advantages import (  # noqa: E402
+    Advantages,
+    Aggregation,
+    Group,
+    MaskReason,
+    UnscorableError,
+)
 from harness.workloads.rl.algorithms import grpo  # noqa: E402
-from harness.workloads.rl.algorithms.a2tgpo import Aggregation  # noqa: E402
-from harness.workloads.rl.group import Credit, Group, Muted  # noqa: E402
-from harness.workloads.rl.losses import Drawn, Loss, SequenceLoss  # noqa: E402
-from harness.workloads.rl.scores import UnscorableError  # noqa: E402
-from harness.workloads.rl.step import Phase, Update  # noqa: E402
-from harness.workloads.rl.trainer import Trainer  # noqa: E402
+from harness.workloads.rl.losses import Loss, SampledTokens, SequenceLoss  # noqa: E402
+from harness.workloads.rl.trainer import (  # noqa: E402
+    OldLogprobs,
+    StepPhase,
+    Trainer,
+    TrainerSettings,
+    Update,
+)
 from harness.workloads.training.errors import DivergedError  # noqa: E402
-from harness.workloads.training.settings import Dropout, Old, Optimizer, TrainerSettings  # noqa: E402
 
 from .small import LORA, VOCABULARY, new_group, new_policy, shaken  # noqa: E402
 
@@ -44,8 +53,8 @@ def trainer(
     reference: Weights | None = None,
     loss: Loss | None = None,
 ) -> Trainer:
-    by_default = partial(losses.reinforce, kl_coefficient=KL if reference else 0.0)
-    return Trainer(policy, grpo.credit, loss or by_default, settings, reference)
+    by_default = partial(losses.reinforce, kl_coef=KL if reference else 0.0)
+    return Trainer(policy, grpo.advantages, loss or by_default, settings, reference)
 
 
 def updated(trainer: Trainer, groups: Sequence[Group]) -> Update:
@@ -79,7 +88,8 @@ def by_hand(base: Path, weights: Weights, reference: Weights, group: Group) -> d
         return logits.log_softmax(-1).gather(1, ids[0, 1:, None]).squeeze(1)
 
     total = torch.zeros((), dtype=torch.float64)
-    for member, advantage in zip(group.members, grpo.advantages(group), strict=True):
+    for member, found in zip(group.members, grpo.advantages(group), strict=True):
+        advantage = found.per_turn[0]
         drawn = torch.tensor(member.trace.turn_ids[1:]) >= 0
         new = logprobs(leaves, member.trace.tokens)[drawn]
         difference = new - logprobs(reference, member.trace.tokens)[drawn].detach()
@@ -124,7 +134,7 @@ def test_dropout_keeps_the_kl_above_zero(base: Path) -> None:
         trainer(policy, active, reference=policy.weights()), [new_group(policy, REWARDS)]
     )
     assert update.statistics["kl"] > 0
-    assert update.agreement.largest < 1e-4  # taken without dropout
+    assert update.logprob_difference.largest < 1e-4  # taken without dropout
 
 
 # --- the size of a step ---------------------------------------------------------------------------
@@ -138,22 +148,22 @@ def test_a_fresh_adamw_moves_by_rate_times_root_of_n(base: Path) -> None:
         for seed in range(2):
             update = updated(steps, [new_group(policy, REWARDS, seed)])
             # float32 stores a weight of 0.1 to 4e-9, of a rate of 1e-5
-            assert 0.98 < update.weight_delta_ratio <= 1.001
+            assert 0.98 < update.update_norm_ratio <= 1.001
             bound = learning_rate * policy.num_trainable**0.5
-            assert update.weight_delta == pytest.approx(update.weight_delta_ratio * bound)
+            assert update.update_norm == pytest.approx(update.update_norm_ratio * bound)
 
 
 def test_moments_that_persist_make_another_second_step(base: Path) -> None:
     weights = {}
-    for optimizer in Optimizer:
+    for reset in (True, False):
         policy = new_policy(base)
-        steps = trainer(policy, replace(STILL, optimizer=optimizer))
+        steps = trainer(policy, replace(STILL, reset_optimizer_each_step=reset))
         groups = [new_group(policy, REWARDS, seed) for seed in range(2)]
         first = updated(steps, groups[:1])
         second = updated(steps, groups[1:])
-        weights[optimizer] = flat(policy.weights())
-        assert (second.weight_delta_ratio < 0.95) == (optimizer is Optimizer.PERSISTENT)
-        assert first.weight_delta_ratio > 0.98
+        weights[reset] = flat(policy.weights())
+        assert (second.update_norm_ratio < 0.95) == (not reset)
+        assert first.update_norm_ratio > 0.98
     assert not torch.equal(*weights.values())
 
 
@@ -168,9 +178,9 @@ def test_a_muted_group_leaves_no_trace(base: Path) -> None:
         if with_muted:
             groups.append(new_group(policy, (0.5, 0.5), seed=1))
         report = trainer(policy, reference=shaken(policy, seed=5)).step(groups)
-        assert (report.groups, report.muted_groups) == (len(groups), int(with_muted))
+        assert (report.groups, report.masked_groups) == (len(groups), int(with_muted))
         assert (report.used, report.rollouts) == (4, 4 + 2 * with_muted)
-        assert dict(report.muted) == ({Muted.EQUAL_REWARDS: 2} if with_muted else {})
+        assert dict(report.masked) == ({MaskReason.EQUAL_REWARDS: 2} if with_muted else {})
         moved.append(flat(policy.weights()))
     assert torch.equal(*moved)
 
@@ -180,9 +190,9 @@ def test_nothing_to_train_on_is_an_end_and_no_failure(base: Path) -> None:
     before = flat(policy.weights())
     groups = [new_group(policy, (0.5, 0.5)), new_group(policy, (1.0,))]
     report = trainer(policy, TrainerSettings(), policy.weights()).step(groups)
-    assert report.converged
     assert report.update is None
-    assert dict(report.muted) == {Muted.EQUAL_REWARDS: 2, Muted.SINGLE_MEMBER: 1}
+    assert report.update is None
+    assert dict(report.masked) == {MaskReason.EQUAL_REWARDS: 2, MaskReason.SINGLE_MEMBER: 1}
     assert torch.equal(flat(policy.weights()), before)
 
 
@@ -190,15 +200,15 @@ def test_what_is_too_long_is_not_trained_on_but_compared_with(base: Path) -> Non
     policy = new_policy(base)
     group = new_group(policy, REWARDS)
     longest = max(len(member.trace.tokens) for member in group.members)
-    seen: list[Credit] = []
+    seen: list[Advantages] = []
 
-    def listening(drawn: Drawn, credit: Credit) -> SequenceLoss:
+    def listening(drawn: SampledTokens, credit: Advantages) -> SequenceLoss:
         seen.append(credit)
         return losses.reinforce(drawn, credit, 0.0)
 
-    report = trainer(policy, replace(STILL, max_tokens=longest), loss=listening).step([group])
-    assert dict(report.muted) == {Muted.TOO_LONG: 1}
-    assert {each.advantages for each in seen} < {each.advantages for each in grpo.credit(group)}
+    report = trainer(policy, replace(STILL, max_length=longest), loss=listening).step([group])
+    assert dict(report.masked) == {MaskReason.TOO_LONG: 1}
+    assert {each.per_turn for each in seen} < {each.per_turn for each in grpo.advantages(group)}
 
 
 # --- several updates ------------------------------------------------------------------------------
@@ -206,30 +216,32 @@ def test_what_is_too_long_is_not_trained_on_but_compared_with(base: Path) -> Non
 
 def test_a_ratio_moves_over_the_updates_of_a_step(base: Path) -> None:
     policy = new_policy(base)
-    settings = replace(STILL, epochs=2, mini_batches=2, old=Old.COMPUTED)
-    loss = partial(losses.clipped, clip=replace(losses.GRPO_CLIP, kl_coefficient=0.0))
+    settings = replace(
+        STILL, num_iterations=2, num_minibatches=2, old_logprobs=OldLogprobs.RECOMPUTED
+    )
+    loss = partial(losses.clipped, clip=replace(losses.GRPO_CLIP, kl_coef=0.0))
     once = updated(trainer(policy, STILL, loss=loss), [new_group(policy, REWARDS)])
     assert once.updates == 1
-    assert once.statistics["ratio_mean"] == pytest.approx(1.0, abs=1e-5)
+    assert once.statistics["importance_ratio_mean"] == pytest.approx(1.0, abs=1e-5)
     group = new_group(policy, REWARDS)
     update = updated(trainer(policy, settings, loss=loss), [group])
     assert update.updates == 4
     assert update.tokens == sum(len(member.trace.logprobs) for member in group.members)
-    assert abs(update.statistics["ratio_mean"] - 1.0) > 1e-4
+    assert abs(update.statistics["importance_ratio_mean"] - 1.0) > 1e-4
 
 
 def test_the_trainer_s_own_log_probabilities_replace_the_engine_s(base: Path) -> None:
     policy = new_policy(base)
     group = off(new_group(policy, REWARDS), by=0.5)
-    loss = partial(losses.clipped, clip=replace(losses.GRPO_CLIP, kl_coefficient=0.0))
+    loss = partial(losses.clipped, clip=replace(losses.GRPO_CLIP, kl_coef=0.0))
     ratios = {
         old: updated(
-            trainer(new_policy(base), replace(STILL, old=old), loss=loss), [group]
-        ).statistics["ratio_mean"]
-        for old in Old
+            trainer(new_policy(base), replace(STILL, old_logprobs=old), loss=loss), [group]
+        ).statistics["importance_ratio_mean"]
+        for old in OldLogprobs
     }
-    assert ratios[Old.DRAWN] == pytest.approx(2.718281828**-0.5, rel=1e-4)
-    assert ratios[Old.COMPUTED] == 1.0
+    assert ratios[OldLogprobs.SAMPLED] == pytest.approx(2.718281828**-0.5, rel=1e-4)
+    assert ratios[OldLogprobs.RECOMPUTED] == 1.0
 
 
 def off(group: Group, by: float) -> Group:
@@ -247,11 +259,13 @@ def off(group: Group, by: float) -> Group:
 def test_engine_and_trainer_are_compared_token_by_token(base: Path) -> None:
     policy = new_policy(base)
     group = new_group(policy, REWARDS)
-    alike = updated(trainer(policy), [group]).agreement
+    alike = updated(trainer(policy), [group]).logprob_difference
     assert alike.mean <= alike.largest < 1e-5
     policy = new_policy(base)
-    for settings in (STILL, replace(STILL, mini_batches=2)):
-        apart = updated(trainer(new_policy(base), settings), [off(group, by=0.5)]).agreement
+    for settings in (STILL, replace(STILL, num_minibatches=2)):
+        apart = updated(
+            trainer(new_policy(base), settings), [off(group, by=0.5)]
+        ).logprob_difference
         assert apart.mean == pytest.approx(0.5, abs=1e-5)
         assert apart.largest == pytest.approx(0.5, abs=1e-5)
 
@@ -270,7 +284,7 @@ def test_tokens_or_sequences_are_averaged(base: Path) -> None:
 def test_every_phase_that_ran_has_its_seconds(base: Path) -> None:
     policy = new_policy(base)
     report = trainer(policy, TrainerSettings(), policy.weights()).step([new_group(policy, REWARDS)])
-    assert set(report.seconds) == set(Phase)
+    assert set(report.seconds) == set(StepPhase)
     assert all(seconds > 0 for seconds in report.seconds.values())
 
 
@@ -299,7 +313,7 @@ def test_a_gradient_that_is_not_finite_is_never_applied(base: Path) -> None:
     policy = new_policy(base)
     before = flat(policy.weights())
 
-    def root(drawn: Drawn, _: Credit) -> SequenceLoss:
+    def root(drawn: SampledTokens, _: Advantages) -> SequenceLoss:
         """Return 0, whose derivative is none: the root of |x| at 0."""
         value = (drawn.new - drawn.new.detach()).abs().sqrt().sum()
         return SequenceLoss(value=value, num_tokens=len(drawn.new), statistics={})
@@ -313,11 +327,11 @@ def test_a_gradient_that_is_not_finite_is_never_applied(base: Path) -> None:
 # --- going on -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("optimizer", Optimizer)
-def test_a_resumed_run_is_the_uninterrupted_one(
-    base: Path, tmp_path: Path, optimizer: Optimizer
-) -> None:
-    settings = TrainerSettings(optimizer=optimizer, learning_rate=1e-3, mini_batches=2)
+@pytest.mark.parametrize("reset", [True, False])
+def test_a_resumed_run_is_the_uninterrupted_one(base: Path, tmp_path: Path, *, reset: bool) -> None:
+    settings = TrainerSettings(
+        reset_optimizer_each_step=reset, learning_rate=1e-3, num_minibatches=2
+    )
     policy = new_policy(base)
     reference = policy.weights()
     batches = [[new_group(policy, REWARDS, seed)] for seed in range(4)]
@@ -340,7 +354,7 @@ def test_a_step_draws_nothing_from_others(base: Path) -> None:
     policy = new_policy(base)
     group = new_group(policy, REWARDS)
     state = torch.get_rng_state()
-    trainer(policy, TrainerSettings(mini_batches=2)).step([group])
+    trainer(policy, TrainerSettings(num_minibatches=2)).step([group])
     assert torch.equal(torch.get_rng_state(), state)
 
 

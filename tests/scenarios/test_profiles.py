@@ -60,15 +60,15 @@ def test_article_19_asks_sixteen_cells(profile: Profile, precisions: set[str]) -
 def test_article_25_lists_the_model_that_it_trains(profile: Profile) -> None:
     params: CloneParams = build(CloneParams, planned("a25", profile)[0].params)
     found = loaded("a25").scenario.profiles[profile]
-    assert found.models == [params.policy]
+    assert found.models == [params.model]
     assert params.trajectory in found.uses
 
 
 def test_article_25_trains_on_a_spark_as_it_says() -> None:
     params: CloneParams = build(CloneParams, planned("a25", Profile.SPARK)[0].params)
-    batch = params.micro_batch * params.accumulated
-    assert (params.lora_rank, params.lora_alpha, params.epochs, batch) == (16, 32, 5, 8)
-    assert params.rate == 3e-4
+    batch = params.per_device_train_batch_size * params.gradient_accumulation_steps
+    assert (params.lora_rank, params.lora_alpha, params.num_train_epochs, batch) == (16, 32, 5, 8)
+    assert params.learning_rate == 3e-4
 
 
 def test_continued_pretraining_lists_the_model_that_it_reads() -> None:

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from harness.records import from_json, record
-from harness.workloads.inference.engine import Reply, Sampling
-from harness.workloads.inference.vllm import Dtype, OnCpu, Serving
+from harness.workloads.inference.engine import Reply, SamplingParams
+from harness.workloads.inference.vllm import OnCpu, Serving, VllmDtype
 
 NAME = "tiny"
 END_TOKEN = 0
 CONTEXT_TOKENS = 512
-GREEDY = Sampling(temperature=0.0, max_tokens=8, seed=0)
+GREEDY = SamplingParams(temperature=0.0, max_new_tokens=8, seed=0)
 # All sum the same float32 products (6e-8 relative, up to 200 at a time, in two layers, of
 # magnitudes up to 10) in another order.
 BOUND = 1e-4
@@ -51,7 +51,7 @@ class Tiny:
         return Serving(
             model_dir=self.folder / "model",
             name=NAME,
-            dtype=Dtype.FLOAT32,
+            dtype=VllmDtype.FLOAT32,
             max_model_len=CONTEXT_TOKENS,
             max_num_seqs=16,
             seed=0,

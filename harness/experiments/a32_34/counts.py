@@ -48,39 +48,39 @@ def percent(part: float, whole: float) -> float:
 
 RATES: Figures[Evaluation] = Figures(keys="policy")
 RATES("agent.tasks", "count", "tasks played")(lambda e: e.tasks)
-RATES("agent.task_pass", "%", better=_HIGHER)(
+RATES("agent.pass_rate", "%", better=_HIGHER)(
     lambda e: Counted(percent(e.tasks_passed, e.tasks), e.tasks)
 )
-RATES("agent.task_pass_low", "%", "Wilson, 95 %")(
+RATES("agent.pass_rate_low", "%", "Wilson, 95 %")(
     lambda e: Counted(100 * wilson(e.passed).low, e.tasks)
 )
-RATES("agent.task_pass_high", "%", "Wilson, 95 %")(
+RATES("agent.pass_rate_high", "%", "Wilson, 95 %")(
     lambda e: Counted(100 * wilson(e.passed).high, e.tasks)
 )
-RATES("agent.assertions", "%", "that hold", better=_HIGHER)(
+RATES("agent.assertion_pass_rate", "%", "that hold", better=_HIGHER)(
     lambda e: Counted(percent(e.assertions_passed, e.assertions), e.assertions)
 )
 RATES("agent.assertion_count", "count", "of all its tasks")(lambda e: e.assertions)
 
 
-@RATES("agent.task_complete", "%", "clean stops", better=_HIGHER, optional=True)
+@RATES("agent.stop_rate", "%", "clean stops", better=_HIGHER, optional=True)
 def _(e: Evaluation) -> Counted | None:
     return None if e.task_complete is None else Counted(percent(e.task_complete, e.tasks), e.tasks)
 
 
-@RATES("agent.wall", "min", "of all rollouts", timing=True, optional=True)
+@RATES("agent.time", "min", "of all rollouts", timing=True, optional=True)
 def _(e: Evaluation) -> float | None:
     if e.wall_s is not None:
         return e.wall_s / 60
     return None if e.mean_wall_s is None else e.mean_wall_s * e.tasks / 60
 
 
-@RATES("agent.turn_wall", "s", "of a turn", timing=True, optional=True)
+@RATES("agent.turn_time", "s", "of a turn", timing=True, optional=True)
 def _(e: Evaluation) -> float | None:
     return e.mean_wall_s / e.mean_turns if e.mean_wall_s and e.mean_turns else None
 
 
-RATES("agent.persona_sum", "count", "passes summed by persona", optional=True)(
+RATES("agent.num_passed", "count", "passes summed by persona", optional=True)(
     lambda e: sum(e.by_persona) if e.by_persona else None
 )
 
@@ -88,6 +88,6 @@ RATES("agent.persona_sum", "count", "passes summed by persona", optional=True)(
 WALL: Figures[Evaluation] = Figures(keys="policy")
 
 
-@WALL("agent.mean_wall", "s", "of a rollout", timing=True, optional=True)
+@WALL("agent.rollout_time", "s", "of a rollout", timing=True, optional=True)
 def _(e: Evaluation) -> Counted | None:
     return None if e.wall_s is None else Counted(e.wall_s / e.tasks, e.tasks)

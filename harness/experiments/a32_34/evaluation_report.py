@@ -1,40 +1,113 @@
-"""Reporting evaluations as figures, by the names of `declare.AGENT` and `evaluation_declare`."""
+"""Playing policies on held-out tasks, and reporting what each earns and how they differ."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING
+
 from harness.experiments.a32_34 import counts
+from harness.experiments.a32_34.evaluation import (
+    Comparison,
+    PairedDifference,
+    ParserSplit,
+    PolicyEvaluation,
+    ReparsedRollouts,
+    StopProbability,
+    compare,
+    stop_probability,
+)
+from harness.experiments.a32_34.tasks import NOTHING
 from harness.statistics import wilson
 from harness.workloads.api.emit import EventWriter
-from harness.workloads.envs.files.evaluate import (
-    Comparison,
-    Difference,
-    Evaluation,
-    ParserSplit,
-    Replay,
-)
 from harness.workloads.envs.files.protocol import ParserVersion
-from harness.workloads.envs.files.stopping import StopProbability
+from harness.workloads.envs.files.task import Task
+from harness.workloads.rl.runner import Policy
+
+if TYPE_CHECKING:  # it needs peft, which reporting does not
+    from harness.experiments.a32_34.resources import FileAgentResources
 
 
-def report_policy(emit: EventWriter, found: Evaluation) -> None:
-    """Report everything that one player's rollouts say."""
+def evaluate(
+    resources: FileAgentResources, policy: Policy[Task], tasks: Sequence[Task]
+) -> PolicyEvaluation:
+    """Have a policy play every task once; what the log holds already is not played again.
+
+    Raises:
+        HostError: more than 1 % of the rollouts broke.
+    """
+    return PolicyEvaluation(policy=policy.name, rollouts=resources.runner.run(policy, tasks))
+
+
+def judge(resources: FileAgentResources, name: str, adapter: Path | None) -> PolicyEvaluation:
+    """Serve a policy, have it play the held-out tasks, and report all that this says."""
+    resources.served.answer_with(adapter)
+    found = evaluate(resources, resources.policy(name), resources.held_out)
+    report_served(resources, found)
+    return found
+
+
+def judge_nothing(resources: FileAgentResources) -> PolicyEvaluation:
+    """Report what doing nothing earns on the held-out tasks."""
+    found = evaluate(resources, NOTHING, resources.held_out)
+    report_policy(resources.context.emit, found)
+    return found
+
+
+def report_served(resources: FileAgentResources, found: PolicyEvaluation) -> None:
+    """Report an evaluation of the weights that the engine answers with."""
+    emit = resources.context.emit
+    report_policy(emit, found)
+    served = resources.served
+    asked = stop_probability(served.engine, served.chat_template, resources.stop_chances)
+    report_stopping(emit, found.policy, asked)
+
+
+def report_serving(resources: FileAgentResources) -> None:
+    """Report what served the policy, and what new weights took."""
+    emit, took_s = resources.context.emit, resources.served.weight_sync_s
+    emit.measured("serve.engine", resources.served.engine.identity)
+    emit.measured("serve.sandbox", resources.sandboxes.kind.value)
+    emit.note(resources.sandboxes.note)
+    emit.measured("serve.weight_sync_time", fmean(took_s), count=len(took_s))
+
+
+# --- Figures --------------------------------------------------------------------------------------
+
+
+def report_policy(emit: EventWriter, found: PolicyEvaluation) -> None:
+    """Report everything that one policy's rollouts say."""
     where = {"policy": found.policy}
     graded = len(found.graded)
-    for rates in (counts.RATES, counts.WALL):
-        rates.report(emit, _counts(found), where)
-    emit.measured("agent.mean_turns", found.mean_turns, where=where, count=graded)
-    emit.measured("agent.broken", found.num_broken, where=where)
-    interval = found.assertions_interval
-    emit.measured("agent.assertions_low", 100 * interval.low, where=where, count=graded)
-    emit.measured("agent.assertions_high", 100 * interval.high, where=where, count=graded)
-    interval = wilson(found.task_complete)
-    emit.measured("agent.task_complete_low", 100 * interval.low, where=where, count=graded)
-    emit.measured("agent.task_complete_high", 100 * interval.high, where=where, count=graded)
-    emit.measured("agent.environment_share", 100 * found.environment_share, where=where)
-    _report_parts(emit, found)
+    for figures in (counts.RATES, counts.WALL):
+        figures.report(emit, _counts(found), where)
+    stopping, holding = wilson(found.task_complete), found.assertions_interval
+    for name, value, count in (
+        ("agent.mean_turns", found.mean_turns, graded),
+        ("agent.rollout_errors", found.num_errors, 1),
+        ("agent.assertion_pass_rate_low", 100 * holding.low, graded),
+        ("agent.assertion_pass_rate_high", 100 * holding.high, graded),
+        ("agent.stop_rate_low", 100 * stopping.low, graded),
+        ("agent.stop_rate_high", 100 * stopping.high, graded),
+        ("agent.environment_share", 100 * found.environment_share, 1),
+    ):
+        emit.measured(name, value, where=where, count=count)
+    for reason, count in found.stops.items():
+        share = 100 * count / len(found.rollouts)
+        emit.measured("agent.stop_reason", share, where={**where, "reason": reason.value})
+    for persona, own in found.by_persona.items():
+        share = 100 * own.tasks_passed / own.tasks
+        by = {**where, "persona": persona}
+        emit.measured("agent.pass_rate_by_persona", share, where=by, count=own.tasks)
+    for kind, held in found.by_kind.items():
+        by = {**where, "kind": kind.value}
+        emit.measured(
+            "agent.assertion_pass_rate_by_kind", 100 * held.rate, where=by, count=held.trials
+        )
 
 
-def _counts(found: Evaluation) -> counts.Evaluation:
+def _counts(found: PolicyEvaluation) -> counts.Evaluation:
     rates = found.rates
     return counts.Evaluation(
         tasks=rates.tasks,
@@ -43,48 +116,41 @@ def _counts(found: Evaluation) -> counts.Evaluation:
         assertions_passed=rates.assertions_passed,
         task_complete=found.task_complete.successes,
         mean_turns=found.mean_turns,
-        mean_wall_s=found.wall_s / len(found.graded),
-        wall_s=found.wall_s,
+        mean_wall_s=found.total_s / len(found.graded),
+        wall_s=found.total_s,
     )
 
 
-def _report_parts(emit: EventWriter, found: Evaluation) -> None:
-    where = {"policy": found.policy}
-    for reason, count in found.stops.items():
-        share = 100 * count / len(found.rollouts)
-        emit.measured("agent.stops", share, where={**where, "reason": reason.value})
-    for persona, rates in found.by_persona.items():
-        share = 100 * rates.tasks_passed / rates.tasks
-        by = {**where, "persona": persona}
-        emit.measured("agent.persona_pass", share, where=by, count=rates.tasks)
-    for kind, held in found.by_kind.items():
-        by = {**where, "kind": kind.value}
-        emit.measured("agent.kind_assertions", 100 * held.rate, where=by, count=held.trials)
+def report_differences(
+    resources: FileAgentResources, pairs: Iterable[tuple[PolicyEvaluation, PolicyEvaluation]]
+) -> None:
+    """Report every pair, the first less the second."""
+    for one, other in pairs:
+        report_comparison(resources.context.emit, one.policy, other.policy, compare(one, other))
 
 
 def report_comparison(emit: EventWriter, policy: str, other: str, found: Comparison) -> None:
     """Report by how much `policy` differs from `other`."""
     where = {"policy": policy, "other": other}
 
-    def report(name: str, difference: Difference, factor: float) -> None:
-        emit.measured(name, factor * difference.value, where=where, count=found.tasks)
-        ends = {"low": difference.interval.low, "high": difference.interval.high}
-        for end, value in ends.items():
-            emit.measured(f"{name}_{end}", factor * value, where=where, count=found.tasks)
+    def report(name: str, difference: PairedDifference, factor: float) -> None:
+        low, high = difference.interval.low, difference.interval.high
+        for end, value in (("", difference.value), ("_low", low), ("_high", high)):
+            emit.measured(f"{name}{end}", factor * value, where=where, count=found.tasks)
 
-    report("agent.task_pass_difference", found.task_pass, 100)
-    report("agent.assertions_difference", found.assertions, 100)
-    report("agent.task_complete_difference", found.task_complete, 100)
+    report("agent.pass_rate_difference", found.task_pass, 100)
+    report("agent.assertion_pass_rate_difference", found.assertions, 100)
+    report("agent.stop_rate_difference", found.task_complete, 100)
     report("agent.turns_difference", found.turns, 1)
     for name, difference in (
-        ("agent.task_pass_paired_p", found.task_pass),
-        ("agent.task_complete_paired_p", found.task_complete),
+        ("agent.pass_rate_paired_p", found.task_pass),
+        ("agent.stop_rate_paired_p", found.task_complete),
     ):
         emit.measured(name, difference.p, where=where, count=found.tasks)
 
 
 def report_stopping(emit: EventWriter, policy: str, found: StopProbability) -> None:
-    """Report how likely a player stops before and after its work."""
+    """Report how likely a policy stops before and after its work."""
     where = {"policy": policy}
     for name, value, count in (
         ("agent.stop_early", found.early, found.num_early),
@@ -94,16 +160,18 @@ def report_stopping(emit: EventWriter, policy: str, found: StopProbability) -> N
         emit.measured(name, value, where=where, count=count, absent=absent)
 
 
-def report_replay(emit: EventWriter, found: Evaluation, parser: ParserVersion, by: Replay) -> None:
-    """Report what another parser would have made of a player's rollouts."""
+def report_reparsed(
+    emit: EventWriter, found: PolicyEvaluation, parser: ParserVersion, by: ReparsedRollouts
+) -> None:
+    """Report what another parser would have made of a policy's rollouts."""
     where = {"policy": found.policy, "parser": parser.value}
     turns = found.mean_turns - by.turns_saved / by.rollouts
     complete = 100 * by.complete / by.rollouts
-    emit.measured("agent.replayed_complete", complete, where=where, count=by.rollouts)
-    emit.measured("agent.replayed_turns", turns, where=where, count=by.rollouts)
+    emit.measured("agent.reparsed_stop_rate", complete, where=where, count=by.rollouts)
+    emit.measured("agent.reparsed_turns", turns, where=where, count=by.rollouts)
 
 
 def report_parser_split(emit: EventWriter, by: str, found: ParserSplit) -> None:
     """Report where clean stops come from; `by` says how the parsers were matched."""
-    emit.measured("stop.by_parser", 100 * found.by_parser, where={"by": by})
-    emit.measured("stop.by_training", 100 * found.by_training, where={"by": by})
+    emit.measured("stop.by_parser", 100 * found.by_parser, where={"source": by})
+    emit.measured("stop.by_training", 100 * found.by_training, where={"source": by})

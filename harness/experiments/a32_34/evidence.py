@@ -53,10 +53,10 @@ def _pairs(
 
 # whether printed counts can be told apart, and the tasks that this would take
 APART: Figures[Pair] = Figures(keys="policy, other")
-APART("agent.task_pass_p", "1", "two-sided p of equal rates, Fisher's exact test")(
+APART("agent.pass_rate_p", "1", "two-sided p of equal rates, Fisher's exact test")(
     lambda p: fisher_exact(p.one.passed, p.other.passed)
 )
-APART("agent.assertions_p", "1", "two-sided p of equal rates, Fisher's exact test")(
+APART("agent.assertion_pass_rate_p", "1", "two-sided p of equal rates, Fisher's exact test")(
     lambda p: fisher_exact(p.one.held, p.other.held)
 )
 APART("agent.tasks_needed", "count", "tasks each, to tell these rates apart 4 times in 5")(

@@ -1,69 +1,74 @@
-"""Workload ``agent.grpo``: article 33, with every policy played by one parser."""
+"""Workload ``agent.grpo``: article 33, with every policy read by one parser."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.experiments.a32_34.arms import ArmName, plain
-from harness.experiments.a32_34.evaluation_report import report_parser_split, report_replay
-from harness.experiments.a32_34.judge import (
+from harness.experiments.a32_34.evaluation import PolicyEvaluation, parser_split, reparsed
+from harness.experiments.a32_34.evaluation_report import (
+    evaluate,
     judge,
-    judge_nobody,
-    play,
-    report,
+    judge_nothing,
     report_differences,
+    report_parser_split,
+    report_reparsed,
+    report_served,
     report_serving,
 )
-from harness.experiments.a32_34.learn import Step, is_judged, learn
 from harness.experiments.a32_34.params import GrpoParams
-from harness.experiments.a32_34.stage import Stage, open_stage
-from harness.experiments.a32_34.tune import SFT, imitate
+from harness.experiments.a32_34.resources import FileAgentResources, open_resources
+from harness.experiments.a32_34.sft import SFT, imitate
+from harness.experiments.a32_34.training import learn
+from harness.experiments.a32_34.variants import plain
 from harness.workloads.api.context import Context
 from harness.workloads.api.device import device_name
-from harness.workloads.envs.files.evaluate import Evaluation, parser_split, replayed
 from harness.workloads.envs.files.protocol import ParserVersion
-from harness.workloads.rl.checkpoint_selection import Checkpoint, best
+from harness.workloads.rl.loop import is_evaluated
 
 
 def run(context: Context) -> None:
     """Fine-tune a policy, train it by rewards, and play all policies on the held-out tasks."""
     context.emit.started(device_name())
-    with open_stage(context) as stage:
-        nobody = judge_nobody(stage)
-        base = judge(stage, "base", None)
-        imitate(stage)
-        tuned = judge(stage, SFT, stage.adapter(SFT))
-        trained = _learn(stage, tuned)
-        pairs = [(tuned, base), (trained, tuned), (trained, base), (base, nobody)]
-        report_differences(stage, pairs)
-        _report_parsers(stage, tuned, trained)
-        report_serving(stage)
+    with open_resources(context) as resources:
+        nothing = judge_nothing(resources)
+        base = judge(resources, "base", None)
+        imitate(resources)
+        tuned = judge(resources, SFT, resources.served.adapter(SFT))
+        trained = _train(resources, tuned)
+        pairs = [(tuned, base), (trained, tuned), (trained, base), (base, nothing)]
+        report_differences(resources, pairs)
+        _report_parsers(resources, tuned, trained)
+        report_serving(resources)
 
 
-def _learn(stage: Stage, tuned: Evaluation) -> Evaluation:
-    """Train, and return how the weights play that the held-out tasks choose."""
-    params = stage.params
+def _train(resources: FileAgentResources, tuned: PolicyEvaluation) -> PolicyEvaluation:
+    """Train, and return how the weights play that the held-out tasks choose.
+
+    Of equals the earliest are chosen, which have drifted least.
+    """
+    params = resources.params
     assert isinstance(params, GrpoParams)
-    played = {0: tuned}
-
-    def evaluate(step: Step) -> None:
-        if is_judged(params, step):
-            played[step.number] = play(stage, f"grpo@{step.number}", stage.held_out)
-
-    learn(stage, plain(params), stage.policy.weights(), evaluate)
-    chosen = best(Checkpoint(step=at, held_out=each.rates.held) for at, each in played.items()).step
-    stage.context.emit.measured("learn.best_step", chosen, where={"arm": ArmName.GRPO.value})
-    stage.answer_with(stage.adapter(f"{ArmName.GRPO}-{chosen}" if chosen else SFT))
-    found = replace(played[chosen], policy="grpo")
-    report(stage, found)
+    way, evaluated = plain(params, resources.seed), {0: tuned}
+    for step in learn(resources, way):
+        if is_evaluated(params, step.number) and not step.no_signal:
+            policy = resources.policy(f"{way.name}@{step.number}")
+            evaluated[step.number] = evaluate(resources, policy, resources.held_out)
+    chosen = max(evaluated, key=lambda step: (evaluated[step].rates.held, -step))
+    resources.context.emit.measured("learn.best_step", chosen, where={"variant": way.name})
+    name = f"{way.name}-{chosen}" if chosen else SFT
+    resources.served.answer_with(resources.served.adapter(name))
+    found = replace(evaluated[chosen], policy=way.name)
+    report_served(resources, found)
     return found
 
 
-def _report_parsers(stage: Stage, tuned: Evaluation, trained: Evaluation) -> None:
+def _report_parsers(
+    resources: FileAgentResources, tuned: PolicyEvaluation, trained: PolicyEvaluation
+) -> None:
     """Report what the older parser makes of the fine-tuned policy's rollouts, as article 33 did."""
-    emit = stage.context.emit
-    old = replayed(tuned.graded, ParserVersion.PHASE5)
-    report_replay(emit, tuned, ParserVersion.PHASE5, old)
+    emit = resources.context.emit
+    old = reparsed(tuned.graded, ParserVersion.PHASE5)
+    report_reparsed(emit, tuned, ParserVersion.PHASE5, old)
     by_old = old.complete / old.rollouts
     split = parser_split(by_old, tuned.task_complete.rate, trained.task_complete.rate)
     report_parser_split(emit, "replay", split)

@@ -1,4 +1,4 @@
-"""The figures of serving, imitation and learning from rewards. Loads no torch."""
+"""The figures of serving, imitation, learning from rewards and evaluation. Loads no torch."""
 
 from __future__ import annotations
 
@@ -8,25 +8,29 @@ _HIGHER, _LOWER = Better.HIGHER, Better.LOWER
 
 SERVED = (
     Metric(name="serve.engine", unit="text", doc="what served the policy, with its version"),
-    Metric(name="serve.boxes", unit="text", doc="where the policy's commands ran"),
+    Metric(name="serve.sandbox", unit="text", doc="where the policy's commands ran"),
     Metric(
-        name="serve.start", unit="s", doc="until the server was healthy", better=_LOWER, timing=True
+        name="serve.startup_time",
+        unit="s",
+        doc="until the server was healthy",
+        better=_LOWER,
+        timing=True,
     ),
     Metric(
-        name="serve.refresh",
+        name="serve.weight_sync_time",
         unit="s",
         doc="until new weights answer, mean",
         better=_LOWER,
         timing=True,
     ),
     Metric(
-        name="serve.logprob_gap_mean",
+        name="serve.logprob_abs_diff_mean",
         unit="nat",
         doc="|server - trainer| of the same tokens' log-probabilities, mean",
         better=_LOWER,
     ),
     Metric(
-        name="serve.logprob_gap_max",
+        name="serve.logprob_abs_diff_max",
         unit="nat",
         doc="|server - trainer| of the same tokens' log-probabilities, largest",
         better=_LOWER,
@@ -37,54 +41,56 @@ TUNED = (
     Metric(name="policy.parameters", unit="parameter", doc="of the model without its adapter"),
     Metric(name="sft.parameters", unit="parameter", doc="trained"),
     Metric(name="sft.demonstrations", unit="count", doc="that are imitated"),
-    Metric(name="sft.cut", unit="count", doc="of them, those that lost their end"),
+    Metric(name="sft.num_truncated", unit="count", doc="of them, those that lost their end"),
     Metric(name="sft.steps", unit="step", doc="optimizer steps"),
-    Metric(name="sft.idle_steps", unit="step", doc="of them, with a learning rate of 0"),
+    Metric(name="sft.zero_lr_steps", unit="step", doc="of them, with a learning rate of 0"),
     Metric(name="sft.learning_rate", unit="1", doc="what a step was taken with; where: step"),
     Metric(name="sft.loss", unit="nat", doc="before a step; where: step", better=_LOWER),
     Metric(name="sft.loss_ratio", unit="x", doc="last loss / first", better=_LOWER),
-    Metric(name="sft.wall", unit="s", doc="of all steps", timing=True),
+    Metric(name="sft.time", unit="s", doc="of all steps", timing=True),
 )
 
 # where: arm, step
 REWARDED = (
     Metric(name="train.reward", unit="1", doc="mean of the rollouts", better=_HIGHER),
-    Metric(name="train.task_pass", unit="%", doc="rollouts with every assertion", better=_HIGHER),
-    Metric(name="train.assertions", unit="%", doc="that hold", better=_HIGHER),
-    Metric(name="train.task_complete", unit="%", doc="rollouts that stopped", better=_HIGHER),
+    Metric(name="train.pass_rate", unit="%", doc="rollouts with every assertion", better=_HIGHER),
+    Metric(name="train.assertion_pass_rate", unit="%", doc="that hold", better=_HIGHER),
+    Metric(name="train.stop_rate", unit="%", doc="rollouts that stopped", better=_HIGHER),
     Metric(name="train.mean_turns", unit="turn", doc="of a rollout", better=_LOWER),
     Metric(name="train.groups", unit="count", doc="with anything to learn from"),
-    Metric(name="train.muted", unit="count", doc="groups that train nothing"),
-    Metric(name="train.broken", unit="count", doc="rollouts that broke and count nowhere"),
+    Metric(name="train.zero_variance_groups", unit="count", doc="groups that train nothing"),
+    Metric(name="train.rollout_errors", unit="count", doc="rollouts that broke and count nowhere"),
     Metric(name="train.kl", unit="nat", doc="K3 to the fine-tuned policy a token, unweighted"),
     Metric(name="train.entropy", unit="nat", doc="of the policy's distribution a token"),
     Metric(name="train.grad_norm", unit="1", doc="before it is clipped"),
-    Metric(name="train.change", unit="1", doc="L2 of the step's change of the weights"),
-    Metric(name="train.change_share", unit="1", doc="that / (rate * sqrt(trained parameters))"),
-    Metric(name="train.redraws", unit="1", doc="turns drawn again, a rollout"),
+    Metric(name="train.update_norm", unit="1", doc="L2 of the step's change of the weights"),
     Metric(
-        name="train.redraw_share",
+        name="train.update_norm_ratio", unit="1", doc="that / (rate * sqrt(trained parameters))"
+    ),
+    Metric(name="train.resamples", unit="1", doc="turns drawn again, a rollout"),
+    Metric(
+        name="train.resample_share",
         unit="%",
         doc="redraws of those that turns from the second on allow",
     ),
-    Metric(name="train.drawn_tokens", unit="token", doc="by the engine, what was dropped too"),
+    Metric(name="train.generated_tokens", unit="token", doc="by the engine, what was dropped too"),
 )
 
 # where: arm
 LEARNED = (
     Metric(name="learn.steps", unit="step", doc="optimizer steps taken"),
-    Metric(name="learn.converged", unit="flag", doc="ended because no group had any variance"),
-    Metric(name="learn.muted_share", unit="%", doc="groups that trained nothing, of all"),
-    Metric(name="learn.drawn_tokens", unit="token", doc="by the engine, in all steps"),
+    Metric(name="learn.no_signal", unit="flag", doc="ended because no group had any variance"),
+    Metric(name="learn.frac_reward_zero_std", unit="%", doc="groups that trained nothing, of all"),
+    Metric(name="learn.generated_tokens", unit="token", doc="by the engine, in all steps"),
     Metric(
-        name="learn.near_share",
+        name="learn.below_threshold_fraction",
         unit="%",
         doc="turns from the second on as uncertain as the one before, within eta; where: arm, eta",
     ),
     Metric(name="learn.best_step", unit="step", doc="the checkpoint kept, by held-out tasks"),
-    Metric(name="learn.step_wall", unit="s", doc="of one step, median", better=_LOWER, timing=True),
-    Metric(name="learn.rollout_wall", unit="s", doc="of it, playing; median", timing=True),
-    Metric(name="learn.update_wall", unit="s", doc="of it, the update; median", timing=True),
+    Metric(name="learn.step_time", unit="s", doc="of one step, median", better=_LOWER, timing=True),
+    Metric(name="learn.rollout_time", unit="s", doc="of it, playing; median", timing=True),
+    Metric(name="learn.update_time", unit="s", doc="of it, the update; median", timing=True),
     Metric(
         name="learn.environment_share",
         unit="%",
@@ -97,23 +103,107 @@ LEARNED = (
 # where: arm, step, split. A step's weights play all three: `batch`, which the next step trains on,
 # as training draws it; `pool` and `held-out` as evaluations are decoded.
 CURVES = (
-    Metric(name="curve.task_pass", unit="%", doc="tasks with every assertion", better=_HIGHER),
-    Metric(name="curve.assertions", unit="%", doc="that hold", better=_HIGHER),
-    Metric(name="curve.mean_turns", unit="turn", doc="of a rollout", better=_LOWER),
-    Metric(name="curve.task_complete", unit="%", doc="clean stops", better=_HIGHER),
+    Metric(name="eval.pass_rate", unit="%", doc="tasks with every assertion", better=_HIGHER),
+    Metric(name="eval.assertion_pass_rate", unit="%", doc="that hold", better=_HIGHER),
+    Metric(name="eval.mean_turns", unit="turn", doc="of a rollout", better=_LOWER),
+    Metric(name="eval.stop_rate", unit="%", doc="clean stops", better=_HIGHER),
     Metric(
-        name="curve.gap",
+        name="eval.gap",
         unit="%",
         doc="these tasks - held-out, points of assertions; where: arm, step, split",
     ),
     Metric(
-        name="curve.best_step",
+        name="eval.best_step",
         unit="step",
         doc="the checkpoint that these tasks' assertions choose; where: arm, split",
     ),
     Metric(
-        name="curve.agree",
+        name="eval.agree",
         unit="flag",
         doc="whether these tasks choose what the held-out ones do; where: arm, split",
+    ),
+)
+
+EVALUATED = (
+    Metric(
+        name="agent.rollout_errors",
+        unit="count",
+        doc="rollouts that broke, by no agent's doing, and count nowhere; where: policy",
+        better=_LOWER,
+    ),
+    Metric(name="agent.stop_reason", unit="%", doc="of all rollouts; where: policy, reason"),
+    Metric(
+        name="agent.assertion_pass_rate_low", unit="%", doc="tasks resampled, 95 %; where: policy"
+    ),
+    Metric(
+        name="agent.assertion_pass_rate_high", unit="%", doc="tasks resampled, 95 %; where: policy"
+    ),
+    Metric(name="agent.stop_rate_low", unit="%", doc="Wilson, 95 %; where: policy"),
+    Metric(name="agent.stop_rate_high", unit="%", doc="Wilson, 95 %; where: policy"),
+    Metric(
+        name="agent.environment_share",
+        unit="%",
+        doc="of the rollouts' time, not the model's: boxes, grading, bookkeeping; where: policy",
+        better=_LOWER,
+        timing=True,
+    ),
+    Metric(
+        name="agent.stop_early",
+        unit="1",
+        doc="mean probability of stopping at a turn before the work is done; where: policy",
+    ),
+    Metric(
+        name="agent.stop_late",
+        unit="1",
+        doc="mean probability of stopping at a turn after the work is done; where: policy",
+    ),
+    Metric(
+        name="agent.reparsed_stop_rate",
+        unit="%",
+        doc="clean stops of stored rollouts, read by another parser; where: policy, parser",
+    ),
+    Metric(
+        name="agent.reparsed_turns",
+        unit="turn",
+        doc="mean turns of the same; where: policy, parser",
+    ),
+)
+
+_COMPARED = (
+    ("agent.pass_rate_difference", "%", "of tasks passed", _HIGHER),
+    ("agent.assertion_pass_rate_difference", "%", "of assertions that hold", _HIGHER),
+    ("agent.stop_rate_difference", "%", "of clean stops", _HIGHER),
+    ("agent.turns_difference", "turn", "of mean turns", _LOWER),
+)
+
+COMPARED = (
+    *(
+        Metric(name=name, unit=unit, doc=f"policy - other, {doc}; where: both", better=better)
+        for name, unit, doc, better in _COMPARED
+    ),
+    *(
+        Metric(name=f"{name}_{end}", unit=unit, doc="tasks resampled, 95 %; where: policy, other")
+        for name, unit, _, _ in _COMPARED
+        for end in ("low", "high")
+    ),
+    Metric(
+        name="agent.pass_rate_paired_p",
+        unit="1",
+        doc="two-sided p of no difference, McNemar's exact test; where: policy, other",
+    ),
+    Metric(
+        name="agent.stop_rate_paired_p",
+        unit="1",
+        doc="two-sided p of no difference, McNemar's exact test; where: policy, other",
+    ),
+    Metric(
+        name="stop.by_parser",
+        unit="%",
+        doc="clean stops that only the parser made; where: by (replay or rollouts)",
+    ),
+    Metric(
+        name="stop.by_training",
+        unit="%",
+        doc="clean stops gained at one parser; where: by (replay or rollouts)",
     ),
 )

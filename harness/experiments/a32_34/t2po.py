@@ -1,10 +1,10 @@
 """Workload ``agent.t2po``: article 34, and its parts one by one, from one fine-tuned policy.
 
-All arms draw the same tasks at the same step, and begin with the same weights. On a schedule the
-held-out tasks and the training pool are played as they are when they are compared: by the same
+All variants draw the same tasks at the same step, and begin with the same weights. On a schedule
+the held-out tasks and the training pool are played as they are when they are compared: by the same
 weights, at the same temperature, with the same cap. The batch that a step trained on is reported
-beside them, as the article compares that: drawn by the weights of the step before, hotter, and with
-turns drawn again.
+beside them, as the article compares that: sampled by the weights of the step before, hotter, and
+with turns sampled again.
 """
 
 from __future__ import annotations
@@ -13,132 +13,133 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from enum import StrEnum
 
-from harness.experiments.a32_34.arms import Arm, ArmName, arm
-from harness.experiments.a32_34.judge import (
+from harness.experiments.a32_34.evaluation import PolicyEvaluation
+from harness.experiments.a32_34.evaluation_report import (
+    evaluate,
     judge,
-    judge_nobody,
-    play,
-    report,
+    judge_nothing,
     report_differences,
+    report_served,
     report_serving,
 )
-from harness.experiments.a32_34.learn import Step, is_judged, learn
 from harness.experiments.a32_34.params import T2poParams
-from harness.experiments.a32_34.stage import Stage, open_stage
-from harness.experiments.a32_34.tune import SFT, imitate
+from harness.experiments.a32_34.resources import FileAgentResources, open_resources
+from harness.experiments.a32_34.sft import SFT, imitate
+from harness.experiments.a32_34.training import batch, learn
+from harness.experiments.a32_34.variants import T2poVariant, T2poVariantName, variant
+from harness.records import Scalar
 from harness.workloads.api.context import Context
 from harness.workloads.api.device import device_name
-from harness.workloads.envs.files.evaluate import Evaluation
 from harness.workloads.models.adapter import Weights
-from harness.workloads.rl.checkpoint_selection import Checkpoint, best
+from harness.workloads.rl.loop import is_evaluated
+
+
+class TaskSubset(StrEnum):
+    """Which tasks a point of a curve stands for."""
+
+    BATCH = "batch"  # what the next step trains on, as training samples it
+    POOL = "pool"
+    HELD_OUT = "held-out"
+
+
+Point = Mapping[TaskSubset, PolicyEvaluation]
 
 
 def run(context: Context) -> None:
     """Fine-tune a policy, train it in every way that is asked for, and compare the ways."""
     context.emit.started(device_name())
     params: T2poParams = context.params
-    with open_stage(context) as stage:
-        nobody = judge_nobody(stage)
-        imitate(stage)
-        tuned = judge(stage, SFT, stage.adapter(SFT))
-        start = {Part.HELD_OUT: tuned, Part.POOL: play(stage, "sft-pool", stage.pool)}
-        weights = stage.policy.weights()
-        ways = [arm(ArmName(name), params) for name in params.arms]
-        trained = {way.name: _train(stage, way, weights, start) for way in ways}
-        report_differences(stage, _pairs(trained, tuned, nobody))
-        report_serving(stage)
+    with open_resources(context) as resources:
+        nothing = judge_nothing(resources)
+        imitate(resources)
+        tuned = judge(resources, SFT, resources.served.adapter(SFT))
+        on_pool = evaluate(resources, resources.policy("sft-pool"), resources.pool)
+        start = {TaskSubset.HELD_OUT: tuned, TaskSubset.POOL: on_pool}
+        weights = resources.served.policy.weights()
+        ways = [variant(T2poVariantName(name), params, resources.seed) for name in params.variants]
+        trained = {way.name: _train(resources, way, weights, start) for way in ways}
+        report_differences(resources, _pairs(trained, tuned, nothing))
+        report_serving(resources)
 
 
-class Part(StrEnum):
-    """Which tasks a point of a curve stands for."""
-
-    BATCH = "batch"  # what the next step trains on, as training draws it
-    POOL = "pool"
-    HELD_OUT = "held-out"
-
-
-Point = Mapping[Part, Evaluation]
-
-
-def _train(stage: Stage, way: Arm, weights: Weights, start: Point) -> Evaluation:
+def _train(
+    resources: FileAgentResources, way: T2poVariant, weights: Weights, start: Point
+) -> PolicyEvaluation:
     """Train one way from the fine-tuned weights; return how its last weights play."""
-    stage.policy.put(weights)
-    stage.answer_with(stage.adapter(SFT))
-    params = stage.params
+    params, served = resources.params, resources.served
     assert isinstance(params, T2poParams)
+    served.policy.put(weights)
+    served.answer_with(served.adapter(SFT))
     points: dict[int, Point] = {0: start}
-
-    def evaluate(step: Step) -> None:
-        if is_judged(params, step):
+    batches: dict[int, PolicyEvaluation] = {}
+    for step in learn(resources, way):
+        batches[step.number - 1] = batch(way, step)  # played by the weights of the step before
+        if is_evaluated(params, step.number) and not step.no_signal:
+            name = f"{way.name}@{step.number}"
             points[step.number] = {
-                Part.HELD_OUT: play(stage, f"{way.name}@{step.number}", stage.held_out),
-                Part.POOL: play(stage, f"{way.name}@{step.number}-pool", stage.pool),
+                TaskSubset.HELD_OUT: evaluate(
+                    resources, resources.policy(name), resources.held_out
+                ),
+                TaskSubset.POOL: evaluate(
+                    resources, resources.policy(f"{name}-pool"), resources.pool
+                ),
             }
-
-    steps = learn(stage, way, weights, evaluate)
-    for step in steps:  # each batch was played by the weights of the step before
-        if step.number - 1 in points:
-            before = points[step.number - 1]
-            points[step.number - 1] = {**before, Part.BATCH: step.batch}
-    _report_curve(stage, way, points)
-    last = replace(points[max(points)][Part.HELD_OUT], policy=way.name.value)
-    report(stage, last)
+    for number in points.keys() & batches.keys():
+        points[number] = {**points[number], TaskSubset.BATCH: batches[number]}
+    _report_curve(resources, way, points)
+    last = replace(points[max(points)][TaskSubset.HELD_OUT], policy=way.name)
+    report_served(resources, last)
     return last
 
 
 def _pairs(
-    trained: Mapping[ArmName, Evaluation], tuned: Evaluation, nobody: Evaluation
-) -> Iterator[tuple[Evaluation, Evaluation]]:
-    """Yield what is compared: every arm with the start and with plain GRPO."""
-    yield tuned, nobody
-    plain = trained.get(ArmName.GRPO)
+    trained: Mapping[str, PolicyEvaluation], tuned: PolicyEvaluation, nothing: PolicyEvaluation
+) -> Iterator[tuple[PolicyEvaluation, PolicyEvaluation]]:
+    """Yield what is compared: every way with the start and with plain GRPO."""
+    yield tuned, nothing
+    plain = trained.get(T2poVariantName.GRPO)
     for name, found in trained.items():
         yield found, tuned
-        if plain is not None and name is not ArmName.GRPO:
+        if plain is not None and name != T2poVariantName.GRPO:
             yield found, plain
 
 
 # --- Curves ---------------------------------------------------------------------------------------
 
 
-def _report_curve(stage: Stage, way: Arm, points: Mapping[int, Point]) -> None:
-    """Report every point, how far apart its parts lie, and which checkpoint each would choose."""
-    emit = stage.context.emit
+def _report_curve(
+    resources: FileAgentResources, way: T2poVariant, points: Mapping[int, Point]
+) -> None:
+    """Report every point, how far apart its parts lie, and which checkpoint each would choose.
+
+    Article 34's own lesson: the pass rate of the batch that a checkpoint is trained on chooses
+    badly, as those tasks are easier and are drawn anew each step.
+    """
+    emit = resources.context.emit
     for step, point in points.items():
-        where = {"arm": way.name.value, "step": step}
-        for part, found in point.items():
-            for name, value in _figures(found).items():
-                by = {**where, "split": part.value}
+        where: dict[str, Scalar] = {"variant": way.name, "step": step}
+        for subset, found in point.items():
+            by, rates = {**where, "split": subset.value}, found.rates
+            for name, value in (
+                ("eval.pass_rate", 100 * rates.tasks_passed / rates.tasks),
+                ("eval.assertion_pass_rate", 100 * rates.held),
+                ("eval.mean_turns", found.mean_turns),
+                ("eval.stop_rate", 100 * found.task_complete.rate),
+            ):
                 emit.measured(name, value, where=by, count=len(found.graded))
-        for part in (Part.BATCH, Part.POOL):
-            if part in point:
-                gap = 100 * (point[part].rates.held - point[Part.HELD_OUT].rates.held)
-                emit.measured("curve.gap", gap, where={**where, "split": part.value})
-    chosen = {part: _chosen(points, part) for part in Part}
-    for part, step in chosen.items():
-        by = {"arm": way.name.value, "split": part.value}
-        emit.measured("curve.best_step", step, where=by)
-        if part is not Part.HELD_OUT:
-            among = [step for step, point in points.items() if part in point]
-            held_out = _chosen({at: points[at] for at in among}, Part.HELD_OUT)
-            emit.measured("curve.agree", step == held_out, where=by, count=len(among))
+            if subset is not TaskSubset.HELD_OUT:
+                gap = 100 * (rates.held - point[TaskSubset.HELD_OUT].rates.held)
+                emit.measured("eval.gap", gap, where=by)
 
+    def best(subset: TaskSubset, among: list[int]) -> int:
+        """Return the step that a subset's assertions choose; of equals the earliest."""
+        return max(among, key=lambda step: (points[step][subset].rates.held, -step))
 
-def _chosen(points: Mapping[int, Point], part: Part) -> int:
-    """Return the step that a part's tasks would keep."""
-    seen = [
-        Checkpoint(step=step, held_out=point[part].rates.held)
-        for step, point in points.items()
-        if part in point
-    ]
-    return best(seen).step
-
-
-def _figures(found: Evaluation) -> dict[str, float]:
-    rates = found.rates
-    return {
-        "curve.task_pass": 100 * rates.tasks_passed / rates.tasks,
-        "curve.assertions": 100 * rates.held,
-        "curve.mean_turns": found.mean_turns,
-        "curve.task_complete": 100 * found.task_complete.rate,
-    }
+    for subset in TaskSubset:
+        by = {"variant": way.name, "split": subset.value}
+        among = [step for step, point in points.items() if subset in point]
+        chosen = best(subset, among)
+        emit.measured("eval.best_step", chosen, where=by)
+        if subset is not TaskSubset.HELD_OUT:
+            agree = chosen == best(TaskSubset.HELD_OUT, among)
+            emit.measured("eval.agree", agree, where=by, count=len(among))

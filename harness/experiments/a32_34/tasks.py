@@ -14,15 +14,25 @@ from harness.sandbox.in_memory import MemorySandbox
 from harness.workloads.api.context import Context
 from harness.workloads.api.emit import EventWriter
 from harness.workloads.envs.files.author import TaskAuthor, synthesise
-from harness.workloads.envs.files.baseline import Rates, do_nothing, play_oracle, rates
+from harness.workloads.envs.files.environment import (
+    FileEnvironment,
+    FileEpisode,
+    nothing,
+    oracle,
+)
+from harness.workloads.envs.files.grade import BaselineRates, do_nothing, rates
 from harness.workloads.envs.files.lint import Rule, lint, linted
 from harness.workloads.envs.files.llm_author import LlmAuthor
 from harness.workloads.envs.files.personas import Split, slots, split_of
-from harness.workloads.envs.files.rollout import RolloutLog, Rules
 from harness.workloads.envs.files.task import Task
 from harness.workloads.envs.files.task_json import write_tasks
 from harness.workloads.envs.files.template_author import TemplateAuthor
 from harness.workloads.inference.chat import Endpoint
+from harness.workloads.rl.rollout import RolloutLog
+from harness.workloads.rl.runner import ScriptedPolicy, run_episode
+
+NOTHING = ScriptedPolicy(name="nothing", script=nothing)
+ORACLE = ScriptedPolicy(name="oracle", script=oracle)
 
 
 def run(context: Context) -> None:
@@ -36,14 +46,14 @@ def run(context: Context) -> None:
         emit.note(f"{task_id} has no task: {cause}")
     if not written.tasks:
         message = "not one task was written; the notes of the run say why"
-        raise HostError(message, f"curl {params.base_url}/models")
+        raise HostError(message, f"curl {params.author_base_url}/models")
 
     path = context.out / "tasks.jsonl"
     write_tasks(path, written.tasks)
     emit.artefact("tasks", path)
     emit.measured("tasks.failed", len(written.failures))
-    emit.measured("synthesis.wall", wall_s)
-    emit.measured("synthesis.task_wall", wall_s / (len(written.tasks) + len(written.failures)))
+    emit.measured("synthesis.time", wall_s)
+    emit.measured("synthesis.task_time", wall_s / (len(written.tasks) + len(written.failures)))
     report_tasks(emit, written.tasks)
     report_findings(emit, written.tasks)
     for split in Split:
@@ -55,7 +65,9 @@ def author_of(params: TasksParams) -> TaskAuthor:
     """Return the author that the parameters name."""
     if params.author == "template":
         return TemplateAuthor()
-    return LlmAuthor(Endpoint(base_url=params.base_url, model=params.model), params.attempts)
+    return LlmAuthor(
+        Endpoint(base_url=params.author_base_url, model=params.author_model), params.attempts
+    )
 
 
 def report_tasks(emit: EventWriter, tasks: tuple[Task, ...]) -> None:
@@ -87,24 +99,24 @@ def report_baselines(context: Context, tasks: Iterable[Task], split: Split) -> N
     _report_rates(emit, do_nothing(given), {**where, "assertions": "all"})
     _report_rates(emit, do_nothing(map(linted, given)), {**where, "assertions": "linted"})
 
-    with MemorySandbox() as box:
-        played = play_oracle(given, box, Rules())
+    with FileEnvironment(MemorySandbox) as environment:
+        played = [run_episode(ORACLE, environment, task) for task in given if task.oracle]
     if not played:
         return  # only a template author leaves commands
-    log = RolloutLog(context.out / "oracle.jsonl")
+    log = RolloutLog(context.out / "oracle.jsonl", FileEpisode)
     for rollout in played:
         log.append(rollout)
     where = {"policy": "oracle", "split": split.value}
-    grades = [rollout.grade for rollout in played if rollout.grade is not None]
+    grades = [each.episode.grade for each in played if each.episode.grade is not None]
     _report_rates(emit, rates(grades), {**where, "assertions": "all"})
-    turns = statistics.fmean(len(rollout.turns) for rollout in played)
+    turns = statistics.fmean(len(each.episode.turns) for each in played)
     emit.measured("baseline.turns", turns, where={"split": split.value}, count=len(played))
 
 
-def _report_rates(emit: EventWriter, found: Rates, where: Mapping[str, Scalar]) -> None:
+def _report_rates(emit: EventWriter, found: BaselineRates, where: Mapping[str, Scalar]) -> None:
     pairs = (
-        ("baseline.task_pass", found.tasks_passed, found.tasks),
-        ("baseline.assertions", found.assertions_passed, found.assertions),
+        ("baseline.pass_rate", found.tasks_passed, found.tasks),
+        ("baseline.assertion_pass_rate", found.assertions_passed, found.assertions),
     )
     for metric, passed, total in pairs:
         share = 100 * passed / total if total else None

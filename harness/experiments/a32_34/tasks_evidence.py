@@ -249,7 +249,7 @@ def _(found: Published) -> Iterator[Row]:
 
 pool = figure.of(lambda found: Counter(t for n, t, _ in _groups(found.runs) if _is_step(n)))
 pool("pool.tasks", "count", "tasks seen among the training draws")(len)
-pool.rows("pool.draws", "count", "training steps that drew it", keys="task")(
+pool.rows("pool.samples", "count", "training steps that drew it", keys="task")(
     lambda draws: (({"task": task}, count) for task, count in sorted(draws.items()))
 )
 
@@ -259,20 +259,20 @@ for rates in (RATES, WALL):
     figure.include(lambda _: (({"policy": n}, each) for n, each in EVALUATIONS.items()), rates)
 
 
-@figure("agent.task_pass_gain", "%", "trained - base, percentage points")
+@figure("agent.pass_rate_gain", "%", "trained - base, percentage points")
 def _(_: Published) -> Counted:
     base, trained = EVALUATIONS[BASE], EVALUATIONS[TRAINED]
     return Counted(percent(trained.tasks_passed - base.tasks_passed, base.tasks), base.tasks)
 
 
-@figure("agent.assertions_gain", "%", "trained - base, percentage points")
+@figure("agent.assertion_pass_rate_gain", "%", "trained - base, percentage points")
 def _(_: Published) -> Counted:
     base, trained = EVALUATIONS[BASE], EVALUATIONS[TRAINED]
     gain = percent(trained.assertions_passed - base.assertions_passed, base.assertions)
     return Counted(gain, base.assertions)
 
 
-@figure("agent.wall_ratio")
+@figure("agent.rollout_time_ratio")
 def _(_: Published) -> float:
     base, trained = EVALUATIONS[BASE].mean_wall_s, EVALUATIONS[TRAINED].mean_wall_s
     assert base is not None
@@ -281,7 +281,7 @@ def _(_: Published) -> float:
 
 
 figure("sft.steps", "step", "optimizer steps of one epoch")(lambda _: printed.num_steps())
-figure("sft.idle_steps", "step", "of them, with a learning rate of 0")(
+figure("sft.zero_lr_steps", "step", "of them, with a learning rate of 0")(
     lambda _: sum(rate == 0 for rate in printed.learning_rates())
 )
 figure.rows("sft.learning_rate", "1", "what a step was taken with", keys="step")(

@@ -19,8 +19,10 @@ class TasksParams:
     per_persona: int = param(
         TASKS_PER_PERSONA, doc="tasks for each of the eight personas", unit="count", low=1, high=100
     )
-    base_url: str = param("http://127.0.0.1:8000/v1", doc="where the llm author's model is served")
-    model: str = param("nvidia/nemotron-nano-9b-v2", doc="its name there")
+    author_base_url: str = param(
+        "http://127.0.0.1:8000/v1", doc="where the llm author's model is served"
+    )
+    author_model: str = param("nvidia/nemotron-nano-9b-v2", doc="its name there")
     attempts: int = param(3, doc="replies asked for before a task is given up", low=1, high=10)
 
 
@@ -30,17 +32,17 @@ WRITTEN = (
     Metric(name="tasks.failed", unit="count", doc="slots that no task was written for"),
     Metric(name="tasks.assertions", unit="1", doc="assertions a task, mean"),
     Metric(name="tasks.steps", unit="1", doc="steps a task, mean of the author's estimates"),
-    Metric(name="synthesis.wall", unit="s", doc="time to write all tasks", timing=True),
-    Metric(name="synthesis.task_wall", unit="s", doc="time to write one, mean", timing=True),
+    Metric(name="synthesis.time", unit="s", doc="time to write all tasks", timing=True),
+    Metric(name="synthesis.task_time", unit="s", doc="time to write one, mean", timing=True),
     Metric(name="lint.findings", unit="count", doc="where: rule", better=_LOWER),
     Metric(name="lint.tasks", unit="count", doc="tasks with a finding", better=_LOWER),
     Metric(
-        name="baseline.task_pass",
+        name="baseline.pass_rate",
         unit="%",
         doc="tasks with every assertion; where: policy, split, assertions (all or linted)",
     ),
     Metric(
-        name="baseline.assertions",
+        name="baseline.assertion_pass_rate",
         unit="%",
         doc="assertions that hold; where: policy, split, assertions (all or linted)",
     ),
@@ -51,9 +53,9 @@ WRITTEN = (
 AGENT = (
     *metrics_of(RATES, WALL),
     Metric(name="agent.mean_turns", unit="turn", doc="where: policy", better=_LOWER),
-    Metric(name="agent.wall_ratio", unit="x", doc="trained / base, of a rollout", timing=True),
-    Metric(name="agent.persona_pass", unit="%", doc="where: policy, persona"),
-    Metric(name="agent.kind_assertions", unit="%", doc="where: policy, kind"),
+    Metric(name="agent.rollout_time_ratio", unit="x", doc="trained / base", timing=True),
+    Metric(name="agent.pass_rate_by_persona", unit="%", doc="where: policy, persona"),
+    Metric(name="agent.assertion_pass_rate_by_kind", unit="%", doc="where: policy, kind"),
 )
 
 WORKLOADS = (

@@ -28,11 +28,16 @@ from harness.workloads.models.memory import (
     training_need,
 )
 from harness.workloads.models.presets import QWEN3_4B
+from harness.workloads.rl.advantages import Group, Member, by_turn, pooled
 from harness.workloads.rl.algorithms import a2tgpo
-from harness.workloads.rl.algorithms.a2tgpo import IGPO, PAPER, Normalisation, Rules, clip_scale
-from harness.workloads.rl.group import Group, Member
-from harness.workloads.rl.scores import by_turn, pooled
-from harness.workloads.training.trace import Trace, TurnTrace
+from harness.workloads.rl.algorithms.a2tgpo import (
+    IGPO,
+    PAPER,
+    A2tgpoSettings,
+    Normalisation,
+    clip_scale,
+)
+from harness.workloads.rl.rollout import Trace, TurnTrace
 from harness.workloads.trials.history import History
 from harness.workloads.trials.render import Briefing, render
 from harness.workloads.trials.store import Store
@@ -91,7 +96,9 @@ class Published:
 
     def variances(self, *, rescaled: bool) -> Iterator[Row]:
         """Yield what accumulation does to the variance of independent scores."""
-        terms = [a2tgpo.process_terms(row, Rules(rescaled=rescaled)) for row in self.simulated]
+        terms = [
+            a2tgpo.process_terms(row, A2tgpoSettings(rescaled=rescaled)) for row in self.simulated
+        ]
         for turn, column in enumerate(zip(*terms, strict=True), 1):
             yield {"turn": turn}, pvariance(column)
 
@@ -144,7 +151,7 @@ def _mean_gain(model: str, setting: Setting) -> float:
     return methods[METHOD][setting].average - others
 
 
-@figure.rows("clip_spread.best", "1", "beta of the best average", keys="setting")
+@figure.rows("clip_scale_beta.best", "1", "beta of the best average", keys="setting")
 def _(_: Published) -> Iterator[Row]:
     for setting in Setting:
         best = max(printed.CLIP_SPREAD, key=lambda spread: printed.CLIP_SPREAD[spread][setting])
@@ -183,7 +190,7 @@ def _(p: Published) -> int:
     return len({t.total_s - t.train_s for t in trials if t.total_s is not None and t.train_s})
 
 
-figure("rows.keeps", "count", "rows that are kept")(
+figure("rows.accepted", "count", "rows that are kept")(
     lambda p: sum(trial.status is Label.KEEP for trial in p.history.trials)
 )
 figure("rows.best", "text", "the best row's id")(lambda p: p.best.exp_id)
@@ -233,23 +240,23 @@ def _places(rows: Iterable[Sequence[float]]) -> Iterator[tuple[Where, float]]:
 @figure.rows("worked.advantage", "1", keys="alpha, rollout, turn")
 def _(_: Published) -> Iterator[Row]:
     for alpha in (1.0, 0.3):
-        credit = a2tgpo.credit(_worked(), Rules(alpha=alpha))
-        for where, value in _places(each.advantages for each in credit):
+        credit = a2tgpo.advantages(_worked(), A2tgpoSettings(alpha=alpha))
+        for where, value in _places(each.per_turn for each in credit):
             yield {"alpha": alpha, **where}, value
 
 
 figure.rows("worked.clip_scale", "1", keys="rollout, turn")(
-    lambda _: _places(each.clip_scales for each in a2tgpo.credit(_worked(), PAPER))
+    lambda _: _places(each.clip_scales for each in a2tgpo.advantages(_worked(), PAPER))
 )
 
 
 @figure("worked.mode_gap", "1", "released turn-group - the paper's, largest")
 def _(_: Published) -> float:
     ways = (
-        Rules(normalisation=Normalisation.RELEASED_TURN_GROUP),
-        Rules(rescaled=False, clip_spread=0.0),
+        A2tgpoSettings(normalisation=Normalisation.RELEASED_TURN_GROUP),
+        A2tgpoSettings(rescaled=False, clip_scale_beta=0.0),
     )
-    code, paper = ([each.advantages for each in a2tgpo.credit(_worked(), way)] for way in ways)
+    code, paper = ([each.per_turn for each in a2tgpo.advantages(_worked(), way)] for way in ways)
     return max(
         abs(one - other)
         for row, other_row in zip(code, paper, strict=True)
@@ -269,7 +276,7 @@ figure.rows("variance.rescaled", "1", "of D / sqrt(n)", keys="turn")(
 
 
 @figure.rows(
-    "turn_mean.largest",
+    "turn_mean.max",
     "1",
     "|mean of a turn's scores|, largest",
     keys="normalisation",

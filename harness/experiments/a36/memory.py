@@ -32,7 +32,7 @@ def require_memory(params: A2tgpoParams) -> None:
         HostError: says what needs how much, and what to give it less of.
     """
     if problem := shortage(params, free_memory()):
-        raise HostError(problem, "harness plan a36 --profile spark --set beside_gib=0")
+        raise HostError(problem, "harness plan a36 --profile spark --set retriever_memory_gib=0")
 
 
 def shortage(params: A2tgpoParams, memory: FreeMemory) -> str:
@@ -52,25 +52,25 @@ def shortage(params: A2tgpoParams, memory: FreeMemory) -> str:
 
 def needed(params: A2tgpoParams, memory: FreeMemory) -> Mapping[str, int] | None:
     """Return what trainer, server and index need, bytes; None where the model is not known."""
-    shape = _shape(params.policy)
+    shape = _shape(params.model)
     if shape is None:
         return None
     forward = ForwardPass(
-        tokens=params.context_tokens, logit_bytes=14, recompute=params.checkpointing
+        tokens=params.max_model_len, logit_bytes=14, recompute=params.gradient_checkpointing
     )
     dtype = Dtype.BF16 if params.dtype == "bfloat16" else Dtype.FP32
     trainer = lora_need(shape, dtype, MIXED, params.lora_rank, forward).total
     weights = stored_bytes(num_parameters(shape), dtype)
-    share = int(params.gpu_memory_share * memory.gpu) if memory.gpu is not None else 0
+    share = int(params.gpu_memory_utilization * memory.gpu) if memory.gpu is not None else 0
     return {
         "trainer": trainer,
         "server": max(weights, share),
-        "index": int(params.beside_gib * GIB),
+        "index": int(params.retriever_memory_gib * GIB),
     }
 
 
-def _shape(policy: str) -> ModelShape | None:
-    name = policy.partition("@")[0].rpartition("/")[2]
+def _shape(model: str) -> ModelShape | None:
+    name = model.partition("@")[0].rpartition("/")[2]
     return next((shape for shape in MODELS if shape.name == name), None)
 
 

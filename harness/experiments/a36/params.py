@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from harness.records import record
-from harness.workloads.api.declare import Better, Metric, Workload, param
+from harness.workloads.api.declare import Better, Metric, Workload, override, param
+from harness.workloads.training.params import (
+    GenerationParams,
+    LoraParams,
+    PolicyParams,
+    RolloutParams,
+    TrainerParams,
+)
 
 _HIGHER, _LOWER = Better.HIGHER, Better.LOWER
 
 
 @record
-class A2tgpoParams:
+class A2tgpoParams(PolicyParams, LoraParams, GenerationParams, RolloutParams, TrainerParams):
     """A world, a policy, and how it learns to search; defaults are the paper's where it has one."""
 
     variant: str = param(
@@ -19,9 +26,11 @@ class A2tgpoParams:
     )
     # the world
     world_seed: int = param(42, doc="of the facts and the questions", low=0, high=99_999)
-    names_per_kind: int = param(40, doc="persons, cities and companies, each", low=10, high=10_000)
+    num_entities_per_type: int = param(
+        40, doc="persons, cities and companies, each", low=10, high=10_000
+    )
     train_questions: int = param(240, doc="that are trained on", low=1)
-    held_out: int = param(120, doc="other questions, that are only evaluated on", low=1)
+    num_eval_examples: int = param(120, doc="other questions, that are only evaluated on", low=1)
     hops: tuple[int, ...] = param(
         (1, 2, 3), doc="facts that questions take, in turn", low=1, high=3
     )
@@ -30,45 +39,45 @@ class A2tgpoParams:
         doc="what finds passages: words, e5-base-v2, or the http address of a server of the "
         "paper's contract",
     )
-    beside_gib: float = param(
+    retriever_memory_gib: float = param(
         0.0, doc="memory that the retriever's own server takes", unit="GiB", low=0.0
     )
-    top_k: int = param(3, doc="passages a search shows", low=1, high=20)
+    retriever_top_k: int = param(3, doc="passages a search shows", low=1, high=20)
     max_calls: int = param(6, doc="searches of a rollout, at most", low=1, high=20)
     # the policy
-    policy: str = param(
-        "small", doc="the model: small, or a published one as organisation/name@revision"
-    )
-    wording: str = param("brief", doc="how it is spoken to", choices=("brief", "article"))
-    engine: str = param("auto", doc="what serves it", choices=("auto", "vllm", "transformers"))
-    dtype: str = param("float32", doc="of the weights", choices=("float32", "bfloat16"))
-    context_tokens: int = param(1024, doc="prompt and replies together", unit="token", low=64)
-    reply_tokens: int = param(48, doc="of one reply", unit="token", low=8)
-    threads: int = param(16, doc="rollouts at once", low=1, high=256)
-    gpu_memory_share: float = param(
-        0.35, doc="of the GPU's memory that the server may use", low=0.05, high=0.95
-    )
-    checkpointing: bool = param(False, doc="activations are computed again in the backward pass")
-    num_threads: int = param(1, doc="of the trainer on the CPU", low=1)
-    lora_rank: int = param(16, doc="of the adapter", low=1, high=64)
-    lora_alpha: int = param(32, doc="the adapter counts times alpha / rank", low=1)
+    max_new_tokens: int = override(GenerationParams, "max_new_tokens", 48)
+    temperature: float = override(GenerationParams, "temperature", 0.0)
+    lora_dropout: float = override(LoraParams, "lora_dropout", 0.0)
     # learning
-    steps: int = param(20, doc="rounds of rollouts", low=1)
-    questions_per_step: int = param(8, doc="groups a step; the paper has 64", low=1)
-    rollouts_per_question: int = param(8, doc="members of a group; the paper has 16", low=2)
-    mini_batches: int = param(8, doc="updates a step; the paper makes 8", low=1)
-    temperature: float = param(1.0, doc="of training rollouts", low=0.1, high=2.0)
-    rate: float = param(1e-6, doc="AdamW; the paper trains every parameter with it", low=0.0)
-    kl_weight: float = param(0.001, doc="of K3 to the first weights, in the variant grpo", low=0.0)
-    token_clip: float = param(0.2, doc="clip width of a token's ratio", low=0.0)
-    turn_clip_low: float = param(3e-3, doc="clip width of a turn's ratio below 1", low=0.0)
-    turn_clip_high: float = param(4e-3, doc="above 1", low=0.0)
-    clip_spread: float = param(0.3, doc="beta: how far a clip's width follows its gain", low=0.0)
+    max_steps: int = override(TrainerParams, "max_steps", 20)
+    prompts_per_step: int = override(
+        TrainerParams, "prompts_per_step", 8, doc="groups a step; the paper has 64"
+    )
+    num_generations: int = override(
+        TrainerParams, "num_generations", 8, doc="rollouts of a group; the paper has 16"
+    )
+    num_minibatches: int = param(8, doc="updates a step; the paper makes 8", low=1)
+    rollout_temperature: float = override(TrainerParams, "rollout_temperature", 1.0)
+    learning_rate: float = override(
+        TrainerParams,
+        "learning_rate",
+        1e-6,
+        doc="AdamW; the paper trains every parameter with it",
+    )
+    kl_coef: float = override(
+        TrainerParams, "kl_coef", 0.001, doc="of K3 to the first weights, in the variant grpo"
+    )
+    eval_steps: int = override(TrainerParams, "eval_steps", 10)
+    clip_epsilon: float = param(0.2, doc="clip width of a token's ratio", low=0.0)
+    turn_epsilon_low: float = param(3e-3, doc="clip width of a turn's ratio below 1", low=0.0)
+    turn_epsilon_high: float = param(4e-3, doc="above 1", low=0.0)
+    clip_scale_beta: float = param(
+        0.3, doc="beta: how far a clip's width follows its gain", low=0.0
+    )
     gamma: float = param(1.0, doc="discount from turn to turn", low=0.0, high=1.0)
     gains_by: str = param(
         "trainer", doc="what scores the gold answer", choices=("trainer", "engine")
     )
-    evaluate_every: int = param(10, doc="steps between held-out evaluations", low=1)
 
 
 # where: step, hops (0 for all questions)
@@ -85,12 +94,12 @@ _GAINED = (
         better=_HIGHER,
     ),
     Metric(
-        name="search.curve",
+        name="search.eval_auc",
         unit="%",
         doc="held-out exact match, mean over the evaluations after the first: how fast it learnt",
         better=_HIGHER,
     ),
-    Metric(name="search.broken", unit="count", doc="rollouts that broke and count nowhere"),
+    Metric(name="search.rollout_errors", unit="count", doc="rollouts that broke and count nowhere"),
 )
 
 # where: step
@@ -98,11 +107,13 @@ _BATCH = (
     Metric(name="train.reward", unit="1", doc="mean of the rollouts", better=_HIGHER),
     Metric(name="train.exact_match", unit="%", doc="of the training rollouts", better=_HIGHER),
     Metric(name="train.calls", unit="1", doc="searches of a training rollout, mean"),
-    Metric(name="train.muted", unit="count", doc="groups that train nothing"),
-    Metric(name="train.clip_share", unit="%", doc="tokens whose gradient the clip took"),
-    Metric(name="train.ratio_mean", unit="1", doc="ratio to the weights that drew, mean"),
+    Metric(name="train.zero_variance_groups", unit="count", doc="groups that train nothing"),
+    Metric(name="train.clip_ratio", unit="%", doc="tokens whose gradient the clip took"),
+    Metric(
+        name="train.importance_ratio_mean", unit="1", doc="ratio to the weights that drew, mean"
+    ),
     Metric(name="train.entropy", unit="nat", doc="of the policy's distribution a token"),
-    Metric(name="train.change", unit="1", doc="L2 of the step's change of the weights"),
+    Metric(name="train.update_norm", unit="1", doc="L2 of the step's change of the weights"),
     Metric(name="train.tokens", unit="token", doc="trained"),
 )
 
@@ -110,50 +121,52 @@ _CREDIT = (
     Metric(name="gain.count", unit="count", doc="information gains that were taken"),
     Metric(name="gain.singletons", unit="%", doc="gains that no other rollout could be held to"),
     Metric(
-        name="gain.gap",
+        name="gain.logprob_abs_diff_max",
         unit="nat",
         doc="|server - trainer| of the gold answer's log-probabilities, largest of a step",
         better=_LOWER,
     ),
     Metric(
-        name="credit.turn_bias",
+        name="advantage.turn_bias",
         unit="1",
         doc="|mean of a turn's scores within its group|, mean over turns and groups",
         better=_LOWER,
     ),
     Metric(
-        name="credit.spread",
+        name="advantage.process_std",
         unit="1",
         doc="deviation of the advantages' process term at a turn; where: turn",
     ),
     Metric(
-        name="credit.depth_ratio",
+        name="advantage.depth_ratio",
         unit="x",
         doc="that at the first turn over that at the last before the answer, of one length",
     ),
-    Metric(name="credit.fused", unit="%", doc="turns whose advantage is the one before's"),
-    Metric(name="credit.clip_scale_mean", unit="1", doc="of process turns"),
-    Metric(name="credit.clip_scale_deviation", unit="1", doc="of process turns"),
-    Metric(name="credit.clip_scale_low", unit="1", doc="least of all"),
-    Metric(name="credit.clip_scale_high", unit="1", doc="largest of all"),
+    Metric(
+        name="advantage.repeated_turns", unit="%", doc="turns whose advantage is the one before's"
+    ),
+    Metric(name="clip.scale_mean", unit="1", doc="of process turns"),
+    Metric(name="clip.scale_std", unit="1", doc="of process turns"),
+    Metric(name="clip.scale_min", unit="1", doc="least of all"),
+    Metric(name="clip.scale_max", unit="1", doc="largest of all"),
 )
 
 _TIMES = (
     Metric(name="serve.engine", unit="text", doc="what served the policy, with its version"),
     Metric(name="retrieve.by", unit="text", doc="what found passages"),
-    Metric(name="retrieve.wall", unit="ms", doc="of a search, mean", better=_LOWER, timing=True),
-    Metric(name="step.wall", unit="s", doc="of a step, median", better=_LOWER, timing=True),
-    Metric(name="step.rollout_wall", unit="s", doc="of it, rollouts; median", timing=True),
-    Metric(name="step.gain_wall", unit="s", doc="of it, gains; median", timing=True),
-    Metric(name="step.update_wall", unit="s", doc="of it, the update; median", timing=True),
+    Metric(name="retrieve.time", unit="ms", doc="of a search, mean", better=_LOWER, timing=True),
+    Metric(name="step.time", unit="s", doc="of a step, median", better=_LOWER, timing=True),
+    Metric(name="step.rollout_time", unit="s", doc="of it, rollouts; median", timing=True),
+    Metric(name="step.gain_time", unit="s", doc="of it, gains; median", timing=True),
+    Metric(name="step.update_time", unit="s", doc="of it, the update; median", timing=True),
     Metric(
-        name="gain.engine_wall",
+        name="gain.engine_time",
         unit="s",
         doc="the same gains by the server's log-probabilities, of the first step",
         timing=True,
     ),
     Metric(
-        name="gain.trainer_wall",
+        name="gain.trainer_time",
         unit="s",
         doc="and by the trainer's forward pass",
         timing=True,

@@ -1,91 +1,68 @@
-"""What a run holds open: the world and its retriever, a served policy, the same one to train."""
+"""What a run of article 36 holds open: the world, its retriever, and a policy that is served."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property, partial
 
 import torch
 
 from harness.experiments.a36.memory import require_memory
 from harness.experiments.a36.params import A2tgpoParams
 from harness.workloads.api.context import Context
-from harness.workloads.envs.search.protocol import Wording
+from harness.workloads.envs.search.environment import SearchEnvironment, SearchEpisode
+from harness.workloads.envs.search.protocol import SearchPromptStyle, before_answer
 from harness.workloads.envs.search.retriever import RemoteRetriever, Retriever
 from harness.workloads.envs.search.retriever_server import retriever_service
-from harness.workloads.envs.search.rollout import Player
 from harness.workloads.envs.search.world import Question, World
-from harness.workloads.inference.chat_template import Dialogue, load_dialogue
-from harness.workloads.inference.choice import EngineKind, Serve, serving_engine
-from harness.workloads.inference.engine import Engine, Sampling
-from harness.workloads.inference.vllm import Dtype as ServedDtype
 from harness.workloads.models.lora import LoraPolicy
+from harness.workloads.rl.algorithms.information_gain import GoldAnswer, gold_answer
+from harness.workloads.rl.rollout import RolloutLog
+from harness.workloads.rl.runner import Runner
 from harness.workloads.tiny_models.checkpoint import tiny_model
-from harness.workloads.training.settings import Compute, Dtype, LoraSettings, Product
+from harness.workloads.training.params import SMALL
+from harness.workloads.training.policy import (
+    ServedPolicy,
+    compute,
+    lora_settings,
+    open_engine,
+)
 
-SMALL = "small"
 E5 = "intfloat/e5-base-v2@f52bf8ec8c7124536f0efb74aca902b2995e5bcd"
 
 
-@dataclass(kw_only=True)
-class Room:
+@dataclass(frozen=True, kw_only=True)
+class SearchAgentResources:
     """Everything open.
 
     Attributes:
         pool: questions that are trained on.
         held_out: questions that never are.
-        retriever: who finds passages.
-        engine: serves the policy, with whatever adapter it was given last.
-        dialogue: of the policy.
-        policy: the same model, with gradients.
+        runner: plays rollouts.
+        served: the policy.
     """
 
     context: Context
     params: A2tgpoParams
     pool: tuple[Question, ...]
     held_out: tuple[Question, ...]
-    retriever: Retriever
-    engine: Engine
-    dialogue: Dialogue
-    policy: LoraPolicy
+    runner: Runner[Question, SearchEpisode]
+    served: ServedPolicy
 
-    @property
-    def questions(self) -> Mapping[str, Question]:
-        """All of them, by key."""
-        return {each.key: each for each in (*self.pool, *self.held_out)}
-
-    def player(self, temperature: float, round_: int) -> Player:
-        """Return who plays with the weights that the engine has.
-
-        Args:
-            temperature: of the replies.
-            round_: seeds are another one's in each round.
-        """
-        return Player(
-            engine=self.engine,
-            dialogue=self.dialogue,
-            retriever=self.retriever,
-            sampling=Sampling(
-                temperature=temperature,
-                max_tokens=self.params.reply_tokens,
-                seed=1000 * self.context.spec.seed + round_,
-            ),
-            wording=Wording(self.params.wording),
-            max_calls=self.params.max_calls,
-            top_k=self.params.top_k,
-        )
-
-    def serve(self, name: str) -> None:
-        """Save the policy's weights under a new name, and let the engine answer with them."""
-        folder = self.context.out / "adapters" / name
-        self.policy.save(folder)
-        self.engine.refresh(folder)
+    @cached_property
+    def gold(self) -> Mapping[str, GoldAnswer]:
+        """The right answers of all questions, by id, in the policy's tokens."""
+        before = before_answer(SearchPromptStyle(self.params.prompt_style))
+        return {
+            each.task_id: gold_answer(before, each.answer, self.served.chat_template)
+            for each in (*self.pool, *self.held_out)
+        }
 
 
 @contextmanager
-def open_room(context: Context) -> Iterator[Room]:
+def open_resources(context: Context) -> Iterator[SearchAgentResources]:
     """Make the world, load and serve policy and retriever; end everything with the block.
 
     Raises:
@@ -94,27 +71,47 @@ def open_room(context: Context) -> Iterator[Room]:
     params: A2tgpoParams = context.params
     require_memory(params)
     torch.set_num_threads(params.num_threads)
-    world = World(params.world_seed, params.names_per_kind)
+    world = World(params.world_seed, params.num_entities_per_type)
     asked = world.questions(
-        params.world_seed, params.train_questions + params.held_out, params.hops
+        params.world_seed, params.train_questions + params.num_eval_examples, params.hops
     )
-    folder = tiny_model("search") if params.policy == SMALL else context.model(params.policy)
-    dialogue = load_dialogue(folder)
+    folder = tiny_model("search") if params.model == SMALL else context.model(params.model)
     with ExitStack() as stack:
         retriever = stack.enter_context(_retriever(context, world.passages))
-        policy = LoraPolicy.open(folder, _lora(context), _compute(params))
-        engine = stack.enter_context(
-            serving_engine(_serve(context, folder), dialogue.end, context.out / "server.log")
+        policy = LoraPolicy.open(folder, lora_settings(params, context.spec.seed), compute(params))
+        engine, chat_template = stack.enter_context(
+            open_engine(
+                context,
+                folder,
+                "policy",
+                max_model_len=params.max_model_len,
+                max_concurrency=params.max_concurrency,
+                lora_rank=params.lora_rank,
+            )
         )
-        yield Room(
+        environment = partial(
+            SearchEnvironment,
+            retriever,
+            SearchPromptStyle(params.prompt_style),
+            params.max_calls,
+            params.retriever_top_k,
+        )
+        yield SearchAgentResources(
             context=context,
             params=params,
             pool=asked[: params.train_questions],
             held_out=asked[params.train_questions :],
-            retriever=retriever,
-            engine=engine,
-            dialogue=dialogue,
-            policy=policy,
+            runner=Runner(
+                environment=environment,
+                log=RolloutLog(context.out / "rollouts.jsonl", SearchEpisode),
+                max_concurrency=params.max_concurrency,
+            ),
+            served=ServedPolicy(
+                policy=policy,
+                engine=engine,
+                chat_template=chat_template,
+                adapters=context.out / "adapters",
+            ),
         )
 
 
@@ -132,33 +129,3 @@ def _retriever(context: Context, passages: Sequence[str]) -> Iterator[Retriever]
     encoder = context.model(E5) if params.retriever == "e5" else None
     with retriever_service(passages, context.out, encoder) as served:
         yield served
-
-
-def _lora(context: Context) -> LoraSettings:
-    params: A2tgpoParams = context.params
-    return LoraSettings(
-        rank=params.lora_rank, alpha=params.lora_alpha, dropout=0.0, seed=context.spec.seed
-    )
-
-
-def _compute(params: A2tgpoParams) -> Compute:
-    return Compute(
-        dtype=Dtype(params.dtype),
-        gradient_checkpointing=params.checkpointing,
-        product=Product.FOLDED if params.policy == SMALL else Product.BRANCH,
-    )
-
-
-def _serve(context: Context, folder: Path) -> Serve:
-    params: A2tgpoParams = context.params
-    return Serve(
-        kind=EngineKind(params.engine),
-        model_dir=folder,
-        name="policy",
-        dtype=ServedDtype(params.dtype),
-        context_tokens=params.context_tokens,
-        at_once=params.threads,
-        seed=context.spec.seed,
-        gpu_memory_share=params.gpu_memory_share,
-        lora_rank=params.lora_rank,
-    )

@@ -1,126 +1,244 @@
-"""Workload ``search.a2tgpo``: a policy learns to search, and what its credit came to is shown."""
+"""Workload ``search.a2tgpo``: a policy learns to search, and what its advantages were is shown.
+
+How it differs from the paper's code: ratios are taken to the trainer's own log-probabilities of the
+weights that a step begins with, as the server's differ from them by rounding and a turn's clip is
+narrow. And where a gain cannot be taken the run stops, instead of going on with outcomes alone.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import chain
 from statistics import fmean, median
 
-from harness.experiments.a36.diagnostics import figures
-from harness.experiments.a36.learn import (
-    Learner,
-    Step,
-    mean_retrieval_s,
-    mean_reward,
-    two_ways,
-)
-from harness.experiments.a36.resources import Room, open_room
-from harness.experiments.a36.variants import Variant, variant
+from harness.experiments.a36.diagnostics import ScoredGroup, figures
+from harness.experiments.a36.resources import SearchAgentResources, open_resources
+from harness.experiments.a36.variants import A2tgpoVariant, variant
+from harness.records import record
 from harness.workloads.api.context import Context
 from harness.workloads.api.device import device_name
-from harness.workloads.envs.search.rollout import Rollout, Stop, play_all
-from harness.workloads.envs.search.skill import Skill, by_hops, skill_of
+from harness.workloads.envs.search.environment import (
+    SearchEpisode,
+    SearchEvalResults,
+    eval_results,
+)
+from harness.workloads.inference.engine import SamplingParams
+from harness.workloads.models.lora_settings import Dropout
+from harness.workloads.rl.algorithms.information_gain import Probing, by_engine, by_trainer
+from harness.workloads.rl.loop import Algorithm, TrainingStep, is_evaluated, train
+from harness.workloads.rl.rollout import Key, Rollout
+from harness.workloads.rl.runner import EnginePolicy
+from harness.workloads.rl.trainer import OldLogprobs, TrainerSettings
+from harness.workloads.training.policy import sampling_params
+
+SearchRollout = Rollout[SearchEpisode]
+SearchStep = TrainingStep[SearchEpisode]
 
 
 def run(context: Context) -> None:
     """Evaluate a policy, train it by one variant, and evaluate it again."""
-    context.emit.started(device_name())
-    chosen = variant(context.params)
-    with open_room(context) as room:
-        context.emit.measured("serve.engine", room.engine.identity)
-        context.emit.measured("retrieve.by", room.params.retriever)
-        first = _evaluate(room, 0)
-        steps, skills = _learn(room, chosen)
-        _report_learning(room, first, skills)
-        _report_credit(room, chosen, steps)
-        _report_times(room, steps)
+    emit, params = context.emit, context.params
+    emit.started(device_name())
+    way = variant(params)
+    with open_resources(context) as resources:
+        emit.measured("serve.engine", resources.served.engine.identity)
+        emit.measured("retrieve.by", params.retriever)
+        evaluated = {0: _evaluate(resources, 0)}
+        steps: list[SearchStep] = []
+        for step in _train(resources, way):
+            steps.append(step)
+            _report_step(resources, step)
+            if step.number == 1 and way.settings is not None:
+                _report_two_ways(resources, way, step.rollouts)
+            if is_evaluated(params, step.number):
+                evaluated[step.number] = _evaluate(resources, step.number)
+        _report_learning(resources, list(evaluated.values()), steps)
+        _report_advantages(resources, way, steps)
+        _report_times(resources, steps)
 
 
-def _learn(room: Room, chosen: Variant) -> tuple[list[Step], list[Skill]]:
-    """Take all steps; return them, and what every held-out evaluation found."""
-    learner = Learner(room, chosen)
-    params = room.params
-    steps: list[Step] = []
-    skills: list[Skill] = []
-    for number in range(1, params.steps + 1):
-        steps.append(learner.step(number))
-        _report_step(room, steps[-1])
-        if number == 1 and chosen.rules is not None:
-            _report_two_ways(room, chosen, steps[-1].rollouts)
-        if number % params.evaluate_every == 0 or number == params.steps:
-            skills.append(_evaluate(room, number))
-    return steps, skills
+def _train(resources: SearchAgentResources, way: A2tgpoVariant) -> Iterator[SearchStep]:
+    """Train the policy by one variant."""
+    params, seed = resources.params, resources.context.spec.seed
+    algorithm = Algorithm(
+        name=way.name,
+        objective=way.objective,
+        loss=way.loss,
+        settings=TrainerSettings(
+            learning_rate=params.learning_rate,
+            reset_optimizer_each_step=False,
+            dropout=Dropout.OFF,
+            max_length=params.max_model_len + 1,
+            num_minibatches=params.num_minibatches,
+            old_logprobs=OldLogprobs.RECOMPUTED,
+            aggregation=way.aggregation,
+            seed=seed,
+        ),
+        needs_reference=way.clip.kl_coef > 0,
+        gains=partial(_gains, resources, _probing(resources, way)) if way.settings else None,
+        seed_has_draw=False,
+    )
+
+    def sampling(step: int) -> SamplingParams:
+        return _sampling(resources, params.rollout_temperature, step)
+
+    return train(resources.served, algorithm, resources.runner, resources.pool, params, sampling)
 
 
-def _evaluate(room: Room, step: int) -> Skill:
-    """Play the held-out questions by the likeliest tokens, and report what that comes to."""
-    player = room.player(temperature=0.0, round_=0)
-    rollouts = play_all(player, room.held_out, 1, room.params.threads)
-    parts = {0: rollouts, **by_hops(rollouts, room.questions)}
-    found = {hops: skill_of(part) for hops, part in parts.items()}
-    for hops, skill in found.items():
-        where = {"step": step, "hops": hops}
-        for metric, value in (
-            ("search.exact_match", 100 * skill.exact_match),
-            ("search.no_answer", 100 * skill.no_answer),
-            ("search.calls", skill.calls),
-        ):
-            room.context.emit.measured(metric, value, where=where, count=skill.rollouts)
-    return found[0]
+def _gains(
+    resources: SearchAgentResources, probing: Probing, rollouts: Sequence[SearchRollout]
+) -> Mapping[Key, tuple[float, ...]]:
+    """Take gains with what the params name; engine and trainer have the same weights."""
+    if resources.params.gains_by == "engine":
+        score = by_engine(resources.served.engine, resources.params.max_concurrency)
+    else:
+        score = by_trainer(resources.served.policy)
+    return probing.gains(rollouts, score)
+
+
+def _probing(resources: SearchAgentResources, way: A2tgpoVariant) -> Probing:
+    assert way.settings is not None, "a variant without advantages of turns takes no gains"
+    return Probing(
+        gold=resources.gold,
+        chat_template=resources.served.chat_template,
+        end=way.settings.context_end,
+        gain_of=way.settings.gain_of,
+    )
+
+
+def _sampling(resources: SearchAgentResources, temperature: float, step: int) -> SamplingParams:
+    """Return how replies are sampled; with other seeds in each step of one run, and in each run."""
+    seed = 1000 * resources.context.spec.seed + step
+    return replace(sampling_params(resources.params, seed), temperature=temperature)
 
 
 # --- Figures --------------------------------------------------------------------------------------
 
 
-def _report_learning(room: Room, first: Skill, later: Sequence[Skill]) -> None:
-    emit, shares = room.context.emit, [100 * skill.exact_match for skill in later]
-    emit.measured("search.gain", shares[-1] - 100 * first.exact_match)
-    emit.measured("search.curve", fmean(shares), count=len(shares))
+@record
+class _Evaluation:
+    """A held-out evaluation: what was counted, and how many rollouts broke."""
+
+    results: SearchEvalResults
+    num_errors: int
 
 
-def _report_step(room: Room, step: Step) -> None:
-    emit, where = room.context.emit, {"step": step.number}
-    skill, update = skill_of(step.rollouts), step.report.update
-    emit.measured("train.reward", mean_reward(step.rollouts), where=where, count=skill.rollouts)
-    emit.measured("train.exact_match", 100 * skill.exact_match, where=where, count=skill.rollouts)
-    emit.measured("train.calls", skill.calls, where=where, count=skill.rollouts)
-    emit.measured("train.muted", step.report.muted_groups, where=where)
+def _evaluate(resources: SearchAgentResources, step: int) -> _Evaluation:
+    """Play the held-out questions by the likeliest tokens, and report what that comes to.
+
+    Raises:
+        HostError: more than 1 % of the rollouts broke.
+    """
+    policy = EnginePolicy(
+        name=f"held-out@{step}",
+        engine=resources.served.engine,
+        chat_template=resources.served.chat_template,
+        sampling=_sampling(resources, resources.params.temperature, 0),
+        seed_has_draw=False,
+    )
+    rollouts = resources.runner.run(policy, resources.held_out)
+    hops = {each.task_id: len(each.hops) for each in resources.held_out}
+    parts: dict[int, list[SearchEpisode]] = {}  # by the number of facts; 0 for all
+    for each in rollouts:
+        if not each.is_error:
+            parts.setdefault(0, []).append(each.episode)
+            parts.setdefault(hops[each.task_id], []).append(each.episode)
+    found = {number: eval_results(parts[number]) for number in sorted(parts)}
+    for number, results in found.items():
+        where = {"step": step, "hops": number}
+        for metric, value in (
+            ("search.exact_match", 100 * results.exact_match),
+            ("search.no_answer", 100 * results.no_answer),
+            ("search.calls", results.calls),
+        ):
+            resources.context.emit.measured(metric, value, where=where, count=results.rollouts)
+    return _Evaluation(results=found[0], num_errors=sum(each.is_error for each in rollouts))
+
+
+def _report_learning(
+    resources: SearchAgentResources, evaluated: Sequence[_Evaluation], steps: Sequence[SearchStep]
+) -> None:
+    """Report what all steps have changed, and how many rollouts broke, held-out ones included."""
+    emit = resources.context.emit
+    first, *later = [100 * each.results.exact_match for each in evaluated]
+    emit.measured("search.gain", later[-1] - first)
+    emit.measured("search.eval_auc", fmean(later), count=len(later))
+    errors = sum(step.num_errors for step in steps) + sum(each.num_errors for each in evaluated)
+    emit.measured("search.rollout_errors", errors)
+
+
+def _report_step(resources: SearchAgentResources, step: SearchStep) -> None:
+    emit, where, update = resources.context.emit, {"step": step.number}, step.report.update
+    results = eval_results([each.episode for each in step.rollouts if not each.is_error])
+    reward = fmean(each.reward for each in step.rollouts if each.reward is not None)
+    for metric, value in (
+        ("train.reward", reward),
+        ("train.exact_match", 100 * results.exact_match),
+        ("train.calls", results.calls),
+    ):
+        emit.measured(metric, value, where=where, count=results.rollouts)
+    emit.measured("train.zero_variance_groups", step.report.masked_groups, where=where)
     if update is None:
         emit.note(f"step {step.number}: no rollout was of use, and nothing was changed")
         return
-    shares = update.statistics
-    emit.measured("train.clip_share", 100 * shares["clip_share"], where=where, count=update.tokens)
-    emit.measured("train.ratio_mean", shares["ratio_mean"], where=where, count=update.tokens)
-    emit.measured("train.entropy", update.entropy, where=where, count=update.tokens)
-    emit.measured("train.change", update.weight_delta, where=where)
+    for metric, value in (
+        ("train.clip_ratio", 100 * update.statistics["clip_ratio"]),
+        ("train.importance_ratio_mean", update.statistics["importance_ratio_mean"]),
+        ("train.entropy", update.entropy),
+    ):
+        emit.measured(metric, value, where=where, count=update.tokens)
+    emit.measured("train.update_norm", update.update_norm, where=where)
     emit.measured("train.tokens", update.tokens, where=where)
 
 
-def _report_two_ways(room: Room, chosen: Variant, rollouts: Sequence[Rollout]) -> None:
+def _report_two_ways(
+    resources: SearchAgentResources, way: A2tgpoVariant, rollouts: Sequence[SearchRollout]
+) -> None:
     """Report how the gold answers' scores agree; server and trainer have the same weights now."""
-    found = two_ways(room, rollouts, chosen)
-    emit = room.context.emit
-    emit.measured("gain.gap", found.gap, where={"step": 1})
-    emit.measured("gain.engine_wall", found.engine_s)
-    emit.measured("gain.trainer_wall", found.trainer_s)
+    emit, served = resources.context.emit, resources.served
+    examples = _probing(resources, way).examples(rollouts)
+    began = time.monotonic()
+    by_server = by_engine(served.engine, resources.params.max_concurrency)(examples)
+    between = time.monotonic()
+    by_policy = by_trainer(served.policy)(examples)
+    ended = time.monotonic()
+    differences = (
+        abs(one - other)
+        for row, other_row in zip(by_server, by_policy, strict=True)
+        for one, other in zip(row, other_row, strict=True)
+    )
+    emit.measured("gain.logprob_abs_diff_max", max(differences), where={"step": 1})
+    emit.measured("gain.engine_time", between - began)
+    emit.measured("gain.trainer_time", ended - between)
 
 
-def _report_credit(room: Room, chosen: Variant, steps: Sequence[Step]) -> None:
-    if chosen.rules is None:
+def _report_advantages(
+    resources: SearchAgentResources, way: A2tgpoVariant, steps: Sequence[SearchStep]
+) -> None:
+    if way.settings is None:
         return
-    judged = list(chain.from_iterable(step.judged for step in steps))
-    for metric, value, where in figures(judged, chosen.rules):
-        room.context.emit.measured(metric, value, where=where)
+    groups = chain.from_iterable(step.groups for step in steps)
+    scored = [ScoredGroup(group=group, advantages=way.objective(group)) for group in groups]
+    for metric, value, where in figures(scored, way.settings):
+        resources.context.emit.measured(metric, value, where=where)
 
 
-def _report_times(room: Room, steps: Sequence[Step]) -> None:
-    emit, count = room.context.emit, len(steps)
+def _report_times(resources: SearchAgentResources, steps: Sequence[SearchStep]) -> None:
+    emit, count = resources.context.emit, len(steps)
     rollouts = list(chain.from_iterable(step.rollouts for step in steps))
-    emit.measured("search.broken", sum(each.stopped is Stop.BROKEN for each in rollouts))
-    emit.measured("retrieve.wall", 1000 * mean_retrieval_s(rollouts), count=len(rollouts))
-    emit.measured("step.wall", median(step.wall_s for step in steps), count=count)
-    emit.measured("step.rollout_wall", median(step.rollout_s for step in steps), count=count)
-    emit.measured("step.gain_wall", median(step.gain_s for step in steps), count=count)
-    updates = (math.fsum(step.report.seconds.values()) for step in steps)
-    emit.measured("step.update_wall", median(updates), count=count)
+    calls = sum(len(each.episode.calls) for each in rollouts)
+    searching_s = math.fsum(each.timings.tool_s for each in rollouts)
+    search_s = searching_s / calls if calls else math.nan
+    emit.measured("retrieve.time", 1000 * search_s, count=len(rollouts))
+    updating_s = [math.fsum(step.report.seconds.values()) for step in steps]
+    for metric, seconds in (
+        ("step.time", [step.total_s for step in steps]),
+        ("step.rollout_time", [step.rollout_s for step in steps]),
+        ("step.gain_time", [step.gain_s for step in steps]),
+        ("step.update_time", updating_s),
+    ):
+        emit.measured(metric, median(seconds), count=count)

@@ -23,13 +23,13 @@ from functools import partial
 
 from harness.experiments.a36.params import A2tgpoParams
 from harness.records import record
+from harness.workloads.rl.advantages import Aggregation, Objective
 from harness.workloads.rl.algorithms import a2tgpo, grpo
-from harness.workloads.rl.algorithms.a2tgpo import IGPO, PAPER, RELEASED, Aggregation, Rules
-from harness.workloads.rl.group import Objective
+from harness.workloads.rl.algorithms.a2tgpo import IGPO, PAPER, RELEASED, A2tgpoSettings
 from harness.workloads.rl.losses import Clip, Loss, RatioOf, clipped
 
 
-class VariantName(StrEnum):
+class A2tgpoVariantName(StrEnum):
     """What a way of learning is called."""
 
     GRPO = "grpo"
@@ -41,69 +41,68 @@ class VariantName(StrEnum):
     RELEASED = "released"
 
 
-_RULES = {
-    VariantName.IGPO: IGPO,
-    VariantName.TURN_GROUPS: replace(PAPER, rescaled=False, clip_spread=0.0),
-    VariantName.ROOT: replace(PAPER, clip_spread=0.0),
-    VariantName.TURN_CLIP: replace(PAPER, clip_spread=0.0),
-    VariantName.FULL: PAPER,
-    VariantName.RELEASED: RELEASED,
+_SETTINGS = {
+    A2tgpoVariantName.IGPO: IGPO,
+    A2tgpoVariantName.TURN_GROUPS: replace(PAPER, rescaled=False, clip_scale_beta=0.0),
+    A2tgpoVariantName.ROOT: replace(PAPER, clip_scale_beta=0.0),
+    A2tgpoVariantName.TURN_CLIP: replace(PAPER, clip_scale_beta=0.0),
+    A2tgpoVariantName.FULL: PAPER,
+    A2tgpoVariantName.RELEASED: RELEASED,
 }
-_BY_TURN = frozenset({VariantName.TURN_CLIP, VariantName.FULL, VariantName.RELEASED})
+_BY_TURN = frozenset(
+    {A2tgpoVariantName.TURN_CLIP, A2tgpoVariantName.FULL, A2tgpoVariantName.RELEASED}
+)
 
 
 @record
-class Variant:
+class A2tgpoVariant:
     """One way of learning.
 
     Attributes:
-        rules: how gains become credit; None where none are taken.
+        settings: how gains become advantages; None where none are taken.
         clip: how ratios are clipped.
     """
 
-    name: VariantName
-    rules: Rules | None
+    name: A2tgpoVariantName
+    settings: A2tgpoSettings | None
     clip: Clip
 
     @property
     def objective(self) -> Objective:
-        """From a group to credit."""
-        return grpo.credit if self.rules is None else a2tgpo.objective(self.rules)
+        """From a group to advantages."""
+        return grpo.advantages if self.settings is None else a2tgpo.objective(self.settings)
 
     @property
     def loss(self) -> Loss:
-        """From log-probabilities and credit to a number."""
+        """From log-probabilities and advantages to a number."""
         return partial(clipped, clip=self.clip)
 
     @property
     def aggregation(self) -> Aggregation:
         """How the tokens of an update are averaged."""
-        return Aggregation.SEQUENCE if self.rules is None else self.rules.aggregation
+        return Aggregation.SEQUENCE if self.settings is None else self.settings.aggregation
 
 
-def variant(params: A2tgpoParams) -> Variant:
+def variant(params: A2tgpoParams) -> A2tgpoVariant:
     """Return the way that the params name, with their figures."""
-    name = VariantName(params.variant)
-    rules = _RULES.get(name)
-    if rules is not None:
-        spread = params.clip_spread if rules.clip_spread else 0.0
-        rules = replace(rules, clip_spread=spread, gamma=params.gamma)
-    return Variant(name=name, rules=rules, clip=_clip(name, rules, params))
-
-
-def _clip(name: VariantName, rules: Rules | None, params: A2tgpoParams) -> Clip:
-    if name not in _BY_TURN:
-        return Clip(
+    name = A2tgpoVariantName(params.variant)
+    settings = _SETTINGS.get(name)
+    if settings is None or name not in _BY_TURN:
+        clip = Clip(
             ratio_of=RatioOf.TOKEN,
-            low=params.token_clip,
-            high=params.token_clip,
-            kl_coefficient=params.kl_weight if name is VariantName.GRPO else 0.0,
+            low=params.clip_epsilon,
+            high=params.clip_epsilon,
+            kl_coef=params.kl_coef if name is A2tgpoVariantName.GRPO else 0.0,
         )
-    assert rules is not None, "a turn's ratio goes with a turn's credit"
-    return Clip(
-        ratio_of=RatioOf.TURN,
-        low=params.turn_clip_low,
-        high=params.turn_clip_high,
-        boundaries=rules.boundaries,
-        ratio_form=rules.ratio_form,
-    )
+    else:
+        clip = Clip(
+            ratio_of=RatioOf.TURN,
+            low=params.turn_epsilon_low,
+            high=params.turn_epsilon_high,
+            boundaries=settings.boundaries,
+            ratio_form=settings.ratio_form,
+        )
+    if settings is not None:
+        beta = params.clip_scale_beta if settings.clip_scale_beta else 0.0
+        settings = replace(settings, clip_scale_beta=beta, gamma=params.gamma)
+    return A2tgpoVariant(name=name, settings=settings, clip=clip)

@@ -128,12 +128,12 @@ def _set_steps(config: ConfigContainer, params: BridgeParams) -> None:
     config.optimizer.min_lr = 0.0
     config.optimizer.adam_beta1 = params.beta1
     config.optimizer.adam_beta2 = params.beta2
-    config.optimizer.clip_grad = params.clip_norm
+    config.optimizer.clip_grad = params.max_grad_norm
     config.optimizer.weight_decay = params.weight_decay
     config.scheduler.start_weight_decay = config.scheduler.end_weight_decay = params.weight_decay
     config.scheduler.lr_decay_style = "cosine"
     config.scheduler.lr_decay_iters = params.continued_steps
-    config.scheduler.lr_warmup_iters = max(1, round(params.warmup_share * params.continued_steps))
+    config.scheduler.lr_warmup_iters = max(1, round(params.warmup_ratio * params.continued_steps))
 
 
 # --- data -----------------------------------------------------------------------------------------

@@ -108,7 +108,7 @@ class _Module(LightningModule):  # type: ignore[misc]
         loss = cross_entropy(logits_BSV, targets_BS)
         optimizer.zero_grad(set_to_none=True)
         self.manual_backward(loss)
-        nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_norm, foreach=True)
+        nn.utils.clip_grad_norm_(self.model.parameters(), training.max_grad_norm, foreach=True)
         optimizer.step()
         self.losses.append(loss.item())
         self.logger.log_metrics({"loss": self.losses[-1]}, self.trainer.global_step)

@@ -33,7 +33,7 @@ class ReplayParams:
     dropout: float = param(0.0, doc="everywhere", low=0.0, high=0.9)
     steps: int = param(300, doc="steps of the base on the old language", low=10)
     continued_steps: int = param(150, doc="steps that follow, the same for every arm", low=10)
-    warmup_share: float = param(
+    warmup_ratio: float = param(
         0.1, doc="share of either's steps in which the learning rate rises", low=0.01, high=0.5
     )
     learning_rate: float = param(5e-3, doc="AdamW, of all weights; warmed up again", low=0.0)
@@ -41,7 +41,7 @@ class ReplayParams:
     beta1: float = param(0.9, doc="AdamW", low=0.0, high=1.0)
     beta2: float = param(0.95, doc="AdamW", low=0.0, high=1.0)
     weight_decay: float = param(0.01, doc="AdamW, on every trained parameter", low=0.0)
-    clip_norm: float = param(1.0, doc="gradients are clipped to this norm", low=0.0)
+    max_grad_norm: float = param(1.0, doc="gradients are clipped to this norm", low=0.0)
     replay: tuple[float, ...] = param(
         (0.0, 0.05, 0.25, 0.5),
         doc="shares of old texts in a continuation; each continues the same base",
@@ -96,14 +96,14 @@ class BridgeParams:
     seq_len: int = param(4096, doc="tokens a window", low=2)
     batch_size: int = param(16, doc="windows a step, accumulated one by one", low=1)
     continued_steps: int = param(200, doc="optimizer steps", low=10)
-    warmup_share: float = param(
+    warmup_ratio: float = param(
         0.1, doc="share of the steps in which the learning rate rises", low=0.01, high=0.5
     )
     learning_rate: float = param(2e-5, doc="AdamW, at the end of the warm-up", low=0.0)
     beta1: float = param(0.9, doc="AdamW", low=0.0, high=1.0)
     beta2: float = param(0.95, doc="AdamW", low=0.0, high=1.0)
     weight_decay: float = param(0.01, doc="AdamW", low=0.0)
-    clip_norm: float = param(1.0, doc="gradients are clipped to this norm", low=0.0)
+    max_grad_norm: float = param(1.0, doc="gradients are clipped to this norm", low=0.0)
     held_out: int = param(32, doc="windows of each domain that nothing is trained on", low=1)
     curve_points: int = param(5, doc="points of the continuation at which both are measured", low=1)
 

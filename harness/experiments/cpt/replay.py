@@ -138,11 +138,11 @@ def adamw_of(params: ReplayParams, num_steps: int, learning_rate: float) -> Adam
     """Return how the base, or a continuation of it, is trained."""
     return AdamW(
         learning_rate=learning_rate,
-        num_warmup=max(1, round(params.warmup_share * num_steps)),
+        num_warmup=max(1, round(params.warmup_ratio * num_steps)),
         num_steps=num_steps,
         betas=(params.beta1, params.beta2),
         weight_decay=params.weight_decay,
-        max_grad_norm=params.clip_norm,
+        max_grad_norm=params.max_grad_norm,
     )
 
 

@@ -121,6 +121,12 @@ def param(
     return field(default=default, metadata=facts)
 
 
+def override(params: type, name: str, default: Any, *, doc: str = "") -> Any:
+    """Declare a parameter of a base again, with another default and, where given, meaning."""
+    declared = next(each for each in dataclasses.fields(params) if each.name == name)
+    return field(default=default, metadata=declared.metadata | ({"doc": doc} if doc else {}))
+
+
 @cache
 def fields_of(params: type) -> Mapping[str, tuple[Any, dataclasses.Field[Any]]]:
     """Return name -> (type, field) of a parameter record."""

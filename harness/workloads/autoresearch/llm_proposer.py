@@ -26,10 +26,10 @@ from harness.records import record
 from harness.workloads.autoresearch.params import LoopParams
 from harness.workloads.autoresearch.prompt import Brief, ProposerError
 from harness.workloads.autoresearch.search_space import Space
-from harness.workloads.envs.files.protocol import Message, Role
-from harness.workloads.inference.chat import Endpoint, Sampling, chat
+from harness.workloads.inference.chat import ChatSamplingParams, Endpoint, chat
+from harness.workloads.inference.chat_template import Message, Role
 from harness.workloads.inference.service import RunningService
-from harness.workloads.inference.vllm import Dtype, OnCpu, Serving, vllm_service
+from harness.workloads.inference.vllm import OnCpu, Serving, VllmDtype, vllm_service
 from harness.workloads.inference.vllm_engine import installed
 from harness.workloads.tiny_models.checkpoint import tiny_model
 
@@ -71,7 +71,7 @@ class ChatProposer:
             HostError: nobody does, or not in this protocol.
         """
         question = (Message(role=Role.USER, content="Answer with the word ready."),)
-        chat(self.endpoint, question, Sampling(temperature=0.0, max_tokens=1))
+        chat(self.endpoint, question, ChatSamplingParams(temperature=0.0, max_tokens=1))
 
     def propose(self, brief: Brief) -> str:
         """Return the model's answer, whatever it is.
@@ -83,7 +83,7 @@ class ChatProposer:
             Message(role=Role.SYSTEM, content=brief.system),
             Message(role=Role.USER, content=brief.user[-(self.most_characters or 0) :]),
         )
-        sampling = Sampling(
+        sampling = ChatSamplingParams(
             temperature=self.temperature,
             max_tokens=self.max_tokens,
             seed=self.seed + brief.iteration - 1,
@@ -112,7 +112,7 @@ def served(params: LoopParams, out: Path) -> Iterator[LoopParams]:
     serving = Serving(
         model_dir=tiny_model("files"),
         name=_NAME,
-        dtype=Dtype.FLOAT32,
+        dtype=VllmDtype.FLOAT32,
         max_model_len=_CONTEXT_TOKENS,
         max_num_seqs=1,
         seed=0,

@@ -19,7 +19,7 @@ from urllib.request import Request, urlopen
 from harness.errors import HostError
 from harness.records import record, to_json
 from harness.variables import KEY_VARIABLE
-from harness.workloads.envs.files.protocol import Message
+from harness.workloads.inference.chat_template import Message
 
 _AGAIN = {408, 425, 429, 500, 502, 503, 504}  # the server may answer the same request later
 _MAX_BYTES = 8 << 20  # of an answer
@@ -45,7 +45,7 @@ class Endpoint:
 
 
 @record
-class Sampling:
+class ChatSamplingParams:
     """How a reply is drawn. Everything is sent: servers have defaults of their own.
 
     Attributes:
@@ -59,7 +59,7 @@ class Sampling:
     extra: Mapping[str, Any] | None = None
 
 
-def chat(endpoint: Endpoint, messages: Sequence[Message], sampling: Sampling) -> str:
+def chat(endpoint: Endpoint, messages: Sequence[Message], sampling: ChatSamplingParams) -> str:
     """Return a model's reply; empty where the server sends none.
 
     Raises:

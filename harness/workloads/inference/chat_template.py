@@ -10,18 +10,36 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
 from harness.errors import InputError, Problem
-from harness.workloads.envs.files.protocol import STOP_WORD, Message, Role
+from harness.records import record
 from harness.workloads.inference.engine import Finish, Reply
+
+
+class Role(StrEnum):
+    """Who speaks."""
+
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+
+
+@record
+class Message:
+    """One message of a conversation."""
+
+    role: Role
+    content: str
+
 
 _ASKED, _SAID = Message(role=Role.USER, content="?"), "."  # any words do
 
 
-class Tokenizer(Protocol):
-    """What a dialogue needs of a tokenizer; those of transformers have it."""
+class ChatTokenizer(Protocol):
+    """What a chat template needs of a tokenizer; those of transformers have it."""
 
     def apply_chat_template(
         self, conversation: list[dict[str, str]], *, tokenize: bool, add_generation_prompt: bool
@@ -38,7 +56,7 @@ class Tokenizer(Protocol):
         ...
 
 
-class Dialogue:
+class ChatTemplate:
     """Turns messages into tokens, for one model; may be used by several threads.
 
     Args:
@@ -46,20 +64,16 @@ class Dialogue:
 
     Attributes:
         end: the token after which the template goes on to the next message.
-        stop_word: the tokens of `STOP_WORD`.
 
     Raises:
-        InputError: the template says something else of a message once another one follows, or the
-            tokenizer cannot say the stop word.
+        InputError: the template says something else of a message once another one follows.
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: ChatTokenizer) -> None:
         self._tokenizer = tokenizer
         self._lock = threading.Lock()  # transformers' tokenizers are not made for threads
-        if problems := tuple(self._problems()):
-            raise InputError(Problem(message=problem) for problem in problems)
+        self._require_stable()
         self.end = self._encoded(self._text_after(_ASKED.content))[0]
-        self.stop_word = self._encoded(STOP_WORD)
 
     def opening(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """Return the prompt of the first turn."""
@@ -80,6 +94,17 @@ class Dialogue:
         """Return a reply that nobody drew, as a demonstration has it: with its end token."""
         return (*self._encoded(text), self.end)
 
+    def exactly(self, text: str) -> tuple[int, ...]:
+        """Return the tokens of a text that a model must be able to say.
+
+        Raises:
+            InputError: the tokenizer makes another text of it.
+        """
+        tokens = self._encoded(text)
+        if self._decoded(tokens) != text:
+            raise InputError([Problem(message=f"the tokenizer cannot say {text}")])
+        return tokens
+
     def text(self, reply: Reply) -> str:
         """Return what a reply says, without the token that ended it."""
         said = reply.tokens[:-1] if reply.finish is Finish.STOP else reply.tokens
@@ -89,23 +114,20 @@ class Dialogue:
         """Return what the template puts between a reply and the next one.
 
         It is taken from a conversation of one reply, so that its cost does not grow with the
-        turns; `_problems` has looked that this is right.
+        turns; `_require_stable` has looked that this is right.
         """
         asked = Message(role=Role.USER, content=content)
         whole = self._rendered([_ASKED, Message(role=Role.ASSISTANT, content=_SAID), asked])
         return whole[len(self._rendered([_ASKED]) + _SAID) :]
 
-    def _problems(self) -> list[str]:
+    def _require_stable(self) -> None:
         replies = [Message(role=Role.ASSISTANT, content=f"{_SAID}{number}") for number in range(2)]
         opening = [Message(role=Role.SYSTEM, content=_SAID), _ASKED]
         whole = self._rendered([*opening, replies[0], _ASKED, replies[1], _ASKED])
         parts = [f"{reply.content}{self._text_after(_ASKED.content)}" for reply in replies]
-        found = []
         if whole != "".join((self._rendered(opening), *parts)):
-            found.append("the chat template does not leave earlier messages as they were")
-        if self._decoded(self._encoded(STOP_WORD)) != STOP_WORD:
-            found.append(f"the tokenizer cannot say {STOP_WORD}")
-        return found
+            message = "the chat template does not leave earlier messages as they were"
+            raise InputError([Problem(message=message)])
 
     def _rendered(self, messages: Sequence[Message]) -> str:
         given = [{"role": each.role.value, "content": each.content} for each in messages]
@@ -125,8 +147,8 @@ class Dialogue:
             return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True))
 
 
-def load_dialogue(folder: Path) -> Dialogue:
-    """Return the dialogue of the model in `folder`."""
+def load_chat_template(folder: Path) -> ChatTemplate:
+    """Return the chat template of the model in `folder`."""
     from transformers import AutoTokenizer  # noqa: PLC0415 - torch-free until a model is loaded
 
-    return Dialogue(AutoTokenizer.from_pretrained(folder))
+    return ChatTemplate(AutoTokenizer.from_pretrained(folder))

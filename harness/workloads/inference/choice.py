@@ -14,7 +14,7 @@ import torch
 from harness.errors import HostError
 from harness.records import record
 from harness.workloads.inference.engine import Engine
-from harness.workloads.inference.vllm import Adapting, Dtype, OnCpu, OnGpu, Serving
+from harness.workloads.inference.vllm import Adapting, OnCpu, OnGpu, Serving, VllmDtype
 from harness.workloads.inference.vllm_engine import installed, serve
 
 _KV_CACHE_GIB = 1  # of a small model on a CPU; vLLM takes whole GiB
@@ -37,21 +37,21 @@ class Serve:
         model_dir: configuration, weights and tokenizer.
         name: how logs call it.
         dtype: of weights and activations.
-        context_tokens: prompt and reply together.
-        at_once: replies that are drawn at the same time.
+        max_model_len: prompt and reply together.
+        max_concurrency: replies that are drawn at the same time.
         seed: of what no request names one for.
-        gpu_memory_share: of a GPU's memory, 0 to 1; without a meaning on a CPU.
+        gpu_memory_utilization: of a GPU's memory, 0 to 1; without a meaning on a CPU.
         lora_rank: the largest of an adapter that it can be given; None for none.
     """
 
     kind: EngineKind
     model_dir: Path
     name: str
-    dtype: Dtype
-    context_tokens: int
-    at_once: int
+    dtype: VllmDtype
+    max_model_len: int
+    max_concurrency: int
     seed: int
-    gpu_memory_share: float
+    gpu_memory_utilization: float
     lora_rank: int | None = None
 
 
@@ -98,14 +98,14 @@ def _serving(wanted: Serve) -> Serving:
     place: OnCpu | OnGpu = OnCpu(kv_cache_gib=_KV_CACHE_GIB)
     adapting = Adapting.FOLDED
     if torch.cuda.is_available():
-        place = OnGpu(memory_share=wanted.gpu_memory_share)
+        place = OnGpu(memory_share=wanted.gpu_memory_utilization)
         adapting = Adapting.LOADED
     return Serving(
         model_dir=wanted.model_dir,
         name=wanted.name,
         dtype=wanted.dtype,
-        max_model_len=wanted.context_tokens,
-        max_num_seqs=wanted.at_once,
+        max_model_len=wanted.max_model_len,
+        max_num_seqs=wanted.max_concurrency,
         seed=wanted.seed,
         place=place,
         max_lora_rank=wanted.lora_rank,

@@ -19,12 +19,12 @@ BASE = "base"  # what an engine serves without an adapter
 
 
 @record
-class Sampling:
+class SamplingParams:
     """How a reply is drawn. Everything is sent: servers have defaults of their own.
 
     Attributes:
         temperature: 0 takes the likeliest token.
-        max_tokens: of the reply.
+        max_new_tokens: of the reply.
         seed: of this reply; the same prompt, sampling and weights give the same reply.
         top_p: share of the probability that is drawn from.
         top_k: how many of the likeliest tokens are drawn from; 0 for all.
@@ -32,7 +32,7 @@ class Sampling:
     """
 
     temperature: float
-    max_tokens: int
+    max_new_tokens: int
     seed: int
     top_p: float = 1.0
     top_k: int = 0
@@ -43,7 +43,7 @@ class Finish(StrEnum):
     """Why a reply ended."""
 
     STOP = "stop"  # the model's own end token, which is the reply's last
-    LENGTH = "length"  # `Sampling.max_tokens`, or the model's context
+    LENGTH = "length"  # `SamplingParams.max_new_tokens`, or the model's context
 
 
 @record
@@ -72,15 +72,15 @@ class PromptTooLongError(EngineError):
     """Prompt and reply do not fit into the model's context."""
 
 
-def room_behind(prompt: Sequence[int], context_tokens: int) -> int:
+def room_behind(prompt: Sequence[int], max_model_len: int) -> int:
     """Return how many tokens of a reply fit behind a prompt, at least one.
 
     Raises:
         PromptTooLongError: none does.
     """
-    room = context_tokens - len(prompt)
+    room = max_model_len - len(prompt)
     if room < 1:
-        message = f"{len(prompt)} tokens and a reply are more than {context_tokens}"
+        message = f"{len(prompt)} tokens and a reply are more than {max_model_len}"
         raise PromptTooLongError(message)
     return room
 
@@ -94,11 +94,11 @@ class Engine(Protocol):
         ...
 
     @property
-    def context_tokens(self) -> int:
+    def max_model_len(self) -> int:
         """Prompt and reply together, at most."""
         ...
 
-    def reply(self, prompt: Sequence[int], sampling: Sampling) -> Reply:
+    def reply(self, prompt: Sequence[int], sampling: SamplingParams) -> Reply:
         """Draw one reply from the weights that `served` names.
 
         Raises:

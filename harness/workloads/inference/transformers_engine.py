@@ -25,7 +25,7 @@ from harness.workloads.inference.engine import (
     EngineError,
     Finish,
     Reply,
-    Sampling,
+    SamplingParams,
     room_behind,
 )
 from harness.workloads.inference.vllm import OnCpu, Serving
@@ -48,21 +48,21 @@ class TransformersEngine:
 
     def __init__(self, serving: Serving, end_token: int) -> None:
         self.identity = f"transformers {transformers.__version__}"
-        self.context_tokens = serving.max_model_len
+        self.max_model_len = serving.max_model_len
         self.served = BASE
         self._end_token = end_token
         self._lock = threading.Lock()  # one reply at a time, and none while the weights change
         self._model: Any = _loaded(serving)
 
-    def reply(self, prompt: Sequence[int], sampling: Sampling) -> Reply:
+    def reply(self, prompt: Sequence[int], sampling: SamplingParams) -> Reply:
         """Draw one reply from the weights that `served` names.
 
         Raises:
             PromptTooLongError: no token of a reply fits behind the prompt.
         """
-        room = room_behind(prompt, self.context_tokens)
+        room = room_behind(prompt, self.max_model_len)
         with self._lock, torch.inference_mode():
-            return self._reply(prompt, sampling, min(sampling.max_tokens, room))
+            return self._reply(prompt, sampling, min(sampling.max_new_tokens, room))
 
     def score(self, tokens: Sequence[int]) -> tuple[float, ...]:
         """Return the log-probability of every token after the first, given those before it.
@@ -72,7 +72,7 @@ class TransformersEngine:
         """
         if len(tokens) < 2:  # noqa: PLR2004 - the first has nothing before it
             return ()
-        room_behind(tokens[:-1], self.context_tokens)
+        room_behind(tokens[:-1], self.max_model_len)
         with self._lock, torch.inference_mode():
             logits_TV = self._model(self._row(tokens[:-1]), use_cache=False).logits[0]
             logprobs_TV = torch.log_softmax(logits_TV.float(), dim=-1)
@@ -94,7 +94,7 @@ class TransformersEngine:
                 self._model = _adapted(self._model, adapter)
                 self.served = adapter.name
 
-    def _reply(self, prompt: Sequence[int], sampling: Sampling, max_tokens: int) -> Reply:
+    def _reply(self, prompt: Sequence[int], sampling: SamplingParams, max_tokens: int) -> Reply:
         generator = torch.Generator().manual_seed(sampling.seed)
         cache = DynamicCache(config=self._model.config)
         tokens: list[int] = []
@@ -125,7 +125,7 @@ class TransformersEngine:
         return torch.tensor([list(tokens)], device=self._model.device)
 
 
-def draw(logits_V: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
+def draw(logits_V: Tensor, sampling: SamplingParams, generator: torch.Generator) -> int:
     """Draw one token: the likeliest at temperature 0, else of what `truncated` leaves."""
     if sampling.temperature == 0:
         return int(logits_V.argmax())

@@ -15,7 +15,7 @@ from harness.records import record
 from harness.workloads.inference.service import PORT, Service
 
 
-class Dtype(StrEnum):
+class VllmDtype(StrEnum):
     """What weights and activations are held in, as vLLM calls it."""
 
     FLOAT32 = "float32"
@@ -77,7 +77,7 @@ class Serving:
 
     model_dir: Path
     name: str
-    dtype: Dtype
+    dtype: VllmDtype
     max_model_len: int
     max_num_seqs: int
     seed: int

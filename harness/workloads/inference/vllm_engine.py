@@ -21,7 +21,7 @@ from harness.workloads.inference.engine import (
     Finish,
     PromptTooLongError,
     Reply,
-    Sampling,
+    SamplingParams,
     room_behind,
 )
 from harness.workloads.inference.http import RefusedError, Server, SilentError
@@ -104,7 +104,7 @@ class VllmEngine:
         return installed()
 
     @property
-    def context_tokens(self) -> int:
+    def max_model_len(self) -> int:
         """Prompt and reply together, at most."""
         return self._serving.max_model_len
 
@@ -113,17 +113,17 @@ class VllmEngine:
         """Which weights answer: the adapter's folder name, or ``base``."""
         return self._adapter.name if self._adapter else BASE
 
-    def reply(self, prompt: Sequence[int], sampling: Sampling) -> Reply:
+    def reply(self, prompt: Sequence[int], sampling: SamplingParams) -> Reply:
         """Draw one reply from the weights that `served` names.
 
         Raises:
             PromptTooLongError: no token of a reply fits behind the prompt.
             EngineError: the server is down, refuses, or speaks another protocol.
         """
-        room = room_behind(prompt, self.context_tokens)
+        room = room_behind(prompt, self.max_model_len)
         asked = to_json(sampling)
         num_alternatives = asked.pop("alternatives")
-        asked["max_tokens"] = min(sampling.max_tokens, room)
+        asked["max_tokens"] = min(asked.pop("max_new_tokens"), room)
         choice = self._complete(prompt, {**asked, "logprobs": num_alternatives})
         with _expecting("a completion with log-probabilities"):
             return _reply(choice, num_alternatives)
@@ -138,7 +138,7 @@ class VllmEngine:
         if len(tokens) < 2:  # noqa: PLR2004 - the first has nothing before it
             return ()
         *prompt, last = tokens
-        room_behind(prompt, self.context_tokens)
+        room_behind(prompt, self.max_model_len)
         # vLLM must draw something, and what it draws must fit: let it draw the last token. Its
         # log-probability is of the model, before that restriction.
         drawn = {"allowed_token_ids": [last], "max_tokens": 1, "temperature": 0.0, "seed": 0}
@@ -172,7 +172,7 @@ class VllmEngine:
         """Give the server other weights for its own, and let it forget what it cached of those.
 
         It has no name for them that could be asked back: a trainer compares log-probabilities
-        (`harness.workloads.rl.step.Agreement`).
+        (`harness.workloads.rl.trainer.LogprobDifference`).
         """
         base = self._serving.model_dir
         with tempfile.TemporaryDirectory() as scratch:

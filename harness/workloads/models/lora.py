@@ -25,8 +25,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from harness.errors import InputError, Problem, unknown
 from harness.workloads.api.device import torch_device
 from harness.workloads.models.adapter import Weights, base_identity, read_adapter, write_adapter
-from harness.workloads.training.example import Example
-from harness.workloads.training.settings import Compute, Dropout, LoraSettings, Product
+from harness.workloads.models.example import Example
+from harness.workloads.models.lora_settings import Compute, Dropout, LoraSettings, Product
 
 _ADAPTER = "default"  # peft's name of the only one
 _ROWS = 512  # of 150,000 logits each, 0.3 GB
@@ -191,7 +191,7 @@ class LoraPolicy:
         # where the tokens before the trained ones are, example after example
         rows = [row for row, example in enumerate(examples) for _ in example.trained]
         columns = [at - 1 for example in examples for at in example.trained]
-        bf16 = self._compute.autocast
+        bf16 = self._compute.bf16
         with torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext():
             hidden_BSd = self._decoder(torch.tensor(padded, device=device), use_cache=False)[0]
             # logits only where a token is trained: the head is most of a small model's work

@@ -1,10 +1,21 @@
-"""The one trainer: groups of rollouts in, a change of the adapter out.
+"""GRPO's update: groups of rollouts in, a change of the adapter out.
 
-Articles 33, 34 and 36 differ in objective, loss and settings, and in nothing else here. How it
-departs from article 33's program: the rollouts of a step are scored several at a time, the
-reference's adapter is put in once a step instead of once a rollout, and the loss is averaged before
-the backward pass instead of the gradients after it; all are the same up to rounding. What differs
-by choice is in `TrainerSettings`.
+Read it after `algorithms/grpo.py` (advantages) and `losses.py` (loss); `loop.py` goes on from here.
+One step of Shao et al. 2024 (arXiv 2402.03300, algorithm 1, lines 8 to 12):
+
+1. advantages of every group; what has none is masked;
+2. log-probabilities of the sampled tokens under the reference weights, for the KL term;
+3. the same under the weights that the step begins with, where the loss takes a ratio to them;
+4. for every minibatch: forward, loss, backward, gradient clipped, AdamW.
+
+Articles 33, 34 and 36 differ in advantages, loss and `TrainerSettings`, and in nothing else here.
+How we differ from the paper: only a LoRA adapter is trained, and the reference is the adapter that
+training began with, never replaced. How we differ from article 33's program, all of it equal up to
+rounding: the rollouts of a step are scored several at a time, the reference adapter is put in once
+a step instead of once a rollout, and losses are averaged before the backward pass instead of
+gradients after it.
+
+Shapes: N sampled tokens of one rollout.
 """
 
 from __future__ import annotations
@@ -17,7 +28,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import count
+from enum import StrEnum
 from pathlib import Path
 from statistics import fmean
 
@@ -26,53 +37,185 @@ from torch import Tensor, nn
 
 from harness.atomic import new_folder
 from harness.errors import InputError, Problem
+from harness.records import record
 from harness.workloads.models.adapter import Weights
+from harness.workloads.models.example import Example
 from harness.workloads.models.lora import LoraPolicy
-from harness.workloads.rl.group import Credit, Group, Muted, Objective
-from harness.workloads.rl.losses import Drawn, Loss, SequenceLoss, batch_weights
-from harness.workloads.rl.step import Agreement, Phase, StepReport, Update
+from harness.workloads.models.lora_settings import Dropout
+from harness.workloads.rl.advantages import (
+    Advantages,
+    Aggregation,
+    Group,
+    MaskReason,
+    Objective,
+)
+from harness.workloads.rl.losses import Loss, SampledTokens, SequenceLoss, batch_weights
+from harness.workloads.rl.rollout import NOT_TRAINED
 from harness.workloads.training.errors import DivergedError
-from harness.workloads.training.example import Example, traced
 from harness.workloads.training.loop import synchronise
 from harness.workloads.training.rng import seeded
-from harness.workloads.training.settings import Dropout, Old, Optimizer, TrainerSettings
-from harness.workloads.training.trace import NOT_TRAINED, Trace
 
 _STEP, _OPTIMIZER, _ADAPTER = "step.json", "optimizer.pt", "adapter"
 
 
+# --- Settings -------------------------------------------------------------------------------------
+
+
+class OldLogprobs(StrEnum):
+    """Which log-probabilities an importance ratio is taken to."""
+
+    SAMPLED = "sampled"  # what the engine said when it sampled the token
+    RECOMPUTED = "recomputed"  # the trainer's own, of the weights that the step begins with
+
+
+@record
+class TrainerSettings:
+    """How one batch of groups becomes a change of the adapter; defaults are article 33's.
+
+    Attributes:
+        learning_rate: AdamW; betas and epsilon are torch's.
+        weight_decay: AdamW; torch's default.
+        max_grad_norm: gradients are clipped to this norm.
+        reset_optimizer_each_step: AdamW is made anew each step, as articles 33 and 34 did: each
+            weight then moves by the learning rate or less.
+        dropout: of the passes that train, and of the reference's.
+        max_length: a rollout of as many tokens or more trains nothing.
+        num_iterations: how often each rollout is used in a step.
+        num_minibatches: into how many parts, one update each, an iteration is divided at random.
+        old_logprobs: what a ratio is taken to; a loss without ratio has no use for it.
+        aggregation: how the losses of an update's rollouts are averaged.
+        seed: dropout and the division are drawn from it and the step's number.
+    """
+
+    learning_rate: float = 1e-5
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    reset_optimizer_each_step: bool = True
+    dropout: Dropout = Dropout.ACTIVE
+    max_length: int = 8192
+    num_iterations: int = 1
+    num_minibatches: int = 1
+    old_logprobs: OldLogprobs = OldLogprobs.SAMPLED
+    aggregation: Aggregation = Aggregation.SEQUENCE
+    seed: int = 42
+
+
+# --- What a step reports --------------------------------------------------------------------------
+
+
+class StepPhase(StrEnum):
+    """A part of a step, timed."""
+
+    ADVANTAGES = "advantages"
+    REFERENCE = "reference"  # log-probabilities under the reference weights
+    START = "start"  # log-probabilities under the weights that the step begins with
+    FORWARD = "forward"  # and losses
+    BACKWARD = "backward"
+    OPTIMIZER = "optimizer"  # and what the weights moved by
+
+
+@record
+class LogprobDifference:
+    """|engine - trainer| of the log-probabilities of the same tokens, nats a token.
+
+    Both are of the weights that sampled the tokens, without dropout.
+    """
+
+    mean: float
+    largest: float
+
+
+@record
+class Update:
+    """What happened to the weights, and by what.
+
+    Attributes:
+        updates: of the optimizer.
+        tokens: trained, each counted once.
+        loss: of the updates, mean; statistics, entropy and gradient norm likewise.
+        statistics: what the loss says (`losses.SequenceLoss`), means over tokens: ``kl`` is K3 to
+            the reference, nats a token, ``kl_term`` that times its coefficient, which article 33
+            prints as KL.
+        entropy: of the distributions that tokens are sampled from, mean, nats.
+        gradient_norm: before it was clipped.
+        update_norm: Euclidean norm of what the weights moved by.
+        update_norm_ratio: that over ``learning_rate sqrt(N)`` of N weights: the most that one
+            update of a fresh AdamW can come to without weight decay, as every weight then moves by
+            the learning rate at most. Articles 33 and 34 print 0.0622 of 0.0635.
+        logprob_difference: of engine and trainer.
+    """
+
+    updates: int
+    tokens: int
+    loss: float
+    statistics: Mapping[str, float]
+    entropy: float
+    gradient_norm: float
+    update_norm: float
+    update_norm_ratio: float
+    logprob_difference: LogprobDifference
+
+
+@record
+class StepReport:
+    """One step.
+
+    Attributes:
+        step: 1 for the first.
+        groups: how many there were.
+        masked_groups: those of which no rollout was used.
+        rollouts: of all groups.
+        used: rollouts that were trained on.
+        masked: why others were not, and how many.
+        seconds: of each phase.
+        update: None where no rollout was of use: the weights are as they were.
+    """
+
+    step: int
+    groups: int
+    masked_groups: int
+    rollouts: int
+    used: int
+    masked: Mapping[MaskReason, int]
+    seconds: Mapping[StepPhase, float]
+    update: Update | None
+
+
+# --- The trainer ----------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Rollout:
-    """One rollout that is trained on; tensors are of its N trained tokens."""
+class _Sequence:
+    """One rollout that is trained on."""
 
     number: int  # within the step
-    name: str
-    credit: Credit
+    name: str  # in messages
+    advantages: Advantages
     example: Example
-    turn_ids: Tensor
-    drawn: Tensor  # log-probabilities that the engine gave
-    old: Tensor  # those that a ratio is taken to
-    reference: Tensor | None = None
+    turn_ids: Tensor  # of each sampled token its turn: (N,)
+    sampled: Tensor  # log-probabilities that the engine gave: (N,)
+    old: Tensor  # those that a ratio is taken to: (N,)
+    reference: Tensor | None = None  # (N,)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Pass:
-    """What one batch of rollouts came to; gradients are in the parameters."""
+    """What the forward and backward pass of some sequences came to."""
 
-    value: float  # its share of the update's loss
+    value: float  # their share of the update's loss
     losses: Sequence[SequenceLoss]
-    entropies: Tensor  # of all its trained tokens
-    logprobs: Mapping[int, Tensor]  # by rollout
+    entropies: Tensor  # of all their sampled tokens
+    logprobs: Mapping[int, Tensor]  # by sequence
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Part:
-    """What one update came to."""
+class _OptimizerStep:
+    """What one optimizer step came to; see `Update`."""
 
     loss: float
     statistics: Mapping[str, float]
     entropy: float
-    norm: float
+    gradient_norm: float
 
 
 class Trainer:
@@ -80,8 +223,8 @@ class Trainer:
 
     Args:
         policy: what is trained.
-        objective: from a group to credit.
-        loss: from a rollout's log-probabilities and its credit to a number.
+        objective: from a group to advantages.
+        loss: from a rollout's log-probabilities and its advantages to a number.
         settings: the rest.
         reference: the adapter that the policy is kept near, such as the one it began with
             (`LoraPolicy.weights`); None where the loss has no use for it.
@@ -113,29 +256,214 @@ class Trainer:
                 them: the step's first leaves them as they were.
         """
         self._clock = _Clock(self._policy.device)
-        with self._clock(Phase.CREDIT):
-            credits_ = [self._credits(group) for group in groups]
-        muted = [[credit.muted for credit in of_group] for of_group in credits_]
-        rollouts = list(_used(groups, credits_, self._policy.device))
+        with self._clock(StepPhase.ADVANTAGES):
+            scored = [self._advantages(group) for group in groups]
+        masked = [[each.masked for each in of_group] for of_group in scored]
+        sequences = self._sequences(groups, scored)
         with seeded(self._policy.device, f"{self._settings.seed} {self.steps}"):
-            update = self._update(rollouts) if rollouts else None
+            update = self._update(sequences) if sequences else None
         self.steps += 1
         return StepReport(
             step=self.steps,
             groups=len(groups),
-            muted_groups=sum(all(of_group) for of_group in muted),
-            rollouts=sum(map(len, muted)),
-            used=len(rollouts),
-            muted=Counter(cause for of_group in muted for cause in of_group if cause),
+            masked_groups=sum(all(of_group) for of_group in masked),
+            rollouts=sum(map(len, masked)),
+            used=len(sequences),
+            masked=Counter(reason for of_group in masked for reason in of_group if reason),
             seconds=self._clock.seconds,
             update=update,
         )
+
+    def _advantages(self, group: Group) -> list[Advantages]:
+        """Return the objective's advantages, computed with the rollouts that are too long.
+
+        Those are masked afterwards: their rewards count in the others' advantages.
+        """
+        found = []
+        for member, advantages in zip(group.members, self._objective(group), strict=True):
+            too_long = len(member.trace.tokens) >= self._settings.max_length
+            if too_long and not advantages.masked:
+                advantages = replace(advantages, masked=MaskReason.TOO_LONG)  # noqa: PLW2901
+            found.append(advantages)
+        return found
+
+    def _sequences(
+        self, groups: Sequence[Group], scored: Sequence[Sequence[Advantages]]
+    ) -> list[_Sequence]:
+        """Return the rollouts that are trained on, as tensors."""
+        device = self._policy.device
+        found: list[_Sequence] = []
+        for group, of_group in zip(groups, scored, strict=True):
+            for place, (member, advantages) in enumerate(zip(group.members, of_group, strict=True)):
+                if advantages.masked:
+                    continue
+                turn_ids = [turn for turn in member.trace.turn_ids if turn != NOT_TRAINED]
+                sampled_N = torch.tensor(member.trace.logprobs, device=device)
+                sequence = _Sequence(
+                    number=len(found),
+                    name=f"group {group.key}, member {place}",
+                    advantages=advantages,
+                    example=member.trace.example,
+                    turn_ids=torch.tensor(turn_ids, device=device),
+                    sampled=sampled_N,
+                    old=sampled_N,
+                )
+                found.append(sequence)
+        return found
+
+    def _update(self, sequences: Sequence[_Sequence]) -> Update:
+        """Change the weights by the rollouts of one step."""
+        settings, policy = self._settings, self._policy
+        before = [each.detach().clone() for each in policy.parameters]
+        examples = [each.example for each in sequences]
+
+        # pi_ref of every sampled token. With dropout it never is pi itself, and KL never 0, as in
+        # article 33.
+        if self._reference is not None:
+            with self._clock(StepPhase.REFERENCE):
+                logprobs = policy.reference_logprobs(examples, self._reference, settings.dropout)
+            sequences = [
+                replace(each, reference=reference_N)
+                for each, reference_N in zip(sequences, logprobs, strict=True)
+            ]
+
+        # pi_old. Where the passes that train see the step's first weights without dropout, they
+        # give these log-probabilities themselves, and nothing is computed twice.
+        start: dict[int, Tensor] = {}
+        recomputed = settings.old_logprobs is OldLogprobs.RECOMPUTED
+        if settings.dropout is Dropout.ACTIVE or settings.num_minibatches > 1 or recomputed:
+            with self._clock(StepPhase.START), torch.no_grad():
+                start = dict(enumerate(policy.logprobs(examples)))
+        if recomputed:
+            sequences = [replace(each, old=start[each.number]) for each in sequences]
+
+        if settings.reset_optimizer_each_step:
+            self._optimizer = self._new_optimizer()
+        steps = [
+            self._optimizer_step(minibatch, start) for minibatch in self._minibatches(sequences)
+        ]
+
+        update_norm = _distance(policy.parameters, before)
+        largest_norm = settings.learning_rate * math.sqrt(policy.num_trainable)
+        difference_N = torch.cat([(start[each.number] - each.sampled).abs() for each in sequences])
+        return Update(
+            updates=len(steps),
+            tokens=len(difference_N),
+            loss=fmean(step.loss for step in steps),
+            statistics={
+                name: fmean(step.statistics[name] for step in steps) for name in steps[0].statistics
+            },
+            entropy=fmean(step.entropy for step in steps),
+            gradient_norm=fmean(step.gradient_norm for step in steps),
+            update_norm=update_norm,
+            update_norm_ratio=update_norm / largest_norm,
+            logprob_difference=LogprobDifference(
+                mean=difference_N.mean().item(), largest=difference_N.max().item()
+            ),
+        )
+
+    def _minibatches(self, sequences: Sequence[_Sequence]) -> Iterator[Sequence[_Sequence]]:
+        """Yield what each optimizer step is made of; parts are as equal as can be."""
+        parts = min(self._settings.num_minibatches, len(sequences))
+        for iteration in range(self._settings.num_iterations):
+            order = random.Random(f"{self._settings.seed} {self.steps} {iteration}")  # noqa: S311
+            shuffled = order.sample(sequences, len(sequences))
+            yield from (shuffled[part::parts] for part in range(parts))
+
+    def _optimizer_step(
+        self, minibatch: Sequence[_Sequence], start: dict[int, Tensor]
+    ) -> _OptimizerStep:
+        """Take one optimizer step.
+
+        Args:
+            minibatch: what on.
+            start: log-probabilities under the weights that the step began with, by sequence. Those
+                that it lacks are filled in: this is then the first optimizer step.
+        """
+        weights = batch_weights([len(each.old) for each in minibatch], self._settings.aggregation)
+        self._optimizer.zero_grad()
+        passes = [
+            self._forward_backward([(minibatch[index], weights[index]) for index in batch])
+            for batch in self._policy.batches([each.example for each in minibatch])
+        ]
+        with self._clock(StepPhase.OPTIMIZER):
+            gradient_norm = nn.utils.clip_grad_norm_(
+                self._policy.parameters, self._settings.max_grad_norm
+            )
+            self._optimizer.step()
+        for each in passes:
+            start.update({new: each.logprobs[new] for new in each.logprobs.keys() - start})
+        losses = [loss for each in passes for loss in each.losses]
+        tokens = sum(loss.num_tokens for loss in losses)
+        return _OptimizerStep(
+            loss=math.fsum(each.value for each in passes),
+            statistics={
+                name: math.fsum(loss.statistics[name] * loss.num_tokens for loss in losses) / tokens
+                for name in losses[0].statistics
+            },
+            entropy=torch.cat([each.entropies for each in passes]).mean().item(),
+            gradient_norm=gradient_norm.item(),
+        )
+
+    def _forward_backward(self, weighted: Sequence[tuple[_Sequence, float]]) -> _Pass:
+        """Add the gradients of some sequences, each loss times its weight.
+
+        Raises:
+            DivergedError: a gradient is not finite.
+        """
+        sequences, weights = zip(*weighted, strict=True)
+        with self._clock(StepPhase.FORWARD):
+            scores = self._policy.scores(
+                [each.example for each in sequences], self._settings.dropout
+            )
+            losses = [
+                self._loss(
+                    SampledTokens(
+                        name=each.name,
+                        new=score.logprobs,
+                        old=each.old,
+                        reference=each.reference,
+                        turn_ids=each.turn_ids,
+                    ),
+                    each.advantages,
+                )
+                for each, score in zip(sequences, scores, strict=True)
+            ]
+            values = torch.stack([loss.value for loss in losses])
+            value = torch.dot(values, values.new_tensor(weights))
+        with self._clock(StepPhase.BACKWARD):
+            torch.autograd.backward(value)
+            gradients = [each.grad for each in self._policy.parameters if each.grad is not None]
+            if not nn.utils.get_total_norm(gradients).isfinite():
+                self._optimizer.zero_grad()
+                names = ", ".join(each.name for each in sequences)
+                message = f"step {self.steps + 1}: the gradient is not finite after {names}"
+                raise DivergedError(message)
+        return _Pass(
+            value=value.item(),
+            losses=losses,
+            entropies=torch.cat([score.entropies for score in scores]),
+            logprobs={
+                each.number: score.logprobs.detach()
+                for each, score in zip(sequences, scores, strict=True)
+            },
+        )
+
+    def _new_optimizer(self) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(
+            self._policy.parameters,
+            lr=self._settings.learning_rate,
+            weight_decay=self._settings.weight_decay,
+            fused=True,
+        )
+
+    # --- going on later ---------------------------------------------------------------------------
 
     def save(self, folder: Path) -> None:
         """Write what the next step depends on, whole or not at all: adapter, moments, number."""
         with new_folder(folder) as new:
             self._policy.save(new / _ADAPTER)
-            if self._settings.optimizer is Optimizer.PERSISTENT:
+            if not self._settings.reset_optimizer_each_step:
                 torch.save(self._optimizer.state_dict(), new / _OPTIMIZER)
             (new / _STEP).write_text(json.dumps({"steps": self.steps}), encoding="utf-8")
 
@@ -147,7 +475,7 @@ class Trainer:
         """
         try:
             steps = json.loads((folder / _STEP).read_text(encoding="utf-8"))["steps"]
-            if self._settings.optimizer is Optimizer.PERSISTENT:
+            if not self._settings.reset_optimizer_each_step:
                 self._optimizer.load_state_dict(torch.load(folder / _OPTIMIZER, weights_only=True))
         except OSError as error:
             message = f"no step of a trainer can be read here: {error}"
@@ -155,161 +483,16 @@ class Trainer:
         self._policy.load(folder / _ADAPTER)
         self.steps = steps
 
-    # --- credit -----------------------------------------------------------------------------------
-
-    def _credits(self, group: Group) -> list[Credit]:
-        """Return the objective's credits; what is too long for a pass counts in them, as it did."""
-        pairs = zip(group.members, self._objective(group), strict=True)
-        return [self._heard(credit, len(member.trace.tokens)) for member, credit in pairs]
-
-    def _heard(self, credit: Credit, tokens: int) -> Credit:
-        if credit.muted or tokens < self._settings.max_tokens:
-            return credit
-        return replace(credit, muted=Muted.TOO_LONG)
-
-    # --- update -----------------------------------------------------------------------------------
-
-    def _update(self, rollouts: Sequence[_Rollout]) -> Update:
-        before = [each.detach().clone() for each in self._policy.parameters]
-        rollouts = self._with_reference(rollouts)
-        seen: dict[
-            int, Tensor
-        ] = {}  # log-probabilities under the weights that the step begins with
-        if self._looks_first:
-            seen = self._start(rollouts)
-        if self._settings.old is Old.COMPUTED:
-            rollouts = [replace(each, old=seen[each.number]) for each in rollouts]
-        if self._settings.optimizer is Optimizer.FRESH:
-            self._optimizer = self._new_optimizer()
-        parts = [self._part(part, seen) for part in self._parts(rollouts)]
-        return self._report(rollouts, parts, seen, before)
-
-    @property
-    def _looks_first(self) -> bool:
-        """Whether the passes that train do not themselves say what the step's weights say."""
-        with_dropout = self._settings.dropout is Dropout.ACTIVE
-        return with_dropout or self._settings.mini_batches > 1 or self._settings.old is Old.COMPUTED
-
-    def _with_reference(self, rollouts: Sequence[_Rollout]) -> Sequence[_Rollout]:
-        if self._reference is None:
-            return rollouts
-        with self._clock(Phase.REFERENCE):
-            logprobs = self._policy.reference_logprobs(
-                [each.example for each in rollouts], self._reference, self._settings.dropout
-            )
-        pairs = zip(rollouts, logprobs, strict=True)
-        return [replace(each, reference=reference_N) for each, reference_N in pairs]
-
-    def _start(self, rollouts: Sequence[_Rollout]) -> dict[int, Tensor]:
-        with self._clock(Phase.START), torch.no_grad():
-            logprobs = self._policy.logprobs([each.example for each in rollouts])
-        return {each.number: start_N for each, start_N in zip(rollouts, logprobs, strict=True)}
-
-    def _parts(self, rollouts: Sequence[_Rollout]) -> Iterator[Sequence[_Rollout]]:
-        """Yield what each update is made of; parts are as equal as can be."""
-        parts = min(self._settings.mini_batches, len(rollouts))
-        for epoch in range(self._settings.epochs):
-            order = random.Random(f"{self._settings.seed} {self.steps} {epoch}")  # noqa: S311
-            drawn = order.sample(rollouts, len(rollouts))
-            yield from (drawn[part::parts] for part in range(parts))
-
-    def _part(self, rollouts: Sequence[_Rollout], seen: dict[int, Tensor]) -> _Part:
-        """Make one update."""
-        weights = batch_weights([len(each.old) for each in rollouts], self._settings.aggregation)
-        batches = self._policy.batches([each.example for each in rollouts])
-        self._optimizer.zero_grad()
-        passes = [
-            self._pass([(rollouts[index], weights[index]) for index in batch]) for batch in batches
-        ]
-        with self._clock(Phase.OPTIMIZER):
-            norm = nn.utils.clip_grad_norm_(self._policy.parameters, self._settings.clip_norm)
-            self._optimizer.step()
-        for each in passes:
-            seen.update({new: each.logprobs[new] for new in each.logprobs.keys() - seen})
-        return _Part(
-            loss=math.fsum(each.value for each in passes),
-            statistics=_means([loss for each in passes for loss in each.losses]),
-            entropy=torch.cat([each.entropies for each in passes]).mean().item(),
-            norm=norm.item(),
-        )
-
-    def _pass(self, weighed: Sequence[tuple[_Rollout, float]]) -> _Pass:
-        """Add the gradients of one batch of rollouts, each loss times its weight."""
-        rollouts, weights = zip(*weighed, strict=True)
-        with self._clock(Phase.FORWARD):
-            scores = self._policy.scores(
-                [each.example for each in rollouts], self._settings.dropout
-            )
-            losses = [
-                self._loss(_drawn(rollout, score.logprobs), rollout.credit)
-                for rollout, score in zip(rollouts, scores, strict=True)
-            ]
-            values = torch.stack([loss.value for loss in losses])
-            value = torch.dot(values, values.new_tensor(weights))
-        with self._clock(Phase.BACKWARD):
-            torch.autograd.backward(value)
-            self._require_finite(rollouts)
-        return _Pass(
-            value=value.item(),
-            losses=losses,
-            entropies=torch.cat([each.entropies for each in scores]),
-            logprobs={
-                rollout.number: score.logprobs.detach()
-                for rollout, score in zip(rollouts, scores, strict=True)
-            },
-        )
-
-    def _require_finite(self, rollouts: Sequence[_Rollout]) -> None:
-        gradients = [each.grad for each in self._policy.parameters if each.grad is not None]
-        if nn.utils.get_total_norm(gradients).isfinite():
-            return
-        self._optimizer.zero_grad()
-        names = ", ".join(each.name for each in rollouts)
-        message = f"step {self.steps + 1}: the gradient is not finite after {names}"
-        raise DivergedError(message)
-
-    def _report(
-        self,
-        rollouts: Sequence[_Rollout],
-        parts: Sequence[_Part],
-        seen: Mapping[int, Tensor],
-        before: Sequence[Tensor],
-    ) -> Update:
-        delta = _distance(self._policy.parameters, before)
-        most = self._settings.learning_rate * math.sqrt(self._policy.num_trainable)
-        differences = torch.cat([(seen[each.number] - each.drawn).abs() for each in rollouts])
-        return Update(
-            updates=len(parts),
-            tokens=len(differences),
-            loss=fmean(part.loss for part in parts),
-            statistics={
-                name: fmean(part.statistics[name] for part in parts) for name in parts[0].statistics
-            },
-            entropy=fmean(part.entropy for part in parts),
-            gradient_norm=fmean(part.norm for part in parts),
-            weight_delta=delta,
-            weight_delta_ratio=delta / most,
-            agreement=Agreement(mean=differences.mean().item(), largest=differences.max().item()),
-        )
-
-    def _new_optimizer(self) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(
-            self._policy.parameters,
-            lr=self._settings.learning_rate,
-            weight_decay=self._settings.weight_decay,
-            fused=True,
-        )
-
 
 class _Clock:
     """Seconds by phase; work on a GPU is waited for at either end."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self.seconds: dict[Phase, float] = dict.fromkeys(Phase, 0.0)
+        self.seconds: dict[StepPhase, float] = dict.fromkeys(StepPhase, 0.0)
 
     @contextmanager
-    def __call__(self, phase: Phase) -> Iterator[None]:
+    def __call__(self, phase: StepPhase) -> Iterator[None]:
         synchronise(self._device)
         began = time.perf_counter()
         try:
@@ -317,52 +500,6 @@ class _Clock:
         finally:
             synchronise(self._device)
             self.seconds[phase] += time.perf_counter() - began
-
-
-def _used(
-    groups: Sequence[Group], credits_: Sequence[Sequence[Credit]], device: torch.device
-) -> Iterator[_Rollout]:
-    numbers = count()
-    for group, of_group in zip(groups, credits_, strict=True):
-        for place, (member, credit) in enumerate(zip(group.members, of_group, strict=True)):
-            if not credit.muted:
-                name = f"group {group.key}, member {place}"
-                yield _rollout(next(numbers), name, member.trace, credit, device)
-
-
-def _rollout(
-    number: int, name: str, trace: Trace, credit: Credit, device: torch.device
-) -> _Rollout:
-    turns = [turn for turn in trace.turn_ids if turn != NOT_TRAINED]
-    drawn = torch.tensor(trace.logprobs, device=device)
-    return _Rollout(
-        number=number,
-        name=name,
-        credit=credit,
-        example=traced(trace),
-        turn_ids=torch.tensor(turns, device=device),
-        drawn=drawn,
-        old=drawn,
-    )
-
-
-def _drawn(rollout: _Rollout, new_N: Tensor) -> Drawn:
-    return Drawn(
-        name=rollout.name,
-        new=new_N,
-        old=rollout.old,
-        reference=rollout.reference,
-        turn_ids=rollout.turn_ids,
-    )
-
-
-def _means(losses: Sequence[SequenceLoss]) -> Mapping[str, float]:
-    """Return the means over all tokens of what the losses say, each a mean over its own."""
-    tokens = sum(loss.num_tokens for loss in losses)
-    return {
-        name: math.fsum(loss.statistics[name] * loss.num_tokens for loss in losses) / tokens
-        for name in losses[0].statistics
-    }
 
 
 def _distance(now: Sequence[Tensor], before: Sequence[Tensor]) -> float:

@@ -18,15 +18,15 @@ from harness.sandbox.base import CommandResult
 from harness.workloads.envs.files.personas import PERSONAS, Slot
 from harness.workloads.envs.files.protocol import (
     STOP_WORD,
-    Action,
-    ActionKind,
-    Message,
+    FileAction,
+    FileActionKind,
+    PromptStyle,
     Turn,
-    Wording,
     conversation,
 )
 from harness.workloads.envs.files.task import Task
 from harness.workloads.envs.files.template_author import TemplateAuthor
+from harness.workloads.inference.chat_template import Message
 from harness.workloads.tiny_models.recipe import Phase
 
 FIRST_SEED = 100_000  # the evaluation world has the seeds 42 to 241
@@ -111,13 +111,13 @@ def messages_of(given: Demonstration) -> list[Message]:
     turns = [
         Turn(
             response=f"```bash\n{command}\n```",
-            action=Action(kind=ActionKind.COMMAND, command=command),
+            action=FileAction(kind=FileActionKind.COMMAND, command=command),
             observation=CommandResult(exit_code=0, stdout="", stderr=""),
         )
         for command in given.commands
     ]
-    done = Turn(response=STOP_WORD, action=Action(kind=ActionKind.DONE))
-    return conversation(given.intent, given.listing, [*turns, done], Wording.BRIEF)
+    done = Turn(response=STOP_WORD, action=FileAction(kind=FileActionKind.DONE))
+    return conversation(given.intent, given.listing, [*turns, done], PromptStyle.BRIEF)
 
 
 def conversations(random: Random, pieces: Sequence[str]) -> Callable[[Phase], Sequence[Message]]:

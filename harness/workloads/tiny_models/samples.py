@@ -8,7 +8,7 @@ from random import Random
 from tokenizers import Tokenizer
 
 from harness.records import record
-from harness.workloads.envs.files.protocol import Message, Role
+from harness.workloads.inference.chat_template import Message, Role
 from harness.workloads.tiny_models.recipe import Phase, Source
 from harness.workloads.tiny_models.tokenizer import ASSISTANT, END, SPECIAL, USER, word_pieces
 

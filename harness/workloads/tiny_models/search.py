@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
 
-from harness.workloads.envs.files.protocol import Message
 from harness.workloads.envs.search.bm25 import Bm25
 from harness.workloads.envs.search.demonstrations import NONE, Demonstrator, Faults
+from harness.workloads.inference.chat_template import Message
 from harness.workloads.tiny_models.recipe import Phase
 
 HOPS = (1, 2, 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from statistics import fmean
@@ -14,15 +15,14 @@ from transformers import Qwen2ForCausalLM
 
 from harness.records import record
 from harness.sandbox.in_memory import MemorySandbox
-from harness.workloads.envs.files.baseline import rates
-from harness.workloads.envs.files.grade import MAX_TURNS, Grade, grade
+from harness.workloads.envs.files.grade import MAX_TURNS, Grade, grade, rates
 from harness.workloads.envs.files.personas import Split, slots, split_of
 from harness.workloads.envs.files.protocol import (
     STOP_WORD,
-    ActionKind,
+    FileActionKind,
     NotUnderstoodError,
     ParserVersion,
-    Wording,
+    PromptStyle,
     error_message,
     first_message,
     observation_message,
@@ -31,14 +31,17 @@ from harness.workloads.envs.files.protocol import (
 from harness.workloads.envs.files.task import Task
 from harness.workloads.envs.files.template_author import TemplateAuthor
 from harness.workloads.envs.search.bm25 import Bm25
-from harness.workloads.envs.search.rollout import Player, play_all
-from harness.workloads.envs.search.skill import Skill as SearchSkill
-from harness.workloads.envs.search.skill import skill_of
+from harness.workloads.envs.search.environment import (
+    SearchEnvironment,
+    SearchEvalResults,
+    eval_results,
+)
 from harness.workloads.envs.search.world import World
-from harness.workloads.inference.chat_template import load_dialogue
-from harness.workloads.inference.engine import Sampling
+from harness.workloads.inference.chat_template import load_chat_template
+from harness.workloads.inference.engine import SamplingParams
 from harness.workloads.inference.transformers_engine import TransformersEngine
-from harness.workloads.inference.vllm import Dtype, OnCpu, Serving
+from harness.workloads.inference.vllm import OnCpu, Serving, VllmDtype
+from harness.workloads.rl.runner import EnginePolicy, Runner
 from harness.workloads.tiny_models.conversations import Conversations
 from harness.workloads.tiny_models.search import HOPS, NAMES_PER_KIND
 from harness.workloads.tiny_models.tokenizer import ASSISTANT, END, MAX_TOKENS, USER
@@ -92,37 +95,37 @@ def held_out() -> list[Task]:
     return [author.write(slot) for slot in slots() if split_of(slot.task_id) is Split.HELD_OUT]
 
 
-def measure_search(folder: Path, seed: int) -> dict[str, SearchSkill]:
+def measure_search(folder: Path, seed: int) -> dict[str, SearchEvalResults]:
     """Return what the search agent in a folder can do in a world of its own, by temperature."""
     world = World(_WORLD_SEED, NAMES_PER_KIND)
     questions = world.questions(_WORLD_SEED, _QUESTIONS, HOPS)
-    dialogue = load_dialogue(folder)
+    chat_template = load_chat_template(folder)
     serving = Serving(
         model_dir=folder,
         name="policy",
-        dtype=Dtype.FLOAT32,
+        dtype=VllmDtype.FLOAT32,
         max_model_len=MAX_TOKENS,
         max_num_seqs=1,
         seed=seed,
         place=OnCpu(kv_cache_gib=1),
     )
-    engine, retriever = TransformersEngine(serving, dialogue.end), Bm25(world.passages)
-    return {
-        f"{temperature:g}": skill_of(
-            play_all(
-                Player(
-                    engine=engine,
-                    dialogue=dialogue,
-                    retriever=retriever,
-                    sampling=Sampling(temperature=temperature, max_tokens=_REPLY_TOKENS, seed=seed),
-                ),
-                questions,
-                samples=1,
-                threads=1,
-            )
+    engine = TransformersEngine(serving, chat_template.end)
+    runner = Runner(environment=partial(SearchEnvironment, Bm25(world.passages)), max_concurrency=1)
+    found = {}
+    for temperature in _SEARCH_TEMPERATURES:
+        policy = EnginePolicy(
+            name="policy",
+            engine=engine,
+            chat_template=chat_template,
+            sampling=SamplingParams(
+                temperature=temperature, max_new_tokens=_REPLY_TOKENS, seed=seed
+            ),
+            seed_has_draw=False,
         )
-        for temperature in _SEARCH_TEMPERATURES
-    }
+        rollouts = runner.run(policy, questions)
+        counted = [each.episode for each in rollouts if not each.is_error]
+        found[f"{temperature:g}"] = eval_results(counted)
+    return found
 
 
 def measure(
@@ -179,7 +182,7 @@ class _Game:
         self._box.materialise(task.workspace)
         self.stop_probabilities: list[float] = []
         self.stopped = False
-        self.unread = self._said(first_message(task.intent, self._box.list(), Wording.BRIEF))
+        self.unread = self._said(first_message(task.intent, self._box.list(), PromptStyle.BRIEF))
 
     def take(self, reply: list[int]) -> None:
         """Do what a reply asks for; the model has read all of it but its last token."""
@@ -207,11 +210,11 @@ class _Game:
         try:
             action = parse(text, ParserVersion.PHASE6)
         except NotUnderstoodError as error:
-            return error_message(str(error), Wording.BRIEF)
-        if action.kind is ActionKind.DONE:
+            return error_message(str(error), PromptStyle.BRIEF)
+        if action.kind is FileActionKind.DONE:
             self.stopped = True
             return ""
-        return observation_message(self._box.run(action.command), Wording.BRIEF)
+        return observation_message(self._box.run(action.command), PromptStyle.BRIEF)
 
     def _said(self, content: str) -> list[int]:
         """Return what the user says, up to where the model speaks."""

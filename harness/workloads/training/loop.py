@@ -90,7 +90,7 @@ class AdamW:
             learning_rate=self.schedule().lr_at,
             batch=batch,
             forward_context=forward_context,
-            clip_norm=self.max_grad_norm,
+            max_grad_norm=self.max_grad_norm,
         )
 
 
@@ -104,7 +104,7 @@ class TrainingRun:
         learning_rate: 0-based step to its rate.
         batch: 0-based step to its batch, on the model's device.
         forward_context: what the forward pass runs in, such as autocast; the loss is outside it.
-        clip_norm: the gradients' norm is clipped to this.
+        max_grad_norm: the gradients' norm is clipped to this.
     """
 
     model: nn.Module
@@ -112,7 +112,7 @@ class TrainingRun:
     learning_rate: Callable[[int], float]
     batch: Callable[[int], Batch]
     forward_context: Callable[[], AbstractContextManager[object]]
-    clip_norm: float
+    max_grad_norm: float
 
     def steps(self, num_steps: int) -> Iterator[Step]:
         """Take `num_steps` optimizer steps, yielding each as it is done."""
@@ -136,7 +136,7 @@ class TrainingRun:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         # foreach: one call for all of them on the CPU too, a third less time for the same bits
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm, foreach=True)
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.max_grad_norm, foreach=True)
         self.optimizer.step()
         return loss.detach()
 

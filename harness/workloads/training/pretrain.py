@@ -50,7 +50,7 @@ def training_run(params: CellParams, way: Arithmetic, make: Library) -> Training
         num_steps=params.steps,
         betas=(params.beta1, params.beta2),
         weight_decay=params.weight_decay,
-        max_grad_norm=params.clip_norm,
+        max_grad_norm=params.max_grad_norm,
     )
     batch = repeated_batch(
         vocab_size=params.vocab_size,

@@ -33,7 +33,7 @@ class CellParams(ABC):
     beta1: float = param(0.9, doc="AdamW", low=0.0, high=1.0)
     beta2: float = param(0.95, doc="AdamW", low=0.0, high=1.0)
     weight_decay: float = param(0.01, doc="AdamW, on every parameter", low=0.0)
-    clip_norm: float = param(1.0, doc="gradients are clipped to this norm", low=0.0)
+    max_grad_norm: float = param(1.0, doc="gradients are clipped to this norm", low=0.0)
     data_seed: int = param(0, doc="the one batch of all steps is drawn from this seed", low=0)
     device: str = param("cuda", doc="where the model lives", choices=("cuda", "cpu"))
     num_threads: int = param(1, doc="torch threads on the CPU", low=1)

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 from harness.errors import InputError, Problem
 from harness.records import record
+from harness.workloads.models.example import Example
 from harness.workloads.models.lora import LoraPolicy
 from harness.workloads.training.errors import DivergedError
-from harness.workloads.training.example import Example
 from harness.workloads.training.loop import synchronise
 from harness.workloads.training.rng import seeded
-from harness.workloads.training.settings import LastStep, SupervisedSettings, Weighting
+from harness.workloads.training.sft_settings import LastStep, SupervisedSettings, Weighting
 
 StopAfter = Callable[[int], bool]  # asked after each epoch, from 1, whether it was the last
 
@@ -115,7 +115,7 @@ def supervise(
         fused=True,
     )
     number = 0
-    for epoch in range(1, settings.epochs + 1):
+    for epoch in range(1, settings.num_train_epochs + 1):
         for examples in _steps(fitted.examples, settings, epoch):
             rate = schedule.lr_at(number)
             number += 1
@@ -170,7 +170,7 @@ def _step(
         weighted = torch.dot(losses, losses.new_tensor([shares[index] for index in batch]))
         torch.autograd.backward(weighted)
         value += weighted.item()
-    norm: Tensor = nn.utils.clip_grad_norm_(policy.parameters, settings.clip_norm)
+    norm: Tensor = nn.utils.clip_grad_norm_(policy.parameters, settings.max_grad_norm)
     if not math.isfinite(value) or not norm.isfinite():
         optimizer.zero_grad()
         message = f"supervised step {number}: loss {value}, norm of the gradient {norm.item()}"
@@ -187,7 +187,9 @@ def _shares(num_tokens: Sequence[int], settings: SupervisedSettings) -> list[flo
     """
     if settings.weighting is Weighting.TOKENS:
         return [count / sum(num_tokens) for count in num_tokens]
-    size = settings.micro_batch
+    size = settings.per_device_train_batch_size
     micro = [num_tokens[start : start + size] for start in range(0, len(num_tokens), size)]
-    divisor = settings.accumulated if settings.last_step is LastStep.FULL else len(micro)
+    divisor = (
+        settings.gradient_accumulation_steps if settings.last_step is LastStep.FULL else len(micro)
+    )
     return [count / sum(counts) / divisor for counts in micro for count in counts]

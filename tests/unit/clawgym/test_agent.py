@@ -8,20 +8,27 @@ from itertools import chain
 import pytest
 
 from harness.sandbox.in_memory import MemorySandbox
-from harness.workloads.envs.files.agent import EngineAgent, EnginePlayer, seed_of
-from harness.workloads.envs.files.protocol import STOP_WORD, Wording
-from harness.workloads.envs.files.rollout import Rollout, Rules, StopReason
+from harness.workloads.envs.base import StopReason
+from harness.workloads.envs.files.environment import FileEnvironment, FileEpisode, FileSettings
+from harness.workloads.envs.files.protocol import STOP_WORD, PromptStyle
 from harness.workloads.envs.files.task import Task
-from harness.workloads.inference.chat_template import Dialogue
-from harness.workloads.inference.engine import Sampling
-from harness.workloads.rl.algorithms.t2po import RedrawRule
-from harness.workloads.training.trace import NOT_TRAINED
+from harness.workloads.inference.chat_template import ChatTemplate
+from harness.workloads.inference.engine import SamplingParams
+from harness.workloads.rl.algorithms.t2po import ResampleRule, TurnResampler
+from harness.workloads.rl.rollout import NOT_TRAINED, Rollout
+from harness.workloads.rl.runner import (
+    EngineAgent,
+    EnginePolicy,
+    TurnFilter,
+    run_episode,
+    seed_of,
+)
 from tests.unit.clawgym.conftest import Make
 from tests.unit.clawgym.test_grade import GUIDE, simple
 from tests.unit.clawgym.voices import END_TOKEN, Letters, VoiceEngine, block
 
 COMMANDS = ("mkdir -p manual", f"mv {GUIDE} manual/guide.md")
-SAMPLING = Sampling(temperature=0.8, max_tokens=400, seed=7)
+SAMPLING = SamplingParams(temperature=0.8, max_new_tokens=400, seed=7)
 
 
 @pytest.fixture
@@ -35,28 +42,34 @@ def knowing(prompt: str, _: int) -> str:
     return block(COMMANDS[turn]) if turn < len(COMMANDS) else STOP_WORD
 
 
-def player_of(engine: VoiceEngine, sampling: Sampling = SAMPLING) -> EnginePlayer:
-    return EnginePlayer(
-        name="voice", engine=engine, dialogue=Dialogue(Letters()), sampling=sampling
+def policy_of(engine: VoiceEngine, sampling: SamplingParams = SAMPLING) -> EnginePolicy:
+    return EnginePolicy(
+        name="voice", engine=engine, chat_template=ChatTemplate(Letters()), sampling=sampling
     )
 
 
-def played(player: EnginePlayer, task: Task, rules: Rules = Rules()) -> Rollout:  # noqa: B008
-    with MemorySandbox() as box:
-        return player.play(task, 0, box, rules)
+def played(
+    policy: EnginePolicy,
+    task: Task,
+    settings: FileSettings = FileSettings(),  # noqa: B008
+) -> Rollout[FileEpisode]:
+    with FileEnvironment(MemorySandbox, settings) as environment:
+        return run_episode(policy, environment, task)
 
 
-@pytest.mark.parametrize("wording", list(Wording))
-def test_a_model_plays_and_its_trace_is_what_it_was_shown(task: Task, wording: Wording) -> None:
+@pytest.mark.parametrize("prompt_style", list(PromptStyle))
+def test_a_model_plays_and_its_trace_is_what_it_was_shown(
+    task: Task, prompt_style: PromptStyle
+) -> None:
     engine = VoiceEngine(knowing)
-    rollout = played(player_of(engine), task, Rules(wording=wording))
-    assert rollout.stopped is StopReason.TASK_COMPLETE
-    assert rollout.grade is not None
-    assert rollout.grade.passed
+    rollout = played(policy_of(engine), task, FileSettings(prompt_style=prompt_style))
+    assert rollout.stop_reason is StopReason.TASK_COMPLETE
+    assert rollout.episode.grade is not None
+    assert rollout.episode.grade.passed
     trace = rollout.trace
     assert trace is not None
-    assert (rollout.engine, rollout.served, trace.served) == ("voice 1", "base", "base")
-    assert len(trace.turns) == len(rollout.turns) == len(engine.prompts) == 3
+    assert (rollout.engine, rollout.served) == ("voice 1", "base")
+    assert len(trace.turns) == len(rollout.episode.turns) == len(engine.prompts) == 3
     shown: tuple[int, ...] = ()
     for turn, prompt in zip(trace.turns, engine.prompts, strict=True):
         assert prompt == (*shown, *turn.context)
@@ -70,7 +83,7 @@ def test_a_model_plays_and_its_trace_is_what_it_was_shown(task: Task, wording: W
 
 def test_replies_are_never_tokenised_again(task: Task) -> None:
     engine = VoiceEngine(lambda prompt, _: block("ls") if "exit code" not in prompt else STOP_WORD)
-    trace = played(player_of(engine), task).trace
+    trace = played(policy_of(engine), task).trace
     assert trace is not None
     assert trace.turns[0].reply == (*map(ord, block("ls")), END_TOKEN)
     assert engine.prompts[1][len(engine.prompts[0]) :][:-1] != engine.prompts[1]
@@ -81,8 +94,10 @@ def test_replies_are_never_tokenised_again(task: Task) -> None:
 
 def test_a_reply_that_is_cut_is_ended_for_the_model(task: Task) -> None:
     engine = VoiceEngine(lambda *_: "abcdefgh")
-    rollout = played(player_of(engine, replace(SAMPLING, max_tokens=4)), task, Rules(max_turns=2))
-    assert [turn.response for turn in rollout.turns] == ["abcd", "abcd"]
+    rollout = played(
+        policy_of(engine, replace(SAMPLING, max_new_tokens=4)), task, FileSettings(max_turns=2)
+    )
+    assert [turn.response for turn in rollout.episode.turns] == ["abcd", "abcd"]
     assert rollout.trace is not None
     first, second = rollout.trace.turns
     assert first.reply == tuple(map(ord, "abcd"))
@@ -92,7 +107,7 @@ def test_a_reply_that_is_cut_is_ended_for_the_model(task: Task) -> None:
 def test_every_reply_has_a_seed_of_its_own_and_always_the_same(task: Task) -> None:
     engines = [VoiceEngine(knowing), VoiceEngine(knowing)]
     for engine in engines:
-        played(player_of(engine), task)
+        played(policy_of(engine), task)
     assert engines[0].seeds == engines[1].seeds
     assert len(set(engines[0].seeds)) == 3
     assert engines[0].seeds[0] == seed_of(7, task.task_id, 0, 0, 0)
@@ -100,32 +115,34 @@ def test_every_reply_has_a_seed_of_its_own_and_always_the_same(task: Task) -> No
 
 
 def test_a_full_context_ends_the_rollout_and_is_graded(task: Task) -> None:
-    engine = VoiceEngine(lambda *_: block("cat " + GUIDE), context_tokens=2800)
-    rollout = played(player_of(engine), task)
-    assert rollout.stopped is StopReason.CONTEXT_FULL
-    assert rollout.grade is not None
+    engine = VoiceEngine(lambda *_: block("cat " + GUIDE), max_model_len=2800)
+    rollout = played(policy_of(engine), task)
+    assert rollout.stop_reason is StopReason.CONTEXT_FULL
+    assert rollout.episode.grade is not None
     assert rollout.trace is not None
-    assert 1 <= len(rollout.turns) == len(rollout.trace.turns) < 12
+    assert 1 <= len(rollout.episode.turns) == len(rollout.trace.turns) < 12
 
 
 def test_an_engine_that_breaks_leaves_the_cause_and_what_was_drawn(task: Task) -> None:
-    rollout = played(player_of(VoiceEngine(knowing, breaks_after=1)), task)
-    assert (rollout.stopped, rollout.grade) == (StopReason.AGENT_ERROR, None)
-    assert rollout.cause == "the server has gone"
+    rollout = played(policy_of(VoiceEngine(knowing, breaks_after=1)), task)
+    assert (rollout.stop_reason, rollout.episode.grade) == (StopReason.ERROR, None)
+    assert (rollout.reward, rollout.error) == (None, "the server has gone")
     assert rollout.trace is not None
     assert len(rollout.trace.turns) == 1
 
 
 def test_time_is_accounted_for(task: Task) -> None:
-    rollout = played(player_of(VoiceEngine(knowing, takes_s=0.01)), task)
-    assert 0.03 <= rollout.spent.engine_s < rollout.wall_s
-    assert rollout.spent.sandbox_s > 0
-    assert rollout.spent.sandbox_s + rollout.spent.grading_s <= rollout.environment_s + 1e-5
+    rollout = played(policy_of(VoiceEngine(knowing, takes_s=0.01)), task)
+    spent = rollout.timings
+    assert 0.03 <= spent.engine_s < spent.total_s
+    assert spent.tool_s > 0
+    assert spent.tool_s + spent.grading_s <= spent.environment_s + 1e-5
 
 
 # --- Drawing a turn again -----------------------------------------------------------------------
 
-ONCE_MORE = RedrawRule(eta=math.inf, tries=1, accept_equal=False)
+ONCE_MORE = ResampleRule(threshold=math.inf, max_resamples=1, accept_equal=False)
+NEVER = ResampleRule(max_resamples=0)
 
 
 def uncertain(alternatives: Sequence[Sequence[float]]) -> float:
@@ -136,32 +153,34 @@ def babbling(seed: int) -> str:
     return block(f"ls {seed % 100}")
 
 
-def redrawn(task: Task, rule: RedrawRule | None) -> Rollout:
-    player = player_of(
+def resampled(task: Task, rule: ResampleRule) -> Rollout[FileEpisode]:
+    def turn_filter() -> TurnFilter:
+        return TurnResampler(uncertain, rule)
+
+    policy = policy_of(
         VoiceEngine(lambda _, seed: babbling(seed)), replace(SAMPLING, alternatives=2)
     )
-    player = replace(player, uncertainty=uncertain, redraw=rule)
-    return played(player, task, Rules(max_turns=3))
+    return played(replace(policy, turn_filter=turn_filter), task, FileSettings(max_turns=3))
 
 
 def test_turns_after_the_first_are_drawn_again_and_the_last_draw_is_kept(task: Task) -> None:
-    rollout = redrawn(task, ONCE_MORE)
+    rollout = resampled(task, ONCE_MORE)
     assert rollout.trace is not None
     assert [turn.draws for turn in rollout.trace.turns] == [1, 2, 2]
     assert [turn.entropy for turn in rollout.trace.turns] == [
         float(len(turn.reply)) for turn in rollout.trace.turns
     ]
     seeds = [seed_of(7, task.task_id, 0, turn, draw) for turn, draw in ((0, 0), (1, 1), (2, 1))]
-    assert [turn.response for turn in rollout.turns] == list(map(babbling, seeds))
+    assert [turn.response for turn in rollout.episode.turns] == list(map(babbling, seeds))
 
 
 def test_uncertainty_is_taken_without_drawing_again(task: Task) -> None:
-    trace = redrawn(task, None).trace
+    trace = resampled(task, NEVER).trace
     assert trace is not None
     assert [turn.draws for turn in trace.turns] == [1, 1, 1]
     assert all(turn.entropy for turn in trace.turns)
 
 
 def test_an_agent_that_was_never_asked_has_an_empty_trace(task: Task) -> None:
-    trace = EngineAgent(player_of(VoiceEngine(knowing)), task.task_id, 0).trace
+    trace = EngineAgent(policy_of(VoiceEngine(knowing)), task.task_id, 0).trace
     assert list(chain(trace.tokens, trace.turns)) == []

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from harness.errors import InputError
-from harness.workloads.envs.files.protocol import STOP_WORD, Message, Role
-from harness.workloads.inference.chat_template import Dialogue
+from harness.workloads.envs.files.protocol import STOP_WORD
+from harness.workloads.inference.chat_template import ChatTemplate, Message, Role
 from harness.workloads.inference.engine import Finish, Reply
 from tests.unit.clawgym.voices import END_TOKEN, Letters
 
@@ -22,12 +22,12 @@ def whole(*messages: Message) -> tuple[int, ...]:
 
 
 def test_piece_by_piece_gives_what_the_template_gives() -> None:
-    dialogue = Dialogue(Letters())
-    parts = list(dialogue.opening(OPENING))
+    template = ChatTemplate(Letters())
+    parts = list(template.opening(OPENING))
     messages = list(OPENING)
     for answer, content in (("ls", "exit 0\na b"), ("cat a", ""), ("x\n", "exit 1\n")):
-        reply = dialogue.said(answer)
-        parts += (*reply, *dialogue.following(reply, content))
+        reply = template.said(answer)
+        parts += (*reply, *template.following(reply, content))
         messages += [
             Message(role=Role.ASSISTANT, content=answer),
             Message(role=Role.USER, content=content),
@@ -36,28 +36,28 @@ def test_piece_by_piece_gives_what_the_template_gives() -> None:
 
 
 def test_an_end_token_that_was_drawn_is_not_shown_again() -> None:
-    dialogue = Dialogue(Letters())
+    template = ChatTemplate(Letters())
     drawn = (*map(ord, "ls"), END_TOKEN)  # two letters, where the tokenizer makes one piece
-    after = dialogue.following(drawn, "ok")
+    after = template.following(drawn, "ok")
     assert END_TOKEN not in after[:1]
-    assert dialogue.following(drawn[:-1], "ok") == (END_TOKEN, *after)
+    assert template.following(drawn[:-1], "ok") == (END_TOKEN, *after)
 
 
 def test_a_reply_is_read_without_the_token_that_ended_it() -> None:
-    dialogue = Dialogue(Letters())
-    said = dialogue.said("ls")
+    template = ChatTemplate(Letters())
+    said = template.said("ls")
     ended = Reply(tokens=said, logprobs=(0.0,) * len(said))
-    assert dialogue.text(ended) == "ls"
+    assert template.text(ended) == "ls"
     cut = Reply(tokens=tuple(map(ord, "mkd")), logprobs=(0.0,) * 3, finish=Finish.LENGTH)
-    assert dialogue.text(cut) == "mkd"
+    assert template.text(cut) == "mkd"
     other_end = Reply(tokens=(ord("a"), ord("$")), logprobs=(0.0,) * 2)  # a second end token
-    assert dialogue.text(other_end) == "a"
+    assert template.text(other_end) == "a"
 
 
 def test_the_stop_word_and_the_end_are_found_by_themselves() -> None:
-    dialogue = Dialogue(Letters())
-    assert dialogue.end == END_TOKEN
-    assert dialogue.stop_word == tokens(STOP_WORD)
+    template = ChatTemplate(Letters())
+    assert template.end == END_TOKEN
+    assert template.exactly(STOP_WORD) == tokens(STOP_WORD)
 
 
 class Forgetful(Letters):
@@ -84,9 +84,9 @@ class Shouting(Letters):
 
 def test_a_template_that_rewrites_what_was_said_is_refused() -> None:
     with pytest.raises(InputError, match="does not leave earlier messages as they were"):
-        Dialogue(Forgetful())
+        ChatTemplate(Forgetful())
 
 
 def test_a_tokenizer_that_cannot_say_the_stop_word_is_refused() -> None:
     with pytest.raises(InputError, match=f"cannot say {STOP_WORD}"):
-        Dialogue(Shouting())
+        ChatTemplate(Shouting()).exactly(STOP_WORD)

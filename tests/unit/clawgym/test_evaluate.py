@@ -4,96 +4,104 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.errors import HostError
-from harness.experiments.a32_34.evaluation_metrics import COMPARED, EVALUATED
+from harness.experiments.a32_34.evaluation import (
+    FileRollout,
+    PolicyEvaluation,
+    StopChance,
+    compare,
+    parser_split,
+    prompts,
+    reparsed,
+    stop_probability,
+    stop_turn,
+)
 from harness.experiments.a32_34.evaluation_report import (
     report_comparison,
     report_parser_split,
     report_policy,
-    report_replay,
+    report_reparsed,
     report_stopping,
 )
+from harness.experiments.a32_34.metrics import COMPARED, EVALUATED
+from harness.experiments.a32_34.sft_data import NEVER_STOPPING
+from harness.experiments.a32_34.tasks import NOTHING, ORACLE
 from harness.experiments.a32_34.tasks_params import AGENT
-from harness.records import SandboxKind
-from harness.sandbox.choice import Sandboxes
 from harness.sandbox.in_memory import MemorySandbox
 from harness.workloads.api.emit import EventWriter
-from harness.workloads.envs.files.agent import EnginePlayer
-from harness.workloads.envs.files.corpus import NEVER_STOPPING
-from harness.workloads.envs.files.evaluate import (
-    Evaluation,
-    compare,
-    evaluate,
-    parser_split,
-    replayed,
-    stop_turn,
-)
+from harness.workloads.envs.base import StopReason
+from harness.workloads.envs.files.environment import FileEnvironment, FileEpisode
 from harness.workloads.envs.files.grade import Grade, Result
-from harness.workloads.envs.files.players import NOTHING, ORACLE, Player
 from harness.workloads.envs.files.protocol import (
     STOP_WORD,
-    Action,
-    ActionKind,
+    FileAction,
+    FileActionKind,
     ParserVersion,
     Turn,
 )
-from harness.workloads.envs.files.rollout import Rollout, RolloutLog, Rules, Spent, StopReason
-from harness.workloads.envs.files.stopping import Chance, prompts, stop_probability
 from harness.workloads.envs.files.task import AssertionKind, Task
-from harness.workloads.inference.chat_template import Dialogue
+from harness.workloads.inference.chat_template import ChatTemplate
+from harness.workloads.rl.rollout import Rollout, Timings
+from harness.workloads.rl.runner import Policy, Runner
 from tests.unit.clawgym.conftest import Make
-from tests.unit.clawgym.test_agent import knowing, player_of
+from tests.unit.clawgym.test_agent import knowing, policy_of
 from tests.unit.clawgym.test_grade import GUIDE, simple
 from tests.unit.clawgym.voices import Letters, VoiceEngine, block
 
-MEMORY = Sandboxes(kind=SandboxKind.MEMORY, make=MemorySandbox, note="")
 
-
-def turn_of(response: str, kind: ActionKind = ActionKind.COMMAND) -> Turn:
-    return Turn(response=response, action=Action(kind=kind))
+def turn_of(response: str, kind: FileActionKind = FileActionKind.COMMAND) -> Turn:
+    return Turn(response=response, action=FileAction(kind=kind))
 
 
 def rollout_of(
     number: int, held: int, total: int = 4, *, turns: int = 3, stops: bool = True
-) -> Rollout:
+) -> FileRollout:
     results = tuple(
         Result(kind=AssertionKind.EXISTS, path=str(at), passed=at < held) for at in range(total)
     )
     task_id = f"synth-technical-writer-{number:02d}"
-    last = turn_of(STOP_WORD, ActionKind.DONE) if stops else turn_of(block("ls"))
+    last = turn_of(STOP_WORD, FileActionKind.DONE) if stops else turn_of(block("ls"))
     return Rollout(
         task_id=task_id,
-        agent="x",
-        parser=ParserVersion.PHASE6,
-        turns=(*[turn_of(block("ls"))] * (turns - 1), last),
-        stopped=StopReason.TASK_COMPLETE if stops else StopReason.MAX_TURNS,
-        grade=Grade(task_id=task_id, results=results),
-        wall_s=2.0,
-        spent=Spent(engine_s=1.5),
+        policy="x",
+        stop_reason=StopReason.TASK_COMPLETE if stops else StopReason.MAX_TURNS,
+        reward=1.0,
+        episode=FileEpisode(
+            turns=(*[turn_of(block("ls"))] * (turns - 1), last),
+            grade=Grade(task_id=task_id, results=results),
+        ),
+        timings=Timings(total_s=2.0, engine_s=1.5),
     )
 
 
-def of(policy: str, *rollouts: Rollout) -> Evaluation:
-    return Evaluation(policy=policy, rollouts=rollouts)
+def of(policy: str, *rollouts: FileRollout) -> PolicyEvaluation:
+    return PolicyEvaluation(policy=policy, rollouts=rollouts)
 
 
-BROKEN = replace(rollout_of(9, 0), grade=None, stopped=StopReason.AGENT_ERROR, cause="gone")
+BROKEN = replace(
+    rollout_of(9, 0),
+    episode=FileEpisode(turns=()),
+    stop_reason=StopReason.ERROR,
+    reward=None,
+    error="gone",
+)
 
 
 def test_counts_of_one_player() -> None:
     found = of("x", rollout_of(0, 4), rollout_of(1, 2, stops=False, turns=12), BROKEN)
     assert (found.rates.tasks, found.rates.tasks_passed) == (2, 1)
     assert (found.rates.assertions, found.rates.assertions_passed) == (8, 6)
-    assert found.num_broken == 1
+    assert found.num_errors == 1
     assert (found.task_complete.successes, found.task_complete.trials) == (1, 2)
     assert found.mean_turns == 7.5
     assert found.environment_share == 0.25
-    assert found.stops[StopReason.AGENT_ERROR] == 1
+    assert found.stops[StopReason.ERROR] == 1
     assert list(found.by_persona) == ["technical-writer"]
     assert {kind: each.rate for kind, each in found.by_kind.items()} == {AssertionKind.EXISTS: 0.75}
     assert found.assertions_interval.low <= 0.75 <= found.assertions_interval.high
@@ -153,14 +161,14 @@ def tasks(make: Make) -> tuple[Task, ...]:
     )
 
 
-def evaluated(player: Player, tasks: tuple[Task, ...], folder: Path) -> Evaluation:
-    log = RolloutLog(folder / f"{player.name}.jsonl")
-    return evaluate(player, tasks, MEMORY, log, rules=Rules(), threads=3)
+def evaluated(policy: Policy[Task], tasks: tuple[Task, ...]) -> PolicyEvaluation:
+    runner = Runner(environment=partial(FileEnvironment, MemorySandbox), max_concurrency=3)
+    return PolicyEvaluation(policy=policy.name, rollouts=runner.run(policy, tasks))
 
 
-def test_every_player_is_measured_the_same_way(tasks: tuple[Task, ...], tmp_path: Path) -> None:
-    model = player_of(VoiceEngine(knowing))
-    found = [evaluated(player, tasks, tmp_path) for player in (NOTHING, ORACLE, model)]
+def test_every_player_is_measured_the_same_way(tasks: tuple[Task, ...]) -> None:
+    model = policy_of(VoiceEngine(knowing))
+    found = [evaluated(policy, tasks) for policy in (NOTHING, ORACLE, model)]
     assert [each.rates.tasks_passed for each in found] == [0, 6, 6]
     assert [each.mean_turns for each in found] == [1, 3, 3]
     assert compare(found[2], found[1]).task_pass.value == 0
@@ -168,19 +176,20 @@ def test_every_player_is_measured_the_same_way(tasks: tuple[Task, ...], tmp_path
 
 
 def test_an_evaluation_of_which_nothing_is_left_is_no_evaluation(
-    tasks: tuple[Task, ...], tmp_path: Path
+    tasks: tuple[Task, ...],
 ) -> None:
-    player = player_of(VoiceEngine(knowing, breaks_after=0))
+    policy = policy_of(VoiceEngine(knowing, breaks_after=0))
     with pytest.raises(HostError, match="the server has gone"):
-        evaluated(player, tasks[:1], tmp_path)
+        evaluated(policy, tasks[:1])
 
 
 # --- Two parsers --------------------------------------------------------------------------------
 
 
-def said(*replies: str, stopped: StopReason = StopReason.MAX_TURNS) -> Rollout:
-    turns = tuple(turn_of(reply) for reply in replies)
-    return replace(rollout_of(0, 1), turns=turns, stopped=stopped)
+def said(*replies: str, stopped: StopReason = StopReason.MAX_TURNS) -> FileRollout:
+    found = rollout_of(0, 1)
+    episode = replace(found.episode, turns=tuple(turn_of(reply) for reply in replies))
+    return replace(found, episode=episode, stop_reason=stopped)
 
 
 ECHO = block('echo "Task complete"')
@@ -192,15 +201,15 @@ def test_stored_rollouts_are_read_by_the_other_parser() -> None:
         said(block("ls"), block("ls")),
         said("no block", STOP_WORD, stopped=StopReason.TASK_COMPLETE),
     ]
-    new = replayed(rollouts, ParserVersion.PHASE6)
+    new = reparsed(rollouts, ParserVersion.PHASE6)
     assert (new.rollouts, new.complete, new.earlier, new.turns_saved) == (3, 2, 1, 2)
     assert new.continued == 0
-    old = replayed(rollouts, ParserVersion.PHASE5)
+    old = reparsed(rollouts, ParserVersion.PHASE5)
     assert (old.complete, old.turns_saved) == (1, 0)
 
 
 def test_a_stop_that_the_other_parser_does_not_see_is_kept_and_counted() -> None:
-    found = replayed([said(ECHO, stopped=StopReason.TASK_COMPLETE)], ParserVersion.PHASE5)
+    found = reparsed([said(ECHO, stopped=StopReason.TASK_COMPLETE)], ParserVersion.PHASE5)
     assert (found.complete, found.continued, found.turns_saved) == (1, 1, 0)
     assert stop_turn(said(ECHO), ParserVersion.PHASE6) == 1
 
@@ -214,29 +223,30 @@ def test_the_articles_rise_splits_into_parser_and_training() -> None:
 # --- The probability of stopping ----------------------------------------------------------------
 
 
-def test_stopping_is_asked_for_at_every_turn(tasks: tuple[Task, ...], tmp_path: Path) -> None:
+def test_stopping_is_asked_for_at_every_turn(tasks: tuple[Task, ...]) -> None:
     engine = VoiceEngine(knowing)
-    player: EnginePlayer = player_of(engine)
-    rollouts = evaluated(player, tasks[:2], tmp_path).graded
+    policy = policy_of(engine)
+    rollouts = evaluated(policy, tasks[:2]).graded
     traces = [each.trace for each in rollouts if each.trace is not None]
     assert [tuple(prompts(trace)) for trace in traces] != []
     assert {prompt for trace in traces for prompt in prompts(trace)} == set(engine.prompts)
-    dialogue = Dialogue(Letters())
-    found = stop_probability(engine, dialogue, [Chance(trace=each, work=2) for each in traces])
+    template = ChatTemplate(Letters())
+    found = stop_probability(engine, template, [StopChance(trace=each, work=2) for each in traces])
     assert (found.num_early, found.num_late) == (4, 2)
     prompt = tuple(prompts(traces[0]))[2]
-    late = engine.score((*prompt, *dialogue.stop_word))[-len(dialogue.stop_word) :]
+    stop_word = template.exactly(STOP_WORD)
+    late = engine.score((*prompt, *stop_word))[-len(stop_word) :]
     assert found.late == pytest.approx(math.exp(sum(late)))
     assert found.early != found.late
 
 
 def test_without_late_turns_there_is_no_late_probability(
-    tasks: tuple[Task, ...], tmp_path: Path
+    tasks: tuple[Task, ...],
 ) -> None:
     engine = VoiceEngine(knowing)
-    trace = evaluated(player_of(engine), tasks[:1], tmp_path).graded[0].trace
+    trace = evaluated(policy_of(engine), tasks[:1]).graded[0].trace
     assert trace is not None
-    found = stop_probability(engine, Dialogue(Letters()), [Chance(trace=trace, work=99)])
+    found = stop_probability(engine, ChatTemplate(Letters()), [StopChance(trace=trace, work=99)])
     assert (found.late, found.num_late, found.num_early) == (None, 0, 3)
 
 
@@ -253,28 +263,28 @@ def figures(path: Path) -> Mapping[str, Any]:
 
 
 def test_figures_have_the_names_that_are_declared(tasks: tuple[Task, ...], tmp_path: Path) -> None:
-    stays, stops = (evaluated(each, tasks, tmp_path) for each in (NEVER_STOPPING, ORACLE))
+    stays, stops = (evaluated(each, tasks) for each in (NEVER_STOPPING, ORACLE))
     engine = VoiceEngine(knowing)
     metrics = (*AGENT, *EVALUATED, *COMPARED)
     with EventWriter(tmp_path / "events.jsonl", metrics) as emit:
         report_policy(emit, stays)
         report_policy(emit, stops)
         report_comparison(emit, "oracle", "never-stopping", compare(stops, stays))
-        report_replay(
-            emit, stays, ParserVersion.PHASE5, replayed(stays.graded, ParserVersion.PHASE5)
+        report_reparsed(
+            emit, stays, ParserVersion.PHASE5, reparsed(stays.graded, ParserVersion.PHASE5)
         )
         report_parser_split(emit, "replay", parser_split(0.0, 0.25, 1.0))
-        report_stopping(emit, "oracle", stop_probability(engine, Dialogue(Letters()), []))
+        report_stopping(emit, "oracle", stop_probability(engine, ChatTemplate(Letters()), []))
     found = figures(tmp_path / "events.jsonl")
-    assert found["agent.task_pass oracle"] == 100
+    assert found["agent.pass_rate oracle"] == 100
     assert found["agent.mean_turns never-stopping"] == 12
-    assert found["agent.stops never-stopping max_turns"] == 100
-    assert found["agent.task_complete never-stopping"] == 0
+    assert found["agent.stop_reason never-stopping max_turns"] == 100
+    assert found["agent.stop_rate never-stopping"] == 0
     assert found["agent.turns_difference oracle never-stopping"] == -9
-    assert found["agent.task_complete_difference_low oracle never-stopping"] == 100
-    assert found["agent.replayed_turns never-stopping phase5"] == 12
-    assert found["agent.persona_pass oracle technical-writer"] == 100
-    assert found["agent.kind_assertions oracle file_exists"] == 100
+    assert found["agent.stop_rate_difference_low oracle never-stopping"] == 100
+    assert found["agent.reparsed_turns never-stopping phase5"] == 12
+    assert found["agent.pass_rate_by_persona oracle technical-writer"] == 100
+    assert found["agent.assertion_pass_rate_by_kind oracle file_exists"] == 100
     assert found["stop.by_training replay"] == 75
     assert found["agent.stop_late oracle"] is None
     assert len({metric.name for metric in metrics}) == len(metrics)

@@ -13,8 +13,8 @@ from harness.variables import KEY_VARIABLE
 from harness.workloads.envs.files.author import AuthorFailedError
 from harness.workloads.envs.files.llm_author import LlmAuthor, extract, prompt
 from harness.workloads.envs.files.personas import PERSONAS, Slot
-from harness.workloads.envs.files.protocol import Message, Role
-from harness.workloads.inference.chat import Endpoint, Sampling, chat
+from harness.workloads.inference.chat import ChatSamplingParams, Endpoint, chat
+from harness.workloads.inference.chat_template import Message, Role
 
 SLOT = Slot(persona=PERSONAS[0], index=1, seed=43)
 KEY = "sk-very-secret"
@@ -131,7 +131,7 @@ def test_a_slot_is_given_up_after_the_last_attempt_and_says_why(model: Model) ->
 
 def test_a_busy_server_is_asked_again(model: Model) -> None:
     model.answers = [(503, "loading", {}), (429, "slow down", {}), "hi"]
-    assert chat(model.endpoint(), HELLO, Sampling(temperature=0.0, max_tokens=8)) == "hi"
+    assert chat(model.endpoint(), HELLO, ChatSamplingParams(temperature=0.0, max_tokens=8)) == "hi"
 
 
 @pytest.mark.parametrize(("status", "asked"), [(401, 1), (404, 1), (400, 1), (500, 3)])
@@ -146,13 +146,13 @@ def test_a_server_that_refuses_is_the_hosts_trouble(model: Model, status: int, a
 def test_a_server_of_another_protocol_is_named(model: Model, body: str) -> None:
     model.answers = [(200, body, {})]
     with pytest.raises(HostError, match="sends no chat completion"):
-        chat(model.endpoint(), HELLO, Sampling(temperature=0.0, max_tokens=8))
+        chat(model.endpoint(), HELLO, ChatSamplingParams(temperature=0.0, max_tokens=8))
 
 
 def test_a_server_that_is_not_there_is_named_with_the_next_command(model: Model) -> None:
     endpoint = model.endpoint(base_url="http://127.0.0.1:9/v1", attempts=2)
     with pytest.raises(HostError, match=r"does not answer.*\n.*curl http://127.0.0.1:9/v1/models"):
-        chat(endpoint, HELLO, Sampling(temperature=0.0, max_tokens=8))
+        chat(endpoint, HELLO, ChatSamplingParams(temperature=0.0, max_tokens=8))
 
 
 def test_only_a_server_is_ever_opened() -> None:
@@ -160,7 +160,7 @@ def test_only_a_server_is_ever_opened() -> None:
         chat(
             Endpoint(base_url="file:///etc", model="m"),
             HELLO,
-            Sampling(temperature=0, max_tokens=1),
+            ChatSamplingParams(temperature=0, max_tokens=1),
         )
 
 
@@ -170,7 +170,7 @@ def test_a_key_goes_to_its_server_and_into_no_message(
     monkeypatch.setenv(KEY_VARIABLE, KEY)
     model.answers = [(401, f"bad key {KEY}", {})]
     with pytest.raises(HostError) as caught:
-        chat(model.endpoint(), HELLO, Sampling(temperature=0.0, max_tokens=8))
+        chat(model.endpoint(), HELLO, ChatSamplingParams(temperature=0.0, max_tokens=8))
     assert model.requests[0][1]["Authorization"] == f"Bearer {KEY}"
     assert "bad key ***" in str(caught.value)
     assert KEY not in str(caught.value) + repr(caught.value) + repr(model.endpoint())
@@ -179,7 +179,7 @@ def test_a_key_goes_to_its_server_and_into_no_message(
 def test_a_key_does_not_follow_a_redirect(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(KEY_VARIABLE, KEY)
     model.answers = [(302, "", {"Location": f"{model.url}/elsewhere"}), "caught"]
-    chat(model.endpoint(), HELLO, Sampling(temperature=0.0, max_tokens=8))
+    chat(model.endpoint(), HELLO, ChatSamplingParams(temperature=0.0, max_tokens=8))
     assert ["Authorization" in headers for _, headers, _ in model.requests] == [True, False]
 
 

@@ -8,19 +8,19 @@ from harness.sandbox.base import CommandResult
 from harness.workloads.envs.files.protocol import (
     STOP_WORD,
     SYSTEM_PROMPT,
-    Action,
-    ActionKind,
+    FileAction,
+    FileActionKind,
     NotUnderstoodError,
     ParserVersion,
-    Role,
+    PromptStyle,
     Turn,
-    Wording,
     conversation,
     error_message,
     observation_message,
     parse,
     shortened,
 )
+from harness.workloads.inference.chat_template import Role
 
 DONE, ERROR = "done", "error"
 PHASE5, PHASE6 = ParserVersion.PHASE5, ParserVersion.PHASE6
@@ -35,7 +35,7 @@ def outcome(reply: str, version: ParserVersion) -> str:
         action = parse(reply, version)
     except NotUnderstoodError:
         return ERROR
-    return DONE if action.kind is ActionKind.DONE else action.command
+    return DONE if action.kind is FileActionKind.DONE else action.command
 
 
 # reply -> what both parsers make of it
@@ -127,11 +127,11 @@ def test_an_observation_says_how_the_command_ended() -> None:
 def test_a_conversation_is_built_from_its_turns() -> None:
     ran = Turn(
         response=block("ls"),
-        action=Action(kind=ActionKind.COMMAND, command="ls"),
+        action=FileAction(kind=FileActionKind.COMMAND, command="ls"),
         observation=CommandResult(exit_code=0, stdout="a\n", stderr=""),
     )
     lost = Turn(response="hm", parse_error="there is no closed ```bash block")
-    done = Turn(response=STOP_WORD, action=Action(kind=ActionKind.DONE))
+    done = Turn(response=STOP_WORD, action=FileAction(kind=FileActionKind.DONE))
     messages = conversation("Tidy up.", ("a", "b/"), [ran, lost, done])
     assert [message.role for message in messages] == [
         *(Role.SYSTEM, Role.USER),
@@ -145,12 +145,12 @@ def test_a_conversation_is_built_from_its_turns() -> None:
 def test_the_brief_wording_says_the_same_in_few_words() -> None:
     failed = Turn(
         response=block("cat a"),
-        action=Action(kind=ActionKind.COMMAND, command="cat a"),
+        action=FileAction(kind=FileActionKind.COMMAND, command="cat a"),
         observation=CommandResult(exit_code=1, stdout="", stderr="a: no such file"),
     )
     shown = replace(failed, observation=CommandResult(exit_code=0, stdout="x" * 99, stderr=""))
     lost = Turn(response="hm", parse_error="there is no closed ```bash block")
-    messages = conversation("Tidy up.", ("a", "b/"), [failed, shown, lost], Wording.BRIEF)
+    messages = conversation("Tidy up.", ("a", "b/"), [failed, shown, lost], PromptStyle.BRIEF)
     assert [message.content for message in messages if message.role is Role.USER] == [
         "TASK\nTidy up.\nFILES\na\nb/",
         "exit 1",

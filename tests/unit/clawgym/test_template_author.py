@@ -8,15 +8,16 @@ import pytest
 
 from harness.sandbox.in_memory import MemorySandbox
 from harness.sandbox.workspace import read_tree, write_tree
+from harness.workloads.envs.base import StopReason
 from harness.workloads.envs.files.author import AuthorFailedError, synthesise
-from harness.workloads.envs.files.baseline import do_nothing, play_oracle, rates
-from harness.workloads.envs.files.grade import grade
+from harness.workloads.envs.files.environment import FileEnvironment, oracle
+from harness.workloads.envs.files.grade import do_nothing, grade, rates
 from harness.workloads.envs.files.lint import lint
 from harness.workloads.envs.files.personas import Slot, slots
-from harness.workloads.envs.files.rollout import Rules, StopReason
 from harness.workloads.envs.files.task import Task
 from harness.workloads.envs.files.task_json import parse_task, to_document
 from harness.workloads.envs.files.template_author import TemplateAuthor
+from harness.workloads.rl.runner import ScriptedPolicy, run_episode
 
 TASKS = synthesise(TemplateAuthor(), slots()).tasks
 
@@ -33,10 +34,11 @@ def test_tasks_are_valid_sound_and_solvable_and_none_is_solved_at_the_start(base
     assert all(parse_task(to_document(task)) == task for task in tasks)
     assert lint(tasks) == ()
     assert do_nothing(tasks).tasks_passed == 0
-    with MemorySandbox() as box:
-        played = play_oracle(tasks, box, Rules())
-    assert {rollout.stopped for rollout in played} == {StopReason.TASK_COMPLETE}
-    grades = [rollout.grade for rollout in played if rollout.grade is not None]
+    policy = ScriptedPolicy(name="oracle", script=oracle)
+    with FileEnvironment(MemorySandbox) as environment:
+        played = [run_episode(policy, environment, task) for task in tasks]
+    assert {each.stop_reason for each in played} == {StopReason.TASK_COMPLETE}
+    grades = [each.episode.grade for each in played if each.episode.grade is not None]
     assert rates(grades).tasks_passed == len(tasks) == 200
 
 

@@ -16,8 +16,9 @@ from harness.workloads.__main__ import run
 from harness.workloads.api.declare import defaults_of
 from harness.workloads.api.emit import EVENTS_FILE, read_events
 from harness.workloads.api.registry import workload
-from harness.workloads.envs.files.rollout import RolloutLog
+from harness.workloads.envs.files.environment import FileEpisode
 from harness.workloads.envs.files.task_json import read_tasks
+from harness.workloads.rl.rollout import RolloutLog
 
 
 def spec(name: str, evidence: dict[str, str] | None = None, **params: Any) -> RunSpec:
@@ -51,11 +52,11 @@ def test_tasks_are_written_linted_and_played(tmp_path: Path) -> None:
     found = figures(tmp_path)
     assert found["tasks.count"] == 16
     assert found["lint.tasks"] == 0
-    assert found["baseline.task_pass nothing held-out all"] == 0.0
-    assert found["baseline.task_pass oracle held-out all"] == 100.0
-    assert 0 < found["baseline.assertions nothing held-out all"] < 60
+    assert found["baseline.pass_rate nothing held-out all"] == 0.0
+    assert found["baseline.pass_rate oracle held-out all"] == 100.0
+    assert 0 < found["baseline.assertion_pass_rate nothing held-out all"] < 60
     assert len(read_tasks(tmp_path / "tasks.jsonl")) == 16
-    assert len(RolloutLog(tmp_path / "oracle.jsonl").read()) == 16
+    assert len(RolloutLog(tmp_path / "oracle.jsonl", FileEpisode).read()) == 16
 
 
 def test_the_same_seed_leaves_the_same_tasks(tmp_path: Path) -> None:
@@ -72,7 +73,7 @@ def test_an_author_that_cannot_be_reached_is_the_hosts_trouble(
 ) -> None:
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr("time.sleep", lambda _: None)
-    asked = spec("clawgym.tasks", author="llm", base_url="http://127.0.0.1:9/v1")
+    asked = spec("clawgym.tasks", author="llm", author_base_url="http://127.0.0.1:9/v1")
     with pytest.raises(HostError, match="does not answer"):
         run("clawgym.tasks", asked, tmp_path)
 
@@ -123,7 +124,7 @@ def test_end_states_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert found["sprites.at_start x/qwen-sft"] == 1
     assert found["layout.differing x/qwen-base x/qwen-sft"] == 1
     assert found["group.end_states x/step-001 synth-indie-game-dev-19"] == 2
-    assert found["pool.draws synth-indie-game-dev-19"] == 1
+    assert found["pool.samples synth-indie-game-dev-19"] == 1
     assert found["split.wrong"] == 1  # a held-out writer's task among the draws
     assert "sprites.tasks x/step-001" not in found
 

@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from harness.workloads.envs.files.agent import seed_of
 from harness.workloads.inference.engine import (
     EngineError,
     Finish,
     PromptTooLongError,
     Reply,
-    Sampling,
+    SamplingParams,
 )
+from harness.workloads.rl.runner import seed_of
 
 START, END = "<|im_start|>", "<|im_end|>"
 _PIECES = ("TASK", "COMPLETE", "ls")
@@ -66,12 +66,12 @@ class VoiceEngine:
         self,
         voice: Voice,
         *,
-        context_tokens: int = 1 << 20,
+        max_model_len: int = 1 << 20,
         breaks_after: int | None = None,
         takes_s: float = 0.0,
         breaks_with: EngineError = EngineError("the server has gone"),  # noqa: B008 - never changed
     ) -> None:
-        self.context_tokens = context_tokens
+        self.max_model_len = max_model_len
         self.served = "base"
         self.prompts: list[tuple[int, ...]] = []
         self.seeds: list[int] = []
@@ -81,7 +81,7 @@ class VoiceEngine:
         self._at_once = 0
         self._lock = threading.Lock()
 
-    def reply(self, prompt: Sequence[int], sampling: Sampling) -> Reply:
+    def reply(self, prompt: Sequence[int], sampling: SamplingParams) -> Reply:
         with self._lock:
             self.prompts.append(tuple(prompt))
             self.seeds.append(sampling.seed)
@@ -93,12 +93,12 @@ class VoiceEngine:
             self._at_once -= 1
         if broken:
             raise self._breaks_with
-        if len(prompt) + sampling.max_tokens > self.context_tokens:
-            message = f"{len(prompt)} tokens and {sampling.max_tokens} more do not fit"
+        if len(prompt) + sampling.max_new_tokens > self.max_model_len:
+            message = f"{len(prompt)} tokens and {sampling.max_new_tokens} more do not fit"
             raise PromptTooLongError(message)
         text = Letters().decode(list(prompt), skip_special_tokens=True)
         drawn = [*map(ord, self._voice(text, sampling.seed)), END_TOKEN]
-        tokens = tuple(drawn[: sampling.max_tokens])
+        tokens = tuple(drawn[: sampling.max_new_tokens])
         return Reply(
             tokens=tokens,
             logprobs=tuple(_logprob(token, len(prompt) + at) for at, token in enumerate(tokens)),

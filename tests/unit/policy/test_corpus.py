@@ -8,8 +8,9 @@ import pytest
 
 from harness.sandbox.in_memory import MemorySandbox
 from harness.workloads.envs.files.personas import slots
-from harness.workloads.envs.files.protocol import STOP_WORD, Role
+from harness.workloads.envs.files.protocol import STOP_WORD
 from harness.workloads.envs.files.template_author import TemplateAuthor
+from harness.workloads.inference.chat_template import Role
 from harness.workloads.tiny_models.files import (
     FIRST_SEED,
     Demonstration,

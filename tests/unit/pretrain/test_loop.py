@@ -27,14 +27,14 @@ def _fixed(_: int) -> Batch:
     return ids, ids.roll(-1, dims=1)
 
 
-def _run(model: nn.Module, *, clip_norm: float = 1e9, rate: float = 0.5) -> TrainingRun:
+def _run(model: nn.Module, *, max_grad_norm: float = 1e9, rate: float = 0.5) -> TrainingRun:
     return TrainingRun(
         model=model,
         optimizer=torch.optim.SGD(model.parameters(), lr=99.0),
         learning_rate=lambda step: rate * (step + 1),
         batch=_fixed,
         forward_context=nullcontext,
-        clip_norm=clip_norm,
+        max_grad_norm=max_grad_norm,
     )
 
 
@@ -59,7 +59,7 @@ def test_takes_the_step_that_plain_torch_takes() -> None:
 
 def test_clips_the_gradients_to_the_norm() -> None:
     model = _Table()
-    list(_run(model, clip_norm=0.01, rate=1.0).steps(num_steps=1))
+    list(_run(model, max_grad_norm=0.01, rate=1.0).steps(num_steps=1))
     assert model.weight.norm().item() == pytest.approx(0.01, rel=1e-4)
 
 

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.workloads.rl.group import Group, Member
-from harness.workloads.training.trace import Trace, TurnTrace
+from harness.workloads.rl.advantages import Group, Member
+from harness.workloads.rl.rollout import Trace, TurnTrace
 
 
 def member(
     reward: float,
     *,
     turns: int = 1,
-    signals: Sequence[float] = (),
+    turn_rewards: Sequence[float] = (),
     gains: Sequence[float] = (),
 ) -> Member:
-    """A rollout whose every turn is a token shown and a token drawn."""
+    """A rollout whose every turn is a token shown and a token sampled."""
     turn = TurnTrace(context=(1,), reply=(2,), logprobs=(-0.5,))
     trace = Trace(turns=(turn,) * turns)
-    return Member(trace=trace, reward=reward, signals=tuple(signals), gains=tuple(gains))
+    return Member(trace=trace, reward=reward, turn_rewards=tuple(turn_rewards), gains=tuple(gains))
 
 
 def rewarded(*rewards: float, turns: int = 1) -> Group:
@@ -26,10 +26,10 @@ def rewarded(*rewards: float, turns: int = 1) -> Group:
     return Group(key="q", members=tuple(member(reward, turns=turns) for reward in rewards))
 
 
-def signalled(rewards: Sequence[float], signals: Sequence[Sequence[float]]) -> Group:
-    """A group with a signal for every turn."""
-    pairs = zip(rewards, signals, strict=True)
-    members = tuple(member(reward, turns=len(row), signals=row) for reward, row in pairs)
+def turn_rewarded(rewards: Sequence[float], turn_rewards: Sequence[Sequence[float]]) -> Group:
+    """A group with a reward for every turn."""
+    pairs = zip(rewards, turn_rewards, strict=True)
+    members = tuple(member(reward, turns=len(row), turn_rewards=row) for reward, row in pairs)
     return Group(key="q", members=members)
 
 

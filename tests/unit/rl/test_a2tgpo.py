@@ -7,21 +7,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from harness.workloads.rl.advantages import PLAIN, Advantages, MaskReason, UnscorableError
 from harness.workloads.rl.algorithms import a2tgpo
 from harness.workloads.rl.algorithms.a2tgpo import (
     IGPO,
     PAPER,
     RELEASED,
+    A2tgpoSettings,
     FirstCall,
     GainMask,
     GainOf,
     Normalisation,
-    Rules,
     clip_scale,
     gains,
 )
-from harness.workloads.rl.group import Credit, Muted
-from harness.workloads.rl.scores import PLAIN, UnscorableError
 
 from .builders import gained, rewarded
 
@@ -30,12 +29,12 @@ _GAINS = ((0.30, 0.10, 0.05), (0.10, 0.20), (0.20,), (0.40, -0.10, 0.15))
 _REWARDS = (1.0, 0.0, -1.0, 1.0)
 
 
-def _credit(rules: Rules = PAPER) -> tuple[Credit, ...]:
-    return a2tgpo.credit(gained(_REWARDS, _GAINS), rules)
+def _credit(rules: A2tgpoSettings = PAPER) -> tuple[Advantages, ...]:
+    return a2tgpo.advantages(gained(_REWARDS, _GAINS), rules)
 
 
-def _rows(credit: Sequence[Credit]) -> list[tuple[float, ...]]:
-    return [each.advantages for each in credit]
+def _rows(credit: Sequence[Advantages]) -> list[tuple[float, ...]]:
+    return [each.per_turn for each in credit]
 
 
 def _same(found: Sequence[Sequence[float]], expected: Sequence[Sequence[float]]) -> None:
@@ -112,7 +111,7 @@ def _oracle(gamma: float, *, rescaled: bool) -> list[list[float]]:
 @pytest.mark.parametrize("gamma", [1.0, 0.9, 0.0])
 @pytest.mark.parametrize("rescaled", [True, False])
 def test_advantages_are_the_equations(gamma: float, rescaled: bool) -> None:  # noqa: FBT001 - a table
-    found = _rows(_credit(Rules(gamma=gamma, rescaled=rescaled)))
+    found = _rows(_credit(A2tgpoSettings(gamma=gamma, rescaled=rescaled)))
     for row, wanted in zip(found, _oracle(gamma, rescaled=rescaled), strict=True):
         assert row == pytest.approx(wanted, abs=1e-12)
 
@@ -138,7 +137,7 @@ def test_igpo_leaves_the_clip_alone() -> None:
 def test_separate_scores_outcomes_apart() -> None:
     pool = np.array([gain for row in _GAINS for gain in row])
     outcomes = (np.array(_REWARDS) - np.mean(_REWARDS)) / np.std(_REWARDS)
-    found = _rows(_credit(Rules(normalisation=Normalisation.SEPARATE)))
+    found = _rows(_credit(A2tgpoSettings(normalisation=Normalisation.SEPARATE)))
     for row, own, outcome in zip(found, _GAINS, outcomes, strict=True):
         scores = [*((np.array(own) - pool.mean()) / pool.std()), outcome]
         assert row == pytest.approx(np.cumsum(scores[::-1])[::-1], abs=1e-12)
@@ -155,7 +154,7 @@ def test_the_released_turn_group_is_another_thing() -> None:
             following.append(gain * scale + gamma * following[-1])
         sums.append(following[:0:-1])
     outcomes = (np.array(_REWARDS) - np.mean(_REWARDS)) / np.std(_REWARDS)
-    rules = Rules(normalisation=Normalisation.RELEASED_TURN_GROUP, gamma=gamma)
+    rules = A2tgpoSettings(normalisation=Normalisation.RELEASED_TURN_GROUP, gamma=gamma)
     for found, following, outcome in zip(_rows(_credit(rules)), sums, outcomes, strict=True):
         wanted = []
         for turn, value in enumerate(following):
@@ -170,22 +169,22 @@ def test_the_released_turn_group_is_another_thing() -> None:
 
 def test_released_the_first_call_shares_the_seconds_credit() -> None:
     first, second, *_ = _credit(replace(PAPER, first_call=FirstCall.NOTHING))
-    assert first.advantages[0] == first.advantages[1]
+    assert first.per_turn[0] == first.per_turn[1]
     assert first.clip_scales[0] == first.clip_scales[1] != 1.0
-    assert len(first.advantages) == 4
-    assert second.advantages[:1] == second.advantages[1:2]
+    assert len(first.per_turn) == 4
+    assert second.per_turn[:1] == second.per_turn[1:2]
 
 
 def test_released_a_single_call_has_the_answers_credit() -> None:
     credit = _credit(replace(PAPER, first_call=FirstCall.NOTHING))[2]
-    assert credit.advantages[0] == credit.advantages[1]
+    assert credit.per_turn[0] == credit.per_turn[1]
     assert credit.clip_scales == (1.0, 1.0)
 
 
 def test_released_the_first_gain_is_then_never_looked_at() -> None:
     rules = replace(PAPER, first_call=FirstCall.NOTHING)
     other = ((9.0, 0.10, 0.05), (-9.0, 0.20), (7.0,), (5.0, -0.10, 0.15))
-    assert a2tgpo.credit(gained(_REWARDS, other), rules) == _credit(rules)
+    assert a2tgpo.advantages(gained(_REWARDS, other), rules) == _credit(rules)
 
 
 def test_released_a_gain_of_zero_joins_its_turn_to_the_next() -> None:
@@ -193,24 +192,24 @@ def test_released_a_gain_of_zero_joins_its_turn_to_the_next() -> None:
     rules = replace(PAPER, mask=GainMask.NON_ZERO)
     with_zero = gained((1.0, 0.0), ((0.0, 0.3), (0.1, 0.2)))
     moved = gained((1.0, 0.0), ((0.3,), (0.1, 0.2)))
-    found, wanted = a2tgpo.credit(with_zero, rules), a2tgpo.credit(moved, rules)
-    assert found[0].advantages == (wanted[0].advantages[0], *wanted[0].advantages)
+    found, wanted = a2tgpo.advantages(with_zero, rules), a2tgpo.advantages(moved, rules)
+    assert found[0].per_turn == (wanted[0].per_turn[0], *wanted[0].per_turn)
     assert found[1] == wanted[1]
-    assert a2tgpo.credit(with_zero, PAPER)[0].advantages != found[0].advantages
+    assert a2tgpo.advantages(with_zero, PAPER)[0].per_turn != found[0].per_turn
 
 
 def test_released_a_last_gain_of_zero_joins_its_turn_to_the_answer() -> None:
-    credit = a2tgpo.credit(
+    credit = a2tgpo.advantages(
         gained((1.0, 0.0), ((0.3, 0.0), (0.1, 0.2))), replace(PAPER, mask=GainMask.NON_ZERO)
     )[0]
-    assert credit.advantages[1] == credit.advantages[2]
+    assert credit.per_turn[1] == credit.per_turn[2]
     assert credit.clip_scales[1:] == (1.0, 1.0)
 
 
 def test_every_switch_defaults_to_the_paper_and_has_the_released_value() -> None:
     differing = {
         name
-        for name in Rules.__dataclass_fields__
+        for name in A2tgpoSettings.__dataclass_fields__
         if getattr(PAPER, name) != getattr(RELEASED, name)
     }
     assert differing == {
@@ -224,24 +223,26 @@ def test_every_switch_defaults_to_the_paper_and_has_the_released_value() -> None
 
 
 def test_equal_outcomes_still_train_by_their_gains() -> None:
-    credit = a2tgpo.credit(gained((1.0, 1.0), ((0.3,), (0.1,))), PAPER)
-    assert credit[0].advantages == pytest.approx((1.0, 0.0))
-    assert [each.muted for each in credit] == [None, None]
+    credit = a2tgpo.advantages(gained((1.0, 1.0), ((0.3,), (0.1,))), PAPER)
+    assert credit[0].per_turn == pytest.approx((1.0, 0.0))
+    assert [each.masked for each in credit] == [None, None]
 
 
 def test_equal_outcomes_and_gains_are_muted() -> None:
-    credit = a2tgpo.credit(gained((1.0, 1.0), ((0.3,), (0.3,))), PAPER)
-    assert {each.muted for each in credit} == {Muted.EQUAL_REWARDS}
+    credit = a2tgpo.advantages(gained((1.0, 1.0), ((0.3,), (0.3,))), PAPER)
+    assert {each.masked for each in credit} == {MaskReason.EQUAL_REWARDS}
 
 
 @pytest.mark.parametrize("rules", [PAPER, IGPO, RELEASED])
-def test_a_single_rollout_is_muted_though_its_own_turns_could_be_compared(rules: Rules) -> None:
-    credit = a2tgpo.credit(gained((1.0,), ((0.3, 0.1),)), rules)
-    assert [each.muted for each in credit] == [Muted.SINGLE_MEMBER]
+def test_a_single_rollout_is_muted_though_its_own_turns_could_be_compared(
+    rules: A2tgpoSettings,
+) -> None:
+    credit = a2tgpo.advantages(gained((1.0,), ((0.3, 0.1),)), rules)
+    assert [each.masked for each in credit] == [MaskReason.SINGLE_MEMBER]
 
 
 def test_answers_without_a_call_are_grpo() -> None:
-    credit = a2tgpo.credit(gained((1.0, 0.0), ((), ())), PAPER)
+    credit = a2tgpo.advantages(gained((1.0, 0.0), ((), ())), PAPER)
     assert _rows(credit) == [(1.0,), (-1.0,)]
     assert credit[0].clip_scales == (1.0,)
 

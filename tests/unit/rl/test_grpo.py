@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from harness.workloads.rl.advantages import MaskReason
 from harness.workloads.rl.algorithms import grpo
-from harness.workloads.rl.group import Muted
 
 from .builders import rewarded
 
@@ -18,26 +18,27 @@ from .builders import rewarded
     ],
 )
 def test_the_articles_advantages(rewards: tuple[float, ...], expected: tuple[float, ...]) -> None:
-    assert grpo.advantages(rewarded(*rewards)) == pytest.approx(expected, abs=1e-4)
+    found = grpo.advantages(rewarded(*rewards))
+    assert [each.per_turn[0] for each in found] == pytest.approx(expected, abs=1e-4)
 
 
 def test_every_turn_of_a_rollout_has_its_advantage() -> None:
-    credit = grpo.credit(rewarded(0.0, 1.0, turns=3))
-    assert credit[1].advantages == pytest.approx((1.0, 1.0, 1.0))
+    credit = grpo.advantages(rewarded(0.0, 1.0, turns=3))
+    assert credit[1].per_turn == pytest.approx((1.0, 1.0, 1.0))
     assert credit[1].clip_scales == ()
 
 
 def test_a_group_without_variance_is_muted() -> None:
     """The last step of article 33: four rewards of .917."""
-    credit = grpo.credit(rewarded(*(0.9167,) * 4, turns=2))
-    assert {each.muted for each in credit} == {Muted.EQUAL_REWARDS}
-    assert {each.advantages for each in credit} == {(0.0, 0.0)}
+    credit = grpo.advantages(rewarded(*(0.9167,) * 4, turns=2))
+    assert {each.masked for each in credit} == {MaskReason.EQUAL_REWARDS}
+    assert {each.per_turn for each in credit} == {(0.0, 0.0)}
 
 
 def test_a_single_rollout_is_muted() -> None:
-    assert [each.muted for each in grpo.credit(rewarded(1.0))] == [Muted.SINGLE_MEMBER]
+    assert [each.masked for each in grpo.advantages(rewarded(1.0))] == [MaskReason.SINGLE_MEMBER]
 
 
 def test_a_rollout_at_the_mean_is_muted_alone() -> None:
-    credit = grpo.credit(rewarded(0.0, 0.5, 1.0))
-    assert [each.muted for each in credit] == [None, Muted.NO_ADVANTAGE, None]
+    credit = grpo.advantages(rewarded(0.0, 0.5, 1.0))
+    assert [each.masked for each in credit] == [None, MaskReason.NO_ADVANTAGE, None]

@@ -10,24 +10,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harness.workloads.rl.algorithms.a2tgpo import Aggregation, Boundaries, RatioForm
-from harness.workloads.rl.group import Credit
+from harness.workloads.rl.advantages import Advantages, Aggregation, UnscorableError
+from harness.workloads.rl.algorithms.a2tgpo import Boundaries, RatioForm
 from harness.workloads.rl.losses import (
     GRPO_CLIP,
     GSPO_CLIP,
     TURN_CLIP,
     Clip,
-    Drawn,
     RatioOf,
+    SampledTokens,
     batch_weights,
     clipped,
     k3,
     reinforce,
 )
-from harness.workloads.rl.scores import UnscorableError
 
 _TURNS = (0, 0, 0, 1, 2, 2, 2, 2)
-_CREDIT = Credit(advantages=(0.7, -1.2, 0.4), clip_scales=(1.2, 0.8, 1.0))
+_CREDIT = Advantages(per_turn=(0.7, -1.2, 0.4), clip_scales=(1.2, 0.8, 1.0))
 _WIDE = Clip(ratio_of=RatioOf.TURN, low=0.1, high=0.15)
 
 Row = NDArray[np.float64]
@@ -40,8 +39,10 @@ def _numbers(seed: int = 0) -> tuple[Row, Row, Row]:
     return old + draws.normal(0, 0.3, len(_TURNS)), old, old + draws.normal(0, 0.3, len(_TURNS))
 
 
-def _drawn(new: Row, old: Row, reference: Row | None, turns: Sequence[int] = _TURNS) -> Drawn:
-    return Drawn(
+def _drawn(
+    new: Row, old: Row, reference: Row | None, turns: Sequence[int] = _TURNS
+) -> SampledTokens:
+    return SampledTokens(
         name="q/3",
         new=torch.tensor(new, requires_grad=True),
         old=torch.tensor(old),
@@ -50,10 +51,10 @@ def _drawn(new: Row, old: Row, reference: Row | None, turns: Sequence[int] = _TU
     )
 
 
-def _one(ratio: float, advantage: float, scale: float = 1.0) -> tuple[Drawn, Credit]:
+def _one(ratio: float, advantage: float, scale: float = 1.0) -> tuple[SampledTokens, Advantages]:
     """A single token with this ratio."""
     drawn = _drawn(np.array([math.log(ratio)]), np.array([0.0]), None, [0])
-    return drawn, Credit(advantages=(advantage,), clip_scales=(scale,))
+    return drawn, Advantages(per_turn=(advantage,), clip_scales=(scale,))
 
 
 # --- Golden ---------------------------------------------------------------------------------------
@@ -71,7 +72,7 @@ def test_article_36s_clipped_losses(
 ) -> None:
     loss = clipped(*_one(ratio, advantage, scale), TURN_CLIP)
     assert loss.value.item() == pytest.approx(expected, abs=1e-9)
-    assert loss.statistics["clip_share"] == float(expected != 1.01)
+    assert loss.statistics["clip_ratio"] == float(expected != 1.01)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,7 @@ def _k3_mean(new: Row, reference: Row) -> float:
 
 def _reinforce(new: Row, reference: Row, coefficient: float) -> float:
     """Article 33, section "Loss": token by token."""
-    policy = sum(_CREDIT.advantages[turn] * new[place] for place, turn in enumerate(_TURNS)) / len(
+    policy = sum(_CREDIT.per_turn[turn] * new[place] for place, turn in enumerate(_TURNS)) / len(
         _TURNS
     )
     return float(-policy + coefficient * _k3_mean(new, reference))
@@ -111,7 +112,7 @@ def _clipped(new: Row, old: Row, clip: Clip, units: Sequence[int]) -> float:
         if clip.ratio_of is RatioOf.TOKEN:
             sharing = [place]
         ratio = math.exp(sum(new[at] - old[at] for at in sharing) / len(sharing))
-        scale, advantage = _CREDIT.clip_scales[turn], _CREDIT.advantages[turn]
+        scale, advantage = _CREDIT.clip_scales[turn], _CREDIT.per_turn[turn]
         held = min(max(ratio, 1 - scale * clip.low), 1 + scale * clip.high)
         total += min(ratio * advantage, held * advantage)
     return -total / len(_TURNS)
@@ -126,7 +127,9 @@ def test_reinforce_is_the_equation(seed: int) -> None:
     loss = reinforce(_drawn(new, old, reference), _CREDIT)
     assert loss.value.item() == pytest.approx(_reinforce(new, reference, 0.04), abs=1e-12)
     assert loss.statistics["kl"] == pytest.approx(_k3_mean(new, reference), abs=1e-12)
-    assert loss.statistics["ratio_mean"] == pytest.approx(float(np.exp(new - old).mean()))
+    assert loss.statistics["importance_ratio_mean"] == pytest.approx(
+        float(np.exp(new - old).mean())
+    )
     assert loss.num_tokens == len(_TURNS)
 
 
@@ -147,11 +150,11 @@ def test_some_turns_are_clipped_and_some_are_not() -> None:
     shares = []
     for seed in range(5):
         new, old, _ = _numbers(seed)
-        shares.append(clipped(_drawn(new, old, None), _CREDIT, _WIDE).statistics["clip_share"])
+        shares.append(clipped(_drawn(new, old, None), _CREDIT, _WIDE).statistics["clip_ratio"])
     assert 0 < sum(shares) / len(shares) < 1
 
 
-def _gradient(loss: Tensor, drawn: Drawn) -> list[float]:
+def _gradient(loss: Tensor, drawn: SampledTokens) -> list[float]:
     (gradient,) = torch.autograd.grad(loss, drawn.new)
     found: list[float] = gradient.tolist()
     return found
@@ -201,7 +204,7 @@ def test_the_forms_differ_where_one_ratio_spans_several_advantages() -> None:
     wide = Clip(ratio_of=RatioOf.SEQUENCE, low=10.0, high=10.0)
     drawn = _drawn(new, old, None)
     ratio = math.exp(float(np.mean(new - old)))
-    own = [-ratio * _CREDIT.advantages[turn] / len(_TURNS) for turn in _TURNS]
+    own = [-ratio * _CREDIT.per_turn[turn] / len(_TURNS) for turn in _TURNS]
     as_it_stands = _gradient(clipped(drawn, _CREDIT, wide).value, drawn)
     held = replace(wide, ratio_form=RatioForm.DETACHED)
     assert as_it_stands == pytest.approx([sum(own) / len(own)] * len(own))
@@ -221,7 +224,7 @@ def test_only_the_released_form_stops_a_ratio_above_e_to_the_10() -> None:
 
 def test_released_neighbours_with_one_advantage_share_a_ratio_but_not_a_clip() -> None:
     new, old, _ = _numbers(1)
-    credit = Credit(advantages=(0.7, 0.7, 0.4), clip_scales=(1.2, 0.8, 1.0))
+    credit = Advantages(per_turn=(0.7, 0.7, 0.4), clip_scales=(1.2, 0.8, 1.0))
     inferred = replace(_WIDE, boundaries=Boundaries.ADVANTAGE)
     ratio = math.exp(np.mean(new[:4] - old[:4]))
     parts = [3 * min(ratio, 1 + 1.2 * 0.15), min(ratio, 1 + 0.8 * 0.15)]
@@ -237,9 +240,9 @@ def test_released_neighbours_with_one_advantage_share_a_ratio_but_not_a_clip() -
 def test_a_turn_without_tokens_says_nothing() -> None:
     new, old, _ = _numbers()
     shifted = [turn + (turn > 0) for turn in _TURNS]
-    with_empty = Credit(advantages=(0.7, 99.0, -1.2, 0.4), clip_scales=(1.2, 9.0, 0.8, 1.0))
+    with_empty = Advantages(per_turn=(0.7, 99.0, -1.2, 0.4), clip_scales=(1.2, 9.0, 0.8, 1.0))
     for clip in (_WIDE, GRPO_CLIP, GSPO_CLIP):
-        clip_only = replace(clip, kl_coefficient=0.0)
+        clip_only = replace(clip, kl_coef=0.0)
         plain = clipped(_drawn(new, old, None), _CREDIT, clip_only)
         holed = clipped(_drawn(new, old, None, shifted), with_empty, clip_only)
         assert holed.value.item() == pytest.approx(plain.value.item(), abs=1e-12)
@@ -247,7 +250,7 @@ def test_a_turn_without_tokens_says_nothing() -> None:
 
 def test_without_clip_scales_the_width_is_as_it_is() -> None:
     new, old, _ = _numbers()
-    bare = Credit(advantages=_CREDIT.advantages)
+    bare = Advantages(per_turn=_CREDIT.per_turn)
     ones = replace(_CREDIT, clip_scales=(1.0, 1.0, 1.0))
     found = [clipped(_drawn(new, old, None), each, _WIDE).value.item() for each in (bare, ones)]
     assert found[0] == found[1]
@@ -283,7 +286,7 @@ def test_turn_ids_that_do_not_cover_the_tokens_are_refused() -> None:
 @pytest.mark.parametrize("turns", [(0, 0, 0, 1, 2, 2, 2, 3), (-1, 0, 0, 1, 2, 2, 2, 2)])
 def test_turns_without_credit_are_refused(turns: Sequence[int]) -> None:
     new, old, _ = _numbers()
-    with pytest.raises(UnscorableError, match="credit for 3 turns"):
+    with pytest.raises(UnscorableError, match="advantages for 3 turns"):
         clipped(_drawn(new, old, None, turns), _CREDIT, _WIDE)
 
 

@@ -5,27 +5,28 @@ from dataclasses import replace
 
 import pytest
 
-from harness.workloads.rl.algorithms import grpo
-from harness.workloads.rl.group import Group, Muted
-from harness.workloads.rl.scores import (
+from harness.workloads.rl.advantages import (
     ARTICLE,
     PLAIN,
     RELEASED,
+    Group,
+    MaskReason,
     UnscorableError,
     by_turn,
     check,
     pooled,
-    spread,
+    reward_statistics,
     z_scores,
 )
-from harness.workloads.training.trace import Trace, TurnTrace
+from harness.workloads.rl.algorithms import grpo
+from harness.workloads.rl.rollout import Trace, TurnTrace
 
-from .builders import gained, member, rewarded, signalled
+from .builders import gained, member, rewarded, turn_rewarded
 
 
 def test_the_deviation_is_the_populations() -> None:
     """Article 33's smoke test: recorded 0.272; the sample's would be 0.315."""
-    found = spread([0.05, 0.633, 0.05, 0.55])
+    found = reward_statistics([0.05, 0.633, 0.05, 0.55])
     assert found.deviation == pytest.approx(0.272, abs=5e-4)
     assert (found.low, found.high) == (0.05, 0.633)
 
@@ -81,7 +82,7 @@ def test_every_cause_is_named_at_once() -> None:
         key="q",
         members=(
             member(math.nan, gains=[math.inf]),
-            member(0.0, turns=2, signals=[0.0, math.nan]),
+            member(0.0, turns=2, turn_rewards=[0.0, math.nan]),
         ),
     )
     with pytest.raises(UnscorableError) as caught:
@@ -89,7 +90,7 @@ def test_every_cause_is_named_at_once() -> None:
     assert str(caught.value).splitlines() == [
         "group q: member 0: reward nan",
         "group q: member 0: gain of turn 0 is inf",
-        "group q: member 1: signal of turn 1 is nan",
+        "group q: member 1: turn reward of turn 1 is nan",
     ]
 
 
@@ -97,27 +98,27 @@ def test_missing_logprobs_are_refused() -> None:
     turn = TurnTrace(context=(1,), reply=(2, 3), logprobs=(-0.1,))
     drawn = replace(member(1.0), trace=Trace(turns=(turn,)))
     with pytest.raises(UnscorableError, match="turn 0 has 1 log-probabilities for 2 tokens"):
-        grpo.credit(Group(key="q", members=(drawn, member(0.0))))
+        grpo.advantages(Group(key="q", members=(drawn, member(0.0))))
 
 
 def test_a_rollout_without_a_drawn_token_trains_nothing_but_counts() -> None:
     silent = replace(
         member(0.0), trace=Trace(turns=(TurnTrace(context=(1,), reply=(), logprobs=()),))
     )
-    credit = grpo.credit(Group(key="q", members=(silent, member(1.0))))
-    assert [each.muted for each in credit] == [Muted.NO_REPLY, None]
-    assert credit[1].advantages == pytest.approx((1.0,))
+    credit = grpo.advantages(Group(key="q", members=(silent, member(1.0))))
+    assert [each.masked for each in credit] == [MaskReason.NO_REPLY, None]
+    assert credit[1].per_turn == pytest.approx((1.0,))
 
 
 def test_an_empty_turn_has_credit_like_any_other() -> None:
     empty = TurnTrace(context=(1,), reply=(), logprobs=())
     some = TurnTrace(context=(1,), reply=(2,), logprobs=(-0.5,))
     mixed = replace(member(1.0), trace=Trace(turns=(some, empty)))
-    credit = grpo.credit(Group(key="q", members=(mixed, member(0.0))))
-    assert credit[0].advantages == pytest.approx((1.0, 1.0))
-    assert credit[0].muted is None
+    credit = grpo.advantages(Group(key="q", members=(mixed, member(0.0))))
+    assert credit[0].per_turn == pytest.approx((1.0, 1.0))
+    assert credit[0].masked is None
 
 
 def test_builders_agree_with_what_objectives_expect() -> None:
-    check(signalled([0.0, 1.0], [[0.0], [1.0, 1.0]]))
+    check(turn_rewarded([0.0, 1.0], [[0.0], [1.0, 1.0]]))
     check(gained([0.0, 1.0], [[0.1], []]))

@@ -6,22 +6,21 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from harness.workloads.rl.advantages import MaskReason, UnscorableError
 from harness.workloads.rl.algorithms import grpo, t2po
 from harness.workloads.rl.algorithms.t2po import (
     InterventionRule,
-    Mixture,
-    Redraw,
-    RedrawRule,
-    Rules,
+    ResampleRule,
+    Resampling,
+    T2poSettings,
+    UncertaintyMixture,
     intervention,
-    should_redraw,
+    should_resample,
     token_entropy,
     turn_entropy,
 )
-from harness.workloads.rl.group import Muted
-from harness.workloads.rl.scores import UnscorableError
 
-from .builders import rewarded, signalled
+from .builders import rewarded, turn_rewarded
 
 _UNIFORM = (math.log(1 / 40),) * 20  # half of the probability, in equal parts
 
@@ -50,7 +49,7 @@ def test_a_turn_is_the_mean_of_its_tokens() -> None:
 
 def test_a_reply_without_tokens_has_no_entropy() -> None:
     assert turn_entropy([]) is None
-    assert Mixture().turn([]) is None
+    assert UncertaintyMixture().turn([]) is None
 
 
 def test_fewer_alternatives_than_asked_for_are_refused() -> None:
@@ -73,21 +72,21 @@ def test_alternatives_that_are_no_numbers_are_refused(bad: tuple[float, ...]) ->
 
 def test_the_mixture_by_hand() -> None:
     """H = 0.6931 of ln 2; C = 2.0 where 1 is ln 2 = .6931 and 3: .5666."""
-    rule = Mixture(weight=0.4, top_k=2, certain=3.0)
+    rule = UncertaintyMixture(weight=0.4, top_k=2, certain=3.0)
     logprobs = (-2.0, -2.0)
     confidence = (2.0 - math.log(2)) / (3.0 - math.log(2))
     assert rule.token(logprobs) == pytest.approx(0.4 * 1.0 + 0.6 * (1 - confidence))
 
 
 def test_the_mixture_lies_between_certain_and_uniform() -> None:
-    rule = Mixture(top_k=20)
+    rule = UncertaintyMixture(top_k=20)
     assert rule.token((0.0, *(-100.0,) * 19)) == pytest.approx(0.0, abs=1e-9)
     assert rule.token((math.log(1 / 20),) * 20) == pytest.approx(1.0)
 
 
 def test_one_certain_token_does_not_decide_a_turn() -> None:
     certain, uniform = (0.0, *(-100.0,) * 19), (math.log(1 / 20),) * 20
-    assert Mixture(floor=1e-3).turn([certain, uniform]) == pytest.approx(math.sqrt(1e-3))
+    assert UncertaintyMixture(floor=1e-3).turn([certain, uniform]) == pytest.approx(math.sqrt(1e-3))
 
 
 # --- Redrawing ----------------------------------------------------------------------------------
@@ -97,18 +96,18 @@ def test_one_certain_token_does_not_decide_a_turn() -> None:
     ("distance", "expected"), [(0.0, False), (1e-9, True), (0.29, True), (0.3, False)]
 )
 def test_the_articles_rule(distance: float, expected: bool) -> None:  # noqa: FBT001 - a table
-    assert should_redraw(distance, 0.3) is expected
+    assert should_resample(distance, 0.3) is expected
 
 
 def test_the_papers_rule_draws_an_equal_turn_again() -> None:
-    assert should_redraw(0.0, 0.3, accept_equal=False)
+    assert should_resample(0.0, 0.3, accept_equal=False)
 
 
-def _draws(uncertainties: Sequence[float | None], rule: RedrawRule | None = None) -> list[int]:
+def _draws(uncertainties: Sequence[float | None], rule: ResampleRule | None = None) -> list[int]:
     """How many draws each accepted turn took."""
-    state, taken = Redraw(rule=rule or RedrawRule()), []
+    state, taken = Resampling(rule=rule or ResampleRule()), []
     for uncertainty in uncertainties:
-        state = state.drew(uncertainty)
+        state = state.sampled(uncertainty)
         if state.accepted:
             taken.append(state.draws)
     return taken
@@ -123,15 +122,15 @@ def test_a_distant_draw_ends_the_search() -> None:
 
 
 def test_the_last_draw_is_what_the_next_turn_is_compared_with() -> None:
-    state = Redraw(rule=RedrawRule())
+    state = Resampling(rule=ResampleRule())
     for uncertainty in (1.0, 1.1, 1.2, 1.25):
-        state = state.drew(uncertainty)
+        state = state.sampled(uncertainty)
     assert state.accepted
     assert state.previous == 1.25
 
 
 def test_without_tries_nothing_is_drawn_again() -> None:
-    assert _draws([1.0, 1.0, 1.1], RedrawRule(tries=0)) == [1, 1, 1]
+    assert _draws([1.0, 1.0, 1.1], ResampleRule(max_resamples=0)) == [1, 1, 1]
 
 
 def test_a_draw_without_tokens_is_kept_and_compared_with_nothing() -> None:
@@ -159,7 +158,7 @@ def test_it_never_fires_while_uncertainty_moves() -> None:
     assert intervention([0.1, 0.9] * 20, rule) is None
 
 
-# --- Credit -------------------------------------------------------------------------------------
+# --- Advantages -----------------------------------------------------------------------------------
 
 _REWARDS = (0.9333, 0.8, 0.4, -0.0167)
 _SIGNALS = ((1, 1, 1), (0, 1, 1, 1), (1, 0), (0, 0, 1, 0, 1))
@@ -182,39 +181,41 @@ def _oracle(whole: float, step: float) -> list[list[float]]:
 
 @pytest.mark.parametrize(("whole", "step"), [(1.0, 1.0), (1.0, 0.0), (0.5, 2.0)])
 def test_weights_are_those_of_the_definition(whole: float, step: float) -> None:
-    credit = t2po.credit(signalled(_REWARDS, _SIGNALS), Rules(whole=whole, step=step))
+    credit = t2po.advantages(
+        turn_rewarded(_REWARDS, _SIGNALS), T2poSettings(rollout_weight=whole, turn_weight=step)
+    )
     for found, expected in zip(credit, _oracle(whole, step), strict=True):
-        assert found.advantages == pytest.approx(expected, abs=1e-12)
+        assert found.per_turn == pytest.approx(expected, abs=1e-12)
 
 
 def test_without_the_steps_weight_it_is_grpo() -> None:
-    group = signalled(_REWARDS, _SIGNALS)
-    assert t2po.credit(group, Rules(step=0.0)) == grpo.credit(group)
+    group = turn_rewarded(_REWARDS, _SIGNALS)
+    assert t2po.advantages(group, T2poSettings(turn_weight=0.0)) == grpo.advantages(group)
 
 
 def test_a_muted_group_stays_muted_whatever_its_turns_say() -> None:
-    group = signalled([0.5, 0.5], [[1.0, 0.0], [0.0, 1.0]])
-    assert {each.muted for each in t2po.objective()(group)} == {Muted.EQUAL_REWARDS}
+    group = turn_rewarded([0.5, 0.5], [[1.0, 0.0], [0.0, 1.0]])
+    assert {each.masked for each in t2po.objective()(group)} == {MaskReason.EQUAL_REWARDS}
 
 
 def test_the_switch_lets_turns_rescue_a_muted_group() -> None:
-    group = signalled([0.5, 0.5], [[1.0, 0.0], [0.0, 1.0]])
-    credit = t2po.credit(group, Rules(rescue=True))
-    assert [each.muted for each in credit] == [None, None]
-    assert credit[0].advantages == pytest.approx((1.0, -1.0))
+    group = turn_rewarded([0.5, 0.5], [[1.0, 0.0], [0.0, 1.0]])
+    credit = t2po.advantages(group, T2poSettings(rescue=True))
+    assert [each.masked for each in credit] == [None, None]
+    assert credit[0].per_turn == pytest.approx((1.0, -1.0))
 
 
 def test_turns_that_are_equal_too_rescue_nothing() -> None:
-    group = signalled([0.5, 0.5], [[1.0], [1.0]])
-    credit = t2po.credit(group, Rules(rescue=True))
-    assert {each.muted for each in credit} == {Muted.EQUAL_REWARDS}
+    group = turn_rewarded([0.5, 0.5], [[1.0], [1.0]])
+    credit = t2po.advantages(group, T2poSettings(rescue=True))
+    assert {each.masked for each in credit} == {MaskReason.EQUAL_REWARDS}
 
 
 def test_a_single_rollout_is_never_rescued() -> None:
-    credit = t2po.credit(signalled([0.5], [[1.0, 0.0]]), Rules(rescue=True))
-    assert [each.muted for each in credit] == [Muted.SINGLE_MEMBER]
+    credit = t2po.advantages(turn_rewarded([0.5], [[1.0, 0.0]]), T2poSettings(rescue=True))
+    assert [each.masked for each in credit] == [MaskReason.SINGLE_MEMBER]
 
 
 def test_a_turn_without_a_signal_is_refused() -> None:
-    with pytest.raises(UnscorableError, match="member 0: 0 signals for 1 turns"):
-        t2po.credit(rewarded(0.0, 1.0), Rules())
+    with pytest.raises(UnscorableError, match="member 0: 0 turn rewards for 1 turns"):
+        t2po.advantages(rewarded(0.0, 1.0), T2poSettings())

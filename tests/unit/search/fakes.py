@@ -11,7 +11,7 @@ from harness.workloads.inference.engine import (
     Finish,
     PromptTooLongError,
     Reply,
-    Sampling,
+    SamplingParams,
 )
 
 END = ord("|")  # ends every message; no text of these tests has it
@@ -45,24 +45,24 @@ class SayingEngine:
     identity = "saying 1"
     served = "base"
 
-    def __init__(self, say: Say, context_tokens: int = 10_000) -> None:
-        self.context_tokens = context_tokens
+    def __init__(self, say: Say, max_model_len: int = 10_000) -> None:
+        self.max_model_len = max_model_len
         self.prompts: list[str] = []
         self.seeds: list[int] = []
         self.scored: list[str] = []
         self._say = say
 
-    def reply(self, prompt: Sequence[int], sampling: Sampling) -> Reply:
+    def reply(self, prompt: Sequence[int], sampling: SamplingParams) -> Reply:
         text = "".join(map(chr, prompt))
         self.prompts.append(text)
         self.seeds.append(sampling.seed)
-        if len(prompt) >= self.context_tokens:
+        if len(prompt) >= self.max_model_len:
             raise PromptTooLongError(text)
         said = self._say(text, sampling.seed)
         if said == "break":
             message = "the server has gone"
             raise EngineError(message)
-        tokens = (*map(ord, said), END)[: sampling.max_tokens]
+        tokens = (*map(ord, said), END)[: sampling.max_new_tokens]
         return Reply(
             tokens=tokens,
             logprobs=tuple(logprob(token, len(prompt) + at) for at, token in enumerate(tokens)),

@@ -6,24 +6,26 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from harness.experiments.a36.diagnostics import Judged, figures
+from harness.experiments.a36.diagnostics import ScoredGroup, figures
+from harness.workloads.rl.advantages import Group, Member
 from harness.workloads.rl.algorithms import a2tgpo
-from harness.workloads.rl.algorithms.a2tgpo import IGPO, PAPER, Rules
-from harness.workloads.rl.group import Group, Member
-from harness.workloads.training.trace import Trace, TurnTrace
+from harness.workloads.rl.algorithms.a2tgpo import IGPO, PAPER, A2tgpoSettings
+from harness.workloads.rl.rollout import Trace, TurnTrace
 
 
-def _judged(gains: Sequence[Sequence[float]], rewards: Sequence[float], rules: Rules) -> Judged:
+def _judged(
+    gains: Sequence[Sequence[float]], rewards: Sequence[float], rules: A2tgpoSettings
+) -> ScoredGroup:
     turn = TurnTrace(context=(1,), reply=(2,), logprobs=(-0.5,))
     members = tuple(
         Member(trace=Trace(turns=(turn,) * (len(own) + 1)), reward=reward, gains=tuple(own))
         for own, reward in zip(gains, rewards, strict=True)
     )
     group = Group(key="q", members=members)
-    return Judged(group=group, credit=a2tgpo.credit(group, rules))
+    return ScoredGroup(group=group, advantages=a2tgpo.advantages(group, rules))
 
 
-def _found(judged: Sequence[Judged], rules: Rules) -> dict[object, object]:
+def _found(judged: Sequence[ScoredGroup], rules: A2tgpoSettings) -> dict[object, object]:
     return {
         (metric, where["turn"]) if where else metric: value
         for metric, value, where in figures(judged, rules)
@@ -39,18 +41,20 @@ def test_what_is_counted_by_hand() -> None:
     assert found["gain.count"] == 8
     assert found["gain.singletons"] == pytest.approx(100 / 8)  # one rollout has a third call
     # the third gain is alone, so its turn has the answer's advantage
-    assert found["credit.fused"] == pytest.approx(100 / 8)
-    assert found["credit.turn_bias"] == pytest.approx(0.0, abs=1e-9)
-    scales = [s for each in _judged(_GAINS, _REWARDS, PAPER).credit for s in each.clip_scales[:-1]]
-    assert found["credit.clip_scale_mean"] == pytest.approx(float(np.mean(scales)))
-    assert found["credit.clip_scale_deviation"] == pytest.approx(float(np.std(scales)))
-    assert found["credit.clip_scale_high"] == max(scales)
+    assert found["advantage.repeated_turns"] == pytest.approx(100 / 8)
+    assert found["advantage.turn_bias"] == pytest.approx(0.0, abs=1e-9)
+    scales = [
+        s for each in _judged(_GAINS, _REWARDS, PAPER).advantages for s in each.clip_scales[:-1]
+    ]
+    assert found["clip.scale_mean"] == pytest.approx(float(np.mean(scales)))
+    assert found["clip.scale_std"] == pytest.approx(float(np.std(scales)))
+    assert found["clip.scale_max"] == max(scales)
 
 
 def test_a_pool_leaves_every_turn_a_mean_of_its_own() -> None:
     gains = [(0.1 + 0.01 * i, 0.9 - 0.01 * i) for i in range(4)]
     found = _found([_judged(gains, (1.0, 0.0, 1.0, 0.0), IGPO)], IGPO)
-    bias = found["credit.turn_bias"]
+    bias = found["advantage.turn_bias"]
     assert isinstance(bias, float)
     assert bias > 0.5
 
@@ -58,10 +62,10 @@ def test_a_pool_leaves_every_turn_a_mean_of_its_own() -> None:
 @pytest.mark.parametrize(("rescaled", "ratio"), [(True, 1.0), (False, math.sqrt(3))])
 def test_the_root_levels_the_spread_over_turns(rescaled: bool, ratio: float) -> None:  # noqa: FBT001
     draws = np.random.default_rng(0).normal(size=(400, 8, 3))
-    rules = Rules(rescaled=rescaled)
+    rules = A2tgpoSettings(rescaled=rescaled)
     judged = [_judged(group.tolist(), (0.0, 1.0) * 4, rules) for group in draws]
     found = _found(judged, rules)
-    assert found["credit.depth_ratio"] == pytest.approx(ratio, rel=0.05)
+    assert found["advantage.depth_ratio"] == pytest.approx(ratio, rel=0.05)
     assert [key[1] for key in found if isinstance(key, tuple)] == [1, 2, 3]
 
 

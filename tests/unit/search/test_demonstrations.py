@@ -4,7 +4,6 @@ from random import Random
 
 import pytest
 
-from harness.workloads.envs.files.protocol import Message, Role
 from harness.workloads.envs.search.demonstrations import (
     FIRST_SEED,
     NONE,
@@ -12,8 +11,14 @@ from harness.workloads.envs.search.demonstrations import (
     Faults,
     conversation,
 )
-from harness.workloads.envs.search.protocol import MAX_CALLS, ActionKind, Wording, parse
+from harness.workloads.envs.search.protocol import (
+    MAX_CALLS,
+    SearchActionKind,
+    SearchPromptStyle,
+    parse,
+)
 from harness.workloads.envs.search.world import World
+from harness.workloads.inference.chat_template import Message, Role
 
 from .fakes import Shelf
 
@@ -25,11 +30,11 @@ def _random() -> Random:
     return Random(1)  # noqa: S311 - no secret
 
 
-def _actions(messages: list[Message]) -> list[tuple[ActionKind, str]]:
+def _actions(messages: list[Message]) -> list[tuple[SearchActionKind, str]]:
     found = []
     for message in messages:
         if message.role is Role.ASSISTANT:
-            action = parse(message.content, Wording.BRIEF)
+            action = parse(message.content, SearchPromptStyle.BRIEF)
             assert action is not None
             found.append((action.kind, action.text))
     return found
@@ -39,8 +44,8 @@ def _actions(messages: list[Message]) -> list[tuple[ActionKind, str]]:
 def test_the_oracle_searches_for_each_fact_and_answers(hops: int) -> None:
     (question,) = _WORLD.questions(0, 1, (hops,))
     messages = conversation(question, _RETRIEVER, _random(), NONE)
-    searches = [(ActionKind.SEARCH, fact.phrase) for fact in question.hops]
-    assert _actions(messages) == [*searches, (ActionKind.ANSWER, question.answer)]
+    searches = [(SearchActionKind.SEARCH, fact.phrase) for fact in question.hops]
+    assert _actions(messages) == [*searches, (SearchActionKind.ANSWER, question.answer)]
     assert [each.role for each in messages] == [Role.USER, Role.ASSISTANT] * (hops + 1)
 
 
@@ -55,16 +60,19 @@ def test_giving_up_answers_with_what_was_found_on_the_way() -> None:
     (question,) = _WORLD.questions(0, 1, (3,))
     actions = _actions(conversation(question, _RETRIEVER, _random(), Faults(give_up=1.0)))
     first = question.hops[0]
-    assert actions == [(ActionKind.SEARCH, first.phrase), (ActionKind.ANSWER, first.value)]
+    assert actions == [
+        (SearchActionKind.SEARCH, first.phrase),
+        (SearchActionKind.ANSWER, first.value),
+    ]
 
 
 def test_waste_searches_for_another_fact_of_the_same_name() -> None:
     (question,) = _WORLD.questions(0, 1, (1,))
     actions = _actions(conversation(question, _RETRIEVER, _random(), Faults(waste=1.0)))
     assert [kind for kind, _ in actions] == [
-        ActionKind.SEARCH,
-        ActionKind.SEARCH,
-        ActionKind.ANSWER,
+        SearchActionKind.SEARCH,
+        SearchActionKind.SEARCH,
+        SearchActionKind.ANSWER,
     ]
     wasted, fact = actions[0][1], question.hops[0]
     assert wasted.endswith(f" of {fact.subject}")

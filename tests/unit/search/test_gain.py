@@ -3,35 +3,49 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
-from harness.workloads.envs.search.protocol import Wording, answer, search
-from harness.workloads.envs.search.rollout import Player, Rollout, Stop, play, play_all
+from harness.workloads.envs.base import StopReason
+from harness.workloads.envs.search.environment import SearchEnvironment, SearchEpisode
+from harness.workloads.envs.search.protocol import (
+    SearchPromptStyle,
+    answer,
+    before_answer,
+    search,
+)
 from harness.workloads.envs.search.world import World
-from harness.workloads.inference.chat_template import Dialogue
-from harness.workloads.inference.engine import Sampling
+from harness.workloads.inference.chat_template import ChatTemplate
+from harness.workloads.inference.engine import SamplingParams
+from harness.workloads.models.example import Example
+from harness.workloads.rl.advantages import UnscorableError, groups
 from harness.workloads.rl.algorithms import a2tgpo
 from harness.workloads.rl.algorithms.a2tgpo import ContextEnd, GainOf
-from harness.workloads.rl.information_gain import (
-    GainRules,
+from harness.workloads.rl.algorithms.information_gain import (
+    Probing,
     by_engine,
     gold_answer,
-    groups,
     probes,
-    take_gains,
 )
-from harness.workloads.rl.scores import UnscorableError
-from harness.workloads.training.example import Example
+from harness.workloads.rl.rollout import Rollout, Trace
+from harness.workloads.rl.runner import EnginePolicy, Runner
 
 from .fakes import Letters, SayingEngine, Shelf, logprob
 
 _WORLD = World(0, 20)
 _QUESTIONS = _WORLD.questions(0, 2, (2,))
 _QUESTION = _QUESTIONS[0]
-_DIALOGUE = Dialogue(Letters())
-_RULES = GainRules(wording=Wording.BRIEF, gain_of=GainOf.PROBABILITY, end=ContextEnd.RESULT)
-_GOLD = gold_answer(_QUESTION.answer, _DIALOGUE, Wording.BRIEF)
+_TEMPLATE = ChatTemplate(Letters())
+_BEFORE = before_answer(SearchPromptStyle.BRIEF)
+_GOLD = gold_answer(_BEFORE, _QUESTION.answer, _TEMPLATE)
+_PROBING = Probing(
+    gold={each.task_id: gold_answer(_BEFORE, each.answer, _TEMPLATE) for each in _QUESTIONS},
+    chat_template=_TEMPLATE,
+    end=ContextEnd.RESULT,
+    gain_of=GainOf.PROBABILITY,
+)
+_KEY = ("voice", _QUESTION.task_id, 0)
 
 
 def _say(prompt: str, _seed: int) -> str:
@@ -43,17 +57,27 @@ def _engine() -> SayingEngine:
     return SayingEngine(_say)
 
 
-def _rollout() -> Rollout:
-    return play(_player(), _QUESTION, 0)
-
-
-def _player() -> Player:
-    return Player(
+def _played(num_samples: int) -> tuple[Rollout[SearchEpisode], ...]:
+    policy = EnginePolicy(
+        name="voice",
         engine=_engine(),
-        dialogue=_DIALOGUE,
-        retriever=Shelf(_WORLD.passages),
-        sampling=Sampling(temperature=1.0, max_tokens=64, seed=5),
+        chat_template=_TEMPLATE,
+        sampling=SamplingParams(temperature=1.0, max_new_tokens=64, seed=5),
     )
+    runner = Runner(
+        environment=partial(SearchEnvironment, Shelf(_WORLD.passages)), max_concurrency=1
+    )
+    return runner.run(policy, _QUESTIONS, num_samples)
+
+
+def _rollout() -> Rollout[SearchEpisode]:
+    return _played(1)[0]
+
+
+def _trace() -> Trace:
+    trace = _rollout().trace
+    assert trace is not None
+    return trace
 
 
 def _text(example: Example) -> str:
@@ -61,8 +85,7 @@ def _text(example: Example) -> str:
 
 
 def test_the_answer_stands_behind_the_question_and_behind_every_result() -> None:
-    rollout = _rollout()
-    texts = list(map(_text, probes(rollout.trace, _GOLD, _DIALOGUE, ContextEnd.RESULT)))
+    texts = list(map(_text, probes(_trace(), _GOLD, _TEMPLATE, ContextEnd.RESULT)))
     ending = f"a:<answer>{_QUESTION.answer}"
     question = f"u:{_QUESTION.text}|"
     first = f"a:{search('call 0')}|u:nothing|"
@@ -75,59 +98,48 @@ def test_the_answer_stands_behind_the_question_and_behind_every_result() -> None
 
 
 def test_released_the_last_results_is_left_out() -> None:
-    rollout = _rollout()
-    whole = probes(rollout.trace, _GOLD, _DIALOGUE, ContextEnd.RESULT)
-    cut = probes(rollout.trace, _GOLD, _DIALOGUE, ContextEnd.CALL)
+    whole = probes(_trace(), _GOLD, _TEMPLATE, ContextEnd.RESULT)
+    cut = probes(_trace(), _GOLD, _TEMPLATE, ContextEnd.CALL)
     assert cut[:-1] == whole[:-1]
     assert _text(cut[-1]).endswith(f"a:{search('call 1')}<answer>{_QUESTION.answer}")
 
 
 def test_only_the_gold_answers_tokens_are_scored() -> None:
-    for probe in probes(_rollout().trace, _GOLD, _DIALOGUE, ContextEnd.RESULT):
+    for probe in probes(_trace(), _GOLD, _TEMPLATE, ContextEnd.RESULT):
         scored = "".join(chr(probe.tokens[at]) for at in probe.trained)
         assert scored == _QUESTION.answer
 
 
 def test_an_answer_without_a_call_has_one_probe_and_no_gain() -> None:
-    rollout = _rollout()
-    one = replace(rollout, trace=replace(rollout.trace, turns=rollout.trace.turns[:1]))
-    assert len(probes(one.trace, _GOLD, _DIALOGUE, ContextEnd.CALL)) == 1
-    gained = take_gains(
-        [one], {_QUESTION.key: _QUESTION}, _DIALOGUE, by_engine(_engine(), 1), _RULES
-    )
-    assert gained == {(_QUESTION.key, 0): ()}
+    one = replace(_trace(), turns=_trace().turns[:1])
+    assert len(probes(one, _GOLD, _TEMPLATE, ContextEnd.CALL)) == 1
+    gained = _PROBING.gains([replace(_rollout(), trace=one)], by_engine(_engine(), 1))
+    assert gained == {_KEY: ()}
 
 
 def test_gains_are_differences_of_the_geometric_mean() -> None:
-    rollout = _rollout()
     expected = []
-    for probe in probes(rollout.trace, _GOLD, _DIALOGUE, ContextEnd.RESULT):
+    for probe in probes(_trace(), _GOLD, _TEMPLATE, ContextEnd.RESULT):
         own = [logprob(probe.tokens[at], at) for at in probe.trained]
         expected.append(math.exp(sum(own) / len(own)))
-    found = take_gains(
-        [rollout], {_QUESTION.key: _QUESTION}, _DIALOGUE, by_engine(_engine(), 2), _RULES
-    )[_QUESTION.key, 0]
+    found = _PROBING.gains([_rollout()], by_engine(_engine(), 2))[_KEY]
     assert found == pytest.approx((expected[1] - expected[0], expected[2] - expected[1]))
 
 
 def test_what_rollouts_share_is_scored_once() -> None:
     engine = _engine()
-    played = play_all(_player(), _QUESTIONS, samples=3, threads=1)
-    questions = {each.key: each for each in _QUESTIONS}
-    take_gains(played, questions, _DIALOGUE, by_engine(engine, 1), _RULES)
+    _PROBING.gains(_played(3), by_engine(engine, 1))
     assert len(engine.scored) == len(set(engine.scored)) == 2 * 3  # all samples say the same
 
 
 def test_groups_hold_gains_and_leave_out_what_broke() -> None:
-    played = play_all(_player(), _QUESTIONS, samples=2, threads=1)
-    broken = replace(played[0], stopped=Stop.BROKEN, reward=None)
+    played = _played(2)
+    broken = replace(played[0], stop_reason=StopReason.ERROR, reward=None)
     rollouts = (broken, *played[1:])
-    questions = {each.key: each for each in _QUESTIONS}
-    gained = take_gains(rollouts, questions, _DIALOGUE, by_engine(_engine(), 1), _RULES)
-    found = groups(rollouts, gained)
+    found = groups(rollouts, _PROBING.gains(rollouts, by_engine(_engine(), 1)))
     assert [len(each.members) for each in found] == [1, 2]
     for group in found:
-        a2tgpo.credit(group, a2tgpo.PAPER)
+        a2tgpo.advantages(group, a2tgpo.PAPER)
         assert all(len(each.gains) == 2 for each in group.members)
 
 
@@ -135,8 +147,8 @@ def test_a_score_that_is_no_number_stops_the_run_and_names_the_rollout() -> None
     def score(examples: Sequence[Example]) -> list[tuple[float, ...]]:
         return [(math.nan,) * len(each.trained) for each in examples]
 
-    with pytest.raises(UnscorableError, match=f"question {_QUESTION.key}, sample 0: information"):
-        take_gains([_rollout()], {_QUESTION.key: _QUESTION}, _DIALOGUE, score, _RULES)
+    with pytest.raises(UnscorableError, match=f"task {_QUESTION.task_id}, sample 0: information"):
+        _PROBING.gains([_rollout()], score)
 
 
 def test_an_engine_that_scores_too_few_tokens_stops_the_run() -> None:
@@ -145,6 +157,4 @@ def test_an_engine_that_scores_too_few_tokens_stops_the_run() -> None:
             return super().score(tokens)[:-1]
 
     with pytest.raises(UnscorableError, match="log-probabilities of"):
-        take_gains(
-            [_rollout()], {_QUESTION.key: _QUESTION}, _DIALOGUE, by_engine(Short(_say), 1), _RULES
-        )
+        _PROBING.gains([_rollout()], by_engine(Short(_say), 1))

@@ -10,11 +10,11 @@ from harness.workloads.models.presets import DGX_SPARK
 
 _SPARK = FreeMemory(host=DGX_SPARK.visible, gpu=DGX_SPARK.visible, unified=True)
 _QWEN = A2tgpoParams(
-    policy="Qwen/Qwen3-4B@0123",
+    model="Qwen/Qwen3-4B@0123",
     dtype="bfloat16",
-    context_tokens=8192,
-    checkpointing=True,
-    gpu_memory_share=0.35,
+    max_model_len=8192,
+    gradient_checkpointing=True,
+    gpu_memory_utilization=0.35,
 )
 
 
@@ -27,20 +27,22 @@ def test_adapters_of_qwen3_and_their_server_fit_a_spark() -> None:
 
 
 def test_the_papers_index_in_float32_does_not_fit_beside_them() -> None:
-    found = shortage(replace(_QWEN, beside_gib=64.5e9 / GIB), _SPARK)
+    found = shortage(replace(_QWEN, retriever_memory_gib=64.5e9 / GIB), _SPARK)
     assert "index 60.1" in found
     assert "are needed" in found
 
 
 def test_in_float16_and_with_a_smaller_server_it_does() -> None:
-    params = replace(_QWEN, beside_gib=32.3e9 / GIB, gpu_memory_share=0.3)
+    params = replace(_QWEN, retriever_memory_gib=32.3e9 / GIB, gpu_memory_utilization=0.3)
     assert shortage(params, _SPARK) == ""
 
 
 def test_a_gpu_of_its_own_is_not_filled_by_the_index() -> None:
     memory = FreeMemory(host=64 * GIB, gpu=80 * GIB, unified=False)
-    assert shortage(replace(_QWEN, beside_gib=50.0), memory) == ""
-    assert shortage(replace(_QWEN, beside_gib=60.0), memory).startswith("60.0 GiB of memory are")
+    assert shortage(replace(_QWEN, retriever_memory_gib=50.0), memory) == ""
+    assert shortage(replace(_QWEN, retriever_memory_gib=60.0), memory).startswith(
+        "60.0 GiB of memory are"
+    )
     small = replace(memory, gpu=24 * GIB)
     assert "memory of the GPU" in shortage(_QWEN, small)
 
@@ -48,4 +50,4 @@ def test_a_gpu_of_its_own_is_not_filled_by_the_index() -> None:
 def test_nothing_is_said_of_a_model_whose_shape_is_not_known() -> None:
     tiny = FreeMemory(host=GIB, gpu=None, unified=False)
     assert shortage(A2tgpoParams(), tiny) == ""
-    assert shortage(A2tgpoParams(policy="some/Other@1"), tiny) == ""
+    assert shortage(A2tgpoParams(model="some/Other@1"), tiny) == ""

@@ -2,11 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from harness.workloads.envs.files.protocol import Role
 from harness.workloads.envs.search.protocol import (
-    Action,
-    ActionKind,
-    Wording,
+    SearchAction,
+    SearchActionKind,
+    SearchPromptStyle,
     answer,
     is_right,
     opening,
@@ -14,15 +13,18 @@ from harness.workloads.envs.search.protocol import (
     result,
     search,
 )
+from harness.workloads.inference.chat_template import Role
 
-_BRIEF, _ARTICLE = Wording.BRIEF, Wording.ARTICLE
+_BRIEF, _ARTICLE = SearchPromptStyle.BRIEF, SearchPromptStyle.ARTICLE
 
 
 def test_what_is_said_is_understood() -> None:
-    assert parse(search("mayor of Tavo"), _BRIEF) == Action(
-        kind=ActionKind.SEARCH, text="mayor of Tavo"
+    assert parse(search("mayor of Tavo"), _BRIEF) == SearchAction(
+        kind=SearchActionKind.SEARCH, text="mayor of Tavo"
     )
-    assert parse(answer("Merin"), _BRIEF) == Action(kind=ActionKind.ANSWER, text="Merin")
+    assert parse(answer("Merin"), _BRIEF) == SearchAction(
+        kind=SearchActionKind.ANSWER, text="Merin"
+    )
 
 
 @pytest.mark.parametrize(
@@ -43,12 +45,12 @@ def test_anything_else_is_in_no_format(reply: str) -> None:
 
 def test_thought_does_not_count() -> None:
     reply = "<think>I could <search>a</search></think>\n\n<search>\nmayor\n</search>\n"
-    assert parse(reply, _BRIEF) == Action(kind=ActionKind.SEARCH, text="mayor")
+    assert parse(reply, _BRIEF) == SearchAction(kind=SearchActionKind.SEARCH, text="mayor")
 
 
 def test_the_articles_wording_wants_a_box() -> None:
     boxed = r"<answer>The answer is \[ \boxed{Merin Tavo} \]</answer>"
-    assert parse(boxed, _ARTICLE) == Action(kind=ActionKind.ANSWER, text="Merin Tavo")
+    assert parse(boxed, _ARTICLE) == SearchAction(kind=SearchActionKind.ANSWER, text="Merin Tavo")
     assert parse("<answer>Merin</answer>", _ARTICLE) is None
     assert parse(r"<answer>\boxed{ }</answer>", _ARTICLE) is None
 

@@ -52,7 +52,9 @@ def test_a_question_says_the_last_relation_first() -> None:
 
 def test_no_question_comes_twice() -> None:
     questions = World(0, 20).questions(0, 300, (1, 2))
-    assert len({each.hops for each in questions}) == len({each.key for each in questions}) == 300
+    assert (
+        len({each.hops for each in questions}) == len({each.task_id for each in questions}) == 300
+    )
 
 
 def test_a_world_that_is_exhausted_says_so() -> None:

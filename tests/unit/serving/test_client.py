@@ -12,23 +12,23 @@ from typing import Any
 
 import pytest
 
-from harness.workloads.inference.engine import EngineError, Finish, Sampling
+from harness.workloads.inference.engine import EngineError, Finish, SamplingParams
 from harness.workloads.inference.http import RefusedError, SilentError
 from harness.workloads.inference.service import RunningService, Service
-from harness.workloads.inference.vllm import Dtype, OnCpu, Serving
+from harness.workloads.inference.vllm import OnCpu, Serving, VllmDtype
 from harness.workloads.inference.vllm_engine import VllmEngine
 
 SERVING = Serving(
     model_dir=Path("/models/tiny"),
     name="tiny",
-    dtype=Dtype.FLOAT32,
+    dtype=VllmDtype.FLOAT32,
     max_model_len=10,
     max_num_seqs=4,
     seed=0,
     place=OnCpu(kv_cache_gib=1),
 )
 END_TOKEN = 7
-SAMPLING = Sampling(temperature=0.5, max_tokens=4, seed=3, top_p=0.9, top_k=5)
+SAMPLING = SamplingParams(temperature=0.5, max_new_tokens=4, seed=3, top_p=0.9, top_k=5)
 CHOICE = {
     "token_ids": [5, 7],
     "logprobs": {
@@ -147,7 +147,9 @@ def test_a_reply_asks_for_no_more_than_fits(fake: Fake, engine: VllmEngine) -> N
 
 
 def test_the_likeliest_come_in_order_and_as_many_as_asked_for(engine: VllmEngine) -> None:
-    reply = engine.reply([1], Sampling(temperature=1.0, max_tokens=4, seed=0, alternatives=2))
+    reply = engine.reply(
+        [1], SamplingParams(temperature=1.0, max_new_tokens=4, seed=0, alternatives=2)
+    )
     assert (reply.tokens, reply.logprobs) == ((5, 7), (-1.5, -0.25))
     assert reply.alternatives == ((-0.5, -1.0), (-0.25, -3.0))
     assert reply.finish is Finish.STOP

@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.workloads.inference.service import PORT
-from harness.workloads.inference.vllm import Dtype, OnCpu, OnGpu, Serving, vllm_service
+from harness.workloads.inference.vllm import OnCpu, OnGpu, Serving, VllmDtype, vllm_service
 
 ON_CPU = Serving(
     model_dir=Path("/models/tiny"),
     name="tiny",
-    dtype=Dtype.FLOAT32,
+    dtype=VllmDtype.FLOAT32,
     max_model_len=512,
     max_num_seqs=4,
     seed=7,
@@ -54,7 +54,7 @@ def test_adapters_can_be_exchanged_only_where_they_are_wanted() -> None:
 
 
 def test_a_server_on_a_gpu_gets_a_share_of_its_memory_and_may_compile() -> None:
-    on_gpu = replace(ON_CPU, dtype=Dtype.BFLOAT16, place=OnGpu(memory_share=0.25))
+    on_gpu = replace(ON_CPU, dtype=VllmDtype.BFLOAT16, place=OnGpu(memory_share=0.25))
     service = vllm_service(on_gpu)
     assert service.argv[-2:] == ("--gpu-memory-utilization", "0.25")
     assert "--enforce-eager" not in service.argv

@@ -10,6 +10,7 @@ A regex that takes too long to search does not hold. Article 32's grader would w
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from harness.records import record
@@ -73,6 +74,15 @@ def grade(task: Task, end: Workspace | Path) -> Grade:
     return Grade(task_id=task.task_id, results=tuple(results))
 
 
+def failed(task: Task, cause: str) -> Grade:
+    """Grade an end state of which no assertion can be looked at: none holds."""
+    results = (
+        Result(kind=each.kind, path=each.path, passed=False, detail=cause)
+        for each in task.assertions
+    )
+    return Grade(task_id=task.task_id, results=tuple(results))
+
+
 def binary_reward(graded: Grade) -> float:
     """1 when every assertion holds, else 0."""
     return float(graded.passed)
@@ -122,3 +132,37 @@ def _failure(assertion: Assertion, workspace: Workspace, seed: dict[str, str]) -
             return _NOT_FOUND[search(assertion.regex, [text])]
         case AssertionKind.UNCHANGED:
             return "" if text == read_text(seed[path].encode()) else "is changed"
+
+
+# --- Over several tasks ---------------------------------------------------------------------------
+
+
+@record
+class BaselineRates:
+    """Counts over some tasks; a task with no assertion counts nowhere."""
+
+    tasks: int
+    tasks_passed: int
+    assertions: int
+    assertions_passed: int
+
+    @property
+    def held(self) -> float:
+        """Share of all assertions that hold."""
+        return self.assertions_passed / self.assertions
+
+
+def rates(grades: Iterable[Grade]) -> BaselineRates:
+    """Count what passed."""
+    counted = [each for each in grades if each.num_total]
+    return BaselineRates(
+        tasks=len(counted),
+        tasks_passed=sum(each.passed for each in counted),
+        assertions=sum(each.num_total for each in counted),
+        assertions_passed=sum(each.num_passed for each in counted),
+    )
+
+
+def do_nothing(tasks: Iterable[Task]) -> BaselineRates:
+    """Grade every workspace as it is at the start."""
+    return rates(grade(task, task.workspace) for task in tasks)

@@ -14,10 +14,10 @@ from harness.errors import InputError
 from harness.workloads.envs.files.author import AuthorFailedError
 from harness.workloads.envs.files.lint import ASKED_FOR
 from harness.workloads.envs.files.personas import Slot
-from harness.workloads.envs.files.protocol import Message, Role
 from harness.workloads.envs.files.task import SKILLS, SeedFile, Task
 from harness.workloads.envs.files.task_json import file_document, parse_task
-from harness.workloads.inference.chat import Endpoint, Sampling, chat
+from harness.workloads.inference.chat import ChatSamplingParams, Endpoint, chat
+from harness.workloads.inference.chat_template import Message, Role
 
 _PREVIEW = 80  # letters of each file that the author is shown
 _OWN = ("intent", "skills_required", "verifiable_assertions", "difficulty", "estimated_steps")
@@ -68,7 +68,7 @@ class LlmAuthor:
         """
         cause = ""
         for attempt in range(self._attempts):
-            sampling = Sampling(
+            sampling = ChatSamplingParams(
                 temperature=0.4,
                 max_tokens=1500,
                 seed=slot.seed * self._attempts + attempt,

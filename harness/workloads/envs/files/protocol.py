@@ -3,7 +3,7 @@
 Article 32, section "The agent protocol", with the contract of its prompts in our own words. One
 builder makes the conversation for demonstrations, rollouts and training alike; the article's
 demonstrations listed directories that its rollouts did not. The same conversation has a second,
-brief wording of ours, for models whose context or size the article's prompts are too much for; the
+brief style of ours, for models whose context or size the article's prompts are too much for; the
 replies, and so the parsers, are the same.
 
 The parsers keep two rules that cost an agent work, as published: a reply that holds the stop word
@@ -18,11 +18,12 @@ from enum import StrEnum
 
 from harness.records import record
 from harness.sandbox.base import CommandResult
+from harness.workloads.inference.chat_template import Message, Role
 
 STOP_WORD = "TASK_COMPLETE"
 MAX_CHARS = 4000  # of a reply, a stdout or a stderr that is shown again
 _KEPT = MAX_CHARS // 2 - 16  # at each end of a longer one
-BRIEF_CHARS = 80  # of a stdout, in the brief wording
+BRIEF_CHARS = 80  # of a stdout, in the brief prompt_style
 
 SYSTEM_PROMPT = f"""\
 You are a file agent. You work in a sandboxed Linux directory, one command at a time.
@@ -50,41 +51,25 @@ class ParserVersion(StrEnum):
     PHASE6 = "phase6"  # also takes `echo "Task complete"` for a stop
 
 
-class Wording(StrEnum):
+class PromptStyle(StrEnum):
     """How an agent is spoken to."""
 
     ARTICLE = "article"
     BRIEF = "brief"  # no system message, no reminders; for a model of a million parameters
 
 
-class ActionKind(StrEnum):
+class FileActionKind(StrEnum):
     """What a reply asks for."""
 
     COMMAND = "command"
     DONE = "done"
 
 
-class Role(StrEnum):
-    """Who speaks."""
-
-    SYSTEM = "system"
-    USER = "user"
-    ASSISTANT = "assistant"
-
-
 @record
-class Message:
-    """One message of a conversation."""
-
-    role: Role
-    content: str
-
-
-@record
-class Action:
+class FileAction:
     """What a reply was understood as."""
 
-    kind: ActionKind
+    kind: FileActionKind
     command: str = ""
 
 
@@ -100,7 +85,7 @@ class Turn:
     """
 
     response: str
-    action: Action | None = None
+    action: FileAction | None = None
     observation: CommandResult | None = None
     parse_error: str = ""
 
@@ -117,7 +102,7 @@ _SAID_DONE = re.compile(
 )
 
 
-def parse(reply: str, version: ParserVersion) -> Action:
+def parse(reply: str, version: ParserVersion) -> FileAction:
     """Return what a reply asks for.
 
     Raises:
@@ -127,15 +112,15 @@ def parse(reply: str, version: ParserVersion) -> Action:
         message = "the reply is empty"
         raise NotUnderstoodError(message)
     if any(line.strip() == STOP_WORD for line in reply.splitlines()):
-        return Action(kind=ActionKind.DONE)
+        return FileAction(kind=FileActionKind.DONE)
     block = _BLOCK.search(reply)
     if block is None:
         message = "there is no closed ```bash block"
         raise NotUnderstoodError(message)
     command = _first_command(block[1])
     if version is ParserVersion.PHASE6 and _SAID_DONE.fullmatch(command):
-        return Action(kind=ActionKind.DONE)
-    return Action(kind=ActionKind.COMMAND, command=command)
+        return FileAction(kind=FileActionKind.DONE)
+    return FileAction(kind=FileActionKind.COMMAND, command=command)
 
 
 def _first_command(block: str) -> str:
@@ -154,7 +139,7 @@ def conversation(
     intent: str,
     listing: Iterable[str],
     turns: Sequence[Turn],
-    wording: Wording = Wording.ARTICLE,
+    prompt_style: PromptStyle = PromptStyle.ARTICLE,
 ) -> list[Message]:
     """Return the messages so far; the last one is the user's, unless the agent stopped.
 
@@ -162,36 +147,56 @@ def conversation(
         intent: the task, as its author put it.
         listing: the sorted paths of the workspace before the first turn.
         turns: the turns so far.
-        wording: what the user says; the brief wording has no system message.
+        prompt_style: what the user says; the brief style has no system message.
     """
-    messages = [Message(role=Role.USER, content=first_message(intent, listing, wording))]
-    if wording is Wording.ARTICLE:
-        messages.insert(0, Message(role=Role.SYSTEM, content=SYSTEM_PROMPT))
+    messages = opening(intent, listing, prompt_style)
     for turn in turns:
         messages.append(Message(role=Role.ASSISTANT, content=turn.response))
-        if turn.observation is not None:
-            said = observation_message(turn.observation, wording)
-            messages.append(Message(role=Role.USER, content=said))
-        elif turn.parse_error:
-            said = error_message(turn.parse_error, wording)
+        if said := answer_to(turn, prompt_style):
             messages.append(Message(role=Role.USER, content=said))
     return messages
 
 
-def first_message(intent: str, listing: Iterable[str], wording: Wording = Wording.ARTICLE) -> str:
+def opening(
+    intent: str, listing: Iterable[str], prompt_style: PromptStyle = PromptStyle.ARTICLE
+) -> list[Message]:
+    """Return what is said before the first reply."""
+    asked = Message(role=Role.USER, content=first_message(intent, listing, prompt_style))
+    if prompt_style is PromptStyle.BRIEF:
+        return [asked]
+    return [Message(role=Role.SYSTEM, content=SYSTEM_PROMPT), asked]
+
+
+def answer_to(turn: Turn, prompt_style: PromptStyle = PromptStyle.ARTICLE) -> str:
+    """Return what an agent is told of its turn; nothing of a stop."""
+    if turn.observation is not None:
+        return observation_message(turn.observation, prompt_style)
+    return error_message(turn.parse_error, prompt_style) if turn.parse_error else ""
+
+
+def command_block(command: str) -> str:
+    """Return the reply that gives a command."""
+    return f"```bash\n{command}\n```"
+
+
+def first_message(
+    intent: str, listing: Iterable[str], prompt_style: PromptStyle = PromptStyle.ARTICLE
+) -> str:
     """Return what an agent is told first: the task, and every file of its workspace."""
-    if wording is Wording.BRIEF:
+    if prompt_style is PromptStyle.BRIEF:
         return "\n".join(("TASK", intent, "FILES", *listing))
     files = "\n".join(f"  {path}" for path in listing)
     return f"TASK\n{intent}\n\nWORKSPACE FILES\n{files}\n\nBegin with your first command."
 
 
-def observation_message(result: CommandResult, wording: Wording = Wording.ARTICLE) -> str:
+def observation_message(
+    result: CommandResult, prompt_style: PromptStyle = PromptStyle.ARTICLE
+) -> str:
     """Return what an agent is told of its command: exit code, both outputs, and what to do next.
 
-    The brief wording tells the exit code and the beginning of stdout, if there is any.
+    The brief prompt_style tells the exit code and the beginning of stdout, if there is any.
     """
-    if wording is Wording.BRIEF:
+    if prompt_style is PromptStyle.BRIEF:
         return f"exit {result.exit_code}\n{result.stdout[:BRIEF_CHARS]}".rstrip("\n")
     late = " TIMED OUT" if result.timed_out else ""
     return (
@@ -201,9 +206,9 @@ def observation_message(result: CommandResult, wording: Wording = Wording.ARTICL
     )
 
 
-def error_message(error: str, wording: Wording = Wording.ARTICLE) -> str:
+def error_message(error: str, prompt_style: PromptStyle = PromptStyle.ARTICLE) -> str:
     """Return what an agent is told of a reply that was not understood; briefly, that it was not."""
-    if wording is Wording.BRIEF:
+    if prompt_style is PromptStyle.BRIEF:
         return "not understood"
     return (
         f"PARSE ERROR\n{error}\n"

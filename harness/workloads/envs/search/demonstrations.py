@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from random import Random
 
 from harness.records import record
-from harness.workloads.envs.files.protocol import Message, Role
 from harness.workloads.envs.search.protocol import (
     MAX_CALLS,
     TOP_K,
-    Wording,
+    SearchPromptStyle,
     answer,
     opening,
     result,
@@ -24,6 +23,7 @@ from harness.workloads.envs.search.protocol import (
 )
 from harness.workloads.envs.search.retriever import Retriever
 from harness.workloads.envs.search.world import RELATIONS, Fact, Question, World
+from harness.workloads.inference.chat_template import Message, Role
 
 FIRST_SEED = 100_000  # worlds that are played in have smaller ones
 _LAST_SEED = 2**31
@@ -54,11 +54,11 @@ class Demonstrator:
     Args:
         random: all that is drawn.
         open_: makes a world's retriever.
-        names_per_kind: of a world.
+        num_entities_per_type: of a world.
     """
 
-    def __init__(self, random: Random, open_: Open, names_per_kind: int) -> None:
-        self._random, self._open, self._names_per_kind = random, open_, names_per_kind
+    def __init__(self, random: Random, open_: Open, num_entities_per_type: int) -> None:
+        self._random, self._open, self._names_per_kind = random, open_, num_entities_per_type
         self._left: Iterator[Question] = iter(())
         self._retriever: Retriever
 
@@ -82,10 +82,10 @@ def conversation(
     question: Question, retriever: Retriever, random: Random, faults: Faults = NONE
 ) -> list[Message]:
     """Return how a question is answered, fact by fact; the oracle, where there are no faults."""
-    messages = list(opening(question.text, Wording.BRIEF))
+    messages = list(opening(question.text, SearchPromptStyle.BRIEF))
     for query in _queries(question, random, faults):
         found = retriever.search(query, TOP_K)
-        shown = result([hit.contents for hit in found], Wording.BRIEF)
+        shown = result([hit.contents for hit in found], SearchPromptStyle.BRIEF)
         messages.append(Message(role=Role.ASSISTANT, content=search(query)))
         messages.append(Message(role=Role.USER, content=shown))
     said = _found_by(messages[-2].content, question) if len(messages) > 1 else ""

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from harness.records import record
-from harness.workloads.envs.files.protocol import Message, Role
+from harness.workloads.inference.chat_template import Message, Role
 
 MAX_CALLS = 6  # article 36, the paper's table 3
 TOP_K = 3  # passages a call
@@ -26,14 +26,14 @@ _BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 
 
-class Wording(StrEnum):
+class SearchPromptStyle(StrEnum):
     """How the agent is spoken to."""
 
     BRIEF = "brief"  # for a model of a million parameters
     ARTICLE = "article"  # asks for the tags and the box that the paper's reward looks for
 
 
-class ActionKind(StrEnum):
+class SearchActionKind(StrEnum):
     """What a reply does."""
 
     SEARCH = "search"
@@ -41,10 +41,10 @@ class ActionKind(StrEnum):
 
 
 @record
-class Action:
+class SearchAction:
     """A reply, understood."""
 
-    kind: ActionKind
+    kind: SearchActionKind
     text: str
 
 
@@ -57,38 +57,38 @@ _SYSTEM = (
 )
 
 
-def opening(question: str, wording: Wording) -> tuple[Message, ...]:
+def opening(question: str, prompt_style: SearchPromptStyle) -> tuple[Message, ...]:
     """Return what is said before the first reply."""
     asked = Message(role=Role.USER, content=question)
-    if wording is Wording.BRIEF:
+    if prompt_style is SearchPromptStyle.BRIEF:
         return (asked,)
     return (Message(role=Role.SYSTEM, content=_SYSTEM), asked)
 
 
-def result(passages: Sequence[str], wording: Wording) -> str:
+def result(passages: Sequence[str], prompt_style: SearchPromptStyle) -> str:
     """Return what is said of a call: the passages found, best first."""
-    if wording is Wording.BRIEF:
+    if prompt_style is SearchPromptStyle.BRIEF:
         # a title says nothing here that the text does not say
         return "\n".join(passage.partition("\n")[2] for passage in passages) or "nothing"
     shown = "\n\n".join(f"{number}. {passage}" for number, passage in enumerate(passages, 1))
     return f"<result>\n{shown or 'Nothing was found.'}\n</result>"
 
 
-def parse(reply: str, wording: Wording) -> Action | None:
+def parse(reply: str, prompt_style: SearchPromptStyle) -> SearchAction | None:
     """Return what a reply does; None where its format is not the one asked for.
 
     Tags within thought do not count. There must be one action, not empty, and nothing after it; in
-    the article's wording an answer must be in a box.
+    the article's prompt_style an answer must be in a box.
     """
     said = reply.rpartition("</think>")[2]
     found = _ACTION.search(said)
     if not found or said[found.end() :].strip() or len(_TAG.findall(said)) != 2:  # noqa: PLR2004 - a pair
         return None
-    kind, text = ActionKind(found[1]), found[2].strip()
-    if kind is ActionKind.ANSWER and wording is Wording.ARTICLE:
+    kind, text = SearchActionKind(found[1]), found[2].strip()
+    if kind is SearchActionKind.ANSWER and prompt_style is SearchPromptStyle.ARTICLE:
         boxes = _BOXED.findall(text)
         text = boxes[-1].strip() if boxes else ""
-    return Action(kind=kind, text=text) if text else None
+    return SearchAction(kind=kind, text=text) if text else None
 
 
 def search(query: str) -> str:
@@ -97,16 +97,16 @@ def search(query: str) -> str:
 
 
 def answer(text: str) -> str:
-    """Return the reply that answers, in the brief wording."""
+    """Return the reply that answers, in the brief prompt_style."""
     return f"<answer>{text}</answer>"
 
 
-def before_answer(wording: Wording) -> str:
+def before_answer(prompt_style: SearchPromptStyle) -> str:
     """Return what stands before the gold answer where its probability is taken.
 
-    In the article's wording the thought is closed first, as the released code of the paper does.
+    In the article's style the thought is closed first, as the released code of the paper does.
     """
-    if wording is Wording.BRIEF:
+    if prompt_style is SearchPromptStyle.BRIEF:
         return "<answer>"
     return "<think>\nThat is enough to answer.\n</think>\n\n<answer>The answer is \\boxed{"
 

@@ -15,7 +15,10 @@ from typing import Any, Protocol
 
 from harness.records import record
 from harness.workloads.inference.engine import EngineError
-from harness.workloads.inference.http import Server
+from harness.workloads.inference.http import Server, SilentError
+from harness.workloads.inference.service import RunningService
+
+_DEATH_S = 5.0  # what a server that breaks down may take from its last answer to its end
 
 
 @record
@@ -43,15 +46,26 @@ class RemoteRetriever:
 
     Args:
         url: where it answers, without path.
+        service: the server, where it is this run's own: its end is then the run's.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, service: RunningService | None = None) -> None:
         self._server = Server(url)
+        self._service = service
 
     def search(self, query: str, count: int) -> tuple[Hit, ...]:
-        """Return at most `count` passages, best first; raises as `Retriever.search`."""
+        """Return at most `count` passages, best first; raises as `Retriever.search`.
+
+        Raises:
+            ServiceDied: this run's own server has ended.
+        """
         body = {"queries": [query], "topk": count, "return_scores": True}
-        answer = self._server.ask("POST", "/retrieve", body)
+        try:
+            answer = self._server.ask("POST", "/retrieve", body)
+        except SilentError:
+            if self._service is not None:
+                self._service.check(within_s=_DEATH_S)
+            raise
         try:
             (found,) = json.loads(answer)["result"]
             return tuple(map(_hit, found))

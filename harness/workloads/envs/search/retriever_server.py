@@ -56,7 +56,7 @@ def retriever_service(
         env={"PYTHONPATH": str(Path(harness.__file__).parents[1])},
     )
     with RunningService(service, folder / "retriever.log") as running:
-        retriever = RemoteRetriever(running.url)
+        retriever = RemoteRetriever(running.url, running)
         try:
             yield retriever
         finally:

@@ -59,12 +59,12 @@ class Question:
     """A question, and the facts that answer it.
 
     Attributes:
-        key: names it.
+        task_id: names it.
         hops: facts in the order in which they must be found; each one's value is the next one's
             subject.
     """
 
-    key: str
+    task_id: str
     hops: tuple[Fact, ...]
 
     @property
@@ -84,17 +84,17 @@ class World:
 
     Args:
         seed: draws names and facts.
-        names_per_kind: how many persons, cities and companies there are, each.
+        num_entities_per_type: how many persons, cities and companies there are, each.
 
     Attributes:
         facts: three of every name, in the order of the names.
     """
 
-    def __init__(self, seed: int, names_per_kind: int) -> None:
+    def __init__(self, seed: int, num_entities_per_type: int) -> None:
         random = Random(seed)  # noqa: S311 - no secret
-        drawn = _names(random, len(Kind) * names_per_kind)
+        drawn = _names(random, len(Kind) * num_entities_per_type)
         self._names = {
-            kind: drawn[number * names_per_kind : (number + 1) * names_per_kind]
+            kind: drawn[number * num_entities_per_type : (number + 1) * num_entities_per_type]
             for number, kind in enumerate(Kind)
         }
         self.facts = tuple(
@@ -123,7 +123,7 @@ class World:
         found: dict[tuple[Fact, ...], Question] = {}
         for number in range(count):
             chain = self._new_chain(random, hops[number % len(hops)], found)
-            found[chain] = Question(key=f"q{number:04}-{len(chain)}", hops=chain)
+            found[chain] = Question(task_id=f"q{number:04}-{len(chain)}", hops=chain)
         return tuple(found.values())
 
     def _new_chain(

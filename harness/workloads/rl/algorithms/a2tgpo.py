@@ -1,4 +1,4 @@
-"""A2TGPO (article 36; arXiv 2605.06200): credit for turns from the information that they gained.
+"""A2TGPO (article 36; arXiv 2605.06200): advantages of turns from what they told of the answer.
 
 A rollout of T turns has T - 1 process turns (calls of a tool) and an answer turn. With IG_t the
 rise of the gold answer's probability over process turn t (`gains`):
@@ -9,9 +9,9 @@ rise of the gold answer's probability over process turn t (`gains`):
 - A_t = D_t / sqrt(n_t) + R for process turns, A_T = R: the outcome's z-score (eq. 9).
 - c_t = 1 + b (2 sigmoid(g_t) - 1), which multiplies the clip width; 1 for the answer (eq. 11).
 
-The released code differs in ten places. Each is a field of `Rules` with the paper's way as its
-default; `RELEASED` has the code's. One is not a field: the code finds a turn's end in the text and
-drops its gain where that end falls on a token of the tool. Turns are explicit here.
+The released code differs in ten places. Each is a field of `A2tgpoSettings` with the paper's way as
+its default; `RELEASED` has the code's. One is not a field: the code finds a turn's end in the text
+and drops its gain where that end falls on a token of the tool. Turns are explicit here.
 """
 
 from __future__ import annotations
@@ -22,23 +22,25 @@ from enum import StrEnum
 from functools import partial
 
 from harness.records import record
-from harness.workloads.rl.group import Credit, Group, Member, Objective
-from harness.workloads.rl.scores import (
+from harness.workloads.rl.advantages import (
     PLAIN,
+    Advantages,
+    Aggregation,
     Deviation,
+    Group,
+    Member,
+    Objective,
     Rows,
     UnscorableError,
+    advantages_of,
     by_turn,
     check,
-    check_lengths,
-    credited,
+    masked_group,
     pooled,
-    rewards_of,
-    silenced,
-    spread,
+    reward_statistics,
     z_scores,
 )
-from harness.workloads.rl.scores import RELEASED as RELEASED_DEVIATION
+from harness.workloads.rl.advantages import RELEASED as RELEASED_DEVIATION
 
 
 class GainOf(StrEnum):
@@ -95,15 +97,8 @@ class RatioForm(StrEnum):
     DETACHED = "detached"  # the code: its value held, each token's gradient its own; at most e^10
 
 
-class Aggregation(StrEnum):
-    """How the losses of a batch's tokens are averaged."""
-
-    SEQUENCE = "sequence"  # within each sequence, then over sequences (eq. 12)
-    TOKEN = "token"  # noqa: S105 - over all tokens of the batch: the code's default, not overridden
-
-
 @record
-class Rules:
+class A2tgpoSettings:
     """A2TGPO's choices; the defaults are the paper's.
 
     Attributes:
@@ -115,7 +110,7 @@ class Rules:
         rescaled: whether D_t is divided by sqrt(n_t); of TURN_GROUP alone.
         alpha: weight of the process term; 0.3 in the released scripts; of TURN_GROUP alone.
         gamma: discount from turn to turn.
-        clip_spread: beta of equation 11; 0 leaves the clip width as it is.
+        clip_scale_beta: beta of equation 11; 0 leaves the clip width as it is.
         deviation: what keeps a deviation from being 0.
         boundaries: what one turn is for the ratio.
         ratio_form: how the ratio is differentiated.
@@ -130,15 +125,15 @@ class Rules:
     rescaled: bool = True
     alpha: float = 1.0
     gamma: float = 1.0
-    clip_spread: float = 0.3
+    clip_scale_beta: float = 0.3
     deviation: Deviation = PLAIN
     boundaries: Boundaries = Boundaries.EXPLICIT
     ratio_form: RatioForm = RatioForm.GEOMETRIC
     aggregation: Aggregation = Aggregation.SEQUENCE
 
 
-PAPER = Rules()
-RELEASED = Rules(
+PAPER = A2tgpoSettings()
+RELEASED = A2tgpoSettings(
     gain_of=GainOf.LOG_PROBABILITY,
     context_end=ContextEnd.CALL,
     first_call=FirstCall.NOTHING,
@@ -149,7 +144,7 @@ RELEASED = Rules(
     ratio_form=RatioForm.DETACHED,
     aggregation=Aggregation.TOKEN,
 )
-IGPO = Rules(normalisation=Normalisation.JOINT, rescaled=False, clip_spread=0.0)
+IGPO = A2tgpoSettings(normalisation=Normalisation.JOINT, rescaled=False, clip_scale_beta=0.0)
 
 _OUTCOME_WEIGHT = 1.5  # of R in the released turn-group mode
 
@@ -188,10 +183,10 @@ def _answer_problem(answers: Sequence[Sequence[float]]) -> str:
     return ""
 
 
-# --- Credit -------------------------------------------------------------------------------------
+# --- Advantages ---------------------------------------------------------------------------------
 
 
-def credit(group: Group, rules: Rules) -> tuple[Credit, ...]:
+def advantages(group: Group, settings: A2tgpoSettings) -> tuple[Advantages, ...]:
     """Return advantage and clip scale of every turn of every member.
 
     A group with equal rewards is used where its gains differ. One with a single member is not:
@@ -200,27 +195,26 @@ def credit(group: Group, rules: Rules) -> tuple[Credit, ...]:
     Raises:
         UnscorableError: the group's numbers mean nothing, or a process turn has no gain.
     """
-    check(group)
-    check_lengths(group, gains=True)
+    check(group, gains=True)
     if len(group.members) == 1:
-        return silenced(group)
-    counted = [_counted(member, rules) for member in group.members]
-    rows, rewards = _rows(group, counted), rewards_of(group)
-    scores = _scores(rows, rewards, rules)
-    advantages = _advantages(scores, rows, rewards, rules)
-    found = tuple(
-        _member_credit(member, turns, row, values, rules)
-        for member, turns, row, values in zip(
-            group.members, counted, scores, advantages, strict=True
-        )
-    )
-    return found if any(each.muted is None for each in found) else silenced(group)
+        return masked_group(group)
+    counted = [_counted(member, settings) for member in group.members]
+    rows = _rows(group, counted)
+    scores = _scores(rows, group.rewards, settings)
+    values = _per_counted_turn(scores, rows, group.rewards, settings)
+    found = []
+    for member, turns, row, own in zip(group.members, counted, scores, values, strict=True):
+        scales = (*(clip_scale(score, settings.clip_scale_beta) for score in row), 1.0)
+        num_turns = len(member.trace.turns)
+        per_turn = _by_turn_of(own, turns, num_turns)
+        found.append(advantages_of(member, per_turn, _by_turn_of(scales, turns, num_turns)))
+    return tuple(found) if any(each.masked is None for each in found) else masked_group(group)
 
 
-def turn_scores(group: Group, rules: Rules) -> Rows:
+def turn_scores(group: Group, settings: A2tgpoSettings) -> Rows:
     """Return g of every process turn that counts: one row a member."""
-    counted = [_counted(member, rules) for member in group.members]
-    return _scores(_rows(group, counted), rewards_of(group), rules)
+    counted = [_counted(member, settings) for member in group.members]
+    return _scores(_rows(group, counted), group.rewards, settings)
 
 
 def _rows(group: Group, counted: Sequence[Sequence[int]]) -> Rows:
@@ -230,77 +224,65 @@ def _rows(group: Group, counted: Sequence[Sequence[int]]) -> Rows:
     )
 
 
-def _member_credit(
-    member: Member,
-    counted: Sequence[int],
-    scores: Sequence[float],
-    advantages: Sequence[float],
-    rules: Rules,
-) -> Credit:
-    turns = len(member.trace.turns)
-    scales = (*(clip_scale(score, rules.clip_spread) for score in scores), 1.0)
-    return credited(
-        member, _by_turn_of(advantages, counted, turns), _by_turn_of(scales, counted, turns)
-    )
+def objective(settings: A2tgpoSettings = PAPER) -> Objective:
+    """Return the objective of these settings."""
+    return partial(advantages, settings=settings)
 
 
-def objective(rules: Rules = PAPER) -> Objective:
-    """Return the objective of these rules."""
-    return partial(credit, rules=rules)
-
-
-def clip_scale(score: float, clip_spread: float = 0.3) -> float:
+def clip_scale(score: float, clip_scale_beta: float = 0.3) -> float:
     """Return c = 1 + b (2 sigmoid(g) - 1), in (1 - b, 1 + b) (eq. 11)."""
-    return 1.0 + clip_spread * math.tanh(score / 2)  # 2 sigmoid(x) - 1 = tanh(x / 2)
+    return 1.0 + clip_scale_beta * math.tanh(score / 2)  # 2 sigmoid(x) - 1 = tanh(x / 2)
 
 
-def _counted(member: Member, rules: Rules) -> tuple[int, ...]:
+def _counted(member: Member, settings: A2tgpoSettings) -> tuple[int, ...]:
     """Return the process turns that have a gain of their own."""
-    first = 1 if rules.first_call is FirstCall.NOTHING else 0
+    first = 1 if settings.first_call is FirstCall.NOTHING else 0
     turns = range(first, len(member.gains))
-    if rules.mask is GainMask.EVERY:
+    if settings.mask is GainMask.EVERY:
         return tuple(turns)
     return tuple(turn for turn in turns if member.gains[turn])
 
 
-def _advantages(scores: Rows, rows: Rows, rewards: Sequence[float], rules: Rules) -> Rows:
+def _per_counted_turn(
+    scores: Rows, rows: Rows, rewards: Sequence[float], settings: A2tgpoSettings
+) -> Rows:
     """Return of each member one advantage a counted turn, and the answer's."""
-    outcomes = z_scores(rewards, rules.deviation)
-    match rules.normalisation:
+    outcomes = z_scores(rewards, settings.deviation)
+    match settings.normalisation:
         case Normalisation.TURN_GROUP:
-            terms = tuple(process_terms(row, rules) for row in scores)
-            return _over_outcomes(terms, outcomes, rules.alpha, 1.0)
+            terms = tuple(process_terms(row, settings) for row in scores)
+            return _over_outcomes(terms, outcomes, settings.alpha, 1.0)
         case Normalisation.RELEASED_TURN_GROUP:
             return _over_outcomes(scores, outcomes, 1.0, _OUTCOME_WEIGHT)
         case Normalisation.JOINT:
-            outcomes = tuple(row[-1] for row in _joint(rows, rewards, rules))
+            outcomes = tuple(row[-1] for row in _joint(rows, rewards, settings))
         case Normalisation.SEPARATE:
             pass
     return tuple(
-        _accumulated((*row, outcome), rules.gamma)
+        _accumulated((*row, outcome), settings.gamma)
         for row, outcome in zip(scores, outcomes, strict=True)
     )
 
 
-def _scores(rows: Rows, rewards: Sequence[float], rules: Rules) -> Rows:
+def _scores(rows: Rows, rewards: Sequence[float], settings: A2tgpoSettings) -> Rows:
     """Return the score g of every counted turn."""
-    match rules.normalisation:
+    match settings.normalisation:
         case Normalisation.TURN_GROUP:
-            return by_turn(rows, rules.deviation)
+            return by_turn(rows, settings.deviation)
         case Normalisation.RELEASED_TURN_GROUP:
-            return by_turn(_seeded(rows, rewards, rules), rules.deviation)
+            return by_turn(_seeded(rows, rewards, settings), settings.deviation)
         case Normalisation.JOINT:
-            return tuple(row[:-1] for row in _joint(rows, rewards, rules))
+            return tuple(row[:-1] for row in _joint(rows, rewards, settings))
         case Normalisation.SEPARATE:
-            return pooled(rows, rules.deviation)
+            return pooled(rows, settings.deviation)
 
 
-def _joint(rows: Rows, rewards: Sequence[float], rules: Rules) -> Rows:
+def _joint(rows: Rows, rewards: Sequence[float], settings: A2tgpoSettings) -> Rows:
     joined = [(*row, reward) for row, reward in zip(rows, rewards, strict=True)]
-    return pooled(joined, rules.deviation)
+    return pooled(joined, settings.deviation)
 
 
-def _seeded(rows: Rows, rewards: Sequence[float], rules: Rules) -> Rows:
+def _seeded(rows: Rows, rewards: Sequence[float], settings: A2tgpoSettings) -> Rows:
     """Return gains on the outcomes' scale, accumulated from the raw outcome, as released.
 
     The outcome is discounted twice before the last gain is added. The code takes both deviations
@@ -309,19 +291,21 @@ def _seeded(rows: Rows, rewards: Sequence[float], rules: Rules) -> Rows:
     values = [gain for row in rows for gain in row]
     scale = _released_deviation(rewards) / _released_deviation(values)
     return tuple(
-        _accumulated((*(gain * scale for gain in row), rules.gamma * reward), rules.gamma)[:-1]
+        _accumulated((*(gain * scale for gain in row), settings.gamma * reward), settings.gamma)[
+            :-1
+        ]
         for row, reward in zip(rows, rewards, strict=True)
     )
 
 
 def _released_deviation(values: Sequence[float]) -> float:
-    return max(spread(values).deviation, 1e-6) if len(values) > 1 else 1.0
+    return max(reward_statistics(values).deviation, 1e-6) if len(values) > 1 else 1.0
 
 
-def process_terms(row: Sequence[float], rules: Rules) -> tuple[float, ...]:
+def process_terms(row: Sequence[float], settings: A2tgpoSettings) -> tuple[float, ...]:
     """Return D_t, divided by the root of its number of terms (eq. 8 and 9)."""
-    sums = _accumulated(row, rules.gamma)
-    if not rules.rescaled:
+    sums = _accumulated(row, settings.gamma)
+    if not settings.rescaled:
         return sums
     return tuple(value / math.sqrt(len(sums) - turn) for turn, value in enumerate(sums))
 

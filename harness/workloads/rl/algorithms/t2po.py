@@ -1,43 +1,48 @@
 """T2PO as article 34 ran it, and as its paper describes it: what differs from GRPO.
 
-Two things differ while a rollout is drawn, one when it is judged.
+Two things differ while a rollout is sampled, one when it is scored.
 
-**A turn is drawn again** while its uncertainty is nearly that of the turn before (`Redraw`). In the
-article uncertainty is the mean entropy of the turn's tokens; in the paper it is the geometric mean
-of M_t = a * H + (1 - a) * (1 - C), with H entropy and C confidence, both normalised.
+**A turn is sampled again** while its uncertainty is nearly that of the turn before (`Resampling`).
+In the article uncertainty is the mean entropy of the turn's tokens; in the paper it is the
+geometric mean of M_t = a * H + (1 - a) * (1 - C), with H entropy and C confidence, both normalised.
 
 **A token is forced** in the paper: once M_t has hardly changed for a while, the model is told to
 stop thinking (`intervention`). The article only caps the reply at 450 tokens, which is looser than
 the 400 of the run it compares with.
 
-**Turns have advantages of their own**, z-scores of a signal of 0 or 1 among the rollouts that reach
-the turn, added to the rollout's (`credit`).
+**Turns have advantages of their own**, z-scores of a reward of 0 or 1 among the rollouts that reach
+the turn, added to the rollout's (`advantages`).
 
-Where the paper's published formulas leave something open, the choice is a field of `Mixture` or
-`InterventionRule`, and its docstring says that it is ours. The released code of the paper has
-neither the mixture nor the intervention: its training loop reads a score that nothing computes, and
-its length of thought has no consumer.
+Where the paper's published formulas leave something open, the choice is a field of
+`UncertaintyMixture` or `InterventionRule`, and its docstring says that it is ours. The released
+code of the paper has neither the mixture nor the intervention: its training loop reads a score that
+nothing computes, and its length of thought has no consumer.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from harness.records import record
-from harness.workloads.rl.algorithms.grpo import advantages
-from harness.workloads.rl.group import Credit, Group, Objective
-from harness.workloads.rl.scores import (
+from harness.workloads.inference.engine import Reply
+from harness.workloads.rl.advantages import (
     ARTICLE,
     NEGLIGIBLE,
+    Advantages,
+    Group,
+    Objective,
     UnscorableError,
+    advantages_of,
     by_turn,
     check,
-    check_lengths,
-    credited,
-    silenced,
+    masked_group,
+    z_scores,
 )
+
+# how uncertain a reply was, from the log-probabilities of its tokens' alternatives
+Uncertainty = Callable[[Sequence[Sequence[float]]], float | None]
 
 # --- Uncertainty --------------------------------------------------------------------------------
 
@@ -76,7 +81,7 @@ def turn_entropy(alternatives: Sequence[Sequence[float]], top_k: int = 20) -> fl
 
 
 @record
-class Mixture:
+class UncertaintyMixture:
     """The paper's uncertainty of one token: M = a * H + (1 - a) * (1 - C), in [0, 1].
 
     The paper normalises H and C without saying by what. Here H is divided by its maximum ln(k),
@@ -130,51 +135,43 @@ def _likeliest(alternatives: Sequence[float], top_k: int) -> Sequence[float]:
     return logprobs
 
 
-# --- A turn drawn again -------------------------------------------------------------------------
+# --- A turn sampled again -----------------------------------------------------------------------
 
 
-def should_redraw(distance: float, eta: float, *, accept_equal: bool = True) -> bool:
-    """Say whether a turn this far from the one before is drawn again.
+def should_resample(distance: float, threshold: float, *, accept_equal: bool = True) -> bool:
+    """Say whether a turn this far from the one before is sampled again.
 
     The article and the released code accept a distance of exactly 0; the paper's rule,
     |difference| < eta, does not.
     """
     if accept_equal and distance <= 0:
         return False
-    return distance < eta
+    return distance < threshold
 
 
 @record
-class RedrawRule:
-    """When a turn is drawn again; article 34, section "Turn-level".
+class ResampleRule:
+    """When a turn is sampled again; article 34, section "Turn-level".
 
     Attributes:
-        eta: distance from which on a turn is accepted: nats for entropy. At the article's 0.3
-            nearly every turn that could be drawn again was.
-        tries: how often it is drawn again at most. The released code has 2; the paper's bound has
-            a name, B_max, and no published value.
+        threshold: the paper's eta: distance from which on a turn is accepted; nats for entropy. At
+            the article's 0.3 nearly every turn that could be sampled again was.
+        max_resamples: how often it is sampled again at most. The released code has 2; the paper's
+            bound has a name, B_max, and no published value.
         accept_equal: whether a distance of 0 is accepted.
     """
 
-    eta: float = 0.3
-    tries: int = 2
+    threshold: float = 0.3
+    max_resamples: int = 2
     accept_equal: bool = True
 
 
 @record
-class Redraw:
+class Resampling:
     """Where a rollout stands: feed it the uncertainty of every draw.
 
-    The first turn is always accepted. From the second on a turn is drawn again while the rule says
-    so, and the last draw is kept whatever it is::
-
-        state = Redraw(rule=RedrawRule())
-        for turn in turns:
-            while True:
-                reply = draw()
-                state = state.drew(turn_entropy(reply.alternatives))
-                if state.accepted:
-                    break
+    The first turn is always accepted. From the second on a turn is sampled again while the rule
+    says so, and the last draw is kept whatever it is.
 
     Attributes:
         previous: uncertainty of the last accepted turn; None before there is one.
@@ -182,23 +179,37 @@ class Redraw:
         accepted: whether the last draw is kept.
     """
 
-    rule: RedrawRule
+    rule: ResampleRule
     previous: float | None = None
     draws: int = 0
     accepted: bool = True
 
-    def drew(self, uncertainty: float | None) -> Redraw:
-        """Return the state after one more draw; None (no token was drawn) is always accepted."""
+    def sampled(self, uncertainty: float | None) -> Resampling:
+        """Return the state after one more draw; None (no token was sampled) is always accepted."""
         draws = 1 if self.accepted else self.draws + 1
-        accepted = draws > self.rule.tries or not self._near(uncertainty)
+        accepted = draws > self.rule.max_resamples or not self._near(uncertainty)
         kept = uncertainty if accepted and uncertainty is not None else self.previous
-        return Redraw(rule=self.rule, previous=kept, draws=draws, accepted=accepted)
+        return Resampling(rule=self.rule, previous=kept, draws=draws, accepted=accepted)
 
     def _near(self, uncertainty: float | None) -> bool:
         if self.previous is None or uncertainty is None:
             return False
         distance = abs(uncertainty - self.previous)
-        return should_redraw(distance, self.rule.eta, accept_equal=self.rule.accept_equal)
+        return should_resample(distance, self.rule.threshold, accept_equal=self.rule.accept_equal)
+
+
+class TurnResampler:
+    """What T2PO adds to sampling: the `harness.workloads.rl.runner.TurnFilter` of one rollout."""
+
+    def __init__(self, uncertainty: Uncertainty, rule: ResampleRule) -> None:
+        self._uncertainty = uncertainty
+        self._state = Resampling(rule=rule)
+
+    def __call__(self, reply: Reply) -> tuple[float | None, bool]:
+        """Return how uncertain a reply was, and whether it is kept."""
+        uncertainty = self._uncertainty(reply.alternatives)
+        self._state = self._state.sampled(uncertainty)
+        return uncertainty, self._state.accepted
 
 
 # --- A token forced -----------------------------------------------------------------------------
@@ -231,7 +242,7 @@ def intervention(uncertainties: Sequence[float], rule: InterventionRule) -> int 
     as stopping it there.
 
     Args:
-        uncertainties: M of every token of the reply (`Mixture.tokens`).
+        uncertainties: M of every token of the reply (`UncertaintyMixture.tokens`).
         rule: its three figures.
     """
     changes = [abs(now - before) for before, now in zip(uncertainties, uncertainties[1:])]  # noqa: B905, RUF007 - shifted by one
@@ -242,49 +253,51 @@ def intervention(uncertainties: Sequence[float], rule: InterventionRule) -> int 
     return None
 
 
-# --- Credit -------------------------------------------------------------------------------------
+# --- Advantages ---------------------------------------------------------------------------------
 
 
 @record
-class Rules:
+class T2poSettings:
     """How a rollout's and a turn's advantage make a token's weight; article 34.
 
     Attributes:
-        whole: alpha, the weight of the rollout's advantage.
-        step: beta, the weight of the turn's. 0 is GRPO.
+        rollout_weight: alpha, the weight of the rollout's advantage.
+        turn_weight: beta, the weight of the turn's. 0 is GRPO.
         rescue: whether turns' advantages are used in a group whose rewards are equal. The article
             drops such a group before it looks at them.
     """
 
-    whole: float = 1.0
-    step: float = 1.0
+    rollout_weight: float = 1.0
+    turn_weight: float = 1.0
     rescue: bool = False
 
 
-def credit(group: Group, rules: Rules) -> tuple[Credit, ...]:
-    """Return whole * A + step * A_turn for every turn of every member.
+def advantages(group: Group, settings: T2poSettings) -> tuple[Advantages, ...]:
+    """Return alpha * A + beta * A_turn for every turn of every member.
 
-    A_turn is the z-score of the turn's signal among the members that reach it, 0 where only one
-    does. A member all of whose sums are 0 is muted.
+    A_turn is the z-score of the turn's reward among the members that reach it, 0 where only one
+    does. A member all of whose sums are 0 is masked.
 
     Raises:
-        UnscorableError: the group's numbers mean nothing, or a turn has no signal.
+        UnscorableError: the group's numbers mean nothing, or a turn has no reward.
     """
-    check(group)
-    check_lengths(group, signals=True)
-    scores = advantages(group)
+    check(group, turn_rewards=True)
+    scores = z_scores(group.rewards, ARTICLE)
     equal = all(abs(score) < NEGLIGIBLE for score in scores)
-    if len(group.members) == 1 or (equal and not rules.rescue):
-        return silenced(group)
-    steps = by_turn([member.signals for member in group.members], ARTICLE)
-    if equal and not any(abs(step) >= NEGLIGIBLE for row in steps for step in row):
-        return silenced(group)
+    if len(group.members) == 1 or (equal and not settings.rescue):
+        return masked_group(group)
+    of_turns = by_turn([member.turn_rewards for member in group.members], ARTICLE)
+    if equal and not any(abs(score) >= NEGLIGIBLE for row in of_turns for score in row):
+        return masked_group(group)
     return tuple(
-        credited(member, [rules.whole * score + rules.step * step for step in row])
-        for member, score, row in zip(group.members, scores, steps, strict=True)
+        advantages_of(
+            member,
+            [settings.rollout_weight * whole + settings.turn_weight * turn for turn in row],
+        )
+        for member, whole, row in zip(group.members, scores, of_turns, strict=True)
     )
 
 
-def objective(rules: Rules | None = None) -> Objective:
-    """Return the objective of these rules; the article's where none are given."""
-    return partial(credit, rules=rules or Rules())
+def objective(settings: T2poSettings | None = None) -> Objective:
+    """Return the objective of these settings; the article's where none are given."""
+    return partial(advantages, settings=settings or T2poSettings())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.records import record
-from harness.workloads.training.trace import NOT_TRAINED, Trace
 
 
 @record
@@ -31,8 +30,3 @@ def masked(tokens: Sequence[int], mask: Sequence[bool]) -> Example:
     """Return the example whose tokens are trained where `mask` says so."""
     pairs = zip(range(len(tokens)), mask, strict=True)
     return Example(tokens=tuple(tokens), trained=tuple(at for at, is_on in pairs if is_on))
-
-
-def traced(trace: Trace) -> Example:
-    """Return the example of a rollout: what the policy drew is trained."""
-    return masked(trace.tokens, [turn != NOT_TRAINED for turn in trace.turn_ids])

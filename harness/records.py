@@ -64,6 +64,7 @@ class VerdictKind(StrEnum):
     UNEXPECTED_MATCH = "UNEXPECTED_MATCH"  # declared divergent, and now it matches: look
     INVALID = "INVALID"  # the run or the host broke
     REPORTED = "REPORTED"  # shown, never counted: nothing can fail it
+    ARITHMETIC = "ARITHMETIC"  # follows from printed numbers alone; no run takes part
 
 
 @record

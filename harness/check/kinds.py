@@ -52,6 +52,8 @@ def compare(entry: ledger.Expectation, measured: Measured) -> Finding:  # noqa: 
             return noninferiority(entry, measured)
         case ledger.Reported():
             return reported(entry, measured)
+        case ledger.Arithmetic():
+            return Finding(kind=VerdictKind.ARITHMETIC, detail=entry.formula)
 
 
 def exact(entry: ledger.Exact, measured: Measured) -> Finding:

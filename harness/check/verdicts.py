@@ -68,7 +68,8 @@ def exit_code(verdicts: Iterable[Verdict]) -> ExitCode:
     3. INCONCLUSIVE: too few samples, a figure is missing, or nothing at all could be compared.
     4. OK: all that binds is reproduced, and something was.
 
-    What is only reported is not counted, nor is its printed claim.
+    What is only reported is not counted, nor is its printed claim. Of arithmetic on printed numbers
+    the claim counts, but it is nothing that was compared.
     """
     known = [each for each in verdicts if each.kind is not VerdictKind.REPORTED]
     kinds = {each.kind for each in known}

@@ -107,7 +107,7 @@ def expected(entry: ledger.Expectation) -> str:  # noqa: C901 - a case a kind
         case ledger.Noninferiority():
             margin = figure(entry.expect.margin, unit)
             return f"not worse than {number(entry.expect.value)} by {margin}"
-        case ledger.Reported():
+        case ledger.Reported() | ledger.Arithmetic():
             return ""
 
 

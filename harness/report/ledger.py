@@ -87,11 +87,11 @@ def judged(dossier: Dossier) -> str:
 
 
 def ledger_table(dossier: Dossier) -> Table:
-    """Return one row for each entry of the ledger, in four groups.
+    """Return one row for each entry of the ledger, in five groups.
 
     Findings, where the printed claim is not what its evidence holds; what was compared; what
-    cannot be compared here; what is only reported. Every entry is in exactly one group, a finding
-    always in the first.
+    cannot be compared here; what is arithmetic on printed numbers; what is only reported. Every
+    entry is in exactly one group, a finding always in the first.
 
     Raises:
         ValueError: an entry without a verdict, or a verdict without an entry.
@@ -112,22 +112,28 @@ def brief_table(dossier: Dossier) -> Table:
     """Return the ledger for a terminal: what was compared and found, in columns that fit.
 
     Entries that cannot be compared here are counted in the caption by the first part of their
-    names; a divergence from a claim is shown wherever it binds. `ledger_table` has everything.
-    The table of a changed experiment is empty: it says nothing about any claim.
+    names, and so is arithmetic on printed numbers; a divergence from a claim is shown wherever it
+    binds. `ledger_table` has everything. The table of a changed experiment is empty: it says
+    nothing about any claim.
     """
     if _changed(dossier):
         return _brief(dossier, (), {})
     groups: dict[_Part, list[Row]] = {_Part.COMPARED: [], _Part.FINDINGS: [], _Part.REPORTED: []}
-    elsewhere = []
+    elsewhere, num_arithmetic = [], 0
     for entry, verdict in _paired(dossier.ledger, dossier.verdicts):
         if (part := _part(verdict)) in groups:
             groups[part].append(_brief_row(entry, verdict))
+        elif part is _Part.ARITHMETIC:
+            num_arithmetic += 1
         else:
             elsewhere.append(entry.id)
     families = Counter(name.partition(".")[0] for name in elsewhere)
     counted = ", ".join(f"{count} {family}" for family, count in families.items())
     names = f"Not comparable here: {counted} (harness check shows each, and where it binds)."
-    return _brief(dossier, (names,) if elsewhere else (), groups)
+    caption = [names] if elsewhere else []
+    if num_arithmetic:
+        caption.append(f"Arithmetic on the article's own numbers, not shown: {num_arithmetic}.")
+    return _brief(dossier, tuple(caption), groups)
 
 
 def _brief(
@@ -170,6 +176,7 @@ class _Part(StrEnum):
     FINDINGS = "Findings: the printed claim is not what its evidence holds"
     COMPARED = "Compared"
     ELSEWHERE = "Not comparable here: other device or profile"
+    ARITHMETIC = "Arithmetic on the article's own numbers: no run takes part"
     REPORTED = "Reported: shown, not counted"
 
 
@@ -178,6 +185,8 @@ def _part(verdict: Verdict) -> _Part:
         return _Part.FINDINGS
     if verdict.kind is VerdictKind.REPORTED:
         return _Part.REPORTED
+    if verdict.kind is VerdictKind.ARITHMETIC:
+        return _Part.ARITHMETIC
     elsewhere = verdict.kind is VerdictKind.NOT_COMPARABLE
     return _Part.ELSEWHERE if elsewhere else _Part.COMPARED
 

@@ -18,6 +18,7 @@ class Outcome(StrEnum):
 
 _OUTCOMES = {
     VerdictKind.REPRODUCED: Outcome.PASSED,
+    VerdictKind.ARITHMETIC: Outcome.PASSED,
     VerdictKind.KNOWN_DIVERGENCE: Outcome.PASSED,
     VerdictKind.OUTSIDE: Outcome.FAILED,
     VerdictKind.UNEXPECTED_MATCH: Outcome.FAILED,

@@ -10,7 +10,6 @@ One test suite (`tests/contract/test_sandbox.py`) holds every implementation to 
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Protocol, Self
 
 from harness.errors import HostError
@@ -62,12 +61,7 @@ class Sandbox(Protocol):
         """Make the sandbox, with an empty workspace."""
         ...
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Destroy the sandbox, however the block ended."""
         ...
 

@@ -85,7 +85,12 @@ class Bubblewrap:
         """
         programs = {name: _program(name) for name in ("bwrap", "unshare")}
         filter_ = seccomp.program()
-        group = make_group(self._group_limits) if self._use_groups else None
+        group_limits = GroupLimits(
+            memory_bytes=memory_bytes(self.limits),
+            processes=self.limits.processes + _OWN_PROCESSES,
+            cpus=self.limits.cpus,
+        )
+        group = make_group(group_limits) if self._use_groups else None
         process = _SupervisorProcess(programs["unshare"], group)
         channel = process.channel()
         try:
@@ -101,16 +106,10 @@ class Bubblewrap:
         """End a sandbox."""
         channel.end()
 
-    @property
-    def _group_limits(self) -> GroupLimits:
-        return GroupLimits(
-            memory_bytes=memory_bytes(self.limits),
-            processes=self.limits.processes + _OWN_PROCESSES,
-            cpus=self.limits.cpus,
-        )
-
     def _config(self, bwrap: str, filter_: bytes, *, has_group: bool) -> SupervisorConfig:
         limits, memory = self.limits, self.limits.memory_mib << 20
+        # each sandbox has its user: what the kernel counts by user, it counts by sandbox
+        user = _FIRST_USER + ((os.getpid() << 6) + next(_users)) % _NUM_USERS
         workspace, tmp, shm = f"{_DISKS}{WORKSPACE}", f"{_DISKS}/tmp", f"{_DISKS}/shm"  # noqa: S108 - in the sandbox
         return SupervisorConfig(
             root=_DISKS,
@@ -127,7 +126,7 @@ class Bubblewrap:
                 ),
             ),
             files={f"{_DISKS}/etc/{name}": text for name, text in _ETC.items()},
-            user=_new_user() if os.geteuid() == 0 else None,
+            user=user if os.geteuid() == 0 else None,
             resource_limits={
                 **resource_limits(limits),
                 "nproc": limits.processes + _OWN_PROCESSES,
@@ -148,11 +147,14 @@ class _SupervisorProcess:
         namespaces = ["--mount", "--mount-proc", "--pid", "--fork", "--kill-child"]
         if os.geteuid() != 0:
             namespaces += ["--user", "--map-root-user"]
+        # the run that the supervisor belongs to (`runtime.processes`)
+        run = os.environ.get(RUN_VARIABLE)
+        owner = {RUN_VARIABLE: run} if run else {}
         # no preexec_fn: with it Python forks the whole harness instead of using vfork
         self._popen = subprocess.Popen(
             [unshare, *namespaces, *supervisor_command(sys.executable)],
             cwd="/",
-            env={"PATH": _PATH, **_owner()},
+            env={"PATH": _PATH, **owner},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -192,12 +194,6 @@ class _SupervisorProcess:
         return "\n".join(line for line in lines if line != _ALWAYS_PRINTED)
 
 
-def _owner() -> dict[str, str]:
-    """Return the variable that names the run a supervisor belongs to (`runtime.processes`)."""
-    given = os.environ.get(RUN_VARIABLE)
-    return {RUN_VARIABLE: given} if given else {}
-
-
 def _program(name: str) -> str:
     found = shutil.which(name, path=_PATH)
     if found is None:
@@ -205,14 +201,6 @@ def _program(name: str) -> str:
         message = f"there is no {name} here"
         raise SandboxUnavailable(message, f"sudo apt-get install {package}")
     return found
-
-
-def _new_user() -> int:
-    """Return a user id for the commands of one sandbox; other sandboxes have other ones.
-
-    So what the kernel counts for each user is counted for each sandbox.
-    """
-    return _FIRST_USER + ((os.getpid() << 6) + next(_users)) % _NUM_USERS
 
 
 def _arguments(workspace: str, tmp: str, shm: str) -> Iterator[str]:

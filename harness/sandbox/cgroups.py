@@ -80,20 +80,14 @@ def _trees(limits: GroupLimits, root: Path, own: Path) -> Mapping[Path, Settings
     if (root / "cgroup.controllers").exists():
         # at the root: a group that has processes, as this one's, cannot have groups in it
         given = (root / "cgroup.subtree_control").read_text(encoding="ascii").split()
-        return {root: _version_2(limits)} if set(given) >= {"memory", "pids", "cpu"} else {}
-    settings = _version_1(limits)
-    lines = [line.split(":", 2) for line in own.read_text(encoding="utf-8").splitlines()]
-    paths = {name: path for _, names, path in lines for name in names.split(",")}
-    if not settings.keys() <= paths.keys():
-        return {}
-    return {
-        root / controller / paths[controller].lstrip("/"): files
-        for controller, files in settings.items()
-    }
-
-
-def _version_1(limits: GroupLimits) -> Mapping[str, Settings]:
-    return {
+        together: Settings = {
+            "memory.max": limits.memory_bytes,
+            "memory.swap.max": 0,
+            "pids.max": limits.processes,
+            "cpu.max": f"{round(limits.cpus * _PERIOD_US)} {_PERIOD_US}",
+        }
+        return {root: together} if set(given) >= {"memory", "pids", "cpu"} else {}
+    settings: Mapping[str, Settings] = {
         "memory": {
             "memory.limit_in_bytes": limits.memory_bytes,
             "memory.memsw.limit_in_bytes": limits.memory_bytes,
@@ -104,14 +98,13 @@ def _version_1(limits: GroupLimits) -> Mapping[str, Settings]:
             "cpu.cfs_quota_us": round(limits.cpus * _PERIOD_US),
         },
     }
-
-
-def _version_2(limits: GroupLimits) -> Settings:
+    lines = [line.split(":", 2) for line in own.read_text(encoding="utf-8").splitlines()]
+    paths = {name: path for _, names, path in lines for name in names.split(",")}
+    if not settings.keys() <= paths.keys():
+        return {}
     return {
-        "memory.max": limits.memory_bytes,
-        "memory.swap.max": 0,
-        "pids.max": limits.processes,
-        "cpu.max": f"{round(limits.cpus * _PERIOD_US)} {_PERIOD_US}",
+        root / controller / paths[controller].lstrip("/"): files
+        for controller, files in settings.items()
     }
 
 

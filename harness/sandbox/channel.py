@@ -64,14 +64,13 @@ def supervisor_command(python: str) -> list[str]:
 
 @cache
 def _modules() -> bytes:
-    text = json.dumps({name: _source(name) for name in _MODULES}).encode()
+    sources = {}
+    for name in _MODULES:
+        file = import_module(name).__file__
+        assert file is not None
+        sources[name] = Path(file).read_text(encoding="utf-8")
+    text = json.dumps(sources).encode()
     return b"%8d" % len(text) + text
-
-
-def _source(module: str) -> str:
-    file = import_module(module).__file__
-    assert file is not None
-    return Path(file).read_text(encoding="utf-8")
 
 
 class SandboxChannel:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from harness.errors import first_line
 from harness.records import ImageRef, SandboxKind, SandboxSpec, record
 from harness.sandbox.base import Sandbox, SandboxUnavailable
 from harness.sandbox.bubblewrap import Bubblewrap
@@ -66,7 +67,7 @@ def _opened(spec: SandboxSpec, limits: SandboxLimits, stack: ExitStack) -> Sandb
     except SandboxUnavailable as error:
         if not spec.may_use_memory:
             raise
-        return _memory(str(error).partition("\n")[0])
+        return _memory(first_line(error))
 
 
 def working_kind(spec: SandboxSpec) -> SandboxKind:

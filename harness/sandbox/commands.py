@@ -77,7 +77,10 @@ class Commands:
         self._filter_file = os.memfd_create("filter")
         os.write(self._filter_file, self._filter)
         self._nothing = os.open(os.devnull, os.O_RDONLY)
-        self._child_ended = _woken_by_children()
+        self._child_ended, waker = os.pipe()  # can be read when a child has ended
+        os.set_blocking(waker, False)
+        signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
 
     def run(self, command: str, limits: CommandLimits) -> CommandResult:
         """Run one command; when this returns, no process of it is left.
@@ -97,7 +100,8 @@ class Commands:
         wall_s = time.monotonic() - began
         _end_all()
         stdout, stderr = (stream.finish() for stream in streams)
-        status_text = _read_all(status[0])
+        with os.fdopen(status[0], encoding="utf-8", errors="replace") as file:
+            status_text = file.read()
         has_run = "exit-code" in status_text if self._config.prefix else not status_text
         if ended.by_itself and not has_run:
             raise NoShellError(status_text or stderr.strip() or f"exit code {ended.exit_code}")
@@ -133,7 +137,10 @@ class Commands:
         _prctl(_SET_DUMPABLE, 1)  # or the next file would be root's
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE, encoding="ascii")
         for name, value in config.resource_limits.items():
-            _limit(getattr(resource, f"RLIMIT_{name.upper()}"), value)
+            which = getattr(resource, f"RLIMIT_{name.upper()}")
+            _, hard = resource.getrlimit(which)
+            most = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            resource.setrlimit(which, (most, most))
         os.lseek(FILTER_FD, 0, os.SEEK_SET)
         if config.user is not None:
             os.setgroups([])
@@ -213,15 +220,6 @@ def _command_problem(command: str) -> str:
     return "the command is too long" if len(text) >= _MAX_COMMAND_BYTES else ""
 
 
-def _woken_by_children() -> int:
-    """Return a descriptor that can be read when a child has ended."""
-    wake, waker = os.pipe()
-    os.set_blocking(waker, False)
-    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
-    return wake
-
-
 def _reaped(shell: int) -> _Ended | None:
     """Reap every child that has ended; return how the shell ended, if it was among them."""
     while True:
@@ -252,17 +250,6 @@ def _number_descriptors(wanted: dict[int, int]) -> None:
     }
     for number, descriptor in aside.items():
         os.dup2(descriptor, number)
-
-
-def _read_all(pipe: int) -> str:
-    with open(pipe, encoding="utf-8", errors="replace") as file:
-        return file.read()
-
-
-def _limit(which: int, value: int) -> None:
-    _, hard = resource.getrlimit(which)
-    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    resource.setrlimit(which, (value, value))
 
 
 def _proportional_bytes(pid: int) -> int:

@@ -17,7 +17,6 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from harness.records import ImageRef
@@ -87,12 +86,7 @@ class ContainerPool:
             self._num_cpus = int(self._client.info()["NCPU"])
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for channel in tuple(self._channels):  # also of sandboxes that were not given back
             channel.end()
         self._client.close()
@@ -131,21 +125,19 @@ class ContainerPool:
         self._channels.add(channel)
         try:
             container.start()
-            channel.start(self._config())
+            config = SupervisorConfig(
+                scratch=_SCRATCH,
+                files={},
+                resource_limits=resource_limits(self.limits),
+                seccomp=seccomp.program().hex(),
+                environment=ENVIRONMENT,
+            )
+            channel.start(config)
             channel.try_command()
         except BaseException:
             channel.end()
             raise
         return channel
-
-    def _config(self) -> SupervisorConfig:
-        return SupervisorConfig(
-            scratch=_SCRATCH,
-            files={},
-            resource_limits=resource_limits(self.limits),
-            seccomp=seccomp.program().hex(),
-            environment=ENVIRONMENT,
-        )
 
     def _options(self) -> dict[str, Any]:
         """Return the arguments of the engine's ``create``."""

@@ -184,10 +184,14 @@ def program(machine: str | None = None, rules: Iterable[SeccompRule] = RULES) ->
         message = f"no table of system calls for {machine}; known: {', '.join(_MACHINES)}"
         raise HostError(message, "harness doctor")
     architecture, column = _MACHINES[machine]
-    lines = [
-        *_unless(_IF_EQUAL, architecture, at=_ARCHITECTURE_AT),
-        *_head(machine),
+    lines: list[_Line] = [
+        (_LOAD, 0, 0, _ARCHITECTURE_AT),
+        (_IF_EQUAL, 1, 0, architecture),
+        (_RETURN, 0, 0, _FAIL | errno.EPERM),
+        (_LOAD, 0, 0, _NUMBER_AT),
     ]
+    if machine == "x86_64":  # refuse x32: the same calls under other numbers
+        lines += [(_IF_AT_LEAST, 0, 1, _X32_BIT), (_RETURN, 0, 0, _FAIL | errno.ENOSYS)]
     for rule in rules:
         if number := _CALLS[rule.call][column]:
             lines += _lines(rule, number)
@@ -196,19 +200,6 @@ def program(machine: str | None = None, rules: Iterable[SeccompRule] = RULES) ->
 
 
 _Line = tuple[int, int, int, int]
-
-
-def _unless(comparison: int, operand: int, *, at: int) -> list[_Line]:
-    """Fail every call for which a word of the data does not compare."""
-    return [(_LOAD, 0, 0, at), (comparison, 1, 0, operand), (_RETURN, 0, 0, _FAIL | errno.EPERM)]
-
-
-def _head(machine: str) -> list[_Line]:
-    """Load the call's number, and refuse x32: the same calls under other numbers."""
-    load: list[_Line] = [(_LOAD, 0, 0, _NUMBER_AT)]
-    if machine != "x86_64":
-        return load
-    return [*load, (_IF_AT_LEAST, 0, 1, _X32_BIT), (_RETURN, 0, 0, _FAIL | errno.ENOSYS)]
 
 
 def _lines(rule: SeccompRule, number: int) -> list[_Line]:

@@ -6,8 +6,6 @@ Where the supervisor runs, and what isolates its sandbox, is up to a `SandboxFac
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from types import TracebackType
 from typing import Protocol, Self
 
 from harness.errors import InputError, Problem
@@ -56,12 +54,7 @@ class SupervisedSandbox:
         self._channel = self._factory.open()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.destroy()
 
     def materialise(self, workspace: Workspace) -> None:
@@ -70,7 +63,17 @@ class SupervisedSandbox:
         Raises:
             InputError: it cannot be laid out as files, or is larger than `SandboxLimits` allows.
         """
-        if problems := (*workspace_problems(workspace), *self._size_problems(workspace)):
+        problems = [*workspace_problems(workspace)]
+        size, most = sum(map(len, workspace.values())), self._limits
+        if size > most.workspace_bytes or len(workspace) > most.workspace_paths:
+            problems.append(
+                Problem(
+                    message="the workspace is too large",
+                    value=f"{size} bytes in {len(workspace)} paths",
+                    allowed=f"{most.workspace_bytes} bytes in {most.workspace_paths} paths",
+                )
+            )
+        if problems:
             raise InputError(problems)
         self._seed = dict(workspace)
         self.reset()
@@ -122,12 +125,3 @@ class SupervisedSandbox:
             message = "the sandbox has not been made, or has been destroyed"
             raise SandboxUnavailable(message)
         return self._channel
-
-    def _size_problems(self, workspace: Workspace) -> Iterator[Problem]:
-        size, most = sum(map(len, workspace.values())), self._limits
-        if size > most.workspace_bytes or len(workspace) > most.workspace_paths:
-            yield Problem(
-                message="the workspace is too large",
-                value=f"{size} bytes in {len(workspace)} paths",
-                allowed=f"{most.workspace_bytes} bytes in {most.workspace_paths} paths",
-            )

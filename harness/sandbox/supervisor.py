@@ -24,7 +24,7 @@ from harness.sandbox.commands import (
     check_call,
     hide_this_process,
 )
-from harness.sandbox.config import WORKSPACE, Disk, SupervisorConfig
+from harness.sandbox.config import WORKSPACE, SupervisorConfig
 from harness.sandbox.protocol import (
     SandboxOp,
     SandboxRequest,
@@ -65,7 +65,9 @@ def main() -> None:
     while True:
         header, blob = read_message(_read, _ANY_BLOB)
         for part in encode(*supervisor.respond(from_json(SandboxRequest, header), blob)):
-            _write(part)
+            left = memoryview(part)
+            while left:
+                left = left[os.write(1, left) :]
 
 
 def _read(size: int) -> bytes:
@@ -78,12 +80,6 @@ def _read(size: int) -> bytes:
     return bytes(content)
 
 
-def _write(content: bytes) -> None:
-    left = memoryview(content)
-    while left:
-        left = left[os.write(1, left) :]
-
-
 class _Supervisor:
     """Executes the requests of one sandbox."""
 
@@ -91,9 +87,10 @@ class _Supervisor:
         self._config = config
         self._root = Path(WORKSPACE)
         for disk in config.disks:
-            _mount_disk(disk)
+            options = f"size={disk.size_bytes},nr_inodes={disk.inodes},mode={_WORLD_WRITABLE:o}"
+            _mount("tmpfs", disk.path, "tmpfs", _NO_SETUID_NO_DEVICES, options)
         if config.root:
-            _show_processes(f"{config.root}/proc")
+            _mount("/proc", f"{config.root}/proc", "", _BIND, "")
         for path, text in config.files.items():
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             Path(path).write_text(text, encoding="utf-8")
@@ -111,10 +108,19 @@ class _Supervisor:
     def _execute(self, request: SandboxRequest, blob: bytes) -> tuple[SandboxResponse, bytes]:
         match request.op:
             case SandboxOp.MATERIALISE:
-                self._materialise(request, blob)
+                _empty(Path(f"{self._config.root}{WORKSPACE}"))
+                with self._chrooted(), _as_user(self._config.user):
+                    write_tree(self._root, split_files(request.sizes or {}, blob))
                 return SandboxResponse(), b""
             case SandboxOp.RUN:
-                return self._run(request), b""
+                try:
+                    result = self._commands.run(request.command, request.limits)
+                finally:
+                    for disk in self._config.disks:  # its owner may have shut itself out
+                        Path(disk.path).chmod(_WORLD_WRITABLE)
+                    for folder in self._config.scratch:
+                        _empty(Path(folder))
+                return SandboxResponse(result=result), b""
             case SandboxOp.LIST:
                 with self._chrooted(), _readable(self._root):
                     return SandboxResponse(paths=list_tree(self._root)), b""
@@ -125,11 +131,6 @@ class _Supervisor:
                     )
                 sizes, content = join_files(found)
                 return SandboxResponse(sizes=sizes), content
-
-    def _materialise(self, request: SandboxRequest, blob: bytes) -> None:
-        _empty(Path(f"{self._config.root}{WORKSPACE}"))
-        with self._chrooted(), _as_user(self._config.user):
-            write_tree(self._root, split_files(request.sizes or {}, blob))
 
     @contextmanager
     def _chrooted(self) -> Iterator[None]:
@@ -145,26 +146,6 @@ class _Supervisor:
             os.fchdir(real_root)
             os.chroot(".")
             os.close(real_root)
-
-    def _run(self, request: SandboxRequest) -> SandboxResponse:
-        try:
-            return SandboxResponse(result=self._commands.run(request.command, request.limits))
-        finally:
-            for (
-                disk
-            ) in self._config.disks:  # a command that owns one may have taken its own access away
-                Path(disk.path).chmod(_WORLD_WRITABLE)
-            for folder in self._config.scratch:
-                _empty(Path(folder))
-
-
-def _mount_disk(disk: Disk) -> None:
-    options = f"size={disk.size_bytes},nr_inodes={disk.inodes},mode={_WORLD_WRITABLE:o}"
-    _mount("tmpfs", disk.path, "tmpfs", _NO_SETUID_NO_DEVICES, options)
-
-
-def _show_processes(path: str) -> None:
-    _mount("/proc", path, "", _BIND, "")
 
 
 def _mount(source: str, path: str, kind: str, flags: int, options: str) -> None:

@@ -133,21 +133,17 @@ def _refuse(error: OSError) -> None:
 def _size_of_file(root: Path, place: str) -> int | None:
     """Bytes of a regular file, or of the one inside `root` that a link leads to; else None."""
     facts = os.lstat(place)
-    if stat.S_ISLNK(facts.st_mode):
-        return _size_behind_link(root, place)
-    return facts.st_size if stat.S_ISREG(facts.st_mode) else None
-
-
-def _size_behind_link(root: Path, link: str) -> int | None:
+    if not stat.S_ISLNK(facts.st_mode):
+        return facts.st_size if stat.S_ISREG(facts.st_mode) else None
     try:
-        place = os.open(link, os.O_PATH)  # names what is there, and opens nothing
+        behind = os.open(place, os.O_PATH)  # names what is there, and opens nothing
     except OSError:  # it leads to nothing, or in a loop
         return None
     try:
-        facts = os.fstat(place)
+        facts = os.fstat(behind)
         # resolving a long path by hand would take a call for each of its parts
-        target = Path(f"/proc/self/fd/{place}").readlink()
+        target = Path(f"/proc/self/fd/{behind}").readlink()
     finally:
-        os.close(place)
+        os.close(behind)
     is_inside = stat.S_ISREG(facts.st_mode) and target.is_relative_to(root)
     return facts.st_size if is_inside else None

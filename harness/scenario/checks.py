@@ -8,9 +8,11 @@ from typing import Any
 from harness.errors import Problem, nearest
 from harness.records import Profile
 from harness.scenario.cells import MAX_RUNS, cells_of, matches, num_cells
-from harness.scenario.expectations import Expectation, Law, Ratio
+from harness.scenario.expectations import Arithmetic, Expectation, Law, Ratio
+from harness.scenario.formula import evaluate
 from harness.scenario.positions import Document, Key
 from harness.scenario.schema import Environment, ProfileModel, Scenario, Sweep
+from harness.scenario.sections import values_of
 from harness.units import UNITS, same_dimension
 from harness.workloads.api.declare import Better, Metric, Workload, fields_of, problems_of
 from harness.workloads.api.registry import DECLARED_IN, workload
@@ -274,6 +276,7 @@ def ledger_problems(
             value=repr(document.value.get("scenario")),
             allowed=scenario.scenario,
         )
+    yield from _given_problems(document)
     units = metrics_of(scenario)
     first: dict[str, int] = {}
     for index, entry in entries:
@@ -292,7 +295,10 @@ def _entry_problems(
     key: Key,
     units: Mapping[str, str],
 ) -> Iterator[Problem]:
-    yield from _metric_problems(document, (*key, "metric"), entry.metric, units)
+    if isinstance(entry, Arithmetic):  # its metric is a name; no workload need declare it
+        yield from _formula_problems(document, (*key, "formula"), entry.formula)
+    else:
+        yield from _metric_problems(document, (*key, "metric"), entry.metric, units)
     if entry.unit not in UNITS:
         yield document.problem(
             (*key, "unit"),
@@ -321,6 +327,24 @@ def _entry_problems(
     if other is not None:
         side = "to" if hasattr(entry.expect, "to") else "than"
         yield from _metric_problems(document, (*key, "expect", side, "metric"), other.metric, units)
+
+
+def _formula_problems(document: Document, key: Key, formula: str) -> Iterator[Problem]:
+    given = values_of(document.value.get("given"))
+    try:
+        evaluate(formula, given)
+    except ValueError as error:
+        allowed = ", ".join(given) or "no names: there is no given table"
+        yield document.problem(key, str(error), value=repr(formula), allowed=allowed)
+
+
+def _given_problems(document: Document) -> Iterator[Problem]:
+    table = document.value.get("given")
+    for name, row in table.items() if isinstance(table, dict) else ():
+        unit = row.get("unit") if isinstance(row, dict) else None
+        if isinstance(unit, str) and unit not in UNITS:
+            facts = {"value": repr(unit), "nearest": nearest(unit, UNITS)}
+            yield document.problem(("given", name, "unit"), "unknown unit", **facts)
 
 
 def _metric_problems(

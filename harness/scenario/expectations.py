@@ -231,6 +231,7 @@ Kind = Literal[
     "equivalence",
     "noninferiority",
     "reported",
+    "arithmetic",
 ]
 
 
@@ -258,8 +259,30 @@ class WrittenEntry(Defaults):
     claimed: Figure = None
     recorded: Figure = None
     derived: Figure = None
+    formula: Text | None = None
     diverges: Text | None = None
     note: Text | None = None
+
+    @model_validator(mode="after")
+    def _derived_once(self) -> Self:
+        other = self.model_fields_set & {"derived", "recorded", "expect", "binds", "reason"}
+        if self.formula is not None and other:
+            message = f"a formula says it all: it goes with no {', '.join(sorted(other))}"
+            raise ValueError(message)
+        return self
+
+
+class Given(Strict):
+    """A printed number that formulas start from.
+
+    Attributes:
+        unit: of `harness.units`.
+        source: where it is printed.
+    """
+
+    value: float
+    unit: str
+    source: Text
 
 
 class Section(Strict):
@@ -274,6 +297,7 @@ class Ledger(Strict):
     """The ledger of one scenario as it is written: ``scenarios/<id>/expectations.yaml``."""
 
     scenario: Name | str
+    given: Mapping[RowKey, Given] = {}
     sections: Annotated[list[Section], Field(min_length=1)]
 
 
@@ -379,6 +403,22 @@ class Reported(Entry):
         return given
 
 
+class Arithmetic(Entry):
+    """A figure that follows from printed numbers alone: `formula` gives what is derived."""
+
+    kind: Literal["arithmetic"]
+    expect: None = None
+    formula: Text
+
+    @field_validator("evidence_class")
+    @classmethod
+    def _arithmetic(cls, given: EvidenceClass) -> EvidenceClass:
+        if given is not EvidenceClass.ARITHMETIC:
+            message = "must be arithmetic where a formula is given"
+            raise ValueError(message)
+        return given
+
+
 Expectation = Annotated[
     Exact
     | Bound
@@ -389,7 +429,8 @@ Expectation = Annotated[
     | Law
     | Equivalence
     | Noninferiority
-    | Reported,
+    | Reported
+    | Arithmetic,
     Field(discriminator="kind"),
 ]
 
@@ -400,6 +441,7 @@ class Expectations(Strict):
     """The complete entries of one scenario's ledger, in its order."""
 
     scenario: Name | str
+    given: Mapping[RowKey, Given] = {}
     expectations: Annotated[list[Expectation], Field(min_length=1)]
 
 

@@ -7,7 +7,8 @@ An entry may leave out what is said elsewhere:
 - `kind`, where the form of `expect` shows it;
 - the value that a tolerance is around, or `expect` as a whole. Then a run should measure the figure
   that is derived, else the one that is recorded: within half of its last digit as written, or
-  exactly where it is a whole number, a text or a flag.
+  exactly where it is a whole number, a text or a flag;
+- what is derived, where a `formula` gives it. Then nothing is expected of a run.
 
 Nothing is judged here: a mistake is passed on as it is, and `harness.scenario.shape` reports it.
 """
@@ -23,6 +24,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from harness.scenario.expectations import Defaults, EvidenceClass, Printed
+from harness.scenario.formula import evaluate
 from harness.scenario.positions import Document, Key
 
 _SHARED = [field.alias or name for name, field in Defaults.model_fields.items()]
@@ -56,13 +58,19 @@ def resolve(document: Document, units: Mapping[str, str]) -> Document:
             origins |= {(*here, *key): (*section_key, "defaults", *key) for key in inherited}
             for name in ("claimed", "recorded", "derived"):
                 _keep_last_digit(entry, name, document.numbers, (*entry_key, name))
-            _add_expected(entry)
-            unit = "x" if entry.get("kind") == "ratio" else units.get(str(entry.get("metric")))
-            entry.setdefault("unit", unit or "1")  # an unknown metric is reported as such
+            unit = units.get(str(entry.get("metric")))
+            if "formula" in entry:
+                _add_derived(entry, document.value.get("given"))
+            else:
+                _add_expected(entry)
+                unit = "x" if entry.get("kind") == "ratio" else unit or "1"  # of an unknown metric
+            if unit:
+                entry.setdefault("unit", unit)
             entries.append(entry)
     value = {"expectations": entries}
-    if "scenario" in document.value:
-        value["scenario"] = document.value["scenario"]
+    value |= {
+        name: document.value[name] for name in ("scenario", "given") if name in document.value
+    }
     return replace(document, value=value, origins=origins)
 
 
@@ -140,6 +148,25 @@ def _add_expected(entry: dict[str, Any]) -> None:
         if kind == "bound" and type(figure.value) in (int, float):
             entry["expect"]["abs"] = figure.step / 2
             entry.setdefault("reason", f"half of the last digit {truth}")
+
+
+def _add_derived(entry: dict[str, Any], given: Any) -> None:
+    """Complete an entry with a formula by what it comes to; a mistaken one is left as it is."""
+    entry.setdefault("kind", "arithmetic")
+    for name in ("binds", "reason"):  # of its section; it holds anywhere, exactly
+        entry.pop(name, None)
+    try:
+        value = evaluate(str(entry["formula"]), values_of(given))
+    except ValueError:
+        return
+    entry["derived"] = {"value": float(f"{value:.6g}")}
+
+
+def values_of(given: Any) -> dict[str, float]:
+    """Return name -> value of a ledger's `given` table, as far as it is one."""
+    table = given if isinstance(given, dict) else {}
+    rows = ((name, row.get("value")) for name, row in table.items() if isinstance(row, dict))
+    return {name: float(value) for name, value in rows if isinstance(value, int | float)}
 
 
 def _is_tolerance_alone(expect: Any) -> bool:

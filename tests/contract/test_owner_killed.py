@@ -48,7 +48,7 @@ def owner_of(launch: Launch, runtime: str, begun: str) -> Iterator[subprocess.Po
         process.stdout.close()
 
 
-def until(holds: Callable[[], bool], timeout_s: float = 20.0) -> None:
+def until(holds: Callable[[], bool], timeout_s: float = 50.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not holds():
         assert time.monotonic() < deadline, "did not come to hold"
@@ -96,6 +96,6 @@ def test_an_interrupted_owner_cleans_up(bench: Bench) -> None:
     launch = bench.launch("import time; open('begun', 'w'); time.sleep(60)")
     with owner_of(launch, bench.runtime.name, "begun") as owner:
         os.kill(owner.pid, signal.SIGINT)
-        owner.wait(20)
+        owner.wait(50)
     assert not is_running(bench, launch)
     assert bench.reaped(launch) == 0

@@ -7,6 +7,7 @@ import os
 import stat
 import time
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -244,7 +245,10 @@ def test_the_harness_costs_a_run_little(tmp_path: Path) -> None:
     with LocalRuntime() as runtime:
         bench = Bench(runtime=runtime, image=None, folder=tmp_path)
         launches = [bench.launch("pass") for _ in range(runs)]
-        began = time.process_time()
+        costs_s = []
         for launch in launches:
+            began = time.process_time()
             runtime.run(launch)
-    assert (time.process_time() - began) / runs < 0.010  # 2 ms seen; a sweep has hundreds of cells
+            costs_s.append(time.process_time() - began)
+    # 2 ms seen; a sweep has hundreds of cells. On a busy machine single ones cost more.
+    assert median(costs_s) < 0.010

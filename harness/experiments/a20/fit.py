@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 
-from harness.errors import HostError
-from harness.probes.reading import NotSupported, read_meminfo
+from harness.workloads.api.device import free_memory
 from harness.workloads.models.memory import GIB
 from harness.workloads.models.peak_memory import peak_bytes
 from harness.workloads.training.pretrain_params import EnvelopeParams
@@ -25,12 +22,7 @@ def available_gib(device: torch.device, limit_gib: float | None) -> float:
     Raises:
         HostError: this machine does not tell.
     """
-    if device.type == "cuda":
-        torch.cuda.empty_cache()  # what the allocator holds in reserve is free to it
-        free_gib = torch.cuda.mem_get_info(device)[0] / GIB
-    else:
-        read = read_meminfo(Path("/"))["MemAvailable"]
-        if isinstance(read, NotSupported):
-            raise HostError(read.reason, "harness doctor")
-        free_gib = read
-    return free_gib if limit_gib is None else min(free_gib, limit_gib)
+    memory = free_memory()
+    free = memory.gpu if device.type == "cuda" else memory.host
+    assert free is not None
+    return free / GIB if limit_gib is None else min(free / GIB, limit_gib)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from random import Random
 from statistics import fmean, pvariance
 
@@ -26,7 +25,6 @@ from harness.workloads.models.memory import (
     ForwardPass,
     kv_cache_bytes,
     lora_need,
-    stored_bytes,
     training_need,
 )
 from harness.workloads.models.presets import QWEN3_4B
@@ -146,28 +144,6 @@ def _mean_gain(model: str, setting: Setting) -> float:
     return methods[METHOD][setting].average - others
 
 
-@figure.rows("paper.gain", "%", "A2TGPO - GRPO, points", keys="model, benchmark", better=_HIGHER)
-def _(_: Published) -> Iterator[Row]:
-    for setting, benchmarks in printed.QUESTIONS.items():
-        for model, methods in printed.TABLE_1.items():
-            ours, theirs = (methods[name][setting].columns for name in (METHOD, "GRPO"))
-            for benchmark, own, other in zip(benchmarks, ours, theirs, strict=True):
-                yield {"model": model, "benchmark": benchmark}, own - other
-
-
-@figure.rows(
-    "ablation.gain",
-    "%",
-    "a row of the ablation - the row above, points",
-    keys="row, setting",
-    better=_HIGHER,
-)
-def _(_: Published) -> Iterator[Row]:
-    for (_name, above), (name, row) in pairwise(printed.ABLATION.items()):
-        for setting in Setting:
-            yield {"row": name, "setting": setting}, row[setting] - above[setting]
-
-
 @figure.rows("clip_spread.best", "1", "beta of the best average", keys="setting")
 def _(_: Published) -> Iterator[Row]:
     for setting in Setting:
@@ -175,52 +151,13 @@ def _(_: Published) -> Iterator[Row]:
         yield {"setting": setting}, best
 
 
-@figure.rows(
-    "clip_spread.gap",
-    "%",
-    "beta 0 - the ablation's row without clip scales, points",
-    keys="setting",
-)
-def _(_: Published) -> Iterator[Row]:
-    for setting in Setting:
-        gap = printed.CLIP_SPREAD[0.0][setting] - printed.ABLATION["root"][setting]
-        yield {"setting": setting}, gap
-
-
-# --- Time and memory ------------------------------------------------------------------------------
-
-_STEP_S = {method: sum(parts.values()) for method, parts in printed.STEP_S.items()}
-_MORE_S = _STEP_S[METHOD] - _STEP_S["GRPO"]
-_HOURS = printed.STEPS * _STEP_S[METHOD] / 3600
-
-figure.rows("step.wall", "s", "sum of its parts", keys="method", timing=True)(
-    lambda _: (({"method": method}, seconds) for method, seconds in _STEP_S.items())
-)
-figure("step.overhead_wall", "s", "A2TGPO's step - GRPO's", timing=True)(lambda _: _MORE_S)
-figure("step.overhead", "%", "A2TGPO's step over GRPO's", better=_LOWER)(
-    lambda _: 100 * _MORE_S / _STEP_S["GRPO"]
-)
-figure("campaign.steps", "step", "of the paper's curves")(lambda _: printed.STEPS)
-figure("campaign.hours", "h", "those steps on eight H20", timing=True)(lambda _: _HOURS)
-figure.rows("campaign.days", "d", "on a GB10", keys="slowdown", timing=True)(
-    lambda _: (({"slowdown": times}, _HOURS * times / 24) for times in printed.SPARK_SLOWDOWN)
-)
+# --- Memory ---------------------------------------------------------------------------------------
 
 
 @figure.rows("memory.kv_cache", "GB", "8 sequences of 8192 tokens", keys="shape")
 def _(_: Published) -> Iterator[Row]:
-    tokens = printed.CONTEXT * printed.SESSIONS
-    theirs = stored_bytes(2 * printed.ARTICLE_LAYERS * printed.ARTICLE_KV_WIDTH, Dtype.BF16)
-    yield {"shape": "article"}, theirs * tokens / _GB
     ours = kv_cache_bytes(QWEN3_4B, Dtype.BF16, printed.CONTEXT, printed.SESSIONS)
     yield {"shape": QWEN3_4B.name}, ours / _GB
-
-
-@figure.rows("memory.index", "GB", "21 million e5 vectors", keys="dtype")
-def _(_: Published) -> Iterator[Row]:
-    numbers = printed.INDEX_PASSAGES * printed.INDEX_WIDTH
-    yield {"dtype": "float32"}, numbers * 4 / _GB
-    yield {"dtype": "float16"}, numbers * 2 / _GB
 
 
 @figure.rows("memory.training", "GB", "Qwen3-4B's states, one sequence's activations", keys="way")
@@ -322,9 +259,6 @@ def _(_: Published) -> float:
 
 figure.rows("clip.scale", "1", keys="score")(
     lambda _: (({"score": score}, clip_scale(score)) for score in _SCORES)
-)
-figure("clip.highest_ratio", "1", "that an informative turn may reach")(
-    lambda _: 1 + printed.WIDEST * printed.CLIP_HIGH
 )
 figure.rows("variance.sum", "1", "of D, independent scores", keys="turn")(
     lambda p: p.variances(rescaled=False)

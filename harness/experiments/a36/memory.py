@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from harness.errors import HostError
 from harness.experiments.a36.params import A2tgpoParams
-from harness.records import record
+from harness.workloads.api.device import FreeMemory, free_memory
 from harness.workloads.models.memory import (
     GIB,
     MIXED,
@@ -23,22 +23,6 @@ from harness.workloads.models.presets import MODELS
 from harness.workloads.models.shape import ModelShape, num_parameters
 
 FLOOR_GIB = 8.0  # left to the system; the harness's own watchdog ends a run below it
-_UNIFIED = 0.9  # of the host's memory: a GPU that sees as much has no other
-
-
-@record
-class Memory:
-    """What a machine has free, bytes.
-
-    Attributes:
-        host: of the processors.
-        gpu: of the GPU; None where there is none.
-        unified: both are one.
-    """
-
-    host: int
-    gpu: int | None
-    unified: bool
 
 
 def require_memory(params: A2tgpoParams) -> None:
@@ -47,11 +31,11 @@ def require_memory(params: A2tgpoParams) -> None:
     Raises:
         HostError: says what needs how much, and what to give it less of.
     """
-    if problem := shortage(params, _memory()):
+    if problem := shortage(params, free_memory()):
         raise HostError(problem, "harness plan a36 --profile spark --set beside_gib=0")
 
 
-def shortage(params: A2tgpoParams, memory: Memory) -> str:
+def shortage(params: A2tgpoParams, memory: FreeMemory) -> str:
     """Return what does not fit; empty where all does, or the model's shape is not known."""
     needs = needed(params, memory)
     if needs is None:
@@ -66,7 +50,7 @@ def shortage(params: A2tgpoParams, memory: Memory) -> str:
     )
 
 
-def needed(params: A2tgpoParams, memory: Memory) -> Mapping[str, int] | None:
+def needed(params: A2tgpoParams, memory: FreeMemory) -> Mapping[str, int] | None:
     """Return what trainer, server and index need, bytes; None where the model is not known."""
     shape = _shape(params.policy)
     if shape is None:
@@ -96,14 +80,3 @@ def _short(where: str, needs: Mapping[str, int], available: int) -> str:
         return ""
     parts = ", ".join(f"{name} {size / GIB:.1f}" for name, size in needs.items())
     return f"{total / GIB:.1f} GiB of {where} are needed ({parts}), {available / GIB:.1f} are free"
-
-
-def _memory() -> Memory:
-    import psutil  # noqa: PLC0415 - read when a run starts
-    import torch  # noqa: PLC0415 - planning does without
-
-    host = psutil.virtual_memory()
-    if not torch.cuda.is_available():
-        return Memory(host=host.available, gpu=None, unified=False)
-    free, total = torch.cuda.mem_get_info()
-    return Memory(host=host.available, gpu=free, unified=total > _UNIFIED * host.total)

@@ -94,15 +94,7 @@ TABLE_1: Mapping[str, Mapping[str, Mapping[Setting, Scores]]] = {
 
 # --- Ablations ------------------------------------------------------------------------------------
 
-# averages, model Qwen3-4B; each row adds one thing to the row above (tables 2 and 4)
-ABLATION: Mapping[str, Mapping[Setting, float]] = {
-    "GRPO": {Setting.MULTI_HOP: 46.02, Setting.SINGLE_HOP: 54.97},
-    "IGPO": {Setting.MULTI_HOP: 44.88, Setting.SINGLE_HOP: 55.12},
-    "turn groups": {Setting.MULTI_HOP: 46.27, Setting.SINGLE_HOP: 55.58},
-    "root": {Setting.MULTI_HOP: 46.71, Setting.SINGLE_HOP: 55.77},
-    "full": {Setting.MULTI_HOP: 48.06, Setting.SINGLE_HOP: 56.44},
-}
-# averages by beta, the clip scale's spread; 0 leaves the clip as it is
+# averages of Qwen3-4B by beta, the clip scale's spread; 0 leaves the clip as it is
 CLIP_SPREAD: Mapping[float, Mapping[Setting, float]] = {
     0.0: {Setting.MULTI_HOP: 47.55, Setting.SINGLE_HOP: 56.05},
     0.1: {Setting.MULTI_HOP: 47.72, Setting.SINGLE_HOP: 56.15},
@@ -112,16 +104,6 @@ CLIP_SPREAD: Mapping[float, Mapping[Setting, float]] = {
     0.5: {Setting.MULTI_HOP: 47.78, Setting.SINGLE_HOP: 56.22},
 }
 
-# --- Time and memory ------------------------------------------------------------------------------
+# --- Memory ---------------------------------------------------------------------------------------
 
-# seconds of a step by part (figure 7)
-STEP_S: Mapping[str, Mapping[str, float]] = {
-    "GRPO": {"generation": 262.0, "update": 181.0, "other": 68.0},
-    METHOD: {"generation": 176.0, "gain": 164.0, "update": 153.0, "other": 32.0},
-}
-STEPS = 240
-SPARK_SLOWDOWN = (6.0, 8.0)  # the article's guess of one GB10 beside eight H20
-INDEX_PASSAGES, INDEX_WIDTH = 21_000_000, 768  # wiki-18 in e5-base-v2, about 21 million passages
-# what the article's call of its calculator takes as Qwen3-4B: a KV width of 2560 and 28 layers
-ARTICLE_KV_WIDTH, ARTICLE_LAYERS, CONTEXT, SESSIONS = 2560, 28, 8192, 8
-CLIP_HIGH, WIDEST = 4e-3, 1.3  # base width above 1, and the largest scale
+CONTEXT, SESSIONS = 8192, 8  # as the article's call of its calculator has them

@@ -47,26 +47,23 @@ def repair(text: str) -> str:
     lines = text.split("\n")
     is_html = accumulate(("<" in line for line in lines), operator.or_)
     return "\n".join(
-        _fixed_point(line, entities=not markup) for line, markup in zip(lines, is_html, strict=True)
+        _mended(line, entities=not markup) for line, markup in zip(lines, is_html, strict=True)
     )
 
 
-def _fixed_point(line: str, *, entities: bool) -> str:
-    while True:
-        mended = _once(line, entities=entities)
-        if mended == line:
-            return line
-        line = mended
-
-
-def _once(line: str, *, entities: bool) -> str:
-    if entities:
-        line = _ENTITY.sub(_unescape, line)
-    line = _TERMINAL_ESCAPE.sub("", line)
-    if not line.isascii():
-        line = _C1_CONTROL.sub(_as_windows_1252, _read_again(line))
-        line = _SURROGATE.sub(_joined, line)
-    return _CONTROL.sub("", line)
+def _mended(line: str, *, entities: bool) -> str:
+    before = None
+    while line != before:
+        before = line
+        if entities:
+            line = _ENTITY.sub(_unescape, line)
+        line = _TERMINAL_ESCAPE.sub("", line)
+        if not line.isascii():
+            line = _read_again(line)
+            line = _C1_CONTROL.sub(lambda found: chr(_FROM_BYTE[ord(found.group())]), line)
+            line = _SURROGATE.sub(_joined, line)
+        line = _CONTROL.sub("", line)
+    return line
 
 
 def _unescape(entity: re.Match[str]) -> str:
@@ -85,10 +82,6 @@ def _read_again(line: str) -> str:
         except UnicodeError:
             continue
     return line
-
-
-def _as_windows_1252(control: re.Match[str]) -> str:
-    return chr(_FROM_BYTE[ord(control.group())])
 
 
 def _joined(surrogates: re.Match[str]) -> str:

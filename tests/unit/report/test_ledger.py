@@ -16,14 +16,17 @@ def test_every_entry_is_in_exactly_one_group(make_dossier: MakeDossier) -> None:
         verdict("wrong.elsewhere", VerdictKind.NOT_COMPARABLE, claim=VerdictKind.OUTSIDE),
         verdict("agreed", claim=VerdictKind.REPRODUCED),
         verdict("shown", VerdictKind.REPORTED),
+        verdict("sum", VerdictKind.ARITHMETIC, claim=VerdictKind.REPRODUCED),
+        verdict("wrong.sum", VerdictKind.ARITHMETIC, claim=VerdictKind.KNOWN_DIVERGENCE),
     ]
     entries = [entry(each.expectation) for each in verdicts]
     table = ledger_table(make_dossier([], entries=entries, verdicts=verdicts))
     ids = {group.title.split(":")[0]: [row[0].text for row in group.rows] for group in table.groups}
     assert ids == {
-        "Findings": ["wrong", "wrong.elsewhere"],
+        "Findings": ["wrong", "wrong.elsewhere", "wrong.sum"],
         "Compared": ["fine", "agreed"],
         "Not comparable here": ["elsewhere"],
+        "Arithmetic on the article's own numbers": ["sum"],
         "Reported": ["shown"],
     }
     detail = [each.key for each in table.columns].index("detail")
@@ -36,6 +39,13 @@ def test_what_is_only_reported_is_in_the_short_table_too(make_dossier: MakeDossi
     (group,) = table.groups
     assert group.title == "Reported: shown, not counted"
     assert [box.text for box in group.rows[0]][-2:] == ["3 s", "REPORTED"]
+
+
+def test_arithmetic_is_counted_in_the_short_table(make_dossier: MakeDossier) -> None:
+    verdicts = [verdict(name, VerdictKind.ARITHMETIC) for name in "ab"]
+    table = brief_table(make_dossier([], entries=[entry("a"), entry("b")], verdicts=verdicts))
+    assert not table.groups
+    assert table.caption == ("Arithmetic on the article's own numbers, not shown: 2.",)
 
 
 def test_figures_as_claimed_recorded_and_derived(make_dossier: MakeDossier) -> None:
@@ -67,7 +77,8 @@ def test_entries_and_verdicts_are_one_to_one(
 def test_the_counts_add_up() -> None:
     verdicts = [verdict(str(i), kind) for i, kind in enumerate([*VerdictKind, *VerdictKind])]
     counted = summary([*verdicts, verdict("x", claim=VerdictKind.OUTSIDE)])
-    assert sum(counted.kinds.values()) == counted.total == 19
-    assert str(counted).startswith("19 entries: 3 REPRODUCED, 2 OUTSIDE, ")
-    assert str(counted).endswith(", 2 REPORTED (shown, not counted); 1 printed claim differs")
+    assert sum(counted.kinds.values()) == counted.total == 21
+    assert str(counted).startswith("21 entries: 3 REPRODUCED, 2 OUTSIDE, ")
+    assert ", 2 REPORTED (shown, not counted), 2 ARITHMETIC" in str(counted)
+    assert str(counted).endswith("; 1 printed claim differs")
     assert str(summary([])) == "0 entries"

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.experiments.a36.memory import Memory, needed, shortage
+from harness.experiments.a36.memory import needed, shortage
 from harness.experiments.a36.params import A2tgpoParams
+from harness.workloads.api.device import FreeMemory
 from harness.workloads.models.memory import GIB
 from harness.workloads.models.presets import DGX_SPARK
 
-_SPARK = Memory(host=DGX_SPARK.visible, gpu=DGX_SPARK.visible, unified=True)
+_SPARK = FreeMemory(host=DGX_SPARK.visible, gpu=DGX_SPARK.visible, unified=True)
 _QWEN = A2tgpoParams(
     policy="Qwen/Qwen3-4B@0123",
     dtype="bfloat16",
@@ -37,7 +38,7 @@ def test_in_float16_and_with_a_smaller_server_it_does() -> None:
 
 
 def test_a_gpu_of_its_own_is_not_filled_by_the_index() -> None:
-    memory = Memory(host=64 * GIB, gpu=80 * GIB, unified=False)
+    memory = FreeMemory(host=64 * GIB, gpu=80 * GIB, unified=False)
     assert shortage(replace(_QWEN, beside_gib=50.0), memory) == ""
     assert shortage(replace(_QWEN, beside_gib=60.0), memory).startswith("60.0 GiB of memory are")
     small = replace(memory, gpu=24 * GIB)
@@ -45,6 +46,6 @@ def test_a_gpu_of_its_own_is_not_filled_by_the_index() -> None:
 
 
 def test_nothing_is_said_of_a_model_whose_shape_is_not_known() -> None:
-    tiny = Memory(host=GIB, gpu=None, unified=False)
+    tiny = FreeMemory(host=GIB, gpu=None, unified=False)
     assert shortage(A2tgpoParams(), tiny) == ""
     assert shortage(A2tgpoParams(policy="some/Other@1"), tiny) == ""

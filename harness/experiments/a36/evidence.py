@@ -167,12 +167,14 @@ def _(_: Published) -> Iterator[Row]:
     yield {"shape": QWEN3_4B.name}, ours / _GB
 
 
-@figure.rows("memory.training", "GB", "Qwen3-4B's states, one sequence's activations", keys="way")
+@figure.rows(
+    "memory.training", "GB", "Qwen3-4B's states, one sequence's activations", keys="variant"
+)
 def _(_: Published) -> Iterator[Row]:
     step = ForwardPass(tokens=printed.CONTEXT, logit_bytes=14, recompute=True)
-    yield {"way": "every parameter"}, training_need(QWEN3_4B, MIXED, step).total / _GB
+    yield {"variant": "every parameter"}, training_need(QWEN3_4B, MIXED, step).total / _GB
     adapters = lora_need(QWEN3_4B, Dtype.BF16, MIXED, 16, step)
-    yield {"way": "adapters"}, adapters.total / _GB
+    yield {"variant": "adapters"}, adapters.total / _GB
 
 
 # --- The article's rows ---------------------------------------------------------------------------

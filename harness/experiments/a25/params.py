@@ -1,4 +1,4 @@
-"""What imitating a proposer takes and reports. Loads no torch."""
+"""Parameters and metrics of distilling a proposer. Loads no torch."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _LOWER = Better.LOWER
 
 @record
 class CloneParams:
-    """A trajectory, a student and a race; the defaults are article 25's."""
+    """A trajectory, a student and a comparison; the defaults are article 25's."""
 
     trajectory: str = param(
-        "own", doc="what is imitated: own, a loop that is run here, or a published trajectory"
+        "own", doc="what to imitate: own, a loop that is run here, or a published trajectory"
     )
     teacher: str = param(
         "replay",
-        doc="who proposes in the loop that is run here: the article's own proposals, or a draw",
+        doc="proposer of the loop that is run here: the article's proposals, or a random one",
         choices=("replay", "random"),
     )
-    iterations: int = param(50, doc="of the loop that is run here", low=10, high=1000)
+    iterations: int = param(50, doc="iterations of the loop that is run here", low=10, high=1000)
     wording: str = param(
         "asked",
         doc="how a question is put: as the loop of this harness does, as article 22's did, or in "
@@ -30,52 +30,56 @@ class CloneParams:
         choices=("asked", "published", "brief"),
     )
     published_rows: str = param(
-        "a25/train.jsonl", doc="where the published wording is taken from: its first row"
+        "a25/train.jsonl", doc="source of the published prompt: its first row"
     )
     constructions: tuple[str, ...] = param(
         ("published", "corrected"),
         doc="which configuration questions show; a student is trained on each",
         choices=("published", "corrected"),
     )
-    held_out: int = param(8, doc="last rows that are held out", low=1)
+    held_out: int = param(8, doc="number of last rows that are held out", low=1)
     policy: str = param(
         "made",
         doc="the student: made, of a million parameters, that knows the form of an answer and no "
         "more; small, the file agent's policy; or a published model as organisation/name@revision",
     )
-    form_steps: int = param(300, doc="steps in which a student that is made learns it", low=1)
+    form_steps: int = param(300, doc="steps in which a made student learns the form", low=1)
     engine: str = param(
-        "auto", doc="what serves the student", choices=("auto", "vllm", "transformers")
+        "auto", doc="engine that serves the student", choices=("auto", "vllm", "transformers")
     )
-    dtype: str = param("float32", doc="of its weights", choices=("float32", "bfloat16"))
-    checkpointing: bool = param(False, doc="activations are computed again in the backward pass")
-    num_threads: int = param(1, doc="of the trainer on the CPU", low=1)
+    dtype: str = param(
+        "float32", doc="dtype of the student's weights", choices=("float32", "bfloat16")
+    )
+    checkpointing: bool = param(False, doc="recompute activations in the backward pass")
+    num_threads: int = param(1, doc="torch threads of the trainer on the CPU", low=1)
     gpu_memory_share: float = param(
-        0.35, doc="of the GPU's memory that a server may use", low=0.05, high=0.95
+        0.35, doc="share of the GPU's memory for the server", low=0.05, high=0.95
     )
-    lora_rank: int = param(16, doc="of the adapter on all seven matrices of a layer", low=1)
-    lora_alpha: int = param(32, doc="the adapter counts times alpha / rank", low=1)
-    lora_dropout: float = param(0.05, doc="of the adapter's input", low=0.0, high=0.9)
-    rate: float = param(3e-4, doc="AdamW, peak of a cosine after a tenth of warm-up", low=0.0)
+    lora_rank: int = param(16, doc="LoRA rank, on all seven matrices of a layer", low=1)
+    lora_alpha: int = param(32, doc="LoRA alpha: the adapter is scaled by alpha / rank", low=1)
+    lora_dropout: float = param(0.05, doc="LoRA dropout", low=0.0, high=0.9)
+    rate: float = param(3e-4, doc="AdamW, peak of a cosine after 10 % warm-up", low=0.0)
     weight_decay: float = param(0.01, doc="AdamW", low=0.0)
     epochs: int = param(5, doc="passes over the training rows", low=1)
-    micro_batch: int = param(2, doc="rows whose tokens are averaged together", low=1)
-    accumulated: int = param(4, doc="micro-batches a step", low=1)
-    max_tokens: int = param(2048, doc="a longer row loses its end", unit="token", low=32)
+    micro_batch: int = param(2, doc="rows per micro-batch; their tokens are averaged", low=1)
+    accumulated: int = param(4, doc="micro-batches per step", low=1)
+    max_tokens: int = param(2048, doc="longer rows are truncated", unit="token", low=32)
     samples: int = param(5, doc="answers to each held-out question", low=1)
-    temperature: float = param(0.5, doc="of the answers", low=0.0, high=2.0)
-    top_p: float = param(1.0, doc="share of the probability drawn from", low=0.01, high=1.0)
-    top_likeliest: int = param(0, doc="likeliest tokens drawn from; 0 for all", low=0)
-    reply_tokens: int = param(200, doc="of an answer", unit="token", low=8)
+    temperature: float = param(0.5, doc="sampling temperature", low=0.0, high=2.0)
+    top_p: float = param(1.0, doc="nucleus sampling", low=0.01, high=1.0)
+    top_likeliest: int = param(0, doc="top-k sampling; 0 disables", low=0)
+    reply_tokens: int = param(200, doc="longest answer", unit="token", low=8)
     teacher_url: str = param(
-        "", doc="where the teacher is served, to be asked again; empty: it does not race"
+        "", doc="address of the teacher's server; empty: leave the teacher out"
     )
-    teacher_model: str = param("meta/llama-3.1-8b-instruct", doc="its name there")
+    teacher_model: str = param(
+        "meta/llama-3.1-8b-instruct", doc="the teacher's model name on that server"
+    )
 
 
 CLONE = Workload(
     name="distill.clone",
-    doc="train a student on a proposer's answers, and race it against trivial ones",
+    doc="train a student on a proposer's answers, and compare it with constant answers",
     params=CloneParams,
     entry="harness.experiments.a25.run:run",
     requires=("torch", "transformers", "peft"),
@@ -87,33 +91,41 @@ CLONE = Workload(
             doc="questions whose most frequent answer is exact; where: construction, racer",
             better=Better.HIGHER,
         ),
-        Metric(name="clone.parameters", unit="parameter", doc="of the adapter"),
+        Metric(
+            name="clone.parameters", unit="parameter", doc="trainable parameters of the adapter"
+        ),
         Metric(name="clone.steps", unit="step", doc="optimizer steps of one student"),
-        Metric(name="clone.question_tokens", unit="token", doc="where: statistic"),
-        Metric(name="clone.answer_tokens", unit="token", doc="trained in a row; where: statistic"),
-        Metric(name="clone.cut", unit="count", doc="rows that lost their end"),
+        Metric(
+            name="clone.question_tokens",
+            unit="token",
+            doc="prompt tokens per row; where: statistic",
+        ),
+        Metric(
+            name="clone.answer_tokens", unit="token", doc="trained tokens per row; where: statistic"
+        ),
+        Metric(name="clone.cut", unit="count", doc="truncated rows"),
         Metric(
             name="clone.loss",
             unit="nat",
-            doc="of a step, a trained token; where: construction, step",
+            doc="training loss per trained token; where: construction, step",
             better=_LOWER,
         ),
         Metric(
             name="clone.held_out_loss",
             unit="nat",
-            doc="of the held-out answers, a token; where: construction, epoch",
+            doc="held-out loss per answer token; where: construction, epoch",
             better=_LOWER,
         ),
         Metric(
             name="clone.wall",
             unit="s",
-            doc="all steps of one student; where: construction",
+            doc="time of all steps of one student; where: construction",
             better=_LOWER,
             timing=True,
         ),
-        Metric(name="clone.engine", unit="text", doc="what served the student"),
-        Metric(name="clone.making", unit="s", doc="of a student that is made", timing=True),
-        Metric(name="loop.wall", unit="s", doc="the loop that was run here", timing=True),
+        Metric(name="clone.engine", unit="text", doc="engine that served the student"),
+        Metric(name="clone.making", unit="s", doc="time to make the small student", timing=True),
+        Metric(name="loop.wall", unit="s", doc="time of the loop that was run here", timing=True),
     ),
 )
 

@@ -1,4 +1,4 @@
-"""Workload ``distill.clone``: article 25, from a trajectory to a race.
+"""Workload ``distill.clone``: article 25, from a trajectory to scores.
 
 How it departs from the article: the loop that is imitated may be one of this harness, each question
 is answered several times with seeds, and everything that sampling needs is said on both sides.
@@ -73,7 +73,7 @@ _HISTORY = 5  # trials that a question shows
 
 @dataclass(frozen=True, kw_only=True)
 class Race:
-    """What every racer of a run shares.
+    """Common state of the models of a run.
 
     Attributes:
         space: whose changes count.
@@ -90,7 +90,7 @@ class Race:
 
 
 def run(context: Context) -> None:
-    """Make the corpus, train a student on each construction, and race all."""
+    """Make the corpus, train a student on each construction, and evaluate all."""
     params: CloneParams = context.params
     context.emit.started(device_name())
     torch.set_num_threads(params.num_threads)
@@ -111,7 +111,7 @@ def run(context: Context) -> None:
 
 
 def _trajectory(context: Context) -> tuple[Trajectory, Space]:
-    """Return what is imitated, and the menu that it chose from."""
+    """Return the trajectory to imitate, and its search space."""
     params: CloneParams = context.params
     if params.trajectory != OWN:
         return read_trajectory(context.evidence(params.trajectory)), ARTICLE
@@ -228,14 +228,14 @@ def _served(context: Context, folder: Path) -> Serve:
 
 
 def _untuned(race: Race) -> None:
-    """Race the student as it is before it has learned anything."""
+    """Evaluate the student before training."""
     construction = next(iter(race.parts))
     race.engine.refresh(None)
     _race(race, construction, UNTUNED, _student(race, UNTUNED))
 
 
 def _distil(race: Race, construction: Construction) -> None:
-    """Train the student on one construction, and race it."""
+    """Train the student on one construction, and evaluate it."""
     parts, params = race.parts[construction], race.params
     emit = race.context.emit
     where: dict[str, Scalar] = {"construction": construction.value}
@@ -308,11 +308,11 @@ def _report_tokens(race: Race, examples: Sequence[Example], truncated: int) -> N
 
 # --- the race -------------------------------------------------------------------------------------
 
-Say = Callable[[Row, int], str]  # a racer: a row's question, and which answer to it is wanted
+Say = Callable[[Row, int], str]  # a model: a row's question, and the number of the answer
 
 
 def _race(race: Race, construction: Construction, racer: str, say: Say) -> None:
-    """Let a racer answer every question, and report it; one answer before that is not counted."""
+    """Let a model answer every question, and report it; a first warm-up answer is not counted."""
     parts, samples = race.parts[construction], range(race.params.samples)
     say(parts.test[0], -1)
     heats = [
@@ -338,7 +338,7 @@ def _timed(race: Race, say: Say, row: Row, sample: int) -> Answer:
 
 
 def _student(race: Race, racer: str) -> Say:
-    """Return whoever the engine serves, as a racer."""
+    """Return the served model as one of the compared models."""
     params = race.params
 
     def say(row: Row, sample: int) -> str:
@@ -359,7 +359,7 @@ def _teacher(race: Race) -> None:
     """Ask the teacher the same questions again, where somebody serves it."""
     params, context = race.params, race.context
     if not params.teacher_url:
-        context.emit.note("nobody serves the teacher: it does not race against its own answers")
+        context.emit.note("the teacher has no server: it is not compared with its own answers")
         return
     endpoint = Endpoint(base_url=params.teacher_url, model=params.teacher_model)
 

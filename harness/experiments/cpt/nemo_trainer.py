@@ -2,7 +2,7 @@
 
 Model, texts, optimizer, schedule and clipping are those of `replay`'s own loop, so every figure is
 the same to the last bit. NeMo adds a folder for each training, with logs, TensorBoard events and
-checkpoints, and goes on from the last checkpoint when a run that was killed is started again.
+checkpoints, and resumes a killed run from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class _Module(LightningModule):  # type: ignore[misc]
         self.logger.log_metrics({"loss": self.losses[-1]}, self.trainer.global_step)
 
     def on_train_batch_end(self, *_: object) -> None:
-        """Measure what is measured after this step, before NeMo saves a checkpoint."""
+        """Run this step's evaluations before NeMo saves a checkpoint."""
         if (measure := self._measure.get(self.trainer.global_step)) is not None:
             self.measured[self.trainer.global_step] = measure()
 

@@ -46,7 +46,7 @@ class Endpoint:
 
 @record
 class Sampling:
-    """How a reply is drawn. Everything is sent: servers have defaults of their own.
+    """Sampling parameters. All are sent, because servers have their own defaults.
 
     Attributes:
         extra: further keys of the request, e.g. ``chat_template_kwargs``.
@@ -66,7 +66,7 @@ def chat(endpoint: Endpoint, messages: Sequence[Message], sampling: Sampling) ->
         HostError: the server cannot be reached, refuses, or speaks another protocol.
     """
     if urlsplit(endpoint.base_url).scheme not in {"http", "https"}:
-        message = f"{endpoint.base_url!r} is no address of a server"
+        message = f"{endpoint.base_url!r} is not a server's address"
         raise HostError(message, "give base_url as http://HOST:PORT/v1")
     chosen = to_json(sampling)
     extra = chosen.pop("extra") or {}

@@ -1,9 +1,9 @@
-"""A conversation as tokens: what a model is shown, piece by piece, and never again what it said.
+"""A conversation as tokens: prompts are tokenized, replies keep the generated tokens.
 
 What a model drew stays the tokens that it drew: a reply that is made text and tokenised again can
-come back as others, and a trainer would then raise the probability of tokens that nobody drew. So
-only what lies between two replies is made of text. It is what the chat template puts there, and it
-is tokenised by itself.
+come back as others, and a trainer would then raise the probability of tokens that were never
+sampled. So only the part between two replies is tokenized. It is what the chat template puts there,
+and it is tokenised by itself.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Dialogue:
         tokenizer: the model's, with its chat template.
 
     Attributes:
-        end: the token after which the template goes on to the next message.
+        end: the token that ends a message in the template.
         stop_word: the tokens of `STOP_WORD`.
 
     Raises:
@@ -66,7 +66,7 @@ class Dialogue:
         return self._encoded(self._rendered(messages))
 
     def following(self, reply: Sequence[int], content: str) -> tuple[int, ...]:
-        """Return what is shown between a reply and the next one: a user's message.
+        """Return the tokens between a reply and the next one: a user's message.
 
         Args:
             reply: the tokens that were drawn. If they do not end with `end`, as those of a reply
@@ -77,7 +77,7 @@ class Dialogue:
         return shown[1:] if reply and reply[-1] == self.end else shown
 
     def said(self, text: str) -> tuple[int, ...]:
-        """Return a reply that nobody drew, as a demonstration has it: with its end token."""
+        """Return the tokens of a demonstration's reply, with its end token."""
         return (*self._encoded(text), self.end)
 
     def text(self, reply: Reply) -> str:

@@ -1,6 +1,6 @@
 """What every engine does: tokens in, tokens out, with the log-probability of each.
 
-Text never comes back as tokens by another way: what an engine drew is what the trainer trains on.
+Text is never tokenized again: the trainer trains on the very tokens that the engine sampled.
 All log-probabilities are nats, of the model's softmax at temperature 1 before any truncation, so
 that a trainer can compute the same numbers.
 """
@@ -20,15 +20,15 @@ BASE = "base"  # what an engine serves without an adapter
 
 @record
 class Sampling:
-    """How a reply is drawn. Everything is sent: servers have defaults of their own.
+    """Sampling parameters. All are sent, because servers have their own defaults.
 
     Attributes:
-        temperature: 0 takes the likeliest token.
+        temperature: 0 is greedy.
         max_tokens: of the reply.
         seed: of this reply; the same prompt, sampling and weights give the same reply.
         top_p: share of the probability that is drawn from.
-        top_k: how many of the likeliest tokens are drawn from; 0 for all.
-        alternatives: how many of the likeliest tokens' log-probabilities come with each token.
+        top_k: sample from the k most probable tokens; 0 disables.
+        alternatives: how many top log-probabilities are returned with each token.
     """
 
     temperature: float
@@ -53,7 +53,7 @@ class Reply:
     Attributes:
         tokens: drawn, the end token included where it was drawn.
         logprobs: of each token.
-        alternatives: of each token the log-probabilities of the likeliest, highest first; empty
+        alternatives: for each token the top log-probabilities, highest first; empty
             where none were asked for.
         finish: why it ended.
     """
@@ -114,7 +114,7 @@ class Engine(Protocol):
     def refresh(self, adapter: Path | None) -> None:
         """Answer with this LoRA adapter (peft's two files) from now on; None for the base alone.
 
-        Each version of the weights needs a folder of its own. The engine is asked afterwards what
+        Each version of the weights needs its own folder. The engine is asked afterwards what
         it serves, and it must be this.
 
         Raises:

@@ -1,8 +1,8 @@
 """Transformers as an engine, in this process: for machines that vLLM has no build for.
 
-Replies are drawn one after the other, each with keys and values of its own, so this is slow where
-many are asked for at once. What is drawn follows the same rules as vLLM's, from other random
-numbers. Shapes: T tokens, V vocabulary.
+Replies are sampled one after the other, each with its own keys and values, so this is slow for many
+requests. Sampling follows the same rules as vLLM's, with other random numbers. Shapes: T tokens, V
+vocabulary.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class TransformersEngine:
 
 
 def draw(logits_V: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
-    """Draw one token: the likeliest at temperature 0, else of what `truncated` leaves."""
+    """Sample one token: greedy at temperature 0, else from the distribution of `truncated`."""
     if sampling.temperature == 0:
         return int(logits_V.argmax())
     left_V = truncated(logits_V / sampling.temperature, sampling.top_k, sampling.top_p)
@@ -136,9 +136,9 @@ def draw(logits_V: Tensor, sampling: Sampling, generator: torch.Generator) -> in
 def truncated(logits_V: Tensor, top_k: int, top_p: float) -> Tensor:
     """Return the logits, minus infinity for what may not be drawn: (V,).
 
-    First the `top_k` likeliest are kept, 0 for all, then of their probability the likeliest tokens
-    that make up the share `top_p`, one at least (Holtzman et al. 2020, "The curious case of neural
-    text degeneration", section 3.1). vLLM does it in the same order.
+    First the `top_k` most probable are kept, 0 for all, then of their probability the most probable
+    tokens that make up the share `top_p`, one at least (Holtzman et al. 2020, "The curious case of
+    neural text degeneration", section 3.1). vLLM does it in the same order.
     """
     ordered_V, order_V = logits_V.sort(descending=True)
     if top_k:

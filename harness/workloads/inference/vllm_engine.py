@@ -1,6 +1,6 @@
 """vLLM as an engine: one server beside the workload, asked for tokens by tokens.
 
-Every request names everything that decides its reply. Text is never sent and never read.
+Every request sets all sampling parameters. Requests and replies are tokens, never text.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _FIXED = {
 
 
 def installed() -> str:
-    """Return the vLLM of this Python with its version; empty where there is none."""
+    """Return the name and version of this Python's vLLM; empty if there is none."""
     for name in DISTRIBUTIONS:
         if any(metadata.distributions(name=name)):
             return f"{name} {metadata.version(name)}"
@@ -64,7 +64,7 @@ def serve(serving: Serving, end_token: int, log_file: Path) -> Iterator[VllmEngi
     """Start vLLM, and end it with all its processes.
 
     Args:
-        serving: what is served.
+        serving: the served model.
         end_token: the model's token that ends a reply.
         log_file: takes what vLLM prints; put it into the run's folder.
 
@@ -84,7 +84,7 @@ class VllmEngine:
 
     Args:
         service: the server, healthy.
-        serving: what it serves.
+        serving: the served model.
         end_token: the model's token that ends a reply.
 
     Attributes:
@@ -139,13 +139,13 @@ class VllmEngine:
             return ()
         *prompt, last = tokens
         room_behind(prompt, self.context_tokens)
-        # vLLM must draw something, and what it draws must fit: let it draw the last token. Its
+        # vLLM must sample at least one token, which must fit: let it sample the last token. Its
         # log-probability is of the model, before that restriction.
         drawn = {"allowed_token_ids": [last], "max_tokens": 1, "temperature": 0.0, "seed": 0}
         shape = {"top_p": 1.0, "top_k": 0, "logprobs": 0, "prompt_logprobs": 0}
         choice = self._complete(prompt, {**drawn, **shape})
         with _expecting("log-probabilities of a prompt"):
-            # the first entry stands for the first token, which has none
+            # the first entry is the first token's, which has none
             shown = zip(prompt[1:], choice["prompt_logprobs"][1:], strict=True)
             scores = [float(found[str(token)]["logprob"]) for token, found in shown]
             (of_last,) = choice["logprobs"]["token_logprobs"]
@@ -154,7 +154,7 @@ class VllmEngine:
     def refresh(self, adapter: Path | None) -> None:
         """Answer with this LoRA adapter from now on; None for the base alone.
 
-        No reply may be under way. Each version of the weights needs a folder of its own.
+        No request may be in flight. Each version of the weights needs its own folder.
 
         Raises:
             EngineError: the server refuses, or serves something else afterwards.
@@ -169,7 +169,7 @@ class VllmEngine:
         self._adapter = adapter
 
     def _take(self, adapter: Path | None) -> None:
-        """Give the server other weights for its own, and let it forget what it cached of those.
+        """Replace the server's weights, and clear its prefix cache.
 
         It has no name for them that could be asked back: a trainer compares log-probabilities
         (`harness.workloads.rl.step.Agreement`).
@@ -188,7 +188,7 @@ class VllmEngine:
         self._server.ask("POST", "/reset_prefix_cache")
 
     def close(self) -> None:
-        """Close what connects to the server; it goes on."""
+        """Close the connections to the server, which keeps running."""
         self._server.close()
 
     def _complete(self, prompt: Sequence[int], asked: Mapping[str, Any]) -> Any:
@@ -236,7 +236,7 @@ def _reply(choice: Any, num_alternatives: int) -> Reply:
     if len(tokens) != len(logprobs):
         message = f"{len(tokens)} tokens, {len(logprobs)} log-probabilities"
         raise ValueError(message)
-    # the token that was drawn is among them also where it is none of the likeliest
+    # the sampled token is always among them, even if it is not one of the top ones
     ordered = (sorted(each.values(), reverse=True) for each in found["top_logprobs"])
     alternatives = tuple(tuple(each[:num_alternatives]) for each in ordered)
     return Reply(

@@ -1,4 +1,4 @@
-"""What a tiny model can do: it acts in its environment, and what it did is counted."""
+"""Scores of a tiny model in its environment."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ MAX_REPLY_TOKENS = 64  # the author's longest command has 27
 
 @record
 class Skill:
-    """What was counted over some tasks.
+    """Counts over some tasks.
 
     Attributes:
-        temperature: of the sampling; 0 takes the likeliest token.
+        temperature: of the sampling; 0 is greedy.
         task_pass: share of the tasks with every assertion.
         assertions: share of all assertions.
         turns: mean.
@@ -93,7 +93,7 @@ def held_out() -> list[Task]:
 
 
 def measure_search(folder: Path, seed: int) -> dict[str, SearchSkill]:
-    """Return what the search agent in a folder can do in a world of its own, by temperature."""
+    """Return the scores of the search agent in a folder, in its own corpus, by temperature."""
     world = World(_WORLD_SEED, NAMES_PER_KIND)
     questions = world.questions(_WORLD_SEED, _QUESTIONS, HOPS)
     dialogue = load_dialogue(folder)

@@ -13,15 +13,15 @@ from harness.workloads.models.shape import Init, ModelShape, Precision, gpt_shap
 
 @record
 class CellParams(ABC):
-    """One cell of a sweep but for its conditions; defaults are article 19's model and recipe."""
+    """One cell of a sweep without its conditions; defaults are article 19's model and recipe."""
 
-    batch_size: int = param(doc="sequences a step", low=1)
-    seq_len: int = param(doc="tokens a sequence; also the model's number of positions", low=2)
+    batch_size: int = param(doc="sequences per step", low=1)
+    seq_len: int = param(doc="tokens per sequence; also the model's number of positions", low=2)
     num_layers: int = param(24, doc="layers", low=1)
     width: int = param(1024, doc="width of the residual stream", low=1)
     num_heads: int = param(16, doc="attention heads; divides width", low=1)
-    ff_width: int = param(4096, doc="hidden width of the feed-forward map", low=1)
-    vocab_size: int = param(50257, doc="token ids of the data", low=2)
+    ff_width: int = param(4096, doc="hidden width of the MLP", low=1)
+    vocab_size: int = param(50257, doc="vocabulary size of the data", low=2)
     steps: int = param(30, doc="optimizer steps", low=3)
     warmup_steps: int = param(
         5,
@@ -34,8 +34,8 @@ class CellParams(ABC):
     beta2: float = param(0.95, doc="AdamW", low=0.0, high=1.0)
     weight_decay: float = param(0.01, doc="AdamW, on every parameter", low=0.0)
     clip_norm: float = param(1.0, doc="gradients are clipped to this norm", low=0.0)
-    data_seed: int = param(0, doc="the one batch of all steps is drawn from this seed", low=0)
-    device: str = param("cuda", doc="where the model lives", choices=("cuda", "cpu"))
+    data_seed: int = param(0, doc="seed of the one batch that all steps use", low=0)
+    device: str = param("cuda", doc="device of the model", choices=("cuda", "cpu"))
     num_threads: int = param(1, doc="torch threads on the CPU", low=1)
 
     @property
@@ -88,13 +88,11 @@ class EnvelopeParams(CellParams):
 class ArmParams(CellParams):
     """One arm of article 18; the defaults are the article's model and recipe."""
 
-    arm: str = param(doc="the conditions, by name", choices=tuple(ARMS))
-    batch_size: int = param(4, doc="sequences a step", low=1)
-    seq_len: int = param(1024, doc="tokens a sequence; also the number of positions", low=2)
+    arm: str = param(doc="name of the conditions", choices=tuple(ARMS))
+    batch_size: int = param(4, doc="sequences per step", low=1)
+    seq_len: int = param(1024, doc="tokens per sequence; also the number of positions", low=2)
     steps: int = param(100, doc="optimizer steps", low=3)
-    warmup_steps: int = param(
-        10, doc="first steps: rising learning rate, left out of the mean", low=2
-    )
+    warmup_steps: int = param(10, doc="warm-up steps, not in the mean", low=2)
 
     @property
     def conditions(self) -> Conditions:
@@ -133,31 +131,35 @@ CELL_METRICS = (
     Metric(
         name="memory.peak_allocated",
         unit="GiB",
-        doc="most bytes of tensors alive at once, by memory.counter",
+        doc="peak bytes of live tensors, by memory.counter",
         better=Better.LOWER,
     ),
     Metric(
         name="memory.peak_reserved",
         unit="GiB",
-        doc="most that torch's CUDA allocator held at once",
+        doc="peak reserved by torch's CUDA allocator",
         better=Better.LOWER,
     ),
     Metric(
         name="cell.wall_time",
         unit="s",
-        doc="building the model and all steps, without imports",
+        doc="time to build the model and run all steps, without imports",
         better=Better.LOWER,
         timing=True,
     ),
-    Metric(name="cell.out_of_memory", unit="flag", doc="the GPU's memory did not suffice"),
-    Metric(name="parameters", unit="parameter", doc="of the model; the tied table once"),
+    Metric(name="cell.out_of_memory", unit="flag", doc="ran out of GPU memory"),
+    Metric(
+        name="parameters",
+        unit="parameter",
+        doc="parameters of the model; tied embeddings counted once",
+    ),
 )
 
 CONDITION_METRICS = (
-    Metric(name="conditions", unit="text", doc="what may differ between cells beside their sizes"),
-    Metric(name="framework", unit="text", doc="what the model was made of, with its version"),
-    Metric(name="memory.counter", unit="text", doc="what memory.peak_allocated was counted by"),
-    Metric(name="fp8.backend", unit="text", doc="what did the eight-bit products"),
+    Metric(name="conditions", unit="text", doc="training conditions other than sizes"),
+    Metric(name="framework", unit="text", doc="framework of the model, with its version"),
+    Metric(name="memory.counter", unit="text", doc="how memory.peak_allocated was counted"),
+    Metric(name="fp8.backend", unit="text", doc="library of the fp8 matrix products"),
 )
 
 

@@ -68,7 +68,7 @@ class Compute:
         autocast: matrix products in bfloat16 also where the base is float32.
         gradient_checkpointing: activations are computed again in the backward pass.
         product: of passes without dropout.
-        tokens_per_batch: of one pass, padding included; a longer sequence is a pass of its own.
+        tokens_per_batch: of one pass, padding included; a longer sequence is its own pass.
             2048 is the quickest for a model of a million parameters on one thread.
     """
 
@@ -104,7 +104,7 @@ class TrainerSettings:
         clip_norm: gradients are clipped to this norm.
         optimizer: whether its moments outlive a step.
         dropout: of the passes that train, and of the reference's.
-        max_tokens: a rollout of as many or more trains nothing.
+        max_tokens: a rollout of this length or more is not trained on.
         epochs: how often each rollout is used in a step.
         mini_batches: into how many parts, one update each, an epoch is divided at random.
         old: what a ratio is taken to; a loss without ratio has no use for it.

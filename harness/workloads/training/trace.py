@@ -1,4 +1,4 @@
-"""What a policy was shown and what it drew, token by token. Loads no torch."""
+"""A rollout's tokens: those in the prompts and those sampled. Loads no torch."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Trace:
 
     @property
     def turn_ids(self) -> tuple[int, ...]:
-        """Of each token its turn, from 0; `NOT_TRAINED` for what was shown: T numbers."""
+        """The turn of each token, from 0; `NOT_TRAINED` for prompt tokens: T numbers."""
         return tuple(
             number
             for turn_number, turn in enumerate(self.turns)

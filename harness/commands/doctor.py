@@ -50,7 +50,7 @@ def main(options: DoctorOptions) -> ExitCode:
     findings += tuple(faults)
     print(json.dumps(to_json(findings), indent=1) if options.json else render(findings))
     for fact, why in host.absent.items():
-        options.console.explain(f"unknown about this machine:  {fact}: {why}")
+        options.console.explain(f"unknown about this machine: {fact}: {why}")
     return ExitCode.OK
 
 

@@ -1,4 +1,4 @@
-"""One function a kind of expectation: from an entry and what was measured to a finding.
+"""One function per kind of expectation: from an entry and the measurements to a finding.
 
 Where a cell was run several times its mean is compared, except by `exact`, `ordering` and the laws
 of a single run, which every sample must satisfy, and by the kinds that test statistically
@@ -26,10 +26,10 @@ from harness.units import UNITS
 
 
 def compare(entry: ledger.Expectation, measured: Measured) -> Finding:  # noqa: C901 - a case a kind
-    """Compare one entry with what was measured.
+    """Compare one entry with the measurements.
 
     Raises:
-        Unanswered: nothing could be compared; it carries the finding.
+        Unanswered: the comparison was impossible; it carries the finding.
     """
     match entry:
         case ledger.Exact():
@@ -68,7 +68,7 @@ def exact(entry: ledger.Exact, measured: Measured) -> Finding:
 
 
 def reported(entry: ledger.Reported, measured: Measured) -> Finding:
-    """Nothing is expected: every figure that the entry selects is shown."""
+    """No expectation: show every figure that the entry selects."""
     found = [row.value(entry.unit) for row in measured.rows.select(entry)]
     numbers = [value for value in found if is_number(value)]
     if len(numbers) == len(found):
@@ -155,11 +155,11 @@ def _same(found: Scalar, expected: Scalar) -> bool:
 def _difference(found: Scalar, expected: Scalar) -> str:
     if is_number(found) and is_number(expected):
         return f"off by {found - expected:+.6g}"
-    return "is another"
+    return "is different"
 
 
 def _place(interval: Interval, value: float, unit: str) -> str:
-    """Say how far outside the interval a value lies; nothing where it lies inside."""
+    """Say how far outside the interval a value is; empty if it is inside."""
     if accepts(interval, value):
         return ""
     distance = wording.figure(shortfall(interval, value), unit)
@@ -187,12 +187,12 @@ def _quotient(one: Row, other: Row) -> float:
     unit = one.measurement.unit
     below = other.number(unit)
     if below == 0:
-        call_invalid(f"{other.label} is 0; nothing can be divided by it")
+        call_invalid(f"{other.label} is 0: cannot divide by it")
     return one.number(unit) / below
 
 
 def _series(rows: list[Row], key: str, unit: str) -> dict[float, float]:
-    """Return key -> mean over the replicates; the rows are of one cell but for `key`."""
+    """Return key -> mean over the replicates; the rows differ only in `key`."""
     refuse_several_cells(rows, besides=[key])
     samples: dict[float, list[float]] = defaultdict(list)
     for row in rows:

@@ -27,7 +27,7 @@ class PairedMean:
 
     def __post_init__(self) -> None:
         if not self.cell:
-            message = "cell names no key"
+            message = "cell is empty; give a key"
             raise ValueError(message)
         if self.low is None and self.high is None:
             message = "give low, high or both"
@@ -35,7 +35,7 @@ class PairedMean:
 
 
 def paired_mean(params: PairedMean, subject: Subject) -> Outcome:
-    """Return whether the 95 % t interval of the mean lies within the ends, or wholly without.
+    """Return whether the 95 % t interval of the mean lies inside the ends, or entirely outside.
 
     An interval that holds an end can tell neither.
     """

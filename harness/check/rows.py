@@ -46,7 +46,7 @@ class Row:
         """Return the value in `unit`; text and flags have none to convert.
 
         Raises:
-            Unanswered: INVALID, the units measure different things.
+            Unanswered: RUN FAILED, the units measure different things.
         """
         found = self.measurement.value
         if not is_number(found):
@@ -57,7 +57,7 @@ class Row:
         """Return the value in `unit`.
 
         Raises:
-            Unanswered: INVALID, it is no number, or its unit measures something else.
+            Unanswered: RUN FAILED, it is not a number, or its unit measures something else.
         """
         found = self.value(unit)
         if not is_number(found):
@@ -79,11 +79,11 @@ Pair = tuple[Row, Row]
 
 
 def in_unit(value: float, unit: str, to: str) -> float:
-    """Convert, or raise `Unanswered` (INVALID) where the units measure different things."""
+    """Convert, or raise `Unanswered` (RUN FAILED) if the units measure different things."""
     try:
         return convert(value, unit, to)
     except (KeyError, ValueError):
-        call_invalid(f"measured in {unit!r}, which is no {to!r}")
+        call_invalid(f"measured in {unit!r}, which does not convert to {to!r}")
 
 
 class Rows:
@@ -103,8 +103,8 @@ class Rows:
         """Return the rows of `cell.metric` that match `cell.where`; there is at least one.
 
         Raises:
-            Unanswered: INVALID, a run that could hold one broke, or one stands twice;
-                MISSING, there is none, or one is absent.
+            Unanswered: RUN FAILED, a run that could hold one failed, or one occurs twice; MISSING,
+                there is none, or one is absent.
         """
         self._refuse_broken(cell)
         rows = self._matching(cell.metric, cell.where)
@@ -118,7 +118,7 @@ class Rows:
         """Return the rows of one cell: a row for each replicate.
 
         Raises:
-            Unanswered: as `select`; also INVALID, they are of several cells.
+            Unanswered: as `select`; also RUN FAILED, they are of several cells.
         """
         rows = self.select(cell)
         refuse_several_cells(rows)
@@ -130,7 +130,7 @@ class Rows:
         A free key is one that neither `where` names and that the rows of both sides have.
 
         Raises:
-            Unanswered: as `select`; also MISSING, a row has no partner; INVALID, it has several.
+            Unanswered: as `select`; also MISSING, a row has no partner; RUN FAILED, it has several.
         """
         left, right = self.select(one), self.select(other)
         common = set(left[0].keys).intersection(*(row.keys for row in [*left, *right]))
@@ -159,7 +159,7 @@ class Rows:
 
     def _why_none(self, cell: Cell | Entry) -> str:
         if not self.runs:
-            return "nothing has been run"
+            return "not run yet"
         rows = self._by_metric.get(cell.metric)
         if not rows:
             return f"no run measured {cell.metric}"
@@ -179,7 +179,7 @@ def means(rows: Sequence[Row], unit: str) -> list[Mean]:
     """Return one number a cell: the mean over its replicates.
 
     Raises:
-        Unanswered: a row is no number.
+        Unanswered: a row is not a number.
     """
     cells = []
     for members in _cells(rows):
@@ -190,7 +190,7 @@ def means(rows: Sequence[Row], unit: str) -> list[Mean]:
 
 
 def differing(rows: Sequence[Row], besides: Iterable[str] = ()) -> list[str]:
-    """Return the keys in which the rows are not all alike, but for those in `besides`."""
+    """Return the keys in which the rows differ, except those in `besides`."""
     names = dict.fromkeys(name for row in rows for name in row.keys)
     return [
         name
@@ -200,7 +200,7 @@ def differing(rows: Sequence[Row], besides: Iterable[str] = ()) -> list[str]:
 
 
 def refuse_several_cells(rows: Sequence[Row], besides: Iterable[str] = ()) -> None:
-    """Raise `Unanswered` (INVALID) where the rows differ in anything but seed and `besides`."""
+    """Raise `Unanswered` (RUN FAILED) if the rows differ in more than seed and `besides`."""
     if len(rows) > 1 and (keys := differing(rows, besides)):
         found = several([row.label for row in rows])
         call_invalid(f"ambiguous: {len(rows)} rows differ in {', '.join(keys)} ({found})")
@@ -223,8 +223,8 @@ def _refuse_twice(rows: Sequence[Row]) -> None:
         if earlier is row:
             continue
         if earlier.run is row.run:
-            call_invalid(f"{row.measurement.metric} stands twice in one run at {row.label}")
-        call_invalid(f"{row.measurement.metric} at {row.label}: two runs of one replicate")
+            call_invalid(f"{row.measurement.metric} was measured twice in one run at {row.label}")
+        call_invalid(f"{row.measurement.metric} at {row.label}: two runs of the same replicate")
 
 
 def _refuse_absent(rows: Sequence[Row]) -> None:
@@ -285,7 +285,7 @@ def _replicate(row: Row) -> tuple[int, int]:
 
 
 def matches(keys: Mapping[str, Any], where: Mapping[str, Scalar]) -> bool:
-    """Say whether `keys` hold every value that `where` names."""
+    """Return whether `keys` hold every value that `where` names."""
     return all(key in keys and frozen(keys[key]) == frozen(value) for key, value in where.items())
 
 
@@ -307,5 +307,5 @@ def _order(run: Finished) -> tuple[object, ...]:
 
 
 def is_number(value: Any) -> TypeGuard[int | float]:
-    """Say whether `value` is a number; a flag is none."""
+    """Return whether `value` is a number; a flag is not."""
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -37,7 +37,7 @@ _COLOURS = {State.OK: Colour.GREEN, State.LIMITED: Colour.YELLOW, State.MISSING:
 
 
 def main(options: DoctorOptions) -> ExitCode:
-    """Print how the machine stands; a part that is missing is a finding, not a failure."""
+    """Print the state of the machine; a missing part is a finding, not a failure."""
     project, host = open_project(options), probe_host()
     scenarios, faults = _scenarios(project)
     findings = diagnose(
@@ -50,12 +50,12 @@ def main(options: DoctorOptions) -> ExitCode:
     findings += tuple(faults)
     print(json.dumps(to_json(findings), indent=1) if options.json else render(findings))
     for fact, why in host.absent.items():
-        options.console.explain(f"not known of this machine: {fact}: {why}")
+        options.console.explain(f"unknown about this machine: {fact}: {why}")
     return ExitCode.OK
 
 
 def render(findings: Sequence[Finding]) -> str:
-    """Return findings as lines for a terminal, each remedy on a line of its own."""
+    """Return findings as lines for a terminal, each remedy on its own line."""
     width = max((len(each.what) for each in findings), default=0)
     lines = []
     for each in findings:
@@ -85,7 +85,7 @@ def _is_present(containers: Path, name: str) -> bool:
 
 
 def _scenarios(project: Project) -> tuple[list[Loaded], list[Finding]]:
-    """Return the scenarios that can be read, and what is wrong with others."""
+    """Return the scenarios that can be read, and the problems of others."""
     folders, problems = survey(project.scenarios)
     faults = [_fault("scenarios", [problem]) for problem in problems]
     healthy = []

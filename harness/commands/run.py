@@ -52,14 +52,14 @@ def main(options: RunOptions) -> ExitCode:
 
 
 def reproduce(ready: Preparation) -> Dossier:
-    """Execute what is not finished of a plan and return its dossier.
+    """Execute the unfinished runs of a plan and return its dossier.
 
     Raises:
         HostError: this machine cannot execute it.
     """
     refuse(ready.problems())
     console, store = ready.options.console, ready.store
-    # held before an image is built: a second harness is refused with nothing changed
+    # locked before an image is built, so that a second harness stops before it changes anything
     with store.locked(ready.loaded.scenario.scenario, ready.profile):
         around = Surroundings(
             runtime=ready.choice.runtime,

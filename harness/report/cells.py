@@ -21,7 +21,7 @@ _UNSPOKEN = frozenset({"1", "text", "flag", "count"})
 
 @record
 class Replicates:
-    """Finished runs of one cell that differ in nothing but their seed."""
+    """Finished runs of one cell that differ only in their seed."""
 
     spec: RunSpec
     origin: Origin
@@ -32,7 +32,7 @@ def cells_table(dossier: Dossier) -> Table:
     """Return one row for each cell: swept params, then the scenario's report metrics.
 
     Several replicates become mean ± sample standard deviation, with their number; runs on another
-    device, image or source get a row of their own. A run that did not finish, and a planned one
+    device, image or source get their own row. A run that did not finish, and a planned one
     without a run, have a row that says so in place of figures.
     """
     finished = replicates(dossier)
@@ -148,9 +148,12 @@ def _table(
         (*(each.boxes[index] for each in leading), *line.figures)
         for index, line in enumerate(ordered)
     )
+    spread = (
+        ("±: standard deviation over n runs.",) if any(each.count > 1 for each in lines) else ()
+    )
     return Table(
         title=title,
-        caption=dossier.caption,
+        caption=(*dossier.caption, *spread),
         columns=(*(each.column for each in leading), *(metric_column(each) for each in metrics)),
         groups=(Group(rows=rows),),
     )
@@ -165,7 +168,7 @@ class _Filled:
 
 
 def _leading_columns(dossier: Dossier, lines: Sequence[_Line]) -> list[_Filled]:
-    """Return the columns before the metrics: what a row is about, and what became of it."""
+    """Return the columns before the metrics: the row's params and status."""
     axes = dict.fromkeys(axis for line in lines for axis in line.spec.axes)
     keys = dict.fromkeys(key for line in lines for key in line.where)
     return [
@@ -205,7 +208,7 @@ def _origin_columns(lines: Sequence[_Line]) -> Iterator[_Filled]:
 
 
 def _ending_columns(lines: Sequence[_Line]) -> Iterator[_Filled]:
-    """Yield how runs ended, where not all finished, and how many a line stands for."""
+    """Yield how runs ended, if not all finished, and how many runs each line has."""
     if any(line.status != Status.FINISHED for line in lines):
         yield _Filled(
             column=Column(key="status", header="status"),
@@ -223,7 +226,7 @@ def _unfinished(dossier: Dossier) -> list[Finished]:
 
 
 def _not_run(dossier: Dossier) -> list[RunSpec]:
-    """Return the planned runs that nobody has started."""
+    """Return the planned runs that have not started."""
     known = {(run.spec.point_id, run.spec.replicate) for run in dossier.runs}
     planned = dossier.plan.runs if dossier.plan else ()
     return [spec for spec in planned if (spec.point_id, spec.replicate) not in known]
@@ -244,7 +247,7 @@ def _cell_order(dossier: Dossier) -> Callable[[RunSpec], tuple[int, str]]:
 def _cell_metrics(dossier: Dossier, finished: Sequence[Replicates]) -> list[Metric]:
     """Return the report's metrics, without those that are only measured by row key.
 
-    Nor those that the profile's own workload does not have: another profile's measures them.
+    It also leaves out metrics of other profiles' workloads.
     """
     key_sets = _key_sets(finished)
     if not dossier.scenario.report.metrics:

@@ -12,20 +12,20 @@ class Outcome(StrEnum):
 
     PASSED = "passed"
     FAILED = "failure"  # there is an answer, and it is not the expected one
-    ERROR = "error"  # there is no answer: a run broke, a figure is missing, samples are too few
-    SKIPPED = "skipped"  # nothing is asked here: it binds elsewhere, or is only reported
+    ERROR = "error"  # there is no answer: a run failed, a figure is missing, samples are too few
+    SKIPPED = "skipped"  # not checked here: it applies elsewhere, or is only reported
 
 
 _OUTCOMES = {
     VerdictKind.REPRODUCED: Outcome.PASSED,
     VerdictKind.ARITHMETIC: Outcome.PASSED,
-    VerdictKind.KNOWN_DIVERGENCE: Outcome.PASSED,
+    VerdictKind.ARTICLE_DIFFERS: Outcome.PASSED,
     VerdictKind.OUTSIDE: Outcome.FAILED,
     VerdictKind.UNEXPECTED_MATCH: Outcome.FAILED,
-    VerdictKind.INVALID: Outcome.ERROR,
+    VerdictKind.RUN_FAILED: Outcome.ERROR,
     VerdictKind.MISSING: Outcome.ERROR,
     VerdictKind.INCONCLUSIVE: Outcome.ERROR,
-    VerdictKind.NOT_COMPARABLE: Outcome.SKIPPED,
+    VerdictKind.OTHER_PROFILE: Outcome.SKIPPED,
     VerdictKind.REPORTED: Outcome.SKIPPED,
 }
 
@@ -33,8 +33,8 @@ _OUTCOMES = {
 def outcome(verdict: Verdict) -> Outcome:
     """Return how a test runner should count a verdict.
 
-    A ledger that is wrong about its own claim fails, whatever was measured; what is only reported
-    never does.
+    A ledger that is wrong about its own claim fails, whatever was measured; a reported entry never
+    does.
     """
     if verdict.kind is VerdictKind.REPORTED:
         return Outcome.SKIPPED

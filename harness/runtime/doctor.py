@@ -34,7 +34,7 @@ Capacity = Callable[[float], Mapping[str, Sequence[str]]]
 
 
 class State(StrEnum):
-    """How a part of the machine stands."""
+    """State of a part of the machine."""
 
     OK = "ok"
     LIMITED = "limited"  # something can be done without it, or with less
@@ -43,12 +43,12 @@ class State(StrEnum):
 
 @record
 class Finding:
-    """One part of the machine, and how it stands.
+    """One part of the machine, and its state.
 
     Attributes:
         what: the part, in a word or two.
-        detail: what was found, or what cannot be done.
-        remedy: the next command to type; empty where nothing is to be done.
+        detail: what was found, or what cannot run.
+        remedy: the next command to type; empty if none is needed.
     """
 
     what: str
@@ -59,7 +59,7 @@ class Finding:
 
 @record
 class Tools:
-    """What is installed beside the machine itself.
+    """Tools installed on the machine.
 
     Attributes:
         python: version of the running Python.
@@ -121,7 +121,7 @@ def diagnose(
     demands: Sequence[Demand] = (),
     models_that_fit: Capacity | None = None,
 ) -> tuple[Finding, ...]:
-    """Return how the machine stands: its parts, then its images, then each profile.
+    """Return the state of the machine: its parts, then its images, then each profile.
 
     Args:
         host: the machine, probed.
@@ -148,7 +148,7 @@ def diagnose(
 
 
 def probe_tools(project: Path, sandbox_image: ImageRef | None = None) -> Tools:
-    """Return what is installed here, and which sandboxes can be made, by making one of each kind.
+    """Return the installed tools and the sandboxes that work, by making one of each kind.
 
     Args:
         project: a folder on the disk that results go to.
@@ -240,7 +240,7 @@ def _docker(host: Host) -> Finding:
 def _gpu(host: Host) -> Finding:
     if host.gpus:
         names = ", ".join(gpu.name or "unnamed" for gpu in host.gpus)
-        kind = "unified memory" if host.unified_memory else "memory of its own"
+        kind = "unified memory" if host.unified_memory else "dedicated memory"
         detail = f"{names} ({kind}), driver {host.driver}, CUDA {host.cuda}"
         return Finding(what="gpu", state=State.OK, detail=detail)
     has_driver = host.driver is not None
@@ -293,7 +293,7 @@ def _sandbox(tools: Tools) -> Finding:
 def _memory(host: Host) -> Finding:
     total, available = host.memory_total_gib, host.memory_available_gib
     if total is None or available is None:
-        detail = "the machine does not say how much is available: nothing is checked or watched"
+        detail = "available memory is unknown: it is neither checked nor watched"
         return Finding(what="memory", state=State.LIMITED, detail=detail)
     floor = floor_gib(host)
     detail = f"{available:.1f} of {total:.1f} GiB available, a floor of {floor:g} GiB is watched"
@@ -351,7 +351,7 @@ def _models(host: Host, models_that_fit: Capacity | None) -> Iterator[Finding]:
 def model_room_gib(host: Host) -> float | None:
     """Return the memory that a model could have here, GiB; None where the machine does not say.
 
-    The first GPU's own memory where it has some, else what is available above the floor.
+    The first GPU's dedicated memory if it has any, else the memory available above the floor.
     """
     if host.gpus and host.gpus[0].memory_gib is not None:
         return host.gpus[0].memory_gib

@@ -43,9 +43,9 @@ _CHANGES = ("init", "precision", "dropout", "framework")
 class FrameworksEvidenceParams:
     """The published files, and the article's own round figures."""
 
-    vanilla: str = param("a18/vanilla_metrics.json", doc="the hand-written arm")
-    nemo: str = param("a18/nemo_metrics.json", doc="the Megatron-Core arm")
-    snapshot: str = param("a18/nvidia_smi_during_run.txt", doc="one look at the GPU, in nemo")
+    vanilla: str = param("a18/vanilla_metrics.json", doc="the hand-written variant")
+    nemo: str = param("a18/nemo_metrics.json", doc="the Megatron-Core variant")
+    snapshot: str = param("a18/nvidia_smi_during_run.txt", doc="one nvidia-smi reading, in nemo")
     long_steps: int = param(100_000, doc="steps of the article's overnight run", low=1)
     night_h: float = param(8.0, doc="hours of a night", unit="h", low=0.0)
     nights: int = param(365, doc="nights of a year", low=1)
@@ -56,7 +56,7 @@ class FrameworksEvidenceParams:
 
 @record
 class Arm:
-    """What was recorded of an arm; and the params that say what its shape and conditions give."""
+    """The recorded figures of a variant, and the params of its shape and conditions."""
 
     recorded: PublishedArm
     params: ArmParams
@@ -76,7 +76,7 @@ class Arm:
 
     @property
     def night_tokens(self) -> float:
-        """What it trains on in the article's night."""
+        """Tokens that it trains on in the article's night."""
         return self.recorded.tokens_per_s * self.evidence.night_h * _SECONDS_PER_HOUR
 
 
@@ -90,7 +90,7 @@ class Published:
 
 
 def analytic_peak_bytes(step: ArmParams) -> float:
-    """Return the peak of an arm on a GPU, bytes, by the law of its framework."""
+    """Return the peak of a variant on a GPU, bytes, by its framework's memory law."""
     conditions = step.conditions
     law = published_peak_bytes if conditions.framework is Framework.MEGATRON else peak_bytes
     dropout = conditions.dropout > 0
@@ -98,7 +98,7 @@ def analytic_peak_bytes(step: ArmParams) -> float:
 
 
 def state_traffic_bytes(precision: Precision) -> int:
-    """Return the bytes that a step reads and writes a parameter, beside the matrix products.
+    """Return the bytes per parameter that a step reads and writes, without the matrix products.
 
     The norm of the gradients reads them, clipping reads and writes them; Adam reads weight,
     gradient and both moments and writes all but the gradient: ten passes. Under autocast each
@@ -110,7 +110,7 @@ def state_traffic_bytes(precision: Precision) -> int:
 
 
 def law_gib(arm: str) -> float:
-    """Return the analytic peak of an arm, GiB."""
+    """Return the analytic peak of a variant, GiB."""
     return analytic_peak_bytes(ArmParams(arm=arm)) / _BYTES_PER_GIB
 
 

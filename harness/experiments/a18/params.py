@@ -12,7 +12,7 @@ from harness.workloads.training.pretrain_params import (
 
 FRAMEWORKS = Workload(
     name="pretrain.frameworks",
-    doc="one arm: the GPT by hand or out of Megatron-Core, under published or matched conditions",
+    doc="one variant: GPT hand-written or in Megatron-Core, under published or matched conditions",
     params=ArmParams,
     metrics=(*CELL_METRICS, *CONDITION_METRICS),
     entry="harness.workloads.training.pretrain:run",

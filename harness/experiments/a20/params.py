@@ -1,4 +1,4 @@
-"""What the data path takes and reports. Loads no torch."""
+"""Parameters and metrics of article 20's data path. Loads no torch."""
 
 from __future__ import annotations
 
@@ -20,32 +20,30 @@ class PathParams:
 
     corpora: tuple[str, ...] = param(
         ("wikitext",),
-        doc="what is cleaned, in this order; wikitext: the rows of `parquet`",
+        doc="corpora to clean, in this order; wikitext: the rows of `parquet`",
         choices=("wikitext", "planted", "stdlib"),
     )
     parquet: tuple[str, ...] = param(
         ("wikitext-103/train-00000-of-00002.parquet", "wikitext-103/train-00001-of-00002.parquet"),
         doc="published files of the wikitext corpus",
     )
-    planted_scale: int = param(1, doc="times 8932 documents of known fate", low=1)
+    planted_scale: int = param(1, doc="multiples of 8932 documents of known fate", low=1)
     cleaners: tuple[str, ...] = param(
         ("curator",),
         doc="the first one's text is trained on; the others are compared with it",
         choices=("own", "curator"),
     )
-    executor: str = param(
-        "xenna", doc="what NeMo Curator runs its stages on", choices=("xenna", "ray-data")
-    )
+    executor: str = param("xenna", doc="NeMo Curator's executor", choices=("xenna", "ray-data"))
     min_words: int = param(50, doc="a shorter document is dropped", low=1)
     max_words: int = param(100_000, doc="a longer document is dropped", low=1)
     ngram: int = param(3, doc="n of the word n-grams", low=1)
     max_ngram_share: float = param(
-        0.18, doc="of its characters that the most frequent n-gram may take", low=0.0, high=1.0
+        0.18, doc="largest share of characters in the most frequent n-gram", low=0.0, high=1.0
     )
     max_symbol_share: float = param(
-        0.20, doc="of its words that may be ellipses or hashes", low=0.0, high=1.0
+        0.20, doc="largest share of words that are ellipses or hashes", low=0.0, high=1.0
     )
-    tokenizer: str = param("gpt2", doc="what makes the tokens", choices=("gpt2", "bytes"))
+    tokenizer: str = param("gpt2", doc="tokenizer", choices=("gpt2", "bytes"))
     tokenizer_files: tuple[str, ...] = param(
         ("gpt2/encoder.json", "gpt2/vocab.bpe"), doc="published files of gpt2: tokens and merges"
     )
@@ -55,15 +53,13 @@ class PathParams:
         doc="each with every shape",
         choices=tuple(each.value for each in Precision),
     )
-    batch_sizes: tuple[int, ...] = param((4, 8, 16, 4), doc="sequences a step, by shape", low=1)
+    batch_sizes: tuple[int, ...] = param((4, 8, 16, 4), doc="sequences per step, by shape", low=1)
     seq_lens: tuple[int, ...] = param(
-        (1024, 1024, 1024, 2048), doc="tokens a sequence, by shape", low=2
+        (1024, 1024, 1024, 2048), doc="tokens per sequence, by shape", low=2
     )
-    steps: int = param(
-        30, doc="optimizer steps that wait for each batch, and as many that do not", low=3
-    )
-    warmup_steps: int = param(5, doc="of each, left out of the means", low=2)
-    prefetch: int = param(2, doc="batches that are made ahead, where steps do not wait", low=1)
+    steps: int = param(30, doc="optimizer steps without prefetching, and as many with it", low=3)
+    warmup_steps: int = param(5, doc="first steps of each, not in the means", low=2)
+    prefetch: int = param(2, doc="batches prepared ahead of the step", low=1)
     vocab_size: int = param(
         50258,
         doc="rows of the token table; the article adds one to GPT-2's 50257, for an end mark that "
@@ -73,22 +69,22 @@ class PathParams:
     num_layers: int = param(24, doc="layers", low=1)
     width: int = param(1024, doc="width of the residual stream", low=1)
     num_heads: int = param(16, doc="attention heads; divides width", low=1)
-    ff_width: int = param(4096, doc="hidden width of the feed-forward map", low=1)
+    ff_width: int = param(4096, doc="hidden width of the MLP", low=1)
     dropout: float = param(
         0.1, doc="embedding, attention weights and residual branches", low=0.0, high=0.9
     )
     learning_rate: float = param(3e-4, doc="AdamW, at the end of the warm-up", low=0.0)
     table_rows: tuple[int, ...] = param(
         (50257, 50258, 50304),
-        doc="rows of the token table that are held against each other; the first is the base",
+        doc="vocabulary sizes to compare; the first is the baseline",
         low=2,
     )
-    rounds: int = param(10, doc="turns of all of them, each in another order", low=3)
-    steps_a_turn: int = param(5, doc="steps of one in a turn; the first is left out", low=2)
-    turn_batch_size: int = param(4, doc="sequences a step of a turn", low=1)
-    turn_seq_len: int = param(1024, doc="tokens a sequence of a turn", low=2)
-    turn_precision: str = param("bf16", doc="of a turn", choices=_PRECISIONS)
-    device: str = param("cuda", doc="where the model lives", choices=("cuda", "cpu"))
+    rounds: int = param(10, doc="rounds over all of them, each in another order", low=3)
+    steps_a_turn: int = param(5, doc="steps of each per round; the first is not counted", low=2)
+    turn_batch_size: int = param(4, doc="sequences per step of a round", low=1)
+    turn_seq_len: int = param(1024, doc="tokens per sequence of a round", low=2)
+    turn_precision: str = param("bf16", doc="precision of a round", choices=_PRECISIONS)
+    device: str = param("cuda", doc="device of the model", choices=("cuda", "cpu"))
     num_threads: int = param(1, doc="torch threads on the CPU", low=1)
 
     @property
@@ -186,7 +182,11 @@ PREPARATION_METRICS = (
     _count("packed.vocabulary", "count", "ids the tokenizer may give"),
     _count("packed.end_id", "count", "the id that follows every document"),
     _count("packed.tokens_per_document", "token", "mean, end mark included"),
-    _count("packed.characters_per_token", "character/token", "of what is packed; end marks none"),
+    _count(
+        "packed.characters_per_token",
+        "character/token",
+        "of the packed documents; end marks have none",
+    ),
     _count("packed.sha256", "text", "of all ids"),
 )
 
@@ -202,9 +202,9 @@ LOADING_METRICS = (
 
 _FIT_METRICS = (
     _count("memory.predicted", "GiB", "by the memory law, before the configuration is tried"),
-    Metric(name="cell.fits", unit="flag", doc="the law leaves it room; else it is not tried"),
-    Metric(name="fp8.backend", unit="text", doc="what did the eight-bit products"),
-    Metric(name="memory.counter", unit="text", doc="what memory.peak_allocated was counted by"),
+    Metric(name="cell.fits", unit="flag", doc="fits by the memory law; else it is not tried"),
+    Metric(name="fp8.backend", unit="text", doc="library of the fp8 matrix products"),
+    Metric(name="memory.counter", unit="text", doc="how memory.peak_allocated was counted"),
 )
 
 _TABLE_METRICS = (
@@ -216,7 +216,7 @@ _TABLE_METRICS = (
 
 DATA_PATH = Workload(
     name="curate.path",
-    doc="clean, deduplicate, tokenize, pack, load and train: what feeding a training loop costs",
+    doc="cost of feeding a training loop: clean, deduplicate, tokenize, pack, load and train",
     params=PathParams,
     metrics=(
         *PREPARATION_METRICS,

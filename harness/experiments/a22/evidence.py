@@ -1,4 +1,4 @@
-"""Workload ``autoresearch.trajectory_evidence``: the published loop, recounted.
+"""Workload ``autoresearch.trajectory_evidence``: figures of the published loop, recomputed.
 
 Every figure of article 22 that its raw files can settle, whatever the article prints for it.
 """
@@ -43,7 +43,7 @@ _LOWER = Better.LOWER
 
 @record
 class TrajectoryEvidenceParams:
-    """What the published loop is recounted with."""
+    """Inputs of the recomputation."""
 
     trajectory: str = param("a22/trajectory.jsonl", doc="the production loop's records")
     baseline: str = param("a22/baseline_eval.json", doc="the production loop's baseline evaluation")
@@ -56,7 +56,7 @@ class TrajectoryEvidenceParams:
     history: int = param(5, doc="iterations that the proposer's prompt shows", unit="count", low=1)
     window: int = param(10, doc="iterations of one repeat-rate window", unit="count", low=1)
     level: float = param(
-        0.05, doc="chance of any false alarm that a noise test allows itself", low=1e-6, high=0.5
+        0.05, doc="family-wise false-alarm rate of a noise test", low=1e-6, high=0.5
     )
     usd_per_kwh: float = param(
         HOME_ELECTRICITY.value, doc="price of electricity", unit="USD/kWh", low=0.0
@@ -64,7 +64,9 @@ class TrajectoryEvidenceParams:
     cloud_usd_per_h: float = param(
         CLOUD_RENTAL.value, doc="price of a rented GPU", unit="USD/h", low=0.0
     )
-    lamp_w: float = param(100.0, doc="the lamp that the loop is compared with", unit="W", low=0.0)
+    lamp_w: float = param(
+        100.0, doc="power of the lamp that the loop is compared with", unit="W", low=0.0
+    )
     long_steps: int = param(1000, doc="steps of the longer iteration", unit="step", low=1)
 
 
@@ -131,7 +133,7 @@ class Published:
 
     @cached_property
     def pairs(self) -> tuple[str, ...]:
-        """What was proposed, in order."""
+        """The proposals, in order."""
         return recount.proposed_pairs(self.trajectory)
 
     @cached_property
@@ -362,7 +364,7 @@ touched("knob.improvement_mean", "%")(lambda row: row.improvements.mean * _PERCE
 touched("knob.improvement_best", "%")(lambda row: row.improvements.highest * _PERCENT)
 touched("knob.improvement_worst", "%")(lambda row: row.improvements.lowest * _PERCENT)
 
-# --- how often the agent proposes what it has proposed before -------------------------------------
+# --- how often the agent repeats a proposal -------------------------------------
 
 figure("repeat.count", "count", "proposals of a pair proposed before")(lambda p: sum(p.repeated))
 figure("repeat.rate", "1", "repeats / proposals")(
@@ -438,7 +440,7 @@ def _(p: Published) -> Iterator[Row]:
 @figure("time.loop", "s", "wall clock of the loop, as it recorded it")
 def _(p: Published) -> float:
     if p.trajectory.summary is None:
-        message = "the loop did not come to its end"
+        message = "the loop did not finish"
         raise Absent(message)
     return p.trajectory.summary.loop_wall_s
 
@@ -459,7 +461,7 @@ done.rows("time.training", "s", "one training; where: statistic")(
 done.rows("time.validation", "s", "one validation; where: statistic")(
     lambda done: _statistics([each.eval_metrics.val_wall_s for each in done])
 )
-done.rows("time.overhead", "s", "what is left of an iteration; where: statistic")(
+done.rows("time.overhead", "s", "rest of an iteration's time; where: statistic")(
     lambda done: _statistics([recount.overhead_s(each) for each in done])
 )
 done.rows("memory.peak", "GiB", "torch's peak allocation; where: statistic")(
@@ -557,7 +559,7 @@ figure.rows("energy.per_iteration", "Wh", "where: statistic")(
 
 
 def run(context: Context) -> None:
-    """Recount the trajectory.
+    """Recompute the figures of the trajectory.
 
     Raises:
         InputError: no iteration of it was evaluated.
@@ -591,7 +593,7 @@ def run(context: Context) -> None:
 
 TRAJECTORY_EVIDENCE = Workload(
     name="autoresearch.trajectory_evidence",
-    doc="recount the published trajectory of an agent p, its noise and its energy",
+    doc="recompute the published trajectory of an agent p, its noise and its energy",
     params=TrajectoryEvidenceParams,
     metrics=figure.metrics,
     entry="harness.experiments.a22.evidence:run",

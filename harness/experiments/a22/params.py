@@ -1,4 +1,4 @@
-"""Parameters and metrics of a loop as article 22's, run here. Loads no torch."""
+"""Parameters and metrics of our run of article 22's loop. Loads no torch."""
 
 from __future__ import annotations
 
@@ -29,36 +29,51 @@ _SHARED = frozenset(
 _HIGHER, _LOWER = Better.HIGHER, Better.LOWER
 
 _FOUND = (
-    Metric(name="iteration.outcome", unit="text", doc="what became of it; where: iteration"),
+    Metric(
+        name="iteration.outcome", unit="text", doc="kept, reverted or refused; where: iteration"
+    ),
     Metric(
         name="curve.val_bpb",
         unit="bit/token",
-        doc="lines of the trajectory's plot; where: iteration, curve",
+        doc="series of the trajectory's plot; where: iteration, curve",
     ),
-    Metric(name="curve.lowest", unit="bit/token", doc="lowest so far; where: iteration"),
-    Metric(name="keeps.article", unit="count", doc="kept by the loop's own rule", better=_HIGHER),
+    Metric(name="curve.lowest", unit="bit/token", doc="lowest val_bpb so far; where: iteration"),
+    Metric(
+        name="keeps.article", unit="count", doc="candidates kept by the loop's rule", better=_HIGHER
+    ),
     Metric(
         name="keeps.noise",
         unit="count",
-        doc="candidates whose gain stands out from the noise",
+        doc="candidates whose gain is significant against the noise",
         better=_HIGHER,
     ),
-    Metric(name="overruns.count", unit="count", doc="ended at their limit", better=_LOWER),
+    Metric(
+        name="overruns.count",
+        unit="count",
+        doc="candidates ended at their time limit",
+        better=_LOWER,
+    ),
     Metric(name="seeds.changed", unit="count", doc="candidates with another seed"),
-    Metric(name="corpus.least", unit="bit/token", doc="of a model that knows the source"),
-    Metric(name="corpus.tokens", unit="token", doc="of the packed corpus"),
-    Metric(name="noise.floor", unit="%", doc="smallest gain that stands out from the noise"),
-    Metric(name="noise.repeat_sd", unit="bit/token", doc="within candidates tried again, pooled"),
+    Metric(
+        name="corpus.least", unit="bit/token", doc="loss of a model that knows the source exactly"
+    ),
+    Metric(name="corpus.tokens", unit="token", doc="tokens of the packed corpus"),
+    Metric(name="noise.floor", unit="%", doc="smallest gain that is significant against the noise"),
+    Metric(
+        name="noise.repeat_sd",
+        unit="bit/token",
+        doc="standard deviation within repeated candidates, pooled",
+    ),
     Metric(name="rails.refused", unit="count", doc="proposals refused; where: rail"),
-    Metric(name="rails.cases", unit="count", doc="cases of the rails' truth table"),
-    Metric(name="rails.wrong", unit="count", doc="of those, judged otherwise; where: rules"),
-    Metric(name="rails.passing", unit="count", doc="of those, let pass; where: rules"),
+    Metric(name="rails.cases", unit="count", doc="cases of the guardrails' truth table"),
+    Metric(name="rails.wrong", unit="count", doc="cases judged wrongly; where: rules"),
+    Metric(name="rails.passing", unit="count", doc="cases that pass; where: rules"),
     Metric(name="resume.kills", unit="count", doc="how often the loop was killed"),
-    Metric(name="resume.missing", unit="count", doc="iterations not in trajectory and record"),
-    Metric(name="resume.repeated", unit="count", doc="iterations done twice"),
+    Metric(name="resume.missing", unit="count", doc="iterations missing from trajectory or record"),
+    Metric(name="resume.repeated", unit="count", doc="iterations executed twice"),
     Metric(name="record.rows", unit="count", doc="rows of the record, the baseline's included"),
-    Metric(name="record.damaged", unit="count", doc="rows that are no trials"),
-    Metric(name="record.parents", unit="count", doc="trials that others were built on"),
+    Metric(name="record.damaged", unit="count", doc="unreadable rows"),
+    Metric(name="record.parents", unit="count", doc="trials that are a parent of another"),
     Metric(name="record.depth", unit="count", doc="changes from the baseline to the deepest trial"),
     Metric(name="record.drought", unit="count", doc="most trials in a row without a keep"),
 )
@@ -79,7 +94,7 @@ _TIMES = tuple(
 
 LOOP = Workload(
     name="autoresearch.loop",
-    doc="an agent changes a pretrain one knob at a time; rails, noise, resume and record",
+    doc="an agent tunes a pretraining run one knob at a time; guardrails, noise, resume and record",
     params=LoopParams,
     metrics=(
         *(each for each in TRAJECTORY_EVIDENCE.metrics if each.name in _SHARED),

@@ -1,4 +1,4 @@
-"""What the workloads of this room say of loops that have come to their end."""
+"""Figures of finished loops, for the workloads of this package."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ _J_PER_WH = 3600.0
 
 
 def loop(emit: EventWriter, done: Finished, baseline: BaselineEval, level: float) -> None:
-    """Report everything that a loop found, but for its time.
+    """Report all results of a loop, except times.
 
     Args:
         emit: the event writer.
         done: the loop.
-        baseline: what it began with.
+        baseline: the starting point.
         level: chance of any false keep that the noise rule allows itself.
     """
     found = tally(done, level)
@@ -70,7 +70,7 @@ def _report_baseline(emit: EventWriter, done: Finished, baseline: BaselineEval) 
     emit.measured("baseline.train_loss_last", measured.train_loss_last)
     emit.measured("baseline.parameters", num_parameters(cfg.shape))
     emit.measured("baseline.tokens", recount.tokens_per_step(cfg) * cfg.steps)
-    unknown = "" if baseline.least_bits is not None else "nobody knows it of a packed corpus"
+    unknown = "" if baseline.least_bits is not None else "unknown for a packed corpus"
     emit.measured("corpus.least", baseline.least_bits, absent=unknown)
     wrong = sum(
         round(each.eval_metrics.params_m * 1e6) != num_parameters(each.candidate_cfg.shape)
@@ -109,7 +109,7 @@ def _report_iterations(emit: EventWriter, done: Finished) -> None:
 
 
 def _told(each: Iteration) -> tuple[str, str]:
-    """Return what was proposed in an iteration, and what came of it."""
+    """Return an iteration's proposal and its result."""
     match each:
         case Evaluated():
             return each.proposal.pair, each.decision

@@ -1,4 +1,4 @@
-"""Racers that learn next to nothing, which the article lacks. Loads no torch."""
+"""Trivial baselines, which the article lacks. Loads no torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LAST = 5  # trials that a question shows
 
 
 def truth(row: Row) -> Pick:
-    """Return what was answered."""
+    """Return the answers."""
     return Pick(knob=row.proposal.knob, value=row.proposal.new_value)
 
 
@@ -37,7 +37,7 @@ def previous(_: Sequence[Row], asked: Row) -> Pick:
 
 
 def nearest(train: Sequence[Row], asked: Row) -> Pick:
-    """Return what was answered to the most similar question; to the latest of several.
+    """Return the answer to the most similar question; to the latest of several.
 
     Similar are questions that show the same trials, and the same configuration.
     """
@@ -55,7 +55,7 @@ RACERS: Mapping[str, Racer] = MappingProxyType(
 
 
 def race(racer: Racer, parts: Split) -> tuple[Heat, ...]:
-    """Return a racer's heats: one answer to each held-out question."""
+    """Return a baseline's answers: one to each held-out question."""
     return tuple(
         Heat(
             iteration=row.iteration,

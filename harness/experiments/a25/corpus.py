@@ -1,9 +1,9 @@
-"""Training rows out of a trajectory: what a proposer was asked, and what it answered.
+"""Training rows from a trajectory: the proposer's prompts and answers.
 
 Article 25, section "Phase 1". Its construction replays a running baseline that a keep replaces, so
 its prompts show a configuration that the proposer never saw: the loop of article 22 changed the
-first baseline in all fifty iterations. The corrected construction shows what was shown. Loads no
-torch.
+first baseline in all fifty iterations. The corrected construction shows the actual baseline. Loads
+no torch.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Asking(Protocol):
     """How a question is worded."""
 
     def question(self, cfg: TrainConfig, past: Sequence[Evaluated]) -> Question:
-        """Return what is asked when `cfg` is to be changed, after these trials."""
+        """Return the prompt for a change of `cfg` after these trials."""
         ...
 
 
@@ -121,7 +121,7 @@ def rows(trajectory: Trajectory, asking: Asking, construction: Construction) -> 
 
 
 def split(made: Sequence[Row], held_out: int) -> Split:
-    """Return the rows but for the last `held_out`, and those."""
+    """Return all rows except the last `held_out`, and those."""
     first = len(made) - held_out
     return Split(train=tuple(made[:first]), test=tuple(made[first:]))
 
@@ -154,7 +154,7 @@ class AsAsked:
 
 @record
 class Brief:
-    """A few words for a model with a small context: what is there, and what was tried last.
+    """A short prompt for a model with a small context: current values and last trials.
 
     Attributes:
         history: trials that are shown.
@@ -189,7 +189,7 @@ _KNOBS = tuple(TrainConfig.__dataclass_fields__)[:13]  # the fields that follow 
 class AsPublished:
     """The wording of article 22's proposer, taken from a published row.
 
-    Only what is the same in every row is taken; what differs is built again.
+    Only the common part of all rows is taken; the rest is rebuilt.
     """
 
     system: str
@@ -201,7 +201,7 @@ class AsPublished:
 
     @classmethod
     def of_first(cls, system: str, user: str) -> AsPublished:
-        """Return the wording of the row before which nothing was tried.
+        """Return the prompt of the row without earlier trials.
 
         Raises:
             ValueError: the row has another form.

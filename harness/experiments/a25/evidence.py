@@ -1,4 +1,4 @@
-"""Article 25 recomputed: its corpus from article 22's trajectory, its race from every answer."""
+"""Article 25 recomputed: its corpus from article 22's trajectory, its scores from every answer."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ _LOWER = Better.LOWER
 
 @record
 class RaceEvidenceParams:
-    """The published files, and what the article's cost sentence rests on."""
+    """The published files, and the inputs of the article's cost estimate."""
 
     trajectory: str = param("a22/trajectory.jsonl", doc="the corpus's source")
     train: str = param("a25/train.jsonl", doc="the published training rows")
     test: str = param("a25/test.jsonl", doc="the published held-out rows")
-    predictions: str = param("a25/preds.jsonl", doc="every answer of both racers")
+    predictions: str = param("a25/preds.jsonl", doc="every answer of both models")
     summary: str = param("a25/race_results.json", doc="the article's own summary of them")
-    held_out: int = param(8, doc="last rows that are held out", low=1)
-    lora_rank: int = param(16, doc="of the adapter on all seven matrices of a layer", low=1)
+    held_out: int = param(8, doc="number of last rows that are held out", low=1)
+    lora_rank: int = param(16, doc="LoRA rank, on all seven matrices of a layer", low=1)
     campaign_kwh: float = param(
         0.0689, doc="GPU energy of fifty iterations, article 22", unit="kWh", low=0.0
     )
@@ -62,7 +62,7 @@ class RaceEvidenceParams:
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """The published files, read; and what is made again from them."""
+    """The published files, read, and the corpus rebuilt from them."""
 
     trajectory: Trajectory
     train: str
@@ -101,7 +101,7 @@ class Published:
 
     @cached_property
     def raced(self) -> Mapping[str, Raced]:
-        """Each racer's heats, its answers read again from what it said."""
+        """Each model's answers, parsed again from its text."""
         return {
             racer: Raced(
                 construction=Construction.PUBLISHED,
@@ -119,19 +119,19 @@ class Published:
             yield Heat(iteration=row.iteration, truth=truth(row), answers=(answer,))
 
     def results(self, racer: str) -> list[float]:
-        """Return the mean results of a racer's picks in earlier iterations, where there are any."""
+        """Return the mean earlier results of a model's proposals, if there are any."""
         found = (known_result(heat, self.trajectory) for heat in self.raced[racer].heats)
         return [each for each in found if each is not None]
 
 
 def asking_of(train: str) -> AsPublished:
-    """Return the published wording, from the first of the published training rows."""
+    """Return the published prompt, from the first published training row."""
     system, user, _ = json.loads(train.partition("\n")[0])["messages"]
     return AsPublished.of_first(system["content"], user["content"])
 
 
 def known_result(heat: Heat, trajectory: Trajectory) -> float | None:
-    """Return the mean result of a heat's pick in all earlier iterations; None for one untried."""
+    """Return the mean result of a proposed value in all earlier iterations; None if untried."""
     pick = heat.modal
     before = [
         each.val_bpb
@@ -142,7 +142,7 @@ def known_result(heat: Heat, trajectory: Trajectory) -> float | None:
 
 
 def wrong_fields(summary: Mapping[str, Any], raced: Mapping[str, Raced]) -> int:
-    """Return how many figures of the published summary are not those of the answers."""
+    """Return how many figures of the published summary differ from the answers."""
     again: dict[str, Any] = {"n_test": len(raced[DISTILLED].heats)}
     for name, each in raced.items():
         found, took = rates(each.heats), latency(each.seconds)
@@ -228,14 +228,15 @@ def _(p: Published) -> int:
     return sum(each.val_bpb > baseline for each in p.trajectory.evaluated)
 
 
-# --- the race, counted again ----------------------------------------------------------------------
+# --- the comparison, recomputed
+# --------------------------------------------------------------------
 
 figure.include(lambda p: [({}, p.constructed[Construction.PUBLISHED])], BASELINES)
 figure.include(lambda p: (({}, each) for each in p.raced.values()), RACE)
 
 
 class Racer(NamedTuple):
-    """A racer of the published race."""
+    """A model of the published comparison."""
 
     name: str
     p: Published
@@ -277,11 +278,11 @@ def _(r: Racer) -> int:
     return max(each for each in tried if each is not None)
 
 
-# --- what tells the racers apart ------------------------------------------------------------------
+# --- significance of differences ----------------------------------------------------------------
 
 
 class Hits(NamedTuple):
-    """Which questions each racer hit."""
+    """The questions that each model answered exactly."""
 
     student: list[bool]
     teacher: list[bool]
@@ -303,7 +304,7 @@ def _matches(p: Published) -> Iterator[tuple[Where, Hits]]:
 
 
 match = figure.each(_matches, keys="match")
-match("race.p", "1", "two-sided Fisher, both racers")(lambda h: fisher_exact(*h.rates))
+match("race.p", "1", "two-sided Fisher test, both models")(lambda h: fisher_exact(*h.rates))
 match("race.told_apart", "flag", "that p is below 0.05")(lambda h: fisher_exact(*h.rates) < ALPHA)
 
 
@@ -313,7 +314,7 @@ def _(h: Hits) -> float:
     return mcnemar_exact(sum(s and not t for s, t in pairs), sum(t and not s for s, t in pairs))
 
 
-match("race.prompts_needed", "count", "a racer, to tell rates as far apart with power 0.8")(
+match("race.prompts_needed", "count", "questions per model for power 0.8")(
     lambda h: trials_per_arm(*(each.rate for each in h.rates))
 )
 
@@ -396,7 +397,7 @@ def run(context: Context) -> None:
 
 RACE_EVIDENCE = Workload(
     name="distill.race_evidence",
-    doc="make article 25's corpus again, race trivial answers against it, count its race again",
+    doc="rebuild article 25's corpus, score constant answers on it, recompute its scores",
     params=RaceEvidenceParams,
     metrics=figure.metrics,
     entry="harness.experiments.a25.evidence:run",

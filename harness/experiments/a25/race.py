@@ -34,11 +34,11 @@ class Pick:
 
 @record
 class Answer:
-    """One answer of a racer.
+    """One answer of a model.
 
     Attributes:
-        pick: None where it is no change that the menu has.
-        latency_s: wall clock; None where nobody waited.
+        pick: None if it is not a change in the search space.
+        latency_s: wall clock; None if not measured.
     """
 
     pick: Pick | None
@@ -47,7 +47,7 @@ class Answer:
 
 @record
 class Heat:
-    """One held-out question, what was answered in truth, and a racer's answers to it."""
+    """One held-out question, the true answer, and a model's answers."""
 
     iteration: int
     truth: Pick
@@ -62,7 +62,7 @@ class Heat:
 
 @record
 class Rates:
-    """What came of a race, each as a share of the answers.
+    """Scores, as shares of the answers.
 
     Attributes:
         answers: how many.
@@ -79,7 +79,7 @@ class Rates:
 
 @record
 class Spread:
-    """How the valid picks of a race are spread.
+    """Distribution of the valid proposals.
 
     Attributes:
         pairs: how many different ones.
@@ -99,7 +99,7 @@ def read_pick(text: str, space: Space) -> Pick | None:
     """Return the first change that a text holds, if the menu has it.
 
     The first ``{...}`` that speaks of a knob counts, whatever is around it, as in the article; the
-    loop's own gate reads nothing but the bare object.
+    loop's own parser accepts only the bare object.
     """
     found = next((each for each in _OBJECT.findall(text) if '"knob"' in each), None)
     if found is None:
@@ -115,7 +115,7 @@ def read_pick(text: str, space: Space) -> Pick | None:
 
 
 def rates(heats: Sequence[Heat]) -> Rates:
-    """Return the shares of all answers of a race."""
+    """Return the scores over all answers."""
     given = [(heat.truth, answer.pick) for heat in heats for answer in heat.answers]
     return Rates(
         answers=len(given),
@@ -126,7 +126,7 @@ def rates(heats: Sequence[Heat]) -> Rates:
 
 
 def spread(picks: Sequence[Pick | None]) -> Spread | None:
-    """Return how valid picks are spread; None where there is none."""
+    """Return the distribution of valid proposals; None if there are none."""
     counts = Counter(pick.pair for pick in picks if pick)
     total = counts.total()
     if not total:

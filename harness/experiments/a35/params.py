@@ -1,4 +1,4 @@
-"""Parameters and metrics of article 35's ablation, done here. Loads no torch."""
+"""Parameters and metrics of our run of article 35's ablation. Loads no torch."""
 
 from __future__ import annotations
 
@@ -15,19 +15,23 @@ from harness.workloads.autoresearch.params import SearchParams
 class AblationParams(SearchParams):
     """The same search with and without the record of past trials."""
 
-    proposer: str = param("bandit", doc="who proposes", choices=("random", "bandit", "llm"))
-    climbs: bool = param(True, doc="a keep is what later proposals change")
-    accept_delta: float = param(0.0, doc="a keep improves by more than this", low=0.0, high=0.5)
+    proposer: str = param("bandit", doc="proposer", choices=("random", "bandit", "llm"))
+    climbs: bool = param(
+        True, doc="hill climbing: later proposals change the last kept configuration"
+    )
+    accept_delta: float = param(
+        0.0, doc="a kept trial improves by more than this", low=0.0, high=0.5
+    )
     own_weights: bool = param(
         False,
-        doc="each evaluation starts from weights of its own; else all of a loop from the same",
+        doc="each evaluation has its own initial weights; else all of a loop share them",
     )
 
 
 # name -> unit, meaning, which direction is better, whether the clock decides it
 ARM_FIGURES: Mapping[str, tuple[str, str, Better | None, bool]] = MappingProxyType(
     {
-        "keeps": ("count", "better than what they changed", Better.HIGHER, False),
+        "keeps": ("count", "better than their parent", Better.HIGHER, False),
         "keeps_noise": ("count", "better by more than the noise", Better.HIGHER, False),
         "repeats": ("count", "candidates that were tried before", Better.LOWER, False),
         "refused": ("count", "refused by a rail", Better.LOWER, False),
@@ -63,7 +67,7 @@ ABLATION = Workload(
         *_arms("shown", "of the search that is shown the record"),
         *_arms("hidden", "of the search that is not"),
         *_arms("effect", "shown minus hidden"),
-        Metric(name="arm.lowest", unit="bit/token", doc="so far; where: record, iteration"),
+        Metric(name="arm.lowest", unit="bit/token", doc="lowest so far; where: record, iteration"),
         Metric(
             name="arm.depth",
             unit="count",

@@ -1,4 +1,4 @@
-"""One base on one language, and what becomes of it when training goes on with another.
+"""Train a base on one language, and continue on another.
 
 Every arm continues the same weights for the same number of steps with a fresh optimizer, as one
 does from a published checkpoint, and the learning rate is warmed up and decayed again. An arm with
@@ -45,7 +45,7 @@ class Arm:
     """One way to go on.
 
     Attributes:
-        way: what is trained: all weights, or adapters beside them.
+        way: what is trained: all weights, or adapters.
         replay: the share of old texts.
     """
 
@@ -74,10 +74,10 @@ class Corpora:
 
 @record
 class Trained:
-    """What came of one training.
+    """The result of one training.
 
     Attributes:
-        measured: number of steps -> what was measured after so many.
+        measured: number of steps -> losses after so many.
         losses: of each step, before it, nats a word.
         num_steps: how many steps this process took; fewer than all where it began at a checkpoint.
         wall_s: what these took, measurements included, seconds.
@@ -119,7 +119,7 @@ def arms(params: ReplayParams) -> Iterator[Arm]:
 
 
 def drawn(params: ReplayParams, seed: int) -> Corpora:
-    """Return two languages' texts; each seed has languages of its own."""
+    """Return two languages' texts; each seed has its own languages."""
     generator = torch.Generator().manual_seed(seed)
     old = language(params.vocab_size, params.branches, generator)
     new = relative(old, params.shared, generator)
@@ -207,7 +207,7 @@ class Experiment:
         return model
 
     def continued(self, base: Gpt, arm: Arm) -> Mapping[str, float]:
-        """Train a copy of the base on as the arm does; return what it loses on either language."""
+        """Continue a copy of the base as the variant says; return its loss on both languages."""
         params, emit = self.params, self.emit
         torch.manual_seed(self.seed)  # adapters are drawn
         model, rate = copy.deepcopy(base), params.learning_rate

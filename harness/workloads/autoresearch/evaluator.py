@@ -2,7 +2,7 @@
 
 A server process imports torch once and then forks for each candidate, so that an evaluation starts
 in milliseconds, in a state that no other has touched, and can be killed at any moment. What breaks
-in it is data: out of memory, out of time, a loss that is no number, a signal. The published loop
+in it is data: out of memory, out of time, a loss that is not finite, a signal. The published loop
 evaluates in its own process, where a crash ends the night.
 """
 
@@ -31,10 +31,10 @@ _OVER_CPU = "ended by SIGPROF"  # whose timer counts the time on a processor
 
 @record
 class Evaluation:
-    """What one evaluation came to.
+    """The result of one evaluation.
 
     Attributes:
-        device: what it computed on; empty where it did not get to say.
+        device: the device used; empty if it failed before naming it.
         cost_s: what its limit is measured in: time on a processor, or by the clock on a GPU.
     """
 
@@ -91,16 +91,16 @@ class Evaluates(Protocol):
 
     @property
     def least_bits(self) -> float | None:
-        """What nobody does better than on the held-out tokens; None where nobody knows."""
+        """The lowest possible loss on the held-out tokens; None if unknown."""
         ...
 
     def evaluate(self, cfg: TrainConfig, seed: int, limit: Limit) -> Evaluation:
-        """Return what the candidate came to, from weights drawn with `seed`."""
+        """Return the candidate's result, with initial weights from `seed`."""
         ...
 
 
 class Evaluator:
-    """The protocol `Evaluates`, in processes of its own; use it as a context manager."""
+    """The protocol `Evaluates`, in separate processes; use it as a context manager."""
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
@@ -119,7 +119,7 @@ class Evaluator:
         self._end()
 
     def evaluate(self, cfg: TrainConfig, seed: int, limit: Limit) -> Evaluation:
-        """Return what the candidate came to; at its limit it is ended.
+        """Return the candidate's result; it is ended at its time limit.
 
         Raises:
             HostError: the server process ended, and cannot be started again.
@@ -181,7 +181,7 @@ class Evaluator:
         self._least_bits = ready["least_bits"]
 
     def _end(self) -> None:
-        self._server.kill()  # what it forked ends with it
+        self._server.kill()  # its forks end with it
         self._server.wait()
         for stream in (self._server.stdin, self._server.stdout):
             assert stream is not None
@@ -214,7 +214,7 @@ class Evaluator:
 
 
 class _GoneError(Exception):
-    """The server process has ended, or says nothing."""
+    """The server process has ended, or does not answer."""
 
 
 def _broken(error: str) -> Evaluation:

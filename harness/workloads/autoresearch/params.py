@@ -8,43 +8,53 @@ from harness.workloads.api.declare import param
 
 @record
 class SearchParams:
-    """Everything that decides a search, but for what its proposer is shown of the past."""
+    """All params of a search, except what its proposer sees of the past."""
 
     proposer: str = param(
         "random",
-        doc="who proposes: a uniform draw, the article's own proposals, a bandit that reads the "
-        "record, answers that must be refused, a language model at base_url, or the small policy, "
-        "served here and held to a pattern of JSON",
+        doc="proposer: uniformly random, the article's proposals, a bandit that reads the "
+        "record, answers that must be refused, a language model at base_url, or the small model, "
+        "served here with output constrained to a JSON pattern",
         choices=("random", "replay", "bandit", "hostile", "llm", "served"),
     )
     rules: str = param(
         "closed",
-        doc="rails and held-out tokens as published, or closed",
+        doc="guardrails and held-out tokens: as published, or with the holes closed",
         choices=("published", "closed"),
     )
-    space: str = param("article", doc="the menu and its baseline", choices=("article", "small"))
+    space: str = param("article", doc="search space and baseline", choices=("article", "small"))
     precision: str = param(
-        "menu", doc="the baseline's; as the menu has it", choices=("menu", "bf16", "fp8", "fp32")
+        "menu",
+        doc="precision of the baseline; menu: the search space's",
+        choices=("menu", "bf16", "fp8", "fp32"),
     )
     iterations: int = param(50, doc="proposals", unit="count", low=1, high=5000)
     climbs: bool = param(
         False,
-        doc="a keep is what later proposals change, as in article 35; else every proposal changes "
-        "the baseline, as in article 22",
+        doc="hill climbing, as in article 35: proposals change the last kept; else the "
+        "baseline, as in article 22",
     )
     accept_delta: float = param(
-        0.005, doc="a keep improves by at least this, or by more where it climbs", low=0.0, high=0.5
+        0.005,
+        doc="smallest improvement of a kept candidate; hill climbing: more than this",
+        low=0.0,
+        high=0.5,
     )
     own_weights: bool = param(
         True,
-        doc="each evaluation starts from weights of its own, as published; else all from the same",
+        doc="each evaluation has its own initial weights, as published; else all share them",
     )
-    history: int = param(5, doc="iterations that a window shows", unit="count", low=0)
+    history: int = param(
+        5, doc="iterations in the window that a proposer sees", unit="count", low=0
+    )
     noise_draws: int = param(
-        8, doc="further evaluations of the baseline, each from other weights", unit="count", low=2
+        8,
+        doc="extra evaluations of the baseline, each from other initial weights",
+        unit="count",
+        low=2,
     )
     level: float = param(
-        0.05, doc="chance of any false keep that the noise rule allows itself", low=1e-6, high=0.5
+        0.05, doc="family-wise false-alarm rate of the noise rule", low=1e-6, high=0.5
     )
     device: str = param("cuda", doc="where candidates are trained", choices=("cuda", "cpu"))
     num_threads: int = param(1, doc="torch threads on the CPU", low=1)
@@ -52,26 +62,26 @@ class SearchParams:
         0.1, doc="embedding, attention weights and residual branches", low=0.0, high=0.9
     )
     memory_gib: float = param(
-        4.0, doc="what an evaluation may take on the CPU beyond an idle one", unit="GiB", low=0.05
+        4.0, doc="memory limit of an evaluation on the CPU, above an idle one", unit="GiB", low=0.05
     )
-    timeout_s: float = param(600.0, doc="most that any evaluation takes", unit="s", low=0.1)
+    timeout_s: float = param(600.0, doc="time limit of any evaluation", unit="s", low=0.1)
     budget: float | None = param(
         None,
-        doc="most that a candidate's takes, in times the baseline's: of a processor on the CPU, by "
+        doc="time limit of a candidate as a multiple of the baseline's: CPU time on the CPU, by "
         "the clock on a GPU",
         unit="x",
         low=1.0,
     )
     corpus: str = param(
         "source",
-        doc="what candidates read: tokens drawn from a source, or article 20's wikitext-103",
+        doc="training data: tokens sampled from a source, or article 20's wikitext-103",
         choices=("source", "wikitext"),
     )
-    base_url: str = param("http://127.0.0.1:8000/v1", doc="where the language model is served")
-    model: str = param("meta/llama-3.1-8b-instruct", doc="its name there")
-    temperature: float = param(0.5, doc="of its answers", low=0.0, high=2.0)
-    max_tokens: int = param(200, doc="of an answer", unit="token", low=1)
-    answer_timeout_s: float = param(60.0, doc="for one answer", unit="s", low=1.0)
+    base_url: str = param("http://127.0.0.1:8000/v1", doc="address of the language model's server")
+    model: str = param("meta/llama-3.1-8b-instruct", doc="model name on that server")
+    temperature: float = param(0.5, doc="sampling temperature", low=0.0, high=2.0)
+    max_tokens: int = param(200, doc="longest answer", unit="token", low=1)
+    answer_timeout_s: float = param(60.0, doc="time limit of one answer", unit="s", low=1.0)
 
 
 @record
@@ -80,8 +90,8 @@ class LoopParams(SearchParams):
 
     memory: str = param(
         "window",
-        doc="what a proposer is shown of the past: nothing but the best, the last iterations as in "
+        doc="what a proposer sees of the past: only the best, the last iterations as in "
         "article 22, or the record as in article 35",
         choices=("none", "window", "lineage"),
     )
-    kills: int = param(0, doc="how often the loop is killed on its way", unit="count", low=0)
+    kills: int = param(0, doc="how often the workload kills the loop", unit="count", low=0)

@@ -1,4 +1,4 @@
-"""What a finished loop comes to, counted from its folder and from nothing else."""
+"""Summary of a finished loop, computed from its folder only."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ class Noise:
     count: int
 
     def gain(self, trials: int, level: float) -> float:
-        """Return the smallest difference of two draws that stands out among `trials` of them.
+        """Return the smallest significant difference of two draws, corrected for `trials`
+        comparisons.
 
         One-sided at `level` over all trials together (Bonferroni). As `noise.significant_gain`, but
         with Student's quantile, since the deviation itself comes from a few draws.
@@ -51,11 +52,11 @@ class Noise:
 
 @record
 class Finished:
-    """A loop that has come to its end.
+    """A finished loop.
 
     Attributes:
         history: its record of trials.
-        damaged: rows of the record that are no trials.
+        damaged: rows of the record that are not trials.
     """
 
     trajectory: Trajectory
@@ -64,7 +65,7 @@ class Finished:
 
     @property
     def header(self) -> Header:
-        """What it began with."""
+        """The baseline."""
         return self.trajectory.header
 
     @property
@@ -95,15 +96,16 @@ class Tally:
 
     Attributes:
         keeps: by the loop's own rule.
-        keeps_beyond_noise: candidates whose gain stands out from the noise, whatever the rule says.
+        keeps_beyond_noise: candidates whose gain is significant against the noise, whatever the
+            rule.
         repeats: candidates that were tried before.
         failures: candidates without a figure.
         overruns: of those, ended at their limit.
         wasted_s: wall clock of iterations without a new figure: refused, failed or repeated.
         wall_s: of all iterations.
-        gain: of the best, as a fraction of the baseline; 0 where nothing is better.
+        gain: of the best, as a fraction of the baseline; 0 if none is better.
         drought: most trials in a row without a keep.
-        parents: distinct trials, but for the baseline, that others were built on.
+        parents: distinct trials, without the baseline, that are a parent of another.
         depth: from the baseline to the deepest trial.
     """
 

@@ -1,4 +1,4 @@
-"""Asking NeMo Curator, in a process of its own, to clean the same documents."""
+"""Clean the same documents with NeMo Curator, in a separate process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.workloads.data.corpus import lines_of
 
 @record
 class Request:
-    """What is to be cleaned.
+    """The documents to clean.
 
     Attributes:
         files: all parquet, or all JSON lines; the text is in the column ``text``.

@@ -1,8 +1,8 @@
 """The models that are kept in the repository, and their cards. Loads no torch.
 
-A folder holds what transformers and vLLM load, and ``recipe.json``: what made it, what it can do,
-and the hash of every other file. Training is not the same to the last bit on every machine, so a
-rebuilt model has other weights; the recipe, the data and the tokenizer are the same.
+A folder holds the files that transformers and vLLM load, and ``recipe.json``: its recipe, its
+scores, and the hash of every other file. Training is not the same to the last bit on every machine,
+so a rebuilt model has other weights; the recipe, the data and the tokenizer are the same.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ LOSS_STEPS = 25
 
 @record
 class Card:
-    """What is known of a model.
+    """The description of a model.
 
     Attributes:
         recipe: digest of what made it.
         seed: of its weights and its data.
         torch: version that trained it.
         losses: of each phase, the mean over every `LOSS_STEPS` steps, nats.
-        skill: of each policy that was measured, what it can do: JSON of what
+        skill: scores of each measured policy: JSON of what
             `harness.workloads.tiny_models.skill` counts.
         files: SHA-256 of every other file of the folder.
     """
@@ -62,7 +62,7 @@ def tiny_model(name: str, folder: Path | None = None) -> Path:
 
 
 def read_card(folder: Path) -> Card:
-    """Return what is known of the model in a folder."""
+    """Return the description of the model in a folder."""
     return from_json(Card, json.loads((folder / CARD).read_text(encoding="utf-8")))
 
 
@@ -84,6 +84,6 @@ def _faults(folder: Path, recipe: str) -> Iterator[str]:
         if found.get(name) != wanted:
             yield f"{name} is {'another' if name in found else 'missing'}"
     for name in found.keys() - card.files.keys():
-        yield f"{name} is none of its files"
+        yield f"{name} is not one of its files"
     if card.recipe != recipe:
         yield "another recipe made it"

@@ -136,7 +136,7 @@ def test_what_has_no_room_is_not_tried_and_the_others_run(tmp_path: Path) -> Non
     found = _measured(spec, tmp_path / "some")
     assert _at(found["cell.fits"], _SECOND).value is False
     reasons = {_at(found[m], _SECOND).absent for m in ("throughput", "loss.last", "cell.wall_time")}
-    assert reasons == {"not tried: the memory law leaves it no room"}
+    assert reasons == {"not tried: too large by the memory law"}
     assert _at(found["throughput"], _FIRST).value is not None
     assert found["table.throughput"][0].absent == "not all rounds were run"
 

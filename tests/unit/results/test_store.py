@@ -169,7 +169,7 @@ def test_a_run_of_another_schema_is_no_result_and_no_damage(tmp_path: Path) -> N
     (state,) = owed(store, [SPEC])
     assert (state.reuse, state.reason) == (
         Reuse.OWED,
-        "what is stored is of an older harness (schema 1)",
+        "the stored results are from an older harness (schema 1)",
     )
     assert select(store, [SPEC]) == ()
     with pytest.raises(InputError, match=r"was stored by an older harness \(schema 1\)"):

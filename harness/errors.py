@@ -25,7 +25,7 @@ class ExitCode(IntEnum):
     OK = 0  # all that binds is reproduced
     OUTSIDE = 1  # a figure that binds is outside its tolerance, or a file is out of date
     USAGE = 2  # a scenario, an argument or a file is wrong
-    INFRASTRUCTURE = 3  # the machine or a run broke; nothing is said about the claim
+    INFRASTRUCTURE = 3  # the machine or a run failed; the claims are untested
     INCONCLUSIVE = 4  # too few samples, or a metric is missing
     INTERRUPTED = 130  # Ctrl-C or SIGTERM, as shells report it
 
@@ -43,7 +43,7 @@ _BY_GRAVITY = (
 
 
 def worst(codes: Iterable[ExitCode]) -> ExitCode:
-    """Return the gravest of several exit codes: 130, then 1, 2, 3, 4; 0 where there is none."""
+    """Return the gravest of several exit codes: 130, then 1, 2, 3, 4; 0 if there are none."""
     return max(codes, key=_BY_GRAVITY.index, default=ExitCode.OK)
 
 
@@ -52,12 +52,12 @@ class Problem:
     """One mistake, and where it is.
 
     Attributes:
-        message: what is wrong, as a short clause.
+        message: the error, as a short clause.
         path: the file, or None for a command-line argument.
         line: 1-based line, None where the file has no lines.
         column: 1-based column.
         key: dotted key, e.g. ``profiles.cpu.params.batch_size``.
-        value: what was given, already formatted.
+        value: the given value, already formatted.
         allowed: what would have been accepted.
         nearest: the closest accepted spelling, if one is close.
     """
@@ -94,7 +94,7 @@ class Problem:
 
 
 class HarnessError(Exception):
-    """A failure with a clear message and an exit code of its own."""
+    """A failure with a clear message and an exit code."""
 
     exit_code = ExitCode.INFRASTRUCTURE
 
@@ -133,7 +133,7 @@ class Interrupted(HarnessError):  # noqa: N818 - not an error, a wish
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error's text: what is wrong, without what to do about it."""
+    """Return the first line of an error's text: the error without its remedy."""
     return str(error).partition("\n")[0]
 
 

@@ -1,7 +1,7 @@
 """The nouns of the harness: frozen records that round-trip through JSON, and their ids.
 
 Two ids, both hashes of canonical JSON: `point_id` says *what* was asked (compare it across images
-and machines), `run_id` says what was *executed*. No path, host name or time goes into an id.
+and machines), `run_id` identifies what was *executed*. No path, host name or time goes into an id.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Status(StrEnum):
 
     FINISHED = "finished"
     FAILED = "failed"  # the workload exited with an error
-    STALLED = "stalled"  # nothing happened for as long as its stall limit
+    STALLED = "stalled"  # no sign of life for its stall limit
     TIMED_OUT = "timed-out"
     OUT_OF_MEMORY = "out-of-memory"  # the kernel, the container limit or the watchdog ended it
     HOST_FAILED = "host-failed"  # the daemon, the image or a server broke, not the workload
@@ -53,18 +53,18 @@ class Status(StrEnum):
 
 
 class VerdictKind(StrEnum):
-    """What a comparison of a measurement with its expectation came to."""
+    """The result of comparing a measurement with its expectation."""
 
     REPRODUCED = "REPRODUCED"
     OUTSIDE = "OUTSIDE"
     INCONCLUSIVE = "INCONCLUSIVE"  # too few samples, or the interval straddles the bound
     MISSING = "MISSING"  # the metric was not measured
-    NOT_COMPARABLE = "NOT_COMPARABLE"  # other device or profile; shown, never hidden
-    KNOWN_DIVERGENCE = "KNOWN_DIVERGENCE"  # declared, and still diverging
-    UNEXPECTED_MATCH = "UNEXPECTED_MATCH"  # declared divergent, and now it matches: look
-    INVALID = "INVALID"  # the run or the host broke
-    REPORTED = "REPORTED"  # shown, never counted: nothing can fail it
-    ARITHMETIC = "ARITHMETIC"  # follows from printed numbers alone; no run takes part
+    OTHER_PROFILE = "OTHER PROFILE"  # applies in another profile or on another device only
+    ARTICLE_DIFFERS = "ARTICLE DIFFERS"  # the claim differs, as the entry declares
+    UNEXPECTED_MATCH = "UNEXPECTED MATCH"  # a declared difference is not there
+    RUN_FAILED = "RUN FAILED"  # the run failed, or its figures cannot be used
+    REPORTED = "REPORTED"  # shown, not counted, cannot fail
+    ARITHMETIC = "ARITHMETIC"  # follows from printed numbers alone, without a run
 
 
 @record
@@ -80,13 +80,13 @@ class Limits:
     """What one run may use.
 
     Attributes:
-        stall_s: how long nothing may happen (no event, no line, no file written), seconds. A slow
+        stall_s: end a run after this long without event, line of output or written file, s. A slow
             machine is slow, not broken: this is the limit that ends a run which hangs.
         timeout_s: wall clock, seconds; the far fence behind `stall_s`.
         memory_gib: memory budget, GiB; None for no limit.
         shm_gib: size of ``/dev/shm`` in a container, GiB.
         gpus: number of NVIDIA GPUs.
-        network: whether the workload may reach the network; a server of its own it always can.
+        network: whether the workload may reach the network; it always reaches its own servers.
     """
 
     stall_s: float = 1800.0
@@ -111,7 +111,7 @@ class SandboxSpec:
     """Where a run executes the commands that a model writes.
 
     Attributes:
-        kind: what is asked for.
+        kind: the requested kind.
         memory_suffices: whether the memory sandbox knows every command that this model writes.
         image: the image of `SandboxKind.CONTAINERS`; None where none is locked for this machine.
     """
@@ -159,12 +159,12 @@ class RunSpec:
 
     @property
     def point_id(self) -> str:
-        """What is asked: scenario, profile, workload and params (12 hex digits)."""
+        """Id of the question: scenario, profile, workload and params (12 hex digits)."""
         return digest([self.scenario, self.profile, self.workload, self.params])[:12]
 
     @property
     def run_id(self) -> str:
-        """What is executed: point, images, source, evidence, seed, replicate, schema (16 hex)."""
+        """Id of the run: point, images, source, evidence, seed, replicate, schema (16 hex)."""
         image = self.image.digest if self.image else None
         parts = [self.point_id, image, self.source, self.evidence, self.seed, self.replicate]
         parts.append(self.schema_version)
@@ -209,7 +209,7 @@ class Measurement:
         unit: a unit of `harness.units`.
         where: what distinguishes it from others of the same metric in this run,
             e.g. ``{"checkpoint": 50}``.
-        count: how many samples it stands for.
+        count: how many samples it covers.
         absent: why `value` is None (``nan``, ``out of memory``, ``not supported``).
     """
 
@@ -264,17 +264,17 @@ class FinishedRun:
 
 @record
 class Verdict:
-    """The comparison of one expectation with what was measured.
+    """The comparison of one expectation with the measurements.
 
     Attributes:
         expectation: its id in expectations.yaml.
-        kind: what it came to.
+        kind: the verdict.
         metric: the metric's name.
         where: which cell or row.
         expected: the figure and tolerance, formatted with unit.
-        measured: what was found, formatted with unit; empty where nothing was.
+        measured: the measured value, formatted with unit; empty if there is none.
         detail: why, in one line; for INCONCLUSIVE the effect that could have been seen.
-        claim: how the printed claim stands to the ledger's own truth; None: nothing was printed.
+        claim: the printed claim against the ledger's own truth; None: no claim or no truth.
         claim_detail: the disagreement, in one line.
     """
 
@@ -364,7 +364,7 @@ def _decode_union(options: tuple[Any, ...], value: Any, place: str) -> Any:
             return _decode(option, value, place)
         except ValueError:
             continue
-    message = f"{place}: {value!r} is none of {options}"
+    message = f"{place}: {value!r} is not one of {options}"
     raise ValueError(message)
 
 

@@ -45,7 +45,7 @@ class Proportion:
 
     def __post_init__(self) -> None:
         if not 0 <= self.successes <= self.trials or self.trials < 1:
-            message = f"{self.successes} of {self.trials} is no proportion"
+            message = f"{self.successes} of {self.trials} is not a proportion"
             raise ValueError(message)
 
     @property
@@ -153,7 +153,7 @@ def detectable_rates(
     """Return what `trials` could have told from `reference`, by the two-sided z-test."""
 
     def surplus(rate: float) -> float:
-        """How much further `rate` lies from the reference than the test needs."""
+        """How much further `rate` is from the reference than the test needs."""
         base, n, m = reference.rate, trials, reference.trials
         pooled = (n * rate + m * base) / (n + m)
         null_error = math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
@@ -201,7 +201,7 @@ def t_cdf(t: float, degrees: float) -> float:
 
 @cache
 def t_quantile(probability: float, degrees: float) -> float:
-    """Return the t with P(T <= t) = `probability`, which lies between 0 and 1."""
+    """Return the t with P(T <= t) = `probability`, between 0 and 1."""
     if probability < 0.5:  # noqa: PLR2004 - the median of a symmetric distribution
         return -t_quantile(1 - probability, degrees)
     high = 1.0
@@ -260,11 +260,11 @@ def bootstrap(
     """Return the percentile bootstrap interval of a statistic; the seed makes it repeatable.
 
     Args:
-        units: what is drawn with replacement, whole: values, or clusters of values that hang
+        units: the resampled units: values, or clusters of values that hang
             together, as the assertions of one task do.
-        statistic: of the units drawn.
+        statistic: function of the resampled units.
         alpha: one minus the confidence.
-        resamples: how often they are drawn.
+        resamples: number of bootstrap samples.
         seed: of the draws.
     """
     draw = random.Random(seed)  # noqa: S311 - resampling, not secrecy

@@ -89,7 +89,7 @@ UNITS = _table(
 
 
 def same_dimension(one: str, other: str) -> bool:
-    """Say whether figures in the two units may be compared.
+    """Return whether figures in the two units may be compared.
 
     Raises:
         KeyError: a unit is not in the table.

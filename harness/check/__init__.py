@@ -1,1 +1,1 @@
-"""Checking: every entry of the ledger against what was measured, one verdict each."""
+"""Compare every entry of the ledger with the measurements; one verdict each."""

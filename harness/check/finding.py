@@ -1,4 +1,4 @@
-"""What comparing an entry comes to, before it becomes a verdict."""
+"""The result of comparing an entry, before it becomes a verdict."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Judgement:
     """The answer of one kind of comparison.
 
     Attributes:
-        kind: what it came to.
+        kind: the verdict's kind.
         measured: what was found, formatted with its unit.
         detail: why, in one line.
     """
@@ -22,11 +22,11 @@ class Judgement:
     detail: str = ""
 
 
-class Unanswered(Exception):  # noqa: N818 - not an error: a verdict of its own
-    """Nothing could be compared, or too little.
+class Unanswered(Exception):  # noqa: N818 - not an error: a verdict
+    """The entry could not be compared, or the sample is too small.
 
     Args:
-        kind: MISSING where a figure is absent, INVALID where what is there cannot be trusted,
+        kind: MISSING if a figure is absent, RUN FAILED if it cannot be used,
             INCONCLUSIVE where there is too little of it.
         detail: why, in one line.
     """
@@ -43,7 +43,7 @@ def call_missing(detail: str) -> NoReturn:
 
 def call_invalid(detail: str) -> NoReturn:
     """Give up: a run broke, or figures contradict each other or the entry."""
-    raise Unanswered(VerdictKind.INVALID, detail) from None
+    raise Unanswered(VerdictKind.RUN_FAILED, detail) from None
 
 
 def call_inconclusive(detail: str) -> NoReturn:

@@ -38,7 +38,7 @@ _WHOLE = 1e-3  # how far rate times trials may lie from a whole number of succes
 def proportion(entry: ledger.ProportionEntry, measured: Measured) -> Judgement:
     """The rate cannot be told from the expected one, by a sample that could have told.
 
-    Replicates are pooled. The sample must be as large as the one the expected figure stands on:
+    Replicates are pooled. The sample must be as large as the expected figure's:
     a smaller one that shows no difference says less than the article did.
     """
     target = entry.expect
@@ -89,7 +89,7 @@ def _proportion(row: MeasurementRow) -> Proportion:
     successes = row.number("1") * trials
     whole = round(successes)
     if abs(successes - whole) > _WHOLE or not 0 <= whole <= trials or trials < 1:
-        call_invalid(f"{row.label}: {successes:g} of {trials} is no count of successes")
+        call_invalid(f"{row.label}: {successes:g} of {trials} is not a count of successes")
     return Proportion(successes=whole, trials=trials)
 
 
@@ -102,8 +102,8 @@ def _pooled(each: Sequence[Proportion]) -> Proportion:
 def _sight(rates: Detectable) -> str:
     told = {"below": rates.below, "above": rates.above}
     sides = [f"{side} {wording.percent(rate)}" for side, rate in told.items() if rate is not None]
-    seen = f"a rate {' or '.join(sides)}" if sides else "no rate at all"
-    return f"could have told it from {seen} with power {POWER:g}"
+    seen = f"a rate {' or '.join(sides)}" if sides else "no other rate"
+    return f"could have distinguished it from {seen} with power {POWER:g}"
 
 
 # --- means ----------------------------------------------------------------------------------------

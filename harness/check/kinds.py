@@ -1,4 +1,4 @@
-"""One function a kind of expectation: from an entry and what was measured to a finding.
+"""One function per kind of expectation: from an entry and the measurements to a finding.
 
 Where a cell was run several times its mean is compared, except by `exact`, `ordering` and the laws
 of a single run, which every sample must satisfy, and by the kinds that test statistically
@@ -29,7 +29,7 @@ def compare(entry: ledger.Expectation, measured: Measured) -> Judgement:  # noqa
     """Compare one entry with what was measured.
 
     Raises:
-        Unanswered: nothing could be compared; it carries the finding.
+        Unanswered: the comparison was impossible; it carries the finding.
     """
     match entry:
         case ledger.ExactEntry():
@@ -155,11 +155,11 @@ def _same(found: Scalar, expected: Scalar) -> bool:
 def _difference(found: Scalar, expected: Scalar) -> str:
     if is_number(found) and is_number(expected):
         return f"off by {found - expected:+.6g}"
-    return "is another"
+    return "is different"
 
 
 def _place(interval: Interval, value: float, unit: str) -> str:
-    """Say how far outside the interval a value lies; nothing where it lies inside."""
+    """Say how far outside the interval a value is; empty if it is inside."""
     if accepts(interval, value):
         return ""
     distance = wording.figure(shortfall(interval, value), unit)
@@ -187,7 +187,7 @@ def _quotient(one: MeasurementRow, other: MeasurementRow) -> float:
     unit = one.measurement.unit
     below = other.number(unit)
     if below == 0:
-        call_invalid(f"{other.label} is 0; nothing can be divided by it")
+        call_invalid(f"{other.label} is 0: cannot divide by it")
     return one.number(unit) / below
 
 

@@ -25,7 +25,7 @@ from harness.workloads.api.declare import build, problems_of
 
 @record
 class Relation:
-    """A law: what it may be told, and how it is tested.
+    """A law: its parameters, and its test.
 
     Attributes:
         params: the frozen dataclass of its parameters.
@@ -50,7 +50,7 @@ LAWS = {
 
 
 def relation_of(name: str) -> Relation | None:
-    """Return the law of that name; None where there is none."""
+    """Return the law of that name; None if there is none."""
     if name in LAWS:
         return LAWS[name]
     declared = registry.law(name)
@@ -81,7 +81,7 @@ def law_problems(entry: ledger.Expectation, document: Document, key: Key) -> Ite
 
     Args:
         entry: one entry of the ledger.
-        document: the file it stands in.
+        document: the file of the entry.
         key: its place there, e.g. ``("expectations", 3)``.
     """
     if not isinstance(entry, ledger.LawEntry):
@@ -108,7 +108,7 @@ def law_problems(entry: ledger.Expectation, document: Document, key: Key) -> Ite
 
 
 def _params_problems(relation: Relation, params: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield what is wrong with each parameter, or else with all of them together."""
+    """Yield the problems of each parameter, or else of all of them together."""
     single = list(problems_of(relation.params, params))
     yield from single
     if not single:

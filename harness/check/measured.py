@@ -29,7 +29,7 @@ class Measured:
         """Return 1 where a higher value of the entry's metric is better, -1 where a lower one is.
 
         Raises:
-            Unanswered: INVALID, the metric declares no direction.
+            Unanswered: RUN FAILED, the metric declares no direction.
         """
         declared = self.metrics.get(entry.metric)
         if declared is None or declared.better is None:

@@ -27,7 +27,7 @@ class PairedMean:
 
     def __post_init__(self) -> None:
         if not self.cell:
-            message = "cell names no key"
+            message = "cell is empty; give a key"
             raise ValueError(message)
         if self.low is None and self.high is None:
             message = "give low, high or both"

@@ -29,7 +29,7 @@ class Subject:
 
     Attributes:
         entry: the entry that names the law.
-        rows: what it selects; at least one, none absent.
+        rows: the selected rows; at least one, none absent.
         measured: everything else that was measured.
     """
 
@@ -114,7 +114,7 @@ class BestCell:
 
     def __post_init__(self) -> None:
         if not self.cell:
-            _refuse("cell names no key")
+            _refuse("cell is empty; give a key")
 
 
 def best_cell(params: BestCell, subject: Subject) -> LawOutcome:
@@ -142,7 +142,7 @@ def best_cell(params: BestCell, subject: Subject) -> LawOutcome:
 
 @record
 class Monotone:
-    """The figure never turns back along an axis, every other key fixed; standing still is none."""
+    """The figure is monotone along an axis, every other key fixed; equal neighbours are allowed."""
 
     along: str = param(doc="a numeric param or row key")
     direction: str = param(doc="as the axis rises", choices=("rises", "falls"))
@@ -161,7 +161,7 @@ def monotone(params: Monotone, subject: Subject) -> LawOutcome:
 
 @record
 class Plateau:
-    """From a value of an axis on, the figure stays what it is there, every other key fixed."""
+    """From a value of an axis on, the figure is constant, every other key fixed."""
 
     along: str = param(doc="a numeric param or row key")
     start: float = param(doc="the value of it from which the figure is flat")
@@ -196,7 +196,7 @@ class LinearFit:
 
     def __post_init__(self) -> None:
         if not self.over:
-            _refuse("over names no key")
+            _refuse("over is empty; give a key")
 
 
 def linear_fit(params: LinearFit, subject: Subject) -> LawOutcome:
@@ -204,7 +204,7 @@ def linear_fit(params: LinearFit, subject: Subject) -> LawOutcome:
     points = [(_product(cell, params.over), cell.value) for cell in subject.cells]
     fitted = [(x, y) for x, y in points if params.least is None or x >= params.least]
     if len({x for x, _ in fitted}) < 2:  # noqa: PLR2004 - a line needs two
-        call_missing(f"{len(fitted)} cells make no line over {' x '.join(params.over)}")
+        call_missing(f"{len(fitted)} cells are too few for a line over {' x '.join(params.over)}")
     found: float = getattr(least_squares(fitted), params.coefficient)
     margin = subject.tolerance(params.value) - abs(found - params.value)
     return LawOutcome(

@@ -46,7 +46,7 @@ class MeasurementRow:
         """Return the value in `unit`; text and flags have none to convert.
 
         Raises:
-            Unanswered: INVALID, the units measure different things.
+            Unanswered: RUN FAILED, the units measure different things.
         """
         found = self.measurement.value
         if not is_number(found):
@@ -57,7 +57,7 @@ class MeasurementRow:
         """Return the value in `unit`.
 
         Raises:
-            Unanswered: INVALID, it is no number, or its unit measures something else.
+            Unanswered: RUN FAILED, it is not a number, or its unit measures something else.
         """
         found = self.value(unit)
         if not is_number(found):
@@ -79,11 +79,11 @@ Pair = tuple[MeasurementRow, MeasurementRow]
 
 
 def in_unit(value: float, unit: str, to: str) -> float:
-    """Convert, or raise `Unanswered` (INVALID) where the units measure different things."""
+    """Convert, or raise `Unanswered` (RUN FAILED) if the units measure different things."""
     try:
         return convert(value, unit, to)
     except (KeyError, ValueError):
-        call_invalid(f"measured in {unit!r}, which is no {to!r}")
+        call_invalid(f"measured in {unit!r}, which does not convert to {to!r}")
 
 
 class Rows:
@@ -105,8 +105,8 @@ class Rows:
         """Return the rows of `cell.metric` that match `cell.where`; there is at least one.
 
         Raises:
-            Unanswered: INVALID, a run that could hold one broke, or one stands twice;
-                MISSING, there is none, or one is absent.
+            Unanswered: RUN FAILED, a run that could hold one failed, or one occurs twice; MISSING,
+                there is none, or one is absent.
         """
         self._refuse_broken(cell)
         rows = self._matching(cell.metric, cell.where)
@@ -120,7 +120,7 @@ class Rows:
         """Return the rows of one cell: a row for each replicate.
 
         Raises:
-            Unanswered: as `select`; also INVALID, they are of several cells.
+            Unanswered: as `select`; also RUN FAILED, they are of several cells.
         """
         rows = self.select(cell)
         refuse_several_cells(rows)
@@ -132,7 +132,7 @@ class Rows:
         A free key is one that neither `where` names and that the rows of both sides have.
 
         Raises:
-            Unanswered: as `select`; also MISSING, a row has no partner; INVALID, it has several.
+            Unanswered: as `select`; also MISSING, a row has no partner; RUN FAILED, it has several.
         """
         left, right = self.select(one), self.select(other)
         common = set(left[0].keys).intersection(*(row.keys for row in [*left, *right]))
@@ -161,7 +161,7 @@ class Rows:
 
     def _why_none(self, cell: Cell | Entry) -> str:
         if not self.runs:
-            return "nothing has been run"
+            return "not run yet"
         rows = self._by_metric.get(cell.metric)
         if not rows:
             return f"no run measured {cell.metric}"
@@ -181,7 +181,7 @@ def means(rows: Sequence[MeasurementRow], unit: str) -> list[Mean]:
     """Return one number a cell: the mean over its replicates.
 
     Raises:
-        Unanswered: a row is no number.
+        Unanswered: a row is not a number.
     """
     cells = []
     for members in _cells(rows):
@@ -225,8 +225,8 @@ def _refuse_twice(rows: Sequence[MeasurementRow]) -> None:
         if earlier is row:
             continue
         if earlier.run is row.run:
-            call_invalid(f"{row.measurement.metric} stands twice in one run at {row.label}")
-        call_invalid(f"{row.measurement.metric} at {row.label}: two runs of one replicate")
+            call_invalid(f"{row.measurement.metric} was measured twice in one run at {row.label}")
+        call_invalid(f"{row.measurement.metric} at {row.label}: two runs of the same replicate")
 
 
 def _refuse_absent(rows: Sequence[MeasurementRow]) -> None:
@@ -294,7 +294,7 @@ def _replicate(row: MeasurementRow) -> tuple[int, int]:
 
 
 def matches(keys: Mapping[str, Any], where: Mapping[str, Scalar]) -> bool:
-    """Say whether `keys` hold every value that `where` names."""
+    """Return whether `keys` hold every value that `where` names."""
     return all(key in keys and frozen(keys[key]) == frozen(value) for key, value in where.items())
 
 
@@ -316,5 +316,5 @@ def _order(run: FinishedRun) -> tuple[object, ...]:
 
 
 def is_number(value: Any) -> TypeGuard[int | float]:
-    """Say whether `value` is a number; a flag is none."""
+    """Return whether `value` is a number; a flag is not."""
     return isinstance(value, int | float) and not isinstance(value, bool)

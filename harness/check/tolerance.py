@@ -12,12 +12,12 @@ ROUND_OFF = 1e-12
 
 
 def accepts(interval: Interval, value: float) -> bool:
-    """Say whether `value` lies in `interval`, ends included; NaN and infinities never do."""
+    """Return whether `value` is in `interval`, ends included; NaN and infinities never do."""
     return math.isfinite(value) and shortfall(interval, value) <= slack(interval, value)
 
 
 def shortfall(interval: Interval, value: float) -> float:
-    """Return how far `value` lies outside `interval`; negative inside, by the nearer end."""
+    """Return how far `value` is outside `interval`; negative inside, by the nearer end."""
     return max(interval.low - value, value - interval.high)
 
 

@@ -29,13 +29,13 @@ def check(
     profile: Profile,
     metrics: Mapping[str, Metric],
 ) -> tuple[Verdict, ...]:
-    """Compare every entry with what was measured: a verdict each, in the ledger's order.
+    """Compare every entry with the measurements: one verdict each, in the ledger's order.
 
     Args:
         ledger: the entries.
         runs: at most one for each planned run, broken ones included; those of other profiles are
             not looked at.
-        profile: where the question was asked.
+        profile: the profile of the runs.
         metrics: what the workloads declare, by name.
     """
     here = [run for run in runs if run.spec.profile is profile]
@@ -43,7 +43,7 @@ def check(
 
     @cache
     def measured_on(device: str | None) -> Measured:
-        """Return what was measured on a device; a run that broke before it named one counts."""
+        """Return the measurements of a device; a run that failed before naming one counts."""
         bound = [run for run in here if device is None or run.outcome.device in (device, "")]
         return Measured(rows=Rows(bound), metrics=metrics)
 
@@ -52,7 +52,7 @@ def check(
         elsewhere = _elsewhere(entry.binds, profile, list(devices))
         finding = _finding(entry, measured_on(None if elsewhere else entry.binds.device))
         if elsewhere:
-            finding = replace(finding, kind=VerdictKind.NOT_COMPARABLE, detail=elsewhere)
+            finding = replace(finding, kind=VerdictKind.OTHER_PROFILE, detail=elsewhere)
         if entry.evidence_class is EvidenceClass.REPORTED:
             finding = replace(finding, kind=VerdictKind.REPORTED)
         verdicts.append(_verdict(entry, finding))
@@ -60,36 +60,36 @@ def check(
 
 
 def exit_code(verdicts: Iterable[Verdict]) -> ExitCode:
-    """Return what the process exits with; what is most certain wins.
+    """Return the exit code; the most certain result wins.
 
-    1. OUTSIDE: a figure that binds is outside, or the ledger is wrong about itself (it hides a
-       disagreement, or declares one that is not there). True whatever else broke.
-    2. INFRASTRUCTURE: a run broke, or figures contradict each other.
+    1. OUTSIDE: a compared figure is out of tolerance, or the ledger is wrong (it hides a
+       disagreement, or declares one that is not there). True whatever else failed.
+    2. INFRASTRUCTURE: a run failed, or figures contradict each other.
     3. INCONCLUSIVE: too few samples, a figure is missing, or nothing at all could be compared.
-    4. OK: all that binds is reproduced, and something was.
+    4. OK: every compared figure is reproduced, and there was at least one.
 
-    What is only reported is not counted, nor is its printed claim. Of arithmetic on printed numbers
-    the claim counts, but it is nothing that was compared.
+    Entries of the class `reported`, and their printed claims, are not counted. The claim of an
+    arithmetic entry counts, but the entry does not count as compared.
     """
     known = [each for each in verdicts if each.kind is not VerdictKind.REPORTED]
     kinds = {each.kind for each in known}
     claims = {each.claim for each in known}
     if (kinds | claims) & {VerdictKind.OUTSIDE, VerdictKind.UNEXPECTED_MATCH}:
         return ExitCode.OUTSIDE
-    if VerdictKind.INVALID in kinds:
+    if VerdictKind.RUN_FAILED in kinds:
         return ExitCode.INFRASTRUCTURE
     if kinds & {VerdictKind.INCONCLUSIVE, VerdictKind.MISSING}:
         return ExitCode.INCONCLUSIVE
-    compared = kinds & {VerdictKind.REPRODUCED, VerdictKind.KNOWN_DIVERGENCE}
+    compared = kinds & {VerdictKind.REPRODUCED, VerdictKind.ARTICLE_DIFFERS}
     return ExitCode.OK if compared else ExitCode.INCONCLUSIVE
 
 
 def _elsewhere(binds: Binds, profile: Profile, devices: list[str]) -> str:
-    """Say why an entry does not bind here; nothing where it does, or no run names its device."""
+    """Return why an entry does not apply here; empty if it does, or no run names its device."""
     if binds.profile and profile not in binds.profile:
-        return f"binds in profile {', '.join(binds.profile)}; this is {profile}"
+        return f"checked in profile {', '.join(binds.profile)}; this is {profile}"
     if binds.device is not None and devices and binds.device not in devices:
-        return f"binds on {binds.device}; this is {', '.join(devices)}"
+        return f"checked on {binds.device}; this is {', '.join(devices)}"
     return ""
 
 

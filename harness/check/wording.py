@@ -12,7 +12,7 @@ from harness.statistics import ALPHA, Interval, Proportion, wilson
 from harness.workloads.api import registry
 from harness.workloads.api.declare import defaults_of
 
-_UNWRITTEN = {"1", "text", "flag"}  # units that say nothing beside the figure
+_UNWRITTEN = {"1", "text", "flag"}  # units that are not shown beside the figure
 _EXACT_LIMIT = 1e15  # whole numbers below it are exact in a float
 _DIGITS = 6
 
@@ -183,4 +183,4 @@ LAWS: dict[str, Callable[[Mapping[str, Any], str], str]] = {
     "paired_mean": _paired,
     "plateau": lambda params, _: f"flat along {params['along']} from {number(params['start'])}",
 }
-_COMPARISONS = frozenset({"best_cell", "monotone"})  # what may be off is no distance to a figure
+_COMPARISONS = frozenset({"best_cell", "monotone"})  # the tolerance is not a distance to a figure

@@ -1,4 +1,4 @@
-"""``harness build``: build container images and lock what they came to."""
+"""``harness build``: build container images and lock their digests."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def main(options: BuildOptions) -> ExitCode:
     lock = read_lock(containers)
     names = list(lock) if options.all else options.images
     if not names:
-        message = "no image is named; name some, or give --all to build every one"
+        message = "no image given; name images, or give --all to build every one"
         raise InputError([Problem(message=message, allowed=", ".join(lock))])
     digests = {name: _digest(containers, name, options) for name in names}
     if options.json:
         print(json.dumps(digests, indent=1))
         return ExitCode.OK
     for name, digest in digests.items():
-        print(f"{name}  {digest or 'starts from no other image'}")
+        print(f"{name}  {digest or 'no base image'}")
     return ExitCode.OK
 
 

@@ -34,7 +34,7 @@ class WordKind(StrEnum):
 
 @record
 class Word:
-    """An option, or a positional word, and what can stand there.
+    """An option, or a positional word, and its possible values.
 
     Attributes:
         options: its spellings, e.g. ``-q`` and ``--quiet``; empty for a positional word.
@@ -242,7 +242,7 @@ def _zsh_listing(folder: str, marker: str, project: Path) -> Iterator[str]:
 
 
 def _zsh_argument(word: Word) -> str:
-    """Return one argument of ``_arguments``: spellings, help, and what can stand there."""
+    """Return one argument of ``_arguments``: spellings, help, and possible values."""
     text = re.sub(r"([\[\]:])", r"\\\1", word.help)
     takes = {
         WordKind.CHOICE: f":word:({' '.join(word.choices)})",

@@ -37,7 +37,7 @@ _COLOURS = {State.OK: Colour.GREEN, State.LIMITED: Colour.YELLOW, State.MISSING:
 
 
 def main(options: DoctorOptions) -> ExitCode:
-    """Print how the machine stands; a part that is missing is a finding, not a failure."""
+    """Print the state of the machine; a missing part is a finding, not a failure."""
     project, host = open_project(options), probe_host()
     scenarios, faults = _scenarios(project)
     findings = diagnose(
@@ -50,7 +50,7 @@ def main(options: DoctorOptions) -> ExitCode:
     findings += tuple(faults)
     print(json.dumps(to_json(findings), indent=1) if options.json else render(findings))
     for fact, why in host.absent.items():
-        options.console.explain(f"not known of this machine: {fact}: {why}")
+        options.console.explain(f"unknown about this machine: {fact}: {why}")
     return ExitCode.OK
 
 

@@ -30,7 +30,7 @@ def main(options: FetchOptions) -> ExitCode:
         place = evidence_folder(cache_folder(), scenario.evidence)
         read = {file for model in scenario.profiles.values() for file in model.uses}
         for each in scenario.evidence:
-            options.console.explain(f"{place / each.file}: {each.url or 'no address of its own'}")
+            options.console.explain(f"{place / each.file}: {each.url or 'no address'}")
         fetch([each for each in scenario.evidence if each.file in read], place)
         with suppress(HostError):
             fetch([each for each in scenario.evidence if each.file not in read], place)

@@ -1,4 +1,4 @@
-"""``harness plan``: what a run would do, cost and reuse. Nothing runs and no result is written."""
+"""``harness plan``: what a run would do, cost and reuse. It runs and writes nothing."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _lines(
 
 def _costs(estimate: Estimate | None) -> Iterator[str]:
     if estimate is None:
-        yield "estimated time: the scenario gives none"
+        yield "estimated time: not given by the scenario"
         return
     yield f"estimated time: {duration(estimate.hours * _S_PER_HOUR)} ({estimate.source})"
     for name, value, unit in (

@@ -3,7 +3,7 @@
 Only what a table is made from is copied: spec, outcome, measurements, environment and events;
 never logs. The tables are functions of those files, the scenario and its ledger, so anyone can
 render them again and compare them byte for byte (``--stale``). What an older harness published
-stands as its commit rendered it, until it is published again.
+stays as its commit rendered it, until it is published again.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def main(options: PublishOptions) -> ExitCode:
 
 
 def _copy(loaded: Loaded, project: Project, options: PublishOptions) -> None:
-    """Replace what is published of a profile by the runs of the store.
+    """Replace a profile's published runs by those of the store.
 
     Raises:
         HostError: a planned run is not finished; half a profile is not published.

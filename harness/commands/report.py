@@ -1,4 +1,4 @@
-"""``harness report``: render what is stored, for a terminal, a file or an article."""
+"""``harness report``: render stored results for a terminal, a file or an article."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _chosen(dossier: ScenarioReport, word: str) -> tuple[Table, ...]:
 
 
 def _once(tables: Iterable[Table]) -> Iterator[Table]:
-    """Yield the tables; a line of a caption stands above the first that it belongs to."""
+    """Yield the tables; a caption line is printed once, with the first table that has it."""
     said: set[str] = set()
     for table in tables:
         yield replace(table, caption=tuple(line for line in table.caption if line not in said))

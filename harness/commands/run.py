@@ -59,7 +59,7 @@ def reproduce(ready: Preparation) -> ScenarioReport:
     """
     refuse(ready.problems())
     console, store = ready.options.console, ready.store
-    # held before an image is built: a second harness is refused with nothing changed
+    # locked before an image is built, so that a second harness stops before it changes anything
     with store.locked(ready.loaded.scenario.scenario, ready.profile):
         around = Surroundings(
             runtime=ready.choice.runtime,

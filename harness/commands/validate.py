@@ -88,7 +88,7 @@ def _chosen(project: Project, words: Sequence[str], problems: list[Problem]) -> 
 
 @contextmanager
 def _noting(problems: list[Problem]) -> Iterator[None]:
-    """Add what is found wrong inside to `problems`, and go on after it."""
+    """Add problems raised inside to `problems`, and continue."""
     try:
         yield
     except InputError as error:

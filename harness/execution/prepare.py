@@ -1,4 +1,4 @@
-"""What `plan` and `run` have in common: everything is decided and looked at, nothing is started."""
+"""Common part of `plan` and `run`: decide and check everything, start nothing."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Preparation:
 
     @cached_property
     def choice(self) -> Choice:
-        """The runtime that the options and the machine come to."""
+        """The runtime chosen from the options and the machine."""
         image = self.loaded.scenario.profiles[self.profile].image
         obtain = self._obtain if self.builds else None
         return choose(self.options.runtime, self.profile, image, self.project.containers, obtain)
@@ -116,7 +116,7 @@ class Preparation:
         found = statuses(self.evidence_files, self.evidence_dir)
         wrong = [f"{each.file} ({each.state})" for each in found if not _is_here(each)]
         if wrong:
-            message = f"published data is not in {self.evidence_dir}: {', '.join(wrong)}"
+            message = f"published data is missing from {self.evidence_dir}: {', '.join(wrong)}"
             yield HostError(message, f"harness fetch {self.loaded.scenario.scenario}")
         yield from model_problems(self.models, self.models_dir)
 
@@ -162,7 +162,7 @@ def prepare(folder: Path, project: Project, options: PlanOptions, *, builds: boo
 
 def _explain(ready: Preparation) -> None:
     console, asked = ready.options.console, ready.options.profile
-    why = "the most that this machine can run" if asked == "auto" else "asked for"
+    why = "the largest that this machine can run" if asked == "auto" else "asked for"
     console.explain(f"scenario: {ready.loaded.folder}")
     console.explain(f"profile: {ready.profile} ({why})")
     if ready.evidence_files:

@@ -29,7 +29,7 @@ class Narrator:
     Args:
         what: the scenario and profile, in words.
         total: how many runs are planned.
-        console: says how much is told; with ``--quiet`` nothing is.
+        console: prints the progress; with ``--quiet`` it prints nothing.
         store: where the runs go, to name their folders.
     """
 

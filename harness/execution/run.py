@@ -1,4 +1,4 @@
-"""Executing a plan: run what is not finished, measure it, store it; nothing lost, nothing twice."""
+"""Execute a plan: run what is not finished, measure it, store it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class RunProgress:
     Attributes:
         number: its place in the plan, from 1.
         total: how many runs the plan has.
-        finished: what came of a run that ended.
+        finished: the result of a run that ended.
     """
 
     step: RunStage
@@ -48,7 +48,7 @@ class RunProgress:
 
 @record
 class Surroundings:
-    """What a run needs that its spec does not decide."""
+    """Inputs of a run that are not in its spec."""
 
     runtime: Runtime
     store: RunStore
@@ -88,7 +88,7 @@ def _run(spec: RunSpec, around: Surroundings) -> FinishedRun:
     try:
         finished = _execute(spec, staged, around)
         around.store.commit(staged, finished)
-    except BaseException:  # stopped half-way: only checkpoints are kept, it is owed again
+    except BaseException:  # stopped half-way: only checkpoints are kept, it will be run again
         around.store.discard(staged)
         raise
     return finished

@@ -14,7 +14,7 @@ from harness.workloads.api.run_metrics import RUN_METRICS, USAGE_METRICS
 
 
 def measure(spec: RunSpec, events: Sequence[Event]) -> tuple[Measurement, ...]:
-    """Return what a run measured: figures the workload reported, then those derived from steps.
+    """Return a run's measurements: those the workload reported, then those derived from steps.
 
     Raises:
         InputError: the workload reported one figure twice; names both.
@@ -38,7 +38,7 @@ def device_of(events: Iterable[Event]) -> str:
 
 
 def came_to_its_end(events: Iterable[Event]) -> bool:
-    """Say whether the workload wrote its last event."""
+    """Return whether the workload wrote its last event."""
     return any(event.kind == "finished" for event in events)
 
 

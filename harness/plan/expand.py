@@ -123,7 +123,7 @@ def expand(
     params = {name: each.value for name, each in params_of(loaded, profile, overrides).items()}
     cells, skipped = _select(sweep, overrides)
     if not cells:
-        raise InputError([Problem(message="nothing is selected: every cell is left out")])
+        raise InputError([Problem(message="the selection leaves no cell to run")])
     seed = _first(overrides.seed, model.seed, scenario.seed)
     replicates = _first(overrides.replicates, model.replicates, scenario.replicates)
     if len(cells) * replicates > MAX_RUNS:
@@ -262,7 +262,7 @@ def _cell_problems(
     for spec in runs:
         for problem in problems_of(declared.params, spec.params):
             line = str(problem)
-            if line not in seen:  # the same mistake stands in every cell
+            if line not in seen:  # every cell has the same mistake
                 seen.add(line)
                 key = ("profiles", spec.profile.value, "params", problem.key)
                 yield placed(loaded.document, key, problem)

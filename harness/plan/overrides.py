@@ -78,7 +78,9 @@ def _pairs(flag: str, given: Iterable[str], problems: list[Problem]) -> list[tup
         try:
             pairs.append((name, parse(f"value: {value}", Path(flag)).value["value"]))
         except InputError:
-            problems.append(Problem(message=f"{flag} {name}: is no YAML value", value=repr(value)))
+            problems.append(
+                Problem(message=f"{flag} {name}: is not a YAML value", value=repr(value))
+            )
     return pairs
 
 

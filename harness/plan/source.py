@@ -50,17 +50,19 @@ def source_digest(workload: Workload) -> str:
 def _imported(source: str) -> Iterator[str]:
     for package, members, module in _IMPORT.findall(source):
         yield module or package
-        # what is imported from a package may be a module of it
+        # a name imported from a package may be its module
         yield from (f"{package}.{member}" for member in re.findall(r"\w+", members) if package)
 
 
 @cache
 def _file_of(module: str) -> Path | None:
-    """Return the file of a module of ours; None for what is no module."""
+    """Return the file of a module of this project; None if it is not one."""
     top, *parts = module.split(".")
     spec = find_spec(top)
     assert spec is not None
     assert spec.origin is not None
-    place = Path(spec.origin).parent.joinpath(*parts)  # looked up in files, so nothing is loaded
+    place = Path(spec.origin).parent.joinpath(
+        *parts
+    )  # looked up in files, so that nothing is imported
     files = (place.with_suffix(".py"), place / "__init__.py")
     return next((file for file in files if file.is_file()), None)

@@ -1,6 +1,6 @@
-"""The energy that a device has drawn, as a counter that only rises.
+"""The energy used by a device, as a counter that only rises.
 
-The harness samples a whole run (`harness.telemetry`). A workload that wants the energy of its own
+The harness samples a whole run (`harness.telemetry`). A workload that needs the energy of its own
 parts reads this counter at both ends of each.
 """
 
@@ -26,7 +26,7 @@ EnergyCounter = Callable[[], Reading]  # J since some moment
 def energy_counter(
     device: str, *, root: Path = Path("/"), nvml_api: Any = None
 ) -> Iterator[EnergyCounter]:
-    """Open the counter of what is computed on: the GPU's for ``cuda``, else the CPU packages'.
+    """Open the counter of the computing device: the GPU's for ``cuda``, else the CPU packages'.
 
     A GPU without a counter, such as the GB10, has its power sampled and integrated.
 

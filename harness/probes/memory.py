@@ -19,7 +19,7 @@ def tree_rss_gib(root: Path, pid: int) -> Reading:
     """Return the resident memory of process `pid` and all its descendants, GiB.
 
     Pages that several processes share are counted once for each, so this is an upper bound; what
-    a GPU allocates from unified memory is in no process's resident set, so it is no bound on that.
+    a GPU allocates from unified memory is in no process's resident set, so this does not bound it.
     """
     own = _rss_bytes(root, pid)
     if isinstance(own, NotSupported):
@@ -27,7 +27,7 @@ def tree_rss_gib(root: Path, pid: int) -> Reading:
     if not (root / f"proc/{pid}/task/{pid}/children").exists():
         return NotSupported(reason="this kernel does not list the children of a process")
     sizes = [_rss_bytes(root, each) for each in _tree(root, pid)]
-    # a child that ended between the listing and the look holds nothing any more
+    # a child that ended after the listing uses no memory any more
     return sum(size for size in sizes if not isinstance(size, NotSupported)) / _BYTES_PER_GIB
 
 

@@ -1,6 +1,6 @@
 """Samples that ``nvidia-smi`` logged for a published run: read, cut into windows, reduced.
 
-A cell ``[N/A]`` is None, and None takes part in no mean and no integral.
+A cell ``[N/A]`` is None, and None is left out of every mean and integral.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def _sample(row: Mapping[str, str | None], *, later_than_s: float) -> PowerSampl
 
 
 def _number(cell: str) -> float | None:
-    """Read a cell; ``float`` says what is wrong with it, and a NaN is no number here."""
+    """Read a cell; ``float`` reports a malformed one, and NaN is refused."""
     if cell == _NOT_SUPPORTED:
         return None
     value = float(cell)

@@ -50,7 +50,7 @@ class NvmlGpu:
         return self._memory_gib("used")
 
     def power_w(self) -> Reading:
-        """Return the power drawn now, W; a mean over up to one second on most devices."""
+        """Return the present power, W; a mean over up to one second on most devices."""
         return self._number(lambda: self._api.nvmlDeviceGetPowerUsage(self._handle) * _MILLI)
 
     def power_limit_w(self) -> Reading:
@@ -60,7 +60,7 @@ class NvmlGpu:
         )
 
     def energy_j(self) -> Reading:
-        """Return the energy drawn since the driver was loaded, J."""
+        """Return the energy used since the driver was loaded, J."""
         api, handle = self._api, self._handle
         return self._number(lambda: api.nvmlDeviceGetTotalEnergyConsumption(handle) * _MILLI)
 
@@ -83,7 +83,7 @@ class NvmlGpu:
         if isinstance(memory, NotSupported):
             return memory
         if not memory.total:  # some drivers answer success and zeros on unified memory
-            return NotSupported(reason="NVML: the device has no memory of its own")
+            return NotSupported(reason="NVML: the device has no dedicated memory")
         return float(getattr(memory, part)) / _BYTES_PER_GIB
 
     def _number(self, call: Callable[[], float]) -> Reading:

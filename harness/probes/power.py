@@ -36,7 +36,7 @@ class NodePower:
                         self._input = label.with_name(label.name.replace("_label", "_input"))
 
     def power_w(self) -> Reading:
-        """Return the power drawn now, W."""
+        """Return the present power, W."""
         if isinstance(self._input, NotSupported):
             return self._input
         return read_number(self._input, scale=_MICRO)

@@ -1,6 +1,6 @@
-"""A reading is a number, or the reason why there is none; and how files give readings.
+"""A reading is a number, or the reason for its absence; functions that read files.
 
-A probe never answers zero, None or an old value for what it could not read.
+A probe never returns zero, None or an old value if it cannot read.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Reasons(dict[str, str]):
     """Field -> why it is None: the ``absent`` of a record of facts."""
 
     def known(self, field: str, value: T | NotSupported) -> T | None:
-        """Return `value`, or None after writing down why there is none for `field`."""
+        """Return `value`, or None after recording the reason under `field`."""
         if isinstance(value, NotSupported):
             self[field] = value.reason
             return None
@@ -44,7 +44,7 @@ class Reasons(dict[str, str]):
 
 
 def check_absent(facts: Any) -> None:
-    """Hold a record of facts to its word: a reason for every None and empty field, no other.
+    """Check that a record of facts has a reason for every None and empty field, and no other.
 
     Raises:
         ValueError: a field has neither a value nor a reason, or both.

@@ -21,7 +21,7 @@ _UNSPOKEN = frozenset({"1", "text", "flag", "count"})
 
 @record
 class Replicates:
-    """Finished runs of one cell that differ in nothing but their seed."""
+    """Finished runs of one cell that differ only in their seed."""
 
     spec: RunSpec
     origin: Origin
@@ -32,7 +32,7 @@ def cells_table(dossier: ScenarioReport) -> Table:
     """Return one row for each cell: swept params, then the scenario's report metrics.
 
     Several replicates become mean ± sample standard deviation, with their number; runs on another
-    device, image or source get a row of their own. A run that did not finish, and a planned one
+    device, image or source get their own row. A run that did not finish, and a planned one
     without a run, have a row that says so in place of figures.
     """
     finished = replicates(dossier)
@@ -150,9 +150,12 @@ def _table(
         (*(each.boxes[index] for each in leading), *line.figures)
         for index, line in enumerate(ordered)
     )
+    spread = (
+        ("±: standard deviation over n runs.",) if any(each.count > 1 for each in lines) else ()
+    )
     return Table(
         title=title,
-        caption=dossier.caption,
+        caption=(*dossier.caption, *spread),
         columns=(*(each.column for each in leading), *(metric_column(each) for each in metrics)),
         groups=(RowGroup(rows=rows),),
     )
@@ -207,7 +210,7 @@ def _origin_columns(lines: Sequence[_Line]) -> Iterator[_Filled]:
 
 
 def _ending_columns(lines: Sequence[_Line]) -> Iterator[_Filled]:
-    """Yield how runs ended, where not all finished, and how many a line stands for."""
+    """Yield how runs ended, if not all finished, and how many runs each line has."""
     if any(line.status != Status.FINISHED for line in lines):
         yield _Filled(
             column=Column(key="status", header="status"),
@@ -246,7 +249,7 @@ def _cell_order(dossier: ScenarioReport) -> Callable[[RunSpec], tuple[int, str]]
 def _cell_metrics(dossier: ScenarioReport, finished: Sequence[Replicates]) -> list[Metric]:
     """Return the report's metrics, without those that are only measured by row key.
 
-    Nor those that the profile's own workload does not have: another profile's measures them.
+    It also leaves out metrics of other profiles' workloads.
     """
     key_sets = _key_sets(finished)
     if not dossier.scenario.report.metrics:

@@ -37,7 +37,7 @@ def plain(text: str) -> str:
 
 def printable(text: str) -> str:
     """Return `text` as `plain` does, but with its spaces as they are, as a line of a log needs."""
-    if text.isprintable():  # nearly always: nothing of what follows is printable
+    if text.isprintable():  # nearly always: the rest is not printable
         return text
     spaced = _SPACES.sub(" ", _ESCAPES.sub("", text))
     return "".join(_seen(character) for character in spaced)

@@ -28,10 +28,10 @@ from harness.workloads.api.declare import Metric
 class Apart(StrEnum):
     """Whether two sets of replicates differ."""
 
-    SAME = "the same"  # the very same values
-    APART = "apart"
-    NOT_APART = "not told apart"
-    TOO_FEW = "too few runs to tell"
+    SAME = "identical"
+    APART = "yes"
+    NOT_APART = "no"
+    TOO_FEW = "too few runs"
     DIFFERENT = "different"  # words or flags
     ONE_SIDED = "in one set only"
     NOWHERE = "in neither set"
@@ -63,7 +63,7 @@ _COLUMNS = (
     Column(key="b", header="B", align=Align.RIGHT),
     Column(key="difference", header="B - A", align=Align.RIGHT),
     Column(key="ratio", header="B / A", align=Align.RIGHT),
-    Column(key="apart", header="told apart"),
+    Column(key="apart", header="significant?"),
     Column(key="p", header="p", align=Align.RIGHT),
     Column(key="timing", header="timing"),
 )
@@ -84,7 +84,7 @@ def compare_table(one: ScenarioReport, other: ScenarioReport) -> Table:
         caption=(
             *(f"A: {line}" for line in one.caption),
             *(f"B: {line}" for line in other.caption),
-            f"Told apart: Welch's t-test, Holm's correction, level {ALPHA:g}.",
+            f"Significant: Welch's t-test, Holm's correction, level {ALPHA:g}.",
         ),
         columns=_COLUMNS,
         groups=(RowGroup(rows=rows),),
@@ -115,7 +115,7 @@ def _by_point(dossier: ScenarioReport, same_profile: bool) -> dict[str, Replicat
         if point in points:
             problems.append(
                 Problem(
-                    message="a set holds one point from several origins; compare them one by one",
+                    message="one store has this point from several devices, images or sources",
                     key=each.spec.label,
                     value=f"{_named(points[point].origin)} and {_named(each.origin)}",
                 )

@@ -45,7 +45,7 @@ class ScenarioReport:
 
     @property
     def caption(self) -> tuple[str, ...]:
-        """Where the figures come from; stands under every table and plot of this dossier."""
+        """Where the figures come from; shown under every table and plot of this dossier."""
         asked = f"Profile {self.profile}: {self.scenario.profiles[self.profile].summary}."
         return (asked, *provenance(self.runs), *_left_out(self.plan))
 
@@ -74,7 +74,7 @@ class ScenarioReport:
 
     @property
     def exit_code(self) -> ExitCode:
-        """What the verdicts and the runs come to."""
+        """The exit code of the verdicts and runs."""
         failed = any(run.outcome.status is not Status.FINISHED for run in self.runs)
         runs = ExitCode.INFRASTRUCTURE if failed else ExitCode.OK
         return worst([runs, exit_code(self.verdicts)])
@@ -105,11 +105,11 @@ def assemble(loaded: Loaded, ledger: Expectations, plan: Plan, store: RunStore) 
 
 
 def _of_another_experiment(verdict: Verdict) -> Verdict:
-    """Judge nothing: an expectation holds for the experiment that it was written for."""
+    """Judge nothing: an expectation applies only to the declared experiment."""
     if verdict.kind is VerdictKind.REPORTED:
         return verdict
     detail = "the command line changed the experiment"
-    return replace(verdict, kind=VerdictKind.NOT_COMPARABLE, detail=detail)
+    return replace(verdict, kind=VerdictKind.OTHER_PROFILE, detail=detail)
 
 
 @record
@@ -157,7 +157,7 @@ def _left_out(plan: Plan | None) -> Iterator[str]:
     for reason, count in sorted(reasons.items()):
         yield f"{count} declared run{'s' if count != 1 else ''} left out: {reason}."
     if plan and plan.changed:
-        yield "The command line changed the declared experiment."
+        yield "Not the declared experiment: the command line changed it."
 
 
 def _place(one: Origin) -> str:

@@ -28,7 +28,7 @@ _PLAIN_FROM, _PLAIN_BELOW = 1e-4, 1e15
 def figure(value: Scalar, metric: Metric | None = None) -> str:
     """Write a measured value.
 
-    Integers, text and flags stand as they are, digests cut short. A timing metric gets four
+    Integers, text and flags are unchanged, digests cut short. A timing metric gets four
     significant digits, trailing zeros included; any other six, without them. No digit left of the
     point is rounded away (without replicates nobody knows that it is noise) and none is shown that
     lies below the metric's resolution.

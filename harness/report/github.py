@@ -41,7 +41,7 @@ def _ledger(dossier: ScenarioReport) -> Iterator[str]:
 
 
 def _only(table: Table, entries: set[str]) -> Table:
-    """Return the rows of some entries, whose ids stand in the first column."""
+    """Return the rows of some entries, whose ids are in the first column."""
     groups = [
         replace(group, rows=tuple(row for row in group.rows if row[0].raw in entries))
         for group in table.groups
@@ -58,7 +58,7 @@ def annotate(verdicts: Sequence[Verdict], ledger: Document, root: Path) -> Itera
 
     Args:
         verdicts: of the entries of one ledger.
-        ledger: the file the entries stand in.
+        ledger: the file of the entries.
         root: the folder of the repository; GitHub wants paths from there.
     """
     lines = {

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def render_html(table: Table) -> str:
-    """Return the table as a fragment of HTML, to stand in a page of one's own."""
+    """Return the table as an HTML fragment for use in another page."""
     return fill("table.html.j2", table=visible(table))
 
 

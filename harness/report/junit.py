@@ -1,8 +1,8 @@
 """Verdicts as JUnit XML: one test case for each entry of a ledger.
 
-OUTSIDE and UNEXPECTED_MATCH, also of the printed claim, are failures: the answer is not the
-expected one. INVALID, MISSING and INCONCLUSIVE are errors: there is no answer. NOT_COMPARABLE and
-REPORTED are skipped, with the reason. There is no time and no host name in it.
+OUTSIDE and UNEXPECTED MATCH, also of the printed claim, are failures: the answer is not the
+expected one. RUN FAILED, MISSING and INCONCLUSIVE are errors: there is no answer. OTHER PROFILE and
+REPORTED are skipped, with the reason. The file holds no time and no host name.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The claim ledger as a table: what was printed, what holds, what was found."""
+"""The claim ledger as a table: claimed, recorded, derived, expected, measured, verdict."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from harness.report.figures import printed, setting, shortened
 from harness.report.tables import Align, Column, Row, RowGroup, Table, TableCell, words
 from harness.scenario.expectations import Expectation, Expectations, Printed
 
-# a claim that its own evidence contradicts, and one wrongly said to be contradicted
+# a claim that the article's own data contradicts, and one wrongly declared to be
 FINDINGS = frozenset(
-    {VerdictKind.KNOWN_DIVERGENCE, VerdictKind.OUTSIDE, VerdictKind.UNEXPECTED_MATCH}
+    {VerdictKind.ARTICLE_DIFFERS, VerdictKind.OUTSIDE, VerdictKind.UNEXPECTED_MATCH}
 )
 
 _COLUMNS = (
@@ -89,9 +89,9 @@ def judged(dossier: ScenarioReport) -> str:
 def ledger_table(dossier: ScenarioReport) -> Table:
     """Return one row for each entry of the ledger, in five groups.
 
-    Findings, where the printed claim is not what its evidence holds; what was compared; what
-    cannot be compared here; what is arithmetic on printed numbers; what is only reported. Every
-    entry is in exactly one group, a finding always in the first.
+    Article errors, where the printed number differs from the article's own data; compared entries;
+    those of other profiles or devices; arithmetic on printed numbers; reported ones. Every entry is
+    in exactly one group, an article error always in the first.
 
     Raises:
         ValueError: an entry without a verdict, or a verdict without an entry.
@@ -111,29 +111,39 @@ def ledger_table(dossier: ScenarioReport) -> Table:
 def brief_table(dossier: ScenarioReport) -> Table:
     """Return the ledger for a terminal: what was compared and found, in columns that fit.
 
-    Entries that cannot be compared here are counted in the caption by the first part of their
-    names, and so is arithmetic on printed numbers; a divergence from a claim is shown wherever it
-    binds. `ledger_table` has everything. The table of a changed experiment is empty: it says
-    nothing about any claim.
+    The caption counts the entries that are checked only in other profiles, and arithmetic on
+    printed numbers. Article errors are always shown. `ledger_table` has everything. The table of a
+    changed experiment is empty.
     """
     if _changed(dossier):
         return _brief(dossier, (), {})
     groups: dict[_Part, list[Row]] = {_Part.COMPARED: [], _Part.FINDINGS: [], _Part.REPORTED: []}
-    elsewhere, num_arithmetic = [], 0
+    elsewhere: Counter[str] = Counter()
+    num_arithmetic = 0
     for entry, verdict in _paired(dossier.ledger, dossier.verdicts):
         if (part := _part(verdict)) in groups:
             groups[part].append(_brief_row(entry, verdict))
         elif part is _Part.ARITHMETIC:
             num_arithmetic += 1
         else:
-            elsewhere.append(entry.id)
-    families = Counter(name.partition(".")[0] for name in elsewhere)
-    counted = ", ".join(f"{count} {family}" for family, count in families.items())
-    names = f"Not comparable here: {counted} (harness check shows each, and where it binds)."
-    caption = [names] if elsewhere else []
+            elsewhere[_checked_in(entry, dossier.profile)] += 1
+    caption = []
+    if elsewhere:
+        counted = ", ".join(f"{count} {place}" for place, count in elsewhere.most_common())
+        total = elsewhere.total()
+        are = "claim is" if total == 1 else "claims are"
+        caption.append(
+            f"{total} {are} checked only in other profiles ({counted}); harness check shows them."
+        )
     if num_arithmetic:
         caption.append(f"Arithmetic on the article's own numbers, not shown: {num_arithmetic}.")
     return _brief(dossier, tuple(caption), groups)
+
+
+def _checked_in(entry: Expectation, profile: Profile) -> str:
+    """Return the profiles, other than this one, that check an entry; else the device."""
+    profiles = [each for each in entry.binds.profile if each is not profile]
+    return " or ".join(profiles) or f"on {entry.binds.device}"
 
 
 def _brief(
@@ -175,10 +185,10 @@ def keys_text(where: Mapping[str, Any]) -> str:
 class _Part(StrEnum):
     """The groups in their order; the value is the heading."""
 
-    FINDINGS = "Findings: the printed claim is not what its evidence holds"
+    FINDINGS = "Article errors: printed number differs from the article's own data"
     COMPARED = "Compared"
-    ELSEWHERE = "Not comparable here: other device or profile"
-    ARITHMETIC = "Arithmetic on the article's own numbers: no run takes part"
+    ELSEWHERE = "Checked only in other profiles or on other devices"
+    ARITHMETIC = "Arithmetic on the article's own numbers: needs no run"
     REPORTED = "Reported: shown, not counted"
 
 
@@ -189,7 +199,7 @@ def _part(verdict: Verdict) -> _Part:
         return _Part.REPORTED
     if verdict.kind is VerdictKind.ARITHMETIC:
         return _Part.ARITHMETIC
-    elsewhere = verdict.kind is VerdictKind.NOT_COMPARABLE
+    elsewhere = verdict.kind is VerdictKind.OTHER_PROFILE
     return _Part.ELSEWHERE if elsewhere else _Part.COMPARED
 
 

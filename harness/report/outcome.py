@@ -12,20 +12,20 @@ class JunitOutcome(StrEnum):
 
     PASSED = "passed"
     FAILED = "failure"  # there is an answer, and it is not the expected one
-    ERROR = "error"  # there is no answer: a run broke, a figure is missing, samples are too few
-    SKIPPED = "skipped"  # nothing is asked here: it binds elsewhere, or is only reported
+    ERROR = "error"  # there is no answer: a run failed, a figure is missing, samples are too few
+    SKIPPED = "skipped"  # not checked here: it applies elsewhere, or is only reported
 
 
 _OUTCOMES = {
     VerdictKind.REPRODUCED: JunitOutcome.PASSED,
     VerdictKind.ARITHMETIC: JunitOutcome.PASSED,
-    VerdictKind.KNOWN_DIVERGENCE: JunitOutcome.PASSED,
+    VerdictKind.ARTICLE_DIFFERS: JunitOutcome.PASSED,
     VerdictKind.OUTSIDE: JunitOutcome.FAILED,
     VerdictKind.UNEXPECTED_MATCH: JunitOutcome.FAILED,
-    VerdictKind.INVALID: JunitOutcome.ERROR,
+    VerdictKind.RUN_FAILED: JunitOutcome.ERROR,
     VerdictKind.MISSING: JunitOutcome.ERROR,
     VerdictKind.INCONCLUSIVE: JunitOutcome.ERROR,
-    VerdictKind.NOT_COMPARABLE: JunitOutcome.SKIPPED,
+    VerdictKind.OTHER_PROFILE: JunitOutcome.SKIPPED,
     VerdictKind.REPORTED: JunitOutcome.SKIPPED,
 }
 
@@ -33,8 +33,8 @@ _OUTCOMES = {
 def outcome(verdict: Verdict) -> JunitOutcome:
     """Return how a test runner should count a verdict.
 
-    A ledger that is wrong about its own claim fails, whatever was measured; what is only reported
-    never does.
+    A ledger that is wrong about its own claim fails, whatever was measured; a reported entry never
+    does.
     """
     if verdict.kind is VerdictKind.REPORTED:
         return JunitOutcome.SKIPPED

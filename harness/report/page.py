@@ -1,6 +1,6 @@
 """One self-contained page a scenario: claims, figures, plots and where they come from.
 
-No script, no font and no picture is fetched from anywhere; plots stand inside the page and follow
+No script, font or picture is fetched; plots are inside the page and follow
 the reader's light or dark theme.
 """
 

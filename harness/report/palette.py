@@ -1,8 +1,8 @@
 """The colours of plots and pages, light and dark.
 
-Plots are drawn in the light ones. A page puts style-sheet variables in their place, so that a plot
-inside it follows the reader's theme. Every series colour stands at 4.5:1 or better against its
-surface, and no series is told by colour alone: markers, dashes and hatches differ too.
+Plots use the light ones. A page replaces them by style-sheet variables, so that a plot
+inside it follows the reader's theme. Every series colour has a contrast of 4.5:1 or better against
+its surface, and no series is told by colour alone: markers, dashes and hatches differ too.
 """
 
 from __future__ import annotations

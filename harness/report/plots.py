@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _WIDTH_IN, _HEIGHT_IN, _PAD_IN = 7.5, 4.0, 0.1
 _LEGEND_ROW_IN = 0.19
-# what a row of the legend has room for, and what a mark with its gaps and a character take
+# the width of a legend row, of a mark with its gaps, and of a character
 _LEGEND_WIDTH_PT, _MARK_PT, _CHARACTER_PT = 520, 38, 5
 _TITLE_CHARACTERS = 72
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -70,7 +70,7 @@ class RenderedPlot:
 
     Attributes:
         svg: the whole file; empty where no figure could be drawn.
-        note: what is missing from it, in one line; empty where nothing is.
+        note: what is missing from it, in one line; empty if nothing is.
     """
 
     plot: Plot
@@ -224,7 +224,7 @@ def _errors(points: Sequence[Point]) -> list[float] | None:
 
 
 def _numbers(axes: Axes, values: Sequence[Scalar]) -> dict[str, float]:
-    """Make x an axis of numbers and return where each value stands."""
+    """Make x a numeric axis and return the position of each value."""
     positions = {setting(value): float(value or 0) for value in values}
     distinct = sorted(set(positions.values()))
     scale: Callable[[float], float] = float
@@ -240,13 +240,13 @@ def _numbers(axes: Axes, values: Sequence[Scalar]) -> dict[str, float]:
 
 
 def _apart(places: Sequence[float]) -> bool:
-    """Say whether each of some ascending places has room for a label of its own."""
+    """Return whether labels at these ascending positions fit side by side."""
     least = (places[-1] - places[0]) * _LEAST_GAP
     return all(after - before >= least for before, after in itertools.pairwise(places))
 
 
 def _categories(axes: Axes, values: Sequence[Scalar]) -> dict[str, float]:
-    """Give each different value a place of its own, in the order they come."""
+    """Give each different value its own position, in order of appearance."""
     positions = {text: float(i) for i, text in enumerate(dict.fromkeys(map(setting, values)))}
     labels = [clean.plain(text) for text in positions]
     slanted = sum(len(label) for label in labels) > _LONG_LABELS
@@ -261,7 +261,7 @@ def _categories(axes: Axes, values: Sequence[Scalar]) -> dict[str, float]:
 
 
 def _geometric(values: Sequence[float]) -> bool:
-    """Say whether values belong on a logarithmic axis: they double, or span two decades."""
+    """Return whether values belong on a logarithmic axis: they double, or span two decades."""
     if len(values) < 3 or values[0] <= 0:  # noqa: PLR2004 - two points have no shape
         return False
     ratios = [after / before for before, after in itertools.pairwise(values)]
@@ -281,7 +281,7 @@ def _put_words(axes: Axes, shown: Curves, origin: str) -> None:
 
 
 def _cut_axis(axes: Axes, kind: PlotKind) -> list[str]:
-    """Say so where zero is not on the y axis; bars always stand on it."""
+    """Return a note if zero is not on the y axis; bars always start there."""
     low, high = axes.get_ylim()
     return ["y axis does not start at 0"] if kind is not PlotKind.BAR and low * high > 0 else []
 

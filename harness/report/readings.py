@@ -23,7 +23,7 @@ class PooledValue:
     """One figure over the runs that should have it.
 
     Attributes:
-        values: what was measured, in the metric's unit.
+        values: the measurements, in the metric's unit.
         absences: why the other runs have no value.
     """
 
@@ -61,7 +61,9 @@ def values_of(run: FinishedRun) -> RunValues:
     found: dict[tuple[str, Place], Measurement] = {}
     for each in run.measurements:
         key = (each.metric, place(each.where))
-        found[key] = replace(each, value=None, absent="reported twice") if key in found else each
+        found[key] = (
+            replace(each, value=None, absent="measured twice in one run") if key in found else each
+        )
     return found
 
 
@@ -101,7 +103,7 @@ def _value(metric: Metric, measured: Measurement | None) -> Scalar | _Absent:
         return _Absent(reason="not measured")
     value: Any = measured.value
     if value is None:
-        return _Absent(reason=measured.absent or "absent without a reason")
+        return _Absent(reason=measured.absent or "absent, no reason recorded")
     if isinstance(value, float) and not math.isfinite(value):
         return _Absent(reason=str(value))
     if measured.unit == metric.unit:

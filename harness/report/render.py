@@ -25,7 +25,7 @@ from harness.report.tables import Align, Column, Row, RowGroup, Table, TableCell
 _BREAKS = re.compile(r"( +|(?<=[A-Za-z][-._=])(?=[A-Za-z]))")
 _SPACES = re.compile(r"( +)")
 _DOTS = re.compile(r"( +|(?<=\.)(?=\w))")
-_UNBROKEN = "\u00a0"  # stands for a space at which no line ends
+_UNBROKEN = "\u00a0"  # a space at which no line may break
 _GAP = 2  # spaces between columns in text
 _HEADER_PAD = "  "  # by which tabulate makes a column wider than its header
 _WORD_LIMIT = 16  # a column is not narrowed below its longest word, up to this
@@ -160,7 +160,8 @@ class _Wrapper(textwrap.TextWrapper):
 def _text(box: TableCell) -> str:
     """Return what a field shows, with a deviation that no line end parts from its mean."""
     text = clean.plain(box.text).replace(" ± ", f"{_UNBROKEN}±{_UNBROKEN}")
-    return text.replace(" %", f"{_UNBROKEN}%")
+    text = text.replace(" %", f"{_UNBROKEN}%")
+    return text if box.verdict is None else text.replace(" ", _UNBROKEN)
 
 
 def _fill(text: str, size: int, breaks: re.Pattern[str] = _BREAKS) -> str:
@@ -213,7 +214,7 @@ def _markdown_rows(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
 def render_csv(table: Table) -> str:
     """Return the rows with full precision and no caption.
 
-    Beside a column whose figures stand for replicates come ``<key>.sd`` and ``<key>.n``; beside
+    Beside a column with replicates come ``<key>.sd`` and ``<key>.n``; beside
     one that misses figures comes ``<key>.absent`` with the reasons. Groups become a first column.
     """
     grouped = any(group.title for group in table.groups)
@@ -230,7 +231,7 @@ def render_csv(table: Table) -> str:
 
 @record
 class _Part:
-    """A column of the csv file, and what it shows of a row."""
+    """A column of the csv file, and its value of a row."""
 
     header: str
     of: Callable[[Row], Scalar]

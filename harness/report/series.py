@@ -1,4 +1,4 @@
-"""What a declared plot shows, before it is drawn: points with error bars, in named series."""
+"""The data of a declared plot: points with error bars, in named series."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Curves:
 def curves(plot: Plot, dossier: ScenarioReport) -> Curves:
     """Return what `plot` shows of a dossier's finished runs.
 
-    Points are told apart by the plot's series keys, and by every other param, row key or origin
+    Points are distinguished by the plot's series keys, and by every other param, row key or origin
     that varies among them: figures of different settings or devices are never averaged.
     """
     metric = dossier.metrics[plot.y]
@@ -91,7 +91,7 @@ def _places(each: Replicates, metric: Metric) -> dict[Place, None]:
 
 
 def _coordinates(each: Replicates, where: Place) -> Coordinates:
-    """Return all that tells a point from others; what is varied on purpose comes first."""
+    """Return all keys that identify a point; swept params come first."""
     own = {**dict(where), **each.spec.cell}
     return {**own, **to_json(each.origin), **each.spec.params, **own}
 
@@ -113,7 +113,7 @@ def _series_names(plot: Plot, coordinates: Sequence[Coordinates]) -> list[str]:
 
 
 def _splits(name: str, keys: Sequence[str], coordinates: Sequence[Coordinates]) -> bool:
-    """Say whether points that agree in `keys` differ in `name`."""
+    """Return whether points that agree in `keys` differ in `name`."""
     seen: dict[tuple[str, ...], str] = {}
     for at in coordinates:
         value = _text(at, name)
@@ -138,7 +138,7 @@ def _ordered(label: str, points: Sequence[Point]) -> Series:
 
 
 def is_number(value: Scalar) -> bool:
-    """Say whether `value` has a place on an axis of numbers; a flag has not."""
+    """Return whether `value` has a place on an axis of numbers; a flag has not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

@@ -6,7 +6,7 @@
     ... replaced by the table ...
     <!-- /harness -->
 
-A marker stands alone on its line and names a scenario, what to show and a profile. Markers inside
+A marker is alone on its line and names a scenario, what to show and a profile. Markers inside
 fenced code are examples, and left alone.
 """
 
@@ -60,7 +60,7 @@ class Marker:
 
 Words = tuple[str, str, str]  # scenario, what to show, profile: as written
 
-# the Markdown for a marker, or None to leave what stands there
+# the Markdown for a marker, or None to leave the text as it is
 Fill = Callable[[Marker], str | None]
 
 
@@ -125,7 +125,7 @@ def _filled(article: Path, text: str, fill: Fill) -> str:
 
 
 def _block_lines(marker: Marker, fill: Fill, ending: str) -> str | None:
-    """Return what should stand between two markers: the table with a blank line on each side."""
+    """Return the text between two markers: the table with a blank line on each side."""
     markdown = fill(marker)
     return None if markdown is None else f"\n{markdown}\n".replace("\n", ending)
 
@@ -151,7 +151,7 @@ def _markers(article: Path, text: str) -> tuple[Marker, ...]:
         if found := [*_word_problems(article, line, words)]:
             problems += found
         elif words in markers:
-            message = f"stands at line {markers[words].line} already"
+            message = f"is already at line {markers[words].line}"
             problems.append(_problem(article, line, message, " ".join(words)))
         else:
             scenario, shown, profile = words
@@ -176,7 +176,7 @@ def _pairs(article: Path, text: str) -> tuple[list[tuple[int, int, Words]], list
         if not opening and not closing:
             problems.append(_problem(article, line, "is misspelt", comment, allowed=_WANTED))
         if closing and opened is None:
-            problems.append(_problem(article, line, "closes nothing", comment))
+            problems.append(_problem(article, line, "closes no marker", comment))
         if opening and opened is not None:
             problems.append(_unclosed(article, *opened))
         if closing and opened is not None:

@@ -1,4 +1,4 @@
-"""A table before it has a form: rows of what a person reads beside what was measured."""
+"""A table before rendering: cells with text for people and raw values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from harness.records import Scalar, VerdictKind, record
 
 
 class Align(StrEnum):
-    """On which side a column's text stands."""
+    """Alignment of a column's text."""
 
     LEFT = "left"
     RIGHT = "right"
@@ -23,7 +23,7 @@ class Column:
         key: its name in csv and json.
         header: its name for people.
         unit: the unit of every figure in it; empty for pure numbers and words.
-        names_row: it says what a row is about, rather than what was found.
+        names_row: it identifies the row, rather than holding a result.
         prose: sentences; a page shows them under the row instead of beside it.
         quiet: the same in every row, so that people read it in the caption; csv and json, which
             are cut and joined, have it in each row.
@@ -111,7 +111,7 @@ def visible(table: Table) -> Table:
     """Return the table as people see it.
 
     Quiet columns are left out; a column that is absent in every row, and why, becomes a line of
-    the caption. Where no column is left there are no rows either: the caption says it all.
+    the caption. If no column is left, there are no rows either.
     """
     columns = range(len(table.columns))
     reasons = {index: why for index in columns if (why := _absent_throughout(table, index))}

@@ -18,8 +18,8 @@ from harness.results.redact import redact, redact_arguments
 from harness.runtime.environ import looks_secret
 from harness.runtime.host import Host
 
-# What decides arithmetic, its speed, or which files are read. A name that ends in "_" stands for
-# all that begin so; names that look like those of secrets (VLLM_API_KEY) are left out.
+# Variables that change arithmetic, its speed, or which files are read. A name that ends in "_"
+# means all that begin so; names that look like those of secrets (VLLM_API_KEY) are left out.
 RECORDED_VARIABLES = (
     *(
         "OMP_",

@@ -1,4 +1,4 @@
-"""The Python that runs workloads and what is installed in it.
+"""The Python that runs workloads, and its packages.
 
 ``python -m harness.results.interpreter`` prints the same as JSON, for an interpreter in a
 container.

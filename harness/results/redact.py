@@ -1,4 +1,4 @@
-"""Taking secrets out of what is written down: command lines, variables, the ends of logs.
+"""Remove secrets from recorded text: command lines, variables, the ends of logs.
 
 This errs on the side of hiding. Digests in lower-case hex, which results are full of, stay.
 """
@@ -14,7 +14,7 @@ from harness.runtime.environ import looks_secret
 from harness.variables import KEY_VARIABLE
 
 HIDDEN = "***"
-_SHORTEST_KEY = 8  # "none" and "EMPTY" stand for a key that a server does not ask for
+_SHORTEST_KEY = 8  # "none" and "EMPTY" are used as keys of servers that need none
 
 _FORMS = re.compile(
     r"""
@@ -29,7 +29,7 @@ _FORMS = re.compile(
     | \bAIza[\w-]{30,}                               # Google
     | \bey[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}            # a JSON web token
     | -----BEGIN[ ][A-Z ]*PRIVATE[ ]KEY-----.*?(?:-----END[ ][A-Z ]*PRIVATE[ ]KEY-----|\Z)
-    # 36 letters and digits of all three kinds in one word: a key, whoever issued it
+    # 36 letters and digits of all three kinds in one word: a key of any service
     | (?<![A-Za-z0-9])(?=[A-Za-z0-9]*[a-z])(?=[A-Za-z0-9]*[A-Z])(?=[A-Za-z0-9]*[0-9])
       [A-Za-z0-9]{36,}={0,2}
     """,

@@ -21,7 +21,7 @@ class Pending:
     """One planned run, and what the store says of it.
 
     Attributes:
-        reason: for a run that is owed though its point, or its profile, was measured before: what
+        reason: for a run to execute although its point, or its profile, was measured before: what
             differs.
     """
 
@@ -78,9 +78,9 @@ def _by_point(runs: Iterable[FinishedRun]) -> dict[tuple[str, int], FinishedRun]
 
 
 def _difference(one: RunSpec, other: RunSpec) -> str:
-    """Return what keeps `one` from answering for `other`, where both ask the same point."""
+    """Return why `one` cannot be reused for `other`, although both have the same point."""
     if one.image != other.image:
-        return "the image is another" if one.image else "it was run without a container"
+        return "the image is different" if one.image else "it ran without a container"
     if one.evidence != other.evidence:
-        return "the evidence is another"
+        return "the published files are different"
     return "the workload's code has changed"

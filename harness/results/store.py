@@ -4,7 +4,7 @@ A run writes into a folder under ``.staging``; when it is over, its records are 
 is flushed to the disk, and one rename puts the folder in its place. So a folder with a run's name
 is a whole run, and a kill at any moment leaves either it or a staging folder that the next holder
 of the lock empties, but for its checkpoints. A finished run is never overwritten; a failed one is
-kept as ``<run_id>.failed-<n>`` and owed again.
+kept as ``<run_id>.failed-<n>`` and will be run again.
 
 Checkpoints stay in the staging folder until the run, which is named by its id, has finished: the
 next attempt goes on from them. A change of the workload's code makes another run of it.
@@ -53,11 +53,11 @@ class RunStore:
         self.root = root
 
     def folder(self, spec: RunSpec) -> Path:
-        """Return where a finished run of `spec` lies, or would."""
+        """Return the folder of a finished run of `spec`, whether it exists or not."""
         return self.root / spec.scenario / spec.profile / spec.run_id
 
     def has(self, spec: RunSpec) -> bool:
-        """Say whether `spec` has been finished; then it need not run again."""
+        """Return whether `spec` has been finished; then it need not run again."""
         return self.folder(spec).is_dir()
 
     @contextmanager
@@ -84,7 +84,7 @@ class RunStore:
         return folder
 
     def discard(self, staged: Path) -> None:
-        """Drop what a run that did not come to an end has written, but for its checkpoints."""
+        """Delete the files of a run that did not end, except its checkpoints."""
         if not (staged / CHECKPOINTS).is_dir():
             shutil.rmtree(staged, ignore_errors=True)
             return
@@ -184,7 +184,7 @@ def load_run(folder: Path) -> FinishedRun:
 def _schema(folder: Path) -> int | None:
     """Return the version of the records that wrote a run, if it is not this one's.
 
-    What cannot be read is this one's: reading it says what is wrong.
+    An unreadable file counts as this version's: reading it reports the problem.
     """
     try:
         document = _read_json(folder / SPEC_FILE)
@@ -246,7 +246,7 @@ def _attempts(place: Path) -> list[Path]:
 
 
 def _attempt(path: Path) -> int:
-    """Return the number of a failed attempt; 0 for what is none, such as a copy made by hand."""
+    """Return the number of a failed attempt; 0 for other folders, such as a copy made by hand."""
     number = path.name.rpartition("-")[2]
     return int(number) if number.isdecimal() and path.is_dir() else 0
 
@@ -271,7 +271,7 @@ def _read_json(path: Path) -> Any:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    message = f"{name} is no number of JSON"
+    message = f"{name} is not a JSON number"
     raise ValueError(message)
 
 

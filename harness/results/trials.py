@@ -34,7 +34,7 @@ def write_trials(plan: Plan, store: results.RunStore, score: str) -> None:
         score: the metric that trials are compared by, of which more is better.
 
     Raises:
-        InputError: the file is no such record.
+        InputError: the file is not such a record.
     """
     folder = store.root / plan.scenario / f"{plan.profile}.lineage"
     folder.mkdir(exist_ok=True)

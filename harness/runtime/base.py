@@ -1,4 +1,4 @@
-"""The swap point between deciding and doing: what a runtime is given and what it gives back."""
+"""The interface of a runtime: its input, its output, its protocol."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Launch:
 
     Attributes:
         spec: the run.
-        run_dir: its folder on this machine. ``spec.json`` lies in it already; the events, the
+        run_dir: its folder on this machine. ``spec.json`` is already there; the events, the
             artefacts, ``stdout.log`` and ``stderr.log`` are written into it. It is the working
             folder of the program, in every runtime.
         env: variables that the run is given by name; the only way for a secret to get in.
@@ -75,7 +75,7 @@ class RunStopReason(StrEnum):
 
 @record
 class Ending:
-    """How a program came to its end, before anyone is blamed.
+    """How a program ended, before its cause is diagnosed.
 
     Attributes:
         exit_code: 128 + N for a program that signal N ended.
@@ -127,7 +127,7 @@ class Runtime(Protocol):
 
 
 def judge(ending: Ending, spec: RunSpec, log_tail: tuple[str, ...]) -> tuple[Status, str]:
-    """Return the status of a run that came to `ending`, and one line saying why."""
+    """Return the status of a run with this `ending`, and one line that says why."""
     if ending.breach is not None:
         return ending.breach.status, ending.breach.cause
     if ending.stop is not None:
@@ -137,7 +137,7 @@ def judge(ending: Ending, spec: RunSpec, log_tail: tuple[str, ...]) -> tuple[Sta
     if ending.exit_code == 0:
         return Status.FINISHED, ""
     said = (line.strip() for line in reversed(log_tail))
-    # the last line that says what is wrong; after it a `HostError` says what to type next
+    # the last line that states the error; after it a `HostError` says what to type next
     last = next((line for line in said if line and not line.startswith("next: ")), "")
     cause = _exit_text(ending.exit_code) + (f": {last}" if last else "")
     # a workload exits so for an absent evidence file or device, see harness.workloads.__main__

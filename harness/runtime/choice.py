@@ -70,7 +70,7 @@ def choose(
 
 
 def made(containers: Path, image: str, listen: Listener) -> ImageRef:
-    """Look the base of an image up where nobody has, build it, lock both digests and return it.
+    """Resolve an image's base if it is unresolved, build the image, lock both digests, return it.
 
     Raises:
         HostError: it cannot be had, or is not what the lock names; says what to type.

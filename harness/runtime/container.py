@@ -48,7 +48,7 @@ def container_options(
 
     Args:
         launch: the run.
-        owner: who starts it.
+        owner: the process that starts it.
         user: whom it runs as.
         sandboxes: the folder with the socket at which it asks for sandboxes; None for none.
     """

@@ -142,7 +142,7 @@ def _remove(container: Container) -> None:
 
 
 def _is_abandoned(container: Container) -> bool:
-    """Say whether nobody waits for this container any more.
+    """Return whether no harness waits for this container any more.
 
     An owner of this boot and pid namespace can be looked up. Of any other, a container that has
     ended is waited for by nobody after its deadline, and none may run past it.
@@ -155,7 +155,7 @@ def _is_abandoned(container: Container) -> bool:
 
 @contextmanager
 def _lent(run_dir: Path) -> Iterator[str]:
-    """Give the user a container runs as, who owns the run's folder meanwhile; never root."""
+    """Return the container's user, who owns the run's folder meanwhile; never root."""
     if os.getuid() != 0:
         yield f"{os.getuid()}:{os.getgid()}"
         return

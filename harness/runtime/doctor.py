@@ -34,7 +34,7 @@ Capacity = Callable[[float], Mapping[str, Sequence[str]]]
 
 
 class State(StrEnum):
-    """How a part of the machine stands."""
+    """State of a part of the machine."""
 
     OK = "ok"
     LIMITED = "limited"  # something can be done without it, or with less
@@ -47,8 +47,8 @@ class HostFinding:
 
     Attributes:
         what: the part, in a word or two.
-        detail: what was found, or what cannot be done.
-        remedy: the next command to type; empty where nothing is to be done.
+        detail: what was found, or what cannot run.
+        remedy: the next command to type; empty if none is needed.
     """
 
     what: str
@@ -59,7 +59,7 @@ class HostFinding:
 
 @record
 class Tools:
-    """What is installed beside the machine itself.
+    """Tools installed on the machine.
 
     Attributes:
         python: version of the running Python.
@@ -148,7 +148,7 @@ def diagnose(
 
 
 def probe_tools(project: Path, sandbox_image: ImageRef | None = None) -> Tools:
-    """Return what is installed here, and which sandboxes can be made, by making one of each kind.
+    """Return the installed tools and the sandboxes that work, by making one of each kind.
 
     Args:
         project: a folder on the disk that results go to.
@@ -240,7 +240,7 @@ def _docker(host: Host) -> HostFinding:
 def _gpu(host: Host) -> HostFinding:
     if host.gpus:
         names = ", ".join(gpu.name or "unnamed" for gpu in host.gpus)
-        kind = "unified memory" if host.unified_memory else "memory of its own"
+        kind = "unified memory" if host.unified_memory else "dedicated memory"
         detail = f"{names} ({kind}), driver {host.driver}, CUDA {host.cuda}"
         return HostFinding(what="gpu", state=State.OK, detail=detail)
     has_driver = host.driver is not None
@@ -353,7 +353,7 @@ def _models(host: Host, models_that_fit: Capacity | None) -> Iterator[HostFindin
 def model_room_gib(host: Host) -> float | None:
     """Return the memory that a model could have here, GiB; None where the machine does not say.
 
-    The first GPU's own memory where it has some, else what is available above the floor.
+    The first GPU's dedicated memory if it has any, else the memory available above the floor.
     """
     if host.gpus and host.gpus[0].memory_gib is not None:
         return host.gpus[0].memory_gib

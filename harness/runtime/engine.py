@@ -1,6 +1,6 @@
-"""The Docker engine: reaching it, and saying in our words what it complains about.
+"""The Docker engine: connect to it, and translate its errors.
 
-Its client raises three unrelated families of exceptions, and the reason stands only in their text.
+Its client raises three unrelated families of exceptions; only their text has the reason.
 The texts below were captured from engines 20.10 and newer; see tests/unit/runtime/test_engine.py.
 """
 
@@ -28,7 +28,7 @@ class _Complaint:
 
     Attributes:
         text: a regular expression; its groups may be named in the other two.
-        means: our sentence; ``{host}`` is the engine's address, ``{what}`` what was asked for.
+        means: our sentence; ``{host}`` is the engine's address, ``{what}`` the requested object.
         remedy: the next command.
     """
 
@@ -133,12 +133,12 @@ def explained(what: str = "") -> Iterator[None]:
 
 
 def host_error(text: str, what: str = "") -> HostError:
-    """Return the error that the message `text` of Docker's client stands for."""
+    """Return the error for the message `text` of Docker's client."""
     return meaning(text, what) or HostError(f"Docker: {text}", "docker info")
 
 
 def meaning(text: str, what: str) -> HostError | None:
-    """Return the error that a text of Docker is known to stand for; None for any other text."""
+    """Return the error for a known text of Docker; None for any other text."""
     for complaint in _COMPLAINTS:
         if match := re.search(complaint.text, text, re.DOTALL):
             facts = {"host": host(), "what": what, **match.groupdict()}

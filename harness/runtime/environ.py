@@ -1,4 +1,4 @@
-"""The environment that a run is given: what it needs, never what merely lies around.
+"""The environment variables of a run: those that it needs, and no others.
 
 A run sees the variables listed here, those that its runtime sets, and those that it is given by
 name; so no key or token of the user reaches a workload, a log or a published result unasked. One
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from harness.variables import KEY_VARIABLE
 from harness.workloads.__main__ import LIFELINE_VARIABLE
 
-# A name that ends in "_" stands for all that begin so.
+# A name that ends in "_" means all names that begin so.
 # What decides the arithmetic or its speed; a container gets these as well:
 _ARITHMETIC = ("OMP_", "KMP_", "MKL_", "OPENBLAS_", "CUBLAS_", "NVIDIA_TF32_OVERRIDE")
 # What programs on this machine need in order to start:
@@ -29,7 +29,7 @@ _SECRET = re.compile(
 
 
 def looks_secret(name: str) -> bool:
-    """Say whether a variable of this name may hold a secret, e.g. ``HF_TOKEN``."""
+    """Return whether a variable of this name may hold a secret, e.g. ``HF_TOKEN``."""
     return _SECRET.search(name) is not None
 
 
@@ -53,7 +53,7 @@ def run_environment(source: str) -> dict[str, str]:
         LIFELINE_VARIABLE: "1",
         "PYTHONHASHSEED": "0",  # sets of text iterate in one order
         "PYTHONPATH": source,
-        "PYTHONSAFEPATH": "1",  # a file in the run's folder never stands in for a module
+        "PYTHONSAFEPATH": "1",  # a file in the run's folder must never shadow a module
         "PYTHONUNBUFFERED": "1",  # the last words of a killed run are in its log
         "PYTHONUTF8": "1",
         "SPT_NOENV": "1",  # else setproctitle writes a title over the mark that a run is ended by

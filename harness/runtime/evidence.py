@@ -1,7 +1,7 @@
 """Published raw data: found in a folder given by the user, or fetched once and verified.
 
-Nothing is used whose sha256 is not the one the scenario names. The data is never part of this
-repository, and nothing is ever written into the user's folder.
+A file is used only if its sha256 is the scenario's. The data is never part of this repository, and
+the harness never writes into the user's folder.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class EvidenceStatus:
 
 
 def evidence_folder(cache: Path, files: Iterable[EvidenceFile]) -> Path:
-    """Return the one folder that holds `files`, or into which what is missing can be fetched.
+    """Return the one folder that holds `files`, or into which missing ones can be fetched.
 
     That is the user's own where it holds them all, or holds another file under one of the names,
     which the user must see; else one in the cache, which is given a copy of those the user has.
@@ -73,7 +73,7 @@ def fetch(files: Iterable[EvidenceFile], folder: Path) -> tuple[EvidenceStatus, 
     Every file is tried before one that cannot be had is complained about.
 
     Raises:
-        HostError: files have no URL, cannot be reached, or are not what was published.
+        HostError: files have no URL, cannot be reached, or differ from those published.
     """
     wanted = tuple(files)
     failed: defaultdict[str, list[str]] = defaultdict(list)
@@ -98,7 +98,7 @@ def _download(each: EvidenceFile, place: Path) -> str:
     import requests  # noqa: PLC0415 - its exceptions come through pooch
 
     if each.url is None:
-        return "published at no address of their own"
+        return "published without an address"
     pooch.get_logger().setLevel("ERROR")  # it tells of every download on stderr
     host = urlsplit(each.url).hostname
     try:
@@ -108,7 +108,7 @@ def _download(each: EvidenceFile, place: Path) -> str:
     except requests.RequestException:
         return f"no connection to {host}"
     except ValueError:
-        return f"what {host} has is not what was published"
+        return f"what {host} has differs from what was published"
     except OSError as error:
         return f"cannot be written: {error.strerror}"
     return ""

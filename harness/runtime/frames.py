@@ -1,4 +1,4 @@
-"""What comes over an attach connection: the two output streams in one, in frames.
+"""The frames of an attach connection, which carry both output streams.
 
 A frame is a byte naming the stream, three zero bytes, the length as a big-endian 32-bit number,
 and that many bytes (Docker Engine API, "Attach to a container").

@@ -18,7 +18,7 @@ from harness.runtime import machine
 from harness.runtime.daemon import DockerEngine, ask_engine, engine_socket
 from harness.runtime.machine import PowerSource
 
-GB10 = "NVIDIA GB10"  # the exact device name, whoever built the box
+GB10 = "NVIDIA GB10"  # the exact device name, whatever the vendor
 ON_CPU = "harness run SCENARIO --profile cpu"
 
 
@@ -109,7 +109,7 @@ def default_profile(host: Host) -> Profile:
 
 
 def profile_problem(profile: Profile, host: Host) -> HostError | None:
-    """Return why a machine is none that a profile is asked on; None where it is one.
+    """Return why a machine cannot run a profile; None if it can.
 
     The profiles cpu and evidence are asked on any machine.
     """

@@ -61,7 +61,7 @@ def built(containers: Path, name: str) -> ImageRef:
 def build(containers: Path, name: str, *, accept: bool, listen: Listener) -> ImageRef:
     """Build an image for this machine, write it into the lock, and return it.
 
-    One that the engine has, made from the recipe as it stands, is not built again.
+    An image that the engine already has from the same recipe is not built again.
 
     Args:
         containers: the folder of recipes and lock.
@@ -71,7 +71,7 @@ def build(containers: Path, name: str, *, accept: bool, listen: Listener) -> Ima
 
     Raises:
         InputError: the lock is wrong, or has no such image.
-        HostError: it cannot be built here, or came out as another image than the locked one.
+        HostError: it cannot be built here, or its digest is not the locked one.
     """
     lock = _lock_with(containers, name)
     image = lock[name]
@@ -113,7 +113,7 @@ def _lock_with(containers: Path, name: str) -> Lock:
 
 
 def _recipe_digest(folder: Path, base: str | None) -> str:
-    """Return what a recipe comes to: its files, their names and its base."""
+    """Return the digest of a recipe: its files, their names and its base."""
     content = hashlib.sha256(f"{base}\n".encode())
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         content.update(f"{path.relative_to(folder)}\n{path.stat().st_size}\n".encode())
@@ -198,7 +198,7 @@ def _answers(client: Path, *arguments: str) -> bool:
 
 
 def _is_before_23(client: Path) -> bool:
-    """Say whether BuildKit is built into this client; from version 23 it is a plugin."""
+    """Return whether BuildKit is built into this client; from version 23 it is a plugin."""
     output = subprocess.run([client, "--version"], capture_output=True, text=True, check=False)
     major = output.stdout.removeprefix("Docker version ").partition(".")[0]
     return major.isdigit() and int(major) < 23  # noqa: PLR2004 - said above
@@ -264,4 +264,4 @@ def _follow(
     if what is not None and (meant := engine.meaning(tail, what)):
         raise meant
     message = f"{Path(command[0]).name} ended with exit code {process.returncode}:\n{tail}"
-    raise HostError(message, "correct what it says, then repeat the command")
+    raise HostError(message, "fix this, then repeat the command")

@@ -123,7 +123,7 @@ class LocalRuntime:
 
 
 class _Process:
-    """The process of one run; leaving the context leaves nothing of it running."""
+    """The process of one run; leaving the context ends everything that it started."""
 
     def __init__(self, launch: Launch, mark: Mark) -> None:
         self._launch = launch
@@ -199,7 +199,7 @@ class _Process:
 
     def end(self, stop: RunStopReason | None = None, breach: Breach | None = None) -> Ending:
         """End the group and whatever left it, and say how the program itself ended."""
-        # with a pidfd the leader is not reaped yet, so its number cannot stand for another group
+        # with a pidfd the leader is not reaped yet, so its number cannot be another group's
         processes.end_group(self._popen.pid)
         self._reap(0)
         processes.end_marked(self._mark)
@@ -221,7 +221,7 @@ class _Process:
         return True
 
     def drain(self, stdout: BoundedLog, stderr: BoundedLog) -> None:
-        """Take what still stands in the pipes; a program that escaped may hold them open."""
+        """Read the rest of the pipes; a program that escaped may hold them open."""
         for stream, log in zip(self._streams(), (stdout, stderr), strict=True):
             for _ in range(_PIPE_CHUNKS):
                 if not _take(stream.fileno(), log):
@@ -230,7 +230,7 @@ class _Process:
     def usage(self, wall_s: float) -> Usage:
         """Return what the kernel accounted to the program and the children it waited for."""
         assert self._rusage is not None
-        # Linux starts a child's peak at its parent's: below our own it says nothing of the child
+        # Linux starts a child's peak at its parent's: below our own it says nothing about the child
         peak = self._rusage.ru_maxrss
         known = peak > self._own_peak
         return Usage(

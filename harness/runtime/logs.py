@@ -50,7 +50,7 @@ class BoundedLog:
         self._recent = (self._recent + chunk)[-_TAIL_BYTES:]
 
     def tail(self, num_lines: int = TAIL_LINES) -> tuple[str, ...]:
-        """Return the last lines; bytes that are no UTF-8 are replaced."""
+        """Return the last lines; bytes that are not UTF-8 are replaced."""
         return tuple(self._recent.decode(errors="replace").splitlines()[-num_lines:])
 
     def _notice(self) -> bytes:

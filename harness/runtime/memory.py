@@ -103,7 +103,7 @@ class MemoryWatchdog:
         period_s: seconds between looks.
 
     Attributes:
-        breach: what was called back with; None while there was nothing.
+        breach: the first breach; None while there was none.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
-"""Who started a process or a container: enough to say later whether that owner still lives.
+"""The process that started a run: enough to tell later whether it is still alive.
 
-A pid alone says nothing: pids are used again, machines restart, and containers have pid spaces of
+A pid alone is not enough: pids are reused, machines restart, and containers have pid spaces of
 their own. So an owner is a boot, a pid namespace, a pid and that process's start time.
 
 A system without /proc (macOS) tells none of them but the pid. Its owners are of boot 00000000, and

@@ -30,7 +30,7 @@ _END_S = 10.0  # a killed process ends at once, unless the kernel holds it (a de
 
 @record
 class Mark:
-    """What `RUN_VARIABLE` holds: the run, and who started it."""
+    """The value of `RUN_VARIABLE`: the run, and the process that started it."""
 
     run_id: str
     owner: Owner
@@ -72,7 +72,7 @@ def mark_of(pid: int) -> Mark | None:
 
 
 def end_group(group: int, with_signal: int = signal.SIGKILL) -> None:
-    """Send a signal to a process group; an empty group is no error."""
+    """Send a signal to a process group; an empty group is not an error."""
     with suppress(ProcessLookupError):
         os.killpg(group, with_signal)
 

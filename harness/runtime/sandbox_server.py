@@ -115,8 +115,8 @@ class SandboxServer:
     """Makes a sandbox for each connection to a Unix socket; all end when the context is left.
 
     Args:
-        path: where the socket is made; whoever can reach it can have sandboxes.
-        spec: what they are.
+        path: where the socket is made; access to it is access to sandboxes.
+        spec: the kind of the sandboxes.
         max_sandboxes: how many there may be at once.
         owner: the run that containers belong to, as `Mark.text` has it.
     """
@@ -242,7 +242,7 @@ def _bind(listener: socket.socket, path: Path) -> None:
 
 
 def _relay(connection: socket.socket, channel: SandboxChannel, limits: SandboxLimits) -> str:
-    """Relay until the sandbox ends, or is asked for what it may not do; return why."""
+    """Relay until the sandbox ends or a forbidden request arrives; return why."""
     poll = select.poll()
     for descriptor in (connection.fileno(), channel.response_fd):
         poll.register(descriptor, select.POLLIN)
@@ -284,7 +284,7 @@ def _read(connection: socket.socket, max_blob: int) -> tuple[Any, bytes]:
 def _require_within(
     asked: SandboxLimits | CommandLimits, most: SandboxLimits | CommandLimits
 ) -> None:
-    """Refuse limits that are not positive, or above what a run may have.
+    """Refuse limits that are not positive, or above a run's maximum.
 
     Raises:
         ValueError: names the first.

@@ -26,7 +26,7 @@ class RunWatch:
 
     For its memory it is stopped when two looks in a row find too much. It has stalled when no file
     of its folder has changed and no output has come for `Limits.stall_s` of watched time: a pause
-    of the machine, or of the harness itself, is nobody's stall.
+    of the machine, or of the harness itself, does not count as a stall.
 
     Args:
         limits: what the run may use.
@@ -60,7 +60,7 @@ class RunWatch:
         self._idle_s = 0.0
 
     def wait_s(self) -> float:
-        """Return how long nothing needs to be looked at, seconds."""
+        """Return the seconds until the next check."""
         return max(0.0, min(self._deadline, self._next_look) - time.monotonic())
 
     def reason(self) -> RunStopReason | None:
@@ -109,7 +109,7 @@ def _newest_files(run_dir: Path) -> tuple[int, int]:
 
 
 def host_problems(limits: Limits, host: Host) -> Iterator[HostError]:
-    """Yield what a run's limits ask for and this machine cannot give."""
+    """Yield the limits of a run that this machine cannot provide."""
     if problem := memory_problem(limits, host):
         yield problem
     if limits.gpus > len(host.gpus):

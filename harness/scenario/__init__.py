@@ -1,1 +1,1 @@
-"""Scenario files: what is asked, read strictly, every mistake reported with its place."""
+"""Scenario files, read strictly; every mistake is reported with its place."""

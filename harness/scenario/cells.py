@@ -1,4 +1,4 @@
-"""The cells of a sweep: what is crossed, what advances together and what is left out."""
+"""The cells of a sweep: crossed axes, axes that advance together, and excluded cells."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ def cells_of(sweep: Sweep) -> Iterator[dict[str, Any]]:
 
 
 def matches(cell: Mapping[str, Any], rule: Mapping[str, Any]) -> bool:
-    """Say whether a cell is one that an `exclude` rule names."""
+    """Return whether a cell is one that an `exclude` rule names."""
     return all(cell.get(axis) == value for axis, value in rule.items())

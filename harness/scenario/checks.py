@@ -174,7 +174,7 @@ def _axis_problems(
     for index, value in enumerate(values):
         at = (*key, index)
         if any(value == each and type(value) is type(each) for each in seen):
-            yield document.problem(at, "value stands twice on this axis", value=repr(value))
+            yield document.problem(at, "value occurs twice on this axis", value=repr(value))
         seen.append(value)
         for problem in problems_of(declared.params, {axis: value}):
             if problem.key == axis:
@@ -217,7 +217,7 @@ def _evidence_problems(document: Document) -> Iterator[Problem]:
     for index, name in _evidence_names(document).items():
         if name in seen:
             at: Key = ("evidence", index, "file")
-            yield document.problem(at, "evidence file stands twice", value=repr(name))
+            yield document.problem(at, "evidence file is listed twice", value=repr(name))
         seen.add(name)
 
 
@@ -283,7 +283,7 @@ def ledger_problems(
         key: Key = ("expectations", index)
         if entry.id in first:
             line, _ = document.place(("expectations", first[entry.id], "id")) or (1, 1)
-            yield document.problem((*key, "id"), f"id stands twice, first on line {line}")
+            yield document.problem((*key, "id"), f"duplicate id, first on line {line}")
         first.setdefault(entry.id, index)
         yield from _entry_problems(scenario, entry, document, key, units)
 
@@ -334,7 +334,7 @@ def _formula_problems(document: Document, key: Key, formula: str) -> Iterator[Pr
     try:
         evaluate(formula, given)
     except ValueError as error:
-        allowed = ", ".join(given) or "no names: there is no given table"
+        allowed = ", ".join(given) or "no names: the file has no given table"
         yield document.problem(key, str(error), value=repr(formula), allowed=allowed)
 
 

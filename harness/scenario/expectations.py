@@ -98,7 +98,7 @@ class Tolerance(Strict):
             message = "low is above high"
             raise ValueError(message)
         if self.value == 0 and self.rel:
-            message = "rel of a value of 0 allows nothing: give abs"
+            message = "rel of a value of 0 allows no deviation: give abs"
             raise ValueError(message)
         return self
 
@@ -183,7 +183,7 @@ class TrajectoryTarget(Strict):
             message = "mean_abs is above max_abs: no mean is above the largest"
             raise ValueError(message)
         if len({at for at, _ in self.points}) < len(self.points):
-            message = "two points stand at the same place"
+            message = "two points have the same key"
             raise ValueError(message)
         return self
 
@@ -253,7 +253,7 @@ class Defaults(Strict):
 
 
 class WrittenEntry(Defaults):
-    """An entry as it stands in the file: what is not there is in the defaults, or follows."""
+    """An entry as written in the file; missing keys come from the defaults or are derived."""
 
     id: EntryId
     claimed: Figure = None
@@ -389,7 +389,7 @@ class NoninferiorityEntry(TolerantEntry):
 
 
 class Reported(Entry):
-    """A figure of the class `reported`, of which nothing is expected."""
+    """A figure of the class `reported`, without an expectation."""
 
     kind: Literal["reported"]
     expect: None = None
@@ -398,7 +398,7 @@ class Reported(Entry):
     @classmethod
     def _reported(cls, given: EvidenceClass) -> EvidenceClass:
         if given is not EvidenceClass.REPORTED:
-            message = "must be reported where nothing is expected"
+            message = "must be reported if there is no expect"
             raise ValueError(message)
         return given
 
@@ -446,13 +446,13 @@ class Expectations(Strict):
 
 
 def claim_verdict(entry: Entry) -> tuple[VerdictKind | None, str]:
-    """Say how the printed claim stands to the ledger's own truth (derived, else recorded).
+    """Compare the printed claim with the ledger's own truth (derived, else recorded).
 
     Returns:
         The verdict (None where nothing was printed or nothing is known) and the disagreement in
-        one line: REPRODUCED where the claim rounds to the truth, KNOWN_DIVERGENCE where it does
-        not and the entry says so, OUTSIDE where it does not and nobody said, UNEXPECTED_MATCH
-        where the entry declares a divergence that is not there.
+        one line: REPRODUCED if the claim rounds to the truth, ARTICLE DIFFERS if it does not and
+        the entry says so, OUTSIDE if it does not and the entry is silent, UNEXPECTED MATCH where
+        the entry declares a divergence that is not there.
     """
     claimed, truth = entry.claimed, entry.derived or entry.recorded
     if claimed is None or truth is None:
@@ -464,7 +464,7 @@ def claim_verdict(entry: Entry) -> tuple[VerdictKind | None, str]:
             return VerdictKind.UNEXPECTED_MATCH, f"{detail}: declared divergent, yet they agree"
         return VerdictKind.REPRODUCED, ""
     if entry.diverges:
-        return VerdictKind.KNOWN_DIVERGENCE, f"{detail}: {entry.diverges}"
+        return VerdictKind.ARTICLE_DIFFERS, f"{detail}: {entry.diverges}"
     return VerdictKind.OUTSIDE, f"{detail}: the entry does not declare this (key `diverges`)"
 
 

@@ -25,7 +25,7 @@ def folders(root: Path) -> list[Path]:
 
 
 def survey(root: Path) -> tuple[list[Path], list[Problem]]:
-    """Return the scenario folders under `root`, sorted by name, and what is wrong with others."""
+    """Return the scenario folders under `root`, sorted by name, and the problems of others."""
     if not root.is_dir():
         return [], [Problem(message="no such folder of scenarios", path=root)]
     visible = sorted(path for path in root.iterdir() if path.name[0] not in "._")
@@ -39,7 +39,7 @@ def survey(root: Path) -> tuple[list[Path], list[Problem]]:
 
 def _problems(path: Path) -> Iterator[Problem]:
     if path.is_symlink() and not path.exists():
-        yield Problem(message="is a link to nothing", path=path)
+        yield Problem(message="is a broken link", path=path)
     elif path.is_dir() and not os.path.lexists(path / SCENARIO_FILE):
         named = nearest(SCENARIO_FILE, [each.name for each in path.iterdir()])
         yield Problem(message=f"has no {SCENARIO_FILE}", path=path, value=named)

@@ -46,14 +46,14 @@ FUNCTIONS: Mapping[str, Function] = MappingProxyType(
 
 
 def evaluate(formula: str, given: Mapping[str, float]) -> float:
-    """Return what a formula comes to.
+    """Return the value of a formula.
 
     Args:
         formula: as it is written.
         given: name -> value.
 
     Raises:
-        ValueError: it is no such formula, or comes to no finite number; says where in the text.
+        ValueError: it is not a formula, or has no finite value; says where in the text.
     """
     if len(formula) > MAX_LENGTH:
         message = f"a formula has at most {MAX_LENGTH} characters"
@@ -63,13 +63,13 @@ def evaluate(formula: str, given: Mapping[str, float]) -> float:
             tree = ast.parse(formula.strip(), mode="eval")
         value = _value(tree.body, given)
     except SyntaxError as error:
-        message = f"is no formula, at character {error.offset}"
+        message = f"is not a formula, at character {error.offset}"
         raise ValueError(message) from None
     except (ArithmeticError, RecursionError, MemoryError) as error:
-        message = f"comes to no number: {error}"
+        message = f"has no value: {error}"
         raise ValueError(message) from None
     if not math.isfinite(value):
-        message = f"comes to no finite number: {value}"
+        message = f"has no finite value: {value}"
         raise ValueError(message)
     return value
 

@@ -8,14 +8,14 @@ import yaml
 
 from harness.errors import Problem
 
-_INDENT = "this is indented unlike what stands above it"
+_INDENT = "this is indented differently from the lines above it"
 _WORDS = {
     "could not find expected ':'": "a key needs ': ' after it",
     "mapping values are not allowed in this context": (
         "': ' is not expected here: mend the indentation, or quote text that holds it"
     ),
     "block sequence entries are not allowed in this context": (
-        "'- ' is not expected here: a list begins on a line of its own"
+        "'- ' is not expected here: start a list on its own line"
     ),
     "found unexpected end of stream": "the quote is not closed",
     "did not find expected key": f"expected a key; {_INDENT}, or a quote ended too early",
@@ -45,7 +45,7 @@ def yaml_problem(error: yaml.MarkedYAMLError, text: str, path: Path) -> Problem:
     lines = text.splitlines()
     if mark.line < len(lines):
         line, column = mark.line + 1, mark.column + 1
-    else:  # the parser ends on a line of its own
+    else:  # the parser reports the end on an extra line
         line, column = len(lines), len(lines[-1]) + 1
     return Problem(message=f"YAML: {words}", path=path, line=line, column=column)
 

@@ -1,7 +1,7 @@
-"""The lock of the container images: what each is built from and what that came to.
+"""The lock of the container images: the base of each, and the digests of base and builds.
 
 ``containers/images.lock.yaml`` is written by ``harness build`` and read by everything that plans.
-The word ``unresolved`` stands where nobody has looked a digest up yet; it never passes for one.
+``unresolved`` marks a digest that has not been looked up yet; it is never accepted as one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SANDBOX_IMAGE = "sandbox"  # the image of sandboxes that are containers
 UNRESOLVED = "unresolved"
 PLATFORMS = ("linux/amd64", "linux/arm64")
 _HEADER = """\
-# What each container image is built from, and what building it came to; see CONTRIBUTING.md.
+# The base of each container image, and the digests of base and builds; see CONTRIBUTING.md.
 # Written by `harness build`: do not edit digests by hand.
 #   base         the tag that its Dockerfile starts from; null where it is made from packages
 #   base_digest  what that tag was when it was looked up (`harness build --resolve`)
@@ -50,7 +50,7 @@ class LockedImage:
     Attributes:
         base: the tag it starts from; None where it is made from packages alone.
         base_digest: the digest of that tag; None while unresolved.
-        built: platform, e.g. ``linux/arm64`` -> what was built for it.
+        built: platform, e.g. ``linux/arm64`` -> digest of the image built for it.
     """
 
     name: str
@@ -60,7 +60,7 @@ class LockedImage:
 
     @property
     def base_reference(self) -> str | None:
-        """The base as builders understand it, by digest where that is known."""
+        """The base as builders understand it, by digest if that is known."""
         return f"{self.base}@{self.base_digest}" if self.base_digest else self.base
 
 
@@ -81,7 +81,7 @@ def this_platform() -> str:
 
 
 def read_lock(containers: Path) -> Lock:
-    """Read the lock in the folder `containers`; image name -> what is locked.
+    """Read the lock in the folder `containers`; image name -> its lock entry.
 
     Raises:
         InputError: every mistake in it, and every image without a Dockerfile.
@@ -114,7 +114,7 @@ def write_lock(containers: Path, lock: Lock) -> None:
 
 
 def lock_text(lock: Lock) -> str:
-    """Return the lock as it stands in its file."""
+    """Return the text of the lock file."""
     return _HEADER + "".join(f"\n{_entry_text(image)}" for _, image in sorted(lock.items()))
 
 
@@ -231,7 +231,7 @@ def _date_wants(value: object) -> str:
 
 
 def _built_wants(value: object) -> str:
-    return "" if isinstance(value, dict) else "a mapping from platform to what was built"
+    return "" if isinstance(value, dict) else "a mapping from platform to the digest built for it"
 
 
 # key -> says what is allowed where the value is not

@@ -51,7 +51,7 @@ def load_expectations(loaded: Loaded, entry_problems: EntryCheck | None = None) 
 
     Args:
         loaded: the scenario.
-        entry_problems: yields what is wrong with an entry in the eyes of a higher room, which
+        entry_problems: yields the problems of an entry that a higher package sees, which
             knows e.g. the laws.
 
     Raises:

@@ -28,7 +28,7 @@ _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)\Z")
 _FLOAT = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?\Z")
 _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 _MAX_DEPTH = 40
-_SHOWN_DEPTH = 3  # a key of forty parts helps nobody
+_SHOWN_DEPTH = 3  # a key of forty parts is too long to read
 
 
 class _Loader(yaml.CSafeLoader):
@@ -39,7 +39,7 @@ class _Loader(yaml.CSafeLoader):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A parsed file: plain values, and where each key stands.
+    """A parsed file: plain values, and the place of each key.
 
     Attributes:
         path: the file.
@@ -70,7 +70,7 @@ class Document:
         return self.places.get(self.in_file(key))
 
     def problem(self, key: Key, message: str, **facts: str) -> Problem:
-        """Return a problem at `key`, or at its nearest parent that stands in the file."""
+        """Return a problem at `key`, or at its nearest parent in the file."""
         at = key = self.in_file(key)
         while at and at not in self.places:
             at = at[:-1]
@@ -90,13 +90,13 @@ def read(path: Path) -> Document:
     """Read a YAML file.
 
     Raises:
-        InputError: the file cannot be read, is no UTF-8, no YAML, or uses what is refused here.
+        InputError: the file cannot be read, is not UTF-8 or YAML, or uses a refused feature.
     """
     return parse(text_of(path), path)
 
 
 def read_as_far(path: Path) -> tuple[Document, list[Problem]]:
-    """Read a YAML file; also return what is refused but leaves the rest readable.
+    """Read a YAML file; also return problems that leave the rest readable.
 
     Raises:
         InputError: the rest cannot be read either.
@@ -117,7 +117,7 @@ def parse(text: str, path: Path) -> Document:
 
 
 def examine(text: str, path: Path) -> tuple[Document, list[Problem]]:
-    """Parse YAML `text`; see `read_as_far`. What is refused stands in the document as null."""
+    """Parse YAML `text`; see `read_as_far`. Refused values become null in the document."""
     if problems := [*text_problems(text, path)]:
         raise InputError(problems)
     builder = _Builder(path, yaml.parse(text, Loader=_Loader))
@@ -138,7 +138,7 @@ def examine(text: str, path: Path) -> tuple[Document, list[Problem]]:
 
 
 class _Builder:
-    """Turns parser events into plain values, noting places and collecting what is refused."""
+    """Turns parser events into plain values, noting places and collecting problems."""
 
     def __init__(self, path: Path, events: Iterator[yaml.Event]) -> None:
         self.path = path
@@ -197,7 +197,7 @@ class _Builder:
             at = (*key, name_event.value)
             if name_event.value in built:
                 line, _ = self.places[at]
-                self._refuse(name_event, f"key stands twice, first on line {line}", at)
+                self._refuse(name_event, f"duplicate key, first on line {line}", at)
                 self._skip(next(self._events))
                 continue
             self.places[at] = _place(name_event)
@@ -218,7 +218,7 @@ class _Builder:
 
     def _scalar(self, event: yaml.ScalarEvent, key: Key) -> Any:
         text = event.value
-        if event.style:  # quoted or block: text as it stands
+        if event.style:  # quoted or block: text as written
             return text
         if text in _WORDS:
             return _WORDS[text]

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from harness.records import Profile
 
-WRITTEN_AS: dict[str, str] = {}  # pattern -> what it asks for, in words
+WRITTEN_AS: dict[str, str] = {}  # pattern -> its description
 
 
 def written(pattern: str, words: str, max_length: int | None = None) -> StringConstraints:
@@ -82,7 +82,7 @@ class Article(Strict):
 
 
 class Sweep(Strict):
-    """The params that vary. Only what is written here is swept; a list elsewhere is a list.
+    """The params that vary. Only lists here are swept; a list elsewhere is a value.
 
     `product` axes are crossed in the order written, the last varying fastest; `zip` axes advance
     together, and are crossed with the product as its outermost axis; a cell matching every entry
@@ -136,7 +136,7 @@ class ProfileModel(Strict):
 
 
 class EvidenceFile(Strict):
-    """A published raw file: where it is, and what it must contain."""
+    """A published raw file: its address and the sha256 of its content."""
 
     file: RelativePath
     url: Url | None = None

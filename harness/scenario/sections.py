@@ -1,6 +1,6 @@
-"""From a ledger as it is written to complete entries, each value with the place it stands at.
+"""From a ledger as written to complete entries, each value with its place in the file.
 
-An entry may leave out what is said elsewhere:
+An entry may leave out keys that are given elsewhere:
 
 - what the `defaults` of its section say;
 - `unit`, which is its metric's, or x for a ratio;
@@ -10,7 +10,7 @@ An entry may leave out what is said elsewhere:
   exactly where it is a whole number, a text or a flag;
 - what is derived, where a `formula` gives it. Then nothing is expected of a run.
 
-Nothing is judged here: a mistake is passed on as it is, and `harness.scenario.shape` reports it.
+This module checks nothing: it passes mistakes on, and `harness.scenario.shape` reports them.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def _add_expected(entry: dict[str, Any]) -> None:
 
 
 def _add_derived(entry: dict[str, Any], given: Any) -> None:
-    """Complete an entry with a formula by what it comes to; a mistaken one is left as it is."""
+    """Add the value of an entry's formula to it; a mistaken formula is left as it is."""
     entry.setdefault("kind", "arithmetic")
     for name in ("binds", "reason"):  # of its section; it holds anywhere, exactly
         entry.pop(name, None)

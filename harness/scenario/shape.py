@@ -38,10 +38,10 @@ _AS_IN_YAML_1_1 = {
 
 @record
 class Shape(Generic[Model]):
-    """What a document came to.
+    """The result of reading a document.
 
     Attributes:
-        model: None where it is none, even without the keys that are mistaken.
+        model: None if the document is invalid even without the mistaken keys.
         problems: the mistakes of shape.
         mended: the document's value without the keys that are mistaken, so that what the shape
             does not show is reported in the same go.
@@ -68,7 +68,7 @@ def validate(model: type[Model], document: Document) -> Shape[Model]:
 
 
 def _closest(model: type[Model], document: Document, value: Any) -> Model | None:
-    """Return the model of `value` without the optional keys whose value is no good inside."""
+    """Return the model of `value` without the optional keys whose value is invalid."""
     while True:
         try:
             return model.model_validate(value)
@@ -80,7 +80,7 @@ def _closest(model: type[Model], document: Document, value: Any) -> Model | None
 
 
 def _owner_key(key: Key) -> Key:
-    """Return the key that holds what is mistaken; never a list's item, as others would move up."""
+    """Return the key that holds the mistake; never a list's item, as others would move up."""
     key = key[:-1]
     while key and isinstance(key[-1], int):
         key = key[:-1]
@@ -175,7 +175,7 @@ def _unknown_key(document: Document, key: Key, owner: type[Strict] | None) -> Pr
 
 
 def _kind_problems(document: Document, key: Key, error: ErrorDetails) -> Iterator[Problem]:
-    """Yield what is wrong with an entry whose kind is not known, so that it cannot be read."""
+    """Yield the problems of an entry whose kind is not known, so that it cannot be read."""
     entry = error["input"]
     kinds = [name for each in KINDS for name in _tags(each)]
     if "kind" in entry:
@@ -269,7 +269,7 @@ def _names(model: type[Strict], *, required: bool = False) -> set[str]:
 
 
 def _one_level_down(word: str, owner: type[Strict]) -> str:
-    """Return ``limits.timeout_s`` for a key that stands one level too high."""
+    """Return ``limits.timeout_s`` for a key that is one level too high."""
     for name, field in owner.model_fields.items():
         for inner in _models_in(field.annotation):
             if word in _names(inner):

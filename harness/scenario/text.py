@@ -1,4 +1,4 @@
-"""From a file to its text: what is refused before YAML is read, with the place of each mistake."""
+"""Read a file as text and refuse characters that no YAML file may hold, with their place."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def text_of(path: Path) -> str:
     """Return the text of a file, without a byte order mark.
 
     Raises:
-        InputError: it cannot be read, is too large to have been written by hand, or is no UTF-8.
+        InputError: it cannot be read, is too large to have been written by hand, or is not UTF-8.
     """
     try:
         with path.open("rb") as file:
@@ -40,7 +40,7 @@ def text_of(path: Path) -> str:
 
 
 def text_problems(text: str, path: Path) -> Iterator[Problem]:
-    """Yield what stands in `text` that no file of ours holds: see `text_of` for the rest."""
+    """Yield the characters of `text` that are refused: see `text_of` for the rest."""
     for marker in _CONFLICT.finditer(text):
         yield _at(marker.start(), text, path, "a merge conflict is not resolved", marker.group())
     if refused := _REFUSED.search(text):

@@ -1,1 +1,1 @@
-"""What every command starts from: its options, the project, the scenarios, what it prints."""
+"""Common base of every command: options, project, scenarios, console."""

@@ -47,14 +47,14 @@ class Colour(IntEnum):
 def paint(text: str, colour: Colour, stream: TextIO) -> str:
     """Return `text` in a colour if `stream` is a terminal that shows it, else as it is.
 
-    Nothing is coloured where ``NO_COLOR`` is set to anything (https://no-color.org).
+    No colour if ``NO_COLOR`` is set to anything (https://no-color.org).
     """
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     return text if plain or not stream.isatty() else f"\x1b[{colour.value}m{text}\x1b[0m"
 
 
 def terminal_width() -> int:
-    """Return the columns there are to print in; what is no terminal is mostly a log to be read."""
+    """Return the width to print in; output that is not a terminal is usually a log to read."""
     import shutil  # noqa: PLC0415 - its compressors take longer to load than all of --version
 
     return shutil.get_terminal_size((_LOG_COLUMNS, 0)).columns

@@ -40,7 +40,7 @@ class Options:
 
     @property
     def console(self) -> Console:
-        """Where the command says what it does."""
+        """The console of the command."""
         if self.quiet:
             return Console(Verbosity.QUIET)
         return Console(Verbosity.VERBOSE if self.verbose else Verbosity.NORMAL)
@@ -66,7 +66,7 @@ class ProfileOptions(ScenarioOptions):
 
 @options
 class ExperimentOptions(ProfileOptions):
-    """Scenarios at one profile, and what is changed of the experiment that they declare.
+    """Scenarios at one profile, and changes of the declared experiment.
 
     Attributes:
         set: ``KEY=VALUE`` each.

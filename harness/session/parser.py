@@ -45,7 +45,7 @@ class _Parser(argparse.ArgumentParser):
     """Refuses an unknown word or option as everything else here: with the nearest known one."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse the words of one command; argparse itself asks each for what it knows."""
+        """Parse the words of one command; argparse calls this for each level."""
         options, left = super().parse_known_args(args, namespace)
         known = [name for name in self._option_string_actions if name.startswith("--")]
         wrong = [word.partition("=")[0] for word in left if word.startswith("-")]
@@ -209,7 +209,7 @@ def _command(commands: _Commands, name: str, text: str) -> argparse.ArgumentPars
 
 
 def _common(parser: argparse.ArgumentParser, argument_default: str | None = None) -> None:
-    """Add what stands before the command or after it; after it, only what is given counts."""
+    """Add options that may come before or after the command; after it, only given ones count."""
     flag: dict[str, Any] = {"action": "store_true"}
     path: dict[str, Any] = {"type": Path, "metavar": "FOLDER"}
     if argument_default is not None:

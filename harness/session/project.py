@@ -42,7 +42,7 @@ def open_project(options: Options) -> Project:
     """Return the project that the options name, else the one that this program belongs to.
 
     Raises:
-        InputError: there is none, or what is named as its store cannot be one.
+        InputError: there is none, or the named store cannot be one.
     """
     root = options.project or find_project()
     if not (root / "scenarios").is_dir():

@@ -54,7 +54,7 @@ def stored_profile(word: str, scenario: Scenario, store: RunStore) -> Profile:
         message = f"no results of {scenario.scenario} in {store.root}"
         if schemas := store.other_schemas(scenario.scenario):
             message = (
-                f"the results of {scenario.scenario} in {store.root} are of {said_of(schemas)}"
+                f"the results of {scenario.scenario} in {store.root} are from {said_of(schemas)}"
             )
         raise HostError(message, f"harness run {scenario.scenario}")
     return stored[0]
@@ -64,7 +64,7 @@ def declared_profile(word: str, scenario: Scenario) -> Profile:
     """Return the profile of that name.
 
     Raises:
-        InputError: the scenario has none; names the nearest of its own.
+        InputError: the scenario does not have it; names the nearest.
     """
     known = [profile.value for profile in scenario.profiles]
     if word not in known:

@@ -1,1 +1,1 @@
-"""What the machine drew, held and reached during a run; NOT_SUPPORTED is a value."""
+"""Power, memory and temperature of the machine during a run; NOT_SUPPORTED is a value."""

@@ -1,8 +1,7 @@
 """telemetry.csv: one line a sample, one column a channel.
 
-A cell is a number, or the reason why there is none. A reason that has not changed since the line
-above is not repeated: an empty cell stands for it. Lines are written whole, so that a kill loses at
-most the one being written.
+A cell is a number, or the reason for its absence. An empty cell repeats the reason of the line
+above. Lines are written whole, so that a kill loses at most the one being written.
 """
 
 from __future__ import annotations

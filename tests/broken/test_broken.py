@@ -168,7 +168,7 @@ def test_what_an_older_harness_published_stands_as_it_is(
     document = {**json.loads(spec.read_text(encoding="utf-8")), "schema_version": 1}
     spec.write_text(json.dumps(document), encoding="utf-8")
     assert main(project.words("report a99 --profile auto")) == ExitCode.INFRASTRUCTURE
-    assert "are of an older harness (schema 1)" in capsys.readouterr().err
+    assert "are from an older harness (schema 1)" in capsys.readouterr().err
     shutil.copytree(project.store / "a99-example", project.root / "results" / "a99-example")
     before = project.contents()
     assert main(project.words("publish --all --stale")) == ExitCode.OK
@@ -280,7 +280,7 @@ def no_permission(project: Project) -> str:
 def a_scenario_that_links_to_nothing(project: Project) -> str:
     link = project.root / "scenarios" / "a98-gone"
     link.symlink_to("nowhere")
-    return f"{link}: is a link to nothing"
+    return f"{link}: is a broken link"
 
 
 def a_scenario_of_another_name(project: Project) -> str:

@@ -58,9 +58,9 @@ def test_the_doctor_says_what_it_cannot_know(words: list[str]) -> None:
     assert done.returncode == 0
     assert "Traceback" not in done.stderr
     assert "limited  system" in done.stdout
-    assert "the machine does not say how much is available" in done.stdout
+    assert "available memory is unknown" in done.stdout
     assert "that needs Linux, whose /proc is absent here" in done.stdout
-    assert "not known of this machine: boot_id: boot_id: No such file" in done.stderr
+    assert "unknown about this machine: boot_id: boot_id: No such file" in done.stderr
 
 
 def test_an_arithmetic_scenario_runs_and_is_checked(words: list[str]) -> None:

@@ -183,7 +183,7 @@ def test_a_damaged_figure_never_reproduces_anything(runs: list[FinishedRun]) -> 
     broken = any(run.outcome.status is not Status.FINISHED for run in cell)
     if damaged or broken or not cell:
         kinds = {each.kind for each in checked(runs)}
-        assert kinds <= {VerdictKind.MISSING, VerdictKind.INVALID, VerdictKind.OUTSIDE}
+        assert kinds <= {VerdictKind.MISSING, VerdictKind.RUN_FAILED, VerdictKind.OUTSIDE}
         assert VerdictKind.OUTSIDE not in {
             each.kind for each in checked(runs) if each.expectation != "exact"
         }

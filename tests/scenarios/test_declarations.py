@@ -236,7 +236,7 @@ def test_exit_codes_have_one_meaning_each() -> None:
 @pytest.mark.parametrize("kind", VerdictKind)
 def test_every_verdict_comes_to_an_exit_code(kind: VerdictKind) -> None:
     code = exit_code([Verdict(expectation="any", kind=kind, metric="noop.value")])
-    good = {VerdictKind.REPRODUCED, VerdictKind.KNOWN_DIVERGENCE}
+    good = {VerdictKind.REPRODUCED, VerdictKind.ARTICLE_DIFFERS}
     assert (code is ExitCode.OK) == (kind in good)
 
 

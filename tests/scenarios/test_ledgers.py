@@ -38,7 +38,7 @@ from harness.workloads.api.emit import EVENTS_FILE, read_events
 from harness.workloads.api.registry import workload
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
-REPRODUCED, DIVERGES = VerdictKind.REPRODUCED, VerdictKind.KNOWN_DIVERGENCE
+REPRODUCED, DIVERGES = VerdictKind.REPRODUCED, VerdictKind.ARTICLE_DIFFERS
 
 # scenario -> claims that its own raw files, its own figures or the laws contradict: which, or how
 # many
@@ -199,7 +199,7 @@ def test_every_figure_that_binds_comes_out(
         if missing := [
             each for each in uses if each in unfetchable and not (folder / each).is_file()
         ]:
-            pytest.skip(f"published at no address of their own, and not in {folder}: {missing}")
+            pytest.skip(f"published without an address, and not in {folder}: {missing}")
         monkeypatch.setenv(EVIDENCE_VARIABLE, str(folder))
     specs = expand(loaded(name), profile, Overrides()).runs
     runs = [executed(spec, tmp_path / spec.run_id) for spec in specs]
@@ -210,7 +210,7 @@ def test_every_figure_that_binds_comes_out(
         each.expectation for each in verdicts.values() if each.kind is REPRODUCED
     }
     assert len(bound) == RECOMPUTED[name, profile]
-    known = {REPRODUCED, VerdictKind.NOT_COMPARABLE, VerdictKind.ARITHMETIC}
+    known = {REPRODUCED, VerdictKind.OTHER_PROFILE, VerdictKind.ARITHMETIC}
     assert {each.kind for each in verdicts.values()} <= known
     if profile is Profile.EVIDENCE:  # the reverse, that no other is reported, the writer holds
         declared = {each.name for spec in specs for each in workload(spec.workload).metrics}

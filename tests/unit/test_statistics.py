@@ -181,7 +181,7 @@ def test_holm_by_hand() -> None:
 
 @pytest.mark.parametrize(("k", "n"), [(-1, 3), (4, 3), (0, 0)])
 def test_what_is_no_proportion_is_refused(k: int, n: int) -> None:
-    with pytest.raises(ValueError, match="no proportion"):
+    with pytest.raises(ValueError, match="not a proportion"):
         of(k, n)
 
 

@@ -76,7 +76,7 @@ class FrameworkVariant:
 
     @property
     def night_tokens(self) -> float:
-        """What it trains on in the article's night."""
+        """Tokens that it trains on in the article's night."""
         return self.recorded.tokens_per_s * self.evidence.night_h * _SECONDS_PER_HOUR
 
 
@@ -98,7 +98,7 @@ def analytic_peak_bytes(step: FrameworksParams) -> float:
 
 
 def state_traffic_bytes(precision: Precision) -> int:
-    """Return the bytes that a step reads and writes a parameter, beside the matrix products.
+    """Return the bytes per parameter that a step reads and writes, without the matrix products.
 
     The norm of the gradients reads them, clipping reads and writes them; Adam reads weight,
     gradient and both moments and writes all but the gradient: ten passes. Under autocast each

@@ -58,8 +58,8 @@ class EnvelopeEvidenceParams:
 
     sweep: str = param("a19/sweep_results.json", doc="the sweep's configurations")
     power: str = param("a19/nvidia_smi_during_sweep.csv", doc="GPU samples during the sweep")
-    vanilla: str = param("a18/vanilla_metrics.json", doc="the hand-rolled loop of article 18")
-    nemo: str = param("a18/nemo_metrics.json", doc="the Megatron-Core loop of article 18")
+    vanilla: str = param("a18/vanilla_metrics.json", doc="article 18's hand-written loop")
+    nemo: str = param("a18/nemo_metrics.json", doc="article 18's Megatron-Core loop")
     busy_pct: float = param(
         90.0, doc="a sample is busy from this utilisation on", unit="%", low=0.0, high=100.0
     )
@@ -67,10 +67,10 @@ class EnvelopeEvidenceParams:
         10.0, doc="the sweep starts at this utilisation", unit="%", low=0.0, high=100.0
     )
     line_from_tokens: int = param(
-        4096, doc="tokens a step from which the peak is a straight line", unit="token", low=1
+        4096, doc="tokens per step from which the peak is linear", unit="token", low=1
     )
     budget_gib: float = param(100.0, doc="memory the article would fill", unit="GiB", low=1.0)
-    mean_power_w: float = param(56.0, doc="power the article reckons with", unit="W", low=0.0)
+    mean_power_w: float = param(56.0, doc="power that the article assumes", unit="W", low=0.0)
     night_h: float = param(8.0, doc="hours of a night", unit="h", low=0.0)
     usd_per_day: float = param(
         0.27, doc="price of a day's electricity in the article", unit="USD", low=0.0
@@ -167,7 +167,7 @@ def cell_windows(
 
 
 def memory_line(sweep: PublishedSweep, precision: Precision, from_tokens: int) -> Line:
-    """Return peak GiB over tokens a step, of the cells with at least so many tokens."""
+    """Return peak GiB by tokens per step, of the cells with at least so many tokens."""
     return least_squares(
         (float(cell.tokens_per_step), cell.peak_gpu_mem_gib)
         for cell in sweep.results
@@ -177,7 +177,7 @@ def memory_line(sweep: PublishedSweep, precision: Precision, from_tokens: int) -
 
 figure: Figures[PublishedEnvelope] = Figures(*CELL_METRICS)
 
-# --- the published table, row by row, with what each row stands for beside it ---------------------
+# --- the published table, row by row, with related figures ---------------------
 
 cell = figure.each(lambda p: ((c.where, c) for c in p.sweep.results))
 cell("step_time.mean")(lambda c: c.mean_step_ms)

@@ -131,7 +131,7 @@ def read(kind: type[T], path: Path) -> T:
     """Return the record that a published JSON file holds.
 
     Raises:
-        InputError: the file is no JSON, or a field is missing, unknown or of another type.
+        InputError: the file is not JSON, or a field is missing, unknown or of another type.
     """
     try:
         return from_json(kind, json.loads(path.read_text(encoding="utf-8")))
@@ -143,7 +143,7 @@ def read_snapshot(path: Path) -> PublishedSnapshot:
     """Return what the one line of a look at the GPU says.
 
     Raises:
-        InputError: it has not six cells, or a number is none.
+        InputError: it does not have six cells, or one is not a number.
     """
     cells = [cell.strip() for cell in path.read_text(encoding="utf-8").split(",")]
     try:

@@ -130,7 +130,7 @@ def _key(where: Mapping[str, Scalar]) -> frozenset[tuple[str, Scalar]]:
 
 def _refused(events: Sequence[Event]) -> dict[frozenset[tuple[str, Scalar]], str]:
     """Return why configurations were not trained to their end, by their row keys."""
-    reasons = {"cell.fits": (False, "not tried: the memory law leaves it no room")}
+    reasons = {"cell.fits": (False, "not tried: too large by the memory law")}
     reasons["cell.out_of_memory"] = (True, "out of memory")
     found = {}
     for event in events:

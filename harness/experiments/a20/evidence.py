@@ -44,8 +44,8 @@ _S_PER_DAY = 86400.0
 class PathEvidenceParams:
     """The published files, and the article's own round figures."""
 
-    cleaning: str = param("a20/prep_stats.json", doc="what NeMo Curator was given and kept")
-    tokens: str = param("a20/dedup_tokenize_stats.json", doc="duplicates, tokens, walls")
+    cleaning: str = param("a20/prep_stats.json", doc="NeMo Curator's input and output")
+    tokens: str = param("a20/dedup_tokenize_stats.json", doc="duplicates, tokens, times")
     packed: str = param("a20/packed.meta.json", doc="the packed corpus")
     sweep: str = param("a20/data_sweep_results.json", doc="the sweep's configurations")
     before: str = param("a19/sweep_results.json", doc="article 19's sweep, on random tokens")
@@ -194,7 +194,7 @@ figure("clean.rate", "document/s", "raw documents / seconds")(
     lambda p: p.cleaning.raw_docs / p.cleaning.pipeline_wall_s
 )
 
-# --- the published table, row by row, with what each row stands for beside it ---------------------
+# --- the published table, row by row, with related figures ---------------------
 
 cell = figure.each(lambda p: ((c.where, c) for c in p.sweep.results))
 cell("step_time.mean")(lambda c: c.mean_step_ms)

@@ -17,7 +17,7 @@ def predicted_gib(cell: EnvelopeParams) -> float:
 
 
 def available_gib(device: torch.device, limit_gib: float | None) -> float:
-    """Return what there is, GiB: the least of what is free and what this run may use.
+    """Return the available memory, GiB: the smaller of free memory and this run's limit.
 
     Raises:
         HostError: this machine does not tell.

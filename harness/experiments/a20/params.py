@@ -1,4 +1,4 @@
-"""What the data path takes and reports. Loads no torch."""
+"""Parameters and metrics of article 20's data path. Loads no torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class PathParams:
 
     datasets: tuple[str, ...] = param(
         ("wikitext",),
-        doc="what is cleaned, in this order; wikitext: the rows of `parquet`",
+        doc="corpora to clean, in this order; wikitext: the rows of `parquet`",
         choices=("wikitext", "planted", "stdlib"),
     )
     parquet: tuple[str, ...] = param(
@@ -33,19 +33,17 @@ class PathParams:
         doc="the first one's text is trained on; the others are compared with it",
         choices=("own", "curator"),
     )
-    executor: str = param(
-        "xenna", doc="what NeMo Curator runs its stages on", choices=("xenna", "ray-data")
-    )
+    executor: str = param("xenna", doc="NeMo Curator's executor", choices=("xenna", "ray-data"))
     min_words: int = param(50, doc="a shorter document is dropped", low=1)
     max_words: int = param(100_000, doc="a longer document is dropped", low=1)
     ngram: int = param(3, doc="n of the word n-grams", low=1)
     max_ngram_share: float = param(
-        0.18, doc="of its characters that the most frequent n-gram may take", low=0.0, high=1.0
+        0.18, doc="largest share of characters in the most frequent n-gram", low=0.0, high=1.0
     )
     max_symbol_share: float = param(
-        0.20, doc="of its words that may be ellipses or hashes", low=0.0, high=1.0
+        0.20, doc="largest share of words that are ellipses or hashes", low=0.0, high=1.0
     )
-    tokenizer: str = param("gpt2", doc="what makes the tokens", choices=("gpt2", "bytes"))
+    tokenizer: str = param("gpt2", doc="tokenizer", choices=("gpt2", "bytes"))
     tokenizer_files: tuple[str, ...] = param(
         ("gpt2/encoder.json", "gpt2/vocab.bpe"), doc="published files of gpt2: tokens and merges"
     )
@@ -55,9 +53,9 @@ class PathParams:
         doc="each with every shape",
         choices=tuple(each.value for each in Precision),
     )
-    batch_sizes: tuple[int, ...] = param((4, 8, 16, 4), doc="sequences a step, by shape", low=1)
+    batch_sizes: tuple[int, ...] = param((4, 8, 16, 4), doc="sequences per step, by shape", low=1)
     seq_lens: tuple[int, ...] = param(
-        (1024, 1024, 1024, 2048), doc="tokens a sequence, by shape", low=2
+        (1024, 1024, 1024, 2048), doc="tokens per sequence, by shape", low=2
     )
     max_steps: int = param(
         30, doc="optimizer steps that wait for each batch, and as many that do not", low=3
@@ -82,7 +80,7 @@ class PathParams:
     learning_rate: float = param(3e-4, doc="AdamW, at the end of the warm-up", low=0.0)
     vocab_sizes: tuple[int, ...] = param(
         (50257, 50258, 50304),
-        doc="rows of the token table that are held against each other; the first is the base",
+        doc="vocabulary sizes to compare; the first is the baseline",
         low=2,
     )
     ab_rounds: int = param(10, doc="turns of all of them, each in another order", low=3)
@@ -188,7 +186,11 @@ PREPARATION_METRICS = (
     _count("packed.vocabulary", "count", "ids the tokenizer may give"),
     _count("packed.end_id", "count", "the id that follows every document"),
     _count("packed.tokens_per_document", "token", "mean, end mark included"),
-    _count("packed.characters_per_token", "character/token", "of what is packed; end marks none"),
+    _count(
+        "packed.characters_per_token",
+        "character/token",
+        "of the packed documents; end marks have none",
+    ),
     _count("packed.sha256", "text", "of all ids"),
 )
 
@@ -208,9 +210,9 @@ LOADING_METRICS = (
 
 _FIT_METRICS = (
     _count("memory.predicted", "GiB", "by the memory law, before the configuration is tried"),
-    Metric(name="cell.fits", unit="flag", doc="the law leaves it room; else it is not tried"),
-    Metric(name="fp8.backend", unit="text", doc="what did the eight-bit products"),
-    Metric(name="memory.counter", unit="text", doc="what memory.peak_allocated was counted by"),
+    Metric(name="cell.fits", unit="flag", doc="fits by the memory law; else it is not tried"),
+    Metric(name="fp8.backend", unit="text", doc="library of the fp8 matrix products"),
+    Metric(name="memory.counter", unit="text", doc="how memory.peak_allocated was counted"),
 )
 
 _TABLE_METRICS = (
@@ -222,7 +224,7 @@ _TABLE_METRICS = (
 
 DATA_PATH = Workload(
     name="curate.path",
-    doc="clean, deduplicate, tokenize, pack, load and train: what feeding a training loop costs",
+    doc="cost of feeding a training loop: clean, deduplicate, tokenize, pack, load and train",
     params=PathParams,
     metrics=(
         *PREPARATION_METRICS,

@@ -40,10 +40,10 @@ class DatasetSource:
 
 
 def prepare(context: Context, folder: Path) -> Packed:
-    """Clean, deduplicate, tokenize and pack every corpus into `folder`; report what came of it.
+    """Clean, deduplicate, tokenize and pack every corpus into `folder`; report the figures.
 
     Raises:
-        InputError: a corpus cannot be read, or nothing of any is left.
+        InputError: a corpus cannot be read, or none of its documents remains.
     """
     params: PathParams = context.params
     documents: list[str] = []
@@ -161,7 +161,7 @@ def _report_share(
     if before:
         emit.measured(metric, 1 - left / before, where=where)
     else:
-        emit.measured(metric, None, where=where, absent="there was nothing")
+        emit.measured(metric, None, where=where, absent="empty input")
 
 
 # --- packing --------------------------------------------------------------------------------------

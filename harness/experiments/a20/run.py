@@ -1,8 +1,8 @@
 """Article 20, whole: a raw corpus becomes training steps, and each part is timed and counted.
 
-How it departs from the article: the packed corpus lies in shards with hashes that are checked
+Differences from the article: the packed corpus is in shards with hashes that are checked
 before it is trained on; each configuration also runs with batches made ahead; and models that
-differ in their token table only are held against each other.
+differ only in their token table are compared.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Each configuration is trained twice over on the same model. First as article 20 does: a step waits
 for its batch, and both are timed between synchronisations. Then as a training loop would: batches
-are made ahead by a thread, and what is timed is how long the loop waits for one that is not ready.
+are prepared ahead by a thread, and the timer measures how long the loop waits for one.
 
 All configurations run in this one process, as in the article: the corpus is made here, and the
 cursor of the first kind of steps goes on from one configuration to the next. Memory is counted anew
@@ -80,10 +80,10 @@ class ConfigurationSweep:
         self._idle_since_s = time.perf_counter()
 
     def run(self) -> None:
-        """Train every configuration; what does not fit is reported and left out.
+        """Train every configuration; those that do not fit are reported and left out.
 
         Raises:
-            InputError: a configuration cannot be trained on this corpus; nothing was trained.
+            InputError: a configuration cannot be trained on this corpus; none was trained.
         """
         for cell in self._params.cells:
             refuse(self._packed, _shape(cell), cell.shape)
@@ -92,7 +92,7 @@ class ConfigurationSweep:
             fits = needed <= available_gib(self._device, self._memory_gib)
             self._report(cell, {"memory.predicted": needed, "cell.fits": fits})
             if not fits:
-                self._report_absent(cell, "not tried: the memory law leaves it no room")
+                self._report_absent(cell, "not tried: too large by the memory law")
                 continue
             counter = peak_counter(self._device)
             try:

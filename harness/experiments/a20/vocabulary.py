@@ -1,9 +1,9 @@
-"""Does one more row in the token table make training faster? The rows held against each other.
+"""Does one more row in the token table make training faster? A comparison of vocabulary sizes.
 
 Article 20 trains 2 to 6 % faster than article 19 in every configuration. Its explanation, that data
 from a file spares the GPU some work, is refuted by both programs: neither times the making of a
 batch. What else differs is a slip: one row more, 50258 instead of 50257, which makes the matrix of
-the output layer even. Here models that differ in nothing but that take turns, a few steps each, in
+the output layer even. Here models that differ only in that alternate, a few steps each, in
 an order that rotates, so that a machine that grows warm grows warm for all.
 """
 

@@ -1,4 +1,4 @@
-"""Workload ``autoresearch.trajectory_evidence``: the published loop, recounted.
+"""Workload ``autoresearch.trajectory_evidence``: figures of the published loop, recomputed.
 
 Every figure of article 22 that its raw files can settle, whatever the article prints for it.
 """
@@ -43,7 +43,7 @@ _LOWER = Better.LOWER
 
 @record
 class TrajectoryEvidenceParams:
-    """What the published loop is recounted with."""
+    """Inputs of the recomputation."""
 
     trajectory: str = param("a22/trajectory.jsonl", doc="the production loop's records")
     baseline: str = param("a22/baseline_eval.json", doc="the production loop's baseline evaluation")
@@ -135,7 +135,7 @@ class PublishedLoop:
 
     @cached_property
     def pairs(self) -> tuple[str, ...]:
-        """What was proposed, in order."""
+        """The proposals, in order."""
         return recount.proposed_pairs(self.trajectory)
 
     @cached_property
@@ -366,7 +366,7 @@ touched("knob.improvement_mean", "%")(lambda row: row.improvements.mean * _PERCE
 touched("knob.improvement_best", "%")(lambda row: row.improvements.max * _PERCENT)
 touched("knob.improvement_worst", "%")(lambda row: row.improvements.min * _PERCENT)
 
-# --- how often the agent proposes what it has proposed before -------------------------------------
+# --- how often the agent repeats a proposal -------------------------------------
 
 figure("repeat.count", "count", "proposals of a pair proposed before")(lambda p: sum(p.repeated))
 figure("repeat.rate", "1", "repeats / proposals")(
@@ -448,7 +448,7 @@ def _(p: PublishedLoop) -> Iterator[Row]:
 @figure("time.loop", "s", "wall clock of the loop, as it recorded it")
 def _(p: PublishedLoop) -> float:
     if p.trajectory.summary is None:
-        message = "the loop did not come to its end"
+        message = "the loop did not finish"
         raise Absent(message)
     return p.trajectory.summary.loop_wall_s
 
@@ -469,7 +469,7 @@ done.rows("time.training", "s", "one training; where: statistic")(
 done.rows("time.validation", "s", "one validation; where: statistic")(
     lambda done: _statistics([each.eval_metrics.val_wall_s for each in done])
 )
-done.rows("time.overhead", "s", "what is left of an iteration; where: statistic")(
+done.rows("time.overhead", "s", "rest of an iteration's time; where: statistic")(
     lambda done: _statistics([recount.overhead_s(each) for each in done])
 )
 done.rows("memory.peak", "GiB", "torch's peak allocation; where: statistic")(
@@ -567,7 +567,7 @@ figure.rows("energy.per_iteration", "Wh", "where: statistic")(
 
 
 def run(context: Context) -> None:
-    """Recount the trajectory.
+    """Recompute the figures of the trajectory.
 
     Raises:
         InputError: no iteration of it was evaluated.
@@ -601,7 +601,7 @@ def run(context: Context) -> None:
 
 TRAJECTORY_EVIDENCE = Workload(
     name="autoresearch.trajectory_evidence",
-    doc="recount the published trajectory of an agent p, its noise and its energy",
+    doc="recompute the published trajectory of an agent p, its noise and its energy",
     params=TrajectoryEvidenceParams,
     metrics=figure.metrics,
     entry="harness.experiments.a22.evidence:run",

@@ -76,7 +76,7 @@ def false_keep_risk(threshold: float, sd: float) -> float:
 
 
 def significant_gain(sd: float, trials: int, level: float) -> float:
-    """Return the smallest difference of two draws that stands out among `trials` of them.
+    """Return the smallest significant difference of two draws, corrected for `trials` comparisons.
 
     One-sided at `level` over all trials together (Bonferroni), normal quantiles.
     """
@@ -84,7 +84,7 @@ def significant_gain(sd: float, trials: int, level: float) -> float:
 
 
 def significant_keeps(trajectory: Trajectory, sd: float, level: float) -> tuple[Evaluated, ...]:
-    """Return the keeps whose own difference from the baseline is no likely play of the noise."""
+    """Return the keeps whose own difference from the baseline is significant."""
     wanted = significant_gain(sd, len(trajectory.evaluated), level)
     baseline = trajectory.header.baseline_val_bpb
     return tuple(each for each in kept(trajectory) if baseline - each.val_bpb >= wanted)
@@ -105,7 +105,7 @@ def effects(trajectory: Trajectory, sd: float) -> dict[TrainConfig, Effect]:
 
 
 def surviving(found: dict[TrainConfig, Effect], level: float) -> tuple[TrainConfig, ...]:
-    """Return the configurations whose mean gain stands out, one-sided, Bonferroni over them all."""
+    """Return configurations with significant mean gain, one-sided, Bonferroni-corrected."""
     wanted = _STANDARD.inv_cdf(1.0 - level / len(found)) if found else math.inf
     return tuple(cfg for cfg, effect in found.items() if effect.z_score >= wanted)
 

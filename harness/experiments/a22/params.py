@@ -1,4 +1,4 @@
-"""Parameters and metrics of a loop as article 22's, run here. Loads no torch."""
+"""Parameters and metrics of our run of article 22's loop. Loads no torch."""
 
 from __future__ import annotations
 
@@ -29,11 +29,17 @@ _SHARED = frozenset(
 _HIGHER, _LOWER = Better.HIGHER, Better.LOWER
 
 _FOUND = (
-    Metric(name="iteration.outcome", unit="text", doc="what became of it; where: iteration"),
+    Metric(
+        name="iteration.outcome", unit="text", doc="kept, reverted or refused; where: iteration"
+    ),
     Metric(
         name="eval.val_bpb",
         unit="bit/token",
-        doc="lines of the trajectory's plot; where: iteration, curve",
+        doc="series of the trajectory's plot; where: iteration, curve",
+    ),
+    Metric(name="curve.lowest", unit="bit/token", doc="lowest val_bpb so far; where: iteration"),
+    Metric(
+        name="keeps.article", unit="count", doc="candidates kept by the loop's rule", better=_HIGHER
     ),
     Metric(name="eval.val_bpb_min", unit="bit/token", doc="lowest so far; where: iteration"),
     Metric(
@@ -45,10 +51,15 @@ _FOUND = (
     Metric(
         name="accepted.significant",
         unit="count",
-        doc="candidates whose gain stands out from the noise",
+        doc="candidates whose gain is significant against the noise",
         better=_HIGHER,
     ),
-    Metric(name="overruns.count", unit="count", doc="ended at their limit", better=_LOWER),
+    Metric(
+        name="overruns.count",
+        unit="count",
+        doc="candidates ended at their time limit",
+        better=_LOWER,
+    ),
     Metric(name="seeds.changed", unit="count", doc="candidates with another seed"),
     Metric(name="corpus.entropy_floor", unit="bit/token", doc="of a model that knows the source"),
     Metric(name="corpus.tokens", unit="token", doc="of the packed corpus"),
@@ -61,11 +72,11 @@ _FOUND = (
     ),
     Metric(name="guardrails.passing", unit="count", doc="of those, let pass; where: guardrails"),
     Metric(name="resume.kills", unit="count", doc="how often the loop was killed"),
-    Metric(name="resume.missing", unit="count", doc="iterations not in trajectory and record"),
-    Metric(name="resume.repeated", unit="count", doc="iterations done twice"),
+    Metric(name="resume.missing", unit="count", doc="iterations missing from trajectory or record"),
+    Metric(name="resume.repeated", unit="count", doc="iterations executed twice"),
     Metric(name="record.rows", unit="count", doc="rows of the record, the baseline's included"),
-    Metric(name="record.damaged", unit="count", doc="rows that are no trials"),
-    Metric(name="record.parents", unit="count", doc="trials that others were built on"),
+    Metric(name="record.damaged", unit="count", doc="unreadable rows"),
+    Metric(name="record.parents", unit="count", doc="trials that are a parent of another"),
     Metric(name="record.depth", unit="count", doc="changes from the baseline to the deepest trial"),
     Metric(
         name="record.trials_without_improvement",
@@ -90,7 +101,7 @@ _TIMES = tuple(
 
 LOOP = Workload(
     name="autoresearch.loop",
-    doc="an agent changes a pretrain one knob at a time; rails, noise, resume and record",
+    doc="an agent tunes a pretraining run one knob at a time; guardrails, noise, resume and record",
     params=LoopParams,
     metrics=(
         *(each for each in TRAJECTORY_EVIDENCE.metrics if each.name in _SHARED),

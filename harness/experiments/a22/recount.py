@@ -1,6 +1,6 @@
 """What a trajectory says when it is counted again (article 22, "Results").
 
-Pure functions of the recorded figures; nothing here trusts a decision, a count or a mean that the
+Pure functions of the recorded figures; none trusts a decision, a count or a mean that the
 loop wrote about itself.
 """
 

@@ -1,4 +1,4 @@
-"""What the workloads of this room say of loops that have come to their end."""
+"""Figures of finished loops, for the workloads of this package."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def loop(emit: EventWriter, done: FinishedLoop, baseline: BaselineEval, level: f
     Args:
         emit: the event writer.
         done: the loop.
-        baseline: what it began with.
+        baseline: the starting point.
         level: chance of any false keep that the noise rule allows itself.
     """
     found = tally(done, level)
@@ -111,7 +111,7 @@ def _report_iterations(emit: EventWriter, done: FinishedLoop) -> None:
 
 
 def _told(each: Iteration) -> tuple[str, str]:
-    """Return what was proposed in an iteration, and what came of it."""
+    """Return an iteration's proposal and its result."""
     match each:
         case Evaluated():
             return each.proposal.pair, each.decision

@@ -1,4 +1,4 @@
-"""Workload ``autoresearch.loop``: an agent searches, and what it found is counted."""
+"""Workload ``autoresearch.loop``: run the search loop and report its results."""
 
 from __future__ import annotations
 

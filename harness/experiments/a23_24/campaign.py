@@ -408,7 +408,7 @@ def run(context: Context) -> None:
 
 CAMPAIGN = Workload(
     name="economics.campaign",
-    doc="what a recipe search on a Spark costs, and what it saves of a rented final run",
+    doc="cost of a recipe search on a Spark, and its savings on a rented final run",
     params=CampaignParams,
     metrics=figure.metrics,
     entry="harness.experiments.a23_24.campaign:run",

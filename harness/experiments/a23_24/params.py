@@ -27,20 +27,24 @@ class CampaignParams:
     spark_kw: float = _rated(rates.SPARK_POWER, "power of the Spark while it works")
     electricity_usd_per_kwh: float = _rated(rates.ELECTRICITY, "price of electricity")
     spark_capex_usd: float = _rated(rates.SPARK_PRICE, "price of the Spark")
-    spark_life_years: float = param(1.5, doc="years it is written off over", unit="year", low=0.01)
-    iter_seconds: int = param(88, doc="one taste test, article 22's mean", unit="s", low=1)
-    campaign_iters: int = param(100, doc="taste tests in a campaign", unit="count", low=1)
+    spark_life_years: float = param(1.5, doc="years of depreciation", unit="year", low=0.01)
+    iter_seconds: int = param(88, doc="time of one short trial, article 22's mean", unit="s", low=1)
+    campaign_iters: int = param(100, doc="short trials in a campaign", unit="count", low=1)
     final_node_hours: int = param(168, doc="node hours of the final run", unit="h", low=1)
     gpus_per_node: int = param(8, doc="GPUs in a rented node", unit="count", low=1)
     target_scale: float = param(60.0, doc="target cost over proxy cost", unit="x", low=1)
-    wrong_pick_rate: float = param(0.5, doc="wrong recipes, booked blind", unit="1", low=0, high=1)
-    residual_wrong_pick_rate: float = param(
-        0.0, doc="wrong recipes after the search (article 24 takes 0)", unit="1", low=0, high=1
+    wrong_pick_rate: float = param(
+        0.5, doc="share of wrong recipes without a search", unit="1", low=0, high=1
     )
-    cloud_speedup: float = param(1.0, doc="rented GPU over Spark on the proxy", unit="x", low=0.01)
+    residual_wrong_pick_rate: float = param(
+        0.0, doc="share of wrong recipes after the search (article 24: 0)", unit="1", low=0, high=1
+    )
+    cloud_speedup: float = param(
+        1.0, doc="speed of a rented GPU over a Spark on the proxy", unit="x", low=0.01
+    )
     duty_cycle: float = param(1.0, doc="share of its life in use", unit="1", low=0.001, high=1)
     campaigns_per_year: int = param(4, doc="campaigns a year, for payback", unit="count", low=1)
-    iter_steps: int = param(60, doc="training steps in a taste test", unit="step", low=1)
+    iter_steps: int = param(60, doc="training steps in a short trial", unit="step", low=1)
     step_s: float = _rated(rates.SPARK_STEP, "one training step on the Spark")
     phase2_candidates: int = param(3, doc="recipes in phase 2", unit="count", low=1)
     phase2_steps: int = param(1000, doc="steps for each of them", unit="step", low=1)
@@ -69,18 +73,23 @@ class TrainingTiersParams:
     printed_tokens: float = param(7e9, doc="its training tokens as printed", unit="token", low=1)
     batch_size: int = param(16, doc="sequences in a step", unit="count", low=1)
     seq_len: int = param(1024, doc="tokens in a sequence", unit="token", low=1)
-    iter_steps: int = param(60, doc="training steps in a taste test", unit="step", low=1)
+    iter_steps: int = param(60, doc="training steps in a short trial", unit="step", low=1)
     step_s: float = _rated(rates.SPARK_STEP, "one training step on the Spark")
     bits_per_token: tuple[float, ...] = param(
         (10.85, 10.8534, 10.9554, 4.0), doc="validation losses", unit="bit/token", low=0, high=64
     )
-    chars_per_token: float = param(4.66, doc="of article 20's corpus", unit="1", low=0.1)
-    tier_costs_usd: tuple[float, ...] = param(
-        (0.01, 0.30, 5.0, 50.0), doc="adapter, all weights, continued, scratch", unit="USD", low=0
+    chars_per_token: float = param(
+        4.66, doc="characters per token of article 20's corpus", unit="1", low=0.1
     )
-    lora_min: float = param(5.0, doc="path 1 on the Spark", unit="min", low=0)
-    fine_tune_hours: float = param(3.0, doc="path 2, the longer", unit="h", low=0)
-    scratch_days: float = param(6.0, doc="path 3", unit="d", low=0)
+    tier_costs_usd: tuple[float, ...] = param(
+        (0.01, 0.30, 5.0, 50.0),
+        doc="printed cost: LoRA, full, continued, from scratch",
+        unit="USD",
+        low=0,
+    )
+    lora_min: float = param(5.0, doc="time of path 1 (LoRA) on the Spark", unit="min", low=0)
+    fine_tune_hours: float = param(3.0, doc="time of path 2, upper value", unit="h", low=0)
+    scratch_days: float = param(6.0, doc="time of path 3", unit="d", low=0)
     large_tokens_per_s: float = param(10_000.0, doc="rate at 1B", unit="token/s", low=1)
     cloud_usd_per_hour: float = _rated(rates.CLOUD_RENTAL, "rent of a cloud GPU")
     h100_speedup: float = param(5.0, doc="H100 over Spark as printed", unit="x", low=0.01)

@@ -1,4 +1,4 @@
-"""Racers that learn next to nothing, which the article lacks. Loads no torch."""
+"""Trivial baselines, which the article lacks. Loads no torch."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Training rows out of a trajectory: what a proposer was asked, and what it answered.
+"""Training rows from a trajectory: the proposer's prompts and answers.
 
 Article 25, section "Phase 1". Its construction replays a running baseline that a keep replaces, so
 its prompts show a configuration that the proposer never saw: the loop of article 22 changed the
-first baseline in all fifty iterations. The corrected construction shows what was shown. Loads no
-torch.
+first baseline in all fifty iterations. The corrected construction shows the actual baseline. Loads
+no torch.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ _KNOBS = tuple(TrainConfig.__dataclass_fields__)[:13]  # the fields that follow 
 class PublishedQuestion:
     """The wording of article 22's proposer, taken from a published row.
 
-    Only what is the same in every row is taken; what differs is built again.
+    Only the common part of all rows is taken; the rest is rebuilt.
     """
 
     system: str

@@ -1,4 +1,4 @@
-"""Article 25 recomputed: its corpus from article 22's trajectory, its race from every answer."""
+"""Article 25 recomputed: its corpus from article 22's trajectory, its scores from every answer."""
 
 from __future__ import annotations
 
@@ -57,15 +57,15 @@ _LOWER = Better.LOWER
 
 @record
 class RaceEvidenceParams:
-    """The published files, and what the article's cost sentence rests on."""
+    """The published files, and the inputs of the article's cost estimate."""
 
     trajectory: str = param("a22/trajectory.jsonl", doc="the corpus's source")
     train: str = param("a25/train.jsonl", doc="the published training rows")
     test: str = param("a25/test.jsonl", doc="the published held-out rows")
-    predictions: str = param("a25/preds.jsonl", doc="every answer of both racers")
+    predictions: str = param("a25/preds.jsonl", doc="every answer of both models")
     summary: str = param("a25/race_results.json", doc="the article's own summary of them")
-    held_out: int = param(8, doc="last rows that are held out", low=1)
-    lora_rank: int = param(16, doc="of the adapter on all seven matrices of a layer", low=1)
+    held_out: int = param(8, doc="number of last rows that are held out", low=1)
+    lora_rank: int = param(16, doc="LoRA rank, on all seven matrices of a layer", low=1)
     campaign_kwh: float = param(
         0.0689, doc="GPU energy of fifty iterations, article 22", unit="kWh", low=0.0
     )
@@ -115,7 +115,7 @@ class PublishedRace:
 
     @cached_property
     def raced(self) -> Mapping[str, Raced]:
-        """Each racer's heats, its answers read again from what it said."""
+        """Each model's answers, parsed again from its text."""
         return {
             racer: Raced(
                 prompt_version=PromptVersion.PUBLISHED,
@@ -137,7 +137,7 @@ class PublishedRace:
             )
 
     def results(self, racer: str) -> list[float]:
-        """Return the mean results of a racer's picks in earlier iterations, where there are any."""
+        """Return the mean earlier results of a model's proposals, if there are any."""
         found = (known_result(heat, self.trajectory) for heat in self.raced[racer].heats)
         return [each for each in found if each is not None]
 
@@ -160,7 +160,7 @@ def known_result(heat: RepeatedPredictions, trajectory: Trajectory) -> float | N
 
 
 def wrong_fields(summary: Mapping[str, Any], raced: Mapping[str, Raced]) -> int:
-    """Return how many figures of the published summary are not those of the answers."""
+    """Return how many figures of the published summary differ from the answers."""
     again: dict[str, Any] = {"n_test": len(raced[DISTILLED].heats)}
     for name, each in raced.items():
         found, took = rates(each.heats), latency(each.seconds)
@@ -246,14 +246,15 @@ def _(p: PublishedRace) -> int:
     return sum(each.val_bpb > baseline for each in p.trajectory.evaluated)
 
 
-# --- the race, counted again ----------------------------------------------------------------------
+# --- the comparison, recomputed
+# --------------------------------------------------------------------
 
 figure.include(lambda p: [({}, p.constructed[PromptVersion.PUBLISHED])], BASELINES)
 figure.include(lambda p: (({}, each) for each in p.raced.values()), RACE)
 
 
 class Racer(NamedTuple):
-    """A racer of the published race."""
+    """A model of the published comparison."""
 
     name: str
     p: PublishedRace
@@ -297,11 +298,11 @@ def _(r: Racer) -> int:
     return max(each for each in tried if each is not None)
 
 
-# --- what tells the racers apart ------------------------------------------------------------------
+# --- significance of differences ----------------------------------------------------------------
 
 
 class Hits(NamedTuple):
-    """Which questions each racer hit."""
+    """The questions that each model answered exactly."""
 
     student: list[bool]
     teacher: list[bool]

@@ -1,4 +1,4 @@
-"""Figures that a corpus and a race have wherever they come from. Loads no torch."""
+"""Figures of a corpus and a comparison, published or own. Loads no torch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from harness.workloads.api.declare import Better
 from harness.workloads.api.figures import Absent, Counted, Figures, Value, Where
 from harness.workloads.autoresearch.trajectory import Decision
 
-TRUTH = "truth"  # what was answered in the held-out rows
+TRUTH = "truth"  # the answers in the held-out rows
 DRAWING = "drawing"  # from the training rows' picks; expected, not drawn
 _NONE_VALID = "no valid answer"
 _HIGHER, _LOWER = Better.HIGHER, Better.LOWER
@@ -70,7 +70,7 @@ class Picks:
 
 @record
 class Raced:
-    """A racer's heats on one construction."""
+    """A model's answers on one construction."""
 
     prompt_version: PromptVersion
     racer: str
@@ -213,7 +213,7 @@ def _latency(of: Callable[[Latency], float]) -> Callable[[Sequence[float]], Valu
 _race("latency.mean", "s", "one answer", better=_LOWER, timing=True)(_latency(lambda t: t.mean))
 _race("latency.median", "s", "one answer", better=_LOWER, timing=True)(_latency(lambda t: t.median))
 
-# racers that learn next to nothing
+# trivial baselines
 BASELINES: Figures[Constructed] = Figures()
 BASELINES.include(
     lambda c: (

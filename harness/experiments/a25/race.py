@@ -99,7 +99,7 @@ def read_pick(text: str, space: Space) -> PredictedChange | None:
     """Return the first change that a text holds, if the menu has it.
 
     The first ``{...}`` that speaks of a knob counts, whatever is around it, as in the article; the
-    loop's own gate reads nothing but the bare object.
+    loop's own parser accepts only the bare object.
     """
     found = next((each for each in _OBJECT.findall(text) if '"knob"' in each), None)
     if found is None:

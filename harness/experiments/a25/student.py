@@ -22,7 +22,7 @@ from harness.workloads.tiny_models.build import TinyModel, build
 from harness.workloads.tiny_models.recipe import PhaseSource, Recipe, TrainingPhase
 
 _REASON = "As published."  # what a replayed proposer gives
-_VOCABULARY = 320  # with all bytes: what is not a phrase has few words
+_VOCABULARY = 320  # with all bytes: other text is short
 _SAID = 200  # conversations that the tokenizer is trained on
 _MOST_TRIALS = 5
 _WIDEST_GAIN = 0.03
@@ -77,7 +77,7 @@ def _draw(space: Space, random: Random) -> tuple[Knob, Scalar]:
 
 
 def _phrases(space: Space) -> Iterator[str]:
-    """Yield what is one token: the frame of an answer, and the knobs' names in both places."""
+    """Yield phrases that become one token: the frame of an answer, and the knobs' names."""
     shape = json.dumps({"knob": "", "new_value": 0, "reason": ""})
     head, middle = shape.partition('""')[0], '", "new_value": '
     yield from (f'{head}"', middle, f', "reason": "{_REASON}"}}')

@@ -1,7 +1,7 @@
 """Workload ``autoresearch.ablation``: the same search with and without the record of past trials.
 
 Article 35 compares one search of each kind, by agents whose prompt and tools both change. Here one
-proposer searches twice from one seed, and what it is shown is all that differs. So replicates are
+proposer searches twice from one seed; only its view of the past differs. So replicates are
 pairs, and their differences can be tested.
 """
 
@@ -117,7 +117,7 @@ def _report_curves(emit: EventWriter, arms: Arms) -> None:
 
 
 def _report_trees(emit: EventWriter, arms: Arms) -> None:
-    """Report how deep each trial stands in its tree."""
+    """Report the depth of each trial in its tree."""
     for arm, loop in arms.items():
         for trial in loop.history.trials:
             place: dict[str, Scalar] = {"variant": arm, "trial": int(trial.exp_id)}

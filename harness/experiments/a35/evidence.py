@@ -1,4 +1,4 @@
-"""Workload ``lineage.release_evidence``: the published runs of an auto-research system, recounted.
+"""Workload ``lineage.release_evidence``: published runs of an auto-research system, recomputed.
 
 Every figure of article 35 that the runs' own files can settle, whatever the article prints for it.
 """
@@ -30,16 +30,16 @@ _HOUR_S = 3600.0
 
 @record
 class ReleaseEvidenceParams:
-    """What the published runs are recounted with."""
+    """Inputs of the recomputation."""
 
     with_lineage: str = param(
         "a35/pg_ablation_lineage_on", doc="run whose proposers see past trials"
     )
     without_lineage: str = param("a35/pg_ablation_lineage_off", doc="the same without")
     others: tuple[str, ...] = param(
-        ("a35/pg_main", "a35/pg_variant_single_agent"), doc="further runs to recount"
+        ("a35/pg_main", "a35/pg_variant_single_agent"), doc="further runs to recompute"
     )
-    head: int = param(200, doc="first trials that are also counted alone", unit="count", low=1)
+    head: int = param(200, doc="first trials that are also counted separately", unit="count", low=1)
     window: int = param(50, doc="trials of one window", unit="count", low=1)
     train_cap_s: float = param(600.0, doc="budget of a training", unit="s", low=1.0)
     eval_cap_s: float = param(600.0, doc="budget of an evaluation", unit="s", low=1.0)
@@ -47,7 +47,7 @@ class ReleaseEvidenceParams:
 
 @dataclass(frozen=True, kw_only=True)
 class Recount:
-    """A published run, and what its figures start from."""
+    """A published run, and the data of its figures."""
 
     run: Run
     params: ReleaseEvidenceParams
@@ -59,7 +59,7 @@ class Recount:
 
     @cached_property
     def trials(self) -> list[Trial]:
-        """Those that are no baseline."""
+        """All trials except baselines."""
         return recount.proposed(self.history)
 
     def of(self, *labels: Label) -> list[Trial]:
@@ -78,7 +78,7 @@ class Recount:
 
     @property
     def repairs(self) -> Counter[Repair]:
-        """What became of the damaged rows."""
+        """How the damaged rows were treated."""
         return Counter(repair for _, _, repair in self.run.damaged)
 
     @cached_property
@@ -164,7 +164,7 @@ of_run = figure.each(
 of_run("run.rows", "count", "rows of results.tsv")(
     lambda r: len(r.history.trials) + r.repairs[Repair.NONE]
 )
-of_run("run.trials", "count", "rows that are no baseline")(lambda r: len(r.trials))
+of_run("run.trials", "count", "rows that are not baselines")(lambda r: len(r.trials))
 of_run("run.columns", "count", "columns of results.tsv")(lambda r: len(r.history.layout.columns))
 of_run.rows("run.damaged", "count", "damaged rows", keys="repair")(
     lambda r: (({"repair": repair.value}, r.repairs[repair]) for repair in Repair)
@@ -266,7 +266,7 @@ keep("accepted.parent", "text", "what it was built on")(lambda k: k[1].parent_ex
 
 # --- what was built on what -----------------------------------------------------------------------
 
-of_run("parents.count", "count", "distinct parents that are no baseline")(
+of_run("parents.count", "count", "distinct parents that are not baselines")(
     lambda r: len({parent.exp_id for parent, _ in r.history.edges()})
 )
 of_run.rows("edges.count", "count", "trials built on a trial that is no baseline", keys="subset")(
@@ -414,7 +414,7 @@ figure("fisher.overruns_p", "1", "exact two-sided p of the evaluations over budg
 
 
 def run(context: Context) -> None:
-    """Recount each run, then the ablation.
+    """Recompute the figures of each run, then of the ablation.
 
     Raises:
         InputError: a run is not of the published form, or two have the same folder name.
@@ -439,7 +439,7 @@ def _read(context: Context, folder: str) -> Run:
 
 RELEASE_EVIDENCE = Workload(
     name="lineage.release_evidence",
-    doc="recount the published runs of an auto-research system, and its ablation",
+    doc="recompute the published runs of an auto-research system, and its ablation",
     params=ReleaseEvidenceParams,
     metrics=figure.metrics,
     entry="harness.experiments.a35.evidence:run",

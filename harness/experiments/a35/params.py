@@ -1,4 +1,4 @@
-"""Parameters and metrics of article 35's ablation, done here. Loads no torch."""
+"""Parameters and metrics of our run of article 35's ablation. Loads no torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class AblationParams(SearchParams):
     min_improvement: float = param(0.0, doc="a keep improves by more than this", low=0.0, high=0.5)
     reseed_candidates: bool = param(
         False,
-        doc="each evaluation starts from weights of its own; else all of a loop from the same",
+        doc="each evaluation has its own initial weights; else all of a loop share them",
     )
 
 

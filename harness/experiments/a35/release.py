@@ -29,7 +29,7 @@ Leaf = Mapping[str, str]  # column of the run's layout -> cell, where the tree h
 
 
 class Repair(StrEnum):
-    """What became of a damaged row."""
+    """How a damaged row was treated."""
 
     WHOLE = "whole"  # every cell is back
     TREE = "tree"  # the cells that the tree has are back; the other figures are absent
@@ -43,7 +43,7 @@ class Run:
     Attributes:
         name: of its folder.
         history: its trials, mended.
-        damaged: (line, exp_id, what became of it) of every damaged row of results.tsv.
+        damaged: (line, exp_id, treatment) of every damaged row of results.tsv.
         num_prefixed: parents that had the prefix.
         recorded_depth: of the deepest trial in tree.tsv; None without that file.
         recorded_best: the id in best.json; None without that file.
@@ -63,7 +63,7 @@ def read_run(folder: Path) -> Run:
     """Return the run in `folder`, whatever its name, its task and its labels.
 
     Raises:
-        InputError: a file cannot be split into rows or has other columns; an id stands twice.
+        InputError: a file cannot be split into rows or has other columns; an id occurs twice.
     """
     path = folder / "results.tsv"
     rows, torn = _whole_rows(path)
@@ -111,7 +111,7 @@ def read_run(folder: Path) -> Run:
 def _read_row(
     cells: list[str], layout: Layout, leaves: Mapping[str, Leaf]
 ) -> tuple[Trial | None, str, Repair | None]:
-    """Return the trial in a row; with its fault and what became of it where it is damaged."""
+    """Return the trial in a row; with its fault and treatment if it is damaged."""
     try:
         return trial_of(cells, layout), "", None
     except ValueError as error:

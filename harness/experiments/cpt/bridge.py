@@ -10,7 +10,8 @@ called: it looks the model up on the Hub, and a run has no network. Set beside i
 - Optimizer state that fits. The recipe's 18 bytes a parameter do not (`capacity.training`). Here
   gradients and moments are bfloat16, and the float32 master is kept as the 16 bits that the weight
   lacks: 10 bytes, by Megatron-Core's precision-aware optimizer.
-- Every layer is computed again in the backward pass. Offloading saves nothing where CPU and GPU
+- Activations of every layer are recomputed in the backward pass. Offloading saves nothing where CPU
+and GPU
   share one memory.
 - Gradients are accumulated over micro-batches of one window.
 
@@ -141,7 +142,7 @@ def _set_steps(config: ConfigContainer, params: BridgeParams) -> None:
 
 @dataclass(kw_only=True)
 class Windows(DatasetProvider):  # type: ignore[misc]
-    """The training windows, in the order of the mixture; nothing for Bridge's own evaluation."""
+    """The training windows, in the order of the mixture; none for Bridge's own evaluation."""
 
     trained: MixedWindows
     seq_length: int
@@ -216,7 +217,7 @@ class DomainEvaluationCallback(Callback):  # type: ignore[misc]
             self.began += time.perf_counter() - paused
 
     def on_train_end(self, context: CallbackContext) -> None:
-        """Report the ends, the counts and what it took."""
+        """Report final losses, counts and times."""
         params, emit = self.context.params, self.context.emit
         torch.cuda.synchronize()
         wall_s = time.perf_counter() - self.began

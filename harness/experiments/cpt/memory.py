@@ -151,7 +151,7 @@ need("need.memory", "GiB", "states and activations", better=_LOWER)(lambda n: n[
 need(
     "need.spare",
     "GiB",
-    "what is left beside the floor; negative by how much it is short",
+    "memory left above the floor; negative if it is short",
     better=_HIGHER,
 )(lambda n: n[1].spare_gib)
 need("need.fits", "flag", "states and activations fit beside the floor")(lambda n: n[1].fits)

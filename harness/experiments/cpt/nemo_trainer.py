@@ -111,12 +111,10 @@ class _Module(LightningModule):  # type: ignore[misc]
         nn.utils.clip_grad_norm_(self.model.parameters(), training.max_grad_norm, foreach=True)
         optimizer.step()
         self.losses.append(loss.item())
-        self.logger.log_metrics({"loss": self.losses[-1]}, self.trainer.global_step)
-
-    def on_train_batch_end(self, *_: object) -> None:
-        """Measure what is measured after this step, before NeMo saves a checkpoint."""
-        if (measure := self._measure.get(self.trainer.global_step)) is not None:
-            self.measured[self.trainer.global_step] = measure()
+        num_steps = self.trainer.global_step  # this one included
+        self.logger.log_metrics({"loss": self.losses[-1]}, num_steps)
+        if (measure := self._measure.get(num_steps)) is not None:  # before NeMo saves a checkpoint
+            self.measured[num_steps] = measure()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what the figures need that Lightning does not keep."""

@@ -1,4 +1,4 @@
-"""One base on one language, and what becomes of it when training goes on with another.
+"""Train a base on one language, and continue on another.
 
 Every arm continues the same weights for the same number of steps with a fresh optimizer, as one
 does from a published checkpoint, and the learning rate is warmed up and decayed again. An arm with
@@ -74,10 +74,10 @@ class Corpora:
 
 @record
 class Trained:
-    """What came of one training.
+    """The result of one training.
 
     Attributes:
-        measured: number of steps -> what was measured after so many.
+        measured: number of steps -> losses after so many.
         losses: of each step, before it, nats a word.
         num_steps: how many steps this process took; fewer than all where it began at a checkpoint.
         wall_s: what these took, measurements included, seconds.

@@ -22,7 +22,7 @@ class Context:
     Attributes:
         spec: the run, completely decided.
         params: the workload's own parameter record, built from ``spec.params``.
-        out: the folder for artefacts; it exists and is writable, and nothing else is.
+        out: the folder for artefacts; it exists, and is the only writable place.
         emit: the event writer.
     """
 
@@ -33,7 +33,7 @@ class Context:
 
     @property
     def checkpoints(self) -> Path:
-        """The folder of what a later attempt at this run can go on from; nothing is made there.
+        """The folder of checkpoints that a later attempt can resume from; it may not exist.
 
         It outlives an attempt that is killed or fails, and is removed when the run has finished.
         """

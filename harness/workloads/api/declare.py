@@ -38,10 +38,10 @@ class Metric:
     Attributes:
         name: dotted, from the general to the particular: ``step_time.mean``.
         unit: a unit of `harness.units`.
-        doc: what it is and how it is taken, in one line.
+        doc: what it is and how it is measured, in one line.
         better: the direction of improvement; None where neither is.
         timing: it depends on the clock or the machine's load, so two runs of one spec may differ.
-        resolution: the smallest step it can take; a tolerance is never below it.
+        resolution: its smallest step; a tolerance is never smaller.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Law:
 
     Attributes:
         name: as a ledger asks for it.
-        doc: what is expected, in words; ``{name}`` stands for a param of the law.
+        doc: what is expected, in words; ``{name}`` is replaced by a param of the law.
         params: the frozen dataclass of what a ledger may tell it.
         unit: of what the formula gives.
         formula: ``module:function`` from such a record and the keys of a row (the params of its run
@@ -83,7 +83,7 @@ class Workload:
     """A program that turns a spec into events.
 
     Attributes:
-        name: ``room.program``, e.g. ``pretrain.envelope``.
+        name: ``group.program``, e.g. ``pretrain.envelope``.
         doc: what it does, in one line.
         params: the frozen dataclass of its parameters.
         metrics: everything it, or the derivation for it, can report.

@@ -9,7 +9,7 @@ measured   metric, value, unit, where, count, absent: one figure
 step       step, values: one point of the series that a derivation will reduce
 note       text: something a reader should know
 artefact   name, path, sha256, bytes: a file left in the output folder
-finished   nothing: the workload came to its end
+finished   empty: the workload ended normally
 =========  =====================================================================
 """
 

@@ -1,4 +1,4 @@
-"""Figures computed from data. Each is said once: its name, its unit, what it is, and how it is had.
+"""Figures computed from data: each declares name, unit, documentation and function in one place.
 
 A `Figures` collects them. The metrics that a workload declares and the events that it writes both
 follow from it, so neither can lack a figure that the other has::
@@ -49,7 +49,7 @@ Where = Mapping[str, Scalar]
 Row = tuple[Where, Value]
 
 
-class Absent(Exception):  # noqa: N818 - it is no error: the figure is recorded as absent
+class Absent(Exception):  # noqa: N818 - not an error: the figure is recorded as absent
     """Raised where a figure cannot be computed; its text is the reason that is recorded."""
 
 
@@ -109,7 +109,7 @@ class Figures(Generic[D]):
             doc: what it is, in one line.
             better: as in `Metric`.
             timing: as in `Metric`.
-            optional: a value of None is no figure, and nothing is recorded.
+            optional: None as value means no figure, and nothing is recorded.
         """
 
         def step(compute: Callable[[D], Value], data: D) -> Iterator[Figure]:

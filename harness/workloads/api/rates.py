@@ -1,6 +1,6 @@
 """The figures that cost arithmetic starts from, each with its unit, source and date.
 
-Where two articles use different figures for one thing, both stand here under their own names.
+Different figures of two articles for one thing are both here, under different names.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Metrics that every run has, whatever its workload: what it used, and what the machine drew."""
+"""Metrics recorded for every run: usage, power, temperature."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ USAGE_METRICS = (
     Metric(
         name="run.wall_time",
         unit="s",
-        doc="from the start of the process to its end",
+        doc="wall clock of the run's process",
         better=Better.LOWER,
         timing=True,
     ),
     Metric(
         name="run.cpu_time",
         unit="s",
-        doc="user and system time of the process and the children it waited for",
+        doc="user and system time of the process and its reaped children",
         better=Better.LOWER,
         timing=True,
     ),
@@ -32,7 +32,7 @@ TELEMETRY_METRICS = (
     Metric(
         name="power.mean",
         unit="W",
-        doc="mean power of one rail over the run: of the samples, or of the counter for the cpu",
+        doc="mean power of one rail over the run, from the samples; cpu: from its counter",
         better=Better.LOWER,
         timing=True,
     ),
@@ -46,7 +46,7 @@ TELEMETRY_METRICS = (
     Metric(
         name="energy",
         unit="Wh",
-        doc="energy of one rail: of the device's counter, else the trapezoid rule over the samples",
+        doc="energy of one rail: the device's counter, else the trapezoid rule over the samples",
         better=Better.LOWER,
         timing=True,
     ),
@@ -60,21 +60,21 @@ TELEMETRY_METRICS = (
     Metric(
         name="memory.host_peak",
         unit="GiB",
-        doc="most memory of the machine in use by anything: MemTotal - MemAvailable",
+        doc="peak memory in use on the whole machine: MemTotal - MemAvailable",
         better=Better.LOWER,
         timing=True,
     ),
     Metric(
         name="memory.processes_peak",
         unit="GiB",
-        doc="most resident memory of the run's process tree; shared pages count once a process",
+        doc="peak resident memory of the process tree; shared pages count once per process",
         better=Better.LOWER,
         timing=True,
     ),
     Metric(
         name="gpu.utilisation_mean",
         unit="%",
-        doc="mean share of time in which a kernel ran, over the samples",
+        doc="mean share of time with a kernel running, over the samples",
         timing=True,
     ),
 )

@@ -1,8 +1,8 @@
-"""A proposer that remembers nothing and reads only what it is shown: a bandit over the knobs.
+"""A proposer without memory that reads only its prompt: a bandit over the knobs.
 
 It parses the block of past trials as a person would: which changes were made, and how they ended.
-A knob's worth is the mean of its outcomes plus the room that few trials leave for doubt (UCB1:
-Auer, Cesa-Bianchi and Fischer 2002, section 2); a change that stands in the block is not made
+A knob's worth is the mean of its outcomes plus a bonus for few trials (UCB1:
+Auer, Cesa-Bianchi and Fischer 2002, section 2); a change that is in the block is not proposed
 again while there is another that does not. Where the block is withheld, every knob is as good as
 any other and no value is known to have been tried: it draws uniformly.
 """
@@ -35,12 +35,12 @@ class Told:
 
     @property
     def knob(self) -> str:
-        """What was changed."""
+        """The change."""
         return self.pair.partition("=")[0]
 
     @property
     def reward(self) -> float:
-        """What it was worth."""
+        """The gain."""
         if self.label is Label.KEEP:
             return 1.0
         return 0.0 if self.label is Label.DISCARD else _LOST

@@ -2,7 +2,7 @@
 
 How it departs from the article: the model is the hand-written one, as in article 19, not
 Megatron-Core's; weights are drawn from a seed that is given, so that a figure can be had again;
-and unless the published rule is asked for, every candidate is held against the same tokens.
+and unless the published rule is asked for, every candidate is evaluated on the same tokens.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def evaluate(cfg: TrainConfig, corpus: TokenStream, bench: Bench, seed: int) -> 
     """Train one candidate for its steps, and measure it on the held-out tokens.
 
     Raises:
-        ValueError: the candidate cannot be built, or its held-out loss is no number.
+        ValueError: the candidate cannot be built, or its held-out loss is not finite.
         HostError: the device is not there, or cannot do the candidate's precision.
     """
     device = torch_device(bench.device, bench.num_threads)

@@ -2,7 +2,7 @@
 
 A server process imports torch once and then forks for each candidate, so that an evaluation starts
 in milliseconds, in a state that no other has touched, and can be killed at any moment. What breaks
-in it is data: out of memory, out of time, a loss that is no number, a signal. The published loop
+in it is data: out of memory, out of time, a loss that is not finite, a signal. The published loop
 evaluates in its own process, where a crash ends the night.
 """
 
@@ -34,7 +34,7 @@ class CandidateEvaluation:
     """What one evaluation came to.
 
     Attributes:
-        device: what it computed on; empty where it did not get to say.
+        device: the device used; empty if it failed before naming it.
         cost_s: what its limit is measured in: time on a processor, or by the clock on a GPU.
     """
 
@@ -100,7 +100,7 @@ class Evaluates(Protocol):
 
 
 class Evaluator:
-    """The protocol `Evaluates`, in processes of its own; use it as a context manager."""
+    """The protocol `Evaluates`, in separate processes; use it as a context manager."""
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
@@ -183,7 +183,7 @@ class Evaluator:
         self._least_bits = ready["least_bits"]
 
     def _end(self) -> None:
-        self._server.kill()  # what it forked ends with it
+        self._server.kill()  # its forks end with it
         self._server.wait()
         for stream in (self._server.stdin, self._server.stdout):
             assert stream is not None
@@ -216,7 +216,7 @@ class Evaluator:
 
 
 class _GoneError(Exception):
-    """The server process has ended, or says nothing."""
+    """The server process has ended, or does not answer."""
 
 
 def _broken(error: str) -> CandidateEvaluation:

@@ -1,6 +1,6 @@
 """``python -m harness.workloads.autoresearch.fork_server``: evaluate candidates, a process each.
 
-The first line of standard input says what they are evaluated on, each further one is a candidate.
+The first line of standard input has the evaluation's settings, each further one is a candidate.
 Answers are lines of JSON on standard output; what torch prints goes to standard error. This
 process never computes: threads that torch starts would not survive a fork, nor would CUDA.
 """
@@ -78,7 +78,7 @@ def _evaluate(bench: Bench, corpus: TokenStream, request: dict[str, Any], answer
 
 
 def _limit_memory(more_gib: float) -> None:
-    """Let this process's data grow by so much and no more; the kernel refuses what is beyond."""
+    """Limit the growth of this process's data; the kernel refuses more."""
     used_kib = next(
         int(line.split()[1])
         for line in open("/proc/self/status", encoding="ascii")  # noqa: SIM115, PTH123 - ends with us

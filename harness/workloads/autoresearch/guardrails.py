@@ -20,7 +20,7 @@ from harness.workloads.autoresearch.search_space import Knob, KnobType, Space, c
 from harness.workloads.autoresearch.trajectory import Proposal, TrainConfig
 
 _KEYS = {"knob", "new_value", "reason"}
-_LONGEST_ANSWER = 2000  # characters; what is asked for takes less than 400
+_LONGEST_ANSWER = 2000  # characters; a valid answer takes less than 400
 _LONGEST_PUBLISHED_REASON = 500
 _SHOWN = 60  # characters of a value that is refused
 _LEAST_AFTER_WARMUP = 5  # steps
@@ -89,7 +89,7 @@ class Refused:
     Attributes:
         guardrail: the first that it failed.
         reason: how, in a line of plain characters.
-        proposal: what was proposed; None where it cannot be read as a proposal.
+        proposal: the proposal; None if the answer cannot be read as one.
     """
 
     guardrail: Guardrail
@@ -193,7 +193,7 @@ class Gate:
 
 
 def is_finite(candidate: TrainConfig) -> bool:
-    """Say whether every figure of a candidate is a number, which published rails do not ask."""
+    """Return whether every figure of a candidate is finite; published guardrails do not check."""
     figures = (getattr(candidate, name) for name in TrainConfig.__slots__)  # type: ignore[attr-defined]
     return all(math.isfinite(each) for each in figures if isinstance(each, float))
 
@@ -209,12 +209,12 @@ def _require_one_line(diff: str, knob: Knob) -> None:
 
 
 def reason_fault(reason: str) -> str:
-    """Say what keeps a text from being one plain sentence that nobody could obey; else nothing.
+    """Return why a text is not one plain sentence without instructions; empty if it is.
 
     The published loop reads a reason of up to 500 characters and looks no further. Where reasons
     are shown to later proposers, as in article 35, a reason is a way to speak to them. No list of
     phrases closes that way, so under closed rules no proposer is shown a reason either; this keeps
-    out of the record what is plainly no reason.
+    obvious non-reasons out of the record.
     """
     if not reason.strip():
         return "the reason is empty"
@@ -232,18 +232,18 @@ def reason_fault(reason: str) -> str:
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        message = "a key stands twice"
+        message = "a key occurs twice"
         raise ValueError(message)
     return found
 
 
 def _no_number(name: str) -> NoReturn:
-    message = f"{name} is no number"
+    message = f"{name} is not a number"
     raise ValueError(message)
 
 
 def _plain(text: str) -> str:
-    """Return the beginning of a text, on one line, in characters that nothing can hide in."""
+    """Return the beginning of a text, on one line, in visible characters."""
     return text[:_SHOWN].encode("ascii", "backslashreplace").decode().replace("\n", " ")
 
 

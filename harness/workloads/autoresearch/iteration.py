@@ -45,7 +45,7 @@ class Lap:
 
 
 class Laps:
-    """Measures iteration after iteration, with nothing left between them."""
+    """Measures the time of consecutive iterations, without gaps."""
 
     def __init__(self, energy_j: EnergyCounter) -> None:
         self._energy_j = energy_j
@@ -120,9 +120,9 @@ class AskedProposal:
         )
 
     def impossible(self, passed: Passed, base: TrainConfig) -> EvalFailed:
-        """Return the record of a candidate that is none: published rails let a NaN through.
+        """Return the record of an unusable candidate: published guardrails let a NaN through.
 
-        JSON has no form for it, so its value stands there as text and the base in its place.
+        JSON has no form for it, so its value is recorded as text, and the base is used instead.
         """
         error = f"{passed.proposal.knob} is {passed.proposal.new_value}, no number"
         proposal = Proposal(

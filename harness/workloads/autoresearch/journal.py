@@ -1,7 +1,7 @@
 """The trajectory file as it is written: one record a line, each on the disk before the next begins.
 
 A kill loses at most the line that was being written. Opening the file again cuts that off, and the
-loop goes on behind the last iteration that is whole. The published loop goes on behind the largest
+loop continues after the last complete iteration. The published loop continues after the largest
 number it finds, a pause's too, so it skips the iteration that it paused before; here a pause counts
 as none (article 22, "Trajectory schema").
 """
@@ -50,7 +50,7 @@ class Journal:
         os.close(self._file)
 
     def resume(self, settings: str) -> Trajectory | None:
-        """Return what is there already; None where nothing is.
+        """Return the existing content; None if there is none.
 
         Raises:
             InputError: a line is damaged, or the file is of a loop with other settings.

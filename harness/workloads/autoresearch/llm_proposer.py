@@ -4,10 +4,10 @@ Article 22's is Llama 3.1 8B, served by a NIM on the machine that trains: temper
 200 tokens, 60 seconds, no seed. This one sends a seed, its own for every iteration, so that a
 server which honours it answers the same again.
 
-The tiny model that can be served here knows files, not pretraining: what it proposes is no better
-than a draw. Its answers are held to a pattern while they are drawn, token by token (vLLM's
-structured outputs), so every one is an object with the three keys, a knob of the menu and a value
-of its domain. What form cannot guarantee, such as that anything changes, is still for the rails.
+The tiny model that can be served here knows files, not pretraining: its proposals are no better
+than random. Its answers are constrained to a pattern, token by token (vLLM's structured outputs),
+so every one is an object with the three keys, a knob of the menu and a value of its domain. What
+form cannot guarantee, such as that anything changes, is still for the rails.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class ChatProposer:
 
     Attributes:
         seed: of the first iteration; each further one adds 1.
-        form: what vLLM holds an answer to while it is drawn; empty for nothing.
+        form: the pattern of vLLM's structured output; empty for none.
         most_characters: of the user message, its last ones; None for all.
     """
 
@@ -67,7 +67,7 @@ class ChatProposer:
         """Make sure that somebody answers, before anything is trained.
 
         Raises:
-            HostError: nobody does, or not in this protocol.
+            HostError: no server answers, or not in this protocol.
         """
         question = (Message(role=Role.USER, content="Answer with the word ready."),)
         chat(self.endpoint, question, ChatSamplingParams(temperature=0.0, max_new_tokens=1))
@@ -125,7 +125,7 @@ def structured_outputs(space: Space) -> dict[str, Any]:
     """Return what an answer must look like: one of the menu's changes, with a plain reason.
 
     A pattern, not a JSON schema: between the parts of an object a schema allows white space without
-    end, and a model that likes it draws nothing else.
+    end, and a model that prefers it would generate nothing else.
     """
     changes = []
     for knob in space.knobs.values():

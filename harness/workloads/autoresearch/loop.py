@@ -1,8 +1,7 @@
 """The loop: propose, judge, evaluate, keep or revert, write down; and go on after a kill.
 
-Article 22, "Apply / evaluate / decide", and article 35's climb where that is asked for. What is
-true of a loop stands in its folder: the trajectory first, then the record of trials, which is
-caught up from it.
+Article 22, "Apply / evaluate / decide", and article 35's hill climb if requested. The state of a
+loop is in its folder: the trajectory first, then the record of trials, which is caught up from it.
 """
 
 from __future__ import annotations
@@ -110,8 +109,8 @@ class Loop:
     """One loop in one folder.
 
     Args:
-        session: what is to be done.
-        folder: where it stands.
+        session: the settings.
+        folder: its state.
         parts: who does it.
     """
 
@@ -131,7 +130,7 @@ class Loop:
         self._store = TrialStore(folder / RECORD_FILE, LAYOUT)
 
     def run(self) -> None:
-        """Do what is still to be done.
+        """Run the remaining iterations.
 
         Raises:
             HostError: the baseline cannot be evaluated.
@@ -168,7 +167,7 @@ class Loop:
     def _iterate(
         self, iteration: int, header: Header, here: Standing, past: list[Iteration], limit: Limit
     ) -> Iteration:
-        """Return what one iteration came to; what it took is added by `run`."""
+        """Return the record of one iteration; `run` adds its time."""
         block = shown(self._store.history(), self._memory, self._author.name)
         brief, began_s = self._form.brief(iteration, here.base, past, block), time.monotonic()
         try:
@@ -233,7 +232,7 @@ def _metrics(evaluation: CandidateEvaluation) -> EvalMetrics:
     """Return the figures of a baseline.
 
     Raises:
-        HostError: it has none: a loop without a baseline compares nothing.
+        HostError: it has none: without a baseline there is nothing to compare with.
     """
     result = evaluation.result
     if isinstance(result, EvalFailure):

@@ -1,8 +1,8 @@
-"""A loop as a process of its own: ``python -m harness.workloads.autoresearch.loop_process FOLDER``.
+"""A loop as a separate process: ``python -m harness.workloads.autoresearch.loop_process FOLDER``.
 
-``session.json`` in the folder says what is to be done; the rest of the folder says how far it is.
+``session.json`` in the folder holds the settings, the other files its progress.
 A second argument is the folder of a packed corpus; without one tokens are drawn from a source. So
-the process may be killed at any moment, and the same command goes on. `complete` starts it and
+the process may be killed at any moment, and the same command resumes it. `complete` starts it and
 brings it to its end; where it is asked to, it kills it on the way, as a power cut would.
 """
 
@@ -50,8 +50,8 @@ def complete(session: Session, folder: Path, corpus: str = "") -> int:
     """Bring the loop in a folder to its end, and return how often it was killed on the way.
 
     Args:
-        session: what is to be done.
-        folder: where it stands.
+        session: the settings.
+        folder: its state.
         corpus: folder of a packed corpus; empty draws tokens from a source.
 
     Raises:
@@ -70,7 +70,7 @@ def complete(session: Session, folder: Path, corpus: str = "") -> int:
     refusal = folder / REFUSAL_FILE
     if code and refusal.exists():
         raise HostError(**json.loads(refusal.read_text(encoding="utf-8")))
-    if code:  # what broke it stands on standard error
+    if code:  # standard error has the cause
         message = f"the loop exited with {code}"
         raise HarnessError(message)
     return kills
@@ -116,7 +116,7 @@ def proposer_of(session: Session) -> Proposer:
     """Return who proposes.
 
     Raises:
-        HostError: it is a model, and nobody serves it.
+        HostError: the proposer is a model without a server.
     """
     params, space = session.params, session.search_space
     if params.proposer == "random":

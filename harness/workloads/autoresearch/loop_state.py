@@ -1,6 +1,6 @@
-"""Where a loop stands: what the next proposal changes, and what it is compared with.
+"""State of a loop: the configuration to change next, and the score to compare with.
 
-All of it follows from the records so far, so a loop that was killed stands where it stood.
+It is computed from the records, so a killed loop resumes in the same state.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from harness.workloads.autoresearch.trajectory import (
 
 @record
 class Standing:
-    """Where a loop stands between two iterations.
+    """State of a loop between two iterations.
 
     Attributes:
         base: what the next proposal changes.
@@ -48,8 +48,8 @@ def decide(
 ) -> Decision:
     """Return what becomes of a candidate, from its unrounded improvement.
 
-    Article 22 keeps from a threshold on, the threshold included; article 35 keeps what is strictly
-    better than what it changes, or a trial made twice would be kept twice.
+    Article 22 keeps an improvement of the threshold or more; article 35 keeps a strict improvement,
+    or a repeated trial would be kept twice.
     """
     gain = improvement(reference, value)
     keeps = gain > min_improvement if hill_climb else gain >= min_improvement
@@ -57,7 +57,7 @@ def decide(
 
 
 def standing(header: Header, records: Iterable[TrajectoryRecord]) -> Standing:
-    """Return where a loop stands after these records."""
+    """Return the state of a loop after these records."""
     value = header.baseline_val_bpb
     here = Standing(
         base=header.baseline_cfg,
@@ -73,7 +73,7 @@ def standing(header: Header, records: Iterable[TrajectoryRecord]) -> Standing:
 
 
 def after(header: Header, before: Standing, done: TrajectoryRecord) -> Standing:
-    """Return where a loop stands after one more record."""
+    """Return the state of a loop after one more record."""
     if not isinstance(done, Evaluated):
         return before
     is_kept = done.decision is Decision.KEEP

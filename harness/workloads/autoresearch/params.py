@@ -8,31 +8,33 @@ from harness.workloads.api.declare import param
 
 @record
 class SearchParams:
-    """Everything that decides a search, but for what its proposer is shown of the past."""
+    """All params of a search, except what its proposer sees of the past."""
 
     proposer: str = param(
         "random",
-        doc="who proposes: a uniform draw, the article's own proposals, a bandit that reads the "
-        "record, answers that must be refused, a language model at base_url, or the small policy, "
-        "served here and held to a pattern of JSON",
+        doc="proposer: uniformly random, the article's proposals, a bandit that reads the "
+        "record, answers that must be refused, a language model at base_url, or the small model, "
+        "served here with output constrained to a JSON pattern",
         choices=("random", "replay", "bandit", "hostile", "llm", "served"),
     )
     guardrails: str = param(
         "closed",
-        doc="rails and held-out tokens as published, or closed",
+        doc="guardrails and held-out tokens: as published, or with the holes closed",
         choices=("published", "closed"),
     )
     search_space: str = param(
         "article", doc="the menu and its baseline", choices=("article", "small")
     )
     precision: str = param(
-        "menu", doc="the baseline's; as the menu has it", choices=("menu", "bf16", "fp8", "fp32")
+        "menu",
+        doc="precision of the baseline; menu: the search space's",
+        choices=("menu", "bf16", "fp8", "fp32"),
     )
     iterations: int = param(50, doc="proposals", unit="count", low=1, high=5000)
     hill_climb: bool = param(
         False,
-        doc="a keep is what later proposals change, as in article 35; else every proposal changes "
-        "the baseline, as in article 22",
+        doc="hill climbing, as in article 35: proposals change the last kept; else the "
+        "baseline, as in article 22",
     )
     min_improvement: float = param(
         0.005,
@@ -42,7 +44,10 @@ class SearchParams:
     )
     reseed_candidates: bool = param(
         True,
-        doc="each evaluation starts from weights of its own, as published; else all from the same",
+        doc="each evaluation has its own initial weights, as published; else all share them",
+    )
+    history: int = param(
+        5, doc="iterations in the window that a proposer sees", unit="count", low=0
     )
     history_window: int = param(5, doc="iterations that a window shows", unit="count", low=0)
     num_noise_samples: int = param(
@@ -57,19 +62,19 @@ class SearchParams:
         0.1, doc="embedding, attention weights and residual branches", low=0.0, high=0.9
     )
     memory_gib: float = param(
-        4.0, doc="what an evaluation may take on the CPU beyond an idle one", unit="GiB", low=0.05
+        4.0, doc="memory limit of an evaluation on the CPU, above an idle one", unit="GiB", low=0.05
     )
     timeout_s: float = param(600.0, doc="most that any evaluation takes", unit="s", low=0.1)
     eval_timeout_factor: float | None = param(
         None,
-        doc="most that a candidate's takes, in times the baseline's: of a processor on the CPU, by "
+        doc="time limit of a candidate as a multiple of the baseline's: CPU time on the CPU, by "
         "the clock on a GPU",
         unit="x",
         low=1.0,
     )
     corpus: str = param(
         "source",
-        doc="what candidates read: tokens drawn from a source, or article 20's wikitext-103",
+        doc="training data: tokens sampled from a source, or article 20's wikitext-103",
         choices=("source", "wikitext"),
     )
     proposer_base_url: str = param(
@@ -87,8 +92,8 @@ class LoopParams(SearchParams):
 
     proposer_context: str = param(
         "window",
-        doc="what a proposer is shown of the past: nothing but the best, the last iterations as in "
+        doc="what a proposer sees of the past: only the best, the last iterations as in "
         "article 22, or the record as in article 35",
         choices=("none", "window", "lineage"),
     )
-    kills: int = param(0, doc="how often the loop is killed on its way", unit="count", low=0)
+    kills: int = param(0, doc="how often the workload kills the loop", unit="count", low=0)

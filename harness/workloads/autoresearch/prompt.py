@@ -1,7 +1,7 @@
 """What a proposer is asked (article 22, "Proposer prompt"): the same parts in the same order.
 
 The wording is ours. How it departs: under closed rules the configuration is under a heading that is
-true, and where a proposer is shown the record of article 35, that stands in place of the last
+true, and where a proposer is shown the record of article 35, that replaces the last
 iterations.
 """
 
@@ -51,7 +51,7 @@ class ProposerPrompt:
 
     Attributes:
         iteration: whose proposal is wanted, from 1.
-        cfg: what is changed.
+        cfg: the configuration to change.
         system: the system message.
         user: the user message.
         record: the block of past trials, which the user message holds where it is shown.
@@ -105,9 +105,9 @@ class PromptWriter:
 
         Args:
             iteration: its number.
-            cfg: what is changed.
+            cfg: the configuration to change.
             past: the iterations before it.
-            block: what is shown of the record.
+            block: the rendered record.
         """
         lines = ["## Allowed knobs"]
         for knob in self.search_space.knobs.values():
@@ -115,7 +115,7 @@ class PromptWriter:
             lines.append(
                 f"- {knob.name} ({knob.kind}): {knob.domain}; default {default}; {knob.doc}"
             )
-        # the published heading stands over the first baseline whatever was accepted since
+        # the published heading shows the first baseline even after later acceptances
         since = "since the last accepted change"
         head = (
             f"Baseline {since}"
@@ -139,7 +139,7 @@ class PromptWriter:
 
 
 def _told(done: Iteration) -> tuple[str, str]:
-    """Return what was changed, and what came of it."""
+    """Return a change and its result."""
     match done:
         case Evaluated():
             moved = f"val_bpb {done.baseline_val_bpb:.4f}→{done.val_bpb:.4f}"

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from harness.records import Scalar, record
 from harness.workloads.autoresearch.trajectory import TrainConfig
 
-_LEVELS = 5  # values that stand for a range
+_LEVELS = 5  # sample values of a range
 _LOG_SPAN = 100.0  # a range this wide is cut by factors
 
 
@@ -59,7 +59,7 @@ class Knob:
         return self._short(self._at(random.random()))
 
     def levels(self) -> tuple[Scalar, ...]:
-        """Return values that stand for the domain: its choices, or a few from end to end."""
+        """Return sample values of the domain: its choices, or a few from end to end."""
         if self.choices:
             return self.choices
         places = (self._at(step / (_LEVELS - 1)) for step in range(_LEVELS))
@@ -83,7 +83,8 @@ class Space:
 
     Attributes:
         knobs: by name, in the order of the menu.
-        baseline: what is changed; fields that are no knob are fixed, the seed among them.
+        baseline: the configuration to change; fields that are not knobs are fixed, such as the
+            seed.
     """
 
     name: str

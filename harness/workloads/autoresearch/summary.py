@@ -1,4 +1,4 @@
-"""What a finished loop comes to, counted from its folder and from nothing else."""
+"""Summary of a finished loop, computed from its folder only."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ class Noise:
     count: int
 
     def gain(self, trials: int, level: float) -> float:
-        """Return the smallest difference of two draws that stands out among `trials` of them.
+        """Return the smallest significant difference of two draws, corrected for `trials`
+        comparisons.
 
         One-sided at `level` over all trials together (Bonferroni). As `noise.significant_gain`, but
         with Student's quantile, since the deviation itself comes from a few draws.
@@ -55,7 +56,7 @@ class FinishedLoop:
 
     Attributes:
         history: its record of trials.
-        damaged: rows of the record that are no trials.
+        damaged: rows of the record that are not trials.
     """
 
     trajectory: Trajectory
@@ -64,7 +65,7 @@ class FinishedLoop:
 
     @property
     def header(self) -> Header:
-        """What it began with."""
+        """The baseline."""
         return self.trajectory.header
 
     @property

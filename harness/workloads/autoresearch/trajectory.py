@@ -1,7 +1,7 @@
 """The records of an agent loop's trajectory, and a strict reader of its file.
 
 One JSON object a line: a header, then one record for each iteration (and one for each pause), then
-a ``loop_complete`` record when the loop comes to its end (article 22, "Trajectory schema").
+a ``loop_complete`` record when the loop ends (article 22, "Trajectory schema").
 Names follow the file, except ``iter``, ``ts`` and ``_meta``, which are given plain ones here.
 """
 
@@ -23,7 +23,7 @@ STAMP = "%Y-%m-%d %H:%M:%S"
 
 
 class Stage(StrEnum):
-    """What became of an iteration, or of the loop."""
+    """Outcome of an iteration, or of the loop."""
 
     EVALUATED = "evaluated"
     BLOCKED = "blocked"  # a rail refused the proposal
@@ -153,10 +153,10 @@ class Header:
 
 @record
 class BaselineEval:
-    """The evaluation of the baseline, which the loop keeps in a file of its own.
+    """The evaluation of the baseline, which the loop keeps in a separate file.
 
     Attributes:
-        device: what it computed on; the published file does not say.
+        device: the device used; the published file does not name it.
         cost_s: what a candidate's limit is a multiple of.
         entropy_floor_bits: of a model that knows the source of the held-out tokens, bits per token.
     """
@@ -173,7 +173,7 @@ class Evaluated:
     """An iteration whose candidate was trained and measured.
 
     Attributes:
-        baseline_val_bpb: what it was compared with.
+        baseline_val_bpb: the score that it was compared with.
         eval_seed: what its weights were drawn from.
         energy_j: of the whole iteration; None where no probe tells.
     """
@@ -272,7 +272,7 @@ class Paused:
 
 @record
 class LoopComplete:
-    """The loop came to its end; its own summary."""
+    """The end of the loop, with its own summary."""
 
     stage: Stage
     iters_requested: int
@@ -307,7 +307,7 @@ class Trajectory:
 
     Attributes:
         torn: what follows the last newline, a record that was being written when the loop was
-            killed; it counts nowhere. Empty where there is none.
+            killed; it is not counted. Empty if there is none.
     """
 
     header: Header
@@ -316,7 +316,7 @@ class Trajectory:
 
     @property
     def iterations(self) -> tuple[Iteration, ...]:
-        """Every iteration once; a pause is none."""
+        """Every iteration once, without pauses."""
         return tuple(r for r in self.records if not isinstance(r, Paused | LoopComplete))
 
     @property
@@ -391,7 +391,7 @@ def _document(line: str) -> dict[str, Any]:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    message = f"{name} is no figure: a candidate without one is an eval_failed record"
+    message = f"{name} is not a figure: a candidate without one is an eval_failed record"
     raise ValueError(message)
 
 

@@ -1,4 +1,4 @@
-"""Asking NeMo Curator, in a process of its own, to clean the same documents."""
+"""Clean the same documents with NeMo Curator, in a separate process."""
 
 from __future__ import annotations
 

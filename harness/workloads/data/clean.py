@@ -62,7 +62,7 @@ class FilteredDocument:
     """A document and its fate.
 
     Attributes:
-        text: mended; what is kept is kept so.
+        text: repaired; the form in which it is kept.
         undecided: another of its most frequent n-grams would have decided otherwise.
     """
 
@@ -100,7 +100,7 @@ def ngram_shares(text: str, words: Sequence[str], limits: FilterLimits) -> list[
 
     The first is that of the n-gram that comes first in the text. All others of the same frequency
     follow, unless even twice that frequency of the longest words would stay within the limit:
-    an n-gram is also taken where it stands inside longer words.
+    an n-gram also counts inside longer words.
     """
     if len(words) < limits.ngram:
         return [1.0]

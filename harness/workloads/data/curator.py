@@ -1,6 +1,6 @@
 """``python -m harness.workloads.data.curator REQUEST``: the five operations by NeMo Curator.
 
-A process of its own (see `by_curator`), as Ray leaves threads in whatever process it was used from.
+A separate process (see `by_curator`), because Ray leaves threads in the process that uses it.
 Curator is installed in the image of the `spark` profile and in the environment of the comparison.
 Its pipeline is article 20's: reader, two modifiers, three filters, writer.
 """

@@ -21,7 +21,7 @@ class Language:
     """A table of successors.
 
     Attributes:
-        successors_VK: the words that may follow a word, likeliest first; different ones.
+        successors_VK: the distinct possible next words of each word, most probable first.
     """
 
     successors_VK: Tensor  # noqa: N815 - its shape

@@ -83,7 +83,7 @@ class InOrder:
 
 @record
 class Shuffled:
-    """Every stretch of S tokens once an epoch, in an order of its own each epoch.
+    """Every stretch of S tokens once per epoch, in another order each epoch.
 
     Attributes:
         shape: of a batch.
@@ -104,7 +104,7 @@ class Shuffled:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Whole batches an epoch; what is left over by them is left out of it."""
+        """Full batches per epoch; the remainder is dropped."""
         return self._rows // self.shape.batch_size
 
     @property
@@ -140,7 +140,7 @@ class Prefetched:
     """The batches of steps 0 to `num_steps`, made by a thread up to `depth` steps ahead.
 
     Use it as a context manager, and ask for the steps in their order. The two queues hand over
-    without a lock of Python's own: taking what is ready costs less than a microsecond.
+    without a Python lock: taking a ready batch costs less than a microsecond.
 
     Args:
         batch: makes a batch.

@@ -122,7 +122,7 @@ class _Packer:
 
 
 def refuse_ids(smallest: int, largest: int, vocab_size: int) -> None:
-    """Refuse ids that no row of the token table stands for.
+    """Refuse ids beyond the vocabulary.
 
     Raises:
         InputError: one is below 0 or beyond the vocabulary.
@@ -138,7 +138,7 @@ class Packed:
     """A packed corpus, mapped into memory.
 
     Attributes:
-        sidecar: what it says of itself.
+        sidecar: its description.
     """
 
     def __init__(self, sidecar: Sidecar, shards: list[NDArray[np.int32]]) -> None:

@@ -1,6 +1,6 @@
 """A made-up corpus whose every document has a known fate, decided as it is written.
 
-Article 20's corpus, wikitext-103, is not on every machine, and nobody knows how many documents of
+Article 20's corpus, wikitext-103, is not on every machine, and it is unknown how many documents of
 it a filter should drop. Here that is known without asking a filter: so many documents of each kind
 are planted, kinds at the very edge of every limit among them, and shuffled. Only
 ``random.Random(seed).random`` is drawn from, whose stream Python promises never to change, so a
@@ -216,7 +216,7 @@ class _Author:
         return f"{text} {tail[:-1]}{tail[-1].replace(' ', 'x')}"
 
     def _symbols(self, num_symbols: int) -> str:
-        """Return a hundred words, so many of them symbols, no n-gram of which stands twice."""
+        """Return a hundred words, with a given number of symbols and no repeated n-gram."""
         words = [self._word() for _ in range(100)]
         for number in range(num_symbols):
             words[4 * number] = ("#", "...", "…")[number % 3]

@@ -1,6 +1,6 @@
 """Prose that every installation of Python holds: the documentation strings of its packages.
 
-What a published model was trained on is seldom known and never at hand. Text of the kind that it
+The training data of a published model is seldom known and never available. Text of the kind that it
 surely was trained on is: in a container it is fixed by the image's digest.
 """
 

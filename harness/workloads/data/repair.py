@@ -31,13 +31,13 @@ def _windows_1252() -> dict[int, int]:
 
 _TO_BYTE = _windows_1252()
 _FROM_BYTE = {byte: character for character, byte in _TO_BYTE.items()}
-# a first byte of UTF-8 and one that follows it, each read as a character of its own
+# a first byte of UTF-8 and one that follows it, each read as a separate character
 _MISREAD = "[\xc2-\xf4][\x80-\xbf" + re.escape("".join(map(chr, _TO_BYTE))) + "]"
 _SUSPECT = re.compile(f"[&\x80-\x9f\ud800-\udfff{_CONTROL_CLASS}]|{_MISREAD}")
 
 
 def repair(text: str) -> str:
-    """Return the text, mended line by line until nothing is left to mend.
+    """Return the text, repaired line by line until nothing changes.
 
     As in ftfy, entities are left alone from the first line on that has a literal ``<``: that text
     is HTML, and means them.

@@ -22,7 +22,7 @@ Ids = NDArray[np.int32]
 
 TRAINING_SHARE = 0.95
 _FOLLOWERS = 8  # of each token
-_ANY = 0.1  # share of tokens that follow nothing
+_ANY = 0.1  # share of tokens without a predecessor
 _CHAINS = 256  # that are drawn side by side, and laid one behind the other
 
 
@@ -49,7 +49,7 @@ class TokenSource:
     Attributes:
         followers: (V, F) ids that are likely to follow each token.
         shares: (F,) of those.
-        frequencies: (V,) of what follows nothing.
+        frequencies: (V,) of tokens without a predecessor.
     """
 
     followers: Ids

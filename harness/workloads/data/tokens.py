@@ -1,4 +1,4 @@
-"""From text to token ids: plain bytes, which needs nothing, or GPT-2's vocabulary."""
+"""From text to token ids: plain bytes, without any files, or GPT-2's vocabulary."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from harness.records import record
 
 Ids = NDArray[np.int32]
-_SEPARATOR = 0xFF  # a byte that UTF-8 never has
+_SEPARATOR = 0xFF  # a byte that never occurs in UTF-8
 _CHUNK_CHARACTERS = 4 << 20
 _CHUNK_DOCUMENTS = 4096  # as article 20
 

@@ -22,7 +22,7 @@ class Adapter:
     Attributes:
         name: what requests call it.
         folder: its files in peft's format, as the server sees them. Each version of the weights
-            has a folder of its own: by the folder vLLM knows which cached keys and values are its.
+            has its own folder: vLLM finds its cached keys and values by the folder.
     """
 
     name: str
@@ -43,10 +43,10 @@ class ServedModels:
 
 
 def served_models(server: Server) -> ServedModels:
-    """Return what is served now.
+    """Return the names of the served models.
 
     Raises:
-        EngineError: the server cannot be reached, refuses, or is no vLLM server.
+        EngineError: the server cannot be reached, refuses, or is not a vLLM server.
     """
     body = server.ask("GET", "/v1/models")
     try:
@@ -66,12 +66,12 @@ def load_adapter(server: Server, adapter: Adapter) -> None:
 
     Raises:
         EngineError: the server cannot be reached or refuses; it serves another adapter afterwards;
-            or that very folder is served already, and would be again with what is cached of it.
+            or that folder is served already, with its cached keys and values.
     """
     if adapter in served_models(server).adapters:
         message = (
             f"adapter {adapter.name!r} is already served from {adapter.folder}: "
-            "each version of the weights needs a folder of its own"
+            "each version of the weights needs its own folder"
         )
         raise EngineError(message)
     asked = {"lora_name": adapter.name, "lora_path": adapter.folder, "load_inplace": True}

@@ -29,7 +29,7 @@ class EngineKind(StrEnum):
 
 @record
 class Serve:
-    """What is to be served, by whatever engine.
+    """The model to serve, with any engine.
 
     Attributes:
         kind: which engine.
@@ -56,7 +56,7 @@ class Serve:
 
 @contextmanager
 def serving_engine(wanted: Serve, end_token: int, log_file: Path) -> Iterator[Engine]:
-    """Serve a model; what is started for it ends with the block.
+    """Serve a model; its processes end with the block.
 
     Args:
         wanted: the model, and how.

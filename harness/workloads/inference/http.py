@@ -20,11 +20,11 @@ _SHOWN = 500  # characters of a refusal
 
 
 class SilentError(EngineError):
-    """Nobody answers, or not in time."""
+    """No answer, or not in time."""
 
 
 class RefusedError(EngineError):
-    """The server answers, and not with what was asked for.
+    """The server's answer is an error or malformed.
 
     Args:
         message: one line.
@@ -74,12 +74,14 @@ class Server:
         return content
 
     def close(self) -> None:
-        """Close the connections that nobody uses; call it when nobody asks any more."""
+        """Close idle connections; call it after the last request."""
         while self._idle:
             self._idle.pop().close()
 
     def _exchange(self, method: str, path: str, sent: bytes | None) -> tuple[int, bytes]:
-        with suppress(IndexError, ConnectionError):  # the server closes what was idle for long
+        with suppress(
+            IndexError, ConnectionError
+        ):  # the server closes connections that were idle for long
             return self._on(self._idle.pop(), method, path, sent)
         address = urlsplit(self.url)
         fresh = http.client.HTTPConnection(

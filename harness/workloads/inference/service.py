@@ -24,7 +24,7 @@ from harness.records import record
 from harness.variables import KEY_VARIABLE
 from harness.workloads.inference.engine import EngineError
 
-PORT = "{port}"  # stands for the port in a service's arguments
+PORT = "{port}"  # placeholder for the port in a service's arguments
 _HOST = "127.0.0.1"
 _POLL_S = 0.1
 _KILL_POLL_S = 0.02
@@ -43,10 +43,10 @@ class Service:
 
     Attributes:
         name: how messages call it.
-        argv: its command line; ``{port}`` in it stands for the port it must listen on.
+        argv: its command line; ``{port}`` in it is replaced by the port to listen on.
         health_path: answers 200 once the server can work.
         start_timeout_s: how long that may take; the articles' vLLM took 190 to 220 s.
-        stop_grace_s: what it gets between SIGTERM and SIGKILL.
+        stop_grace_s: time between SIGTERM and SIGKILL, seconds.
         env: variables beside those of this process.
     """
 
@@ -82,7 +82,7 @@ class RunningService:
     Attributes:
         log_file: as given.
         port: where it listens, on loopback.
-        start_s: what it took to become healthy, seconds.
+        start_s: time until it was healthy, seconds.
     """
 
     def __init__(self, service: Service, log_file: Path) -> None:
@@ -93,10 +93,10 @@ class RunningService:
         """Start the service and wait until it is healthy.
 
         Raises:
-            ServiceDied: it ended, or was not healthy in time; nothing is left of it.
+            ServiceDied: it ended, or was not healthy in time; no process is left.
         """
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            probe.bind((_HOST, 0))  # to a port that nobody listens on now
+            probe.bind((_HOST, 0))  # to a port without a listener now
             self.port: int = probe.getsockname()[1]
         self._mark = secrets.token_hex(8)
         began = time.monotonic()

@@ -1,4 +1,4 @@
-"""vLLM as a service: one command line and one environment that leave nothing to its defaults.
+"""vLLM as a service: a command line and an environment that set every option explicitly.
 
 Every request must bring its sampling parameters: a model's own ``generation_config.json`` is not
 read, or a temperature that no scenario names would decide results.
@@ -71,15 +71,15 @@ class Adapting(StrEnum):
 
 @record
 class Serving:
-    """What is served, and how much of it at once.
+    """The model to serve, and its limits.
 
     Attributes:
-        model_dir: configuration, weights and tokenizer; nothing is fetched.
+        model_dir: configuration, weights and tokenizer; nothing is downloaded.
         name: what requests call the model.
         dtype: of weights, activations and cache.
         max_model_len: prompt and reply together, tokens.
         max_num_seqs: requests that are worked on at the same time; others wait.
-        max_logprobs: how many of the likeliest tokens a request may ask for with each token.
+        max_logprobs: how many top log-probabilities a request may ask for with each token.
         seed: of sampling where a request names none.
         place: the device, and how much of its memory.
         max_lora_rank: of the one adapter that can be given while it runs; None for none.

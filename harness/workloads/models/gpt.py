@@ -63,7 +63,7 @@ class Gpt(nn.Module):
         return F.linear(self.norm(x_BSD), self.tokens.weight)
 
     def store_in(self, dtype: torch.dtype) -> None:
-        """Store the parameters in `dtype`, but for the position table.
+        """Store the parameters in `dtype`, except the position table.
 
         Megatron-Core makes that table a plain float32 embedding whatever the parameters' dtype, so
         the article's first residual stream is float32 until the first addition.

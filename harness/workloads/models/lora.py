@@ -69,7 +69,7 @@ class LoraPolicy:
 
     @classmethod
     def open(cls, folder: Path, lora: LoraSettings, compute: Compute) -> LoraPolicy:
-        """Load a base from `folder` and give it a new adapter, which changes nothing yet.
+        """Load a base from `folder` and add a new adapter, which has no effect yet.
 
         Raises:
             InputError: there is no such model, or it has no such matrices.
@@ -159,7 +159,7 @@ class LoraPolicy:
     def _config(self) -> Mapping[str, Any]:
         config = self._model.peft_config[_ADAPTER].to_dict()
         plain = {key: sorted(v) if isinstance(v, set) else v for key, v in config.items()}
-        # the base's folder is a place on this machine, and says nothing elsewhere
+        # the base's folder is meaningful on this machine only
         return {**plain, "base_model_name_or_path": None, "inference_mode": True}
 
     # --- passes -----------------------------------------------------------------------------------

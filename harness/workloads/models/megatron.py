@@ -40,7 +40,7 @@ from harness.workloads.models.shape import Init, ModelShape
 
 
 def version(device: torch.device) -> str:
-    """Return what is used on `device`: Megatron-Core, and whose layers."""
+    """Return the framework used on `device`: Megatron-Core, and the layers' implementation."""
     core = f"megatron-core {CORE_VERSION}"
     if not uses_transformer_engine(device):
         return f"{core}, local layers"
@@ -50,7 +50,7 @@ def version(device: torch.device) -> str:
 
 
 def uses_transformer_engine(device: torch.device) -> bool:
-    """Say whether the layers are Transformer Engine's."""
+    """Return whether the layers are Transformer Engine's."""
     return device.type == "cuda" and find_spec("transformer_engine") is not None
 
 
@@ -85,7 +85,7 @@ def model(
     has_te = uses_transformer_engine(device)
     layers = get_gpt_layer_with_transformer_engine_spec if has_te else get_gpt_layer_local_spec
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of its own defaults
+        warnings.simplefilter("ignore")  # from its own defaults
         core = GPTModel(
             _config(shape, conditions, way.parameter_dtype, device),
             layers(),
@@ -207,9 +207,9 @@ def hand_written_name(name: str) -> str:
 def _config(
     shape: ModelShape, conditions: Conditions, dtype: torch.dtype, device: torch.device
 ) -> TransformerConfig:
-    """Return the article's configuration; what it leaves unset is left unset here.
+    """Return the article's configuration; options that it leaves unset are unset here.
 
-    That is but for dropout, whose default of 0.1 the article had without asking for it.
+    Except dropout, whose default of 0.1 the article got unintentionally.
     """
     return TransformerConfig(
         num_layers=shape.num_hidden_layers,

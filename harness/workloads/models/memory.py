@@ -265,7 +265,7 @@ class Fit:
 
     @property
     def spare_gib(self) -> float:
-        """What is left, GiB; negative by how much it is short."""
+        """Free memory, GiB; negative if it is short."""
         return (self.available - self.need) / GIB
 
     def __str__(self) -> str:
@@ -276,5 +276,5 @@ class Fit:
 
 
 def fits(need: Need, available: int) -> Fit:
-    """Return how `need` stands to the `available` bytes."""
+    """Compare `need` with the `available` bytes."""
     return Fit(need=need.total, available=available)

@@ -108,7 +108,7 @@ def local_peak_bytes(
 
 
 def weight_copy_bytes(shape: ModelShape, precision: Precision) -> int:
-    """Return what is kept of the weights in a lower precision beside themselves, bytes."""
+    """Return the bytes of lower-precision copies of the weights."""
     match precision:
         case Precision.FP32 | Precision.BF16:
             return 0

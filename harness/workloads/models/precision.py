@@ -22,7 +22,7 @@ class Arithmetic:
         parameter_dtype: of parameters, gradients and optimizer state; there is no second copy.
         linear: makes the linear maps inside the layers.
         forward_context: what the forward pass, without the loss, runs in.
-        fp8_backend: what does the eight-bit products; ``none`` where nothing does.
+        fp8_backend: library of the fp8 products; ``none`` without fp8.
     """
 
     parameter_dtype: torch.dtype

@@ -29,7 +29,7 @@ class Init(StrEnum):
     SCALED = "scaled"  # N(0, 0.02), the maps into the residual stream / sqrt(2 L): Megatron-Core's
     SHARED = "shared"  # as SCALED, drawn by the hand-written model for all: arms start alike
     TORCH = "torch"  # tables N(0, 1), linear maps U(-1, 1) / sqrt(inputs): torch's own
-    SMALL_TABLES = "small-tables"  # as TORCH, but for tables of N(0, 0.02)
+    SMALL_TABLES = "small-tables"  # as TORCH, except embeddings of N(0, 0.02)
 
 
 class Projection(StrEnum):

@@ -16,7 +16,7 @@ from harness.workloads.tiny_models.train import TrainingProgress
 
 
 def main(arguments: list[str]) -> int:
-    """Train the model that is asked for, and print what it can do."""
+    """Train the requested model, and print its scores."""
     parser = argparse.ArgumentParser("python -m harness.workloads.tiny_models", description=__doc__)
     parser.add_argument("model", choices=MODELS, help="the environment it acts in")
     parser.add_argument("out", type=Path, help="the folder that it is written to")

@@ -1,4 +1,4 @@
-"""Train a tiny model from nothing, measure it, and write it.
+"""Train a tiny model from scratch, measure it, and write it.
 
 All models have one architecture, one training loop and one kind of recipe. They differ in what
 `TinyModel` names: their words, their conversations, and how their skill is measured.
@@ -35,8 +35,8 @@ class TinyModel:
         texts: yields what its tokenizer is trained on.
         phrases: that are one token each.
         vocabulary: tokens before the phrases, all bytes included.
-        conversations: draws what it is trained on.
-        measure: returns what the model in a folder can do, given a seed; None where nothing is
+        conversations: samples its training data.
+        measure: returns the scores of the model in a folder, given a seed; None if nothing is
             measured.
     """
 
@@ -73,8 +73,8 @@ def build(out: Path, model: TinyModel, listen: Callable[[TrainingProgress], None
     After each phase that makes a policy the policy is written and measured; the last one stays.
 
     Args:
-        out: made where it does not exist; what lies there under the model's names is replaced.
-        model: what it is made of.
+        out: created if missing; files with the model's names are replaced.
+        model: its configuration.
         listen: is told of every step.
     """
     tokenizer = train_tokenizer(model.texts(), model.phrases, model.vocabulary)

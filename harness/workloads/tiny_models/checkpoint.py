@@ -1,8 +1,8 @@
 """The models that are kept in the repository, and their cards. Loads no torch.
 
-A folder holds what transformers and vLLM load, and ``recipe.json``: what made it, what it can do,
-and the hash of every other file. Training is not the same to the last bit on every machine, so a
-rebuilt model has other weights; the recipe, the data and the tokenizer are the same.
+A folder holds the files that transformers and vLLM load, and ``recipe.json``: its recipe, its
+scores, and the hash of every other file. Training is not the same to the last bit on every machine,
+so a rebuilt model has other weights; the recipe, the data and the tokenizer are the same.
 """
 
 from __future__ import annotations
@@ -84,6 +84,6 @@ def _faults(folder: Path, recipe: str) -> Iterator[str]:
         if found.get(name) != wanted:
             yield f"{name} is {'another' if name in found else 'missing'}"
     for name in found.keys() - card.files.keys():
-        yield f"{name} is none of its files"
+        yield f"{name} is not one of its files"
     if card.recipe != recipe:
         yield "another recipe made it"

@@ -80,7 +80,7 @@ def draw(random: Random) -> Demonstration:
 
 
 def renamed(given: Demonstration, random: Random, pieces: Sequence[str]) -> Demonstration:
-    """Replace every name in it, each by the same random pieces wherever it stands."""
+    """Replace every name, each by the same random pieces everywhere."""
     new: dict[str, str] = {}
     for name in sorted(_names(given)):
         other = _random_name(random, pieces)
@@ -144,7 +144,7 @@ def texts() -> Iterator[str]:
 
 
 def _names(given: Demonstration) -> frozenset[str]:
-    """Return the words of paths and commands, but for suffixes and what a template says itself."""
+    """Return the words of paths and commands, without suffixes and the templates' own words."""
     stems = (path.rpartition(".")[0] or path for path in given.listing)
     suffixes = {path.rpartition(".")[2] for path in given.listing if "." in path}
     words = {word for text in (*stems, *given.commands) for word in _WORD.findall(text)}

@@ -46,7 +46,7 @@ def shape_of(tokenizer: Tokenizer) -> Qwen2Config:
 
 
 def new_model(shape: Qwen2Config, seed: int) -> Qwen2ForCausalLM:
-    """Return a model that has learnt nothing, but has heads that copy."""
+    """Return an untrained model with copying heads."""
     torch.manual_seed(seed)
     model = Qwen2ForCausalLM(shape)
     first, second = (layer.self_attn for layer in model.model.layers[:2])
@@ -59,7 +59,7 @@ def new_model(shape: Qwen2Config, seed: int) -> Qwen2ForCausalLM:
         first.v_proj.weight[:width] = token
         first.o_proj.weight[:, :width] = _WRITING * shifted.T
         # a query for the present token finds the positions that `first` marked with it as their
-        # previous one, and what stands there is written out
+        # previous one, and its content is written out
         second.q_proj.weight[:width] = _MATCHING * token
         second.k_proj.weight[:width] = _MATCHING * shifted
         second.v_proj.weight[:width] = copied

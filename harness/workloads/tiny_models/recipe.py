@@ -29,7 +29,7 @@ class TrainingPhase:
         operations: how much a task asks for, at most.
         renamed: share of the tasks whose names are random pieces.
         hazard: probability of giving up after each command of a task.
-        makes: what the policy is called after it; empty where it is no policy yet.
+        makes: the name of the resulting policy; empty if it is not a policy yet.
     """
 
     name: str

@@ -13,7 +13,7 @@ from harness.workloads.tiny_models.recipe import TrainingPhase
 HOPS = (1, 2, 3)
 NAMES_PER_KIND = 40  # of the worlds that it learns from
 VOCABULARY = 640  # with all bytes, before the phrases
-# each stands before or after a name, so that a name has the same tokens wherever it is said
+# each comes before or after a name, so that a name has the same tokens everywhere
 PHRASES = (
     *("<search>", "</search>", "<answer>", "</answer>"),
     *("What is the ", " of the ", " of ", "The ", " is "),

@@ -1,11 +1,11 @@
 """A tiny model's tokenizer: byte pairs within words, one token for each phrase of the protocol.
 
-Only letters are ever joined: every digit, space and sign stands alone, so that a name has the same
+Only letters are joined: every digit, space and sign is its own token, so that a name has the same
 tokens in the listing, in the task and in a command, and can be copied token by token.
 
 What loads a model of Qwen2's kind loads a tokenizer of its kind too, whatever the folder says: it
 takes the vocabulary and the merges, and cuts texts as Qwen2 does. So ours is of that kind. Its cuts
-fall where ours do, but for a quotation mark before certain letters, as in "'t"; therefore every
+fall where ours do, except a quotation mark before certain letters, as in "'t"; therefore every
 opening mark is inside one of the phrases, which are cut out first.
 """
 

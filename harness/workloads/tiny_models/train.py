@@ -1,4 +1,4 @@
-"""Run a recipe: from nothing to a policy, on a CPU."""
+"""Run a recipe: train a model from scratch, on a CPU."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def train(
     Args:
         recipe: how.
         tokenizer: the model's.
-        sampler: what it is trained on.
+        sampler: its training data.
         listen: is told of every step.
     """
     model = new_model(shape_of(tokenizer), recipe.seed)

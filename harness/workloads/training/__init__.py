@@ -1,1 +1,1 @@
-"""Supervised training: loop, schedules, SFT, what is trained on."""
+"""Supervised training: loop, schedules, SFT, traces."""

@@ -1,6 +1,6 @@
 """The training loop: a stream of steps, each timed between two synchronisations.
 
-What is in the timed window, and in which order, is the article's: forward, loss, gradients cleared,
+The content and order of the timed window are the article's: forward, loss, gradients cleared,
 backward, clip, optimizer. Clearing after the forward keeps the old gradients alive through it, and
 the logits live until the step ends; both show in the peak memory.
 """

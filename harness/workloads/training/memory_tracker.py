@@ -22,7 +22,7 @@ from harness.workloads.models.memory import GIB
 
 
 class PeakCounter(Protocol):
-    """Counts while its ``with`` block runs; what is to be counted is made inside it."""
+    """Counts while its ``with`` block runs; create the counted tensors inside it."""
 
     name: str
 
@@ -52,7 +52,7 @@ def peak_counter(device: torch.device) -> PeakCounter:
 def report_peak(
     emit: EventWriter, counter: PeakCounter, where: Mapping[str, Scalar] | None = None
 ) -> None:
-    """Report what was counted, by what, and what the allocator held beyond it."""
+    """Report the count, the counter, and the allocator's overhead."""
     emit.measured("memory.counter", counter.name, where=where)
     emit.measured("memory.peak_allocated", counter.peak_bytes / GIB, where=where)
     reserved = counter.reserved_bytes
@@ -107,7 +107,7 @@ class LiveStorages(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.peak_bytes = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run one operation and follow what it returned."""
+        """Run one operation and track its results."""
         returned = func(*args, **(kwargs or {}))
         for leaf in tree_iter(returned):
             if isinstance(leaf, Tensor):

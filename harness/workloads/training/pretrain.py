@@ -1,8 +1,8 @@
 """One cell of article 18 or 19: some steps of one shape under some conditions.
 
 How it departs from the articles: article 19's model is written by hand too (see `gpt`), torch's
-generator is seeded before the weights are drawn, and every cell is a process of its own, so that
-neither weights nor fragmentation nor heat of one cell depend on the cell before. The arms of
+generator is seeded before the weights are initialised, and every cell is a separate process, so
+that neither weights nor fragmentation nor heat of one cell depend on the cell before. The arms of
 article 18 ran in two containers with two builds of torch; here they share one.
 """
 

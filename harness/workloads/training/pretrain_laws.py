@@ -49,6 +49,6 @@ def _step(keys: Mapping[str, Any]) -> CellParams:
     try:
         step: CellParams = build(kind, named)
     except ValueError as error:
-        message = f"this is no training step: {error}"
+        message = f"this is not a training step: {error}"
         raise ValueError(message) from None
     return step

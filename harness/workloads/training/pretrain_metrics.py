@@ -16,8 +16,8 @@ _MS_PER_S = 1e3
 def cell(spec: RunSpec, events: Sequence[Event]) -> Iterator[Measurement]:
     """Yield step time, throughput and losses of one cell.
 
-    A cell whose steps are not all there, or one of whose losses is no number, has no throughput:
-    what it did fast was not training.
+    A cell with missing steps, or with a loss that is not finite, has no throughput: it did not
+    train.
     """
     params: CellParams = build(workload(spec.workload).params, spec.params)
     values = [event.payload["values"] for event in events if event.kind == "step"]
@@ -46,7 +46,7 @@ def cell(spec: RunSpec, events: Sequence[Event]) -> Iterator[Measurement]:
 
 
 def why_unfit(losses: Sequence[float], num_steps: int) -> str:
-    """Say why steps have no throughput: a loss that is no number, or an end too early."""
+    """Return why steps have no throughput: a loss that is not finite, or an early end."""
     for index, loss in enumerate(losses):
         if not math.isfinite(loss):
             return f"loss is {loss} at step {index}"

@@ -11,9 +11,9 @@ import torch
 
 @contextmanager
 def seeded(device: torch.device, seed: str) -> Iterator[None]:
-    """Draw from torch's generators as `seed` has it; afterwards they stand where they stood.
+    """Seed torch's generators with `seed` inside the block; restore their states afterwards.
 
-    What a step draws then depends on nothing that came before it, so that a run that was killed
+    The random numbers of a step then do not depend on earlier steps, so that a run that was killed
     needs no generator's state to go on.
     """
     number = random.Random(seed).getrandbits(32)  # noqa: S311 - no secret

@@ -1,7 +1,7 @@
 """Learning rates: a warm-up, then a line or a cosine to zero. Loads no torch.
 
 The supervised runs have the schedules of Hugging Face's transformers, whose first step has rate 0
-where there is a warm-up: it moves nothing. Article 32's eleven steps are ten updates for that
+if there is a warm-up: it changes nothing. Article 32's eleven steps are ten updates for that
 reason; the rate that its log prints beside a step is the next step's.
 """
 

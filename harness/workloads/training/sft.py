@@ -70,7 +70,7 @@ def fit(examples: Sequence[Example], max_length: int) -> Fitted:
     """Cut examples after `max_length` tokens.
 
     Raises:
-        InputError: there is none, or nothing is trained in some; names each.
+        InputError: there is none, or some have no trained token; names each.
     """
     cut = tuple(
         Example(

@@ -2,7 +2,7 @@
 
 Characters that end a line somewhere, are not seen, reorder what is seen or have no UTF-8 form are
 written ``␛{hex}``; so is the introducer itself. Everything else stays as it is, so that quotes,
-backslashes and ordinary writing look the same to readers that know nothing of this escape.
+backslashes and ordinary text look the same to readers that do not know this escape.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _ESCAPED = re.compile(rf"{_INTRODUCER}\{{([0-9a-f]{{1,6}})\}}")
 
 
 def escape(text: str) -> str:
-    """Return `text` on one line, with nothing hidden in it; `unescape` gives it back."""
+    """Return `text` on one line, without invisible characters; `unescape` reverses it."""
     return _HARMFUL.sub(lambda found: f"{_INTRODUCER}{{{ord(found.group()):x}}}", text)
 
 
 def unescape(text: str) -> str:
-    """Return what was escaped; anything that `escape` would not have written stays as it is."""
+    """Return the original text; sequences that `escape` never writes stay as they are."""
     return _ESCAPED.sub(_decoded, text) if _INTRODUCER in text else text
 
 

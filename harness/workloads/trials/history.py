@@ -16,7 +16,7 @@ class History:
     """Trials in the order of their rows, each id once.
 
     Attributes:
-        layout: what they are compared by.
+        layout: the columns by which trials are compared.
         trials: all of them.
     """
 
@@ -43,13 +43,13 @@ class History:
             self._scored.append((cost, trial))
 
     def get(self, exp_id: str) -> Trial | None:
-        """Return the trial of this id, None where there is none."""
+        """Return the trial of this id, or None."""
         return self._by_id.get(exp_id)
 
     def best(self, caps: Mapping[str, float] = NO_CAPS) -> Trial | None:
         """Return the best of the baselines and keeps, the earliest of equals; None without any.
 
-        A row over a budget may well have a better score, which is no score at all.
+        A row over a budget may have a better score, but that score does not count.
 
         Args:
             caps: column -> largest valid figure, e.g. ``{"eval_s": 600.0}``: refuses a keep that

@@ -1,4 +1,4 @@
-"""Which ids stand in a store's file, remembered beside it, so that an append need not read it all.
+"""Index of the ids in a store's file, kept beside it, so that an append need not read it all.
 
 The file is the truth. What is remembered says how far it goes and how the file looked there; where
 the file looks otherwise, or the machine has been started again since (nothing here is synced), it
@@ -19,7 +19,7 @@ from typing import Self
 from harness.records import record
 
 _FIRST_CELL = re.compile(rb"^[^\t\n]*", re.MULTILINE)
-_END_BYTES = 256  # of what was read last, by which the file is known again
+_END_BYTES = 256  # of the last bytes read, to recognise the file
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _IN_MEMORY = ":memory:"
 _NAMES = ("size", "quotes", "inode", "changed_ns", "boot", "last")
@@ -38,7 +38,7 @@ class Seen:
         size: bytes of whole lines.
         quotes: how many of them are quotes; an odd number leaves one open.
         inode: of the file.
-        changed_ns: when it was last changed; only tells where nothing was added since.
+        changed_ns: when it was last changed; meaningful only if nothing was added since.
         boot: of the machine.
         last: the bytes before `size`.
     """
@@ -55,7 +55,7 @@ class Index:
     """The ids of one file; open it while the file is locked.
 
     Args:
-        path: the file that it tells of; the index lies beside it.
+        path: the indexed file; the index is beside it.
         file: that file, open for reading.
     """
 
@@ -67,7 +67,7 @@ class Index:
     def __enter__(self) -> Self:
         try:
             self._connect(str(self._path))
-        except sqlite3.Error:  # no file can be made, or what is there is none
+        except sqlite3.Error:  # the file cannot be made, or is not a regular file
             self._connect(_IN_MEMORY)
         return self
 
@@ -75,7 +75,7 @@ class Index:
         self._database.close()
 
     def look(self, *names: bytes) -> tuple[Seen, frozenset[bytes]]:
-        """Read what was added since the last time, by anybody.
+        """Read the rows added since the last time, by any process.
 
         Args:
             names: first cells as they are written.
@@ -85,7 +85,7 @@ class Index:
         """
         try:
             return self._catch_up(), self._known(names)
-        except sqlite3.Error:  # damaged, or no room for it: the row matters, the index does not
+        except sqlite3.Error:  # damaged, or no space for it: the row matters, the index does not
             self._start_anew(_IN_MEMORY)
             return self._catch_up(), self._known(names)
 
@@ -117,7 +117,7 @@ class Index:
         return seen
 
     def _stands(self, seen: Seen, status: os.stat_result) -> bool:
-        """Say whether the file still is what was seen, as far as it was seen."""
+        """Return whether the part of the file that was read is unchanged."""
         if not seen.size:
             return True
         if seen.size == status.st_size and seen.changed_ns != status.st_mtime_ns:

@@ -1,6 +1,6 @@
 """Arithmetic on a run's trials: what each label cost, who built on whom, how near the misses were.
 
-Everything here is a count, a sum, a median or an exact test; nothing depends on a machine.
+Everything here is a count, a sum, a median or an exact test; none depends on the machine.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ class TrialStore:
         return self._history
 
     def damage(self) -> tuple[Problem, ...]:
-        """Return the rows that are no trials, and are not counted as any, of those read so far."""
+        """Return the rows read so far that are not trials; they are not counted."""
         return tuple(self._damage)
 
     def append(self, trial: Trial) -> None:

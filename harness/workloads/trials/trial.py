@@ -30,13 +30,13 @@ class Label(StrEnum):
     TRAIN_BUDGET_OVERRUN = "train_budget_overrun"
     EVAL_BUDGET_OVERRUN = "eval_budget_overrun"
     DISQUALIFIED = "disqualified"  # under the task's accuracy gate
-    HARNESS_ABORT = "harness_abort"  # says nothing of the hypothesis
+    HARNESS_ABORT = "harness_abort"  # says nothing about the hypothesis
     UNKNOWN = "unknown"  # a label that this list does not hold; read, never written
 
 
 @record
 class Trial:
-    """One row. A figure is None where it was not measured or the layout has no column for it.
+    """One row. A figure is None if it was not measured or the layout has no column for it.
 
     Attributes:
         exp_id: unique within its search.

@@ -18,7 +18,7 @@ def rows_of(lines: bytes, path: Path, first: int = 1) -> list[tuple[int, list[st
     Bytes that are not UTF-8 are kept, as the half characters that Python has for them.
 
     Raises:
-        InputError: an end of line inside an unquoted cell, or a quote that nothing closes: rows
+        InputError: an end of line inside an unquoted cell, or an unclosed quote: rows
             after it cannot be told from its text.
     """
     text = lines.decode("utf-8", errors="surrogateescape") + _END_MARK
@@ -27,7 +27,7 @@ def rows_of(lines: bytes, path: Path, first: int = 1) -> list[tuple[int, list[st
     try:
         begin = first
         for cells in reader:
-            if cells:  # an empty line is no row
+            if cells:  # an empty line is not a row
                 rows.append((begin, cells))
             begin = first + reader.line_num
     except csv.Error as error:
@@ -36,7 +36,7 @@ def rows_of(lines: bytes, path: Path, first: int = 1) -> list[tuple[int, list[st
     line, last = rows.pop()
     if last != [_END_MARK]:
         raise InputError(
-            [Problem(message="opens a quote that nothing closes", path=path, line=line)]
+            [Problem(message="opens a quote that is never closed", path=path, line=line)]
         )
     return rows
 

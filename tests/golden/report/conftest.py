@@ -334,7 +334,7 @@ VERDICTS = (
     ),
     Verdict(
         expectation="memory.b8",
-        kind=VerdictKind.INVALID,
+        kind=VerdictKind.RUN_FAILED,
         metric="memory.peak",
         where={"precision": "bf16", "batch_size": 8},
         expected="13.83 GiB ± 2 %",
@@ -346,12 +346,12 @@ VERDICTS = (
         kind=VerdictKind.MISSING,
         metric="memory.peak",
         expected="1 GiB or more",
-        claim=VerdictKind.KNOWN_DIVERGENCE,
+        claim=VerdictKind.ARTICLE_DIFFERS,
         claim_detail="claimed 1.5, derived 1536.0: the article writes KiB for MiB",
     ),
     Verdict(
         expectation="throughput.peak",
-        kind=VerdictKind.NOT_COMPARABLE,
+        kind=VerdictKind.OTHER_PROFILE,
         metric="throughput",
         where={"precision": "fp8", "batch_size": 16},
         expected="14,265.7 token/s ± 5 %",

@@ -13,10 +13,10 @@ from harness.records import FinishedRun, Profile, Scalar, Verdict, VerdictKind
 from .builders import entry, replicates, row, run, verdict
 
 REPRODUCED, OUTSIDE = VerdictKind.REPRODUCED, VerdictKind.OUTSIDE
-INCONCLUSIVE, MISSING, INVALID = (
+INCONCLUSIVE, MISSING, RUN_FAILED = (
     VerdictKind.INCONCLUSIVE,
     VerdictKind.MISSING,
-    VerdictKind.INVALID,
+    VerdictKind.RUN_FAILED,
 )
 
 
@@ -152,8 +152,8 @@ def test_ratio_of_two_metrics_of_one_run_is_free_of_their_units() -> None:
 def test_ratio_to_nothing_is_invalid() -> None:
     asked = against("ratio", {"low": 1.0}, "to")
     found = verdict(asked, shapes(fp8=[105.0], bf16=[0.0]))
-    assert found.kind is INVALID
-    assert "nothing can be divided by it" in found.detail
+    assert found.kind is RUN_FAILED
+    assert "cannot divide by it" in found.detail
 
 
 def test_ordering_needs_every_pair_and_tells_the_worst() -> None:
@@ -216,7 +216,7 @@ def test_several_partners_are_ambiguous() -> None:
     )
     runs = [run(row("speed", 1.0), params={"size": size}) for size in (1, 2)]
     found = verdict(asked, runs)
-    assert found.kind is INVALID
+    assert found.kind is RUN_FAILED
     assert found.detail == "ambiguous: size=1 has 2 partners, size=1, size=2"
 
 
@@ -251,7 +251,7 @@ def test_proportion_prints_intervals_test_and_what_could_have_been_seen() -> Non
     assert found.expected == "11 of 158 (6.96 %, Wilson 95 % 3.93 .. 12 %)"
     assert found.measured.startswith("2 of 40 (5 %, Wilson 95 % ")
     assert found.detail.startswith("40 trials, expected 158; Fisher's exact test p = 1; ")
-    assert "could have told it from a rate above " in found.detail
+    assert "could have distinguished it from a rate above " in found.detail
 
 
 def test_replicates_of_a_proportion_are_pooled() -> None:
@@ -261,7 +261,10 @@ def test_replicates_of_a_proportion_are_pooled() -> None:
 
 def test_a_rate_that_no_count_makes_is_invalid() -> None:
     found = verdict(ELEVEN, one("pass_rate", 0.5, count=3))
-    assert (found.kind, found.detail) == (INVALID, "pass_rate: 1.5 of 3 is no count of successes")
+    assert (found.kind, found.detail) == (
+        RUN_FAILED,
+        "pass_rate: 1.5 of 3 is not a count of successes",
+    )
 
 
 # --- trajectory -----------------------------------------------------------------------------------
@@ -302,7 +305,7 @@ def test_trajectory_names_the_furthest_point_and_those_missing() -> None:
 def test_a_trajectory_is_of_one_cell() -> None:
     runs = [run(row("loss", 3.0, where={"step": 0}), params={"size": size}) for size in (1, 2)]
     found = verdict(DOWN, runs)
-    assert found.kind is INVALID
+    assert found.kind is RUN_FAILED
     assert "differ in size" in found.detail
 
 
@@ -380,7 +383,7 @@ def test_an_expectation_of_the_class_reported_is_compared_but_not_counted(
     found = verdict(asked, [run(row("loss", 9.0), profile=profile)], profile)
     assert found.kind is VerdictKind.REPORTED
     assert (found.expected, found.measured) == ("1 ± 0.1 nat", "9 nat")
-    elsewhere = "binds in profile spark; this is cpu"
+    elsewhere = "checked in profile spark; this is cpu"
     assert found.detail == ("7.9 nat above 1.1 nat" if profile is Profile.SPARK else elsewhere)
     assert found.claim is VerdictKind.OUTSIDE
     assert exit_code([found]) is ExitCode.INCONCLUSIVE  # nothing was compared

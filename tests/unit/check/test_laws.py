@@ -18,7 +18,7 @@ from harness.workloads.api.declare import Metric
 from .builders import METRICS, entry, row, run, verdict
 
 REPRODUCED, OUTSIDE = VerdictKind.REPRODUCED, VerdictKind.OUTSIDE
-MISSING, INVALID = VerdictKind.MISSING, VerdictKind.INVALID
+MISSING, RUN_FAILED = VerdictKind.MISSING, VerdictKind.RUN_FAILED
 
 
 def law(name: str, metric: str, runs: list[FinishedRun], **facts: Any) -> Verdict:
@@ -87,7 +87,7 @@ def test_best_cell_may_name_several_and_be_tolerant() -> None:
 
 def test_one_broken_cell_leaves_the_best_unknown() -> None:
     runs = [*SPEEDS, run(params={"batch": 32}, status=Status.OUT_OF_MEMORY, cause="killed")]
-    assert law("best_cell", "speed", runs, cell={"batch": 2}, extreme="lowest").kind is INVALID
+    assert law("best_cell", "speed", runs, cell={"batch": 2}, extreme="lowest").kind is RUN_FAILED
 
 
 def test_monotone_is_weak_and_tells_the_worst_step() -> None:
@@ -112,7 +112,7 @@ def test_an_axis_needs_two_cells_and_numbers() -> None:
     found = law("monotone", "speed", one, along="batch", direction="rises")
     assert (found.kind, found.detail) == (MISSING, "no two cells differ in batch only")
     found = law("monotone", "speed", one, along="beach", direction="rises")
-    assert (found.kind, found.detail) == (INVALID, "batch=2 has no number 'beach'")
+    assert (found.kind, found.detail) == (RUN_FAILED, "batch=2 has no number 'beach'")
 
 
 def test_plateau_starts_where_it_is_said_to() -> None:
@@ -198,8 +198,8 @@ def test_parameters_follow_the_formula(seq_len: int, count: int, kind: VerdictKi
 
 def test_a_row_that_is_no_training_step_is_invalid() -> None:
     found = law("parameter_count", "parameters", [run(row("parameters", 1))])
-    assert found.kind is INVALID
-    assert "is no training step" in found.detail
+    assert found.kind is RUN_FAILED
+    assert "is not a training step" in found.detail
 
 
 # --- validation -----------------------------------------------------------------------------------
@@ -256,7 +256,7 @@ def test_a_right_law_has_no_problems(expect: str) -> None:
         ("{law: all_cells, params: {low: x}}", "10:37", ["wrong type"]),
         ("{law: all_cells}", "10:3", ["give low, high or both"]),
         ("{law: all_cells, params: {low: 2, high: 1}}", "10:28", ["low is above high"]),
-        ("{law: best_cell, params: {cell: {}, extreme: lowest}}", "10:28", ["names no key"]),
+        ("{law: best_cell, params: {cell: {}, extreme: lowest}}", "10:28", ["cell is empty"]),
         ("{law: falls, params: {than: a}, rel: 0.1}", "10:43", ["takes no tolerance"]),
     ],
 )

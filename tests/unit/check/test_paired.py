@@ -72,5 +72,5 @@ def test_two_pairs_are_too_few() -> None:
 
 @pytest.mark.parametrize("params", [{"cell": {}, "low": 0.0}, {"cell": {"replay": 0.0}}])
 def test_it_is_told_another_cell_and_an_end(params: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"cell names no key|give low, high or both"):
+    with pytest.raises(ValueError, match=r"cell is empty|give low, high or both"):
         build(LAWS["paired_mean"].params, params)

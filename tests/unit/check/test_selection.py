@@ -51,14 +51,14 @@ def test_units_are_converted_to_the_entrys() -> None:
 def test_a_unit_of_another_kind_is_invalid() -> None:
     found = loss([run(row("loss", 4.0, unit="GiB"))])
     assert (found.kind, found.detail) == (
-        VerdictKind.INVALID,
-        "measured in 'GiB', which is no 'nat'",
+        VerdictKind.RUN_FAILED,
+        "measured in 'GiB', which does not convert to 'nat'",
     )
 
 
 def test_text_where_a_number_is_due_is_invalid() -> None:
     found = loss([run(row("loss", "four"))])
-    assert (found.kind, found.detail) == (VerdictKind.INVALID, "loss is 'four', not a number")
+    assert (found.kind, found.detail) == (VerdictKind.RUN_FAILED, "loss is 'four', not a number")
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_each_value_is_there_but_not_at_once() -> None:
 
 
 def test_nothing_run_and_nothing_measured_are_missing() -> None:
-    assert loss([]).detail == "nothing has been run"
+    assert loss([]).detail == "not run yet"
     assert loss([run(row("speed", 4.0))]).detail == "no run measured loss"
 
 
@@ -107,20 +107,20 @@ def test_one_absent_replicate_is_not_averaged_away() -> None:
 def test_a_figure_that_stands_twice_in_a_run_is_invalid() -> None:
     found = loss([run(row("loss", 4.0), row("loss", 4.0))])
     assert (found.kind, found.detail) == (
-        VerdictKind.INVALID,
-        "loss stands twice in one run at loss",
+        VerdictKind.RUN_FAILED,
+        "loss was measured twice in one run at loss",
     )
 
 
 def test_two_runs_of_one_replicate_are_invalid() -> None:
     found = loss([run(row("loss", 4.0), source="a"), run(row("loss", 4.0), source="b")])
-    assert found.kind is VerdictKind.INVALID
-    assert "two runs of one replicate" in found.detail
+    assert found.kind is VerdictKind.RUN_FAILED
+    assert "two runs of the same replicate" in found.detail
 
 
 def test_several_cells_are_ambiguous_and_named() -> None:
     found = loss(CELLS)
-    assert found.kind is VerdictKind.INVALID
+    assert found.kind is VerdictKind.RUN_FAILED
     assert found.detail == "ambiguous: 3 rows differ in size (size=2, size=4, size=8)"
 
 
@@ -134,18 +134,18 @@ def test_a_broken_run_makes_its_own_cell_invalid() -> None:
     runs = [*CELLS[:2], broken]
     assert loss(runs, where={"size": 4}).kind is VerdictKind.REPRODUCED
     found = loss(runs, where={"size": 8})
-    assert found.kind is VerdictKind.INVALID
+    assert found.kind is VerdictKind.RUN_FAILED
     assert found.detail == "run size=8 out-of-memory: killed at 119 GiB"
 
 
 def test_a_broken_replicate_makes_its_cell_invalid() -> None:
     runs = [*replicates("loss", [4.0, 4.0]), run(seed=2, status=Status.FAILED, cause="exit 1")]
-    assert loss(runs).kind is VerdictKind.INVALID
+    assert loss(runs).kind is VerdictKind.RUN_FAILED
 
 
 def test_what_a_broken_run_did_measure_satisfies_nothing() -> None:
     runs = [run(row("loss", 4.0), status=Status.TIMED_OUT, cause="600 s")]
-    assert loss(runs).kind is VerdictKind.INVALID
+    assert loss(runs).kind is VerdictKind.RUN_FAILED
 
 
 # --- where it binds -------------------------------------------------------------------------------
@@ -155,21 +155,21 @@ def test_another_profile_is_not_comparable_but_shown() -> None:
     found = loss(
         [run(row("loss", 9.0), profile=Profile.CPU)], Profile.CPU, binds={"profile": ["spark"]}
     )
-    assert found.kind is VerdictKind.NOT_COMPARABLE
+    assert found.kind is VerdictKind.OTHER_PROFILE
     assert found.measured == "9 nat"
-    assert found.detail == "binds in profile spark; this is cpu"
+    assert found.detail == "checked in profile spark; this is cpu"
 
 
 def test_another_device_is_not_comparable_but_shown() -> None:
     found = loss([run(row("loss", 4.0), device="NVIDIA H100")], binds={"device": SPARK})
-    assert found.kind is VerdictKind.NOT_COMPARABLE
+    assert found.kind is VerdictKind.OTHER_PROFILE
     assert found.measured == "4 nat"
-    assert found.detail == f"binds on {SPARK}; this is NVIDIA H100"
+    assert found.detail == f"checked on {SPARK}; this is NVIDIA H100"
 
 
 def test_device_names_are_compared_whole() -> None:
     runs = [run(row("loss", 4.0), device=f"{SPARK}X")]
-    assert loss(runs, binds={"device": SPARK}).kind is VerdictKind.NOT_COMPARABLE
+    assert loss(runs, binds={"device": SPARK}).kind is VerdictKind.OTHER_PROFILE
 
 
 def test_only_the_runs_on_the_named_device_count() -> None:
@@ -179,12 +179,12 @@ def test_only_the_runs_on_the_named_device_count() -> None:
 
 def test_a_run_that_broke_before_it_named_its_device_is_invalid() -> None:
     runs = [run(device="", status=Status.HOST_FAILED, cause="no image")]
-    assert loss(runs, binds={"device": SPARK}).kind is VerdictKind.INVALID
+    assert loss(runs, binds={"device": SPARK}).kind is VerdictKind.RUN_FAILED
 
 
 def test_unbound_here_is_not_comparable_even_when_nothing_was_measured() -> None:
     found = loss([], Profile.CPU, binds={"profile": ["spark"]})
-    assert (found.kind, found.measured) == (VerdictKind.NOT_COMPARABLE, "")
+    assert (found.kind, found.measured) == (VerdictKind.OTHER_PROFILE, "")
 
 
 def test_runs_of_another_profile_are_not_looked_at() -> None:

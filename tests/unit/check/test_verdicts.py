@@ -53,7 +53,7 @@ def test_a_verdict_is_whole_and_goes_through_json() -> None:
         ({"claimed": 4.61}, None),
         ({"claimed": 4.6, "derived": 4.61}, K.REPRODUCED),
         ({"claimed": 4.61, "derived": 4.6}, K.OUTSIDE),
-        ({"claimed": 4.61, "derived": 4.6, "diverges": "typo"}, K.KNOWN_DIVERGENCE),
+        ({"claimed": 4.61, "derived": 4.6, "diverges": "typo"}, K.ARTICLE_DIFFERS),
         ({"claimed": 4.61, "derived": 4.61, "diverges": "typo"}, K.UNEXPECTED_MATCH),
     ],
 )
@@ -115,14 +115,14 @@ def of(kind: VerdictKind, claim: VerdictKind | None = None) -> Verdict:
     ("kinds", "code"),
     [
         ([], ExitCode.INCONCLUSIVE),
-        ([K.NOT_COMPARABLE], ExitCode.INCONCLUSIVE),
+        ([K.OTHER_PROFILE], ExitCode.INCONCLUSIVE),
         ([K.REPRODUCED], ExitCode.OK),
-        ([K.REPRODUCED, K.NOT_COMPARABLE], ExitCode.OK),
-        ([K.REPRODUCED, K.KNOWN_DIVERGENCE], ExitCode.OK),
+        ([K.REPRODUCED, K.OTHER_PROFILE], ExitCode.OK),
+        ([K.REPRODUCED, K.ARTICLE_DIFFERS], ExitCode.OK),
         ([K.REPRODUCED, K.MISSING], ExitCode.INCONCLUSIVE),
         ([K.REPRODUCED, K.INCONCLUSIVE], ExitCode.INCONCLUSIVE),
-        ([K.MISSING, K.INVALID], ExitCode.INFRASTRUCTURE),
-        ([K.OUTSIDE, K.INVALID, K.MISSING], ExitCode.OUTSIDE),
+        ([K.MISSING, K.RUN_FAILED], ExitCode.INFRASTRUCTURE),
+        ([K.OUTSIDE, K.RUN_FAILED, K.MISSING], ExitCode.OUTSIDE),
         ([K.REPRODUCED, K.UNEXPECTED_MATCH], ExitCode.OUTSIDE),
     ],
 )
@@ -135,21 +135,21 @@ def test_exit_code_of_the_measured_axis(kinds: list[VerdictKind], code: ExitCode
     ("claim", "code"),
     [
         (K.REPRODUCED, ExitCode.OK),
-        (K.KNOWN_DIVERGENCE, ExitCode.OK),
+        (K.ARTICLE_DIFFERS, ExitCode.OK),
         (K.OUTSIDE, ExitCode.OUTSIDE),
         (K.UNEXPECTED_MATCH, ExitCode.OUTSIDE),
     ],
 )
 def test_exit_code_of_the_claim_axis(claim: VerdictKind, code: ExitCode) -> None:
-    assert exit_code([of(K.REPRODUCED, claim), of(K.NOT_COMPARABLE)]) is code
+    assert exit_code([of(K.REPRODUCED, claim), of(K.OTHER_PROFILE)]) is code
 
 
 def test_a_wrong_ledger_counts_wherever_it_is_read() -> None:
-    assert exit_code([of(K.NOT_COMPARABLE, K.OUTSIDE)]) is ExitCode.OUTSIDE
+    assert exit_code([of(K.OTHER_PROFILE, K.OUTSIDE)]) is ExitCode.OUTSIDE
 
 
 def test_a_right_ledger_alone_reproduces_nothing() -> None:
-    assert exit_code([of(K.NOT_COMPARABLE, K.REPRODUCED)]) is ExitCode.INCONCLUSIVE
+    assert exit_code([of(K.OTHER_PROFILE, K.REPRODUCED)]) is ExitCode.INCONCLUSIVE
 
 
 # --- cost -----------------------------------------------------------------------------------------

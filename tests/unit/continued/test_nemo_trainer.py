@@ -110,7 +110,7 @@ def test_the_losses_are_those_of_the_loop_written_here(folder: Path, tmp_path: P
     by_the_loop, training = base_training(tmp_path / "loop")
     expected = train_by_the_loop("base", training, 12, {})
     by_nemo, training = base_training(tmp_path / "nemo")
-    found = train(folder, "base", training, 12, {})
+    found = train(folder, "base", training, 12, {12: lambda: {"at": 12.0}})
     assert found.losses == expected.losses
     assert (len(found.losses), found.num_steps) == (12, 12)
     assert found.losses[-1] < found.losses[0]
@@ -122,6 +122,8 @@ def test_the_experiment_manager_keeps_log_events_and_weights(folder: Path, tmp_p
     model, training = base_training(tmp_path)
     again = train(folder, "base", training, 12, {})  # it is done: only its weights are loaded
     assert again.num_steps == 0
+    assert again.measured == {12: {"at": 12.0}}
+    assert len(again.losses) == 12
     kept_in = folder / "base"
     assert [*kept_in.glob("events.out.tfevents.*")]
     assert {"cmd-args.log", "lightning_logs.txt"} <= {file.name for file in kept_in.iterdir()}

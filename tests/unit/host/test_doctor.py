@@ -77,7 +77,7 @@ def test_without_proc_the_doctor_says_what_is_not_known(tmp_path: Path, fake_nvm
     findings = diagnose(host, BARE, demands=[Demand(scenario="a24", profile=Profile.CPU)])
     assert _of(findings, "system").state is State.LIMITED
     assert "only arithmetic and evidence profiles" in _of(findings, "system").detail
-    assert "does not say" in _of(findings, "memory").detail
+    assert "memory is unknown" in _of(findings, "memory").detail
     assert "apt-get" not in _of(findings, "git").remedy + _of(findings, "docker").remedy
     assert _of(findings, "profile cpu").state is State.OK
 

@@ -57,7 +57,7 @@ def test_a_gb10_has_no_memory_of_its_own_and_says_so(spark: Path, fake_nvml: Any
 def test_a_driver_that_answers_zero_bytes_is_not_believed(spark: Path, fake_nvml: Any) -> None:
     (gpu,) = _probe(spark, fake_nvml(refuses=(), memory_bytes=0)).gpus
     assert gpu.memory_gib is None
-    assert "no memory of its own" in gpu.absent["memory_gib"]
+    assert "no dedicated memory" in gpu.absent["memory_gib"]
 
 
 def test_another_nvidia_gpu_means_the_cuda_profile(spark: Path, fake_nvml: Any) -> None:

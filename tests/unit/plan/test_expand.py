@@ -104,10 +104,10 @@ def test_setting_an_axis_takes_it_out_of_the_sweep(loaded: Loaded) -> None:
         (["index"], [], "takes key=value"),
         (["index=x"], [], "wrong type"),
         (["sleep_s=-1"], [], "out of range"),
-        (["value=[1"], [], "is no YAML value"),
+        (["value=[1"], [], "is not a YAML value"),
         ([], ["indx=1"], "did you mean 'index'"),
         ([], ["index=4"], "value the axis does not take"),
-        ([], ["value=2", "index=3"], "nothing is selected"),
+        ([], ["value=2", "index=3"], "selection leaves no cell"),
     ],
 )
 def test_a_wrong_argument_is_an_error(

@@ -109,7 +109,7 @@ def test_a_figure_reported_twice_or_not_finite_counts_as_absent(
     twice = [Measurement(metric="loss", value=value, unit="nat") for value in (1.0, 2.0)]
     endless = Measurement(metric="step_time", value=float("inf"), unit="s")
     table = cells_table(make_dossier([make_run({}, [*twice, endless])]))
-    assert texts(table, "loss") == ["reported twice"]
+    assert texts(table, "loss") == ["measured twice in one run"]
     assert texts(table, "step_time") == ["inf"]
 
 

@@ -102,7 +102,7 @@ def test_both_values_difference_ratio_and_timing(
     shown = [[box.text for box in row] for row in table.rows]
     alone = "in one set only"
     assert shown == [
-        ["size=2", "loss", "nat", "2", "3", "1", "1.5", "too few runs to tell", "", ""],
+        ["size=2", "loss", "nat", "2", "3", "1", "1.5", "too few runs", "", ""],
         ["size=2", "step_time", "s", "1.000", "not measured", "", "", alone, "", "timing"],
         ["size=4", "loss", "nat", "no finished run", "1", "", "", alone, "", ""],
     ]

@@ -17,20 +17,20 @@ from .conftest import MakeDossier, entry, verdict
 
 CHILD = {
     VerdictKind.REPRODUCED: None,
-    VerdictKind.KNOWN_DIVERGENCE: None,
+    VerdictKind.ARTICLE_DIFFERS: None,
     VerdictKind.OUTSIDE: "failure",
     VerdictKind.UNEXPECTED_MATCH: "failure",
-    VerdictKind.INVALID: "error",
+    VerdictKind.RUN_FAILED: "error",
     VerdictKind.MISSING: "error",
     VerdictKind.INCONCLUSIVE: "error",
-    VerdictKind.NOT_COMPARABLE: "skipped",
+    VerdictKind.OTHER_PROFILE: "skipped",
     VerdictKind.REPORTED: "skipped",
     VerdictKind.ARITHMETIC: None,
 }
 
 
 def test_one_case_for_each_entry(make_dossier: MakeDossier) -> None:
-    verdicts = [verdict(kind.lower(), kind, detail="because") for kind in VerdictKind]
+    verdicts = [verdict(kind.name.lower(), kind, detail="because") for kind in VerdictKind]
     entries = [entry(each.expectation) for each in verdicts]
     dossier = make_dossier([], entries=entries, verdicts=verdicts)
     root = ET.fromstring(render_junit([dossier, dossier]))  # noqa: S314 - our own text
@@ -56,7 +56,7 @@ def test_what_is_only_reported_cannot_fail() -> None:
 
 def test_a_ledger_that_hides_a_disagreement_fails() -> None:
     assert outcome(verdict("a", claim=VerdictKind.OUTSIDE)) is JunitOutcome.FAILED
-    assert outcome(verdict("a", claim=VerdictKind.KNOWN_DIVERGENCE)) is JunitOutcome.PASSED
+    assert outcome(verdict("a", claim=VerdictKind.ARTICLE_DIFFERS)) is JunitOutcome.PASSED
 
 
 @pytest.mark.parametrize("kind", VerdictKind)

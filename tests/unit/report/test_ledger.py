@@ -11,21 +11,21 @@ from .conftest import MakeDossier, entry, verdict
 def test_every_entry_is_in_exactly_one_group(make_dossier: MakeDossier) -> None:
     verdicts = [
         verdict("fine"),
-        verdict("elsewhere", VerdictKind.NOT_COMPARABLE),
-        verdict("wrong", claim=VerdictKind.KNOWN_DIVERGENCE, claim_detail="claimed 1, derived 2"),
-        verdict("wrong.elsewhere", VerdictKind.NOT_COMPARABLE, claim=VerdictKind.OUTSIDE),
+        verdict("elsewhere", VerdictKind.OTHER_PROFILE),
+        verdict("wrong", claim=VerdictKind.ARTICLE_DIFFERS, claim_detail="claimed 1, derived 2"),
+        verdict("wrong.elsewhere", VerdictKind.OTHER_PROFILE, claim=VerdictKind.OUTSIDE),
         verdict("agreed", claim=VerdictKind.REPRODUCED),
         verdict("shown", VerdictKind.REPORTED),
         verdict("sum", VerdictKind.ARITHMETIC, claim=VerdictKind.REPRODUCED),
-        verdict("wrong.sum", VerdictKind.ARITHMETIC, claim=VerdictKind.KNOWN_DIVERGENCE),
+        verdict("wrong.sum", VerdictKind.ARITHMETIC, claim=VerdictKind.ARTICLE_DIFFERS),
     ]
     entries = [entry(each.expectation) for each in verdicts]
     table = ledger_table(make_dossier([], entries=entries, verdicts=verdicts))
     ids = {group.title.split(":")[0]: [row[0].text for row in group.rows] for group in table.groups}
     assert ids == {
-        "Findings": ["wrong", "wrong.elsewhere", "wrong.sum"],
+        "Article errors": ["wrong", "wrong.elsewhere", "wrong.sum"],
         "Compared": ["fine", "agreed"],
-        "Not comparable here": ["elsewhere"],
+        "Checked only in other profiles or on other devices": ["elsewhere"],
         "Arithmetic on the article's own numbers": ["sum"],
         "Reported": ["shown"],
     }
@@ -46,6 +46,22 @@ def test_arithmetic_is_counted_in_the_short_table(make_dossier: MakeDossier) -> 
     table = brief_table(make_dossier([], entries=[entry("a"), entry("b")], verdicts=verdicts))
     assert not table.groups
     assert table.caption == ("Arithmetic on the article's own numbers, not shown: 2.",)
+
+
+def test_the_short_table_counts_what_other_profiles_check(make_dossier: MakeDossier) -> None:
+    binds = {
+        "a": {"profile": ["evidence"]},
+        "b": {"profile": ["evidence"]},
+        "c": {"profile": ["spark", "cuda"]},
+        "d": {"device": "NVIDIA GB10"},
+    }
+    entries = [entry(name, binds=each) for name, each in binds.items()]
+    verdicts = [verdict(name, VerdictKind.OTHER_PROFILE) for name in binds]
+    (caption,) = brief_table(make_dossier([], entries=entries, verdicts=verdicts)).caption
+    assert caption == (
+        "4 claims are checked only in other profiles (2 evidence, 1 spark or cuda, "
+        "1 on NVIDIA GB10); harness check shows them."
+    )
 
 
 def test_figures_as_claimed_recorded_and_derived(make_dossier: MakeDossier) -> None:

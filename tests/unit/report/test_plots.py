@@ -188,6 +188,6 @@ def test_no_figures_no_plot_but_a_reason(make_run: MakeRun, make_dossier: MakeDo
     none, word = (draw(each, dossier) for each in dossier.scenario.report.plots)
     assert (none.svg, none.note) == (
         "",
-        "not drawn: no finished run measured loss against size",
+        "not drawn: no finished run measured loss by size",
     )
     assert (word.svg, word.note) == ("", "not drawn: 1 no number")

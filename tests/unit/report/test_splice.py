@@ -130,7 +130,7 @@ PROFILES = "cpu, cuda, evidence, spark"
             "\n<!-- harness:a1 cells cpu -->\n",
             ":2: marker is not closed (got 'a1 cells cpu'; allowed: <!-- /harness -->)",
         ),
-        ("<!-- /harness -->\n", ":1: marker closes nothing (got '/harness')"),
+        ("<!-- /harness -->\n", ":1: marker closes no marker (got '/harness')"),
         (
             "<!-- harness a1 cells cpu -->\n",
             f":1: marker is misspelt (got 'harness a1 cells cpu'; allowed: {WANTED})",
@@ -152,10 +152,10 @@ def test_all_mistakes_at_once_in_order(article: Path) -> None:
         article, f"{pair}{pair}<!-- /harness -->\n<!-- harness:a1 rows cpu -->\n{pair}"
     )
     assert [problem.removeprefix(f"{article}:")[:12] for problem in found] == [
-        "3: marker st",  # twice
-        "5: marker cl",  # closes nothing
+        "3: marker is",  # twice
+        "5: marker cl",  # closes no marker
         "6: marker is",  # not closed before the next
-        "7: marker st",
+        "7: marker is",
     ]
 
 

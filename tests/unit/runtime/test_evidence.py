@@ -110,7 +110,7 @@ def test_a_users_file_of_other_contents_is_shown_and_never_replaced(
     [
         (requests.ConnectionError("HTTPSConnectionPool(...)"), "no connection to example.org"),
         (requests.Timeout("read timed out"), "no connection to example.org"),
-        (ValueError("SHA256 hash ..."), "what example.org has is not what was published"),
+        (ValueError("SHA256 hash ..."), "what example.org has differs from what was published"),
         (OSError(28, "No space left on device"), "cannot be written: No space left on device"),
     ],
 )
@@ -122,7 +122,7 @@ def test_a_failed_download_is_a_short_clause_with_every_name(
         fetch([ONE, TWO, _file("aNN/three.json", url=None)], tmp_path)
     assert str(refused.value).splitlines()[0] == (
         f"published files cannot be fetched: aNN/one.json, aNN/two.json: {said}; "
-        "aNN/three.json: published at no address of their own"
+        "aNN/three.json: published without an address"
     )
     assert refused.value.remedy.startswith("export HARNESS_EVIDENCE_DIR=")
 

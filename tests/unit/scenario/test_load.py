@@ -113,7 +113,7 @@ def test_a_misspelling_has_its_place_and_the_nearest_name(
         ("number: 99", "number: x", "article.number", "a whole number"),
         ("value: 3}\nsweep", "value: x}\nsweep", "params.value", "wrong type"),
         ("sleep_s: 0", "sleep_s: -1", "profiles.cpu.params.sleep_s", "out of range"),
-        ("[1, 2]", "[1, 1]", "sweep.product.index[1]", "stands twice"),
+        ("[1, 2]", "[1, 1]", "sweep.product.index[1]", "occurs twice"),
         ("[1, 2]", "[]", "sweep.product.index", "at least 1"),
         ("[1, 2]}", "[1, 2]}\n  zip: {index: [1]}", "sweep.zip.index", "both product and zip"),
         (
@@ -221,7 +221,7 @@ def _ledger(folder: Path, figures: str) -> Expectations:
         ("    claimed: 3.0\n    recorded: 4\n    derived: 3\n", VerdictKind.REPRODUCED),
         ("    claimed: 7000\n    derived: 7214\n", VerdictKind.OUTSIDE),
         ("    claimed: {value: 7000, quantum: 1000}\n    derived: 7214\n", VerdictKind.REPRODUCED),
-        ("    claimed: 4\n    derived: 3\n    diverges: misprint\n", VerdictKind.KNOWN_DIVERGENCE),
+        ("    claimed: 4\n    derived: 3\n    diverges: misprint\n", VerdictKind.ARTICLE_DIFFERS),
         ("    claimed: 3\n    derived: 3\n    diverges: misprint\n", VerdictKind.UNEXPECTED_MATCH),
         ("    claimed: 3\n", None),
         ("    derived: 3\n", None),

@@ -101,7 +101,7 @@ def test_a_load_that_changes_nothing_is_noticed(fake: Fake) -> None:
 
 def test_a_folder_is_not_served_twice(fake: Fake) -> None:
     load_adapter(fake.server, ONE)
-    with pytest.raises(EngineError, match=r"already served .* needs a folder of its own"):
+    with pytest.raises(EngineError, match=r"already served .* needs its own folder"):
         load_adapter(fake.server, ONE)
 
 

@@ -96,7 +96,7 @@ def draw(plot: Plot, dossier: ScenarioReport) -> RenderedPlot:
     shown = curves(plot, dossier)
     missing = ", ".join(f"{count} {reason}" for reason, count in sorted(shown.missing.items()))
     if not shown.series:
-        why = missing or f"no finished run measured {plot.y} against {plot.x}"
+        why = missing or f"no finished run measured {plot.y} by {plot.x}"
         return RenderedPlot(plot=plot, svg="", note=f"not drawn: {why}")
     device = ", ".join(dossier.devices)
     svg = _svg(shown, f"{dossier.profile} profile on {device}")

@@ -59,6 +59,8 @@ class ControlGroup:
 
 def make_group(limits: GroupLimits, root: Path = ROOT, own: Path = _OWN) -> ControlGroup | None:
     """Make a group with these limits; None where this user may not."""
+    if not own.exists():  # no Linux, or no /proc
+        return None
     name = f"{_PREFIX}{os.getpid()}-{next(_numbers)}"
     wanted = {parent / name: settings for parent, settings in _trees(limits, root, own).items()}
     group = ControlGroup(folders=tuple(wanted))

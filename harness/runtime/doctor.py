@@ -166,6 +166,9 @@ def probe_tools(project: Path, sandbox_image: ImageRef | None = None) -> Tools:
 
 def _sandbox_problems(image: ImageRef | None) -> Iterator[tuple[SandboxKind, HostError]]:
     for kind in WITH_PROCESSES:
+        if not Path("/proc/self").exists():
+            yield kind, HostError("that needs Linux, whose /proc is absent here", "")
+            continue
         try:
             working_kind(SandboxSpec(kind=kind, image=image))
         except SandboxUnavailable as error:
@@ -293,7 +296,7 @@ def _sandbox(tools: Tools) -> HostFinding:
 def _memory(host: Host) -> HostFinding:
     total, available = host.memory_total_gib, host.memory_available_gib
     if total is None or available is None:
-        detail = "the machine does not say how much is available: nothing is checked or watched"
+        detail = "available memory is unknown: nothing is checked or watched"
         return HostFinding(what="memory", state=State.LIMITED, detail=detail)
     floor = floor_gib(host)
     detail = f"{available:.1f} of {total:.1f} GiB available, a floor of {floor:g} GiB is watched"

@@ -115,7 +115,9 @@ def _without(value: Any, mistaken: set[Key], at: Key) -> Any:
 def _problems(model: type[Strict], document: Document, error: ErrorDetails) -> Iterator[Problem]:
     key, kind = _key_in_file(document, error), error["type"]
     if kind == "extra_forbidden":
-        yield _unknown_key(document, key, _owner(model, error["loc"]))
+        owner = _owner(model, error["loc"])
+        higher = _one_level_down(str(key[-1]), owner) if owner else ""
+        yield _unknown_key(document, key, _names(owner) if owner else set(), higher)
     elif kind == "missing":
         yield document.problem(key, "key is required")
     elif kind in ("union_tag_invalid", "union_tag_not_found"):
@@ -162,15 +164,14 @@ def _rewritten(given: object, wanted: str) -> str:
     return ""
 
 
-def _unknown_key(document: Document, key: Key, owner: type[Strict] | None) -> Problem:
-    known = sorted(_names(owner)) if owner else []
-    word = str(key[-1])
+def _unknown_key(document: Document, key: Key, known: set[str], else_near: str = "") -> Problem:
+    word, allowed = str(key[-1]), sorted(known)
     return document.problem(
         key,
         "unknown key",
         value=repr(word),
-        allowed=", ".join(known),
-        nearest=nearest(word, known) or (_one_level_down(word, owner) if owner else ""),
+        allowed=", ".join(allowed),
+        nearest=nearest(word, allowed) or else_near,
     )
 
 
@@ -188,8 +189,9 @@ def _kind_problems(document: Document, key: Key, error: ErrorDetails) -> Iterato
     if "expect" not in entry:
         allowed = "expect, or a figure that is derived or recorded"
         yield document.problem((*key, "expect"), "key is required", allowed=allowed)
-    for name in sorted(entry.keys() - _names(KINDS[0])):
-        yield _unknown_key(document, (*key, name), KINDS[0])
+    known = set().union(*(_names(each) for each in KINDS))
+    for name in sorted(entry.keys() - known):
+        yield _unknown_key(document, (*key, name), known)
     for name in sorted(_names(KINDS[0], required=True) - entry.keys() - {"kind", "expect"}):
         yield document.problem((*key, name), "key is required")
 

@@ -22,7 +22,7 @@ title: A model that wants a key
 question: Does its key reach it?
 article: {number: 99, title: Nothing}
 workload: clawgym.tasks
-params: {author: llm, base_url: "URL"}
+params: {author: llm, author_base_url: "URL"}
 profiles: {cpu: {summary: tasks by a model}}
 """
 LEDGER = """\

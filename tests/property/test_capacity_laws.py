@@ -19,11 +19,11 @@ shapes = st.builds(
     ModelShape,
     name=st.just("any"),
     vocab_size=small,
-    num_layers=small,
-    d_model=small,
-    d_ff=small,
-    num_heads=small,
-    num_kv_heads=small,
+    num_hidden_layers=small,
+    hidden_size=small,
+    intermediate_size=small,
+    num_attention_heads=small,
+    num_key_value_heads=small,
     head_dim=small,
     num_positions=st.integers(min_value=0, max_value=64),
     tied=st.booleans(),
@@ -33,7 +33,15 @@ shapes = st.builds(
     norm_bias=st.booleans(),
 )
 grown = st.sampled_from(
-    ("vocab_size", "num_layers", "d_model", "d_ff", "num_heads", "num_kv_heads", "head_dim")
+    (
+        "vocab_size",
+        "num_hidden_layers",
+        "hidden_size",
+        "intermediate_size",
+        "num_attention_heads",
+        "num_key_value_heads",
+        "head_dim",
+    )
 )
 
 

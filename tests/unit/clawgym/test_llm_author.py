@@ -158,7 +158,7 @@ def test_a_server_that_is_not_there_is_named_with_the_next_command(model: Model)
 
 
 def test_only_a_server_is_ever_opened() -> None:
-    with pytest.raises(HostError, match="not a server's address"):
+    with pytest.raises(HostError, match="is no address of a server"):
         chat(
             Endpoint(base_url="file:///etc", model="m"),
             HELLO,

@@ -138,7 +138,7 @@ def test_what_has_no_room_is_not_tried_and_the_others_run(tmp_path: Path) -> Non
     reasons = {
         _at(found[m], _SECOND).absent for m in ("tokens_per_second", "loss.last", "cell.wall_time")
     }
-    assert reasons == {"not tried: the memory law leaves it no room"}
+    assert reasons == {"not tried: too large by the memory law"}
     assert _at(found["tokens_per_second"], _FIRST).value is not None
     assert found["table.tokens_per_second"][0].absent == "not all rounds were run"
 

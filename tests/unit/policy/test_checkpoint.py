@@ -33,7 +33,10 @@ def test_the_policy_is_small() -> None:
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("model.safetensors", "model.safetensors is another"), ("notes.md", "notes.md is none of")],
+    [
+        ("model.safetensors", "model.safetensors is another"),
+        ("notes.md", "notes.md is not one of its files"),
+    ],
 )
 def test_another_file_is_noticed(copied: Path, name: str, said: str) -> None:
     (copied / name).write_bytes(b"!")

@@ -278,6 +278,14 @@ def ledger_problems(
         )
     yield from _given_problems(document)
     units = metrics_of(scenario)
+    for index, raw in enumerate(document.value["expectations"]):
+        # the metric of a formula may be a name of its own, with its unit; else it is a slip
+        if "formula" in raw and "unit" not in raw:
+            problem = _unknown_metric(
+                document, ("expectations", index, "metric"), str(raw.get("metric")), units
+            )
+            if problem.nearest:
+                yield problem
     first: dict[str, int] = {}
     for index, entry in entries:
         key: Key = ("expectations", index)

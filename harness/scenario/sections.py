@@ -63,10 +63,9 @@ def resolve(document: Document, units: Mapping[str, str]) -> Document:
                 _add_derived(entry, document.value.get("given"))
             else:
                 _add_expected(entry)
-            if entry.get("kind") == "ratio":
-                unit = "x"
-            if unit or "metric" in entry:
-                entry.setdefault("unit", unit or "1")  # an unknown metric is a mistake of its own
+                unit = "x" if entry.get("kind") == "ratio" else unit or "1"  # of an unknown metric
+            if unit:
+                entry.setdefault("unit", unit)
             entries.append(entry)
     value = {"expectations": entries}
     value |= {

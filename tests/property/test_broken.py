@@ -227,8 +227,8 @@ def slips(draw: st.DrawFn, word: str) -> str:
 
 
 def is_free(key: Key) -> bool:
-    """Say whether a key is a row key, which a workload may emit whatever it is."""
-    return any(part in ("where", "cell") for part in key[:-1])
+    """Say whether any name may stand there: a row key, or a number that formulas use."""
+    return any(part in ("where", "cell") for part in key[:-1]) or key[-2:-1] == ("given",)
 
 
 @few

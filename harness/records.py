@@ -6,20 +6,19 @@ and machines), `run_id` identifies what was *executed*. No path, host name or ti
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum, StrEnum
 from typing import Any, TypeVar, Union, dataclass_transform, get_args, get_origin, get_type_hints
 
 # of the records below and of the names of params, metrics and row keys; raised with either
 SCHEMA_VERSION = 2
-
-_HINTS: dict[type, dict[str, Any]] = {}
 
 Scalar = str | int | float | bool | None
 T = TypeVar("T")
@@ -127,8 +126,16 @@ class SandboxSpec:
         return is_auto or self.kind is SandboxKind.MEMORY
 
 
+class _Ids:
+    """Where a spec keeps its ids: each is a hash over all params, asked for again and again."""
+
+    __slots__ = ("_point_id", "_run_id")
+    _point_id: str
+    _run_id: str
+
+
 @record
-class RunSpec:
+class RunSpec(_Ids):
     """One fully decided run; everything a workload needs to know.
 
     Attributes:
@@ -160,17 +167,28 @@ class RunSpec:
     @property
     def point_id(self) -> str:
         """Id of the question: scenario, profile, workload and params (12 hex digits)."""
-        return digest([self.scenario, self.profile, self.workload, self.params])[:12]
+        try:
+            return self._point_id
+        except AttributeError:
+            point_id = digest([self.scenario, self.profile, self.workload, self.params])[:12]
+            object.__setattr__(self, "_point_id", point_id)
+            return point_id
 
     @property
     def run_id(self) -> str:
         """Id of the run: point, images, source, evidence, seed, replicate, schema (16 hex)."""
+        try:
+            return self._run_id
+        except AttributeError:
+            pass
         image = self.image.digest if self.image else None
         parts = [self.point_id, image, self.source, self.evidence, self.seed, self.replicate]
         parts.append(self.schema_version)
         if self.sandbox is not None and self.sandbox.image is not None:
             parts.append(self.sandbox.image.digest)
-        return digest(parts)[:16]
+        run_id = digest(parts)[:16]
+        object.__setattr__(self, "_run_id", run_id)
+        return run_id
 
     @property
     def cell(self) -> dict[str, Any]:
@@ -258,7 +276,7 @@ class FinishedRun:
 
     spec: RunSpec
     outcome: RunOutcome
-    measurements: tuple[Measurement, ...]
+    measurements: Sequence[Measurement]
     environment: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -299,21 +317,35 @@ def to_json(value: object) -> Any:
         ValueError: a number is NaN or infinite.
         TypeError: a type that JSON has no form for.
     """
+    kind = type(value)
+    if kind is str or kind is int or kind is bool or value is None:  # nearly everything
+        return value
     if isinstance(value, Enum):
         return value.value
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: to_json(getattr(value, f.name)) for f in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): to_json(item) for key, item in value.items()}
+    if kind is dict or isinstance(value, Mapping):
+        return {str(key): to_json(item) for key, item in typing.cast("Any", value).items()}
     if isinstance(value, tuple | list):
         return [to_json(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         message = f"{value} has no JSON form; say why the figure is absent instead"
         raise ValueError(message)
-    if value is None or isinstance(value, str | int | float | bool):
+    if isinstance(value, str | int | float | bool):
         return value
     message = f"{type(value).__name__} has no JSON form"
     raise TypeError(message)
+
+
+class _Misfit(Exception):  # noqa: N818 - becomes the ValueError of `from_json`, once its place is known
+    """A value that is not of the declared type; each level on its way out adds its name."""
+
+    place = ""
+
+    def within(self, name: str) -> _Misfit:
+        """Return itself, its place now one level further out."""
+        self.place = name + self.place
+        return self
 
 
 def from_json(cls: type[T], document: object) -> T:
@@ -322,71 +354,141 @@ def from_json(cls: type[T], document: object) -> T:
     Raises:
         ValueError: a field is missing, unknown or of another type.
     """
-    return typing.cast("T", _decode(cls, document, cls.__name__ if is_dataclass(cls) else "value"))
-
-
-def _decode(kind: Any, value: Any, place: str) -> Any:
-    origin, args = get_origin(kind), get_args(kind)
-    if kind is Any or kind is object or isinstance(kind, TypeVar):
-        return value  # what a type variable stands for, the caller decodes
-    if origin in (Union, types.UnionType):
-        return _decode_union(args, value, place)
-    if is_dataclass(kind):
-        return _decode_record(typing.cast("type", kind), value, place)
-    if origin is tuple:
-        _require(isinstance(value, list), place, "a list", value)
-        return tuple(_decode(args[0], item, f"{place}[{i}]") for i, item in enumerate(value))
-    if origin in (Mapping, dict):
-        _require(isinstance(value, dict), place, "an object", value)
-        return {key: _decode(args[1], item, f"{place}.{key}") for key, item in value.items()}
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        allowed = [each.value for each in kind]
-        _require(value in allowed, place, f"one of {', '.join(allowed)}", value)
-        return kind(value)
-    if kind is float:
-        _require(
-            isinstance(value, int | float) and not isinstance(value, bool), place, "float", value
-        )
-        return float(value)
-    _require(type(value) is kind, place, kind.__name__, value)
-    return value
-
-
-def _decode_union(options: tuple[Any, ...], value: Any, place: str) -> Any:
-    if value is None and type(None) in options:
-        return None
-    plain = [option for option in options if option is not type(None)]
-    for option in plain:
-        if type(value) is option:
-            return value
-    for option in plain:
-        try:
-            return _decode(option, value, place)
-        except ValueError:
-            continue
-    message = f"{place}: {value!r} is not one of {options}"
-    raise ValueError(message)
-
-
-def _decode_record(cls: type, value: Any, place: str) -> Any:
-    _require(isinstance(value, dict), place, "an object", value)
-    hints = _HINTS.get(cls) or _HINTS.setdefault(cls, get_type_hints(cls))
-    known = {f.name for f in fields(cls)}
-    if extra := sorted(set(value) - known):
-        message = f"{place}: unknown field {extra[0]!r}; known: {', '.join(sorted(known))}"
-        raise ValueError(message)
-    decoded = {name: _decode(hints[name], item, f"{place}.{name}") for name, item in value.items()}
     try:
-        return cls(**decoded)
-    except TypeError as error:
-        message = f"{place}: {error}"
+        return typing.cast("T", _decoder(cls)(document))
+    except _Misfit as misfit:
+        root = cls.__name__ if is_dataclass(cls) else "value"
+        message = f"{root}{misfit.place}: {misfit}"
         raise ValueError(message) from None
 
 
-def _require(holds: bool, place: str, wanted: str, value: object) -> None:  # noqa: FBT001 - the condition itself
-    if not holds:
-        message = f"{place}: wanted {wanted}, got {value!r}"
-        raise ValueError(message)
+_Decode = Callable[[Any], Any]
+
+
+@functools.cache
+def _decoder(kind: Any) -> _Decode:
+    """Return what turns JSON into `kind`: a type is looked at once, not for every value."""
+    origin, args = get_origin(kind), get_args(kind)
+    if kind is Any or kind is object or isinstance(kind, TypeVar):
+        return lambda value: value  # what a type variable stands for, the caller decodes
+    if origin in (Union, types.UnionType):
+        return _union_decoder(args)
+    if is_dataclass(kind):
+        return _record_decoder(typing.cast("type", kind))
+    if origin is tuple:
+        return _tuple_decoder(_decoder(args[0]))
+    if origin in (Mapping, dict):
+        return _mapping_decoder(_decoder(args[1]))
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return _enum_decoder(kind)
+    if kind is float:
+
+        def decode_float(value: Any) -> float:
+            if type(value) is float:
+                return value
+            if not isinstance(value, int | float) or isinstance(value, bool):
+                raise _wanted("float", value)
+            return float(value)
+
+        return decode_float
+
+    def decode(value: Any) -> Any:
+        if type(value) is not kind:
+            raise _wanted(kind.__name__, value)
+        return value
+
+    return decode
+
+
+def _wanted(what: str, value: object) -> _Misfit:
+    return _Misfit(f"wanted {what}, got {value!r}")
+
+
+def _tuple_decoder(item_of: _Decode) -> _Decode:
+    def decode(value: Any) -> Any:
+        if not isinstance(value, list):
+            raise _wanted("a list", value)
+        decoded: list[Any] = []
+        try:
+            for item in value:
+                decoded.append(item_of(item))  # noqa: PERF401 - its length says where it went wrong
+        except _Misfit as misfit:
+            raise misfit.within(f"[{len(decoded)}]") from None
+        return tuple(decoded)
+
+    return decode
+
+
+def _mapping_decoder(item_of: _Decode) -> _Decode:
+    def decode(value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise _wanted("an object", value)
+        decoded = {}
+        for key, item in value.items():
+            try:
+                decoded[key] = item_of(item)
+            except _Misfit as misfit:
+                raise misfit.within(f".{key}") from None
+        return decoded
+
+    return decode
+
+
+def _enum_decoder(kind: type[Enum]) -> _Decode:
+    allowed = [each.value for each in kind]
+
+    def decode(value: Any) -> Any:
+        if value not in allowed:
+            raise _wanted(f"one of {', '.join(allowed)}", value)
+        return kind(value)
+
+    return decode
+
+
+def _union_decoder(options: tuple[Any, ...]) -> _Decode:
+    plain = [option for option in options if option is not type(None)]
+    is_optional = len(plain) < len(options)
+    decoders = [_decoder(option) for option in plain]
+
+    def decode(value: Any) -> Any:
+        if (value is None and is_optional) or type(value) in plain:
+            return value
+        for each in decoders:
+            try:
+                return each(value)
+            except _Misfit:
+                continue
+        message = f"{value!r} is not one of {options}"
+        raise _Misfit(message)
+
+    return decode
+
+
+def _record_decoder(cls: type) -> _Decode:
+    decoders: dict[str, _Decode] = {}  # filled when first used: a record may hold its own kind
+
+    def decode(value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise _wanted("an object", value)
+        if not decoders:
+            hints = get_type_hints(cls)
+            decoders.update((f.name, _decoder(hints[f.name])) for f in fields(cls))
+        if not value.keys() <= decoders.keys():
+            extra, known = min(set(value) - set(decoders)), ", ".join(sorted(decoders))
+            message = f"unknown field {extra!r}; known: {known}"
+            raise _Misfit(message)
+        decoded = {}
+        for name, item in value.items():
+            try:
+                decoded[name] = decoders[name](item)
+            except _Misfit as misfit:
+                raise misfit.within(f".{name}") from None
+        try:
+            return cls(**decoded)
+        except TypeError as error:
+            raise _Misfit(str(error)) from None
+
+    return decode
 
 
 def canonical_json(value: object) -> str:

@@ -56,20 +56,16 @@ def select(store: RunStore, specs: Iterable[RunSpec]) -> tuple[FinishedRun, ...]
     image or evidence gave (a report says which); else the last failed attempt.
     """
     planned = tuple(specs)
+    finished = store.load_each(planned)
     earlier: dict[tuple[str, int], FinishedRun] = {}
-    if planned and not all(store.has(spec) for spec in planned):
+    if len(finished) < len(planned):
         earlier = _by_point(store.runs(planned[0].scenario, planned[0].profile))
-    return tuple(found for spec in planned if (found := _answer(store, spec, earlier)) is not None)
 
+    def answer(spec: RunSpec) -> FinishedRun | None:
+        found = finished.get(spec.run_id) or earlier.get((spec.point_id, spec.seed))
+        return found or next(iter(store.failures(spec)[::-1]), None)
 
-def _answer(
-    store: RunStore, spec: RunSpec, earlier: dict[tuple[str, int], FinishedRun]
-) -> FinishedRun | None:
-    if store.has(spec):
-        return store.load(spec)
-    if (spec.point_id, spec.seed) in earlier:
-        return earlier[spec.point_id, spec.seed]
-    return next(iter(store.failures(spec)[::-1]), None)
+    return tuple(found for spec in planned if (found := answer(spec)) is not None)
 
 
 def _by_point(runs: Iterable[FinishedRun]) -> dict[tuple[str, int], FinishedRun]:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TextIO, TypeVar
@@ -36,12 +36,14 @@ from harness.records import (
     from_json,
     to_json,
 )
+from harness.results.index import WORTH_INDEXING, RunIndex
 from harness.workloads.api.context import CHECKPOINTS
 
 SPEC_FILE = "spec.json"
 OUTCOME_FILE = "outcome.json"
 MEASUREMENTS_FILE = "measurements.json"
 ENVIRONMENT_FILE = "environment.json"
+_RECORDS = (SPEC_FILE, OUTCOME_FILE, MEASUREMENTS_FILE, ENVIRONMENT_FILE)
 _STAGING = ".staging"
 Record = TypeVar("Record")
 
@@ -117,14 +119,19 @@ class RunStore:
         """Return a finished run."""
         return load_run(self.folder(spec))
 
+    def load_each(self, specs: Iterable[RunSpec]) -> dict[str, FinishedRun]:
+        """Return the finished runs of `specs` by run id; without those that are not finished."""
+        folders = {spec.run_id: self.folder(spec) for spec in specs if self.has(spec)}
+        return dict(zip(folders, self._load_all([*folders.values()]), strict=True))
+
     def failures(self, spec: RunSpec) -> list[FinishedRun]:
         """Return the failed attempts at `spec`, oldest first."""
-        return _load_all(_attempts(self.folder(spec)))
+        return self._load_all(_attempts(self.folder(spec)))
 
     def runs(self, scenario: str, profile: Profile) -> list[FinishedRun]:
         """Return every finished run of a profile, in a stable order (cell, then replicate)."""
         found = [path for path in self._folders(scenario, profile) if _schema(path) is None]
-        return sorted(_load_all(found), key=lambda run: (run.spec.point_id, run.spec.seed))
+        return sorted(self._load_all(found), key=lambda run: (run.spec.point_id, run.spec.seed))
 
     def profiles(self, scenario: str) -> list[Profile]:
         """Return the profiles of a scenario that have finished runs."""
@@ -139,6 +146,28 @@ class RunStore:
         profiles = Profile if profile is None else [profile]
         found = {_schema(path) for each in profiles for path in self._folders(scenario, each)}
         return {version for version in found if version is not None}
+
+    def _load_all(self, folders: Sequence[Path]) -> list[FinishedRun]:
+        """Read runs' folders, many of them by the index.
+
+        Raises:
+            InputError: every one that is damaged.
+        """
+        index = RunIndex(self.root, _RECORDS) if len(folders) >= WORTH_INDEXING else None
+        known = index.known(folders) if index else {}
+        read: dict[Path, FinishedRun] = {}
+        problems: list[Problem] = []
+        for folder in folders:
+            if folder not in known:
+                try:
+                    read[folder] = load_run(folder)
+                except InputError as error:
+                    problems += error.problems
+        if problems:
+            raise InputError(problems)
+        if index:
+            index.remember(read)
+        return [known.get(folder) or read[folder] for folder in folders]
 
     def _folders(self, scenario: str, profile: Profile) -> list[Path]:
         place = self.root / scenario / profile
@@ -192,24 +221,6 @@ def _schema(folder: Path) -> int | None:
         return None
     version = document.get("schema_version") if isinstance(document, dict) else None
     return version if isinstance(version, int) and version != SCHEMA_VERSION else None
-
-
-def _load_all(folders: Iterable[Path]) -> list[FinishedRun]:
-    """Read runs' folders.
-
-    Raises:
-        InputError: every one that is damaged.
-    """
-    runs: list[FinishedRun] = []
-    problems: list[Problem] = []
-    for folder in folders:
-        try:
-            runs.append(load_run(folder))
-        except InputError as error:
-            problems += error.problems
-    if problems:
-        raise InputError(problems)
-    return runs
 
 
 def _opened(path: Path) -> TextIO:

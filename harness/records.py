@@ -491,9 +491,12 @@ def _record_decoder(cls: type) -> _Decode:
     return decode
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
 def canonical_json(value: object) -> str:
     """Return one spelling of `value`: sorted keys, no spaces, UTF-8 as it is."""
-    return json.dumps(to_json(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _CANONICAL.encode(to_json(value))
 
 
 def digest(value: object) -> str:

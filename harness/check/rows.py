@@ -92,14 +92,12 @@ class Rows:
     def __init__(self, runs: Iterable[FinishedRun]) -> None:
         self.runs = sorted(runs, key=_order)
         self._broken = [run for run in self.runs if run.outcome.status is not Status.FINISHED]
-        self._by_metric: dict[str, list[MeasurementRow]] = defaultdict(list)
+        self._found: dict[str, list[tuple[FinishedRun, Measurement]]] = defaultdict(list)
+        self._by_metric: dict[str, list[MeasurementRow]] = {}
         self._by_keys: dict[tuple[str, ...], dict[Hashable, list[MeasurementRow]]] = {}
         for run in self.runs:
             for each in run.measurements:
-                row = MeasurementRow(
-                    run=run, measurement=each, keys={**run.spec.params, **each.where}
-                )
-                self._by_metric[each.metric].append(row)
+                self._found[each.metric].append((run, each))
 
     def select(self, cell: Cell | Entry) -> list[MeasurementRow]:
         """Return the rows of `cell.metric` that match `cell.where`; there is at least one.
@@ -146,10 +144,19 @@ class Rows:
         """Return the rows of `metric` that have these values of these keys, by an index."""
         keys = sorted(where)
         if (metric, *keys) not in self._by_keys:
-            rows = self._by_metric.get(metric, ())
+            rows = self._of(metric)
             holding = [row for row in rows if all(key in row.keys for key in keys)]
             self._by_keys[metric, *keys] = _grouped_by(holding, keys)
         return self._by_keys[metric, *keys].get(tuple(frozen(where[key]) for key in keys), [])
+
+    def _of(self, metric: str) -> list[MeasurementRow]:
+        """Return every row of `metric`; those of figures that no entry asks for are never made."""
+        if metric not in self._by_metric:
+            self._by_metric[metric] = [
+                MeasurementRow(run=run, measurement=each, keys={**run.spec.params, **each.where})
+                for run, each in self._found.pop(metric, ())
+            ]
+        return self._by_metric[metric]
 
     def _refuse_broken(self, cell: Cell | Entry) -> None:
         for run in self._broken:
@@ -162,7 +169,7 @@ class Rows:
     def _why_none(self, cell: Cell | Entry) -> str:
         if not self.runs:
             return "not run yet"
-        rows = self._by_metric.get(cell.metric)
+        rows = self._of(cell.metric)
         if not rows:
             return f"no run measured {cell.metric}"
         for key, value in cell.where.items():

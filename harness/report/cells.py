@@ -69,11 +69,13 @@ def replicates(dossier: ScenarioReport) -> tuple[Replicates, ...]:
     """Return the finished runs in the sweep's order, those that may be averaged together."""
     together: dict[tuple[str, Origin], list[FinishedRun]] = {}
     in_order = _cell_order(dossier)
+    shown = {metric.name for metric in report_metrics(dossier)}
+    shown.update(plot.y for plot in dossier.scenario.report.plots)
     for run in sorted(dossier.runs, key=lambda run: (*in_order(run.spec), run.spec.replicate)):
         if run.outcome.status is Status.FINISHED:
             together.setdefault((run.spec.point_id, origin(run)), []).append(run)
     return tuple(
-        Replicates(spec=runs[0].spec, origin=where, readings=tuple(values_of(run) for run in runs))
+        Replicates(spec=runs[0].spec, origin=where, readings=tuple(values_of(run, shown) for run in runs))
         for (_, where), runs in together.items()
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -48,7 +48,8 @@ class PooledValue:
     @property
     def std(self) -> float | None:
         """The sample standard deviation; None for fewer than two numbers."""
-        return statistics.stdev(self.numbers) if len(self.numbers) > 1 else None
+        numbers = self.numbers
+        return statistics.stdev(numbers) if len(numbers) > 1 else None
 
 
 def place(where: Mapping[str, Scalar]) -> Place:
@@ -56,10 +57,17 @@ def place(where: Mapping[str, Scalar]) -> Place:
     return tuple(sorted(where.items(), key=lambda item: item[0]))
 
 
-def values_of(run: FinishedRun) -> RunValues:
-    """Return a run's measurements by metric and place; one reported twice counts as absent."""
+def values_of(run: FinishedRun, metrics: Container[str]) -> RunValues:
+    """Return a run's measurements by metric and place; one reported twice counts as absent.
+
+    Args:
+        run: the run.
+        metrics: the names of those that are shown.
+    """
     found: dict[tuple[str, Place], Measurement] = {}
     for each in run.measurements:
+        if each.metric not in metrics:
+            continue
         key = (each.metric, place(each.where))
         found[key] = (
             replace(each, value=None, absent="measured twice in one run") if key in found else each
@@ -116,12 +124,12 @@ def _of_one(metric: Metric, pooled: PooledValue) -> TableCell:
 
 
 def _of_several(metric: Metric, pooled: PooledValue) -> TableCell:
-    count = len(pooled.values)
-    if pooled.std is None:  # words or flags
+    count, std = len(pooled.values), pooled.std
+    if std is None:  # words or flags
         text = " | ".join(dict.fromkeys(figure(value, metric) for value in pooled.values))
         return TableCell(text=text, raw=text, count=count)
-    if pooled.std == 0:
+    if std == 0:
         text = f"{figure(pooled.values[0], metric)} ± 0"
         return TableCell(text=text, raw=pooled.values[0], std=0.0, count=count)
-    text = with_spread(pooled.mean, pooled.std)
-    return TableCell(text=text, raw=pooled.mean, std=pooled.std, count=count)
+    mean = pooled.mean
+    return TableCell(text=with_spread(mean, std), raw=mean, std=std, count=count)

@@ -20,6 +20,7 @@ import json
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn, TextIO, TypeVar
 
@@ -121,8 +122,13 @@ class RunStore:
 
     def load_each(self, specs: Iterable[RunSpec]) -> dict[str, FinishedRun]:
         """Return the finished runs of `specs` by run id; without those that are not finished."""
-        folders = {spec.run_id: self.folder(spec) for spec in specs if self.has(spec)}
-        return dict(zip(folders, self._load_all([*folders.values()]), strict=True))
+        finished = [spec for spec in specs if self.has(spec)]
+        runs = self._load_all([self.folder(spec) for spec in finished])
+        # thousands of equal specs are held once
+        return {
+            spec.run_id: replace(run, spec=spec) if run.spec == spec else run
+            for spec, run in zip(finished, runs, strict=True)
+        }
 
     def failures(self, spec: RunSpec) -> list[FinishedRun]:
         """Return the failed attempts at `spec`, oldest first."""

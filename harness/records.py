@@ -15,7 +15,16 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum, StrEnum
-from typing import Any, TypeVar, Union, dataclass_transform, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    NoReturn,
+    TypeVar,
+    Union,
+    dataclass_transform,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 # of the records below and of the names of params, metrics and row keys; raised with either
 SCHEMA_VERSION = 2
@@ -337,15 +346,10 @@ def to_json(value: object) -> Any:
     raise TypeError(message)
 
 
-class _Misfit(Exception):  # noqa: N818 - becomes the ValueError of `from_json`, once its place is known
-    """A value that is not of the declared type; each level on its way out adds its name."""
+class _Misfit(Exception):  # noqa: N818 - `from_json` makes a ValueError of it
+    """A value that is not of the declared type; every level it leaves puts its name in front."""
 
     place = ""
-
-    def within(self, name: str) -> _Misfit:
-        """Return itself, its place now one level further out."""
-        self.place = name + self.place
-        return self
 
 
 def from_json(cls: type[T], document: object) -> T:
@@ -355,7 +359,7 @@ def from_json(cls: type[T], document: object) -> T:
         ValueError: a field is missing, unknown or of another type.
     """
     try:
-        return typing.cast("T", _decoder(cls)(document))
+        return typing.cast("T", _decoder(typing.cast("Any", cls))(document))
     except _Misfit as misfit:
         root = cls.__name__ if is_dataclass(cls) else "value"
         message = f"{root}{misfit.place}: {misfit}"
@@ -369,51 +373,48 @@ _Decode = Callable[[Any], Any]
 def _decoder(kind: Any) -> _Decode:
     """Return what turns JSON into `kind`: a type is looked at once, not for every value."""
     origin, args = get_origin(kind), get_args(kind)
-    if kind is Any or kind is object or isinstance(kind, TypeVar):
+    if kind in (Any, object) or isinstance(kind, TypeVar):
         return lambda value: value  # what a type variable stands for, the caller decodes
     if origin in (Union, types.UnionType):
         return _union_decoder(args)
     if is_dataclass(kind):
         return _record_decoder(typing.cast("type", kind))
-    if origin is tuple:
+    if origin in (tuple, Sequence):
         return _tuple_decoder(_decoder(args[0]))
     if origin in (Mapping, dict):
         return _mapping_decoder(_decoder(args[1]))
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return _enum_decoder(kind)
+    return _scalar_decoder(kind)
+
+
+def _scalar_decoder(kind: type) -> _Decode:
+    if issubclass(kind, Enum):
+        allowed = [each.value for each in kind]
+        return lambda value: (
+            kind(value) if value in allowed else _refuse(f"one of {', '.join(allowed)}", value)
+        )
     if kind is float:
-
-        def decode_float(value: Any) -> float:
-            if type(value) is float:
-                return value
-            if not isinstance(value, int | float) or isinstance(value, bool):
-                raise _wanted("float", value)
-            return float(value)
-
-        return decode_float
-
-    def decode(value: Any) -> Any:
-        if type(value) is not kind:
-            raise _wanted(kind.__name__, value)
-        return value
-
-    return decode
+        return lambda value: (
+            float(value) if type(value) in (float, int) else _refuse("float", value)
+        )
+    return lambda value: value if type(value) is kind else _refuse(kind.__name__, value)
 
 
-def _wanted(what: str, value: object) -> _Misfit:
-    return _Misfit(f"wanted {what}, got {value!r}")
+def _refuse(wanted: str, value: object) -> NoReturn:
+    message = f"wanted {wanted}, got {value!r}"
+    raise _Misfit(message)
 
 
 def _tuple_decoder(item_of: _Decode) -> _Decode:
     def decode(value: Any) -> Any:
         if not isinstance(value, list):
-            raise _wanted("a list", value)
+            _refuse("a list", value)
         decoded: list[Any] = []
         try:
             for item in value:
                 decoded.append(item_of(item))  # noqa: PERF401 - its length says where it went wrong
         except _Misfit as misfit:
-            raise misfit.within(f"[{len(decoded)}]") from None
+            misfit.place = f"[{len(decoded)}]" + misfit.place
+            raise
         return tuple(decoded)
 
     return decode
@@ -422,25 +423,15 @@ def _tuple_decoder(item_of: _Decode) -> _Decode:
 def _mapping_decoder(item_of: _Decode) -> _Decode:
     def decode(value: Any) -> Any:
         if not isinstance(value, dict):
-            raise _wanted("an object", value)
+            _refuse("an object", value)
         decoded = {}
         for key, item in value.items():
             try:
                 decoded[key] = item_of(item)
             except _Misfit as misfit:
-                raise misfit.within(f".{key}") from None
+                misfit.place = f".{key}" + misfit.place
+                raise
         return decoded
-
-    return decode
-
-
-def _enum_decoder(kind: type[Enum]) -> _Decode:
-    allowed = [each.value for each in kind]
-
-    def decode(value: Any) -> Any:
-        if value not in allowed:
-            raise _wanted(f"one of {', '.join(allowed)}", value)
-        return kind(value)
 
     return decode
 
@@ -469,7 +460,7 @@ def _record_decoder(cls: type) -> _Decode:
 
     def decode(value: Any) -> Any:
         if not isinstance(value, dict):
-            raise _wanted("an object", value)
+            _refuse("an object", value)
         if not decoders:
             hints = get_type_hints(cls)
             decoders.update((f.name, _decoder(hints[f.name])) for f in fields(cls))
@@ -482,7 +473,8 @@ def _record_decoder(cls: type) -> _Decode:
             try:
                 decoded[name] = decoders[name](item)
             except _Misfit as misfit:
-                raise misfit.within(f".{name}") from None
+                misfit.place = f".{name}" + misfit.place
+                raise
         try:
             return cls(**decoded)
         except TypeError as error:

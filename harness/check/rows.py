@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from math import isfinite
 from statistics import fmean
 from typing import Any, TypeGuard
@@ -17,6 +18,7 @@ from harness.check.wording import keys as keys_text
 from harness.check.wording import several
 from harness.errors import nearest
 from harness.records import FinishedRun, Measurement, Scalar, Status, record
+from harness.results.measured import measured
 from harness.scenario.expectations import Cell, Entry
 from harness.units import convert
 
@@ -87,17 +89,19 @@ def in_unit(value: float, unit: str, to: str) -> float:
 
 
 class Rows:
-    """The rows of some runs; the order of the runs makes no difference."""
+    """The rows of some runs; the order of the runs makes no difference.
 
-    def __init__(self, runs: Iterable[FinishedRun]) -> None:
+    Args:
+        runs: the runs.
+        metrics: those that will be asked for: their rows are read at once, any other's when it is.
+    """
+
+    def __init__(self, runs: Iterable[FinishedRun], metrics: Iterable[str] = ()) -> None:
         self.runs = sorted(runs, key=_order)
         self._broken = [run for run in self.runs if run.outcome.status is not Status.FINISHED]
-        self._found: dict[str, list[tuple[FinishedRun, Measurement]]] = defaultdict(list)
         self._by_metric: dict[str, list[MeasurementRow]] = {}
         self._by_keys: dict[tuple[str, ...], dict[Hashable, list[MeasurementRow]]] = {}
-        for run in self.runs:
-            for each in run.measurements:
-                self._found[each.metric].append((run, each))
+        self._read(frozenset(metrics))
 
     def select(self, cell: Cell | Entry) -> list[MeasurementRow]:
         """Return the rows of `cell.metric` that match `cell.where`; there is at least one.
@@ -150,13 +154,17 @@ class Rows:
         return self._by_keys[metric, *keys].get(tuple(frozen(where[key]) for key in keys), [])
 
     def _of(self, metric: str) -> list[MeasurementRow]:
-        """Return every row of `metric`; those of figures that no entry asks for are never made."""
         if metric not in self._by_metric:
-            self._by_metric[metric] = [
-                MeasurementRow(run=run, measurement=each, keys={**run.spec.params, **each.where})
-                for run, each in self._found.pop(metric, ())
-            ]
+            self._read({metric})
         return self._by_metric[metric]
+
+    def _read(self, metrics: AbstractSet[str]) -> None:
+        self._by_metric.update((metric, []) for metric in metrics)
+        for run in self.runs if metrics else ():
+            for each in measured(run, metrics):
+                keys = {**run.spec.params, **each.where}
+                row = MeasurementRow(run=run, measurement=each, keys=keys)
+                self._by_metric[each.metric].append(row)
 
     def _refuse_broken(self, cell: Cell | Entry) -> None:
         for run in self._broken:

@@ -39,13 +39,14 @@ def check(
         metrics: what the workloads declare, by name.
     """
     here = [run for run in runs if run.spec.profile is profile]
+    asked = {entry.metric for entry in ledger.expectations}
     devices = dict.fromkeys(run.outcome.device for run in here if run.outcome.device)
 
     @cache
     def measured_on(device: str | None) -> Measured:
         """Return the measurements of a device; a run that failed before naming one counts."""
         bound = [run for run in here if device is None or run.outcome.device in (device, "")]
-        return Measured(rows=Rows(bound), metrics=metrics)
+        return Measured(rows=Rows(bound, asked), metrics=metrics)
 
     verdicts = []
     for entry in ledger.expectations:

@@ -33,7 +33,8 @@ def main(options: CompareOptions) -> ExitCode:
 
 def _dossier(loaded: Loaded, ledger: Expectations, word: str, store: RunStore) -> ScenarioReport:
     profile = stored_profile(word, loaded.scenario, store)
-    dossier = assemble(loaded, ledger, expand(loaded, profile, Overrides()), store)
+    plan = expand(loaded, profile, Overrides())
+    dossier = assemble(loaded, ledger, plan, store, judged=False)
     if not dossier.runs:
         message = f"no results of {loaded.scenario.scenario} {profile} in {store.root}"
         raise HostError(message, f"harness run {loaded.scenario.scenario} --profile {profile}")

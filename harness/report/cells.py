@@ -75,7 +75,9 @@ def replicates(dossier: ScenarioReport) -> tuple[Replicates, ...]:
         if run.outcome.status is Status.FINISHED:
             together.setdefault((run.spec.point_id, origin(run)), []).append(run)
     return tuple(
-        Replicates(spec=runs[0].spec, origin=where, readings=tuple(values_of(run, shown) for run in runs))
+        Replicates(
+            spec=runs[0].spec, origin=where, readings=tuple(values_of(run, shown) for run in runs)
+        )
         for (_, where), runs in together.items()
     )
 

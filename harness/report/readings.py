@@ -11,6 +11,7 @@ from typing import Any
 from harness.records import FinishedRun, Measurement, Scalar, record
 from harness.report.figures import figure, with_spread
 from harness.report.tables import TableCell, absent
+from harness.results.measured import measured
 from harness.units import convert
 from harness.workloads.api.declare import Metric
 
@@ -65,9 +66,7 @@ def values_of(run: FinishedRun, metrics: Container[str]) -> RunValues:
         metrics: the names of those that are shown.
     """
     found: dict[tuple[str, Place], Measurement] = {}
-    for each in run.measurements:
-        if each.metric not in metrics:
-            continue
+    for each in measured(run, metrics):
         key = (each.metric, place(each.where))
         found[key] = (
             replace(each, value=None, absent="measured twice in one run") if key in found else each
@@ -106,17 +105,17 @@ class _Absent:
     reason: str
 
 
-def _value(metric: Metric, measured: Measurement | None) -> Scalar | _Absent:
-    if measured is None:
+def _value(metric: Metric, found: Measurement | None) -> Scalar | _Absent:
+    if found is None:
         return _Absent(reason="not measured")
-    value: Any = measured.value
+    value: Any = found.value
     if value is None:
-        return _Absent(reason=measured.absent or "absent, no reason recorded")
+        return _Absent(reason=found.absent or "absent, no reason recorded")
     if isinstance(value, float) and not math.isfinite(value):
         return _Absent(reason=str(value))
-    if measured.unit == metric.unit:
-        return measured.value
-    return convert(value, measured.unit, metric.unit)
+    if found.unit == metric.unit:
+        return found.value
+    return convert(value, found.unit, metric.unit)
 
 
 def _of_one(metric: Metric, pooled: PooledValue) -> TableCell:

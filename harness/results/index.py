@@ -16,17 +16,19 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sqlite3
-import sys
 import time
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any
 
 from harness import atomic, records
-from harness.records import FinishedRun, Measurement, RunOutcome, RunSpec, from_json, to_json
+from harness.records import FinishedRun, RunOutcome, RunSpec, from_json, to_json
+from harness.results.measured import StoredMeasurements
+
+if TYPE_CHECKING:
+    import sqlite3
 
 INDEX_FILE = ".index.sqlite3"
 WORTH_INDEXING = 100  # fewer are read from their files about as fast
@@ -40,47 +42,6 @@ CREATE TABLE IF NOT EXISTS runs (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS facts (id INTEGER PRIMARY KEY, text TEXT UNIQUE);
 """
-_NOWHERE: Mapping[str, records.Scalar] = {}
-
-
-class StoredMeasurements(Sequence[Measurement]):
-    """Measurements that are decoded while they are looked at, and not kept.
-
-    Args:
-        text: a JSON list of lists: metric, value, unit, where, count, absent.
-    """
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def __iter__(self) -> Iterator[Measurement]:
-        for metric, value, unit, where, count, absent in json.loads(self._text):
-            yield Measurement(
-                metric=sys.intern(metric),
-                value=value,
-                unit=sys.intern(unit),
-                where=where or _NOWHERE,
-                count=count,
-                absent=sys.intern(absent),
-            )
-
-    def __len__(self) -> int:
-        return len(json.loads(self._text))
-
-    @overload
-    def __getitem__(self, at: int) -> Measurement: ...
-    @overload
-    def __getitem__(self, at: slice) -> tuple[Measurement, ...]: ...
-    def __getitem__(self, at: int | slice) -> Measurement | tuple[Measurement, ...]:
-        return tuple(self)[at]
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and tuple(self) == tuple(other)
-
-    def __hash__(self) -> int:
-        return hash(self._text)
 
 
 class RunIndex:
@@ -98,6 +59,8 @@ class RunIndex:
 
     def known(self, folders: Sequence[Path]) -> dict[Path, FinishedRun]:
         """Return the runs that the index holds as their files are now."""
+        import sqlite3  # noqa: PLC0415 - a small store has no index
+
         self._stamps = {folder: self._stamp(folder) for folder in folders}
         found: dict[Path, FinishedRun] = {}
         try:
@@ -127,6 +90,8 @@ class RunIndex:
 
         A few are not worth a new index: they are read from their files again.
         """
+        import sqlite3  # noqa: PLC0415 - a small store has no index
+
         settled = {folder: run for folder, run in runs.items() if self._stamps[folder]}
         if len(settled) < WORTH_INDEXING:
             return
@@ -141,6 +106,8 @@ class RunIndex:
 
     def _add(self, runs: Mapping[Path, FinishedRun], path: Path, *, is_new: bool) -> bool:
         """Write an index of `runs` and of what is known already; False where that is damaged."""
+        import sqlite3  # noqa: PLC0415 - a small store has no index
+
         if not is_new:
             shutil.copyfile(self._path, path)
         try:

@@ -94,6 +94,8 @@ class Limits:
         memory_gib: memory budget, GiB; None for no limit.
         shm_gib: size of ``/dev/shm`` in a container, GiB.
         gpus: number of NVIDIA GPUs.
+        cores: how many cores it keeps busy; None where nobody has measured. It is not held to
+            them: ``--jobs`` counts with them.
         network: whether the workload may reach the network; it always reaches its own servers.
     """
 
@@ -103,6 +105,7 @@ class Limits:
     shm_gib: float = 1.0
     gpus: int = 0
     network: bool = False
+    cores: int | None = None
 
 
 class SandboxKind(StrEnum):
@@ -266,6 +269,7 @@ class RunOutcome:
         log_tail: last lines of standard error, kept for a run that broke.
         device: the device the workload said it computed on.
         runtime: ``local`` or ``docker``.
+        shared_with: the most other runs that this harness had under way meanwhile.
     """
 
     status: Status
@@ -277,6 +281,7 @@ class RunOutcome:
     log_tail: tuple[str, ...] = ()
     started_at: str = ""
     schema_version: int = SCHEMA_VERSION
+    shared_with: int = 0
 
 
 @record

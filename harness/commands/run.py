@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.errors import ExitCode, HostError, worst
 from harness.execution.environment import EnvironmentRecorder
+from harness.execution.jobs import Crew, room
 from harness.execution.prepare import Preparation, prepare
 from harness.execution.progress import Narrator, described
 from harness.execution.run import Surroundings, refuse, run_plan
@@ -24,21 +25,22 @@ from harness.session.console import terminal_width
 from harness.session.options import RunOptions
 from harness.session.project import open_project
 from harness.session.several import Answer, answer_each
+from harness.units import counted
 from harness.workloads.api.registry import workload
 
 
 def main(options: RunOptions) -> ExitCode:
     """Run each scenario at the profile asked for, and its published data too where asked."""
-    project = open_project(options)
+    project, most_jobs = open_project(options), options.most_jobs
     every: list[ScenarioReport] = []
 
     def run(folder: Path) -> Answer:
         ready = prepare(folder, project, options, builds=True)
         if options.with_evidence and ready.profile is Profile.EVIDENCE:
             fetch(ready.evidence_files, ready.evidence_dir)
-        dossiers = [reproduce(ready)]
+        dossiers = [reproduce(ready, most_jobs)]
         if options.with_evidence and ready.profile is not Profile.EVIDENCE:
-            dossiers += _recomputed(ready)
+            dossiers += _recomputed(ready, most_jobs)
         every.extend(dossiers)
         code = worst(each.exit_code for each in dossiers)
         if options.json:
@@ -51,8 +53,12 @@ def main(options: RunOptions) -> ExitCode:
     return code
 
 
-def reproduce(ready: Preparation) -> ScenarioReport:
+def reproduce(ready: Preparation, most_jobs: int | None = 1) -> ScenarioReport:
     """Execute what is not finished of a plan and return its dossier.
+
+    Args:
+        ready: the plan.
+        most_jobs: how many runs may be under way at once; None for what there is room for.
 
     Raises:
         HostError: this machine cannot execute it.
@@ -61,12 +67,17 @@ def reproduce(ready: Preparation) -> ScenarioReport:
     console, store = ready.options.console, ready.store
     # locked before an image is built, so that a second harness stops before it changes anything
     with store.locked(ready.loaded.scenario.scenario, ready.profile):
+        owed = [spec for spec in ready.plan.runs if not store.has(spec)]
+        side_by_side = room(most_jobs, owed, ready.host)
+        if most_jobs != 1 and owed:
+            console.say(f"{counted(side_by_side.jobs, 'run')} at a time: {side_by_side.reason}")
         around = Surroundings(
             runtime=ready.choice.runtime,
             store=store,
             evidence_dir=ready.evidence_dir if ready.evidence_files else None,
             models_dir=ready.models_dir if ready.models else None,
             environment=EnvironmentRecorder(ready),
+            crew=Crew(side_by_side.jobs),
         )
         for each in pending(store, ready.plan.runs):
             if each.reason:
@@ -87,13 +98,13 @@ def _record(ready: Preparation) -> None:
         write_trials(ready.plan, ready.store, score)
 
 
-def _recomputed(ready: Preparation) -> list[ScenarioReport]:
+def _recomputed(ready: Preparation, most_jobs: int | None) -> list[ScenarioReport]:
     evidence = ready.of_evidence()
     if evidence is None:
         return []
     try:
         fetch(evidence.evidence_files, evidence.evidence_dir)
-        return [reproduce(evidence)]
+        return [reproduce(evidence, most_jobs)]
     except HostError as error:
         ready.options.console.say(f"published data is not recomputed here: {error}")
         return []

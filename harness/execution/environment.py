@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from harness.errors import HostError
@@ -25,11 +26,13 @@ class EnvironmentRecorder:
     def __init__(self, ready: Preparation) -> None:
         self._ready = ready
         self._inside: Interpreter | None = None
+        self._asking = Lock()
 
     def __call__(self, spec: RunSpec) -> Mapping[str, Any]:
         """Return the environment of a run that has just been executed."""
-        if spec.image is not None and self._inside is None:
-            self._inside = self._ask(spec)
+        with self._asking:  # of runs side by side one asks
+            if spec.image is not None and self._inside is None:
+                self._inside = self._ask(spec)
         ready = self._ready
         environment: Mapping[str, Any] = to_json(
             capture(spec, ready.host, project=ready.project.root, interpreter=self._inside)

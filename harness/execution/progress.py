@@ -49,6 +49,7 @@ class Narrator:
         self._task = self._bar.add_task(what, total=total)
         self._what, self._console, self._store = what, console, store
         self._reused = 0
+        self._at_work: dict[str, str] = {}  # run id -> label
         self._began = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -74,16 +75,23 @@ class Narrator:
         """Show one step of one run."""
         match progress.step:
             case RunStage.STARTED:
-                label = described(progress.spec)
-                self._bar.update(self._task, description=f"{self._what}: {label}")
+                self._at_work[progress.spec.run_id] = described(progress.spec)
+                self._name_those_at_work()
             case RunStage.REUSED:
                 self._reused += 1
                 self._bar.advance(self._task)
             case RunStage.ENDED:
                 self._ended(progress)
 
+    def _name_those_at_work(self) -> None:
+        labels = " | ".join(self._at_work.values())
+        self._bar.update(self._task, description=f"{self._what}: {labels}")
+
     def _ended(self, progress: RunProgress) -> None:
         self._bar.advance(self._task)
+        del self._at_work[progress.spec.run_id]
+        if self._at_work:  # else the label stays until the next run starts
+            self._name_those_at_work()
         assert progress.finished is not None
         outcome = progress.finished.outcome
         line = f"[{progress.number}/{progress.total}] {described(progress.spec)}: {outcome.status}"

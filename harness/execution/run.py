@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import field, replace
 from enum import StrEnum
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from harness.errors import HostError, InputError
+from harness.execution.jobs import Crew
 from harness.measure import came_to_its_end, device_of, measure, usage_measurements
 from harness.plan.expand import Plan
 from harness.records import Event, FinishedRun, Measurement, RunOutcome, RunSpec, Status, record
@@ -48,13 +50,18 @@ class RunProgress:
 
 @record
 class Surroundings:
-    """Inputs of a run that are not in its spec."""
+    """Inputs of a run that are not in its spec.
+
+    Attributes:
+        crew: how many runs are done side by side.
+    """
 
     runtime: Runtime
     store: RunStore
     evidence_dir: Path | None
     models_dir: Path | None = None
     environment: Callable[[RunSpec], Mapping[str, Any]]
+    crew: Crew = field(default_factory=Crew)
 
 
 Listener = Callable[[RunProgress], None]
@@ -64,7 +71,8 @@ def run_plan(plan: Plan, around: Surroundings, listen: Listener) -> None:
     """Execute every run of the plan that is not finished; the store has all of them afterwards.
 
     The caller holds the store's lock of the scenario's profile (`RunStore.locked`). A run that
-    fails is data: it is stored with its cause, and the next one starts.
+    fails is data: it is stored with its cause, and the next one starts. `listen` is called by one
+    thread at a time.
 
     Raises:
         HostError: this machine cannot execute the plan; nothing has been started.
@@ -74,13 +82,21 @@ def run_plan(plan: Plan, around: Surroundings, listen: Listener) -> None:
         owed = [spec for spec in plan.runs if not around.store.has(spec)]
         if owed:
             refuse(runtime.problems(owed[0]))
-        total = len(plan.runs)
-        for number, spec in enumerate(plan.runs, 1):
+        total, listening = len(plan.runs), Lock()
+
+        def tell(progress: RunProgress) -> None:
+            with listening:
+                listen(progress)
+
+        def do(planned: tuple[int, RunSpec]) -> None:
+            number, spec = planned
             progress = RunProgress(step=RunStage.REUSED, spec=spec, number=number, total=total)
             if not around.store.has(spec):
-                listen(replace(progress, step=RunStage.STARTED))
+                tell(replace(progress, step=RunStage.STARTED))
                 progress = replace(progress, step=RunStage.ENDED, finished=_run(spec, around))
-            listen(progress)
+            tell(progress)
+
+        around.crew.each(do, [*enumerate(plan.runs, 1)])
 
 
 def _run(spec: RunSpec, around: Surroundings) -> FinishedRun:
@@ -101,9 +117,14 @@ def _execute(spec: RunSpec, staged: Path, around: Surroundings) -> FinishedRun:
         evidence_dir=around.evidence_dir,
         models_dir=around.models_dir,
         label=spec.label,
+        stop=around.crew.stop,
     )
-    with TelemetrySampler(staged / TELEMETRY_FILE):
+    with (
+        around.crew.joined(spec.run_id) as others,
+        TelemetrySampler(staged / TELEMETRY_FILE),
+    ):
         outcome = _without_secrets(around.runtime.run(launch))
+    outcome = replace(outcome, shared_with=others())
     events, damage = _events(staged)
     outcome = replace(_judged(outcome, events, damage), device=device_of(events))
     measured, damage = _measurements(spec, events)

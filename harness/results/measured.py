@@ -1,13 +1,21 @@
-"""The measurements of stored runs, decoded when they are looked at."""
+"""The measurements of stored runs, as tables and verdicts may use them.
+
+They are decoded when they are looked at. A figure that depends on the clock counts only where its
+run had the machine to itself.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, overload
 
-from harness.records import FinishedRun, Measurement, Scalar
+from harness.records import FinishedRun, Measurement, Profile, RunSpec, Scalar
+from harness.units import counted
+from harness.workloads.api.registry import workload
+from harness.workloads.api.run_metrics import RUN_METRICS
 
 _NOWHERE: Mapping[str, Scalar] = {}
 
@@ -60,7 +68,30 @@ class StoredMeasurements(Sequence[Measurement]):
 
 
 def measured(run: FinishedRun, metrics: Container[str]) -> Iterator[Measurement]:
-    """Yield a run's measurements of these metrics, in their order."""
+    """Yield a run's measurements of these metrics, in their order.
+
+    What depends on the clock is absent where other runs shared the machine.
+    """
     if isinstance(run.measurements, StoredMeasurements):
-        return run.measurements.of(metrics)
-    return (each for each in run.measurements if each.metric in metrics)
+        found = run.measurements.of(metrics)
+    else:
+        found = (each for each in run.measurements if each.metric in metrics)
+    if not run.outcome.shared_with:
+        return found
+    clocked, others = _clocked(run.spec), counted(run.outcome.shared_with, "other run")
+    why = f"not compared: the run shared the machine with {others} (--jobs)"
+    return (
+        replace(each, value=None, absent=why)
+        if each.metric in clocked and not each.absent
+        else each
+        for each in found
+    )
+
+
+def _clocked(spec: RunSpec) -> frozenset[str]:
+    """Return the metrics that another run on the same machine changes.
+
+    Published data was timed elsewhere: recomputing it side by side changes none of its figures.
+    """
+    own = () if spec.profile is Profile.EVIDENCE else workload(spec.workload).metrics
+    return frozenset(each.name for each in (*own, *RUN_METRICS) if each.timing)

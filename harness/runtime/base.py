@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import field
 from enum import StrEnum
@@ -34,6 +35,7 @@ class Launch:
         models_dir: the published models; a container sees them read-only.
         program: arguments of Python; None for the workload that the spec names.
         label: how people name the run in messages.
+        stop: once it is set, the run is ended; a run that this thread's own signals end needs none.
     """
 
     spec: RunSpec
@@ -43,6 +45,7 @@ class Launch:
     models_dir: Path | None = None
     program: tuple[str, ...] | None = None
     label: str = ""
+    stop: threading.Event | None = None
 
     @property
     def arguments(self) -> tuple[str, ...]:

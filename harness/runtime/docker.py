@@ -230,7 +230,8 @@ class _Container:
     def _follow(self, stdout: BoundedLog, stderr: BoundedLog) -> RunStopReason | None:
         """Keep the logs until the program ends; return why it must be stopped, if it must."""
         frames = Frames({Frames.STDOUT: stdout.write, Frames.STDERR: stderr.write})
-        watch = RunWatch(self._launch.spec.limits, self._launch.run_dir, each_look=self._look)
+        launch = self._launch
+        watch = RunWatch(launch.spec.limits, launch.run_dir, each_look=self._look, stop=launch.stop)
         with selectors.DefaultSelector() as selector:
             selector.register(self._descriptor, selectors.EVENT_READ)
             while True:

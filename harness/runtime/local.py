@@ -171,6 +171,7 @@ class _Process:
             limits,
             self._launch.run_dir,
             memory_gib=lambda: processes.memory_gib(self._mark, enough_gib),
+            stop=self._launch.stop,
         )
         with selectors.DefaultSelector() as selector:
             if self._handle is not None:

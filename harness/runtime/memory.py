@@ -68,12 +68,11 @@ def memory_problem(limits: Limits, host: Host) -> HostError | None:
 
     Above the budget, the floor of this machine must stay available.
     """
-    free_gib = _least(host.memory_available_gib, host.memory_limit_gib)
-    if limits.memory_gib is None or free_gib is None:
+    free = free_gib(host)
+    if limits.memory_gib is None or free is None or limits.memory_gib <= free:
         return None
+    available_gib = free + floor_gib(host)
     needed_gib = limits.memory_gib + floor_gib(host)
-    if needed_gib <= free_gib:
-        return None
     need = (
         f"the run may use {limits.memory_gib:g} GiB and {floor_gib(host):g} GiB must stay "
         "available on the machine"
@@ -83,10 +82,16 @@ def memory_problem(limits: Limits, host: Host) -> HostError | None:
         message = f"memory is too small: {need}, which has {total_gib:.1f} GiB in all"
         return HostError(message, ON_CPU if limits.gpus else _ON_EVIDENCE)
     return HostError(
-        f"memory is {needed_gib - free_gib:.1f} GiB short: {need}, "
-        f"but {free_gib:.1f} GiB are available now",
+        f"memory is {needed_gib - available_gib:.1f} GiB short: {need}, "
+        f"but {available_gib:.1f} GiB are available now",
         _DROP_CACHES if host.unified_memory else _SHOW_USERS,
     )
+
+
+def free_gib(host: Host) -> float | None:
+    """Return what runs may use of this machine's memory now, GiB; None where it does not say."""
+    available_gib = _least(host.memory_available_gib, host.memory_limit_gib)
+    return None if available_gib is None else available_gib - floor_gib(host)
 
 
 def _least(*known: float | None) -> float | None:

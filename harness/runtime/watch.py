@@ -6,6 +6,7 @@ The memory of the machine as a whole is watched by `harness.runtime.memory`.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,6 +35,7 @@ class RunWatch:
             which the harness writes.
         memory_gib: reads how much memory it uses; None where the container holds that limit.
         each_look: called at every look.
+        stop: once it is set, the run is to end.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class RunWatch:
         *,
         memory_gib: Callable[[], float] | None = None,
         each_look: Callable[[], None] | None = None,
+        stop: threading.Event | None = None,
     ) -> None:
         self._limits = limits
         self._run_dir = run_dir
@@ -51,6 +54,7 @@ class RunWatch:
         self._looked = time.monotonic()
         self._memory_gib = memory_gib
         self._each_look = each_look
+        self._stop = stop
         self._deadline = time.monotonic() + limits.timeout_s
         self._next_look = time.monotonic() + _LOOK_S
         self._was_over = False
@@ -64,7 +68,13 @@ class RunWatch:
         return max(0.0, min(self._deadline, self._next_look) - time.monotonic())
 
     def reason(self) -> RunStopReason | None:
-        """Return why the run must be stopped now; None while it need not."""
+        """Return why the run must be stopped now; None while it need not.
+
+        Raises:
+            KeyboardInterrupt: `stop` is set.
+        """
+        if self._stop is not None and self._stop.is_set():
+            raise KeyboardInterrupt
         now = time.monotonic()
         if now >= self._deadline:
             return RunStopReason.TIME

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, dataclass_transform
 
+from harness.errors import InputError, Problem
 from harness.session.console import Console, Verbosity
 
 T = TypeVar("T")
@@ -123,11 +124,29 @@ class RunOptions(PlanOptions):
         junit: a file to write JUnit XML into.
         summary: a file to append a Markdown summary to.
         with_evidence: also recompute the published raw data, if it can be fetched.
+        jobs: how many runs may be under way at once, or ``auto``.
     """
 
     junit: Path | None = None
     summary: Path | None = None
     with_evidence: bool = False
+    jobs: str = "1"
+
+    @property
+    def most_jobs(self) -> int | None:
+        """The number that `jobs` is; None for ``auto``.
+
+        Raises:
+            InputError: it is neither.
+        """
+        if self.jobs == "auto":
+            return None
+        if not self.jobs.isdecimal() or int(self.jobs) == 0:
+            message, allowed = "not a number of runs", "a number from 1, or auto"
+            raise InputError(
+                [Problem(message=message, key="--jobs", value=self.jobs, allowed=allowed)]
+            )
+        return int(self.jobs)
 
 
 @options

@@ -118,6 +118,15 @@ def _add_running(commands: _Commands) -> None:
         action="store_true",
         help="also recompute the published raw data, if it can be fetched",
     )
+    command.add_argument(
+        "-j",
+        "--jobs",
+        default="1",
+        metavar="N|auto",
+        help="how many cells and replicates run side by side, within the machine's memory and "
+        "cores, and one at a time on a GPU; auto: as many as the profile's limits leave room for; "
+        "timings of runs that shared the machine are not compared (default 1)",
+    )
 
 
 def _add_reporting(commands: _Commands) -> None:

@@ -1,0 +1,120 @@
+"""Runs side by side: how many this machine has room for, and the threads that wait for them.
+
+Each run is a process or container of its own; a thread here starts it, keeps its logs and waits. So
+whatever ends this process, ``kill -9`` too, ends all of them as it ends one (docs/design/003), and
+a run meets the same program, files and seeds as alone. Only the clock is another: what depends on
+it is marked (`RunOutcome.shared_with`) and never compared.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from typing import TypeVar
+
+from harness.records import RunSpec, record
+from harness.runtime.host import Host
+from harness.runtime.memory import free_gib
+
+Item = TypeVar("Item")
+
+
+@record
+class Room:
+    """How many runs go side by side, and what keeps it from being more."""
+
+    jobs: int
+    reason: str
+
+
+def room(asked: int | None, owed: Sequence[RunSpec], host: Host) -> Room:
+    """Return how many of `owed` may be under way at once on this machine.
+
+    Args:
+        asked: the most that the user wants; None for as many as there is declared room for, which
+            is one where the profile does not say what a run needs.
+        owed: the runs.
+        host: the machine.
+    """
+    bounds = [Room(jobs=max(1, len(owed)), reason="there are no more")]
+    if asked is not None:
+        bounds.append(Room(jobs=asked, reason="asked for"))
+    if any(spec.limits.gpus for spec in owed):
+        bounds.append(Room(jobs=1, reason="runs on a GPU go one at a time"))
+    for need, key, has in (
+        (max((s.limits.cores or 0 for s in owed), default=0), "cores", host.cores),
+        (max((s.limits.memory_gib or 0 for s in owed), default=0), "memory_gib", free_gib(host)),
+    ):
+        declared = all(getattr(spec.limits, key) for spec in owed)
+        if declared and owed and has is not None:
+            jobs = max(1, int(has // need))
+            reason = f"a run needs limits.{key} {need:g} of {has:.4g}"
+            bounds.append(Room(jobs=jobs, reason=reason))
+        elif asked is None:
+            what = "this machine does not tell its" if declared else "the profile declares no"
+            bounds.append(Room(jobs=1, reason=f"{what} limits.{key}"))
+        elif key == "cores" and has is not None:
+            bounds.append(Room(jobs=max(1, int(has)), reason=f"the machine has {has} cores"))
+    return min(bounds, key=lambda bound: bound.jobs)
+
+
+class Crew:
+    """Does the runs of a plan, several at a time.
+
+    Args:
+        jobs: how many; with one there is no thread.
+
+    Attributes:
+        stop: set where the runs that are under way must end: the others' work is in vain.
+    """
+
+    def __init__(self, jobs: int = 1) -> None:
+        self._jobs = jobs
+        self._lock = threading.Lock()
+        self._most: dict[str, int] = {}  # by run under way: the most that were so at once
+        self.stop = threading.Event()
+
+    def each(self, work: Callable[[Item], None], items: Sequence[Item]) -> None:
+        """Do `work` on every item; the first exception, Ctrl-C too, ends all that are under way."""
+        if self._jobs == 1:
+            for item in items:
+                work(item)
+            return
+        first: list[BaseException] = []  # what the others end with follows from it
+
+        def one(item: Item) -> None:
+            if self.stop.is_set():
+                return
+            try:
+                work(item)
+            except BaseException as error:
+                first.append(error)
+                self.stop.set()
+                raise
+
+        with ThreadPoolExecutor(self._jobs, thread_name_prefix="run") as pool:
+            futures = [pool.submit(one, item) for item in items]
+            try:
+                for future in as_completed(futures):
+                    future.result()
+            except BaseException:  # of a run, or Ctrl-C, which only this thread hears
+                self.stop.set()
+                if first:
+                    raise first[0] from None
+                raise
+
+    @contextmanager
+    def joined(self, run_id: str) -> Iterator[Callable[[], int]]:
+        """Count a run as under way; gives what says the most others that were so meanwhile."""
+        with self._lock:
+            self._most[run_id] = 0
+            for each in self._most:
+                self._most[each] = max(self._most[each], len(self._most))
+        most = 0
+        try:
+            yield lambda: most - 1
+        finally:
+            with self._lock:
+                most = self._most.pop(run_id)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
+from harness.measure import usage_measurements
 from harness.plan.expand import expand
 from harness.plan.overrides import Overrides
 from harness.records import (
@@ -17,15 +20,27 @@ from harness.records import (
     to_json,
 )
 from harness.results.environment import capture
-from harness.results.store import RunStore
+from harness.results.store import (
+    ENVIRONMENT_FILE,
+    MEASUREMENTS_FILE,
+    OUTCOME_FILE,
+    SPEC_FILE,
+    RunStore,
+)
 from harness.runtime.host import Host, probe_host
 from harness.scenario.load import load
+from harness.telemetry.reduce import run_measurements
 
 NUM_SCENARIOS = 1000
 NUM_CELLS = 100
 NUM_ENTRIES = 1000
 CELLS_ID = "b1-cells"
 LEDGER_ID = "b2-ledger"
+GROWTH_ID = "b3-growth"
+# what each command prints of that store, where it has read the runs
+GROWTH_SAYS = {"check": "50 REPRODUCED", "report": "finished", "compare": "identical"}
+_GROWTH_REPLICATES = 2
+_GROWTH_ROWS = 4
 _LEDGER_CELLS = 50
 _ROWS_PER_CELL = NUM_ENTRIES // _LEDGER_CELLS
 
@@ -150,6 +165,61 @@ def write_ledger(root: Path) -> None:
     with store.locked(LEDGER_ID, Profile.CPU):
         for spec in plan.runs:
             store.commit(store.stage(spec), _finished(spec, host, root))
+
+
+def write_growth(root: Path, num_runs: int) -> None:
+    """Write a project with two stores of the same scenario, each with many finished runs.
+
+    Two replicates a cell; a run has a figure of its own, four rows and what every run has. Their
+    files are written as the store writes them, but not synced: that would take minutes.
+    """
+    scenario = _cells(GROWTH_ID, num_runs // _GROWTH_REPLICATES)
+    scenario = scenario.replace("profiles:", f"replicates: {_GROWTH_REPLICATES}\nprofiles:")
+    ledger = _entries(range(_LEDGER_CELLS), range(1))
+    _write(root, GROWTH_ID, scenario, ledger)
+    plan = expand(load(root / "scenarios" / GROWTH_ID), Profile.CPU, Overrides())
+    host = probe_host()
+    for number, name in enumerate(("local", "other")):
+        store = RunStore(root / "results" / name)
+        for spec in plan.runs:
+            folder = store.folder(spec)
+            folder.mkdir(parents=True)
+            run = _grown(spec, number, to_json(capture(spec, host, project=root)))
+            for file, records in (
+                (SPEC_FILE, run.spec),
+                (OUTCOME_FILE, run.outcome),
+                (MEASUREMENTS_FILE, run.measurements),
+                (ENVIRONMENT_FILE, run.environment),
+            ):
+                text = json.dumps(to_json(records), indent=1, ensure_ascii=False)
+                (folder / file).write_text(text + "\n", encoding="utf-8")
+
+
+def _grown(spec: RunSpec, number: int, environment: dict[str, Any]) -> FinishedRun:
+    cell, usage = spec.params["index"], Usage(wall_s=1.0 + number, cpu_s=0.5, max_rss_gib=0.1)
+    # row 0 is what the ledger knows; the others differ between replicates and stores
+    rows = (
+        Measurement(
+            metric="noop.value",
+            value=_value(cell, 0) + row * (1 + spec.replicate + number / 8),
+            unit="1",
+            where={"row": row},
+        )
+        for row in range(_GROWTH_ROWS)
+    )
+    return FinishedRun(
+        spec=spec,
+        outcome=RunOutcome(
+            status=Status.FINISHED,
+            runtime="local",
+            device="no device",
+            usage=usage,
+            exit_code=0,
+            started_at="2026-01-01T00:00:00+00:00",
+        ),
+        measurements=(*rows, *usage_measurements(usage), *run_measurements(())),
+        environment=environment,
+    )
 
 
 def _write(root: Path, name: str, scenario: str, ledger: str) -> None:

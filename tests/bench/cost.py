@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import statistics
 from collections.abc import Mapping
 from dataclasses import field
@@ -57,6 +58,16 @@ class Cost:
 def cpu_s(program: Program, output: Path) -> float:
     """Run a program to its end; return the user and system time of it and its children, s.
 
+    Raises:
+        RuntimeError: it did something else than what is meant to be measured.
+    """
+    spent = usage(program, output)
+    return spent.ru_utime + spent.ru_stime
+
+
+def usage(program: Program, output: Path) -> resource.struct_rusage:
+    """Run a program to its end; return what it and its children used.
+
     Args:
         program: what to run.
         output: a file for what it prints.
@@ -71,10 +82,10 @@ def cpu_s(program: Program, output: Path) -> float:
             {**os.environ, "PYTHONPATH": str(ROOT), **program.env},
             file_actions=[(os.POSIX_SPAWN_DUP2, file.fileno(), stream) for stream in (1, 2)],
         )
-        _, status, usage = os.wait4(pid, 0)
+        _, status, spent = os.wait4(pid, 0)
     printed = output.read_text(encoding="utf-8", errors="replace")
     if status or program.says not in printed:
         code, command = os.waitstatus_to_exitcode(status), " ".join(program.arguments)
         message = f"{command}\nexits {code} and says {printed[-2000:]}"
         raise RuntimeError(message)
-    return usage.ru_utime + usage.ru_stime
+    return spent

@@ -62,7 +62,7 @@ def text_table(results: Sequence[Result]) -> str:
 
 def write_file(path: Path, results: Sequence[Result], reframe: Path | None) -> None:
     """Write the results with the facts of the machine and the versions that gave them."""
-    document = {"machine": _machine(reframe), "rows": [_row(each) for each in results]}
+    document = {"machine": machine(reframe), "rows": [_row(each) for each in results]}
     atomic.write_text(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -101,7 +101,8 @@ def _document(cost: Cost) -> dict[str, Any]:
     }
 
 
-def _machine(reframe: Path | None) -> dict[str, Any]:
+def machine(reframe: Path | None) -> dict[str, Any]:
+    """Return the facts of the machine and the versions that a figure depends on."""
     host = probe_host()
     return {
         "cpu_model": host.cpu_model,

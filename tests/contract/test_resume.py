@@ -49,20 +49,21 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize("jobs", ["1", "2"])
 @pytest.mark.parametrize(
     "num_kills", [5, pytest.param(50, marks=[pytest.mark.slow, pytest.mark.timeout(600)])]
 )
 def test_a_sweep_survives_being_killed_at_random_moments(
-    project: Path, project_root: Path, num_kills: int
+    project: Path, project_root: Path, num_kills: int, jobs: str
 ) -> None:
     chance = random.Random(num_kills)  # noqa: S311 - moments, not secrets
     finished_before = 0
     for _ in range(num_kills):
-        _run_and_kill(project, project_root, chance)
+        _run_and_kill(project, project_root, chance, jobs)
         finished = _finished(project)
         assert finished >= finished_before, "a finished run was lost"
         finished_before = finished
-    ended = _harness(project, project_root).wait(timeout=120)
+    ended = _harness(project, project_root, "--jobs", jobs).wait(timeout=120)
     assert ended == 0
     assert _finished(project) == NUM_CELLS
     assert _indices(project) == list(range(NUM_CELLS))
@@ -89,10 +90,13 @@ def test_a_killed_workload_is_a_failed_run_and_owed_again(
     assert _still_running(project) == []
 
 
-def test_an_interrupted_run_leaves_nothing_and_says_so(project: Path, project_root: Path) -> None:
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_interrupted_run_leaves_nothing_and_says_so(
+    project: Path, project_root: Path, jobs: int
+) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
-        harness = _harness(project, project_root, "--set", "sleep_s=30")
-        _wait_for_workload(project)
+        harness = _harness(project, project_root, "--set", "sleep_s=30", "--jobs", str(jobs))
+        _wait_for_workload(project, jobs)
         harness.send_signal(number)
         assert harness.wait(timeout=120) == 130
         assert _finished(project) == 0
@@ -109,8 +113,8 @@ def _harness(project: Path, project_root: Path, *arguments: str) -> subprocess.P
     )
 
 
-def _run_and_kill(project: Path, project_root: Path, chance: random.Random) -> None:
-    with _harness(project, project_root) as harness:
+def _run_and_kill(project: Path, project_root: Path, chance: random.Random, jobs: str) -> None:
+    with _harness(project, project_root, "--jobs", jobs) as harness:
         time.sleep(chance.uniform(0.2, 1.2))
         harness.send_signal(signal.SIGKILL)
 
@@ -133,10 +137,10 @@ def _indices(project: Path) -> list[int]:
     return sorted(spec["params"]["index"] for spec in specs)
 
 
-def _wait_for_workload(project: Path) -> int:
+def _wait_for_workload(project: Path, number: int = 1) -> int:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        if running := _still_running(project, at_once=True):
+        if len(running := _still_running(project, at_once=True)) >= number:
             return running[0]
         time.sleep(0.02)
     pytest.fail("the workload never started")

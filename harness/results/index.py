@@ -20,6 +20,7 @@ import time
 import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,7 @@ class RunIndex:
         self._root, self._files = root, files
         self._path = root / INDEX_FILE
         self._stamps: dict[Path, str] = {}
+        self._facts: dict[str, Any] = {}
 
     def known(self, folders: Sequence[Path]) -> dict[Path, FinishedRun]:
         """Return the runs that the index holds as their files are now."""
@@ -122,9 +124,7 @@ class RunIndex:
                         self._stamps[folder],
                         _compact(to_json(run.spec)),
                         _compact(to_json(run.outcome)),
-                        _compact(
-                            [[to_json(getattr(m, f)) for f in _FIGURE] for m in run.measurements]
-                        ),
+                        StoredMeasurements.packed(run.measurements).text,
                         environments.add(run.environment),
                     )
                     row = (self._key(folder), _checksum(folder.name, texts), *texts)
@@ -134,6 +134,16 @@ class RunIndex:
                 raise
             return False
         return True
+
+    def packed(self, run: FinishedRun) -> FinishedRun:
+        """Return a run that was read from its files as `known` gives it: small."""
+        facts = {
+            key: self._facts.setdefault(_compact(fact), fact)
+            for key, fact in run.environment.items()
+        }
+        return replace(
+            run, measurements=StoredMeasurements.packed(run.measurements), environment=facts
+        )
 
     def _key(self, folder: Path) -> str:
         return str(folder.relative_to(self._root))
@@ -188,7 +198,6 @@ class _Environments:
 _SELECT = (
     "SELECT checksum, stamp, spec, outcome, measurements, environment FROM runs WHERE folder = ?"
 )
-_FIGURE = ("metric", "value", "unit", "where", "count", "absent")
 
 
 def _is_ours(index: sqlite3.Connection) -> bool:

@@ -12,11 +12,12 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, overload
 
-from harness.records import FinishedRun, Measurement, Profile, RunSpec, Scalar
+from harness.records import FinishedRun, Measurement, Profile, RunSpec, Scalar, to_json
 from harness.units import counted
 from harness.workloads.api.registry import workload
 from harness.workloads.api.run_metrics import RUN_METRICS
 
+_FIELDS = ("metric", "value", "unit", "where", "count", "absent")
 _NOWHERE: Mapping[str, Scalar] = {}
 
 
@@ -27,17 +28,23 @@ class StoredMeasurements(Sequence[Measurement]):
         text: a JSON list of lists: metric, value, unit, where, count, absent.
     """
 
-    __slots__ = ("_text",)
+    __slots__ = ("text",)
 
     def __init__(self, text: str) -> None:
-        self._text = text
+        self.text = text
+
+    @classmethod
+    def packed(cls, measurements: Iterable[Measurement]) -> StoredMeasurements:
+        """Return the same measurements in this form."""
+        rows = [[getattr(each, name) for name in _FIELDS] for each in measurements]
+        return cls(json.dumps(to_json(rows), separators=(",", ":"), ensure_ascii=False))
 
     def __iter__(self) -> Iterator[Measurement]:
-        return self._decoded(json.loads(self._text))
+        return self._decoded(json.loads(self.text))
 
     def of(self, metrics: Container[str]) -> Iterator[Measurement]:
         """Yield the measurements of these metrics."""
-        return self._decoded(each for each in json.loads(self._text) if each[0] in metrics)
+        return self._decoded(each for each in json.loads(self.text) if each[0] in metrics)
 
     def _decoded(self, rows: Iterable[list[Any]]) -> Iterator[Measurement]:
         for metric, value, unit, where, count, absent in rows:
@@ -51,7 +58,7 @@ class StoredMeasurements(Sequence[Measurement]):
             )
 
     def __len__(self) -> int:
-        return len(json.loads(self._text))
+        return len(json.loads(self.text))
 
     @overload
     def __getitem__(self, at: int) -> Measurement: ...
@@ -64,7 +71,7 @@ class StoredMeasurements(Sequence[Measurement]):
         return isinstance(other, Sequence) and tuple(self) == tuple(other)
 
     def __hash__(self) -> int:
-        return hash(self._text)
+        return hash(self.text)
 
 
 def measured(run: FinishedRun, metrics: Container[str]) -> Iterator[Measurement]:

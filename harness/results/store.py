@@ -166,7 +166,8 @@ class RunStore:
         for folder in folders:
             if folder not in known:
                 try:
-                    read[folder] = load_run(folder)
+                    run = load_run(folder)
+                    read[folder] = index.packed(run) if index else run
                 except InputError as error:
                     problems += error.problems
         if problems:

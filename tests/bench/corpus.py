@@ -178,13 +178,15 @@ def write_growth(root: Path, num_runs: int) -> None:
     ledger = _entries(range(_LEDGER_CELLS), range(1))
     _write(root, GROWTH_ID, scenario, ledger)
     plan = expand(load(root / "scenarios" / GROWTH_ID), Profile.CPU, Overrides())
-    host = probe_host()
+    host, environments = probe_host(), dict[int, Any]()
     for number, name in enumerate(("local", "other")):
         store = RunStore(root / "results" / name)
         for spec in plan.runs:
             folder = store.folder(spec)
             folder.mkdir(parents=True)
-            run = _grown(spec, number, to_json(capture(spec, host, project=root)))
+            if spec.seed not in environments:
+                environments[spec.seed] = to_json(capture(spec, host, project=root))
+            run = _grown(spec, number, environments[spec.seed])
             for file, records in (
                 (SPEC_FILE, run.spec),
                 (OUTCOME_FILE, run.outcome),

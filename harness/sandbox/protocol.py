@@ -17,7 +17,8 @@ from harness.sandbox.base import CommandResult
 from harness.sandbox.limits import CommandLimits
 from harness.sandbox.workspace import Workspace
 
-_MAX_HEADER = 64 << 20  # two streams of 1 MiB, at worst six characters of JSON for each byte
+# two streams of 1 MiB, or `MAX_LISTING_BYTES` of paths, at most six characters of JSON a byte
+_MAX_HEADER = 16 << 20
 _LENGTHS = struct.Struct(">II")
 
 Reader = Callable[[int], bytes]  # returns exactly so many bytes, or raises
@@ -42,7 +43,7 @@ class SandboxRequest:
         command: of `run`.
         limits: of `run`.
         max_bytes: of `snapshot`: how much is read back.
-        max_paths: of `snapshot`: how many paths.
+        max_paths: of `list` and `snapshot`: how many paths.
     """
 
     op: SandboxOp

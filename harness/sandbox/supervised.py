@@ -95,7 +95,7 @@ class SupervisedSandbox:
 
     def list(self) -> tuple[str, ...]:
         """Return the sorted paths of the workspace."""
-        request = SandboxRequest(op=SandboxOp.LIST)
+        request = SandboxRequest(op=SandboxOp.LIST, max_paths=self._limits.workspace_paths)
         response, _ = self._connected().call(request, within_s=_FILES_S)
         if response.overflow:
             raise WorkspaceOverflow(response.overflow)

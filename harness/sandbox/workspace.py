@@ -75,7 +75,7 @@ def workspace_problems(workspace: Workspace) -> Iterator[Problem]:
         MAX_LISTING_BYTES
     ):
         allowed = f"{MAX_LISTING_BYTES} bytes of paths"
-        yield Problem(message="the paths are too long together", value=size, allowed=allowed)
+        yield Problem(message="the paths are too long together", value=f"{size}", allowed=allowed)
     for path, content in workspace.items():
         if message := path_problem(path):
             yield Problem(message=message, key=path or "''")

@@ -5,9 +5,10 @@ Article 33 compared a model read by the new parser with another one's stored rol
 old one; `reparsed` says of stored rollouts what another parser would have made of them, and
 `parser_split` how much of a difference the parser alone is.
 
-Rollout errors count in no rate, and are counted. Of two policies only the tasks count that both
-finished. Tasks of one persona resemble each other, and assertions of one task hold together, so
-intervals of what is counted within tasks come from resampling whole tasks.
+Rollout errors count in no rate, and are counted; two policies are compared only where as many of
+the one's rollouts broke as of the other's, on the tasks that both finished. Tasks of one persona
+resemble each other, and assertions of one task hold together, so intervals of what is counted
+within tasks come from resampling whole tasks.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from harness.workloads.envs.files.task import AssertionKind
 from harness.workloads.inference.chat_template import ChatTemplate
 from harness.workloads.inference.engine import Engine, PromptTooLongError
 from harness.workloads.rl.rollout import Rollout, Trace
+from harness.workloads.rl.runner import require_equal_errors
 
 FileRollout = Rollout[FileEpisode]
 
@@ -164,8 +166,10 @@ def compare(one: PolicyEvaluation, other: PolicyEvaluation) -> Comparison:
     """Compare two policies, task by task.
 
     Raises:
+        HostError: not as many rollouts of the one broke as of the other.
         ValueError: there is no task that both finished.
     """
+    require_equal_errors({each.policy: each.num_errors for each in (one, other)})
     others = {each.task_id: each for each in other.graded}
     pairs = [(each, others[each.task_id]) for each in one.graded if each.task_id in others]
     if not pairs:

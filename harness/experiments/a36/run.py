@@ -31,7 +31,7 @@ from harness.workloads.models.lora_settings import Dropout
 from harness.workloads.rl.algorithms.information_gain import Probing, by_engine, by_trainer
 from harness.workloads.rl.loop import Algorithm, TrainingStep, is_evaluated, train
 from harness.workloads.rl.rollout import Key, Rollout
-from harness.workloads.rl.runner import EnginePolicy
+from harness.workloads.rl.runner import EnginePolicy, require_equal_errors
 from harness.workloads.rl.trainer import OldLogprobs, TrainerSettings
 from harness.workloads.training.policy import sampling_params
 
@@ -162,8 +162,13 @@ def _evaluate(resources: SearchAgentResources, step: int) -> _Evaluation:
 def _report_learning(
     resources: SearchAgentResources, evaluated: Sequence[_Evaluation], steps: Sequence[SearchStep]
 ) -> None:
-    """Report what all steps have changed, and how many rollouts broke, held-out ones included."""
+    """Report what all steps have changed, and how many rollouts broke, held-out ones included.
+
+    Raises:
+        HostError: not as many rollouts of one evaluation broke as of another.
+    """
     emit = resources.context.emit
+    require_equal_errors({f"evaluation {n}": each.num_errors for n, each in enumerate(evaluated)})
     first, *later = [100 * each.results.exact_match for each in evaluated]
     emit.measured("search.gain", later[-1] - first)
     emit.measured("search.eval_auc", fmean(later), count=len(later))

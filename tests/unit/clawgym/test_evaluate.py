@@ -107,7 +107,12 @@ def test_counts_of_one_player() -> None:
 
 
 def test_a_comparison_is_made_task_by_task() -> None:
-    better = of("a", *(rollout_of(n, 4) for n in range(8)), rollout_of(8, 1, turns=12, stops=False))
+    better = of(
+        "a",
+        *(rollout_of(n, 4) for n in range(8)),
+        rollout_of(8, 1, turns=12, stops=False),
+        replace(BROKEN, task_id="synth-technical-writer-10"),
+    )
     worse = of(
         "b", *(rollout_of(n, 2, turns=5) for n in range(8)), rollout_of(8, 1, turns=5), BROKEN
     )
@@ -122,6 +127,12 @@ def test_a_comparison_is_made_task_by_task() -> None:
     for difference in (found.task_pass, found.assertions, found.task_complete, found.turns):
         assert difference.interval.low <= difference.value <= difference.interval.high
     assert found.assertions.interval.low > 0
+
+
+def test_where_more_rollouts_broke_of_one_player_nothing_is_compared() -> None:
+    whole, broken = rollout_of(0, 4), of("b", rollout_of(0, 2), BROKEN)
+    with pytest.raises(HostError, match="0 of a, 1 of b"):
+        compare(of("a", whole), broken)
 
 
 def test_a_difference_turns_its_sign_when_the_players_are_swapped() -> None:

@@ -19,7 +19,7 @@ MAX_NAME_BYTES = 255  # of one part of a path
 MAX_LISTING_BYTES = 1 << 20  # all paths together
 # Processor time for listing or reading back: links through links can make either take minutes. The
 # largest workspace takes 0.3 s. Not time by the clock, so that a busy machine changes no result.
-READING_S = 10.0
+READING_S = 5.0
 
 
 @record

@@ -34,6 +34,7 @@ from harness.sandbox.limits import (
     MAX_WORKSPACE_BYTES,
     MAX_WORKSPACE_PATHS,
     READING_S,
+    SandboxLimits,
 )
 
 _OPENAT2 = 437  # the number of the call, on every machine
@@ -86,6 +87,18 @@ def workspace_problems(workspace: Workspace) -> Iterator[Problem]:
                 is_empty = above.endswith("/")
                 message = "lies in an empty directory" if is_empty else "lies below a file"
                 yield Problem(message=message, key=path, value=above)
+
+
+def seed_problems(workspace: Workspace, limits: SandboxLimits) -> Iterator[Problem]:
+    """Yield every reason why a sandbox of these limits cannot begin with `workspace`."""
+    yield from workspace_problems(workspace)
+    size = sum(map(len, workspace.values()))
+    if size > limits.workspace_bytes or len(workspace) > limits.workspace_paths:
+        yield Problem(
+            message="the workspace is too large",
+            value=f"{size} bytes in {len(workspace)} paths",
+            allowed=f"{limits.workspace_bytes} bytes in {limits.workspace_paths} paths",
+        )
 
 
 def _above(path: str) -> Iterator[str]:

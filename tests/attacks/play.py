@@ -26,7 +26,7 @@ from tests.attacks.commands import Attack
 
 SEED = {"notes/a.txt": b"one\n", "b.txt": b"two\n", "empty/": b""}
 AFTER_S = 10.0  # beyond a command's own limit, on a busy machine
-FILES_S = 30.0  # listing, reading back, resetting
+FILES_S = 60.0  # listing, reading back, resetting: what `supervised` waits for at most
 
 # prints all that can be listed, a line each; Python, as not every image has getfattr and lsattr
 _LISTING = r"""

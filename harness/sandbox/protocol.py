@@ -75,8 +75,13 @@ class SandboxResponse:
 
 def encode(header: object, blob: bytes = b"") -> tuple[bytes, bytes]:
     """Return a message as bytes, in two parts: lengths with header, and blob."""
+    return encode_header(header, len(blob)), blob
+
+
+def encode_header(header: object, blob_bytes: int) -> bytes:
+    """Return the first part of a message whose blob has so many bytes."""
     text = json.dumps(to_json(header)).encode()
-    return _LENGTHS.pack(len(text), len(blob)) + text, blob
+    return _LENGTHS.pack(len(text), blob_bytes) + text
 
 
 def read_message(
@@ -87,11 +92,21 @@ def read_message(
     Raises:
         ValueError: it is too long, or its header is not JSON.
     """
+    header_bytes, blob_bytes = read_lengths(read, max_blob, max_header=max_header)
+    return json.loads(read(header_bytes)), read(blob_bytes)
+
+
+def read_lengths(read: Reader, max_blob: int, *, max_header: int = _MAX_HEADER) -> tuple[int, int]:
+    """Read how many bytes the header and the blob of a message have.
+
+    Raises:
+        ValueError: it is too long.
+    """
     header_bytes, blob_bytes = _LENGTHS.unpack(read(_LENGTHS.size))
     if header_bytes > max_header or blob_bytes > max_blob:
         message = f"a message of {header_bytes} and {blob_bytes} bytes"
         raise ValueError(message)
-    return json.loads(read(header_bytes)), read(blob_bytes)
+    return header_bytes, blob_bytes
 
 
 def join_files(workspace: Workspace) -> tuple[Mapping[str, int], bytes]:

@@ -84,13 +84,22 @@ class Bubblewrap:
         Raises:
             SandboxUnavailable: this machine has no bubblewrap, or lets its user have no namespaces.
         """
+        if self._use_groups:
+            group = make_group(
+                GroupLimits(
+                    memory_bytes=memory_bytes(self.limits),
+                    processes=self.limits.processes + _OWN_PROCESSES,
+                    cpus=self.limits.cpus,
+                )
+            )
+            # who may make a group may still not put into it what runs elsewhere
+            with suppress(PermissionError):
+                if group is not None:
+                    return self._start(group)
+        return self._start(None)
+
+    def _start(self, group: ControlGroup | None) -> SandboxChannel:
         programs = {name: _program(name) for name in ("bwrap", "unshare")}
-        group_limits = GroupLimits(
-            memory_bytes=memory_bytes(self.limits),
-            processes=self.limits.processes + _OWN_PROCESSES,
-            cpus=self.limits.cpus,
-        )
-        group = make_group(group_limits) if self._use_groups else None
         process = _SupervisorProcess(programs["unshare"], group)
         channel = process.channel()
         try:

@@ -19,7 +19,7 @@ from harness.runtime.processes import Mark
 from harness.sandbox import seccomp
 from harness.sandbox.base import SandboxUnavailable
 from harness.sandbox.bubblewrap import Bubblewrap
-from harness.sandbox.cgroups import GroupLimits, make_group
+from harness.sandbox.cgroups import NO_GROUP, GroupLimits, bounds, make_group
 from harness.sandbox.container_pool import _Frames, _labels
 from harness.sandbox.limits import SandboxLimits, memory_bytes, workspace_bytes
 from harness.sandbox.protocol import (
@@ -174,25 +174,54 @@ def test_a_group_of_version_1_lies_below_the_own_one_in_each_tree(
     assert _read(pids) == {"pids.max": "7", "cgroup.procs": "12"}
 
 
+def _version_2(folder: Path, controllers: str, *, writable: bool = True) -> Path:
+    """Lay a group of version 2 out, as far as it is looked at."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "cgroup.controllers").touch()
+    (folder / "cgroup.subtree_control").write_text(controllers, encoding="ascii")
+    if writable:
+        (folder / "cgroup.procs").touch()
+    return folder
+
+
 def test_a_group_of_version_2_is_one_folder(tmp_path: Path, own: Path) -> None:
-    (tmp_path / "cgroup.controllers").touch()
-    (tmp_path / "cgroup.subtree_control").write_text("cpuset cpu io memory pids", encoding="ascii")
+    _version_2(tmp_path, "cpuset cpu io memory pids")
     group = make_group(GROUP_LIMITS, tmp_path, own)
     assert group is not None
     (folder,) = group.folders
     assert _read(folder) == {"memory.max": "1000", "pids.max": "7", "cpu.max": "50000 100000"}
+    assert bounds(tmp_path, own) == "memory by a control group"
+
+
+def test_a_users_group_lies_where_systemd_lets_it(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    user = "user.slice/user-1000.slice/user@1000.service"
+    own.write_text(f"0::/{user}/app.slice/run-1.scope\n", encoding="utf-8")
+    _version_2(tmp_path, "cpu memory pids", writable=False)
+    _version_2(tmp_path / "user.slice", "cpu memory pids", writable=False)
+    _version_2(tmp_path / user, "memory pids")
+    _version_2(tmp_path / user / "app.slice", "memory")
+    _version_2(tmp_path / user / "app.slice/run-1.scope", "")
+    group = make_group(GROUP_LIMITS, tmp_path, own)
+    assert group is not None
+    (folder,) = group.folders
+    assert folder.parent == tmp_path / user
+    assert _read(folder) == {"memory.max": "1000", "pids.max": "7"}
+    assert not group.has_cpu
+    assert bounds(tmp_path, own) == "memory by a control group, processor time by nothing"
 
 
 def test_without_rights_there_is_no_group(tmp_path: Path, own: Path) -> None:
     assert make_group(GROUP_LIMITS, tmp_path, own) is None  # no such trees
-    (tmp_path / "cgroup.controllers").touch()
-    (tmp_path / "cgroup.subtree_control").write_text("memory", encoding="ascii")
+    _version_2(tmp_path, "memory")
     assert make_group(GROUP_LIMITS, tmp_path, own) is None
+    _version_2(tmp_path, "memory pids cpu").joinpath("cgroup.procs").unlink()
+    assert make_group(GROUP_LIMITS, tmp_path, own) is None
+    assert bounds(tmp_path, own) == NO_GROUP
 
 
 def test_groups_that_dead_owners_left_are_removed(tmp_path: Path, own: Path) -> None:
-    (tmp_path / "cgroup.controllers").touch()
-    (tmp_path / "cgroup.subtree_control").write_text("cpu memory pids", encoding="ascii")
+    _version_2(tmp_path, "cpu memory pids")
     dead, alive = tmp_path / "harness-sandbox-4194305-0", tmp_path / "harness-sandbox-1-0"
     dead.mkdir()
     alive.mkdir()

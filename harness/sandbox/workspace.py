@@ -42,7 +42,8 @@ _BENEATH, _NO_MAGICLINKS = 0x08, 0x02  # linux/openat2.h
 # a pipe is not waited for, and no terminal becomes this process's
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _MAX_LINKS = 40  # that the kernel follows on one way, and we too
-_MAX_PARTS = 10_000  # of one way, all its links resolved
+_MAX_PARTS = 100_000  # of one way, all its links resolved; 40 links of 4095 bytes have fewer
+_TRIES = 16
 _CHUNK_BYTES = 1 << 20
 
 Workspace = Mapping[str, bytes]
@@ -212,7 +213,7 @@ class _Tree:
         """Return the bytes of a file, which are `size`."""
         found = self._open(path)
         if found is None:
-            message = f"the workspace changes while it is read: {path!r} is gone"
+            message = f"the workspace holds what cannot be read: {path[:80]!r}"
             raise WorkspaceOverflow(message)
         content = bytearray()
         try:
@@ -251,12 +252,16 @@ class _Tree:
 
     def _open(self, path: str) -> int | None:
         """Open what a path leads to beneath the root; None where it leads out, or to nothing."""
-        try:
-            return _open_beneath(self._root, path)
-        except OSError as error:
-            # out and, maybe, in again; or a kernel or a filter without the call
-            if error.errno not in {errno.EXDEV, errno.EAGAIN, errno.ENOSYS, errno.EPERM}:
-                return None
+        for _ in range(_TRIES):
+            try:
+                return _open_beneath(self._root, path)
+            except OSError as error:
+                problem = error.errno
+            if problem != errno.EAGAIN:  # somebody renamed or mounted something, anywhere
+                break
+        # out and, maybe, in again; or a kernel or a filter without the call
+        if problem not in {errno.EXDEV, errno.EAGAIN, errno.ENOSYS, errno.EPERM}:
+            return None
         resolved = self._resolved(path)
         if resolved is None:
             return None

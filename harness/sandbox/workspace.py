@@ -252,6 +252,7 @@ class _Tree:
 
     def _open(self, path: str) -> int | None:
         """Open what a path leads to beneath the root; None where it leads out, or to nothing."""
+        problem: int | None = None
         for _ in range(_TRIES):
             try:
                 return _open_beneath(self._root, path)

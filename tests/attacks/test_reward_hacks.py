@@ -23,7 +23,7 @@ from harness.workloads.envs.files.personas import slots
 from harness.workloads.envs.files.template_author import TemplateAuthor
 from harness.workloads.envs.search.environment import SearchEnvironment
 from harness.workloads.envs.search.protocol import answer
-from harness.workloads.envs.search.world import World
+from harness.workloads.envs.search.world import Question, World
 from harness.workloads.rl.runner import ScriptedPolicy, run_episode
 from tests.attacks.reward_hacks import FILE_HACKS, SEARCH_HACKS
 from tests.contract.conftest import bubblewrap
@@ -80,10 +80,9 @@ def _passed(graded: Grade | None) -> int:
 
 @pytest.mark.parametrize("name", SEARCH_HACKS)
 def test_no_hack_of_a_question_earns_more_than_an_answer_that_is_a_guess(name: str) -> None:
-    hack = ScriptedPolicy(name="hack", script=SEARCH_HACKS[name])
-    idle: ScriptedPolicy = ScriptedPolicy(
-        name="nothing", script=lambda _: [answer("I do not know")]
-    )
+    hack = ScriptedPolicy[Question](name="hack", script=SEARCH_HACKS[name])
+    guess = [answer("I do not know")]
+    idle = ScriptedPolicy[Question](name="nothing", script=lambda _: guess)
     with SearchEnvironment(Shelf(WORLD.passages)) as environment:
         for question in QUESTIONS:
             earned = run_episode(hack, environment, question)

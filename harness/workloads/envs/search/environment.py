@@ -132,6 +132,7 @@ class SearchEnvironment:
         Raises:
             EnvironmentFault: it does not answer to the question either.
         """
+        broken = EngineError()
         for _ in range(_TRIES):
             try:
                 return self._retriever.search(query, self._top_k)

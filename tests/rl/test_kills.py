@@ -1,6 +1,7 @@
-"""kill -9 of each process of a run that trains an agent: it is broken, or says so, and nothing stays.
+"""kill -9 of each process of a run that trains an agent: it is broken, or says so; nothing stays.
 
-The runs are small ones of articles 33, 34's trainer among it, and 36, as a runtime starts them.
+The runs are small ones of articles 33 (whose trainer is that of 34) and 36, as a runtime starts
+them.
 """
 
 from __future__ import annotations

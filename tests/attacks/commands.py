@@ -399,6 +399,8 @@ _MEMORY = _set(
                 pass
         """
     ),
+    fills_disks_and_memory="for d in . /tmp /dev/shm; do head -c 300M /dev/zero > $d/fill; done; "
+    + _python("a = bytearray(b'x') * (1 << 30); print('ESCAPED')"),
     shared_pages=_python(
         """
         import mmap

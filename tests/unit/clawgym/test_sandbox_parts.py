@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import re
 import struct
 import time
@@ -20,6 +21,7 @@ from harness.sandbox import seccomp
 from harness.sandbox.base import SandboxUnavailable
 from harness.sandbox.bubblewrap import Bubblewrap
 from harness.sandbox.cgroups import NO_GROUP, GroupLimits, bounds, make_group
+from harness.sandbox.commands import _Stream
 from harness.sandbox.container_pool import _Frames, _labels
 from harness.sandbox.limits import SandboxLimits, memory_bytes, workspace_bytes
 from harness.sandbox.protocol import (
@@ -273,6 +275,14 @@ def test_an_answer_of_another_form_is_refused(header: object) -> None:
 def test_sizes_that_are_not_those_of_the_bytes_are_refused(sizes: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="disagree"):
         split_files(sizes, b"1234")
+
+
+def test_the_rest_of_an_output_is_read_although_its_other_end_is_open() -> None:
+    """A command can send the descriptor to itself over a socket, where it stays open."""
+    ours, theirs = os.pipe()
+    os.write(theirs, b"said")
+    assert _Stream(ours, 100).finish() == "said"
+    os.close(theirs)
 
 
 def test_an_attached_stream_is_taken_out_of_its_frames_wherever_it_is_cut() -> None:

@@ -69,7 +69,7 @@ class Tools:
         packages: distribution -> version, of those that workloads or probes need.
         disk_free_gib: free where results go, GiB.
         sandbox_problems: kind of sandbox -> why none of it can be made; kinds that work are absent.
-        sandbox_bounds: how a sandbox of bubblewrap is bounded (`cgroups.bounds`).
+        sandbox_bounds: what bounds a sandbox of bubblewrap (`cgroups.bounds`).
     """
 
     python: str
@@ -290,7 +290,7 @@ def _sandbox(tools: Tools) -> HostFinding:
     problems = tools.sandbox_problems
     works = dict.fromkeys(WITH_PROCESSES, "works")
     if tools.sandbox_bounds:
-        works[SandboxKind.BUBBLEWRAP] += f", bounds {tools.sandbox_bounds}"
+        works[SandboxKind.BUBBLEWRAP] += f", {tools.sandbox_bounds}"
     detail = "; ".join(
         f"{kind}: {problems[kind].message if kind in problems else works[kind]}"
         for kind in WITH_PROCESSES

@@ -144,7 +144,7 @@ def _sweep(parent: Path) -> None:
                 folder.rmdir()
 
 
-NO_GROUP = "memory by looking 20 times a second, the kernel's own memory by nothing"
+NO_GROUP = "memory is looked at 20 times a second, the kernel's own memory is not bounded"
 
 
 def bounds(root: Path = ROOT, own: Path = _OWN) -> str:
@@ -161,4 +161,5 @@ def bounds(root: Path = ROOT, own: Path = _OWN) -> str:
         finally:
             process.communicate()
             group.remove()
-    return "memory by a control group" + ("" if group.has_cpu else ", processor time by nothing")
+    found = "memory is bounded by a control group"
+    return found if group.has_cpu else f"{found}, processor time is not"

@@ -192,7 +192,7 @@ def test_a_group_of_version_2_is_one_folder(tmp_path: Path, own: Path) -> None:
     assert group is not None
     (folder,) = group.folders
     assert _read(folder) == {"memory.max": "1000", "pids.max": "7", "cpu.max": "50000 100000"}
-    assert bounds(tmp_path, own) == "memory by a control group"
+    assert bounds(tmp_path, own) == "memory is bounded by a control group"
 
 
 def test_a_users_group_lies_where_systemd_lets_it(tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_a_users_group_lies_where_systemd_lets_it(tmp_path: Path) -> None:
     assert folder.parent == tmp_path / user
     assert _read(folder) == {"memory.max": "1000", "pids.max": "7"}
     assert not group.has_cpu
-    assert bounds(tmp_path, own) == "memory by a control group, processor time by nothing"
+    assert bounds(tmp_path, own) == "memory is bounded by a control group, processor time is not"
 
 
 def test_without_rights_there_is_no_group(tmp_path: Path, own: Path) -> None:

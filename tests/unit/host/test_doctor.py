@@ -223,10 +223,10 @@ def test_it_says_what_bounds_a_sandbox(spark_host: Host) -> None:
     def found(bounds: str) -> tuple[State, str]:
         tools = replace(TOOLS, sandbox_bounds=bounds)
         each = _of(diagnose(spark_host, tools), "sandbox")
-        assert f"bubblewrap: works, bounds {bounds}; containers: works" == each.detail
+        assert f"bubblewrap: works, {bounds}; containers: works" == each.detail
         return each.state, each.remedy
 
-    assert found("memory by a control group") == (State.OK, "")
+    assert found("memory is bounded by a control group") == (State.OK, "")
     assert found(NO_GROUP) == (State.LIMITED, "systemd-run --user --scope harness doctor")
 
 

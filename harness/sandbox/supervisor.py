@@ -259,10 +259,9 @@ def _walk(root: Path) -> Iterator[tuple[int, str, os.stat_result, bool]]:
 
 def _changed(here: int, name: str) -> int:
     """Open a directory beside another one, and close that."""
-    try:
-        return os.open(name, _DIRECTORY, dir_fd=here)
-    finally:
-        os.close(here)
+    there = os.open(name, _DIRECTORY, dir_fd=here)
+    os.close(here)
+    return there
 
 
 def _names_in(folder: int) -> Iterator[str]:

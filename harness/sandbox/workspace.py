@@ -186,7 +186,9 @@ class _Tree:
     def entries(self, max_paths: int) -> Iterator[tuple[str, int]]:
         """Yield every regular file and empty directory, with its size in bytes."""
         folders, num_paths = [""], 0
-        num_bytes = 0  # of the paths that have been yielded, and of the folders still to be read
+        # of the paths that are yielded, and of the folders still to be read: each of those holds a
+        # longer path that is not yielded yet, so what could be laid out can be read back
+        num_bytes = 0
         while folders:
             folder = folders.pop()
             num_bytes -= _num_bytes(folder)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InputError
+from harness.sandbox.limits import MAX_LISTING_BYTES
 from harness.sandbox.workspace import (
     WorkspaceOverflow,
     is_there,
@@ -90,3 +91,17 @@ def test_a_directory_is_there_when_something_lies_in_it() -> None:
     workspace = {"a/b/c": b"", "e/": b""}
     assert all(is_there(workspace, path) for path in ("a", "a/", "a/b", "a/b/c", "e", "e/"))
     assert not any(is_there(workspace, path) for path in ("b", "a/b/c/d", "a/bc", "f"))
+
+
+def test_what_may_be_laid_out_may_be_read_back(tmp_path: Path) -> None:
+    """As many bytes of paths as there may be, each file in a folder of its own."""
+    count = 2100
+    width = (MAX_LISTING_BYTES // count - 1) // 2
+    paths = [f"{number:0{width}}/{number:0{width}}" for number in range(count)]
+    assert 0.99 * MAX_LISTING_BYTES < sum(map(len, paths)) <= MAX_LISTING_BYTES
+    workspace = dict.fromkeys(paths, b"")
+    assert list(workspace_problems(workspace)) == []
+    more = dict.fromkeys([*paths, *(f"{number}" * 200 for number in range(9))], b"")
+    assert len(list(workspace_problems(more))) == 1
+    write_tree(tmp_path, workspace)
+    assert list_tree(tmp_path) == tuple(sorted(workspace))

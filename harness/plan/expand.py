@@ -5,7 +5,7 @@ Conservation: declared cells = planned + skipped, each skipped one with its reas
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -121,7 +121,13 @@ def expand(
     if problems := [*_override_problems(declared, sweep, overrides)]:
         raise InputError(problems)
     params = {name: each.value for name, each in params_of(loaded, profile, overrides).items()}
-    cells, skipped = _select(sweep, overrides)
+    cells, skipped = [], []
+    for cell in cells_of(sweep):
+        reason = _reason_to_skip(cell, sweep, overrides)
+        if reason:
+            skipped.append(Skipped(cell=cell, reason=reason))
+        else:
+            cells.append(cell)
     if not cells:
         raise InputError([Problem(message="the selection leaves no cell to run")])
     seed = _first(overrides.seed, model.seed, scenario.seed)
@@ -194,17 +200,6 @@ def require_profile(loaded: Loaded, profile: Profile) -> None:
         raise InputError([unknown("profile", profile.value, known, path=loaded.document.path)])
 
 
-def _select(sweep: Sweep, overrides: Overrides) -> tuple[list[dict[str, Any]], list[Skipped]]:
-    chosen, skipped = [], []
-    for cell in cells_of(sweep):
-        reason = _reason_to_skip(cell, sweep, overrides)
-        if reason:
-            skipped.append(Skipped(cell=cell, reason=reason))
-        else:
-            chosen.append(cell)
-    return chosen, skipped
-
-
 def _reason_to_skip(cell: Mapping[str, Any], sweep: Sweep, overrides: Overrides) -> str:
     if any(matches(cell, rule) for rule in sweep.exclude):
         return "excluded by the scenario"
@@ -240,19 +235,15 @@ def _override_problems(declared: Workload, sweep: Sweep, overrides: Overrides) -
             continue
         for value in values:
             if value not in axes[axis]:
+                # a number is misspelt like no other
+                texts = [each for each in axes[axis] if isinstance(each, str)]
                 yield Problem(
                     message="--only names a value the axis does not take; repeat it for several",
                     key=axis,
                     value=repr(value),
                     allowed=", ".join(str(each) for each in axes[axis]),
-                    nearest=_nearest_text(value, axes[axis]),
+                    nearest=nearest(value, texts) if isinstance(value, str) else "",
                 )
-
-
-def _nearest_text(value: object, known: Iterable[object]) -> str:
-    """Return the nearest of `known` to a text; a number is misspelt like no other."""
-    texts = [each for each in known if isinstance(each, str)]
-    return nearest(value, texts) if isinstance(value, str) else ""
 
 
 def _cell_problems(

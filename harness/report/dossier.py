@@ -149,7 +149,12 @@ def provenance(runs: Sequence[FinishedRun]) -> tuple[str, ...]:
     if days:
         span = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
         history.append(f"Run on {span}.")
-    return (*places, " ".join([*history, _endings(runs)]))
+    counts = Counter(run.outcome.status for run in runs)
+    shown = ", ".join(f"{counts[status]} {status}" for status in Status if counts[status])
+    return (
+        *places,
+        " ".join([*history, f"{len(runs)} run{'s' if len(runs) != 1 else ''}: {shown}."]),
+    )
 
 
 def _left_out(plan: Plan | None) -> Iterator[str]:
@@ -171,9 +176,3 @@ def _image(spec: RunSpec) -> str:
     if spec.image is None:
         return ""
     return f"{spec.image.name}@{spec.image.digest.removeprefix('sha256:')[:12]}"
-
-
-def _endings(runs: Sequence[FinishedRun]) -> str:
-    counts = Counter(run.outcome.status for run in runs)
-    shown = ", ".join(f"{counts[status]} {status}" for status in Status if counts[status])
-    return f"{len(runs)} run{'s' if len(runs) != 1 else ''}: {shown}."

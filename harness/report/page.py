@@ -7,7 +7,7 @@ the reader's light or dark theme.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from markupsafe import Markup
 
@@ -75,6 +75,7 @@ class _Section:
 def _section(sheet: Page) -> _Section:
     dossier = sheet.dossier
     cells, rows = cells_table(dossier), rows_tables(dossier)
+    keys = dict.fromkeys(column.key for table in (cells, *rows) for column in table.columns)
     return _Section(
         dossier=dossier,
         summary=summary(dossier.verdicts),
@@ -84,14 +85,9 @@ def _section(sheet: Page) -> _Section:
         rows=tuple((table, len(table.rows) > _FOLD_ROWS) for table in rows),
         figures=tuple(_figure(drawn, dossier) for drawn in sheet.plots),
         broken=tuple(run for run in dossier.runs if run.outcome.status is not Status.FINISHED),
-        metrics=tuple(_shown_metrics(dossier, (cells, *rows))),
+        metrics=tuple(metric for name, metric in dossier.metrics.items() if name in keys),
         facts=facts.merged(dossier.runs),
     )
-
-
-def _shown_metrics(dossier: ScenarioReport, tables: Iterable[Table]) -> list[Metric]:
-    keys = dict.fromkeys(column.key for table in tables for column in table.columns)
-    return [metric for name, metric in dossier.metrics.items() if name in keys]
 
 
 def _figure(drawn: RenderedPlot, dossier: ScenarioReport) -> _Figure:

@@ -9,7 +9,7 @@ from harness.records import Scalar, record, to_json
 from harness.report.cells import Replicates, replicates
 from harness.report.dossier import ScenarioReport
 from harness.report.figures import setting
-from harness.report.readings import Place, PooledValue, pool
+from harness.report.readings import Place, pool
 from harness.scenario.schema import Plot
 from harness.workloads.api.declare import Metric
 
@@ -65,13 +65,21 @@ def curves(plot: Plot, dossier: ScenarioReport) -> Curves:
         for where in _places(each, metric)
     ]
     placed = [(at, pooled) for at, pooled in found if plot.x in at and _matches(at, plot.where)]
-    names = _series_names(plot, [at for at, _ in placed])
+    # the keys that name a series: those declared, and what else tells points apart. A key that
+    # follows from x, such as one that a sweep advances together with it, is not needed
+    coordinates = [at for at, _ in placed]
+    names = [*plot.series]
+    for name in dict.fromkeys(name for at in coordinates for name in at):
+        if name not in (plot.x, *names) and _splits(name, [plot.x, *names], coordinates):
+            names.append(name)
     together: dict[str, list[Point]] = {}
     missing: dict[str, int] = {}
     for at, pooled in placed:
         if pooled.numbers:
             label = ", ".join(f"{name} {setting(at[name])}" for name in names if name in at)
-            together.setdefault(label, []).append(_point(at[plot.x], pooled))
+            together.setdefault(label, []).append(
+                Point(x=at[plot.x], y=pooled.mean, spread=pooled.std, count=len(pooled.numbers))
+            )
         not_drawable = ["no number"] * (len(pooled.values) - len(pooled.numbers))
         for reason in (*pooled.absences, *not_drawable):
             missing[reason] = missing.get(reason, 0) + 1
@@ -100,18 +108,6 @@ def _matches(at: Coordinates, where: Mapping[str, Scalar]) -> bool:
     return all(key in at and at[key] == value for key, value in where.items())
 
 
-def _series_names(plot: Plot, coordinates: Sequence[Coordinates]) -> list[str]:
-    """Return the keys that name a series: those declared, and what else tells points apart.
-
-    A key that follows from x, such as one that a sweep advances together with it, is not needed.
-    """
-    names = [*plot.series]
-    for name in dict.fromkeys(name for at in coordinates for name in at):
-        if name not in (plot.x, *names) and _splits(name, [plot.x, *names], coordinates):
-            names.append(name)
-    return names
-
-
 def _splits(name: str, keys: Sequence[str], coordinates: Sequence[Coordinates]) -> bool:
     """Return whether points that agree in `keys` differ in `name`."""
     seen: dict[tuple[str, ...], str] = {}
@@ -124,10 +120,6 @@ def _splits(name: str, keys: Sequence[str], coordinates: Sequence[Coordinates]) 
 
 def _text(at: Coordinates, name: str) -> str:
     return setting(at[name]) if name in at else ""
-
-
-def _point(x: Scalar, pooled: PooledValue) -> Point:
-    return Point(x=x, y=pooled.mean, spread=pooled.std, count=len(pooled.numbers))
 
 
 def _ordered(label: str, points: Sequence[Point]) -> Series:

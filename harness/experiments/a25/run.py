@@ -94,7 +94,8 @@ def run(context: Context) -> None:
     with _opened(context, space, made) as race:
         for prompt_version, parts in race.parts.items():
             BASELINES.report(context.emit, Constructed(prompt_version=prompt_version, parts=parts))
-        _untuned(race)
+        race.served.answer_with(None)  # the student as it is before it has learned anything
+        _race(race, next(iter(race.parts)), UNTUNED, _student(race, UNTUNED))
         start = race.served.policy.weights()
         for prompt_version in race.parts:
             race.served.policy.put(start)
@@ -139,7 +140,19 @@ def _corpora(
     context: Context, trajectory: Trajectory, space: Space
 ) -> dict[PromptVersion, TrainTestSplit]:
     params: CloneParams = context.params
-    asking = _asking(context, space)
+    asking: Asking
+    if params.prompt_style == "published":
+        asking = asking_of(context.evidence(params.published_rows).read_text(encoding="utf-8"))
+    elif params.prompt_style == "brief":
+        asking = BriefQuestion(history=_HISTORY)
+    else:
+        form = PromptWriter(
+            search_space=space,
+            guardrails=Guardrails.PUBLISHED,
+            proposer_context=ProposerContext.WINDOW,
+            history_window=_HISTORY,
+        )
+        asking = LoopQuestion(form=form)
     asked = list(rows(trajectory, asking, PromptVersion.CORRECTED))
     parts = {
         each: split(list(rows(trajectory, asking, each)), params.num_eval_examples)
@@ -150,20 +163,6 @@ def _corpora(
         CONSTRUCTED.report(context.emit, made)
     CORPUS.report(context.emit, next(iter(parts.values())))
     return parts
-
-
-def _asking(context: Context, space: Space) -> Asking:
-    params: CloneParams = context.params
-    if params.prompt_style == "published":
-        return asking_of(context.evidence(params.published_rows).read_text(encoding="utf-8"))
-    if params.prompt_style == "brief":
-        return BriefQuestion(history=_HISTORY)
-    rules, memory = Guardrails.PUBLISHED, ProposerContext.WINDOW
-    return LoopQuestion(
-        form=PromptWriter(
-            search_space=space, guardrails=rules, proposer_context=memory, history_window=_HISTORY
-        )
-    )
 
 
 # --- the student ----------------------------------------------------------------------------------
@@ -210,13 +209,6 @@ def _student_folder(context: Context, space: Space) -> Path:
     make_student(folder, space, context.spec.seed, params.format_pretrain_steps)
     context.emit.measured("clone.making", time.monotonic() - began)
     return folder
-
-
-def _untuned(race: CloneResources) -> None:
-    """Race the student as it is before it has learned anything."""
-    prompt_version = next(iter(race.parts))
-    race.served.answer_with(None)
-    _race(race, prompt_version, UNTUNED, _student(race, UNTUNED))
 
 
 def _distil(race: CloneResources, prompt_version: PromptVersion) -> None:
@@ -302,28 +294,27 @@ Say = Callable[
 
 def _race(race: CloneResources, prompt_version: PromptVersion, racer: str, say: Say) -> None:
     """Let a racer answer every question, and report it; one answer before that is not counted."""
-    parts, samples = race.parts[prompt_version], range(race.params.num_samples)
+    parts = race.parts[prompt_version]
     say(parts.test[0], -1)
-    heats = [
-        RepeatedPredictions(
-            iteration=row.iteration,
-            truth=truth(row),
-            predictions=tuple(_timed(race, say, row, sample) for sample in samples),
+    heats = []
+    for row in parts.test:
+        predictions = []
+        for sample in range(race.params.num_samples):
+            began = time.perf_counter()
+            text = say(row, sample)
+            took_s = time.perf_counter() - began
+            change = read_pick(text, race.space)
+            predictions.append(Prediction(change=change, latency_s=took_s))
+        heats.append(
+            RepeatedPredictions(
+                iteration=row.iteration, truth=truth(row), predictions=tuple(predictions)
+            )
         )
-        for row in parts.test
-    ]
     emit = race.context.emit
     raced = Raced(prompt_version=prompt_version, racer=racer, heats=heats, parts=parts)
     RACE.report(emit, raced)
     share = fmean(heat.modal == heat.truth for heat in heats)
     emit.measured("eval.majority_exact_match", share, where=raced.where, count=len(heats))
-
-
-def _timed(race: CloneResources, say: Say, row: IterationExample, sample: int) -> Prediction:
-    began = time.perf_counter()
-    text = say(row, sample)
-    took_s = time.perf_counter() - began
-    return Prediction(change=read_pick(text, race.space), latency_s=took_s)
 
 
 def _student(race: CloneResources, racer: str) -> Say:

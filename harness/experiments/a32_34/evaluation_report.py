@@ -81,7 +81,21 @@ def report_policy(emit: EventWriter, found: PolicyEvaluation) -> None:
     where = {"policy": found.policy}
     graded = len(found.graded)
     for figures in (counts.RATES, counts.WALL):
-        figures.report(emit, _counts(found), where)
+        rates = found.rates
+        figures.report(
+            emit,
+            counts.PrintedEvaluation(
+                tasks=rates.tasks,
+                tasks_passed=rates.tasks_passed,
+                assertions=rates.assertions,
+                assertions_passed=rates.assertions_passed,
+                stop_rate=found.task_complete.successes,
+                mean_turns=found.mean_turns,
+                mean_wall_s=found.total_s / len(found.graded),
+                wall_s=found.total_s,
+            ),
+            where,
+        )
     stopping, holding = wilson(found.task_complete), found.assertions_interval
     for name, value, count in (
         ("agent.mean_turns", found.mean_turns, graded),
@@ -105,20 +119,6 @@ def report_policy(emit: EventWriter, found: PolicyEvaluation) -> None:
         emit.measured(
             "agent.assertion_pass_rate_by_kind", 100 * held.rate, where=by, count=held.trials
         )
-
-
-def _counts(found: PolicyEvaluation) -> counts.PrintedEvaluation:
-    rates = found.rates
-    return counts.PrintedEvaluation(
-        tasks=rates.tasks,
-        tasks_passed=rates.tasks_passed,
-        assertions=rates.assertions,
-        assertions_passed=rates.assertions_passed,
-        stop_rate=found.task_complete.successes,
-        mean_turns=found.mean_turns,
-        mean_wall_s=found.total_s / len(found.graded),
-        wall_s=found.total_s,
-    )
 
 
 def report_differences(

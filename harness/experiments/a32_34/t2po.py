@@ -9,7 +9,7 @@ with turns sampled again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from enum import StrEnum
 
@@ -58,7 +58,14 @@ def run(context: Context) -> None:
         weights = resources.served.policy.weights()
         ways = [variant(T2poVariantName(name), params, resources.seed) for name in params.variants]
         trained = {way.name: _train(resources, way, weights, start) for way in ways}
-        report_differences(resources, _pairs(trained, tuned, nothing))
+        # every way is compared with the start and with plain GRPO
+        pairs = [(tuned, nothing)]
+        plain = trained.get(T2poVariantName.GRPO)
+        for name, found in trained.items():
+            pairs.append((found, tuned))
+            if plain is not None and name != T2poVariantName.GRPO:
+                pairs.append((found, plain))
+        report_differences(resources, pairs)
         report_serving(resources)
 
 
@@ -90,18 +97,6 @@ def _train(
     last = replace(points[max(points)][TaskSubset.HELD_OUT], policy=way.name)
     report_served(resources, last)
     return last
-
-
-def _pairs(
-    trained: Mapping[str, PolicyEvaluation], tuned: PolicyEvaluation, nothing: PolicyEvaluation
-) -> Iterator[tuple[PolicyEvaluation, PolicyEvaluation]]:
-    """Yield what is compared: every way with the start and with plain GRPO."""
-    yield tuned, nothing
-    plain = trained.get(T2poVariantName.GRPO)
-    for name, found in trained.items():
-        yield found, tuned
-        if plain is not None and name != T2poVariantName.GRPO:
-            yield found, plain
 
 
 # --- Curves ---------------------------------------------------------------------------------------

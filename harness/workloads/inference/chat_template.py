@@ -72,7 +72,13 @@ class ChatTemplate:
     def __init__(self, tokenizer: ChatTokenizer) -> None:
         self._tokenizer = tokenizer
         self._lock = threading.Lock()  # transformers' tokenizers are not made for threads
-        self._require_stable()
+        replies = [Message(role=Role.ASSISTANT, content=f"{_SAID}{number}") for number in range(2)]
+        opening = [Message(role=Role.SYSTEM, content=_SAID), _ASKED]
+        whole = self._rendered([*opening, replies[0], _ASKED, replies[1], _ASKED])
+        parts = [f"{reply.content}{self._text_after(_ASKED.content)}" for reply in replies]
+        if whole != "".join((self._rendered(opening), *parts)):
+            message = "the chat template does not leave earlier messages as they were"
+            raise InputError([Problem(message=message)])
         self.end = self._encoded(self._text_after(_ASKED.content))[0]
 
     def opening(self, messages: Sequence[Message]) -> tuple[int, ...]:
@@ -119,15 +125,6 @@ class ChatTemplate:
         asked = Message(role=Role.USER, content=content)
         whole = self._rendered([_ASKED, Message(role=Role.ASSISTANT, content=_SAID), asked])
         return whole[len(self._rendered([_ASKED]) + _SAID) :]
-
-    def _require_stable(self) -> None:
-        replies = [Message(role=Role.ASSISTANT, content=f"{_SAID}{number}") for number in range(2)]
-        opening = [Message(role=Role.SYSTEM, content=_SAID), _ASKED]
-        whole = self._rendered([*opening, replies[0], _ASKED, replies[1], _ASKED])
-        parts = [f"{reply.content}{self._text_after(_ASKED.content)}" for reply in replies]
-        if whole != "".join((self._rendered(opening), *parts)):
-            message = "the chat template does not leave earlier messages as they were"
-            raise InputError([Problem(message=message)])
 
     def _rendered(self, messages: Sequence[Message]) -> str:
         given = [{"role": each.role.value, "content": each.content} for each in messages]

@@ -138,7 +138,20 @@ def measure(
 ) -> FileEvalResults:
     """Let the model play every task once, and count."""
     games = [_Game(task, tokenizer) for task in tasks]
-    _play(model, tokenizer, games, _Draw(temperature, seed))
+    # play all games side by side, turn by turn
+    conversations = Conversations(model, len(games), MAX_TOKENS)
+    end, stop = tokenizer.token_to_id(END), tokenizer.token_to_id(STOP_WORD)
+    for _ in range(MAX_TURNS):
+        playing = [number for number, game in enumerate(games) if not game.stopped]
+        if not playing:
+            break
+        logits = conversations.extend(playing, [games[number].unread for number in playing])
+        for number, share in zip(playing, logits.softmax(-1)[:, stop], strict=True):
+            games[number].stop_probabilities.append(float(share))
+        for number, reply in _replies(
+            conversations, playing, logits, _Draw(temperature, seed), end
+        ).items():
+            games[number].take(reply)
     counted = rates(game.grade for game in games)
     late = list(chain.from_iterable(game.stop_late for game in games))
     return FileEvalResults(
@@ -220,23 +233,6 @@ class _Game:
         """Return what the user says, up to where the model speaks."""
         text = f"{USER}{content}{END}{ASSISTANT}"
         return list(self._tokenizer.encode(text).ids)
-
-
-def _play(
-    model: Qwen2ForCausalLM, tokenizer: Tokenizer, games: Sequence[_Game], draw: _Draw
-) -> None:
-    """Play all games side by side, turn by turn."""
-    conversations = Conversations(model, len(games), MAX_TOKENS)
-    end, stop = tokenizer.token_to_id(END), tokenizer.token_to_id(STOP_WORD)
-    for _ in range(MAX_TURNS):
-        playing = [number for number, game in enumerate(games) if not game.stopped]
-        if not playing:
-            break
-        logits = conversations.extend(playing, [games[number].unread for number in playing])
-        for number, share in zip(playing, logits.softmax(-1)[:, stop], strict=True):
-            games[number].stop_probabilities.append(float(share))
-        for number, reply in _replies(conversations, playing, logits, draw, end).items():
-            games[number].take(reply)
 
 
 def _replies(

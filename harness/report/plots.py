@@ -126,7 +126,20 @@ def _svg(shown: Curves, origin: str) -> str:
         positions = _numbers(axes, values) if as_numbers else _categories(axes, values)
         for index, series in enumerate(shown.series):
             if shown.plot.kind is PlotKind.BAR:
-                _put_bars(axes, series, index, len(shown.series), positions)
+                of = len(shown.series)
+                width, look = _BAR_SHARE / of, look_of(index)
+                shift = (index - (of - 1) / 2) * width
+                axes.bar(
+                    [positions[setting(point.x)] + shift for point in series.points],
+                    [point.y for point in series.points],
+                    width,
+                    yerr=_errors(series.points),
+                    label=series.label,
+                    color=look.colour,
+                    edgecolor=SURFACE,
+                    hatch=look.hatch,
+                    error_kw={"ecolor": INK, "capsize": 3, "elinewidth": 1},
+                )
             else:
                 _put_points(axes, series, index, positions, joined=shown.plot.kind is PlotKind.LINE)
         _put_words(axes, shown, origin)
@@ -177,22 +190,6 @@ def look_of(index: int) -> Look:
         marker=_MARKERS[shape],
         hatch=_HATCHES[shape],
         dash=_DASHES[turn % len(_DASHES)],
-    )
-
-
-def _put_bars(axes: Axes, series: Series, index: int, of: int, positions: dict[str, float]) -> None:
-    width, look = _BAR_SHARE / of, look_of(index)
-    shift = (index - (of - 1) / 2) * width
-    axes.bar(
-        [positions[setting(point.x)] + shift for point in series.points],
-        [point.y for point in series.points],
-        width,
-        yerr=_errors(series.points),
-        label=series.label,
-        color=look.colour,
-        edgecolor=SURFACE,
-        hatch=look.hatch,
-        error_kw={"ecolor": INK, "capsize": 3, "elinewidth": 1},
     )
 
 

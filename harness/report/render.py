@@ -221,7 +221,15 @@ def render_csv(table: Table) -> str:
     for group in table.groups:
         title = [clean.csv_text(group.title)] if grouped else []
         for row in group.rows:
-            writer.writerow([*title, *(_csv_field(part.of(row)) for part in parts)])
+            values = [part.of(row) for part in parts]
+            # a number is the shortest text that reads back as the same
+            fields = [
+                clean.csv_text(value or "")
+                if value is None or isinstance(value, str)
+                else json.dumps(value)
+                for value in values
+            ]
+            writer.writerow([*title, *fields])
     return stream.getvalue()
 
 
@@ -243,12 +251,6 @@ def _parts(table: Table, index: int) -> Iterator[_Part]:
         yield _Part(header=f"{key}.n", of=lambda row: row[index].count)
     if any(box.absent for box in boxes):
         yield _Part(header=f"{key}.absent", of=lambda row: row[index].absent)
-
-
-def _csv_field(value: Scalar) -> str:
-    if value is None or isinstance(value, str):
-        return clean.csv_text(value or "")
-    return json.dumps(value)  # shortest text that reads back as the same number
 
 
 # --- json -----------------------------------------------------------------------------------------

@@ -318,7 +318,7 @@ def _race(race: CloneResources, prompt_version: PromptVersion, racer: str, say: 
 
 
 def _student(race: CloneResources, racer: str) -> Say:
-    """Return whoever the engine serves, as a racer."""
+    """Return a function that asks the model that the engine serves."""
     chat_template, engine = race.served.chat_template, race.served.engine
 
     def say(row: IterationExample, sample: int) -> str:
@@ -330,10 +330,10 @@ def _student(race: CloneResources, racer: str) -> Say:
 
 
 def _teacher(race: CloneResources) -> None:
-    """Ask the teacher the same questions again, where somebody serves it."""
+    """Ask the teacher the same questions again, if a server for it is given."""
     params, context = race.params, race.context
     if not params.teacher_base_url:
-        context.emit.note("nobody serves the teacher: it does not race against its own answers")
+        context.emit.note("no server for the teacher is given: it is not asked again")
         return
     endpoint = Endpoint(base_url=params.teacher_base_url, model=params.teacher_model)
 

@@ -1,4 +1,4 @@
-"""What a run of articles 32 to 34 holds open: tasks, sandboxes, and a policy that is served."""
+"""Resources of one run of articles 32 to 34: tasks, sandboxes, engine, trainable policy."""
 
 from __future__ import annotations
 

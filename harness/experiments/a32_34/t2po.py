@@ -1,6 +1,6 @@
 """Workload ``agent.t2po``: article 34, and its parts one by one, from one fine-tuned policy.
 
-All variants draw the same tasks at the same step, and begin with the same weights. On a schedule
+All variants sample the same tasks at the same step, and begin with the same weights. On a schedule
 the held-out tasks and the training pool are played as they are when they are compared: by the same
 weights, at the same temperature, with the same cap. The batch that a step trained on is reported
 beside them, as the article compares that: sampled by the weights of the step before, hotter, and
@@ -108,7 +108,7 @@ def _report_curve(
     """Report every point, how far apart its parts lie, and which checkpoint each would choose.
 
     Article 34's own lesson: the pass rate of the batch that a checkpoint is trained on chooses
-    badly, as those tasks are easier and are drawn anew each step.
+    badly, as those tasks are easier and are sampled anew each step.
     """
     emit = resources.context.emit
     for step, point in points.items():

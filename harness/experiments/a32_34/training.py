@@ -102,7 +102,7 @@ def report_step(resources: FileAgentResources, way: T2poVariant, step: FileStep)
 def report_learning(
     resources: FileAgentResources, way: T2poVariant, steps: Sequence[FileStep]
 ) -> None:
-    """Report what all steps of a variant come to."""
+    """Report the totals of a variant's steps."""
     emit, where, count = resources.context.emit, {"variant": way.name}, len(steps)
     updates = [each.report.update for each in steps if each.report.update is not None]
     emit.measured("learn.steps", len(updates), where=where)

@@ -1,4 +1,4 @@
-"""What a run of article 36 holds open: the world, its retriever, and a policy that is served."""
+"""Resources of one run of article 36: world, retriever, engine, trainable policy."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def open_resources(context: Context) -> Iterator[SearchAgentResources]:
 
 @contextmanager
 def _retriever(context: Context, passages: Sequence[str]) -> Iterator[Retriever]:
-    """Open what finds passages; a server that is somebody else's is only asked."""
+    """Open the retriever; an external server is only queried."""
     params: A2tgpoParams = context.params
     if params.retriever.startswith("http://"):
         remote = RemoteRetriever(params.retriever)

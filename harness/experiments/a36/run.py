@@ -1,4 +1,4 @@
-"""Workload ``search.a2tgpo``: a policy learns to search, and what its advantages were is shown.
+"""Workload ``search.a2tgpo``: train a policy to search, and report its advantages.
 
 How it differs from the paper's code: ratios are taken to the trainer's own log-probabilities of the
 weights that a step begins with, as the server's differ from them by rounding and a turn's clip is
@@ -136,7 +136,7 @@ class _Evaluation:
 
 
 def _evaluate(resources: SearchAgentResources, step: int) -> _Evaluation:
-    """Play the held-out questions by the likeliest tokens, and report what that comes to.
+    """Answer the held-out questions at the evaluation's temperature, and report the scores.
 
     Raises:
         HostError: more than 1 % of the rollouts broke.

@@ -174,7 +174,7 @@ def _corpora(
 
 @dataclass(eq=False)
 class DomainEvaluationCallback(Callback):  # type: ignore[misc]
-    """Measures both domains with the model that trains, and reports what came of it."""
+    """Evaluates both domains during training, and reports the results."""
 
     context: Context
     held_out: dict[str, Tensor]

@@ -1,4 +1,4 @@
-"""A conversation as tokens: what a model is shown, piece by piece, and never again what it said.
+"""A conversation as tokens, piece by piece; a model's own reply is never tokenised again.
 
 What a model drew stays the tokens that it drew: a reply that is made text and tokenised again can
 come back as others, and a trainer would then raise the probability of tokens that nobody drew. So
@@ -97,7 +97,7 @@ class ChatTemplate:
         return shown[1:] if reply and reply[-1] == self.end else shown
 
     def said(self, text: str) -> tuple[int, ...]:
-        """Return a reply that nobody drew, as a demonstration has it: with its end token."""
+        """Return a demonstrated reply as tokens, with its end token."""
         return (*self._encoded(text), self.end)
 
     def exactly(self, text: str) -> tuple[int, ...]:

@@ -65,7 +65,7 @@ class TransformersEngine:
         self._model: Any = model.to("cpu" if isinstance(serving.place, OnCpu) else "cuda").eval()
 
     def reply(self, prompt: Sequence[int], sampling: SamplingParams) -> Reply:
-        """Draw one reply from the weights that `served` names.
+        """Sample one reply from the weights that `served` names.
 
         Raises:
             PromptTooLongError: no token of a reply fits behind the prompt.
@@ -135,7 +135,7 @@ class TransformersEngine:
 
 
 def draw(logits_V: Tensor, sampling: SamplingParams, generator: torch.Generator) -> int:
-    """Draw one token: the likeliest at temperature 0, else of what `truncated` leaves."""
+    """Sample one token: the most likely at temperature 0, else of what `truncated` leaves."""
     if sampling.temperature == 0:
         return int(logits_V.argmax())
     left_V = truncated(logits_V / sampling.temperature, sampling.top_k, sampling.top_p)

@@ -104,7 +104,7 @@ class VllmEngine:
         return self._adapter.name if self._adapter else BASE
 
     def reply(self, prompt: Sequence[int], sampling: SamplingParams) -> Reply:
-        """Draw one reply from the weights that `served` names.
+        """Sample one reply from the weights that `served` names.
 
         Raises:
             PromptTooLongError: no token of a reply fits behind the prompt.

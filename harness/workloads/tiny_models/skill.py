@@ -1,4 +1,4 @@
-"""What a tiny model can do: it acts in its environment, and what it did is counted."""
+"""Scores of a tiny model: it acts in its environment on the held-out tasks."""
 
 from __future__ import annotations
 
@@ -191,11 +191,11 @@ class _Game:
     """
 
     def __init__(self, task: Task, tokenizer: Tokenizer) -> None:
-        self._task, self._tokenizer, self._box = task, tokenizer, MemorySandbox()
-        self._box.materialise(task.workspace)
+        self._task, self._tokenizer, self._sandbox = task, tokenizer, MemorySandbox()
+        self._sandbox.materialise(task.workspace)
         self.stop_probabilities: list[float] = []
         self.stopped = False
-        self.unread = self._said(first_message(task.intent, self._box.list(), PromptStyle.BRIEF))
+        self.unread = self._said(first_message(task.intent, self._sandbox.list(), PromptStyle.BRIEF))
 
     def take(self, reply: list[int]) -> None:
         """Do what a reply asks for; the model has read all of it but its last token."""
@@ -206,8 +206,8 @@ class _Game:
 
     @property
     def grade(self) -> Grade:
-        """Of what it has come to."""
-        return grade(self._task, self._box.snapshot())
+        """The grade of the workspace as it is now."""
+        return grade(self._task, self._sandbox.snapshot())
 
     @property
     def stop_early(self) -> list[float]:
@@ -227,7 +227,7 @@ class _Game:
         if action.kind is FileActionKind.DONE:
             self.stopped = True
             return ""
-        return observation_message(self._box.run(action.command), PromptStyle.BRIEF)
+        return observation_message(self._sandbox.run(action.command), PromptStyle.BRIEF)
 
     def _said(self, content: str) -> list[int]:
         """Return what the user says, up to where the model speaks."""

@@ -47,15 +47,12 @@ from harness.workloads.autoresearch.trajectory import Trajectory, read_trajector
 from harness.workloads.inference.chat import ChatSamplingParams, Endpoint, chat
 from harness.workloads.inference.chat_template import ChatTemplate, Message, Role
 from harness.workloads.models.example import Example, masked
-from harness.workloads.models.lora import LoraPolicy
 from harness.workloads.rl.runner import seed_of
 from harness.workloads.tiny_models.checkpoint import tiny_model
 from harness.workloads.training.params import SMALL as SMALL_POLICY
 from harness.workloads.training.policy import (
     ServedPolicy,
-    compute,
-    lora_settings,
-    open_engine,
+    open_policy,
     sampling_params,
 )
 from harness.workloads.training.schedule import Decay
@@ -174,28 +171,13 @@ def _opened(
 ) -> Iterator[CloneResources]:
     params: CloneParams = context.params
     folder = _student_folder(context, space)
-    policy = LoraPolicy.open(folder, lora_settings(params, context.spec.seed), compute(params))
-    with open_engine(
-        context,
-        folder,
-        "student",
-        max_model_len=params.max_length,
-        max_concurrency=1,
-        lora_rank=params.lora_rank,
-    ) as (engine, chat_template):
-        context.emit.measured("clone.engine", engine.identity)
-        context.emit.measured("clone.parameters", policy.num_trainable)
+    with open_policy(
+        context, folder, "student", max_model_len=params.max_length, max_concurrency=1
+    ) as served:
+        context.emit.measured("clone.engine", served.engine.identity)
+        context.emit.measured("clone.parameters", served.policy.num_trainable)
         yield CloneResources(
-            context=context,
-            params=params,
-            space=space,
-            parts=parts,
-            served=ServedPolicy(
-                policy=policy,
-                engine=engine,
-                chat_template=chat_template,
-                adapters=context.out / "adapters",
-            ),
+            context=context, params=params, space=space, parts=parts, served=served
         )
 
 

@@ -195,7 +195,9 @@ class _Game:
         self._sandbox.materialise(task.workspace)
         self.stop_probabilities: list[float] = []
         self.stopped = False
-        self.unread = self._said(first_message(task.intent, self._sandbox.list(), PromptStyle.BRIEF))
+        self.unread = self._said(
+            first_message(task.intent, self._sandbox.list(), PromptStyle.BRIEF)
+        )
 
     def take(self, reply: list[int]) -> None:
         """Do what a reply asks for; the model has read all of it but its last token."""

@@ -134,7 +134,8 @@ def expand(
     replicates = _first(overrides.replicates, model.replicates, scenario.replicates)
     if len(cells) * replicates > MAX_RUNS:
         facts = {"value": f"{len(cells)} cells x {replicates}", "allowed": str(MAX_RUNS)}
-        raise InputError([_of_profile(loaded, profile, "too many runs", **facts)])
+        key = ("profiles", profile.value)
+        raise InputError([loaded.document.problem(key, "too many runs", **facts)])
     known = {each.file: each.sha256 for each in scenario.evidence}
     runs = tuple(
         RunSpec(
@@ -183,10 +184,6 @@ def sandbox_of(
     spec = declared.sandbox(build(declared.params, params))
     uses_image = spec.kind in {SandboxKind.AUTO, SandboxKind.CONTAINERS}
     return replace(spec, image=image if uses_image else None)
-
-
-def _of_profile(loaded: Loaded, profile: Profile, message: str, **facts: str) -> Problem:
-    return loaded.document.problem(("profiles", profile.value), message, **facts)
 
 
 def require_profile(loaded: Loaded, profile: Profile) -> None:

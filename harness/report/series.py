@@ -65,10 +65,10 @@ def curves(plot: Plot, dossier: ScenarioReport) -> Curves:
             at for run in each.readings for name, at in run if name == plot.y
         ):
             own = {**dict(where), **each.spec.cell}  # swept params come first
-            at = {**own, **to_json(each.origin), **each.spec.params, **own}
-            shown = all(key in at and at[key] == value for key, value in plot.where.items())
-            if shown and plot.x in at:
-                placed.append((at, pool(metric, where, each.readings)))
+            keys = {**own, **to_json(each.origin), **each.spec.params, **own}
+            shown = all(key in keys and keys[key] == value for key, value in plot.where.items())
+            if shown and plot.x in keys:
+                placed.append((keys, pool(metric, where, each.readings)))
     # the keys that name a series: those declared, and what else tells points apart. A key that
     # follows from x, such as one that a sweep advances together with it, is not needed
     coordinates = [at for at, _ in placed]

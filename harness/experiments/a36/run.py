@@ -59,7 +59,8 @@ def run(context: Context) -> None:
         first, *later = [100 * each.results.exact_match for each in evaluated.values()]
         emit.measured("search.gain", later[-1] - first)
         emit.measured("search.eval_auc", fmean(later), count=len(later))
-        errors = sum(each.num_errors for each in (*steps, *evaluated.values()))
+        errors = sum(step.num_errors for step in steps)
+        errors += sum(each.num_errors for each in evaluated.values())
         emit.measured("search.rollout_errors", errors)
         if way.settings is not None:
             groups = chain.from_iterable(step.groups for step in steps)

@@ -45,7 +45,8 @@ def check(
     def measured_on(device: str | None) -> Measured:
         """Return the measurements of a device; a run that failed before naming one counts."""
         bound = [run for run in here if device is None or run.outcome.device in (device, "")]
-        return Measured(rows=Rows(bound), metrics=metrics)
+        losses = (name for name, metric in metrics.items() if metric.is_loss)
+        return Measured(rows=Rows(bound, losses), metrics=metrics)
 
     verdicts = []
     for entry in ledger.expectations:

@@ -18,7 +18,8 @@ MAX_PATH_BYTES = 4000  # the kernel takes 4095, the sandbox's own folder include
 MAX_NAME_BYTES = 255  # of one part of a path
 MAX_LISTING_BYTES = 1 << 20  # all paths together
 # Processor time for listing or reading back: links through links can make either take minutes. The
-# largest workspace takes 0.3 s. Not time by the clock, so that a busy machine changes no result.
+# largest workspace takes half a second. It is not time by the clock: a busy machine changes no
+# result.
 READING_S = 5.0
 
 

@@ -63,7 +63,7 @@ class SandboxResponse:
         paths: of `list`.
         sizes: of `snapshot`, as in `SandboxRequest`.
         overflow: why the workspace is not read back: it holds too much.
-        error: why the sandbox cannot do it, through no fault of the command.
+        error: why the sandbox cannot do it; it is broken then.
     """
 
     result: CommandResult | None = None

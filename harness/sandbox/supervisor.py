@@ -52,7 +52,7 @@ _libc.mount.argtypes = (*[ctypes.c_char_p] * 3, ctypes.c_ulong, ctypes.c_char_p)
 
 
 class _BrokenError(Exception):
-    """The sandbox cannot do what it was asked, for no fault of the command."""
+    """The sandbox cannot do what it was asked, and can be used no more."""
 
 
 def main() -> None:

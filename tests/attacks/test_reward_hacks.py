@@ -27,7 +27,7 @@ from harness.workloads.envs.search.world import Question, World
 from harness.workloads.rl.runner import ScriptedPolicy, run_episode
 from tests.attacks.reward_hacks import FILE_HACKS, SEARCH_HACKS
 from tests.contract.conftest import bubblewrap
-from tests.unit.search.fakes import Shelf
+from tests.unit.envs_search.fakes import Shelf
 
 TASKS = tuple(TemplateAuthor().write(slot) for slot in tuple(slots())[::41][:2])
 WORLD = World(0, 20)

@@ -135,6 +135,27 @@ def test_ratio_holds_in_every_cell_that_pairs() -> None:
     assert found.detail == "worst of 2 cells: precision=fp8 size=1; 0.05 x above 1.1 x"
 
 
+@pytest.mark.parametrize(
+    ("left_out", "kind"), [((0, 0), REPRODUCED), ((2, 2), REPRODUCED), ((0, 1), RUN_FAILED)]
+)
+def test_runs_that_left_out_more_than_others_are_not_compared(
+    left_out: tuple[int, int], kind: VerdictKind
+) -> None:
+    runs = [
+        run(
+            row("speed", 100.0),
+            row("rollout_errors", errors, where={"policy": "one"}),
+            row("rollout_errors", 0, where={"policy": "other"}),
+            params={"precision": precision},
+        )
+        for precision, errors in zip(("fp8", "bf16"), left_out, strict=True)
+    ]
+    found = verdict(against("ratio", {"low": 1.0, "high": 1.1}, "to"), runs)
+    assert found.kind is kind
+    if kind is RUN_FAILED:
+        assert found.detail.startswith("rollout_errors: 0 at precision=fp8, 1 at precision=bf16:")
+
+
 def test_ratio_of_two_metrics_of_one_run_is_free_of_their_units() -> None:
     asked = entry(
         "ratio",

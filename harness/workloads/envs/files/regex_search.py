@@ -67,7 +67,11 @@ class _Searcher:
         self._process: subprocess.Popen[str] | None = None
 
     def ask(self, question: str) -> Found:
-        process = self._running()
+        if self._process is not None and self._process.poll() is not None:
+            self.end()  # somebody ended it
+        if self._process is None:
+            self._process = self._started()
+        process = self._process
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(question)
@@ -76,13 +80,6 @@ class _Searcher:
         if not answer:  # the kernel ended it in the middle of this search, for time or for memory
             self.end()
         return Found(answer or Found.TOO_SLOW)
-
-    def _running(self) -> subprocess.Popen[str]:
-        if self._process is not None and self._process.poll() is not None:
-            self.end()  # somebody ended it
-        if self._process is None:
-            self._process = self._started()
-        return self._process
 
     def _started(self) -> subprocess.Popen[str]:
         process = subprocess.Popen(

@@ -8,6 +8,7 @@ from functools import cache
 
 from harness.check import wording
 from harness.check.finding import Judgement, Unanswered
+from harness.check.inference import decide
 from harness.check.kinds import compare
 from harness.check.measured import Measured
 from harness.check.rows import Rows
@@ -45,16 +46,30 @@ def check(
     def measured_on(device: str | None) -> Measured:
         """Return the measurements of a device; a run that failed before naming one counts."""
         bound = [run for run in here if device is None or run.outcome.device in (device, "")]
-        return Measured(rows=Rows(bound), metrics=metrics)
+        recomputed = profile is Profile.EVIDENCE
+        return Measured(rows=Rows(bound), metrics=metrics, recomputed=recomputed)
 
+    elsewhere = {
+        entry.id: _elsewhere(entry.binds, profile, list(devices)) for entry in ledger.expectations
+    }
+    findings = {
+        entry.id: _finding(entry, measured_on(None if elsewhere[entry.id] else entry.binds.device))
+        for entry in ledger.expectations
+    }
+    counted = {
+        entry.id
+        for entry in ledger.expectations
+        if not elsewhere[entry.id] and entry.evidence_class is not EvidenceClass.REPORTED
+    }
+    findings = decide(findings, counted)
     verdicts = []
     for entry in ledger.expectations:
-        elsewhere = _elsewhere(entry.binds, profile, list(devices))
-        finding = _finding(entry, measured_on(None if elsewhere else entry.binds.device))
-        if elsewhere:
-            finding = replace(finding, kind=VerdictKind.OTHER_PROFILE, detail=elsewhere)
+        finding = findings[entry.id]
+        if elsewhere[entry.id]:
+            kind, detail = VerdictKind.OTHER_PROFILE, elsewhere[entry.id]
+            finding = replace(finding, kind=kind, detail=detail, sees="")
         if entry.evidence_class is EvidenceClass.REPORTED:
-            finding = replace(finding, kind=VerdictKind.REPORTED)
+            finding = replace(finding, kind=VerdictKind.REPORTED, sees="")
         verdicts.append(_verdict(entry, finding))
     return tuple(verdicts)
 
@@ -110,6 +125,7 @@ def _verdict(entry: Expectation, finding: Judgement) -> Verdict:
         expected=wording.expected(entry),
         measured=finding.measured,
         detail=finding.detail,
+        sees=finding.sees,
         claim=claim,
         claim_detail=claim_detail,
     )

@@ -96,6 +96,9 @@ def expected(entry: ledger.Expectation) -> str:  # noqa: C901 - a case a kind
         case ledger.OrderingEntry():
             margin = f" by {figure(entry.expect.margin, unit)}" if entry.expect.margin else ""
             return f"better than {cell(entry.expect.than)}{margin}"
+        case ledger.ProportionEntry() if entry.expect.constant is not None:
+            margin = percent(entry.expect.margin or 0.0)
+            return f"not better than {percent(entry.expect.constant)} by {margin}"
         case ledger.ProportionEntry():
             return proportion(reference(entry), entry.expect.alpha)
         case ledger.TrajectoryEntry():
@@ -112,8 +115,11 @@ def expected(entry: ledger.Expectation) -> str:  # noqa: C901 - a case a kind
 
 
 def reference(entry: ledger.ProportionEntry) -> Proportion:
-    """Return the proportion that an entry expects."""
-    return Proportion(successes=entry.expect.successes, trials=entry.expect.trials)
+    """Return the proportion that an entry expects, which states no constant."""
+    target = entry.expect
+    assert target.successes is not None, "checked when it was loaded"
+    assert target.trials is not None, "checked when it was loaded"
+    return Proportion(successes=target.successes, trials=target.trials)
 
 
 def _trajectory(entry: ledger.TrajectoryEntry) -> str:
@@ -126,9 +132,11 @@ def _tolerance(tolerance: ledger.Tolerance, unit: str) -> str:
     if tolerance.value is None:
         low, high = tolerance.interval
         return interval(Interval(low=low, high=high), unit)
+    has_noise = isinstance(tolerance, ledger.BoundTarget) and tolerance.noise is not None
+    test = " (TOST)" if has_noise else ""
     if tolerance.rel is not None:
-        return f"{figure(tolerance.value, unit)} ± {percent(tolerance.rel)}"
-    return f"{number(tolerance.value)} ± {figure(tolerance.abs, unit)}"
+        return f"{figure(tolerance.value, unit)} ± {percent(tolerance.rel)}{test}"
+    return f"{number(tolerance.value)} ± {figure(tolerance.abs, unit)}{test}"
 
 
 def _law(entry: ledger.LawEntry) -> str:

@@ -32,6 +32,7 @@ _COLUMNS = (
     Column(key="verdict", header="verdict", whole=True),
     Column(key="claim", header="printed claim", whole=True),
     Column(key="detail", header="detail", prose=True),
+    Column(key="sees", header="would have seen", prose=True),
     Column(key="source", header="source and note", prose=True),
     Column(key="profile", header="profile", quiet=True),
     Column(key="device", header="device", quiet=True),
@@ -54,6 +55,7 @@ class LedgerSummary:
     total: int
     kinds: Mapping[VerdictKind, int]
     findings: int
+    changed: int = 0
 
     def __str__(self) -> str:
         counts = ", ".join(
@@ -62,10 +64,10 @@ class LedgerSummary:
         )
         entries = f"{self.total} {'entry' if self.total == 1 else 'entries'}"
         text = f"{entries}: {counts}" if counts else entries
-        if not self.findings:
-            return text
-        differ = "claim differs" if self.findings == 1 else "claims differ"
-        return f"{text}; {self.findings} printed {differ}"
+        if self.findings:
+            differ = "claim differs" if self.findings == 1 else "claims differ"
+            text = f"{text}; {self.findings} printed {differ}"
+        return f"{text}; {self.changed} changed after results" if self.changed else text
 
 
 def summary(verdicts: Iterable[Verdict]) -> LedgerSummary:
@@ -76,6 +78,7 @@ def summary(verdicts: Iterable[Verdict]) -> LedgerSummary:
         total=len(every),
         kinds={kind: counts[kind] for kind in VerdictKind if counts[kind]},
         findings=sum(verdict.claim in FINDINGS for verdict in every),
+        changed=sum(verdict.changed for verdict in every),
     )
 
 
@@ -228,19 +231,23 @@ def _row(entry: Expectation, verdict: Verdict) -> Row:
         _badge(verdict.kind),
         _badge(verdict.claim),
         words(_sentences(verdict.claim_detail, verdict.detail)),
+        words(verdict.sees),
         words(_sentences(entry.source, entry.note)),
     )
 
 
 def _brief_row(entry: Expectation, verdict: Verdict) -> Row:
-    judged = f"{verdict.kind}; claim: {verdict.claim}"
+    judged = (
+        f"{verdict.kind}; claim: {verdict.claim}" if verdict.claim in FINDINGS else verdict.kind
+    )
+    judged = f"{judged}; changed after results" if verdict.changed else judged
     return (
         words(entry.id),
         _printed_box(entry.claimed),
         _printed_box(entry.derived or entry.recorded),
         _sentence_box(verdict.expected),
         _sentence_box(verdict.measured),
-        words(judged if verdict.claim in FINDINGS else verdict.kind),
+        words(judged),
     )
 
 

@@ -33,6 +33,7 @@ _KIND_OF = {  # a key of `expect` that one kind alone has -> the kind
     "than": "ordering",
     "successes": "proportion",
     "trials": "proportion",
+    "constant": "proportion",
     "points": "trajectory",
     "law": "law",
 }
@@ -124,7 +125,7 @@ def _kind(entry: Mapping[str, Any]) -> Any:
     expect = entry["expect"]
     if not isinstance(expect, dict):
         return "bound"
-    if "margin" in expect and "than" not in expect:
+    if "margin" in expect and not {"than", "constant"} & expect.keys():
         return None  # equivalence or noninferiority
     marks = (kind for key, kind in _KIND_OF.items() if key in expect)
     return next(marks, "exact" if [*expect] == ["value"] else "bound")

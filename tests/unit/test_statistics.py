@@ -30,6 +30,7 @@ from harness.statistics import (
     t_tail,
     trials_per_arm,
     two_proportions,
+    welch_test,
     wilson,
 )
 
@@ -202,3 +203,21 @@ def test_clusters_are_drawn_whole() -> None:
     exact = stats.binom(20, 0.5)
     assert found.low == pytest.approx(exact.ppf(0.025) / 20, abs=0.05)
     assert found.high == pytest.approx(exact.ppf(0.975) / 20, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ((1.0, 1.1, 0.9), (1.5, 1.6, 1.4)),
+        ((1.0, 1.1, 0.9, 1.3), (1.1, 1.2)),
+        ((5.0, 5.0, 5.1), (1.0, 9.0)),
+    ],
+)
+def test_welch_agrees_with_scipy(one: tuple[float, ...], other: tuple[float, ...]) -> None:
+    expected = stats.ttest_ind(one, other, equal_var=False).pvalue
+    assert welch_test(sample(one), sample(other)) == pytest.approx(expected, rel=1e-10)
+
+
+def test_welch_without_any_spread() -> None:
+    assert welch_test(sample([1.0, 1.0]), sample([2.0, 2.0])) == 0.0
+    assert welch_test(sample([1.0, 1.0]), sample([1.0, 1.0])) == 1.0

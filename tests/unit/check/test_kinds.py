@@ -251,7 +251,8 @@ def test_proportion_prints_intervals_test_and_what_could_have_been_seen() -> Non
     assert found.expected == "11 of 158 (6.96 %, Wilson 95 % 3.93 .. 12 %)"
     assert found.measured.startswith("2 of 40 (5 %, Wilson 95 % ")
     assert found.detail.startswith("40 trials, expected 158; Fisher's exact test p = 1; ")
-    assert "could have distinguished it from a rate above " in found.detail
+    assert found.detail.endswith(f"could have seen {found.sees} with power 0.8")
+    assert found.sees.startswith("a rate above ")
 
 
 def test_replicates_of_a_proportion_are_pooled() -> None:
@@ -319,19 +320,20 @@ FASTER = entry("noninferiority", "speed", {"value": 100.0, "margin": 5.0})
 @pytest.mark.parametrize(
     ("asked", "values", "kind"),
     [
-        (SAME, [99.0, 100.0, 101.0], REPRODUCED),
-        (SAME, [119.0, 120.0, 121.0], OUTSIDE),
-        (SAME, [79.0, 80.0, 81.0], OUTSIDE),
+        (SAME, [99.2, 100.1, 100.9], REPRODUCED),
+        (SAME, [119.2, 120.1, 120.9], OUTSIDE),
+        (SAME, [79.2, 80.1, 80.9], OUTSIDE),
         (SAME, [90.0, 100.0, 110.0], INCONCLUSIVE),
-        (SAME, [104.0, 105.0, 106.0], INCONCLUSIVE),
+        (SAME, [104.2, 105.1, 105.9], INCONCLUSIVE),
         (SAME, [100.0, 100.0], INCONCLUSIVE),
         (SAME, [100.0], INCONCLUSIVE),
-        (SAME, [102.0, 102.0, 102.0], REPRODUCED),
-        (NOT_WORSE, [79.0, 80.0, 81.0], REPRODUCED),  # a wall time: lower is better
-        (NOT_WORSE, [119.0, 120.0, 121.0], OUTSIDE),
+        (SAME, [102.0, 102.0, 102.0], INCONCLUSIVE),  # as likely above as below
+        (SAME, [102.0] * 5, REPRODUCED),
+        (NOT_WORSE, [79.2, 80.1, 80.9], REPRODUCED),  # a wall time: lower is better
+        (NOT_WORSE, [119.2, 120.1, 120.9], OUTSIDE),
         (NOT_WORSE, [90.0, 104.0, 118.0], INCONCLUSIVE),
-        (FASTER, [119.0, 120.0, 121.0], REPRODUCED),
-        (FASTER, [79.0, 80.0, 81.0], OUTSIDE),
+        (FASTER, [119.2, 120.1, 120.9], REPRODUCED),
+        (FASTER, [79.2, 80.1, 80.9], OUTSIDE),
         (FASTER, [100.0, 101.0], INCONCLUSIVE),
     ],
 )
@@ -343,9 +345,9 @@ def test_too_few_replicates_say_what_they_could_have_shown() -> None:
     assert verdict(SAME, one("wall", 100.0)).detail == (
         "needs 3 replicates, has 1: their spread is unknown"
     )
-    found: Verdict = verdict(SAME, replicates("wall", [99.0, 101.0]))
-    assert found.measured == "100 s, sd 1.41421 s, n = 2"
-    assert found.detail.startswith("needs 3 replicates, has 2; could have shown a margin of ")
+    found: Verdict = verdict(SAME, replicates("wall", [99.5, 101.2]))
+    assert found.measured == "100.35 s, sd 1.20208 s, n = 2"
+    assert found.detail.startswith("needs 3 replicates, has 2; could have seen a mean ")
 
 
 def test_equal_samples_of_a_coarse_metric_still_have_a_spread() -> None:

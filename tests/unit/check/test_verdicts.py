@@ -40,6 +40,7 @@ def test_a_verdict_is_whole_and_goes_through_json() -> None:
         where={"size": 8},
         expected="4.61 ± 0.3 nat",
         measured="4.5 nat",
+        sees="a change of 0.19 nat",
         claim=K.OUTSIDE,
         claim_detail="claimed 4.61, derived 4.6: the entry does not declare this (key `diverges`)",
     )

@@ -397,6 +397,16 @@ def equivalence_margin(seen: Sample, alpha: float = ALPHA, power: float = POWER)
     return noninferiority_margin(seen, alpha, (1 + power) / 2)
 
 
+def largest_spread(noise: float, count: int, alpha: float = ALPHA) -> float:
+    """Return the standard deviation that `count` values of a known one seldom exceed.
+
+    By Wilson and Hilferty's approximation of the chi-squared quantile (1931).
+    """
+    degrees = count - 1
+    part = 2 / (9 * degrees)
+    return noise * (1 - part + _normal_quantile(1 - alpha) * math.sqrt(part)) ** 1.5
+
+
 def welch_test(one: Sample, other: Sample) -> float:
     """Return the two-sided p-value of "the means are equal", for spreads that may differ.
 

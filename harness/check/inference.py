@@ -38,6 +38,7 @@ from harness.statistics import (
     detectable_rates,
     holm,
     is_discrete,
+    largest_spread,
     normal_tail,
     sample,
     sign_test,
@@ -214,10 +215,11 @@ class Scatter:
 
     @property
     def is_known(self) -> bool:
-        """Whether the spread is that of `noise`; replicates that spread more are believed."""
+        """Whether the spread is that of `noise`; replicates that contradict it are believed."""
         if self.noise is None:
             return False
-        return len(self.values) < _MIN_SPREAD or stdev(self.values) <= self.noise
+        count = len(self.values)
+        return count < _MIN_SPREAD or stdev(self.values) <= largest_spread(self.noise, count)
 
     @property
     def test(self) -> str:
@@ -228,12 +230,11 @@ class Scatter:
 
     @property
     def sample(self) -> Sample:
-        """The spread is at least what rounding to steps makes, and what is known of it."""
+        """The spread is what is known of it, or else at least what rounding to steps makes."""
         found = sample(self.values)
-        least = self.noise if self.noise is not None else self.step / math.sqrt(12)
-        if (found.count < _MIN_SPREAD and self.noise is None) or found.std >= least:
-            return found
-        return Sample(count=found.count, mean=found.mean, std=least)
+        if self.noise is not None and self.is_known:
+            return replace(found, std=self.noise)
+        return replace(found, std=max(found.std, self.step / math.sqrt(12)))
 
     def above(self, bound: float) -> float:
         """Return the p-value of "the mean is `bound` or less"; small: it lies above."""

@@ -32,7 +32,6 @@ _COLUMNS = (
     Column(key="verdict", header="verdict", whole=True),
     Column(key="claim", header="printed claim", whole=True),
     Column(key="detail", header="detail", prose=True),
-    Column(key="sees", header="would have seen", prose=True),
     Column(key="source", header="source and note", prose=True),
     Column(key="profile", header="profile", quiet=True),
     Column(key="device", header="device", quiet=True),
@@ -230,10 +229,15 @@ def _row(entry: Expectation, verdict: Verdict) -> Row:
         _sentence_box(verdict.measured),
         _badge(verdict.kind),
         _badge(verdict.claim),
-        words(_sentences(verdict.claim_detail, verdict.detail)),
-        words(verdict.sees),
+        words(_sentences(verdict.claim_detail, verdict.detail, _sight(verdict))),
         words(_sentences(entry.source, entry.note)),
     )
+
+
+def _sight(verdict: Verdict) -> str:
+    """Say what the comparison would have seen; a test that saw too little has said so already."""
+    is_said = not verdict.sees or verdict.sees in verdict.detail
+    return "" if is_said else f"would have seen {verdict.sees}"
 
 
 def _brief_row(entry: Expectation, verdict: Verdict) -> Row:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.records import record
 from harness.workloads.api.declare import Better, Metric, Workload, override, param
+from harness.workloads.rl import agreement
 from harness.workloads.training.params import (
     GenerationParams,
     LoraParams,
@@ -108,6 +109,7 @@ _BATCH = (
     Metric(name="train.exact_match", unit="%", doc="of the training rollouts", better=_HIGHER),
     Metric(name="train.calls", unit="1", doc="searches of a training rollout, mean"),
     Metric(name="train.zero_variance_groups", unit="count", doc="groups that train nothing"),
+    *agreement.METRICS,
     Metric(name="train.clip_ratio", unit="%", doc="tokens whose gradient the clip took"),
     Metric(
         name="train.importance_ratio_mean", unit="1", doc="ratio to the weights that drew, mean"

@@ -158,7 +158,7 @@ def judged(name: str, profile: Profile, runs: list[FinishedRun]) -> dict[str, Ve
 
 
 # entries that are arithmetic on the article's own numbers
-ARITHMETIC = {"a18": 3, "a33": 40, "a34": 34, "a36": 24}
+ARITHMETIC = {"a18": 3, "a33": 40, "a34": 39, "a36": 24}
 
 
 @pytest.mark.parametrize("name", CONTRADICTED)

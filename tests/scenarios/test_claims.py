@@ -17,7 +17,8 @@ import yaml
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 NOT_CLAIMS = yaml.safe_load(Path(__file__).with_name("not_claims.yaml").read_text("utf-8"))
 _FIGURE = re.compile(
-    r"(?<![\w.№@#/-])[-+±≈\u2212]?(\d{1,3}(?:[, ]\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)(?![\w]*[A-Za-z]{3,})"
+    r"(?<![\w.№@#/-])[-+±≈\u2212]?"  # no part of a name, a path or a version
+    r"(\d{1,3}(?:[, ]\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)(?![\w]*[A-Za-z]{3,})"
 )
 _RESULTS = re.compile(r"## \d+\. .*([Rr]esult|Tables of numbers|Headlines vs)")
 _COUNTED = ("claimed", "recorded", "derived", "expect", "where", "formula", "diverges", "value")

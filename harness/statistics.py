@@ -90,15 +90,18 @@ def sample(values: Sequence[float]) -> Sample:
 # --- proportions ----------------------------------------------------------------------------------
 
 
-def wilson(seen: Proportion, alpha: float = ALPHA) -> Interval:
-    """Return the Wilson score interval of a proportion, at confidence ``1 - alpha``."""
-    z, n, p = _normal_quantile(1 - alpha / 2), seen.trials, seen.rate
+def wilson(seen: Proportion, alpha: float = ALPHA, effect: float = 1.0) -> Interval:
+    """Return the Wilson score interval of a proportion, at confidence ``1 - alpha``.
+
+    `effect` is the design effect of trials that come in clusters: so many count as one.
+    """
+    z, n, p = _normal_quantile(1 - alpha / 2), seen.trials / effect, seen.rate
     shrink = 1 + z * z / n
     centre = (p + z * z / (2 * n)) / shrink
     reach = z / shrink * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     return Interval(
         low=max(0.0, centre - reach) if seen.successes else 0.0,
-        high=min(1.0, centre + reach) if seen.successes < n else 1.0,
+        high=min(1.0, centre + reach) if seen.successes < seen.trials else 1.0,
     )
 
 

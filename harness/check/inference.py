@@ -32,7 +32,6 @@ from harness.statistics import (
     below_test,
     binomial_tails,
     clustered_z,
-    design_effect,
     detectable_effect,
     detectable_rate_above,
     detectable_rates,
@@ -120,7 +119,7 @@ def _against_sample(seen: Proportion, entry: ledger.ProportionEntry) -> Judgemen
     a smaller one that shows no difference says less than the article did.
     """
     target, reference = entry.expect, wording.reference(entry)
-    effects = _effect(seen, target), _effect(reference, target)
+    effects = wording.effect(seen, target), wording.effect(reference, target)
     if max(effects) > 1:
         p_value, name = clustered_z(seen, reference, effects), "z-test over clusters"
     else:
@@ -141,7 +140,7 @@ def _against_sample(seen: Proportion, entry: ledger.ProportionEntry) -> Judgemen
         sight=sight,
     )
     few = f"{seen.trials} trials, expected {reference.trials}" if is_small else ""
-    return decided_by(wording.proportion(seen, target.alpha), test, few)
+    return decided_by(wording.proportion(seen, target), test, few)
 
 
 def _against_constant(
@@ -149,7 +148,7 @@ def _against_constant(
 ) -> Judgement:
     """The rate is not better than a known constant by the margin; exact binomial tests."""
     target, sign = entry.expect, measured.sign(entry)
-    trials = seen.trials / _effect(seen, target)
+    trials = seen.trials / wording.effect(seen, target)
     rate = seen.rate if sign > 0 else 1 - seen.rate
     base = constant if sign > 0 else 1 - constant
     as_good_as_margin, _ = binomial_tails(rate * trials, trials, base + (target.margin or 0.0))
@@ -171,14 +170,7 @@ def _against_constant(
         sight=sight,
     )
     effective = f"as {trials:.3g} independent trials" if trials < seen.trials else ""
-    return decided_by(wording.proportion(seen, target.alpha), test, effective)
-
-
-def _effect(seen: Proportion, target: ledger.ProportionTarget) -> float:
-    """Return the design effect of a sample whose trials share the clusters of the target."""
-    if target.clusters is None or target.icc is None:
-        return 1.0
-    return design_effect(seen.trials / target.clusters, target.icc)
+    return decided_by(wording.proportion(seen, target), test, effective)
 
 
 def _proportion(row: MeasurementRow) -> Proportion:

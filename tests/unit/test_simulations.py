@@ -36,6 +36,7 @@ from harness.statistics import (
     t_quantile,
     two_proportions,
     two_samples,
+    wilson,
 )
 
 Draw = Callable[[random.Random], bool]
@@ -282,6 +283,20 @@ def test_an_interval_over_tasks_covers(count: int, times: int) -> None:
         return abs(found.mean - RATE) <= reach
 
     Shares(800 * times, covers).about(1 - ALPHA, within=0.015)
+
+
+def test_wilsons_interval_of_clustered_trials_covers(times: int) -> None:
+    effect = design_effect(PER_TASK, ICC)
+
+    def covers(effect: float) -> Draw:
+        def happens(draw: random.Random) -> bool:
+            found = wilson(whole(tasks(draw, 48)), effect=effect)
+            return found.low <= RATE <= found.high
+
+        return happens
+
+    Shares(800 * times, covers(effect)).about(1 - ALPHA, within=0.01)
+    assert Shares(800, covers(1.0)).share < 0.9  # as if they were independent
 
 
 @pytest.mark.slow

@@ -307,6 +307,7 @@ def test_constants_are_no_samples_and_tasks_no_trials(
 def test_a_constant_is_said_in_words() -> None:
     found = verdict(EIGHT, passes(12, 120))
     assert found.expected == "not better than 12.5 % by 12.5 %"
+    assert found.measured == "12 of 120 (10 %, Wilson 95 % over 8 tasks 1.52 .. 44.4 %)"
     assert found.detail.startswith("as 8 independent trials; exact binomial test p = ")
     assert found.sees.startswith("a rate above ")
 

@@ -12,7 +12,7 @@ from harness.check.relations import LawOutcome, Subject
 from harness.check.rows import refuse_several_cells
 from harness.records import Scalar, record
 from harness.scenario import expectations as ledger
-from harness.statistics import ALPHA, Interval, Sample, t_quantile
+from harness.statistics import ALPHA, Interval, t_quantile
 from harness.workloads.api.declare import param
 
 
@@ -45,19 +45,21 @@ def paired_mean(params: PairedMean, subject: Subject) -> LawOutcome:
     pairs = subject.measured.rows.pairs(entry, other)
     step = subject.measured.resolution(entry)
     values = tuple(one.number(subject.unit) - two.number(subject.unit) for one, two in pairs)
-    scatter = Scatter(values=values, step=step)
     if len(values) < MIN_REPLICATES:
         call_inconclusive(f"{len(values)} pairs; a mean and its spread need {MIN_REPLICATES}")
-    found = _interval(scatter.sample)
+    scatter = Scatter(values=values, step=step)
+    seen = scatter.sample
+    reach = t_quantile(1 - ALPHA / 2, seen.count - 1) * seen.standard_error
+    found = Interval(low=seen.mean - reach, high=seen.mean + reach)
     low = -math.inf if params.low is None else params.low
     high = math.inf if params.high is None else params.high
     text = f"95 % {wording.interval(found, subject.unit)}, {len(values)} pairs"
     inside = max(scatter.above(low), scatter.below(high))
     outside = min(scatter.above(high), scatter.below(low))
     return LawOutcome(
-        holds=low < scatter.sample.mean < high,
+        holds=low < seen.mean < high,
         margin=min(found.low - low, high - found.high),
-        measured=f"{wording.figure(scatter.sample.mean, subject.unit)} ({text})",
+        measured=f"{wording.figure(seen.mean, subject.unit)} ({text})",
         text=f"against {wording.keys(params.cell)}, pair by pair",
         test=SignificanceTest(
             name=f"two-sided {scatter.test}",
@@ -67,8 +69,3 @@ def paired_mean(params: PairedMean, subject: Subject) -> LawOutcome:
             sight=lambda alpha: sight_text(scatter, alpha / 2, subject.unit, "an end"),
         ),
     )
-
-
-def _interval(seen: Sample) -> Interval:
-    reach = t_quantile(1 - ALPHA / 2, seen.count - 1) * seen.standard_error
-    return Interval(low=seen.mean - reach, high=seen.mean + reach)

@@ -292,18 +292,14 @@ def _scores(
     all_MV = torch.log_softmax(logits_MV, dim=-1)
     sizes = [len(example.trained) for example in examples]
     logprobs = torch.split(all_MV.gather(1, targets_M.unsqueeze(1)).squeeze(1), sizes)
-    entropies = torch.split(_entropies(all_MV.detach()), sizes)
+    # the entropy of each row: (M,); a part at a time, as a vocabulary may be large
+    parts = torch.split(all_MV.detach(), _ROWS)
+    entropies = torch.split(torch.cat([-(part.exp() * part).sum(dim=-1) for part in parts]), sizes)
     drawn: Sequence[Tensor | None] = [None] * len(examples)
     if sampling is not None:
-        parts = zip(logits_MV.detach().split(_ROWS), targets_M.split(_ROWS), strict=True)
-        drawn = torch.cat([drawn_logprobs(*part, sampling) for part in parts]).split(sizes)
+        rows = zip(logits_MV.detach().split(_ROWS), targets_M.split(_ROWS), strict=True)
+        drawn = torch.cat([drawn_logprobs(*part, sampling) for part in rows]).split(sizes)
     return [
         TokenScores(logprobs=logprobs_N, entropies=entropies_N, drawn=drawn_N)
         for logprobs_N, entropies_N, drawn_N in zip(logprobs, entropies, drawn, strict=True)
     ]
-
-
-def _entropies(logprobs_MV: Tensor) -> Tensor:
-    """Return the entropy of each row: (M,); a part at a time, as a vocabulary may be large."""
-    parts = torch.split(logprobs_MV, _ROWS)
-    return torch.cat([-(part.exp() * part).sum(dim=-1) for part in parts])

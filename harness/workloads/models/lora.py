@@ -295,8 +295,9 @@ def _scores(
     entropies = torch.split(_entropies(all_MV.detach()), sizes)
     drawn: Sequence[Tensor | None] = [None] * len(examples)
     if sampling is not None:
-        parts = zip(logits_MV.detach().split(_ROWS), targets_M.split(_ROWS), strict=True)
-        drawn = torch.cat([drawn_logprobs(*part, sampling) for part in parts]).split(sizes)
+        logits, tokens = (torch.split(each, _ROWS) for each in (logits_MV.detach(), targets_M))
+        parts = [drawn_logprobs(*part, sampling) for part in zip(logits, tokens, strict=True)]
+        drawn = torch.split(torch.cat(parts), sizes)
     return [
         TokenScores(logprobs=logprobs_N, entropies=entropies_N, drawn=drawn_N)
         for logprobs_N, entropies_N, drawn_N in zip(logprobs, entropies, drawn, strict=True)

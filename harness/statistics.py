@@ -407,7 +407,7 @@ def largest_spread(noise: float, count: int, alpha: float = ALPHA) -> float:
     """
     degrees = count - 1
     part = 2 / (9 * degrees)
-    return noise * (1 - part + _normal_quantile(1 - alpha) * math.sqrt(part)) ** 1.5
+    return noise * math.pow(1 - part + _normal_quantile(1 - alpha) * math.sqrt(part), 1.5)
 
 
 def welch_test(one: Sample, other: Sample) -> float:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from statistics import fmean
 
 import pytest
@@ -301,7 +302,7 @@ def test_wilsons_interval_of_clustered_trials_covers(times: int) -> None:
 
 @pytest.mark.slow
 def test_a_bootstrap_over_tasks_covers_nearly() -> None:
-    def ratio(units: list[tuple[float, float]]) -> float:
+    def ratio(units: Sequence[tuple[float, float]]) -> float:
         return sum(k for k, _ in units) / sum(n for _, n in units)
 
     def covers(draw: random.Random) -> bool:
@@ -380,15 +381,16 @@ def false_alarm(figures: Iterator[Callable[[], float]], count: int) -> bool:
 @pytest.mark.parametrize("count", [2, 3, 5])
 @pytest.mark.parametrize("kind", ["counts", "rates", "times"])
 def test_equal_stores_are_told_apart_at_the_level(kind: str, count: int, times: int) -> None:
+    def figure(draw: random.Random, mean: float) -> float:
+        if kind == "counts":
+            return float(poisson(draw, mean))
+        return (
+            binomial(draw, 48, mean / 6).rate if kind == "rates" else draw.lognormvariate(mean, 0.1)
+        )
+
     def figures(draw: random.Random) -> Iterator[Callable[[], float]]:
         for index in range(20):
-            mean = 0.2 + index / 5
-            if kind == "counts":
-                yield lambda mean=mean: float(poisson(draw, mean))
-            elif kind == "rates":
-                yield lambda mean=mean: binomial(draw, 48, mean / 6).rate
-            else:
-                yield lambda mean=mean: draw.lognormvariate(mean, 0.1)
+            yield partial(figure, draw, 0.2 + index / 5)
 
     Shares(100 * times, lambda draw: false_alarm(figures(draw), count)).at_most(ALPHA)
 

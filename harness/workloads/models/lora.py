@@ -297,8 +297,9 @@ def _scores(
     entropies = torch.split(torch.cat([-(part.exp() * part).sum(dim=-1) for part in parts]), sizes)
     drawn: Sequence[Tensor | None] = [None] * len(examples)
     if sampling is not None:
-        rows = zip(logits_MV.detach().split(_ROWS), targets_M.split(_ROWS), strict=True)
-        drawn = torch.cat([drawn_logprobs(*part, sampling) for part in rows]).split(sizes)
+        logits, tokens = (torch.split(each, _ROWS) for each in (logits_MV.detach(), targets_M))
+        rows = [drawn_logprobs(*row, sampling) for row in zip(logits, tokens, strict=True)]
+        drawn = torch.split(torch.cat(rows), sizes)
     return [
         TokenScores(logprobs=logprobs_N, entropies=entropies_N, drawn=drawn_N)
         for logprobs_N, entropies_N, drawn_N in zip(logprobs, entropies, drawn, strict=True)

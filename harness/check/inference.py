@@ -115,8 +115,8 @@ def proportion(entry: ledger.ProportionEntry, measured: Measured) -> Judgement:
 def _against_sample(seen: Proportion, entry: ledger.ProportionEntry) -> Judgement:
     """The rate cannot be told from the expected one, by a sample that could have told.
 
-    Replicates are pooled. The sample must be as large as the expected figure's:
-    a smaller one that shows no difference says less than the article did.
+    Replicates are pooled. The sample must be as large as the expected figure's: a smaller one that
+    shows no difference says less than the article did. And it must see some rate at all.
     """
     target, reference = entry.expect, wording.reference(entry)
     effects = wording.effect(seen, target), wording.effect(reference, target)
@@ -132,11 +132,13 @@ def _against_sample(seen: Proportion, entry: ledger.ProportionEntry) -> Judgemen
         return f"a rate {' or '.join(sides)}" if sides else "no other rate"
 
     is_small = seen.trials < reference.trials
+    rates = detectable_rates(reference, seen.trials, target.alpha, effects=effects)
+    is_blind = rates.below is None and rates.above is None
     test = SignificanceTest(
         name=name,
         alpha=target.alpha,
         refuted=p_value,
-        otherwise=VerdictKind.INCONCLUSIVE if is_small else VerdictKind.REPRODUCED,
+        otherwise=VerdictKind.INCONCLUSIVE if is_small or is_blind else VerdictKind.REPRODUCED,
         sight=sight,
     )
     few = f"{seen.trials} trials, expected {reference.trials}" if is_small else ""

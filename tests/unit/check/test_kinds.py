@@ -267,6 +267,12 @@ def test_proportion_prints_intervals_test_and_what_could_have_been_seen() -> Non
     assert found.sees.startswith("a rate above ")
 
 
+def test_a_sample_that_could_see_no_rate_reproduces_none() -> None:
+    asked = entry("proportion", "pass_rate", {"successes": 1, "trials": 2})
+    found = verdict(asked, passes(1, 2))
+    assert (found.kind, found.sees) == (INCONCLUSIVE, "no other rate")
+
+
 def test_replicates_of_a_proportion_are_pooled() -> None:
     runs = replicates("pass_rate", [3 / 79, 8 / 79], count=79)
     assert verdict(ELEVEN, runs).measured.startswith("11 of 158 ")

@@ -15,6 +15,7 @@ import os
 import platform
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -263,7 +264,48 @@ def _install_project(session: nox.Session, python: str) -> None:
 
 
 def _pip(session: nox.Session, python: str, *arguments: str) -> None:
+    """Install into an environment: by uv where it is there, as it is several times as fast.
+
+    Both check the hashes of a lock. What uv cannot install here, pip is asked for.
+    """
+    if uv := _uv():
+        command = [uv, "pip", "install", "--quiet", "--python", python, *arguments]
+        settings = {**os.environ, **_uv_settings()}
+        done = subprocess.run(command, check=False, env=settings, pass_fds=[*_held.values()])
+        if not done.returncode:
+            return
     _run(session, python, "-m", "pip", "-qq", "install", *arguments)
+
+
+def _uv() -> str | None:
+    """Return the uv of this machine, or else that of the environment `tools`, where it is made."""
+    ours = _folder("tools") / "bin" / "uv"
+    return shutil.which("uv") or (str(ours) if ours.is_file() else None)
+
+
+def _uv_settings() -> dict[str, str]:
+    """Return how this machine's pip finds packages, as variables of uv; what uv is told stays.
+
+    Variables, and not arguments: an address may hold a password.
+    """
+    listed = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"], check=False, capture_output=True, text=True
+    ).stdout
+    told = {}
+    for line in listed.splitlines():  # such as: global.extra-index-url='https://...'
+        key, _, value = line.partition("=")
+        told[key.rpartition(".")[2]] = value.strip("'").replace("\\n", " ").strip()
+    # one package may be at several places; which of them is no matter, as its hash is locked
+    settings = {"UV_INDEX_STRATEGY": "unsafe-best-match"}
+    for of_pip, of_uv in (
+        ("index-url", "UV_DEFAULT_INDEX"),
+        ("extra-index-url", "UV_INDEX"),
+        ("find-links", "UV_FIND_LINKS"),
+        ("cert", "SSL_CERT_FILE"),
+    ):
+        if told.get(of_pip):
+            settings[of_uv] = told[of_pip]
+    return {key: value for key, value in settings.items() if key not in os.environ}
 
 
 def _run(session: nox.Session, *command: str) -> None:

@@ -161,6 +161,7 @@ class _Workshop:
         monkeypatch.setattr(noxfile, "_held", {})
         monkeypatch.setattr(noxfile, "_run", self._run)
         monkeypatch.setattr(noxfile, "_pip_can", lambda *_: True)
+        monkeypatch.setattr(noxfile, "_uv", lambda: None)
 
     def write_pyproject(self, description: str) -> None:
         (self.root / "pyproject.toml").write_text(
@@ -347,6 +348,29 @@ def test_a_command_holds_the_locks_when_nox_is_gone(
     noxfile._run(_Session(), sys.executable, "-c", program)
     os.close(descriptor)
     assert (tmp_path / "held").exists()
+
+
+@pytest.mark.parametrize("code", [0, 2])
+def test_uv_installs_where_it_is_and_pip_what_uv_cannot(
+    noxfile: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """A program stands for uv: it writes down what it is told, in words and in variables."""
+    said, by_pip = tmp_path / "said", []
+    uv = tmp_path / "uv"
+    uv.write_text(f'#!/bin/sh\necho "$@" "$UV_INDEX" "$UV_FIND_LINKS" > {said}\nexit {code}\n')
+    uv.chmod(0o755)
+    config = tmp_path / "pip.conf"
+    config.write_text("[global]\nextra-index-url = https://one.invalid/s\nfind-links = /wheels\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(config))
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    for name in ("UV_INDEX", "UV_FIND_LINKS", "PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(noxfile, "_run", lambda _, *command: by_pip.append(command))
+    noxfile._pip(_Session(), "/env/bin/python", "--require-hashes", "--requirement", "lock")
+    told, variables = said.read_text().split(" lock ")
+    assert told == "pip install --quiet --python /env/bin/python --require-hashes --requirement"
+    assert variables == "https://one.invalid/s /wheels\n"
+    assert [command[:3] for command in by_pip] == ([("/env/bin/python", "-m", "pip")] * bool(code))
 
 
 def test_a_command_that_fails_ends_the_session(noxfile: Any) -> None:

@@ -475,8 +475,14 @@ def tables(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=False)
 def bench(session: nox.Session) -> None:
-    """Measure what the harness itself costs, beside ReFrame in its own environment."""
+    """Measure what the harness itself costs, beside ReFrame in its own environment.
+
+    With `-- --against HEAD~N` a commit in its place: which figure changed, with its interval.
+    """
     python = environment(session, "tests")
+    if "--against" in session.posargs:
+        session.run(python, "-m", "tests.bench", *session.posargs, external=True)
+        return
     reframe = Path(environment(session, "reframe")).with_name("reframe")
     command = [python, "-m", "tests.bench", "--reframe", str(reframe)]
     session.run(*command, *session.posargs, external=True)

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from harness import atomic
 from harness.errors import HostError
 from harness.records import record
+from tests.bench import against
 from tests.bench.byhand import locked_image
 from tests.bench.cost import ROOT, Cost
 from tests.bench.ours import Harness
 from tests.bench.peer import ReFrame
-from tests.bench.table import Result, text_table, write_file
+from tests.bench.table import Result, machine, text_table, write_file
 
 _FILE = ROOT / "results" / "bench" / "harness-cost.json"
+_CHANGE_FILE = ROOT / "results" / "bench" / "change.json"
 _FEWEST_RUNS = 7  # a median of fewer follows whatever else the machine did
 
 Measure = Callable[[], float]
@@ -89,6 +93,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure the rows asked for."""
     options = _parser().parse_args(arguments)
     rows = [row for row in ROWS if not options.only or row.name in options.only]
+    if options.against:
+        names = [row.ours.__name__ for row in rows if not row.needs_image]
+        with tempfile.TemporaryDirectory(prefix="bench-") as name:
+            found = against.changes(options.against, names, max(2, options.runs), Path(name))
+        print(against.table(options.against, found))
+        kept = {"machine": machine(None), **against.document(options.against, found)}
+        atomic.write_text(_CHANGE_FILE, json.dumps(kept, indent=1) + "\n")
+        return 0
     if any(row.needs_image for row in rows) and (lacking := _no_image()):
         print(f"no container cell: {lacking}", file=sys.stderr)
         rows = [row for row in rows if not row.needs_image]
@@ -113,6 +125,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--runs", type=int, default=9, help="after one that warms up (default 9)")
     parser.add_argument(
         "--reframe", type=Path, metavar="PROGRAM", help="measure this ReFrame as well"
+    )
+    parser.add_argument(
+        "--against",
+        metavar="REVISION",
+        help="measure this commit too, in turn, and say which figure changed; ReFrame is left out",
     )
     return parser
 

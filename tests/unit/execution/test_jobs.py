@@ -6,6 +6,7 @@ import json
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,8 +53,8 @@ def machine(cores: int | None = 8) -> Host:
     )
 
 
-def specs(number: int = 20, **limits: float) -> list[RunSpec]:
-    held = Limits(**limits)  # type: ignore[arg-type] - whole numbers where they must be
+def specs(number: int = 20, limits: Limits | None = None) -> list[RunSpec]:
+    held = limits or Limits()
     return [replace(SPEC, params={"index": index}, limits=held) for index in range(number)]
 
 
@@ -75,9 +76,9 @@ def specs(number: int = 20, **limits: float) -> list[RunSpec]:
     ],
 )
 def test_as_many_runs_as_there_is_room_for(
-    asked: int | None, limits: dict[str, float], jobs: int, because: str
+    asked: int | None, limits: dict[str, Any], jobs: int, because: str
 ) -> None:
-    found = room(asked, specs(**limits), machine())
+    found = room(asked, specs(limits=Limits(**limits)), machine())
     assert found.jobs == jobs
     assert because in found.reason
 
@@ -85,7 +86,7 @@ def test_as_many_runs_as_there_is_room_for(
 def test_no_more_than_there_are_runs_and_one_where_the_machine_does_not_say() -> None:
     assert room(5, specs(2), machine()).jobs == 2
     assert room(5, [], machine()).jobs == 1
-    assert room(None, specs(cores=1, memory_gib=1.0), machine(cores=None)).jobs == 1
+    assert room(None, specs(limits=Limits(cores=1, memory_gib=1.0)), machine(cores=None)).jobs == 1
 
 
 @pytest.mark.parametrize("word", ["0", "-1", "two", "1.5", ""])

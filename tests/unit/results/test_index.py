@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import atomic
 from harness.errors import InputError
 from harness.records import FinishedRun, Measurement, Profile, RunOutcome, RunSpec, Status, Usage
 from harness.results import index as indexing
@@ -214,7 +215,7 @@ def test_where_no_index_can_be_written_there_is_none(
     def refuse(*_: object) -> None:
         raise PermissionError(30, "Read-only file system")
 
-    monkeypatch.setattr(indexing.atomic, "new_file", refuse)
+    monkeypatch.setattr(atomic, "new_file", refuse)
     assert len(read(store)) == NUM_RUNS
     assert not (store.root / INDEX_FILE).exists()
 

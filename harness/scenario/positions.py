@@ -168,8 +168,8 @@ class _Builder:
         self.problems.append(problem)
 
     def _build(self, event: yaml.Event, key: Key, depth: int) -> Any:
-        self.values[key] = _place(event)
-        self.places.setdefault(key, _place(event))
+        place = self.values[key] = _place(event)
+        self.places.setdefault(key, place)
         if isinstance(event, yaml.AliasEvent):
             return self._refuse(event, "anchors and aliases are not used here", key)
         assert isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent)

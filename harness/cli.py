@@ -6,6 +6,7 @@ and returns the exit code; every failure a user can cause ends as one clear mess
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -25,6 +26,8 @@ _BROKEN_PIPE = 141  # as a shell reports a program that SIGPIPE ended
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     signal.signal(signal.SIGTERM, _stop)
+    # what a command has read lives until its end: Python need not look for garbage there so often
+    gc.set_threshold(50_000)
     began, name = time.monotonic(), "harness"
     try:
         command, options = parse(arguments)

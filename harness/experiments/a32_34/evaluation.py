@@ -17,11 +17,21 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import accumulate, chain
 from statistics import fmean
 
 from harness.records import record
-from harness.statistics import Interval, Proportion, bootstrap, mcnemar_exact
+from harness.statistics import (
+    Interval,
+    Proportion,
+    Sample,
+    above_test,
+    below_test,
+    bootstrap,
+    clustered_rate,
+    mcnemar_exact,
+)
 from harness.workloads.envs.base import StopReason
 from harness.workloads.envs.files.environment import STOP_REASONS, FileEpisode
 from harness.workloads.envs.files.grade import BaselineRates, Grade, rates
@@ -131,12 +141,13 @@ class PairedDifference:
     Attributes:
         value: of all tasks.
         interval: 95 %, by resampling tasks.
-        p: two-sided, of no difference; None where the figure is not one of yes and no.
+        p: two-sided, of no difference: exact where the figure is one of yes and no, else by a
+            t-test over the tasks' differences.
     """
 
     value: float
     interval: Interval
-    p: float | None = None
+    p: float
 
 
 @record
@@ -146,9 +157,11 @@ class Comparison:
     Attributes:
         tasks: how many.
         task_pass: difference of the shares of tasks passed; McNemar's exact test.
-        assertions: of the shares of assertions that hold.
+        assertions: of the shares of assertions that hold; those of one task are no independent
+            trials.
         task_complete: of the shares of clean stops; McNemar's exact test.
         turns: of the mean turns.
+        by_persona: of the shares of assertions that hold, by the persona whose tasks they are.
     """
 
     tasks: int
@@ -156,6 +169,7 @@ class Comparison:
     assertions: PairedDifference
     task_complete: PairedDifference
     turns: PairedDifference
+    by_persona: Mapping[str, float]
 
 
 Share = tuple[float, float]  # what is counted, and of how many
@@ -176,27 +190,44 @@ def compare(one: PolicyEvaluation, other: PolicyEvaluation) -> Comparison:
         message = f"no task was finished by both {one.policy} and {other.policy}"
         raise ValueError(message)
     counted = [pair for pair in pairs if _with_assertions(pair)]
+    by_persona: dict[str, list[Pair]] = {}
+    for pair in counted:
+        by_persona.setdefault(role_of(pair[0].task_id), []).append(pair)
     return Comparison(
         tasks=len(pairs),
         task_pass=_of_yes_and_no(counted, lambda rollout: _grade(rollout).passed),
         assertions=_difference(counted, _held),
         task_complete=_of_yes_and_no(pairs, _stopped),
         turns=_difference(pairs, lambda rollout: (len(rollout.episode.turns), 1)),
+        by_persona={
+            role: _ratio_difference([(_held(each), _held(than)) for each, than in by_persona[role]])
+            for role in sorted(by_persona)
+        },
     )
 
 
 def _of_yes_and_no(pairs: Sequence[Pair], holds: Callable[[FileRollout], bool]) -> PairedDifference:
     found = _difference(pairs, lambda rollout: (holds(rollout), 1))
     outcomes = Counter((holds(one), holds(other)) for one, other in pairs)
-    p = mcnemar_exact(outcomes[True, False], outcomes[False, True])
-    return PairedDifference(value=found.value, interval=found.interval, p=p)
+    return replace(found, p=mcnemar_exact(outcomes[True, False], outcomes[False, True]))
 
 
 def _difference(pairs: Sequence[Pair], share: Callable[[FileRollout], Share]) -> PairedDifference:
     units = [(share(one), share(other)) for one, other in pairs]
+    # both played the same task, so that it has as many assertions for either
+    by_task = clustered_rate([(one - other, whole) for (one, whole), (other, _) in units])
     return PairedDifference(
-        value=_ratio_difference(units), interval=bootstrap(units, _ratio_difference)
+        value=_ratio_difference(units),
+        interval=bootstrap(units, _ratio_difference),
+        p=_p_of_none(by_task),
     )
+
+
+def _p_of_none(differences: Sample) -> float:
+    """Return the two-sided p-value of a mean of 0; 1 of a single task, which has no spread."""
+    if math.isnan(differences.std):
+        return 1.0
+    return min(1.0, 2 * min(above_test(differences, 0.0), below_test(differences, 0.0)))
 
 
 def _ratio_difference(units: Sequence[tuple[Share, Share]]) -> float:

@@ -28,6 +28,7 @@ from harness.workloads.envs.search.environment import (
 )
 from harness.workloads.inference.engine import SamplingParams
 from harness.workloads.models.lora_settings import Dropout
+from harness.workloads.rl import agreement
 from harness.workloads.rl.algorithms.information_gain import Probing, by_engine, by_trainer
 from harness.workloads.rl.loop import Algorithm, TrainingStep, is_evaluated, train
 from harness.workloads.rl.rollout import Key, Rollout
@@ -86,6 +87,7 @@ def _train(resources: SearchAgentResources, way: A2tgpoVariant) -> Iterator[Sear
             num_minibatches=params.num_minibatches,
             old_logprobs=OldLogprobs.RECOMPUTED,
             aggregation=way.aggregation,
+            clip_band=(way.clip.epsilon_low, way.clip.epsilon_high),
             seed=seed,
         ),
         needs_reference=way.clip.kl_coef > 0,
@@ -189,6 +191,7 @@ def _report_step(resources: SearchAgentResources, step: SearchStep) -> None:
         ("train.entropy", update.entropy),
     ):
         emit.measured(metric, value, where=where, count=update.tokens)
+    agreement.report(emit, update, where)
     emit.measured("train.update_norm", update.update_norm, where=where)
     emit.measured("train.tokens", update.tokens, where=where)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scipy import stats
 
 from harness.errors import HostError
 from harness.experiments.a32_34.evaluation import (
@@ -127,6 +128,10 @@ def test_a_comparison_is_made_task_by_task() -> None:
     for difference in (found.task_pass, found.assertions, found.task_complete, found.turns):
         assert difference.interval.low <= difference.value <= difference.interval.high
     assert found.assertions.interval.low > 0
+    assert found.by_persona == pytest.approx({"technical-writer": (33 - 17) / 36})
+    # a paired t-test over the nine tasks: eight differ by two assertions, one by none
+    assert found.assertions.p == pytest.approx(stats.ttest_1samp([2] * 8 + [0], 0).pvalue)
+    assert found.turns.p == pytest.approx(stats.ttest_1samp([3 - 5] * 8 + [12 - 5], 0).pvalue)
 
 
 def test_where_more_rollouts_broke_of_one_player_nothing_is_compared() -> None:
@@ -141,7 +146,7 @@ def test_a_difference_turns_its_sign_when_the_players_are_swapped() -> None:
     there, back = compare(one, other), compare(other, one)
     for name in ("task_pass", "assertions", "task_complete", "turns"):
         assert getattr(there, name).value == pytest.approx(-getattr(back, name).value)
-        assert getattr(there, name).p == getattr(back, name).p
+        assert getattr(there, name).p == pytest.approx(getattr(back, name).p)
 
 
 def test_resampling_tasks_is_wider_than_resampling_assertions() -> None:

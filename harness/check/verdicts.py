@@ -10,7 +10,6 @@ from harness.check import wording
 from harness.check.finding import Judgement, Unanswered
 from harness.check.kinds import compare
 from harness.check.measured import Measured
-from harness.check.rows import Rows
 from harness.errors import ExitCode
 from harness.records import FinishedRun, Profile, Verdict, VerdictKind
 from harness.scenario.expectations import (
@@ -45,14 +44,14 @@ def check(
     def measured_on(device: str | None) -> Measured:
         """Return the measurements of a device; a run that failed before naming one counts."""
         bound = [run for run in here if device is None or run.outcome.device in (device, "")]
-        return Measured(rows=Rows(bound), metrics=metrics)
+        return Measured.of(bound, metrics)
 
     verdicts = []
     for entry in ledger.expectations:
-        elsewhere = _elsewhere(entry.binds, profile, list(devices))
-        finding = _finding(entry, measured_on(None if elsewhere else entry.binds.device))
-        if elsewhere:
-            finding = replace(finding, kind=VerdictKind.OTHER_PROFILE, detail=elsewhere)
+        other = elsewhere(entry.binds, profile, list(devices))
+        finding = judge(entry, measured_on(None if other else entry.binds.device))
+        if other:
+            finding = replace(finding, kind=VerdictKind.OTHER_PROFILE, detail=other)
         if entry.evidence_class is EvidenceClass.REPORTED:
             finding = replace(finding, kind=VerdictKind.REPORTED)
         verdicts.append(_verdict(entry, finding))
@@ -84,7 +83,7 @@ def exit_code(verdicts: Iterable[Verdict]) -> ExitCode:
     return ExitCode.OK if compared else ExitCode.INCONCLUSIVE
 
 
-def _elsewhere(binds: Binds, profile: Profile, devices: list[str]) -> str:
+def elsewhere(binds: Binds, profile: Profile, devices: list[str]) -> str:
     """Return why an entry does not apply here; empty if it does, or no run names its device."""
     if binds.profile and profile not in binds.profile:
         return f"checked in profile {', '.join(binds.profile)}; this is {profile}"
@@ -93,7 +92,8 @@ def _elsewhere(binds: Binds, profile: Profile, devices: list[str]) -> str:
     return ""
 
 
-def _finding(entry: Expectation, measured: Measured) -> Judgement:
+def judge(entry: Expectation, measured: Measured) -> Judgement:
+    """Compare one entry; what cannot be compared is a judgement too."""
     try:
         return compare(entry, measured)
     except Unanswered as unanswered:

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from harness.check.audit import cannot_fail
+from harness.check.variation import unvarying
 from harness.check.verdicts import check, exit_code
 from harness.errors import ExitCode, worst
 from harness.measure import metrics_by_name
@@ -32,6 +34,9 @@ class ScenarioReport:
         ledger: the claims.
         verdicts: one for each entry of the ledger.
         plan: what the runs should be, so that a cell without a run is shown as such.
+        num_compared: how many entries are compared here and counted.
+        blind: the ids of those that no dead experiment turns (`harness.check.audit`).
+        unvarying: what does not vary where it should, a sentence each (`harness.check.variation`).
     """
 
     scenario: Scenario
@@ -42,12 +47,16 @@ class ScenarioReport:
     ledger: Expectations
     verdicts: tuple[Verdict, ...]
     plan: Plan | None = None
+    num_compared: int = 0
+    blind: tuple[str, ...] = ()
+    unvarying: tuple[str, ...] = ()
 
     @property
     def caption(self) -> tuple[str, ...]:
         """Where the figures come from; shown under every table and plot of this dossier."""
         asked = f"Profile {self.profile}: {self.scenario.profiles[self.profile].summary}."
-        return (asked, *provenance(self.runs), *_left_out(self.plan))
+        still = (f"Does not vary: {sentence}." for sentence in self.unvarying)
+        return (asked, *provenance(self.runs), *_left_out(self.plan), *still)
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -90,8 +99,9 @@ def assemble(loaded: Loaded, ledger: Expectations, plan: Plan, store: RunStore) 
     scenario, profile = loaded.scenario, plan.profile
     metrics, runs = metrics_by_name(scenario), select(store, plan.runs)
     verdicts = check(ledger, runs, profile, metrics)
+    blind, num_compared = cannot_fail(ledger, runs, profile, metrics)
     if plan.changed:
-        verdicts = tuple(map(_of_another_experiment, verdicts))
+        verdicts, blind, num_compared = tuple(map(_of_another_experiment, verdicts)), (), 0
     return ScenarioReport(
         scenario=scenario,
         profile=profile,
@@ -101,6 +111,9 @@ def assemble(loaded: Loaded, ledger: Expectations, plan: Plan, store: RunStore) 
         plan=plan,
         ledger=ledger,
         verdicts=verdicts,
+        num_compared=num_compared,
+        blind=blind,
+        unvarying=unvarying(runs, metrics),
     )
 
 

@@ -144,6 +144,17 @@ class CheckOptions(ExperimentOptions):
 
 
 @options
+class AuditOptions(ProfileOptions):
+    """``harness audit``.
+
+    Attributes:
+        published: look at the published results, not at those of the store.
+    """
+
+    published: bool = False
+
+
+@options
 class ReportOptions(ExperimentOptions):
     """``harness report``.
 
@@ -237,6 +248,7 @@ OF_COMMAND: dict[str, type[Options]] = {
     "plan": PlanOptions,
     "run": RunOptions,
     "check": CheckOptions,
+    "audit": AuditOptions,
     "report": ReportOptions,
     "compare": CompareOptions,
     "publish": PublishOptions,

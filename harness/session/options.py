@@ -155,6 +155,19 @@ class AuditOptions(ProfileOptions):
 
 
 @options
+class PinOptions(ProfileOptions):
+    """``harness pin``.
+
+    Attributes:
+        why: the reason for a change of what is pinned.
+        again: a store with a second execution of each run; what differs there is not pinned.
+    """
+
+    why: str = ""
+    again: Path | None = None
+
+
+@options
 class ReportOptions(ExperimentOptions):
     """``harness report``.
 
@@ -249,6 +262,7 @@ OF_COMMAND: dict[str, type[Options]] = {
     "run": RunOptions,
     "check": CheckOptions,
     "audit": AuditOptions,
+    "pin": PinOptions,
     "report": ReportOptions,
     "compare": CompareOptions,
     "publish": PublishOptions,

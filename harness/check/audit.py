@@ -142,7 +142,8 @@ def _counted(
 
 
 def _audited(entry: Expectation, before: Judgement, after: Iterator[_After]) -> Audited:
-    noticed, missed = [], []
+    noticed: list[str] = []
+    missed: list[str] = []
     for name, judgement in after:
         (noticed if _turns(before, judgement()) else missed).append(name)
     return Audited(entry=entry.id, kind=before.kind, noticed=tuple(noticed), missed=tuple(missed))
@@ -173,7 +174,7 @@ def _counterfactuals(
     for key in differing(held):
         values = list(dict.fromkeys(row.keys[key] for row in held if _is_label(row, key)))
         numeric = all(is_number(value) for value in values)
-        ordered = sorted(values) if numeric else values  # type: ignore[type-var]
+        ordered = sorted(values) if numeric else values
         changes = {
             f"{key} = {value}": dict.fromkeys(values, value)
             for value in (ordered[:1] if numeric else ordered[:_MAX_VALUES])
@@ -237,7 +238,8 @@ def _compared_with(entry: Expectation) -> ledger.Cell | None:
             return entry.expect.to
         case ledger.OrderingEntry():
             return entry.expect.than
-    return None
+        case _:
+            return None
 
 
 def _allows_nothing(entry: Expectation) -> bool:
@@ -246,9 +248,9 @@ def _allows_nothing(entry: Expectation) -> bool:
         case ledger.BoundEntry():
             low, high = entry.expect.interval
         case ledger.LawEntry() if entry.expect.law == "all_cells":
-            low = entry.expect.params.get("low") or -math.inf
-            high = entry.expect.params.get("high")
-            high = math.inf if high is None else high
+            low, high = -math.inf, math.inf
+            low = entry.expect.params.get("low", low)
+            high = entry.expect.params.get("high", high)
         case _:
             return False
     return low <= 0 <= high

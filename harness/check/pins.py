@@ -193,13 +193,13 @@ def check_pins(
             continue
         platform = platform_of(run)
         here = by_platform.get(platform)
-        pinned = here and _pinned(here, run)
+        pinned = None if here is None else _pinned(here, run)
         if here is None or pinned is None:
             missing[platform or "a machine whose record does not say which"] = None
             continue
         found = values_of(run, read_events(store.folder(run.spec) / EVENTS_FILE), metrics)
         num_runs += 1
-        compared += sum(map(len, pinned.values.values()))
+        compared += sum(len(values) for values in pinned.values.values())
         differences += _differences(run.spec.label, pinned.values, found, here.ulps)
     return PinsReport(
         compared=compared,

@@ -44,7 +44,7 @@ def main(options: RunOptions) -> ExitCode:
         pins = [
             check_pins(read_pins(folder), each.runs, ready.store, each.metrics) for each in dossiers
         ]
-        code = worst(each.exit_code for each in (*dossiers, *pins))
+        code = worst([*(each.exit_code for each in dossiers), *(each.exit_code for each in pins)])
         if options.json:
             tables = [json_document(table) for each in dossiers for table in tables_of(each)]
             return Answer(code=code, document={"tables": tables, "exit_code": code})

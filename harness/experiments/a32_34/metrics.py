@@ -5,6 +5,7 @@ from __future__ import annotations
 from harness.experiments.a32_34.counts import RATES, WALL
 from harness.workloads.api.declare import Better, Metric
 from harness.workloads.api.figures import metrics_of
+from harness.workloads.inference.observed import REQUEST_METRICS
 
 _HIGHER, _LOWER = Better.HIGHER, Better.LOWER
 
@@ -43,6 +44,7 @@ AGENT = (
 )
 
 SERVED = (
+    *REQUEST_METRICS,
     Metric(name="serve.engine", unit="text", doc="what served the policy, with its version"),
     Metric(name="serve.sandbox", unit="text", doc="where the policy's commands ran"),
     Metric(
@@ -103,6 +105,8 @@ REWARDED = (
     Metric(
         name="train.update_norm_ratio", unit="1", doc="that / (rate * sqrt(trained parameters))"
     ),
+    Metric(name="train.learning_rate", unit="1", doc="as the optimizer held it when it stepped"),
+    Metric(name="train.weight_decay", unit="1", doc="likewise"),
     Metric(name="train.resamples", unit="1", doc="turns drawn again, a rollout"),
     Metric(
         name="train.resample_share",
@@ -185,6 +189,11 @@ EVALUATED = (
         timing=True,
     ),
     Metric(
+        name="agent.tasks_trained",
+        unit="count",
+        doc="tasks played that training was shown or had played before; where: policy",
+    ),
+    Metric(
         name="agent.stop_early",
         unit="1",
         doc="mean probability of stopping at a turn before the work is done; where: policy",
@@ -242,89 +251,5 @@ COMPARED = (
         name="stop.by_training",
         unit="%",
         doc="clean stops gained at one parser; where: source (replay or rollouts)",
-    ),
-)
-
-EVALUATED = (
-    Metric(
-        name="agent.rollout_errors",
-        unit="count",
-        doc="rollouts that broke, by no agent's doing, and count nowhere; where: policy",
-        better=_LOWER,
-    ),
-    Metric(name="agent.stop_reason", unit="%", doc="of all rollouts; where: policy, reason"),
-    Metric(
-        name="agent.assertion_pass_rate_low", unit="%", doc="tasks resampled, 95 %; where: policy"
-    ),
-    Metric(
-        name="agent.assertion_pass_rate_high", unit="%", doc="tasks resampled, 95 %; where: policy"
-    ),
-    Metric(name="agent.stop_rate_low", unit="%", doc="Wilson, 95 %; where: policy"),
-    Metric(name="agent.stop_rate_high", unit="%", doc="Wilson, 95 %; where: policy"),
-    Metric(
-        name="agent.environment_share",
-        unit="%",
-        doc="of the rollouts' time, not the model's: boxes, grading, bookkeeping; where: policy",
-        better=_LOWER,
-        timing=True,
-    ),
-    Metric(
-        name="agent.stop_early",
-        unit="1",
-        doc="mean probability of stopping at a turn before the work is done; where: policy",
-    ),
-    Metric(
-        name="agent.stop_late",
-        unit="1",
-        doc="mean probability of stopping at a turn after the work is done; where: policy",
-    ),
-    Metric(
-        name="agent.reparsed_stop_rate",
-        unit="%",
-        doc="clean stops of stored rollouts, read by another parser; where: policy, parser",
-    ),
-    Metric(
-        name="agent.reparsed_turns",
-        unit="turn",
-        doc="mean turns of the same; where: policy, parser",
-    ),
-)
-
-_COMPARED = (
-    ("agent.pass_rate_difference", "%", "of tasks passed", _HIGHER),
-    ("agent.assertion_pass_rate_difference", "%", "of assertions that hold", _HIGHER),
-    ("agent.stop_rate_difference", "%", "of clean stops", _HIGHER),
-    ("agent.turns_difference", "turn", "of mean turns", _LOWER),
-)
-
-COMPARED = (
-    *(
-        Metric(name=name, unit=unit, doc=f"policy - other, {doc}; where: both", better=better)
-        for name, unit, doc, better in _COMPARED
-    ),
-    *(
-        Metric(name=f"{name}_{end}", unit=unit, doc="tasks resampled, 95 %; where: policy, other")
-        for name, unit, _, _ in _COMPARED
-        for end in ("low", "high")
-    ),
-    Metric(
-        name="agent.pass_rate_paired_p",
-        unit="1",
-        doc="two-sided p of no difference, McNemar's exact test; where: policy, other",
-    ),
-    Metric(
-        name="agent.stop_rate_paired_p",
-        unit="1",
-        doc="two-sided p of no difference, McNemar's exact test; where: policy, other",
-    ),
-    Metric(
-        name="stop.by_parser",
-        unit="%",
-        doc="clean stops that only the parser made; where: by (replay or rollouts)",
-    ),
-    Metric(
-        name="stop.by_training",
-        unit="%",
-        doc="clean stops gained at one parser; where: by (replay or rollouts)",
     ),
 )

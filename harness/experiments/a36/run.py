@@ -59,6 +59,8 @@ def run(context: Context) -> None:
         _report_learning(resources, list(evaluated.values()), steps)
         _report_advantages(resources, way, steps)
         _report_times(resources, steps)
+        for metric, value in resources.served.engine.figures():
+            emit.measured(metric, value)
 
 
 def _train(resources: SearchAgentResources, way: A2tgpoVariant) -> Iterator[SearchStep]:
@@ -192,6 +194,7 @@ def _report_step(resources: SearchAgentResources, step: SearchStep) -> None:
     ):
         emit.measured(metric, value, where=where, count=update.tokens)
     emit.measured("train.update_norm", update.update_norm, where=where)
+    emit.measured("train.learning_rate", update.learning_rate, where=where)
     emit.measured("train.tokens", update.tokens, where=where)
 
 

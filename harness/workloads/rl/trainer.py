@@ -143,6 +143,7 @@ class Update:
             update of a fresh AdamW can come to without weight decay, as every weight then moves by
             the learning rate at most. Articles 33 and 34 print 0.0622 of 0.0635.
         logprob_difference: of engine and trainer.
+        learning_rate: in the optimizer when it had stepped; weight decay likewise.
     """
 
     updates: int
@@ -154,6 +155,8 @@ class Update:
     update_norm: float
     update_norm_ratio: float
     logprob_difference: LogprobDifference
+    learning_rate: float
+    weight_decay: float
 
 
 @record
@@ -360,6 +363,8 @@ class Trainer:
             logprob_difference=LogprobDifference(
                 mean=difference_N.mean().item(), largest=difference_N.max().item()
             ),
+            learning_rate=self._optimizer.param_groups[0]["lr"],
+            weight_decay=self._optimizer.param_groups[0]["weight_decay"],
         )
 
     def _minibatches(self, sequences: Sequence[_Sequence]) -> Iterator[Sequence[_Sequence]]:

@@ -124,7 +124,7 @@ def _counted(
     """Yield each entry that is compared here, its judgement, and the ones it might have had."""
     here = [run for run in runs if run.spec.profile is profile]
     devices = list(dict.fromkeys(run.outcome.device for run in here if run.outcome.device))
-    by_device: dict[str | None, Rows] = {}
+    by_device: dict[str | None, Measured] = {}
     for entry in expectations.expectations:
         if entry.evidence_class is EvidenceClass.REPORTED or elsewhere(
             entry.binds, profile, devices
@@ -135,10 +135,9 @@ def _counted(
         device = entry.binds.device
         if device not in by_device:
             bound = [run for run in here if device is None or run.outcome.device in (device, "")]
-            by_device[device] = Rows(bound)
-        rows = by_device[device]
-        before = judge(entry, Measured(rows=rows, metrics=metrics))
-        yield entry, before, _counterfactuals(entry, rows, metrics)
+            by_device[device] = Measured(rows=Rows(bound), metrics=metrics)
+        measured = by_device[device]
+        yield entry, judge(entry, measured), _counterfactuals(entry, measured)
 
 
 def _audited(entry: Expectation, before: Judgement, after: Iterator[_After]) -> Audited:
@@ -154,10 +153,9 @@ def _turns(before: Judgement, after: Judgement) -> bool:
     return after.kind not in (before.kind, VerdictKind.MISSING)
 
 
-def _counterfactuals(
-    entry: Expectation, rows: Rows, metrics: Mapping[str, Metric]
-) -> Iterator[_After]:
+def _counterfactuals(entry: Expectation, measured: Measured) -> Iterator[_After]:
     """Yield each change that reaches the entry's figures, and the judgement after it."""
+    rows = measured.rows
     held = [row for name in _metrics_of(entry) for row in rows.of_metric(name)]
     own = [
         row
@@ -166,7 +164,7 @@ def _counterfactuals(
     ]
 
     def judged(changed: Mapping[int, Scalar]) -> Judgement:
-        return judge(entry, Measured(rows=_changed(rows, held, changed), metrics=metrics))
+        return judge(entry, replace(measured, rows=_changed(rows, held, changed)))
 
     for name, change in (*_of_values(entry, own), *_of_partners(entry, own, rows)):
         if _reaches(change, held):
@@ -184,7 +182,7 @@ def _counterfactuals(
             if _reaches(change := _moved(held, key, takes), held):
                 yield name, partial(judged, change)
     if any(row.run.spec.replicate for row in held):
-        yield ONE_SEED, partial(_on_one_seed, entry, rows, metrics)
+        yield ONE_SEED, partial(_on_one_seed, entry, measured)
 
 
 def _of_values(entry: Expectation, own: Sequence[MeasurementRow]) -> Iterator[_Change]:
@@ -315,18 +313,18 @@ def _place(row: MeasurementRow, key: str, value: object = None) -> Hashable:
     return row.measurement.metric, row.run.spec.seed, row.run.spec.replicate, frozen(keys)
 
 
-def _on_one_seed(entry: Expectation, rows: Rows, metrics: Mapping[str, Metric]) -> Judgement:
+def _on_one_seed(entry: Expectation, measured: Measured) -> Judgement:
     """Judge an entry where each replicate of a cell is its first one again."""
     first: dict[str, FinishedRun] = {}
-    for run in sorted(rows.runs, key=lambda each: each.spec.replicate):
+    for run in sorted(measured.rows.runs, key=lambda each: each.spec.replicate):
         first.setdefault(run.spec.point_id, run)
     runs = [
         replace(run, measurements=first[run.spec.point_id].measurements)
         if run.outcome.status is Status.FINISHED
         else run
-        for run in rows.runs
+        for run in measured.rows.runs
     ]
-    return judge(entry, Measured.of(runs, metrics))
+    return judge(entry, Measured.of(runs, measured.metrics))
 
 
 # --- parts ----------------------------------------------------------------------------------------

@@ -46,7 +46,7 @@ def main(options: AuditOptions) -> ExitCode:
         code, texts, document = ExitCode.OK, [], {}
         for profile in profiles:
             dossier = assemble(loaded, ledger, expand(loaded, profile, Overrides()), store)
-            found = audit(ledger, dossier.runs, profile, dossier.metrics)
+            found = audit(dossier.ledger, dossier.runs, profile, dossier.metrics)
             if dossier.blind:
                 code = ExitCode.OUTSIDE
             texts.append(render_text(audit_table(dossier, found), terminal_width()))

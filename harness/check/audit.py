@@ -3,23 +3,23 @@
 A verdict means something where another one was possible. So the stored figures are changed as a
 dead experiment would change them, and every entry is judged again:
 
-=====================  =============================================================================
+======================  ============================================================================
 ``x 0.95``, ``x 1.05``  the entry's own figures are 5 % off; what they are compared with is not
-``x 0``                nothing was done, gained or counted
-``1, not 0``           one fault where none was counted
-``x 10``, ``x 100``    of an error or a cost, which may be 0: one and two orders of magnitude more
-``x -1``               of a difference: the effect is the other way round
-``no change``          of a ratio: 1; of a figure that falls below another: that other one
-``another value``      of a text or a flag
-``KEY = VALUE``        every cell of an axis or row key has the figures of one of them: the trained
-                       policy those of the untrained one, each variant those of the baseline, the
-                       held-out tasks those of the pool, the last step those of the first
-``KEY shuffled``       the labels of an axis or row key are on the wrong figures
-``exchanged``          of two cells that are compared: each has the figures of the other
-``last = first``       a figure ``NAME.last`` is its own ``NAME.first``
-``one seed``           every replicate has the figures of the first; a check of the runs notices
-                       that, so by itself it makes no entry sharp
-=====================  =============================================================================
+``x 0``                 nothing was done, gained or counted
+``1, not 0``            one fault where none was counted
+``x 10``, ``x 100``     of an error or a cost, which may be 0: one and two orders of magnitude more
+``x -1``                of a difference: the effect is the other way round
+``no change``           of a ratio: 1; of a figure that falls below another: that other one
+``another value``       of a text or a flag
+``KEY = VALUE``         every cell of an axis or row key has the figures of one of them: the trained
+                        policy those of the untrained one, each variant those of the baseline, the
+                        held-out tasks those of the pool, the last step those of the first
+``KEY shuffled``        the labels of an axis or row key are on the wrong figures
+``exchanged``           of two cells that are compared: each has the figures of the other
+``last = first``        a figure ``NAME.last`` is its own ``NAME.first``
+``one seed``            every replicate has the figures of the first; a check of the runs notices
+                        that, so by itself it makes no entry sharp
+======================  ============================================================================
 
 An entry notices a change where its verdict is another one. An entry that notices none cannot fail,
 so it says nothing: it belongs in the class `reported`, or needs a sharper expectation.
@@ -85,10 +85,16 @@ def audit(
         profile: the profile of the runs.
         metrics: what the workloads declare, by name.
     """
-    return tuple(
-        _audited(entry, before, counterfactuals)
-        for entry, before, counterfactuals in _counted(expectations, runs, profile, metrics)
-    )
+    audited = []
+    for entry, before, counterfactuals in _counted(expectations, runs, profile, metrics):
+        noticed: list[str] = []
+        missed: list[str] = []
+        for name, after in counterfactuals:
+            (noticed if _turns(before, after()) else missed).append(name)
+        audited.append(
+            Audited(entry=entry.id, kind=before.kind, noticed=tuple(noticed), missed=tuple(missed))
+        )
+    return tuple(audited)
 
 
 def cannot_fail(
@@ -138,14 +144,6 @@ def _counted(
             by_device[device] = Measured(rows=Rows(bound), metrics=metrics)
         measured = by_device[device]
         yield entry, judge(entry, measured), _counterfactuals(entry, measured)
-
-
-def _audited(entry: Expectation, before: Judgement, after: Iterator[_After]) -> Audited:
-    noticed: list[str] = []
-    missed: list[str] = []
-    for name, judgement in after:
-        (noticed if _turns(before, judgement()) else missed).append(name)
-    return Audited(entry=entry.id, kind=before.kind, noticed=tuple(noticed), missed=tuple(missed))
 
 
 def _turns(before: Judgement, after: Judgement) -> bool:

@@ -141,7 +141,8 @@ def _counted(
         device = entry.binds.device
         if device not in by_device:
             bound = [run for run in here if device is None or run.outcome.device in (device, "")]
-            by_device[device] = Measured(rows=Rows(bound), metrics=metrics)
+            recomputed = profile is Profile.EVIDENCE
+            by_device[device] = Measured.of(bound, metrics, recomputed=recomputed)
         measured = by_device[device]
         yield entry, judge(entry, measured), _counterfactuals(entry, measured)
 
@@ -322,7 +323,8 @@ def _on_one_seed(entry: Expectation, measured: Measured) -> Judgement:
         else run
         for run in measured.rows.runs
     ]
-    return judge(entry, Measured.of(runs, measured.metrics))
+    same = Measured.of(runs, measured.metrics, recomputed=measured.recomputed)
+    return judge(entry, same)
 
 
 # --- parts ----------------------------------------------------------------------------------------

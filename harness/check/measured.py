@@ -15,20 +15,32 @@ from harness.workloads.api.declare import Better, Metric
 
 @record
 class Measured:
-    """The rows of some runs, and the declarations of their metrics by name."""
+    """The rows of some runs, and the declarations of their metrics by name.
+
+    Attributes:
+        recomputed: whether the figures are those of published files, which have no noise of ours.
+    """
 
     rows: Rows
     metrics: Mapping[str, Metric]
+    recomputed: bool = False
 
     @classmethod
-    def of(cls, runs: Sequence[FinishedRun], metrics: Mapping[str, Metric]) -> Self:
+    def of(
+        cls,
+        runs: Sequence[FinishedRun],
+        metrics: Mapping[str, Metric],
+        *,
+        recomputed: bool = False,
+    ) -> Self:
         """Return the rows of these runs; of replicates that are all one, none can be used."""
         same = {
             id(run): twins_text(twins)
             for twins in identical_replicates(runs, metrics)
             for run in twins
         }
-        return cls(rows=Rows(runs, same), metrics=metrics)
+        losses = [name for name, metric in metrics.items() if metric.is_loss]
+        return cls(rows=Rows(runs, losses, same), metrics=metrics, recomputed=recomputed)
 
     def resolution(self, entry: Entry) -> float:
         """Return the smallest step of the entry's metric, in the entry's unit; 0 if undeclared."""

@@ -8,6 +8,7 @@ from functools import cache
 
 from harness.check import wording
 from harness.check.finding import Judgement, Unanswered
+from harness.check.inference import decide
 from harness.check.kinds import compare
 from harness.check.measured import Measured
 from harness.errors import ExitCode
@@ -44,16 +45,28 @@ def check(
     def measured_on(device: str | None) -> Measured:
         """Return the measurements of a device; a run that failed before naming one counts."""
         bound = [run for run in here if device is None or run.outcome.device in (device, "")]
-        return Measured.of(bound, metrics)
+        return Measured.of(bound, metrics, recomputed=profile is Profile.EVIDENCE)
 
+    others = {
+        entry.id: elsewhere(entry.binds, profile, list(devices)) for entry in ledger.expectations
+    }
+    findings = {
+        entry.id: _finding(entry, measured_on(None if others[entry.id] else entry.binds.device))
+        for entry in ledger.expectations
+    }
+    counted = {
+        entry.id
+        for entry in ledger.expectations
+        if not others[entry.id] and entry.evidence_class is not EvidenceClass.REPORTED
+    }
+    findings = decide(findings, counted)
     verdicts = []
     for entry in ledger.expectations:
-        other = elsewhere(entry.binds, profile, list(devices))
-        finding = judge(entry, measured_on(None if other else entry.binds.device))
-        if other:
-            finding = replace(finding, kind=VerdictKind.OTHER_PROFILE, detail=other)
+        finding = findings[entry.id]
+        if other := others[entry.id]:
+            finding = replace(finding, kind=VerdictKind.OTHER_PROFILE, detail=other, sees="")
         if entry.evidence_class is EvidenceClass.REPORTED:
-            finding = replace(finding, kind=VerdictKind.REPORTED)
+            finding = replace(finding, kind=VerdictKind.REPORTED, sees="")
         verdicts.append(_verdict(entry, finding))
     return tuple(verdicts)
 
@@ -93,7 +106,11 @@ def elsewhere(binds: Binds, profile: Profile, devices: list[str]) -> str:
 
 
 def judge(entry: Expectation, measured: Measured) -> Judgement:
-    """Compare one entry; what cannot be compared is a judgement too."""
+    """Compare one entry by itself: its test is decided as if it were the only one."""
+    return decide({entry.id: _finding(entry, measured)}, set())[entry.id]
+
+
+def _finding(entry: Expectation, measured: Measured) -> Judgement:
     try:
         return compare(entry, measured)
     except Unanswered as unanswered:
@@ -110,6 +127,7 @@ def _verdict(entry: Expectation, finding: Judgement) -> Verdict:
         expected=wording.expected(entry),
         measured=finding.measured,
         detail=finding.detail,
+        sees=finding.sees,
         claim=claim,
         claim_detail=claim_detail,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from harness.records import record
 from harness.workloads.api.declare import Better, Metric, Workload, override, param
 from harness.workloads.inference.observed import REQUEST_METRICS
+from harness.workloads.rl import agreement
 from harness.workloads.training.params import (
     GenerationParams,
     LoraParams,
@@ -120,6 +121,7 @@ _BATCH = (
     Metric(name="train.exact_match", unit="%", doc="of the training rollouts", better=_HIGHER),
     Metric(name="train.calls", unit="1", doc="searches of a training rollout, mean"),
     Metric(name="train.learning_rate", unit="1", doc="as the optimizer held it when it stepped"),
+    *agreement.METRICS,
     Metric(
         name="train.zero_variance_groups",
         unit="count",

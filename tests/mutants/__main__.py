@@ -36,7 +36,7 @@ TABLE = ROOT / "docs" / "mutants.md"
 ASKS = ("tests", "pins", "claims")
 # the runs of a scenario that a fault is asked of, where the whole profile takes minutes
 CUT: dict[str, tuple[str, ...]] = {
-    "a19": ("--only", "batch_size=2", "--only", "batch_size=4"),
+    "a19": ("--only", "batch_size=2", "--only", "seq_len=64"),
     "cpt": ("--replicates", "3"),
 }
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)

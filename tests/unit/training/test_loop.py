@@ -183,3 +183,12 @@ def test_the_window_holds_forward_backward_and_the_optimizer_and_nothing_else(
     for step in run.steps(num_steps=2):
         assert (step.step_s, step.batch_s, step.whole_s) == (15.0, 11.0, 26.0)
         clock.now_s += 100  # whoever asks for steps may take its time
+
+
+def test_each_row_is_scored_by_its_own_targets() -> None:
+    ids, targets = torch.tensor([[0, 1], [3, 4]]), torch.tensor([[1, 2], [4, 0]])
+    model = _Table()
+    nn.init.normal_(model.weight, generator=torch.Generator().manual_seed(5))
+    rows = [nn.functional.cross_entropy(model(ids)[row], targets[row]) for row in (0, 1)]
+    (step,) = replace(_run(model), batch=lambda _: (ids, targets)).steps(num_steps=1)
+    assert step.loss == pytest.approx(sum(each.item() for each in rows) / 2, rel=1e-6)

@@ -70,8 +70,7 @@ def report_serving(resources: FileAgentResources) -> None:
     """Report what served the policy, and what new weights took."""
     emit, took_s = resources.context.emit, resources.served.weight_sync_s
     emit.measured("serve.engine", resources.served.engine.identity)
-    for name, value in resources.served.engine.figures():
-        emit.measured(name, value)
+    resources.served.engine.report(emit)
     emit.measured("serve.sandbox", resources.sandboxes.kind.value)
     emit.note(resources.sandboxes.note)
     emit.measured("serve.weight_sync_time", fmean(took_s), count=len(took_s))

@@ -70,8 +70,7 @@ def run(context: Context) -> None:
             for metric, value, where in figures(scored, way.settings):
                 emit.measured(metric, value, where=where)
         _report_times(resources, steps)
-        for metric, value in resources.served.engine.figures():
-            emit.measured(metric, value)
+        resources.served.engine.report(emit)
 
 
 def _train(resources: SearchAgentResources, way: A2tgpoVariant) -> Iterator[SearchStep]:

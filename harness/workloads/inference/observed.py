@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from harness.records import Scalar
 from harness.workloads.api.declare import Metric
+from harness.workloads.api.emit import EventWriter
 from harness.workloads.inference.engine import Engine, Reply, SamplingParams
 
 REQUEST_METRICS = (
     Metric(name="requests.count", unit="count", doc="replies that the engine was asked for"),
-    Metric(name="requests.temperature", unit="text", doc="every one that it was asked for"),
-    Metric(name="requests.max_new_tokens", unit="text", doc="every cap that it was asked for"),
-    Metric(name="requests.top_p", unit="text", doc="every one that it was asked for"),
-    Metric(name="requests.top_k", unit="text", doc="every one that it was asked for; 0 for all"),
+    # where: end (lowest or highest) of all that it was asked for
+    Metric(name="requests.temperature", unit="1", doc="asked for; where: end"),
+    Metric(name="requests.max_new_tokens", unit="token", doc="cap asked for; where: end"),
+    Metric(name="requests.top_p", unit="1", doc="asked for; where: end"),
+    Metric(name="requests.top_k", unit="1", doc="asked for, 0 for all; where: end"),
     Metric(name="requests.seeds", unit="count", doc="different seeds"),
     Metric(
         name="requests.repeated",
@@ -82,11 +83,12 @@ class ObservedEngine:
         """Answer with this LoRA adapter from now on."""
         self._engine.refresh(adapter)
 
-    def figures(self) -> Iterator[tuple[str, Scalar]]:
-        """Yield what the requests were, by metric; see `REQUEST_METRICS`."""
-        yield "requests.count", self._draws.total()
+    def report(self, emit: EventWriter) -> None:
+        """Report what the requests were; see `REQUEST_METRICS`."""
+        emit.measured("requests.count", self._draws.total())
         for name, seen in self._settings.items():
-            yield f"requests.{name}", " ".join(f"{value:g}" for value in sorted(seen))
-        yield "requests.seeds", len(self._seeds)
-        yield "requests.repeated", sum(count - 1 for count in self._draws.values())
-        yield "requests.weights", len(self._served)
+            for end, value in (("lowest", min(seen)), ("highest", max(seen))) if seen else ():
+                emit.measured(f"requests.{name}", value, where={"end": end})
+        emit.measured("requests.seeds", len(self._seeds))
+        emit.measured("requests.repeated", sum(count - 1 for count in self._draws.values()))
+        emit.measured("requests.weights", len(self._served))

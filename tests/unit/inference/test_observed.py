@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from harness.workloads.api.emit import EventWriter, read_events
 from harness.workloads.inference.engine import BASE, Reply, SamplingParams
 from harness.workloads.inference.observed import REQUEST_METRICS, ObservedEngine
 
@@ -30,7 +31,7 @@ class _Engine:
         self.served = adapter.name if adapter else BASE
 
 
-def test_requests_are_counted_as_they_are_made() -> None:
+def test_requests_are_counted_as_they_are_made(tmp_path: Path) -> None:
     engine = ObservedEngine(_Engine())
     assert engine.reply((1, 2), COLD).tokens == (2, 1)
     engine.reply((1, 2), replace(COLD, seed=2))
@@ -38,14 +39,21 @@ def test_requests_are_counted_as_they_are_made() -> None:
     engine.refresh(Path("adapters/grpo-1"))
     engine.reply((1, 2), COLD)  # the same again, of other weights
     engine.reply((1, 2), replace(COLD, temperature=1.0, max_new_tokens=24))
-    found = dict(engine.figures())
-    assert found.keys() == {metric.name for metric in REQUEST_METRICS}
-    assert found["requests.count"] == 5
-    assert found["requests.temperature"] == "0.2 1"
-    assert found["requests.max_new_tokens"] == "24 64"
-    assert (found["requests.top_p"], found["requests.top_k"]) == ("1", "0")
-    assert found["requests.seeds"] == 2
-    assert found["requests.repeated"] == 1  # the last asks for the luck of the one before
-    assert found["requests.weights"] == 2
+    with (tmp_path / "events.jsonl").open("w") as file:
+        engine.report(EventWriter(file, REQUEST_METRICS))
+    events = read_events(tmp_path / "events.jsonl")
+    found = {
+        (e.payload["metric"], *e.payload["where"].values()): e.payload["value"] for e in events
+    }
+    assert {name for name, *_ in found} == {metric.name for metric in REQUEST_METRICS}
+    assert found["requests.count",] == 5
+    assert found["requests.temperature", "lowest"] == 0.2
+    assert found["requests.temperature", "highest"] == 1.0
+    assert found["requests.max_new_tokens", "lowest"] == 24
+    assert found["requests.max_new_tokens", "highest"] == 64
+    assert (found["requests.top_p", "lowest"], found["requests.top_k", "highest"]) == (1.0, 0)
+    assert found["requests.seeds",] == 2
+    assert found["requests.repeated",] == 1  # the last asks for the luck of the one before
+    assert found["requests.weights",] == 2
     assert (engine.served, engine.max_model_len) == ("grpo-1", 100)
     assert engine.score((1, 2, 3)) == (0.0, 0.0)

@@ -39,12 +39,10 @@ def test_requests_are_counted_as_they_are_made(tmp_path: Path) -> None:
     engine.refresh(Path("adapters/grpo-1"))
     engine.reply((1, 2), COLD)  # the same again, of other weights
     engine.reply((1, 2), replace(COLD, temperature=1.0, max_new_tokens=24))
-    with (tmp_path / "events.jsonl").open("w") as file:
-        engine.report(EventWriter(file, REQUEST_METRICS))
-    events = read_events(tmp_path / "events.jsonl")
-    found = {
-        (e.payload["metric"], *e.payload["where"].values()): e.payload["value"] for e in events
-    }
+    with EventWriter(tmp_path / "events.jsonl", REQUEST_METRICS) as emit:
+        engine.report(emit)
+    rows = [e.payload for e in read_events(tmp_path / "events.jsonl") if e.kind == "measured"]
+    found = {(row["metric"], *row["where"].values()): row["value"] for row in rows}
     assert {name for name, *_ in found} == {metric.name for metric in REQUEST_METRICS}
     assert found["requests.count",] == 5
     assert found["requests.temperature", "lowest"] == 0.2

@@ -432,6 +432,13 @@ def tables(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", default=False)
+def mutants(session: nox.Session) -> None:
+    """Plant each fault of the catalogue in a copy, and ask tests, pins and claims who notices."""
+    python = environment(session, "rl-tests")
+    session.run(python, "-m", "tests.mutants", *session.posargs, external=True)
+
+
+@nox.session(venv_backend="none", default=False)
 def bench(session: nox.Session) -> None:
     """Measure what the harness itself costs, beside ReFrame in its own environment."""
     python = environment(session, "tests")

@@ -90,13 +90,20 @@ class Rows:
     """The rows of some runs; the order of the runs makes no difference.
 
     Args:
-        runs: the runs.
+        runs: each once.
         losses: metrics that count what a run left out of its other figures (`Metric.is_loss`).
+        unusable: why no figure of a run can be used, by the run's identity.
     """
 
-    def __init__(self, runs: Iterable[FinishedRun], losses: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        runs: Iterable[FinishedRun],
+        losses: Iterable[str] = (),
+        unusable: Mapping[int, str] | None = None,
+    ) -> None:
         self.runs = sorted(runs, key=_order)
         self._losses = frozenset(losses)
+        self._unusable = unusable or {}
         self._broken = [run for run in self.runs if run.outcome.status is not Status.FINISHED]
         self._by_metric: dict[str, list[MeasurementRow]] = defaultdict(list)
         self._by_keys: dict[tuple[str, ...], dict[Hashable, list[MeasurementRow]]] = {}
@@ -120,7 +127,14 @@ class Rows:
             call_missing(self._why_none(cell))
         _refuse_twice(rows)
         _refuse_absent(rows)
+        for row in rows:
+            if id(row.run) in self._unusable:
+                call_invalid(self._unusable[id(row.run)])
         return rows
+
+    def of_metric(self, metric: str) -> list[MeasurementRow]:
+        """Return every row of a metric, absent ones too; empty if no run measured it."""
+        return self._by_metric.get(metric, [])
 
     def samples(self, cell: Cell | Entry) -> list[MeasurementRow]:
         """Return the rows of one cell: a row for each replicate.

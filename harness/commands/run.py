@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.check.pins import PinsReport, check_pins, read_pins
 from harness.errors import ExitCode, HostError, worst
 from harness.execution.environment import EnvironmentRecorder
 from harness.execution.prepare import Preparation, prepare
@@ -40,11 +41,14 @@ def main(options: RunOptions) -> ExitCode:
         if options.with_evidence and ready.profile is not Profile.EVIDENCE:
             dossiers += _recomputed(ready)
         every.extend(dossiers)
-        code = worst(each.exit_code for each in dossiers)
+        pins = [
+            check_pins(read_pins(folder), each.runs, ready.store, each.metrics) for each in dossiers
+        ]
+        code = worst([*(each.exit_code for each in dossiers), *(each.exit_code for each in pins)])
         if options.json:
             tables = [json_document(table) for each in dossiers for table in tables_of(each)]
             return Answer(code=code, document={"tables": tables, "exit_code": code})
-        return Answer(code=code, text=_text(dossiers, quiet=options.quiet))
+        return Answer(code=code, text=_text(dossiers, pins, quiet=options.quiet))
 
     code = answer_each(find_all(project.scenarios, options.scenarios), run, options)
     write_for_ci(every, options.junit, options.summary, project.root)
@@ -96,7 +100,7 @@ def _recomputed(ready: Preparation) -> list[ScenarioReport]:
         return []
 
 
-def _text(dossiers: Sequence[ScenarioReport], *, quiet: bool) -> str:
+def _text(dossiers: Sequence[ScenarioReport], pins: Sequence[PinsReport], *, quiet: bool) -> str:
     """Return cells, claims and counts, and where to find more."""
     width = terminal_width()
     lines = [
@@ -104,9 +108,9 @@ def _text(dossiers: Sequence[ScenarioReport], *, quiet: bool) -> str:
         for dossier in dossiers
         for table in (cells_table(dossier), brief_table(dossier))
     ]
-    for dossier in dossiers:
+    for dossier, pinned in zip(dossiers, pins, strict=True):
         name = f"{dossier.scenario.scenario} {dossier.profile}"
-        lines += [f"{name}: {dossier.counts}", f"{name}: {judged(dossier)}"]
+        lines += [f"{name}: {dossier.counts}", f"{name}: {judged(dossier)}", f"{name}: {pinned}"]
     if not quiet:
         short = dossiers[0].scenario.scenario.partition("-")[0]
         lines.append(f"all tables, sources, notes and plots: harness report {short} --out FOLDER")

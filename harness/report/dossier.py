@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from harness.check.audit import cannot_fail
 from harness.check.frozen import check_as_fixed
+from harness.check.variation import unvarying
 from harness.check.verdicts import exit_code
 from harness.errors import ExitCode, worst
 from harness.measure import metrics_by_name
@@ -33,6 +35,9 @@ class ScenarioReport:
         ledger: the claims, as they stood when the runs were made.
         verdicts: one for each entry of the ledger.
         plan: what the runs should be, so that a cell without a run is shown as such.
+        num_compared: how many entries are compared here and counted.
+        blind: the ids of those that no dead experiment turns (`harness.check.audit`).
+        unvarying: what does not vary where it should, a sentence each (`harness.check.variation`).
     """
 
     scenario: Scenario
@@ -43,12 +48,16 @@ class ScenarioReport:
     ledger: Expectations
     verdicts: tuple[Verdict, ...]
     plan: Plan | None = None
+    num_compared: int = 0
+    blind: tuple[str, ...] = ()
+    unvarying: tuple[str, ...] = ()
 
     @property
     def caption(self) -> tuple[str, ...]:
         """Where the figures come from; shown under every table and plot of this dossier."""
         asked = f"Profile {self.profile}: {self.scenario.profiles[self.profile].summary}."
-        return (asked, *provenance(self.runs), *_left_out(self.plan))
+        still = (f"Does not vary: {sentence}." for sentence in self.unvarying)
+        return (asked, *provenance(self.runs), *_left_out(self.plan), *still)
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -92,6 +101,7 @@ def assemble(loaded: Loaded, ledger: Expectations, plan: Plan, store: RunStore) 
     metrics, runs = metrics_by_name(scenario), select(store, plan.runs)
     checked = check_as_fixed(ledger, runs, profile, metrics, store.ledger)
     verdicts = checked.verdicts
+    blind, num_compared = cannot_fail(checked.ledger, runs, profile, metrics)
     if plan.changed:  # an expectation applies only to the declared experiment
         detail = "the command line changed the experiment"
         verdicts = tuple(
@@ -100,6 +110,7 @@ def assemble(loaded: Loaded, ledger: Expectations, plan: Plan, store: RunStore) 
             else replace(verdict, kind=VerdictKind.OTHER_PROFILE, detail=detail)
             for verdict in verdicts
         )
+        blind, num_compared = (), 0
     return ScenarioReport(
         scenario=scenario,
         profile=profile,
@@ -109,6 +120,9 @@ def assemble(loaded: Loaded, ledger: Expectations, plan: Plan, store: RunStore) 
         plan=plan,
         ledger=checked.ledger,
         verdicts=verdicts,
+        num_compared=num_compared,
+        blind=blind,
+        unvarying=unvarying(runs, metrics),
     )
 
 

@@ -144,6 +144,30 @@ class CheckOptions(ExperimentOptions):
 
 
 @options
+class AuditOptions(ProfileOptions):
+    """``harness audit``.
+
+    Attributes:
+        published: look at the published results, not at those of the store.
+    """
+
+    published: bool = False
+
+
+@options
+class PinOptions(ProfileOptions):
+    """``harness pin``.
+
+    Attributes:
+        why: the reason for a change of what is pinned.
+        again: a store with a second execution of each run; what differs there is not pinned.
+    """
+
+    why: str = ""
+    again: Path | None = None
+
+
+@options
 class ReportOptions(ExperimentOptions):
     """``harness report``.
 
@@ -237,6 +261,8 @@ OF_COMMAND: dict[str, type[Options]] = {
     "plan": PlanOptions,
     "run": RunOptions,
     "check": CheckOptions,
+    "audit": AuditOptions,
+    "pin": PinOptions,
     "report": ReportOptions,
     "compare": CompareOptions,
     "publish": PublishOptions,

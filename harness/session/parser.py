@@ -128,6 +128,28 @@ def _add_reporting(commands: _Commands) -> None:
     _experiment(command)
     _outputs(command)
     command = _command(
+        commands, "audit", "judge dead experiments by the ledger; say which entries cannot fail"
+    )
+    _scenarios(command, nargs="*", otherwise="none for every one with results")
+    _profile(command)
+    command.add_argument(
+        "--published", action="store_true", help="the published results, not those of the store"
+    )
+    command = _command(
+        commands, "pin", "record stored figures to the last bit, for this class of machine"
+    )
+    _scenarios(command)
+    _profile(command)
+    command.add_argument(
+        "--why", default="", metavar="TEXT", help="why what is pinned already changes"
+    )
+    command.add_argument(
+        "--again",
+        type=Path,
+        metavar="FOLDER",
+        help="a store with a second execution of each run; what differs there is not pinned",
+    )
+    command = _command(
         commands, "report", "render stored results as text, csv, JSON, page or plots"
     )
     _scenarios(command)

@@ -38,7 +38,7 @@ from harness.workloads.models.frameworks import library
 from harness.workloads.models.precision import arithmetic
 from harness.workloads.training.loop import Batch, OptimizerStep, TrainingRun, synchronise
 from harness.workloads.training.memory_tracker import PeakCounter, peak_counter, report_peak
-from harness.workloads.training.pretrain import training_run
+from harness.workloads.training.pretrain import observed, training_run
 from harness.workloads.training.pretrain_params import EnvelopeParams
 
 
@@ -155,8 +155,7 @@ class ConfigurationSweep:
             step.index,
             cell=cell,
             overlapped=int(overlapped),
-            loss=step.loss,
-            step_s=step.step_s,
+            **observed(step),
             data_s=batches.taken_s,
             at_s=time.perf_counter(),
         )

@@ -59,6 +59,8 @@ def report_served(resources: FileAgentResources, found: PolicyEvaluation) -> Non
     """Report an evaluation of the weights that the engine answers with."""
     emit = resources.context.emit
     report_policy(emit, found)
+    seen = {each.task_id for each in found.rollouts} & resources.trained_on
+    emit.measured("agent.tasks_trained", len(seen), where={"policy": found.policy})
     served = resources.served
     asked = stop_probability(served.engine, served.chat_template, resources.stop_chances)
     report_stopping(emit, found.policy, asked)
@@ -68,6 +70,7 @@ def report_serving(resources: FileAgentResources) -> None:
     """Report what served the policy, and what new weights took."""
     emit, took_s = resources.context.emit, resources.served.weight_sync_s
     emit.measured("serve.engine", resources.served.engine.identity)
+    resources.served.engine.report(emit)
     emit.measured("serve.sandbox", resources.sandboxes.kind.value)
     emit.note(resources.sandboxes.note)
     emit.measured("serve.weight_sync_time", fmean(took_s), count=len(took_s))

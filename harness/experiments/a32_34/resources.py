@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import islice
 
@@ -55,6 +55,7 @@ class FileAgentResources:
         sandboxes: where commands run.
         runner: plays rollouts in them.
         served: the policy.
+        trained_on: ids of the tasks that training has been shown or has played so far.
     """
 
     context: Context
@@ -67,6 +68,7 @@ class FileAgentResources:
     sandboxes: Sandboxes
     runner: Runner[Task, FileEpisode]
     served: ServedPolicy
+    trained_on: set[str] = field(default_factory=set)
 
     @property
     def seed(self) -> int:

@@ -65,6 +65,7 @@ def imitate(resources: FileAgentResources) -> None:
         served.chat_template,
         PromptStyle(params.prompt_style),
     )
+    resources.trained_on.update(each.task_id for each in resources.sft_data.rollouts)
     fitted = fit(shown, params.sft_max_length)
     settings = SupervisedSettings(
         learning_rate=params.sft_learning_rate,

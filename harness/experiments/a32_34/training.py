@@ -46,6 +46,7 @@ def learn(resources: FileAgentResources, way: T2poVariant) -> Iterator[FileStep]
     served, runner, pool = resources.served, resources.runner, resources.pool
     for step in train(served, way.algorithm, runner, pool, params, sampling):
         steps.append(step)
+        resources.trained_on.update(each.task_id for each in step.rollouts)
         report_step(resources, way, step)
         if step.no_signal:
             emit.note(f"{way.name}: no group of step {step.number} had any variance")
@@ -96,6 +97,8 @@ def report_step(resources: FileAgentResources, way: T2poVariant, step: FileStep)
             ("train.grad_norm", update.gradient_norm),
             ("train.update_norm", update.update_norm),
             ("train.update_norm_ratio", update.update_norm_ratio),
+            ("train.learning_rate", update.learning_rate),
+            ("train.weight_decay", update.weight_decay),
         ):
             emit.measured(name, value, where=where, count=update.tokens)
         agreement.report(emit, update, where)

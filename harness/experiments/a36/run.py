@@ -70,6 +70,7 @@ def run(context: Context) -> None:
             for metric, value, where in figures(scored, way.settings):
                 emit.measured(metric, value, where=where)
         _report_times(resources, steps)
+        resources.served.engine.report(emit)
 
 
 def _train(resources: SearchAgentResources, way: A2tgpoVariant) -> Iterator[SearchStep]:
@@ -193,6 +194,7 @@ def _report_step(resources: SearchAgentResources, step: SearchStep) -> None:
         emit.measured(metric, value, where=where, count=update.tokens)
     agreement.report(emit, update, where)
     emit.measured("train.update_norm", update.update_norm, where=where)
+    emit.measured("train.learning_rate", update.learning_rate, where=where)
     emit.measured("train.tokens", update.tokens, where=where)
 
 

@@ -149,6 +149,40 @@ def adamw_of(params: ReplayParams, num_steps: int, learning_rate: float) -> Adam
     )
 
 
+class Replayed:
+    """Batches on their way to the model, counted: which of their texts are of the old corpus.
+
+    Args:
+        batch: makes them.
+        old: the old corpus (N, S + 1).
+
+    Attributes:
+        by_step: step -> how many texts of its batch are old ones.
+        texts: how many were fed.
+        seen: every text that was fed.
+    """
+
+    def __init__(self, batch: Callable[[int], Batch], old: Tensor) -> None:
+        self._batch = batch
+        self._old = {_content(text) for text in old[:, :-1]}
+        self.by_step: dict[int, int] = {}
+        self.texts = 0
+        self.seen: set[bytes] = set()
+
+    def __call__(self, step: int) -> Batch:
+        """Return the batch of a step."""
+        batch = self._batch(step)
+        fed = [_content(text) for text in batch[0].cpu()]
+        self.by_step[step] = sum(text in self._old for text in fed)
+        self.texts += len(fed)
+        self.seen.update(fed)
+        return batch
+
+
+def _content(text: Tensor) -> bytes:
+    return text.contiguous().numpy().tobytes()
+
+
 class Experiment:
     """One run: a base, and every way to go on from it.
 
@@ -219,7 +253,8 @@ class Experiment:
         if arm.variant == ADAPTERS:
             model, rate = adapt(model, params.lora_rank), params.lora_learning_rate
         mixture = ReplayMixture(share=arm.replay_ratio, batch_size=params.batch_size)
-        training = self.training(model, self._mixed(mixture), params.max_steps, rate)
+        replayed = Replayed(self._mixed(mixture), self.corpora.old)
+        training = self.training(model, replayed, params.max_steps, rate)
         first, *later = curve_steps(params)
         curve = {first: self.losses(model)}
         measure = dict.fromkeys(later, lambda: self.losses(model))
@@ -230,10 +265,16 @@ class Experiment:
         last = curve[params.max_steps]
         for domain, loss in last.items():
             emit.measured("loss", loss, where={"domain": domain, **arm.row})
-        replayed = mixture.replayed_before(params.max_steps) * params.seq_len
-        total = params.max_steps * params.tokens_per_step
-        emit.measured("tokens.continued", total, where=arm.row)
-        emit.measured("tokens.replayed", replayed, where=arm.row)
+        absent = ""
+        if len(replayed.by_step) < params.max_steps:
+            absent = "an earlier attempt at this run had taken some of the steps"
+        for metric, texts in (
+            ("tokens.continued", replayed.texts),
+            ("tokens.replayed", sum(replayed.by_step.values())),
+            ("tokens.distinct", len(replayed.seen)),
+        ):
+            value = None if absent else texts * params.seq_len
+            emit.measured(metric, value, where=arm.row, absent=absent)
         emit.measured("parameters.trained", _count(model, trained=True), where=arm.row)
         return last
 

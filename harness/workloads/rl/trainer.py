@@ -162,6 +162,7 @@ class Update:
             update of a fresh AdamW can come to without weight decay, as every weight then moves by
             the learning rate at most. Articles 33 and 34 print 0.0622 of 0.0635.
         logprob_difference: of engine and trainer.
+        learning_rate: in the optimizer when it had stepped; weight decay likewise.
     """
 
     updates: int
@@ -173,6 +174,8 @@ class Update:
     update_norm: float
     update_norm_ratio: float
     logprob_difference: LogprobDifference
+    learning_rate: float
+    weight_decay: float
 
 
 @record
@@ -382,6 +385,8 @@ class Trainer:
             update_norm=update_norm,
             update_norm_ratio=update_norm / largest_norm,
             logprob_difference=_logprob_difference(scores, sampled_N, settings.clip_band),
+            learning_rate=self._optimizer.param_groups[0]["lr"],
+            weight_decay=self._optimizer.param_groups[0]["weight_decay"],
         )
 
     def _minibatches(self, sequences: Sequence[_Sequence]) -> Iterator[Sequence[_Sequence]]:

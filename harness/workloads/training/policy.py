@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from harness.workloads.api.context import Context
 from harness.workloads.inference.chat_template import ChatTemplate, load_chat_template
 from harness.workloads.inference.choice import EngineKind, Serve, serving_engine
-from harness.workloads.inference.engine import Engine, SamplingParams
+from harness.workloads.inference.engine import SamplingParams
+from harness.workloads.inference.observed import ObservedEngine
 from harness.workloads.inference.vllm import VllmDtype
 from harness.workloads.models.lora_settings import Compute, LoraSettings, Product, WeightDtype
 from harness.workloads.training.params import GenerationParams, LoraParams, PolicyParams
@@ -63,7 +64,7 @@ def open_engine(
     max_model_len: int,
     max_concurrency: int,
     lora_rank: int | None = None,
-) -> Iterator[tuple[Engine, ChatTemplate]]:
+) -> Iterator[tuple[ObservedEngine, ChatTemplate]]:
     """Serve the model in `folder`, as `PolicyParams` say; what is started ends with the block.
 
     Args:
@@ -92,7 +93,7 @@ def open_engine(
         lora_rank=lora_rank,
     )
     with serving_engine(wanted, chat_template.end, context.out / f"{name}.log") as engine:
-        yield engine, chat_template
+        yield ObservedEngine(engine), chat_template
 
 
 @dataclass(kw_only=True)
@@ -108,7 +109,7 @@ class ServedPolicy:
     """
 
     policy: LoraPolicy
-    engine: Engine
+    engine: ObservedEngine
     chat_template: ChatTemplate
     adapters: Path
     weight_sync_s: list[float] = field(default_factory=list)

@@ -41,6 +41,23 @@ def run(context: Context) -> None:
     report_peak(emit, counter)
 
 
+def observed(step: OptimizerStep) -> dict[str, float]:
+    """Return the values of a step's event."""
+    assert step.betas is not None, "AdamW has betas"
+    return {
+        "loss": step.loss,
+        "step_s": step.step_s,
+        "batch_s": step.batch_s,
+        "whole_s": step.whole_s,
+        "learning_rate": step.learning_rate,
+        "weight_decay": step.weight_decay,
+        "beta1": step.betas[0],
+        "beta2": step.betas[1],
+        "tokens": step.tokens,
+        "batch": step.batch,
+    }
+
+
 def training_run(params: CellParams, way: Arithmetic, make: Library) -> TrainingRun:
     """Build model, optimizer, schedule and data of one cell, inside the library's world."""
     model = make.model(params.shape, params.conditions, way)
@@ -73,7 +90,7 @@ def _train(
     emit, seed = context.emit, context.spec.seed
 
     def report(step: OptimizerStep) -> None:
-        emit.step(step.index, loss=step.loss, step_s=step.step_s, learning_rate=step.learning_rate)
+        emit.step(step.index, **observed(step))
 
     way = arithmetic(params.conditions.precision, device)
     make = library(params.conditions.framework, device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from harness.check.verdicts import check, exit_code
@@ -19,6 +19,8 @@ from harness.scenario.load import Loaded
 from harness.scenario.schema import Scenario
 from harness.workloads.api.declare import Metric, Workload, fields_of
 from harness.workloads.api.registry import workload
+
+_NAMED = 6  # steps that a line of a caption names
 
 
 @record
@@ -47,7 +49,8 @@ class ScenarioReport:
     def caption(self) -> tuple[str, ...]:
         """Where the figures come from; shown under every table and plot of this dossier."""
         asked = f"Profile {self.profile}: {self.scenario.profiles[self.profile].summary}."
-        return (asked, *provenance(self.runs), *_left_out(self.plan))
+        made = (*_segments(self.runs), *_steps(self.runs))
+        return (asked, *provenance(self.runs), *made, *_left_out(self.plan))
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -91,7 +94,9 @@ def assemble(loaded: Loaded, ledger: Expectations, plan: Plan, store: RunStore) 
     metrics, runs = metrics_by_name(scenario), select(store, plan.runs)
     verdicts = check(ledger, runs, profile, metrics)
     if plan.changed:
-        verdicts = tuple(map(_of_another_experiment, verdicts))
+        verdicts = _unjudged(verdicts, "the command line changed the experiment")
+    elif _across_changes(runs):
+        verdicts = _unjudged(verdicts, "a run goes on with steps that other code made")
     return ScenarioReport(
         scenario=scenario,
         profile=profile,
@@ -104,12 +109,20 @@ def assemble(loaded: Loaded, ledger: Expectations, plan: Plan, store: RunStore) 
     )
 
 
-def _of_another_experiment(verdict: Verdict) -> Verdict:
-    """Judge nothing: an expectation applies only to the declared experiment."""
-    if verdict.kind is VerdictKind.REPORTED:
-        return verdict
-    detail = "the command line changed the experiment"
-    return replace(verdict, kind=VerdictKind.OTHER_PROFILE, detail=detail)
+def _unjudged(verdicts: Iterable[Verdict], why: str) -> tuple[Verdict, ...]:
+    """Judge nothing: an expectation applies only to the declared experiment, done by one code."""
+    return tuple(
+        verdict
+        if verdict.kind is VerdictKind.REPORTED
+        else replace(verdict, kind=VerdictKind.OTHER_PROFILE, detail=why)
+        for verdict in verdicts
+    )
+
+
+def _across_changes(runs: Iterable[FinishedRun]) -> list[str]:
+    """Return the names of steps that other code made than that of their run."""
+    taken = {step.name for run in runs for step in run.outcome.steps if step.across_changes}
+    return sorted(taken)
 
 
 @record
@@ -150,6 +163,41 @@ def provenance(runs: Sequence[FinishedRun]) -> tuple[str, ...]:
         span = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
         history.append(f"Run on {span}.")
     return (*places, " ".join([*history, _endings(runs)]))
+
+
+def _segments(runs: Sequence[FinishedRun]) -> Iterator[str]:
+    """Yield a line for each run that took several attempts: times and energy are of all of them."""
+    for run in runs:
+        *earlier, _ = run.outcome.segments or (None,)
+        if earlier:
+            ends = "; ".join(f"{each.ended}: {each.cause}" for each in earlier if each is not None)
+            yield (
+                f"Run {run.spec.label}, seed {run.spec.seed}, in {len(earlier) + 1} segments, whose "
+                f"times and energies are added. Ended before: {ends}."
+            )
+
+
+def _steps(runs: Sequence[FinishedRun]) -> Iterator[str]:
+    """Yield which steps these runs made, and which they took from which other run."""
+    steps = [step for run in runs for step in run.outcome.steps]
+    made = {step.key for step in steps if not step.made_by}
+    taken: dict[str, dict[str, None]] = {}
+    for step in steps:
+        if step.made_by and step.key not in made:
+            taken.setdefault(step.made_by, {})[step.name] = None
+    if not steps:
+        return
+    parts = [f"{_several([*names])} from {run}" for run, names in sorted(taken.items())]
+    yield f"Steps: {len(made)} made in these runs; taken: {'; '.join(parts) or 'none'}."
+    if across := _across_changes(runs):
+        yield f"Not judged: {_several(across)} made by other code than the rest."
+
+
+def _several(names: Sequence[str]) -> str:
+    """Return names for a line: all of a few, else the first and the last."""
+    if len(names) <= _NAMED:
+        return ", ".join(names)
+    return f"{', '.join(names[: _NAMED - 1])} to {names[-1]} ({len(names)} in all)"
 
 
 def _left_out(plan: Plan | None) -> Iterator[str]:

@@ -45,7 +45,12 @@ from harness.runtime.owner import this_process
 from harness.runtime.processes import Mark
 from harness.runtime.sandbox_server import sandbox_problem
 from harness.runtime.watch import RunWatch, host_problems
-from harness.variables import EVIDENCE_VARIABLE, MODELS_VARIABLE, RUN_VARIABLE
+from harness.variables import (
+    ARTEFACTS_VARIABLE,
+    EVIDENCE_VARIABLE,
+    MODELS_VARIABLE,
+    RUN_VARIABLE,
+)
 from harness.workloads.api.registry import workload
 
 _CHUNK_BYTES = 64 * 2**10
@@ -251,6 +256,8 @@ def _environment(launch: Launch, mark: Mark) -> dict[str, str]:
         given[EVIDENCE_VARIABLE] = str(launch.evidence_dir.resolve())
     if launch.models_dir is not None:
         given[MODELS_VARIABLE] = str(launch.models_dir.resolve())
+    if launch.artefacts_dir is not None:
+        given[ARTEFACTS_VARIABLE] = str(launch.artefacts_dir.resolve())
     return {**given, **launch.env}
 
 

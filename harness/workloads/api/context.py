@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from harness.errors import HostError
 from harness.records import RunSpec, record
 from harness.variables import EVIDENCE_VARIABLE, MODELS_VARIABLE
 from harness.workloads.api.emit import EventWriter
+from harness.workloads.api.steps import Step, Steps
 
 CHECKPOINTS = "checkpoints"  # the only folder of a run that outlives an attempt
 
@@ -24,12 +27,14 @@ class Context:
         params: the workload's own parameter record, built from ``spec.params``.
         out: the folder for artefacts; it exists, and is the only writable place.
         emit: the event writer.
+        steps: finished ones, of this run and others; by default in the run's own folder.
     """
 
     spec: RunSpec
     params: Any
     out: Path
     emit: EventWriter
+    steps: Steps | None = None
 
     @property
     def checkpoints(self) -> Path:
@@ -38,6 +43,22 @@ class Context:
         It outlives an attempt that is killed or fails, and is removed when the run has finished.
         """
         return self.out / CHECKPOINTS
+
+    def step(
+        self,
+        name: str,
+        *,
+        decides: Mapping[str, Any],
+        code: tuple[str, ...],
+        reads: Mapping[str, str] | None = None,
+        portable: bool = False,
+        keeps: tuple[str, ...] = (),
+    ) -> AbstractContextManager[Step]:
+        """Give a step of the run, to be made or taken; see `harness.workloads.api.steps`."""
+        assert self.steps is not None, "whoever starts a workload gives it a store of steps"
+        return self.steps.step(
+            name, decides=decides, code=code, reads=reads, portable=portable, keeps=keeps
+        )
 
     def evidence(self, name: str) -> Path:
         """Return the path of a published file whose contents have the sha256 the spec names.

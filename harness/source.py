@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 _REGISTRY = "harness.workloads.api.registry"  # names every workload, and loads one
+_DECLARES = "\nWORKLOADS = ("
 _IMPORT = re.compile(
     r"^[ \t]*(?:from ([\w.]+) import (\([^)]*\)|[^\n]*)|import ([\w.]+))", re.MULTILINE
 )
@@ -20,7 +21,7 @@ _NAMED = re.compile(r'"(\w+(?:\.\w+)+)"')  # started by its name: ``python -m``,
 
 
 @cache
-def digest_of(roots: tuple[str, ...], without: tuple[str, ...] = ()) -> str:
+def digest_of(roots: tuple[str, ...], without: tuple[str, ...] | None = None) -> str:
     """Return the sha256 over the source of `modules`."""
     total = hashlib.sha256()
     for name, file in sorted(modules(roots, without).items()):
@@ -29,26 +30,33 @@ def digest_of(roots: tuple[str, ...], without: tuple[str, ...] = ()) -> str:
     return total.hexdigest()
 
 
-def modules(roots: Iterable[str], without: tuple[str, ...] = ()) -> dict[str, Path]:
+def modules(
+    roots: Iterable[str], without: tuple[str, ...] | None = None
+) -> dict[str, Path]:
     """Return name -> file of every module of ours that `roots` can load, themselves included.
 
     These are the modules that they import or start by name, and what those import.
 
     Args:
         roots: names of modules; the packages on top of them are ours, all others are not.
-        without: modules, or packages with all in them, that are neither counted nor followed.
+        without: modules, or packages with all in them, that are neither counted nor followed. With
+            it declarations of workloads are left out too, whose values are params of what is
+            asked. None counts all.
     """
     waiting = list(roots)
+    given = frozenset(waiting)
     ours = {name.partition(".")[0] for name in waiting}
     found: dict[str, Path] = {}
     while waiting:
         name = waiting.pop()
         if name in found or name.partition(".")[0] not in ours or (file := _file_of(name)) is None:
             continue
-        if any(name == each or name.startswith(f"{each}.") for each in without):
+        if any(name == each or name.startswith(f"{each}.") for each in without or ()):
+            continue
+        source = file.read_text(encoding="utf-8")
+        if without is not None and name not in given and _DECLARES in source:
             continue
         found[name] = file
-        source = file.read_text(encoding="utf-8")
         waiting += _imported(source)
         if name != _REGISTRY:
             waiting += _NAMED.findall(source)

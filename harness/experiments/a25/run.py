@@ -216,6 +216,7 @@ def _untuned(race: CloneResources) -> None:
     """Race the student as it is before it has learned anything."""
     prompt_version = next(iter(race.parts))
     race.served.answer_with(None)
+    race.served.settle()
     _race(race, prompt_version, UNTUNED, _student(race, UNTUNED))
 
 

@@ -6,6 +6,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from harness.errors import HostError
 from harness.experiments.a32_34.params import TasksParams
@@ -58,7 +59,7 @@ def run(context: Context) -> None:
     report_findings(emit, written.tasks)
     for split in Split:
         tasks = [task for task in written.tasks if split_of(task.task_id) is split]
-        report_baselines(context, tasks, split)
+        report_baselines(emit, context.out, tasks, split)
 
 
 def author_of(params: TasksParams) -> TaskAuthor:
@@ -92,9 +93,14 @@ def report_findings(emit: EventWriter, tasks: tuple[Task, ...]) -> None:
     emit.measured("lint.tasks", len({finding.task_id for finding in findings}))
 
 
-def report_baselines(context: Context, tasks: Iterable[Task], split: Split) -> None:
-    """Report what doing nothing earns, with and without faulty assertions, and the oracle."""
-    emit, given = context.emit, tuple(tasks)
+def report_baselines(
+    emit: EventWriter, folder: Path, tasks: Iterable[Task], split: Split
+) -> None:
+    """Report what doing nothing earns, with and without faulty assertions, and the oracle.
+
+    The oracle's rollouts go into `folder`.
+    """
+    given = tuple(tasks)
     where = {"policy": "nothing", "split": split.value}
     _report_rates(emit, do_nothing(given), {**where, "assertions": "all"})
     _report_rates(emit, do_nothing(map(linted, given)), {**where, "assertions": "linted"})
@@ -103,7 +109,7 @@ def report_baselines(context: Context, tasks: Iterable[Task], split: Split) -> N
         played = [run_episode(ORACLE, environment, task) for task in given if task.oracle]
     if not played:
         return  # only a template author leaves commands
-    log = RolloutLog(context.out / "oracle.jsonl", FileEpisode)
+    log = RolloutLog(folder / "oracle.jsonl", FileEpisode)
     for rollout in played:
         log.append(rollout)
     where = {"policy": "oracle", "split": split.value}

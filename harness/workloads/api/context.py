@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from harness.artefacts import Artefact
 from harness.errors import HostError
 from harness.records import RunSpec, record
 from harness.variables import EVIDENCE_VARIABLE, MODELS_VARIABLE
@@ -59,6 +60,12 @@ class Context:
         return self.steps.step(
             name, decides=decides, code=code, reads=reads, portable=portable, keeps=keeps
         )
+
+    @property
+    def steps_done(self) -> tuple[Artefact, ...]:
+        """The steps that the run has made or taken so far, in their order."""
+        assert self.steps is not None, "whoever starts a workload gives it a store of steps"
+        return tuple(self.steps.done)
 
     def evidence(self, name: str) -> Path:
         """Return the path of a published file whose contents have the sha256 the spec names.

@@ -8,29 +8,41 @@ An algorithm is a record of what it puts in (`Algorithm`): article 33's GRPO is 
 loss, T2PO adds a filter of sampled turns, A2TGPO adds information gains. Evaluation is the
 caller's: `train` yields each step when the engine answers with its weights.
 
+Each step is one of the run's (`harness.workloads.api.steps`): rollouts, adapter, optimizer and what
+was reported are kept, and a run that was killed goes on behind the last of them, with a partly
+played step's rollouts too. No generator's state is among them, as every random number is drawn from
+the seed and the number of its step.
+
 How it differs from article 33's program, section "The loop": the server is told of new weights
 instead of being started anew, and which prompts a step draws depends on the run's seed alone.
 """
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic
 
-from harness.records import record
+from harness.records import from_json, record, to_json
+from harness.workloads.api.context import Context
+from harness.workloads.api.steps import Step
 from harness.workloads.envs.base import EpisodeT, TaskT
 from harness.workloads.inference.engine import EngineError, SamplingParams
 from harness.workloads.rl.advantages import Group, Objective, groups
 from harness.workloads.rl.losses import Loss
 from harness.workloads.rl.rollout import Key, Rollout
 from harness.workloads.rl.runner import MAX_ERROR_FRACTION, EnginePolicy, Runner, TurnFilter
-from harness.workloads.rl.trainer import StepReport, Trainer, TrainerSettings
+from harness.workloads.rl.trainer import ADAPTER, StepReport, Trainer, TrainerSettings
 from harness.workloads.training.params import TrainerParams
 from harness.workloads.training.policy import ServedPolicy
 
+ROLLOUTS = "rollouts.jsonl"
+_TRAINER, _STEP = "trainer", "step.json"  # of a step's files
+_CODE = ("harness.workloads.rl.loop", "harness.workloads.inference.choice")
 _OTHER_WEIGHTS = 0.2  # nats a token, mean; bfloat16 on both sides leaves a tenth of it
 
 Gains = Mapping[Key, tuple[float, ...]]  # of each rollout, one a process turn
@@ -100,7 +112,24 @@ class TrainingStep(Generic[EpisodeT]):
         return self.report.update is None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Chain:
+    """What decides the steps of a training beside the algorithm's own code and the step before.
+
+    Attributes:
+        decides: params, plain JSON: of the policy, its sampling, the algorithm and the environment.
+        reads: name -> digest of what is read of other steps: tasks, first weights.
+        code: modules that make a step beside this one and the engine: algorithm and environment.
+    """
+
+    decides: Mapping[str, Any]
+    reads: Mapping[str, str]
+    code: tuple[str, ...]
+
+
 def train(
+    context: Context,
+    chain: Chain,
     served: ServedPolicy,
     algorithm: Algorithm,
     runner: Runner[TaskT, EpisodeT],
@@ -108,9 +137,14 @@ def train(
     params: TrainerParams,
     sampling: Callable[[int], SamplingParams],
 ) -> Iterator[TrainingStep[EpisodeT]]:
-    """Train the policy from the weights that it has, which the engine answers with too.
+    """Train the policy from the weights that it has, and that the engine is to answer with.
+
+    Steps that are finished are taken: the policy then has the weights of the last step that was
+    made, and the engine is to answer with those of the last step of all.
 
     Args:
+        context: of the run.
+        chain: what decides its steps.
         served: the policy, and its engine.
         algorithm: how.
         runner: plays the rollouts.
@@ -134,49 +168,133 @@ def train(
     prompts_per_step = min(params.prompts_per_step, len(tasks))
     planned = params.max_steps * prompts_per_step * params.num_generations
     errors_left = int(MAX_ERROR_FRACTION * planned)
+    behind: Path | None = None  # a step that was taken: the trainer has yet to go on from it
+    reads = dict(chain.reads)
     for number in range(1, params.max_steps + 1):
-        began = time.monotonic()
-
-        # rollouts: the same prompts for every algorithm, none twice within a step
+        name = f"{algorithm.name}-{number}"
+        # the same prompts for every algorithm, none twice within a step
         draw = random.Random(f"{algorithm.settings.seed} {number}")  # noqa: S311 - no secret
-        rollouts = runner.run(
-            EnginePolicy(
-                name=f"{algorithm.name}-{number}",
-                engine=served.engine,
-                chat_template=served.chat_template,
-                sampling=sampling(number),
-                turn_filter=algorithm.turn_filter,
-                seed_has_draw=algorithm.seed_has_draw,
-            ),
-            draw.sample(tasks, prompts_per_step),
-            params.num_generations,
-            errors_left,
-        )
-        played = time.monotonic()
+        prompts = draw.sample(tasks, prompts_per_step)
+        with context.step(
+            name,
+            decides={
+                **chain.decides,
+                "step": number,
+                "prompts_per_step": prompts_per_step,
+                "num_generations": params.num_generations,
+                "settings": to_json(algorithm.settings),
+                "sampling": to_json(sampling(number)),
+                "engine": served.engine.identity,
+            },
+            reads=reads,
+            code=(*_CODE, *chain.code),
+            keeps=(ROLLOUTS,),
+        ) as step:
+            if step.is_new:
+                if behind is not None:
+                    trainer.resume(behind)
+                    behind = None
+                served.settle(step)
+                policy = EnginePolicy(
+                    name=name,
+                    engine=served.engine,
+                    chat_template=served.chat_template,
+                    sampling=sampling(number),
+                    turn_filter=algorithm.turn_filter,
+                    seed_has_draw=algorithm.seed_has_draw,
+                )
+                _take_step(
+                    step,
+                    served,
+                    algorithm,
+                    trainer,
+                    policy,
+                    runner.into(step.folder / ROLLOUTS),
+                    prompts,
+                    params,
+                    errors_left,
+                )
+        if not step.is_new:
+            behind = step.folder / _TRAINER
+        keys = [
+            (name, task.task_id, sample)
+            for task in prompts
+            for sample in range(params.num_generations)
+        ]
+        done = _read_step(step.folder, number, runner.into(step.folder / ROLLOUTS), keys)
+        adapter = f"{_TRAINER}/{ADAPTER}"
+        served.keep(name, step.folder / adapter, step.digest(adapter))
+        if not done.no_signal:
+            served.answer_with(name)
+        reads = {**chain.reads, "before": step.digest(_TRAINER)}
+        errors_left -= done.num_errors
+        yield done
 
-        # groups, with what each turn gained where the objective asks for it
-        gains = algorithm.gains(rollouts) if algorithm.gains else None
-        grouped = groups(rollouts, gains)
-        scored = time.monotonic()
 
-        # advantages, loss, update
-        report = trainer.step(grouped)
-        _require_same_weights(report)
+def _take_step(
+    step: Step,
+    served: ServedPolicy,
+    algorithm: Algorithm,
+    trainer: Trainer,
+    policy: EnginePolicy,
+    runner: Runner[TaskT, EpisodeT],
+    prompts: Sequence[TaskT],
+    params: TrainerParams,
+    errors_left: int,
+) -> None:
+    """Play, update, hand over the new weights, and leave all of it in the step's folder."""
+    began = time.monotonic()
+    rollouts = runner.run(policy, prompts, params.num_generations, errors_left)
+    played = time.monotonic()
 
-        # weight sync: the next step's rollouts are sampled by what this one has learnt
-        if report.update is not None:
-            served.sync_weights(f"{algorithm.name}-{number}")
-        step = TrainingStep(
-            number=number,
-            rollouts=rollouts,
-            groups=grouped,
-            report=report,
-            rollout_s=played - began,
-            gain_s=scored - played,
-            update_s=time.monotonic() - scored,
-        )
-        errors_left -= step.num_errors
-        yield step
+    # groups, with what each turn gained where the objective asks for it
+    gains = algorithm.gains(rollouts) if algorithm.gains else None
+    grouped = groups(rollouts, gains)
+    scored = time.monotonic()
+
+    # advantages, loss, update
+    report = trainer.step(grouped)
+    _require_same_weights(report)
+    trainer.save(step.folder / _TRAINER)
+
+    # weight sync: the next step's rollouts are sampled by what this one has learnt
+    if report.update is not None:
+        served.keep(policy.name, step.folder / _TRAINER / ADAPTER)
+        served.answer_with(policy.name)
+        served.settle(step)
+    facts = {
+        "report": to_json(report),
+        "gains": None if gains is None else [[*key, list(gains[key])] for key in gains],
+        "rollout_s": played - began,
+        "gain_s": scored - played,
+        "update_s": time.monotonic() - scored,
+    }
+    (step.folder / _STEP).write_text(json.dumps(facts), encoding="utf-8")
+
+
+def _read_step(
+    folder: Path,
+    number: int,
+    runner: Runner[TaskT, EpisodeT],
+    keys: Sequence[Key],
+) -> TrainingStep[EpisodeT]:
+    """Return what `_take_step` left."""
+    facts = json.loads((folder / _STEP).read_text(encoding="utf-8"))
+    assert runner.log is not None, "a step's rollouts are in its log"
+    found = runner.log.find(keys)
+    rollouts = tuple(found[key] for key in keys)
+    gains = facts["gains"]
+    if gains is not None:
+        gains = {(policy, task, sample): tuple(each) for policy, task, sample, each in gains}
+    return TrainingStep(
+        number=number,
+        rollouts=rollouts,
+        groups=groups(rollouts, gains),
+        report=from_json(StepReport, facts["report"]),
+        rollout_s=facts["rollout_s"],
+        gain_s=facts["gain_s"],
+        update_s=facts["update_s"],
+    )
 
 
 def _require_same_weights(report: StepReport) -> None:

@@ -75,7 +75,8 @@ def test_rewards_follow_imitation(tmp_path: Path) -> None:
     assert of(rows, "serve.logprob_abs_diff_max", variant="grpo") < 1e-3
     served = {
         json.loads(line)["served"]
-        for line in (tmp_path / "out" / "rollouts.jsonl").read_text().splitlines()
+        for log in (tmp_path / "out" / ".artefacts").glob("*/files/rollouts.jsonl")
+        for line in log.read_text(encoding="utf-8").splitlines()
     }
     assert served == {"", "base", "sft", "grpo-1", "grpo-2"}
 

@@ -33,7 +33,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from harness import atomic
-from harness.errors import HostError, InputError, Problem
+from harness.errors import InputError, Problem
 from harness.records import digest, from_json, record, to_json
 from harness.source import digest_of
 
@@ -437,7 +437,11 @@ def _unpack(archive: Path, folder: Path) -> set[str]:
             for member in tar:
                 path = PurePosixPath(member.name)
                 is_inside = len(path.parts) > 1 and not path.is_absolute()
-                if not (member.isreg() and is_inside) or ".." in path.parts or path.parts[0][0] == ".":
+                if (
+                    not (member.isreg() and is_inside)
+                    or ".." in path.parts
+                    or path.parts[0][0] == "."
+                ):
                     message = "is no archive of steps: it holds something else"
                     problem = Problem(message=message, path=archive, value=ascii(member.name))
                     raise InputError([problem])

@@ -30,9 +30,7 @@ def digest_of(roots: tuple[str, ...], without: tuple[str, ...] | None = None) ->
     return total.hexdigest()
 
 
-def modules(
-    roots: Iterable[str], without: tuple[str, ...] | None = None
-) -> dict[str, Path]:
+def modules(roots: Iterable[str], without: tuple[str, ...] | None = None) -> dict[str, Path]:
     """Return name -> file of every module of ours that `roots` can load, themselves included.
 
     These are the modules that they import or start by name, and what those import.

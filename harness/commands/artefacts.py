@@ -1,4 +1,4 @@
-"""``harness artefacts``: the finished steps of runs, which later runs take instead of making them."""
+"""``harness artefacts``: the finished steps of runs, which later runs take."""
 
 from __future__ import annotations
 
@@ -172,8 +172,11 @@ def _chosen(store: ArtefactStore, words: Sequence[str]) -> list[str]:
     Raises:
         InputError: a word names no step; names the nearest.
     """
-    found = {key: _read(store, key) for key in store.keys()}
-    names = {key: "" if isinstance(each, DamagedError) else each.name for key, each in found.items()}
+    every = store.keys()
+    found = {key: _read(store, key) for key in every}
+    names = {
+        key: "" if isinstance(each, DamagedError) else each.name for key, each in found.items()
+    }
     chosen, problems = set[str](), []
     for word in words:
         hits = [key for key, name in names.items() if word == name or key.startswith(word)]

@@ -127,9 +127,7 @@ def _run(
     return finished
 
 
-def _execute(
-    spec: RunSpec, staged: Path, around: Surroundings, earlier: Attempts
-) -> FinishedRun:
+def _execute(spec: RunSpec, staged: Path, around: Surroundings, earlier: Attempts) -> FinishedRun:
     launch = Launch(
         spec=spec,
         run_dir=staged,

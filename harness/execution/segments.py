@@ -91,7 +91,9 @@ def begin(staged: Path, around: RunStore, *, across: bool) -> Attempts:
     earlier = EarlierSegments(own=own, across=continued)
     atomic.write_text(staged / EARLIER_FILE, json.dumps(to_json(earlier)))
     _write(staged, _Begun(signs=signs_now(), began_s=time.time()))
-    return Attempts(segments=tuple(segments), folders=tuple(folders), steps=tuple(steps.values()), last=last)
+    return Attempts(
+        segments=tuple(segments), folders=tuple(folders), steps=tuple(steps.values()), last=last
+    )
 
 
 def end(staged: Path, cause: str, wall_s: float | None = None) -> Segment:
@@ -145,9 +147,7 @@ def _ended(folder: Path) -> Segment | None:
     return begun.ended
 
 
-def _segment(
-    folder: Path, begun: _Begun, ended: str, cause: str, wall_s: float | None
-) -> Segment:
+def _segment(folder: Path, begun: _Begun, ended: str, cause: str, wall_s: float | None) -> Segment:
     return Segment(
         began=datetime.fromtimestamp(begun.began_s, UTC).isoformat(timespec="seconds"),
         ended=ended,
@@ -243,7 +243,9 @@ def go_on(store: RunStore, specs: Sequence[RunSpec], *, across: bool, restart: b
 
 def _lost(store: RunStore, before: RunSpec, spec: RunSpec, folder: Path) -> list[str]:
     """Return the steps of an attempt that the run that is asked for now cannot take."""
-    steps = {step.name: step for each in (*segment_folders(folder), folder) for step in steps_of(each)}
+    steps = {
+        step.name: step for each in (*segment_folders(folder), folder) for step in steps_of(each)
+    }
     lost = []
     for step in steps.values():
         try:
@@ -260,10 +262,9 @@ def _refusal(spec: RunSpec, lost: Sequence[str]) -> Problem:
     shown = ", ".join(lost[:4]) + (f" and {len(lost) - 4} more" if len(lost) > 4 else "")  # noqa: PLR2004 - a line's worth
     return Problem(
         message=(
-            f"{spec.scenario} {spec.profile} {spec.label}, seed {spec.seed} was ended half-way, and "
-            f"the code or image of what it had finished has changed since: {shown}"
+            f"{spec.scenario} {spec.profile} {spec.label}, seed {spec.seed} was ended half-way, "
+            f"and the code or image of what it had finished has changed since: {shown}"
         ),
-        key="run",
         allowed=(
             f"{ACROSS} goes on with these steps, and nothing is judged; {RESTART} begins anew; or "
             "go back to the commit that began it"

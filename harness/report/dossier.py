@@ -172,8 +172,8 @@ def _segments(runs: Sequence[FinishedRun]) -> Iterator[str]:
         if earlier:
             ends = "; ".join(f"{each.ended}: {each.cause}" for each in earlier if each is not None)
             yield (
-                f"Run {run.spec.label}, seed {run.spec.seed}, in {len(earlier) + 1} segments, whose "
-                f"times and energies are added. Ended before: {ends}."
+                f"Run {run.spec.label}, seed {run.spec.seed}, in {len(earlier) + 1} segments, "
+                f"whose times and energies are added. Ended before: {ends}."
             )
 
 

@@ -7,8 +7,8 @@ never overwritten; a failed one is kept as ``<run_id>.failed-<n>`` and will be r
 
 What an attempt leaves half-done stays in the staging folder until the run has finished. Its
 checkpoints, which the next attempt goes on from, stay where they are; its events, telemetry and
-logs go to ``segments/<n>/``; the rest is removed when the next attempt begins. Finished steps lie in
-a store of their own (`harness.artefacts`), under ``<root>/.artefacts``.
+logs go to ``segments/<n>/``; the rest is removed when the next attempt begins. Finished steps lie
+in a store of their own (`harness.artefacts`), under ``<root>/.artefacts``.
 
 Every spec says which version of the records wrote it. A run of another version is no result of this
 harness: it is neither listed nor damaged, but left as it is (`RunStore.other_schemas`).
@@ -137,8 +137,8 @@ class RunStore:
 
     def every_staged(self) -> list[Path]:
         """Return the folders of all attempts at runs that were begun and not ended."""
-        found = [path for path in (self.root / _STAGING).glob("[!.]*/")]
-        return [attempt for path in sorted(found) for attempt in (*segment_folders(path), path)]
+        found = sorted((self.root / _STAGING).glob("[!.]*/"))
+        return [attempt for path in found for attempt in (*segment_folders(path), path)]
 
     def is_staged(self, spec: RunSpec) -> bool:
         """Return whether a run was begun and not ended."""

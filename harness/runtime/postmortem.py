@@ -69,7 +69,7 @@ def why_ended(before: Signs, began_s: float, root: Path = Path("/")) -> str:
         root: the file system's root.
     """
     now = signs_now(root)
-    if before.boot_id == _NO_BOOT or now.boot_id == _NO_BOOT:
+    if _NO_BOOT in {before.boot_id, now.boot_id}:
         return "killed, or the machine restarted: this system keeps no record of it"
     if before.boot_id != now.boot_id:
         return _why_restarted(began_s, root)
@@ -116,7 +116,7 @@ def _shutdowns(wtmp: Path) -> Iterator[float]:
 
 
 def _kernel_log(root: Path, since_s: float) -> Iterator[str]:
-    """Yield the messages of the kernel's log since a moment of its clock; none where we may not read it."""
+    """Yield the kernel's messages since a moment of its clock; none where we may not read them."""
     try:
         descriptor = os.open(root / "dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
@@ -124,11 +124,10 @@ def _kernel_log(root: Path, since_s: float) -> Iterator[str]:
     try:
         for line in _records(descriptor):
             head, _, text = line.partition(";")
-            fields = head.split(",")
             # priority, number, microseconds since boot, flags
-            if len(fields) >= 3 and fields[2].isdecimal():  # noqa: PLR2004 - see above
-                if float(fields[2]) / _MICROSECONDS >= since_s:
-                    yield text
+            at = head.split(",")[2:3]
+            if at and at[0].isdecimal() and int(at[0]) / _MICROSECONDS >= since_s:
+                yield text
     finally:
         os.close(descriptor)
 

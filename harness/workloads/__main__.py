@@ -15,8 +15,8 @@ import threading
 from importlib import import_module
 from pathlib import Path
 
-from harness.errors import HarnessError
 from harness.artefacts import FOLDER
+from harness.errors import HarnessError
 from harness.records import RunSpec, from_json
 from harness.variables import ARTEFACTS_VARIABLE
 from harness.workloads.api.context import Context

@@ -25,9 +25,10 @@ from .test_agent import SMALL
 
 pytest.importorskip("peft")
 
-TIMES = {
-    metric.name for workload in WORKLOADS for metric in workload.metrics if metric.timing
-} | {"agent.environment_share", "learn.environment_share"}  # parts of times
+TIMES = {metric.name for workload in WORKLOADS for metric in workload.metrics if metric.timing} | {
+    "agent.environment_share",
+    "learn.environment_share",
+}  # parts of times
 
 
 class Attempt:
@@ -85,7 +86,9 @@ class Attempt:
     def steps(self) -> list[StepTaken]:
         """What it has made or taken so far."""
         events = read_events(self.out / EVENTS_FILE)
-        return [from_json(StepTaken, dict(each.payload)) for each in events if each.kind == "stored"]
+        return [
+            from_json(StepTaken, dict(each.payload)) for each in events if each.kind == "stored"
+        ]
 
 
 @pytest.fixture(scope="module")
@@ -108,9 +111,7 @@ def test_a_killed_training_ends_with_the_same_figures(
     whole, artefacts = [step.name for step in uninterrupted.steps], tmp_path / "artefacts"
     done: list[StepTaken] = []
     for number in range(num_kills):
-        attempt = Attempt(
-            "agent.grpo", tmp_path / f"out-{number}", artefacts, dropout="active"
-        )
+        attempt = Attempt("agent.grpo", tmp_path / f"out-{number}", artefacts, dropout="active")
         wanted = 1 + (number + 1) * (len(whole) - 2) // (num_kills + 1)
         attempt.kill(wanted, chance.uniform(0.0, 0.5))
         keys = [step.key for step in attempt.steps]

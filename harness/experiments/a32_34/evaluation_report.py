@@ -111,7 +111,9 @@ def report_serving(resources: FileAgentResources) -> None:
     """Report what served the policy, and what new weights took."""
     emit = resources.context.emit
     took_s = [
-        seconds for step in resources.context.steps_done for seconds in step.facts.get(WEIGHT_SYNC, ())
+        seconds
+        for step in resources.context.steps_done
+        for seconds in step.facts.get(WEIGHT_SYNC, ())
     ]
     emit.measured("serve.engine", resources.served.engine.identity)
     emit.measured("serve.sandbox", resources.sandboxes.kind.value)

@@ -93,9 +93,7 @@ def report_findings(emit: EventWriter, tasks: tuple[Task, ...]) -> None:
     emit.measured("lint.tasks", len({finding.task_id for finding in findings}))
 
 
-def report_baselines(
-    emit: EventWriter, folder: Path, tasks: Iterable[Task], split: Split
-) -> None:
+def report_baselines(emit: EventWriter, folder: Path, tasks: Iterable[Task], split: Split) -> None:
     """Report what doing nothing earns, with and without faulty assertions, and the oracle.
 
     The oracle's rollouts go into `folder`.

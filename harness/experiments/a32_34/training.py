@@ -15,7 +15,7 @@ from harness.experiments.a32_34.variants import T2poVariant
 from harness.records import Scalar, to_json
 from harness.workloads.envs.files.environment import FileEpisode
 from harness.workloads.inference.engine import SamplingParams
-from harness.workloads.rl.loop import Chain, TrainingStep, train
+from harness.workloads.rl.loop import Training, TrainingStep, train
 from harness.workloads.rl.rollout import Trace
 from harness.workloads.rl.runner import seed_of
 from harness.workloads.training.policy import sampling_params
@@ -58,8 +58,13 @@ def learn(resources: FileAgentResources, way: T2poVariant) -> Iterator[FileStep]
         )
 
     steps: list[FileStep] = []
-    served, runner, pool = resources.served, resources.runner, resources.pool
-    chain = Chain(
+    training = Training(
+        context=resources.context,
+        served=resources.served,
+        runner=resources.runner,
+        tasks=resources.pool,
+        params=params,
+        sampling=sampling,
         decides={
             **resources.plays,
             "variant": way.name,
@@ -67,12 +72,10 @@ def learn(resources: FileAgentResources, way: T2poVariant) -> Iterator[FileStep]
                 name: value for name, value in to_json(params).items() if name not in _ELSEWHERE
             },
         },
-        reads={**resources.reads, "weights": served.version},
+        reads={**resources.reads, "weights": resources.served.version},
         code=_CODE,
     )
-    for step in train(
-        resources.context, chain, served, way.algorithm, runner, pool, params, sampling
-    ):
+    for step in train(training, way.algorithm):
         steps.append(step)
         report_step(resources, way, step)
         if step.no_signal:

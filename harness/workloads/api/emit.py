@@ -125,7 +125,8 @@ class EventWriter:
     @contextmanager
     def copied_to(self, path: Path) -> Iterator[None]:
         """Write the events of the block into another file as well."""
-        with path.open("w", encoding="utf-8") as self._copy:
+        with path.open("w", encoding="utf-8") as file:
+            self._copy = file
             try:
                 yield
             finally:

@@ -13,8 +13,8 @@ entered with `is_new` false, and the events that it wrote come again; so a run t
 another one that asks the same, goes on behind it. Figures inside a block are events of the step;
 figures outside are computed each time, from what the step left.
 
-Two runs after the same step: one makes it, the other waits and takes it. A step needs no generator's
-state to be the same each time: its random numbers come from seeds that it names.
+Two runs after the same step: one makes it, the other waits and takes it. A step needs no
+generator's state to be the same each time: its random numbers come from seeds that it names.
 """
 
 from __future__ import annotations
@@ -241,7 +241,9 @@ class Steps:
         if self._spec.image is not None:
             return {"image": self._spec.image.digest, **device}
         installed = {
-            name: metadata.version(name) for name in _LIBRARIES if any(metadata.distributions(name=name))
+            name: metadata.version(name)
+            for name in _LIBRARIES
+            if any(metadata.distributions(name=name))
         }
         return {**installed, **device}
 
@@ -253,7 +255,9 @@ class Steps:
             nonlocal told
             if (now := time.monotonic()) - told >= every_s:
                 told = now
-                print(f"waiting for another run that makes step {name!r}", file=sys.stderr, flush=True)
+                print(
+                    f"waiting for another run that makes step {name!r}", file=sys.stderr, flush=True
+                )
 
         return waiting
 

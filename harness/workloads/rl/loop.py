@@ -113,44 +113,49 @@ class TrainingStep(Generic[EpisodeT]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chain:
-    """What decides the steps of a training beside the algorithm's own code and the step before.
+class Training(Generic[TaskT, EpisodeT]):
+    """What is trained, on what, and what decides its steps beside the algorithm's own settings.
 
     Attributes:
-        decides: params, plain JSON: of the policy, its sampling, the algorithm and the environment.
+        context: of the run.
+        served: the policy, and its engine.
+        runner: plays the rollouts.
+        tasks: what prompts are drawn from.
+        params: how many steps, prompts and rollouts.
+        sampling: from the number of a step to how its rollouts are sampled.
+        decides: params of policy, algorithm and environment, plain JSON.
         reads: name -> digest of what is read of other steps: tasks, first weights.
         code: modules that make a step beside this one and the engine: algorithm and environment.
     """
 
+    context: Context
+    served: ServedPolicy
+    runner: Runner[TaskT, EpisodeT]
+    tasks: Sequence[TaskT]
+    params: TrainerParams
+    sampling: Callable[[int], SamplingParams]
     decides: Mapping[str, Any]
     reads: Mapping[str, str]
     code: tuple[str, ...]
 
+    @property
+    def prompts_per_step(self) -> int:
+        """Groups a step; none twice within it."""
+        return min(self.params.prompts_per_step, len(self.tasks))
+
+    def prompts(self, seed: int, number: int) -> list[TaskT]:
+        """Return the prompts of a step, which are the same for every algorithm."""
+        draw = random.Random(f"{seed} {number}")  # noqa: S311 - no secret
+        return draw.sample(self.tasks, self.prompts_per_step)
+
 
 def train(
-    context: Context,
-    chain: Chain,
-    served: ServedPolicy,
-    algorithm: Algorithm,
-    runner: Runner[TaskT, EpisodeT],
-    tasks: Sequence[TaskT],
-    params: TrainerParams,
-    sampling: Callable[[int], SamplingParams],
+    training: Training[TaskT, EpisodeT], algorithm: Algorithm
 ) -> Iterator[TrainingStep[EpisodeT]]:
     """Train the policy from the weights that it has, and that the engine is to answer with.
 
     Steps that are finished are taken: the policy then has the weights of the last step that was
     made, and the engine is to answer with those of the last step of all.
-
-    Args:
-        context: of the run.
-        chain: what decides its steps.
-        served: the policy, and its engine.
-        algorithm: how.
-        runner: plays the rollouts.
-        tasks: what prompts are drawn from.
-        params: how many steps, prompts and rollouts.
-        sampling: from the number of a step to how its rollouts are sampled.
 
     Raises:
         HostError: more than 1 % of all rollouts of the training broke.
@@ -158,93 +163,77 @@ def train(
         UnscorableError: what nothing can be learnt from; names the rollout.
         DivergedError: a gradient is not finite.
     """
+    served, params, settings = training.served, training.params, algorithm.settings
     trainer = Trainer(
         served.policy,
         algorithm.objective,
         algorithm.loss,
-        algorithm.settings,
+        settings,
         served.policy.weights() if algorithm.needs_reference else None,
     )
-    prompts_per_step = min(params.prompts_per_step, len(tasks))
-    planned = params.max_steps * prompts_per_step * params.num_generations
+    planned = params.max_steps * training.prompts_per_step * params.num_generations
     errors_left = int(MAX_ERROR_FRACTION * planned)
     behind: Path | None = None  # a step that was taken: the trainer has yet to go on from it
-    reads = dict(chain.reads)
+    reads = dict(training.reads)
     for number in range(1, params.max_steps + 1):
-        name = f"{algorithm.name}-{number}"
-        # the same prompts for every algorithm, none twice within a step
-        draw = random.Random(f"{algorithm.settings.seed} {number}")  # noqa: S311 - no secret
-        prompts = draw.sample(tasks, prompts_per_step)
-        with context.step(
-            name,
+        with training.context.step(
+            f"{algorithm.name}-{number}",
             decides={
-                **chain.decides,
+                **training.decides,
                 "step": number,
-                "prompts_per_step": prompts_per_step,
+                "prompts_per_step": training.prompts_per_step,
                 "num_generations": params.num_generations,
-                "settings": to_json(algorithm.settings),
-                "sampling": to_json(sampling(number)),
+                "settings": to_json(settings),
+                "sampling": to_json(training.sampling(number)),
                 "engine": served.engine.identity,
             },
             reads=reads,
-            code=(*_CODE, *chain.code),
+            code=(*_CODE, *training.code),
             keeps=(ROLLOUTS,),
         ) as step:
-            if step.is_new:
+            if not step.is_new:
+                behind = step.folder / _TRAINER
+            else:
                 if behind is not None:
                     trainer.resume(behind)
                     behind = None
-                served.settle(step)
-                policy = EnginePolicy(
-                    name=name,
-                    engine=served.engine,
-                    chat_template=served.chat_template,
-                    sampling=sampling(number),
-                    turn_filter=algorithm.turn_filter,
-                    seed_has_draw=algorithm.seed_has_draw,
-                )
-                _take_step(
-                    step,
-                    served,
-                    algorithm,
-                    trainer,
-                    policy,
-                    runner.into(step.folder / ROLLOUTS),
-                    prompts,
-                    params,
-                    errors_left,
-                )
-        if not step.is_new:
-            behind = step.folder / _TRAINER
-        keys = [
-            (name, task.task_id, sample)
-            for task in prompts
-            for sample in range(params.num_generations)
-        ]
-        done = _read_step(step.folder, number, runner.into(step.folder / ROLLOUTS), keys)
+                _take_step(training, algorithm, trainer, step, number, errors_left)
+        done = _read_step(training, step, number, settings.seed)
         adapter = f"{_TRAINER}/{ADAPTER}"
-        served.keep(name, step.folder / adapter, step.digest(adapter))
+        served.keep(step.name, step.folder / adapter, step.digest(adapter))
         if not done.no_signal:
-            served.answer_with(name)
-        reads = {**chain.reads, "before": step.digest(_TRAINER)}
+            served.answer_with(step.name)
+        reads = {**training.reads, "before": step.digest(_TRAINER)}
         errors_left -= done.num_errors
         yield done
 
 
 def _take_step(
-    step: Step,
-    served: ServedPolicy,
+    training: Training[TaskT, EpisodeT],
     algorithm: Algorithm,
     trainer: Trainer,
-    policy: EnginePolicy,
-    runner: Runner[TaskT, EpisodeT],
-    prompts: Sequence[TaskT],
-    params: TrainerParams,
+    step: Step,
+    number: int,
     errors_left: int,
 ) -> None:
     """Play, update, hand over the new weights, and leave all of it in the step's folder."""
+    served = training.served
+    served.settle(step)
     began = time.monotonic()
-    rollouts = runner.run(policy, prompts, params.num_generations, errors_left)
+    policy = EnginePolicy(
+        name=step.name,
+        engine=served.engine,
+        chat_template=served.chat_template,
+        sampling=training.sampling(number),
+        turn_filter=algorithm.turn_filter,
+        seed_has_draw=algorithm.seed_has_draw,
+    )
+    rollouts = training.runner.into(step.folder / ROLLOUTS).run(
+        policy,
+        training.prompts(algorithm.settings.seed, number),
+        training.params.num_generations,
+        errors_left,
+    )
     played = time.monotonic()
 
     # groups, with what each turn gained where the objective asks for it
@@ -259,8 +248,8 @@ def _take_step(
 
     # weight sync: the next step's rollouts are sampled by what this one has learnt
     if report.update is not None:
-        served.keep(policy.name, step.folder / _TRAINER / ADAPTER)
-        served.answer_with(policy.name)
+        served.keep(step.name, step.folder / _TRAINER / ADAPTER)
+        served.answer_with(step.name)
         served.settle(step)
     facts = {
         "report": to_json(report),
@@ -273,15 +262,18 @@ def _take_step(
 
 
 def _read_step(
-    folder: Path,
-    number: int,
-    runner: Runner[TaskT, EpisodeT],
-    keys: Sequence[Key],
+    training: Training[TaskT, EpisodeT], step: Step, number: int, seed: int
 ) -> TrainingStep[EpisodeT]:
     """Return what `_take_step` left."""
-    facts = json.loads((folder / _STEP).read_text(encoding="utf-8"))
-    assert runner.log is not None, "a step's rollouts are in its log"
-    found = runner.log.find(keys)
+    facts = json.loads((step.folder / _STEP).read_text(encoding="utf-8"))
+    keys = [
+        (step.name, task.task_id, sample)
+        for task in training.prompts(seed, number)
+        for sample in range(training.params.num_generations)
+    ]
+    log = training.runner.into(step.folder / ROLLOUTS).log
+    assert log is not None, "a step's rollouts are in its log"
+    found = log.find(keys)
     rollouts = tuple(found[key] for key in keys)
     gains = facts["gains"]
     if gains is not None:

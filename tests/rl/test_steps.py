@@ -50,17 +50,18 @@ class Attempt:
             limits=Limits(timeout_s=600.0),
         )
         (out / "spec.json").write_text(json.dumps(to_json(spec)), encoding="utf-8")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "harness.workloads", workload, "spec.json", "."],
-            cwd=out,
-            env={
-                **os.environ,
-                ARTEFACTS_VARIABLE: str(artefacts),
-                "PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path]),
-            },
-            stdin=subprocess.DEVNULL,
-            stderr=(out / "stderr.log").open("wb"),
-        )
+        with (out / "stderr.log").open("wb") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "harness.workloads", workload, "spec.json", "."],
+                cwd=out,
+                env={
+                    **os.environ,
+                    ARTEFACTS_VARIABLE: str(artefacts),
+                    "PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path]),
+                },
+                stdin=subprocess.DEVNULL,
+                stderr=errors,
+            )
 
     def kill(self, num_steps: int, delay_s: float) -> None:
         """Kill it soon after so many steps are done."""

@@ -67,7 +67,12 @@ def test_zipped_axes_advance_together() -> None:
 def test_no_sweep_is_one_cell(loaded: Loaded) -> None:
     (run,) = plan_of(loaded, profile=Profile.SPARK).runs
     assert run.axes == ()
-    assert run.params == {"value": 3, "sleep_s": 0.0, "exit_code": 4, "index": 0}
+    assert {name: run.params[name] for name in ("value", "sleep_s", "exit_code", "index")} == {
+        "value": 3,
+        "sleep_s": 0.0,
+        "exit_code": 4,
+        "index": 0,
+    }
 
 
 def test_every_param_says_where_it_came_from(loaded: Loaded) -> None:
@@ -81,6 +86,8 @@ def test_every_param_says_where_it_came_from(loaded: Loaded) -> None:
         "sleep_s": "default of noop",
         "exit_code": "scenario.yaml:14",
         "index": "--set",
+        "steps": "default of noop",
+        "step_s": "default of noop",
     }
 
 

@@ -12,6 +12,7 @@ from harness.experiments.a36.params import A2TGPO, A2tgpoParams
 from harness.records import Event, Profile, RunSpec
 from harness.workloads.api.context import Context
 from harness.workloads.api.emit import EventWriter, read_events
+from harness.workloads.api.steps import Steps
 from harness.workloads.envs.base import StopReason
 from harness.workloads.envs.search.bm25 import Bm25
 from harness.workloads.envs.search.environment import SearchEnvironment, SearchEpisode
@@ -156,7 +157,8 @@ def events(
         scenario="a36", profile=Profile.CPU, workload=A2TGPO.name, params=asdict(params), seed=3
     )
     with EventWriter(out / "events.jsonl", A2TGPO.metrics) as emit:
-        a2tgpo.run(Context(spec=spec, params=params, out=out, emit=emit))
+        steps = Steps(spec, emit, out / "steps")
+        a2tgpo.run(Context(spec=spec, params=params, out=out, emit=emit, steps=steps))
     return read_events(out / "events.jsonl")
 
 

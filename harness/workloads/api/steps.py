@@ -197,11 +197,12 @@ class Steps:
                 yield step
             used_j = energy_j()
         why = Reasons()
-        joules = next((each for each in (began_j, used_j) if isinstance(each, NotSupported)), None)
+        if not isinstance(began_j, NotSupported) and not isinstance(used_j, NotSupported):
+            used_j -= began_j
         cost = Cost(
             wall_s=round(time.monotonic() - began, 6),
             cpu_s=round(_cpu_s() - began_cpu_s, 6),
-            energy_j=why.known("energy_j", joules or used_j - began_j),
+            energy_j=why.known("energy_j", used_j),
             peak_rss_gib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _KIB_PER_GIB,
             absent=why,
         )

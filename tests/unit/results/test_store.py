@@ -172,7 +172,7 @@ def test_where_a_finished_run_could_not_be_put_is_known_before_it_begins(tmp_pat
     (tmp_path / "a99-example").mkdir()
     (tmp_path / "a99-example" / "cpu").write_text("a file", encoding="utf-8")
     with (
-        pytest.raises(HostError, match="cannot write to .*cpu"),
+        pytest.raises(HostError, match=r"cannot write to .*cpu"),
         RunStore(tmp_path).locked("a99-example", Profile.CPU),
     ):
         pass

@@ -29,6 +29,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import field
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -229,16 +230,17 @@ class ArtefactStore:
 
         Args:
             key: the step's.
-            keeps: files, by path, that a killed maker may have left and this one goes on with; all
-                else that it left is removed.
+            keeps: files, by path or pattern, that a killed maker may have left and this one goes
+                on with; all else that it left is removed.
         """
         new, files = self.root / f"{_NEW}{key}", self.root / f"{_NEW}{key}" / FILES
         try:
-            kept = set(keeps)
+            kept = tuple(keeps)
             for path in [*new.rglob("*")] if new.is_dir() else []:
                 if path.is_dir() and not path.is_symlink():
                     continue
-                if not (path.is_relative_to(files) and str(path.relative_to(files)) in kept):
+                own = str(path.relative_to(files)) if path.is_relative_to(files) else ""
+                if not (own and any(fnmatchcase(own, each) for each in kept)):
                     path.unlink()
             files.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -35,7 +35,8 @@ def main(options: ArtefactsOptions) -> ExitCode:
             return _prune(results, options)
         case "export":
             return _export(store, options)
-    return _import(store, options)
+        case _:
+            return _import(store, options)
 
 
 def _require_words(options: ArtefactsOptions) -> None:
@@ -183,8 +184,8 @@ def _chosen(store: ArtefactStore, words: Sequence[str]) -> list[str]:
         chosen.update(hits)
         if not hits:
             close = nearest(word, names.values())
-            facts = {"value": ascii(word), "nearest": close}
-            problems.append(Problem(message="no such step", path=store.root, **facts))
+            message, given = "no such step", ascii(word)
+            problems.append(Problem(message=message, path=store.root, value=given, nearest=close))
     if problems:
         raise InputError(problems)
     made_at = {

@@ -8,6 +8,7 @@ pairs, and their differences can be tested.
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from itertools import accumulate
@@ -21,7 +22,7 @@ from harness.workloads.api.context import Context
 from harness.workloads.api.emit import EventWriter
 from harness.workloads.autoresearch.as_trials import ProposerContext
 from harness.workloads.autoresearch.loop import BASELINE_FILE, Session
-from harness.workloads.autoresearch.loop_process import complete
+from harness.workloads.autoresearch.loop_process import searched
 from harness.workloads.autoresearch.params import LoopParams, SearchParams
 from harness.workloads.autoresearch.summary import (
     FinishedLoop,
@@ -70,9 +71,10 @@ def _searches(context: Context, params: AblationParams) -> Iterator[tuple[str, F
     corpus, seed = corpus_of(context), context.spec.seed
     noise: tuple[float, ...] = ()
     for arm in ARMS if seed % 2 else reversed(ARMS):  # over the replicates neither is always first
+        session = _session(params, seed, ARMS[arm], noise)
+        step = searched(context, f"search {arm}", session, corpus)
         folder = context.out / arm
-        folder.mkdir()
-        complete(_session(params, seed, ARMS[arm], noise), folder, corpus)
+        shutil.copytree(step.folder, folder)
         loop = read_finished(folder)
         noise = noise or loop.header.noise_val_bpb
         yield arm, loop

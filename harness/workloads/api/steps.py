@@ -130,8 +130,8 @@ class Steps:
             reads: name -> digest of what it reads of other steps (`Step.digest`).
             portable: it is data that means the same wherever it was made; else the image, or the
                 packages, and the device decide it too.
-            keeps: files below its folder that a maker who is killed may leave, and the next one
-                goes on with.
+            keeps: files below its folder, by name or pattern, that a maker who is killed may leave
+                and the next one goes on with.
 
         Raises:
             HostError: it is not there, and the store cannot be written to.

@@ -28,7 +28,7 @@ import tarfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import field
+from dataclasses import field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -214,13 +214,20 @@ class ArtefactStore:
         finally:
             os.close(descriptor)
 
-    def _lock_file(self, key: str) -> int:
-        locks = self.root / _LOCKS
-        locks.mkdir(parents=True, exist_ok=True)
-        for folder in (self.root, locks):  # a container's user is another one than root
+    def make_folder(self) -> None:
+        """Make the root folder, so that a container can be given it; its user is never root.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        for folder in (self.root, self.root / _LOCKS):
+            folder.mkdir(parents=True, exist_ok=True)
             if os.getuid() == 0 and folder.stat().st_uid == 0:
                 folder.chmod(0o777)
-        descriptor = os.open(locks / key, os.O_RDWR | os.O_CREAT, 0o666)
+
+    def _lock_file(self, key: str) -> int:
+        self.make_folder()
+        descriptor = os.open(self.root / _LOCKS / key, os.O_RDWR | os.O_CREAT, 0o666)
         if os.fstat(descriptor).st_uid == os.getuid():
             os.fchmod(descriptor, 0o666)
         return descriptor
@@ -253,14 +260,11 @@ class ArtefactStore:
         Raises:
             OSError: the disk is full or broken; nothing is in its place then.
         """
-        files = {str(path.relative_to(new / FILES)): _sha256(path) for path in _tree(new / FILES)}
-        made = from_json(Artefact, {**to_json(made), "files": files})
+        files = {str(path.relative_to(new / FILES)): _facts(path) for path in _tree(new / FILES)}
+        made = replace(made, files={path: facts["sha256"] for path, facts in files.items()})
         _write_json(new / _RECORD, to_json(made))
-        manifest = {
-            str(path.relative_to(new)): {"bytes": path.stat().st_size, "sha256": _sha256(path)}
-            for path in _tree(new)
-            if path.name != _MANIFEST or path.parent != new
-        }
+        manifest = {f"{FILES}/{path}": facts for path, facts in files.items()}
+        manifest |= {name: _facts(new / name) for name in (_RECORD, EVENTS_FILE)}
         _write_json(new / _MANIFEST, manifest)
         self._place(new, made.key)
         return made
@@ -374,14 +378,13 @@ def verified(folder: Path) -> Artefact:
         DamagedError: it is not what was written; names the first such file.
     """
     try:
-        manifest: dict[str, Any] = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-        stated = {str(path): (facts["bytes"], facts["sha256"]) for path, facts in manifest.items()}
+        stated: dict[str, Any] = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
         paths = {str(path.relative_to(folder)): path for path in _tree(folder)}
         paths.pop(_MANIFEST, None)
         for name in sorted({*stated, *paths}):
             if name not in stated or name not in paths:
                 why = "is not in the manifest" if name in paths else "is gone"
-            elif (paths[name].stat().st_size, _sha256(paths[name])) == stated[name]:
+            elif _facts(paths[name]) == stated[name]:
                 continue
             else:
                 why = "is damaged: its sha256 is not the manifest's"
@@ -408,9 +411,10 @@ def _tree(folder: Path) -> list[Path]:
     return found
 
 
-def _sha256(path: Path) -> str:
+def _facts(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+        return {"bytes": os.fstat(file.fileno()).st_size, "sha256": found}
 
 
 def _write_json(path: Path, document: Any) -> None:

@@ -128,6 +128,7 @@ def _run(
 
 
 def _execute(spec: RunSpec, staged: Path, around: Surroundings, earlier: Attempts) -> FinishedRun:
+    around.store.artefacts.make_folder()
     launch = Launch(
         spec=spec,
         run_dir=staged,

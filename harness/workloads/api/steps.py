@@ -108,6 +108,7 @@ class Steps:
         self._earlier = earlier or EarlierSegments()
         self._run = f"{spec.scenario} {spec.profile} {spec.run_id}"
         self._within = ""  # the step that is being made
+        self._damaged: set[str] = set()  # keys that were said to be
         self.done: list[Artefact] = []
 
     @contextmanager
@@ -169,9 +170,11 @@ class Steps:
                 if key is not None and (found := self._store.find(key)) is not None:
                     return found, across and key != question.key
             except DamagedError as error:
-                said = f"step {question.name!r} is made again: {first_line(error)}"
-                self._emit.note(said)
-                print(said, file=sys.stderr)
+                if question.key not in self._damaged:
+                    self._damaged.add(question.key)
+                    said = f"step {question.name!r} is made again: {first_line(error)}"
+                    self._emit.note(said)
+                    print(said, file=sys.stderr)
         return None, False
 
     def _taken(self, found: Artefact, *, across: bool) -> Step:

@@ -279,10 +279,12 @@ class ArtefactStore:
 
     def unfinished(self) -> list[Path]:
         """Return what makers that were killed have left, and nobody is making now."""
-        if not self.root.is_dir():
-            return []
-        left = sorted(self.root.glob(f"{_NEW}*"))
-        return [path for path in left if not self._is_being_made(path.name.removeprefix(_NEW))]
+        is_at_work = self._is_being_made
+        return [path for path in self.begun() if not is_at_work(path.name.removeprefix(_NEW))]
+
+    def begun(self) -> list[Path]:
+        """Return the folders of steps that are being made, or were when their maker was killed."""
+        return sorted(self.root.glob(f"{_NEW}*"))
 
     def _is_being_made(self, key: str) -> bool:
         try:
@@ -300,7 +302,6 @@ class ArtefactStore:
     def clear(self, left: Path) -> None:
         """Delete what a maker that was killed has left (`unfinished`)."""
         shutil.rmtree(left)
-        (self.root / _LOCKS / left.name.removeprefix(_NEW)).unlink(missing_ok=True)
 
     def remove(self, key: str) -> None:
         """Delete a finished step, whole or not at all."""

@@ -230,7 +230,12 @@ class _Container:
     def _follow(self, stdout: BoundedLog, stderr: BoundedLog) -> RunStopReason | None:
         """Keep the logs until the program ends; return why it must be stopped, if it must."""
         frames = Frames({Frames.STDOUT: stdout.write, Frames.STDERR: stderr.write})
-        watch = RunWatch(self._launch.spec.limits, self._launch.run_dir, each_look=self._look)
+        watch = RunWatch(
+            self._launch.spec.limits,
+            self._launch.run_dir,
+            artefacts_dir=self._launch.artefacts_dir,
+            each_look=self._look,
+        )
         with selectors.DefaultSelector() as selector:
             selector.register(self._descriptor, selectors.EVENT_READ)
             while True:

@@ -175,6 +175,7 @@ class _Process:
         watch = RunWatch(
             limits,
             self._launch.run_dir,
+            artefacts_dir=self._launch.artefacts_dir,
             memory_gib=lambda: processes.memory_gib(self._mark, enough_gib),
         )
         with selectors.DefaultSelector() as selector:

@@ -172,9 +172,14 @@ def _segments(runs: Sequence[FinishedRun]) -> Iterator[str]:
         if earlier:
             ends = "; ".join(f"{each.ended}: {each.cause}" for each in earlier if each is not None)
             yield (
-                f"Run {run.spec.label}, seed {run.spec.seed}, in {len(earlier) + 1} segments, "
-                f"whose times and energies are added. Ended before: {ends}."
+                f"{_which(run.spec)} in {len(earlier) + 1} segments, whose times and energies are "
+                f"added. Ended before: {ends}."
             )
+
+
+def _which(spec: RunSpec) -> str:
+    cell = f"{spec.label}, " if spec.axes else ""
+    return f"The run of {cell}seed {spec.seed}"
 
 
 def _steps(runs: Sequence[FinishedRun]) -> Iterator[str]:

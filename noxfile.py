@@ -178,6 +178,8 @@ def _make(session: nox.Session, name: str, wanted: dict[str, str], changed: list
     if changed != [PROJECT]:
         _run(session, sys.executable, "-m", "venv", "--clear", str(folder))
         if env.over:
+            # the setuptools that venv brings up to Python 3.11 would hide that of the lock below
+            _run(session, python, "-m", "pip", "-qq", "uninstall", "--yes", "setuptools")
             _see(env.over, folder)
         if env.torch:
             _install_torch(session, python)

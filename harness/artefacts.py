@@ -52,7 +52,7 @@ _POLL_S = 0.1
 
 
 @record
-class Question:
+class StepSpec:
     """What decides a step.
 
     Attributes:
@@ -105,7 +105,7 @@ class Artefact:
     """A finished step.
 
     Attributes:
-        code: the modules that make it, by name; `Question.source` covers what they import.
+        code: the modules that make it, by name; `StepSpec.source` covers what they import.
         made_by: scenario, profile and id of the run.
         made_at: UTC, when it was finished.
         device: that it was computed on.
@@ -113,7 +113,7 @@ class Artefact:
         files: path below `FILES` -> sha256.
     """
 
-    question: Question
+    spec: StepSpec
     code: tuple[str, ...]
     made_by: str
     made_at: str
@@ -125,17 +125,17 @@ class Artefact:
     @property
     def name(self) -> str:
         """As its run called it."""
-        return self.question.name
+        return self.spec.name
 
     @property
     def key(self) -> str:
         """Its address."""
-        return self.question.key
+        return self.spec.key
 
     @property
     def is_current(self) -> bool:
         """Whether the code that made it is the present one."""
-        return self.question.source == digest_of(self.code, CARRIERS)
+        return self.spec.source == digest_of(self.code, CARRIERS)
 
     def digest(self, below: str = "") -> str:
         """Return the digest of its files, or of those below a folder: what a later step reads.

@@ -91,20 +91,20 @@ def _show(store: ArtefactStore, options: ArtefactsOptions) -> ExitCode:
         print(json.dumps([{"key": each.key, **to_json(each)} for each in found], indent=1))
         return ExitCode.OK
     for each in found:
-        question, cost = each.question, each.cost
+        spec, cost = each.spec, each.cost
         facts = {
             "key": each.key,
             "folder": store.files(each.key),
             "made by": f"{each.made_by}, {each.made_at}, on {each.device}",
-            "code": f"{question.source[:12]} {'' if each.is_current else '(changed since) '}of "
+            "code": f"{spec.source[:12]} {'' if each.is_current else '(changed since) '}of "
             + ", ".join(each.code),
             "took": f"{duration(cost.wall_s)}"
             + (f", CPU {duration(cost.cpu_s)}" if cost.cpu_s is not None else "")
             + (f", {cost.energy_j:.0f} J" if cost.energy_j is not None else "")
             + (f", {cost.peak_rss_gib:.2f} GiB" if cost.peak_rss_gib is not None else ""),
-            **{f"decides: {name}": json.dumps(value) for name, value in question.decides.items()},
-            **{f"reads: {name}": value[:12] for name, value in question.reads.items()},
-            **{f"place: {name}": value for name, value in question.place.items()},
+            **{f"decides: {name}": json.dumps(value) for name, value in spec.decides.items()},
+            **{f"reads: {name}": value[:12] for name, value in spec.reads.items()},
+            **{f"place: {name}": value for name, value in spec.place.items()},
             **{f"file: {path}": sha[:12] for path, sha in each.files.items()},
         }
         print(each.name)

@@ -87,7 +87,7 @@ def begin(staged: Path, around: RunStore, *, across: bool) -> Attempts:
             artefact = read_record(around.artefacts.root / step.key)
         except DamagedError:
             continue  # it will be made again
-        continued[artefact.question.identity] = step.key
+        continued[artefact.spec.identity] = step.key
     earlier = EarlierSegments(own=own, across=continued)
     atomic.write_text(staged / EARLIER_FILE, json.dumps(to_json(earlier)))
     _write(staged, _Begun(signs=signs_now(), began_s=time.time()))
@@ -252,7 +252,7 @@ def _lost(store: RunStore, before: RunSpec, spec: RunSpec, folder: Path) -> list
             artefact = read_record(store.artefacts.root / step.key)
         except DamagedError:
             continue  # it is made again whatever the code is
-        is_elsewhere = artefact.question.place and before.image != spec.image
+        is_elsewhere = artefact.spec.place and before.image != spec.image
         if is_elsewhere or not artefact.is_current:
             lost.append(step.name)
     return lost

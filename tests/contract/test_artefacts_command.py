@@ -50,7 +50,7 @@ def test_steps_are_listed_with_what_they_took(
     assert f"3 steps, 0.0 MiB, in {store.root}" in said
     assert asked(store, "list", "walk-2", "--json") == 0
     (document,) = json.loads(capsys.readouterr().out)
-    assert document["question"]["name"] == "walk-2"
+    assert document["spec"]["name"] == "walk-2"
 
 
 def test_a_step_is_shown_by_name_or_by_the_beginning_of_its_key(

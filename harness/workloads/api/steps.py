@@ -32,7 +32,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from harness.artefacts import CARRIERS, Artefact, ArtefactStore, Cost, DamagedError, Question
+from harness.artefacts import CARRIERS, Artefact, ArtefactStore, Cost, DamagedError, StepSpec
 from harness.errors import first_line
 from harness.probes.energy import energy_counter
 from harness.probes.reading import NotSupported, Reasons
@@ -140,39 +140,39 @@ class Steps:
         if self._within:
             message = f"step {name!r} begins within step {self._within!r}: steps do not nest"
             raise ValueError(message)
-        question = Question(
+        asked = StepSpec(
             name=name,
             decides=to_json(decides),
             reads=reads or {},
             place={} if portable else self._place,
             source=digest_of(code, CARRIERS),
         )
-        found, across = self._found(question)
+        found, across = self._found(asked)
         if found is not None:
             yield self._taken(found, across=across)
             return
-        with self._store.locked(question.key, self._waiter(name)):
-            found, across = self._found(question)  # its maker may just have finished
+        with self._store.locked(asked.key, self._waiter(name)):
+            found, across = self._found(asked)  # its maker may just have finished
             if found is None:
                 self._within = name
                 try:
-                    yield from self._made(question, code, keeps)
+                    yield from self._made(asked, code, keeps)
                 finally:
                     self._within = ""
                 return
         yield self._taken(found, across=across)
 
-    def _found(self, question: Question) -> tuple[Artefact | None, bool]:
+    def _found(self, asked: StepSpec) -> tuple[Artefact | None, bool]:
         """Return the finished step, and whether other code made it."""
-        continued = self._earlier.across.get(question.identity)
-        for key, across in ((question.key, False), (continued, True)):
+        continued = self._earlier.across.get(asked.identity)
+        for key, across in ((asked.key, False), (continued, True)):
             try:
                 if key is not None and (found := self._store.find(key)) is not None:
-                    return found, across and key != question.key
+                    return found, across and key != asked.key
             except DamagedError as error:
-                if question.key not in self._damaged:
-                    self._damaged.add(question.key)
-                    said = f"step {question.name!r} is made again: {first_line(error)}"
+                if asked.key not in self._damaged:
+                    self._damaged.add(asked.key)
+                    said = f"step {asked.name!r} is made again: {first_line(error)}"
                     self._emit.note(said)
                     print(said, file=sys.stderr)
         return None, False
@@ -189,10 +189,10 @@ class Steps:
         )
 
     def _made(
-        self, question: Question, code: tuple[str, ...], keeps: tuple[str, ...]
+        self, asked: StepSpec, code: tuple[str, ...], keeps: tuple[str, ...]
     ) -> Iterator[Step]:
-        new = self._store.begin(question.key, keeps)
-        step = Step(name=question.name, is_new=True, folder=new / "files", facts={})
+        new = self._store.begin(asked.key, keeps)
+        step = Step(name=asked.name, is_new=True, folder=new / "files", facts={})
         began, began_cpu_s = time.monotonic(), _cpu_s()
         with energy_counter(_device_kind()) as energy_j:
             began_j = energy_j()
@@ -212,7 +212,7 @@ class Steps:
         made = self._store.finish(
             new,
             Artefact(
-                question=question,
+                spec=asked,
                 code=code,
                 made_by=self._run,
                 made_at=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -18,22 +18,22 @@ from typing import Any
 
 import pytest
 
-from harness.artefacts import Artefact, ArtefactStore, Cost, DamagedError, Question
+from harness.artefacts import Artefact, ArtefactStore, Cost, DamagedError, StepSpec
 from harness.errors import HostError, InputError
 
-QUESTION = Question(name="tasks", decides={"seed": 42}, reads={}, place={}, source="s")
+SPEC_OF_TASKS = StepSpec(name="tasks", decides={"seed": 42}, reads={}, place={}, source="s")
 
 
-def asked(**changes: Any) -> Question:
-    known = {name: getattr(QUESTION, name) for name in ("name", "decides", "reads", "place")}
-    return Question(**{**known, "source": QUESTION.source, **changes})
+def asked(**changes: Any) -> StepSpec:
+    known = {name: getattr(SPEC_OF_TASKS, name) for name in ("name", "decides", "reads", "place")}
+    return StepSpec(**{**known, "source": SPEC_OF_TASKS.source, **changes})
 
 
 def make(
-    store: ArtefactStore, question: Question = QUESTION, files: Mapping[str, str] | None = None
+    store: ArtefactStore, spec: StepSpec = SPEC_OF_TASKS, files: Mapping[str, str] | None = None
 ) -> Artefact:
-    with store.locked(question.key, lambda: None):
-        new = store.begin(question.key)
+    with store.locked(spec.key, lambda: None):
+        new = store.begin(spec.key)
         for name, text in (files or {"a.txt": "one", "sub/b.txt": "two"}).items():
             path = new / "files" / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,7 +42,7 @@ def make(
         return store.finish(
             new,
             Artefact(
-                question=question,
+                spec=spec,
                 code=("harness.workloads.noop",),
                 made_by="a99 cpu 0123",
                 made_at="2026-01-01T00:00:00+00:00",
@@ -56,10 +56,10 @@ def make(
 def test_a_step_comes_back_as_it_was_made(tmp_path: Path) -> None:
     store = ArtefactStore(tmp_path / "store")
     assert store.keys() == []
-    assert store.find(QUESTION.key) is None
+    assert store.find(SPEC_OF_TASKS.key) is None
     made = make(store)
-    assert store.find(QUESTION.key) == made
-    assert store.keys() == [QUESTION.key] == [made.key]
+    assert store.find(SPEC_OF_TASKS.key) == made
+    assert store.keys() == [SPEC_OF_TASKS.key] == [made.key]
     assert (store.files(made.key) / "sub/b.txt").read_text(encoding="utf-8") == "two"
     assert set(made.files) == {"a.txt", "sub/b.txt"}
 
@@ -75,10 +75,10 @@ def test_a_step_comes_back_as_it_was_made(tmp_path: Path) -> None:
     ],
 )
 def test_all_that_decides_a_step_is_in_its_address(changes: dict[str, Any]) -> None:
-    assert asked(**changes).key != QUESTION.key
-    assert asked().key == QUESTION.key
+    assert asked(**changes).key != SPEC_OF_TASKS.key
+    assert asked().key == SPEC_OF_TASKS.key
     is_about_what_answers = set(changes) <= {"place", "source"}
-    assert (asked(**changes).identity == QUESTION.identity) is is_about_what_answers
+    assert (asked(**changes).identity == SPEC_OF_TASKS.identity) is is_about_what_answers
 
 
 def test_what_a_later_step_reads_is_content_alone(tmp_path: Path) -> None:
@@ -187,9 +187,9 @@ def test_a_full_disk_leaves_nothing_in_its_place(
         patch.setattr(os, "fsync", full)
         with pytest.raises(OSError, match="No space"):
             make(store)
-    assert store.find(QUESTION.key) is None
+    assert store.find(SPEC_OF_TASKS.key) is None
     make(store)
-    assert store.find(QUESTION.key) is not None
+    assert store.find(SPEC_OF_TASKS.key) is not None
 
 
 def test_a_store_that_cannot_be_written_to_says_so(tmp_path: Path) -> None:
@@ -296,5 +296,5 @@ def test_an_archive_that_is_cut_anywhere_gives_nothing_half(tmp_path: Path) -> N
 def test_the_record_of_a_step_can_be_read_by_a_person(tmp_path: Path) -> None:
     made = make(ArtefactStore(tmp_path))
     document = json.loads((tmp_path / made.key / "artefact.json").read_text(encoding="utf-8"))
-    assert document["question"]["decides"] == {"seed": 42}
+    assert document["spec"]["decides"] == {"seed": 42}
     assert document["cost"]["wall_s"] == 1.5

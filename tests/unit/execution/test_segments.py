@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.artefacts import Artefact, Cost, Question
+from harness.artefacts import Artefact, Cost, StepSpec
 from harness.errors import InputError, Interrupted
 from harness.execution import segments
 from harness.records import ImageRef, Profile, RunSpec, Segment, StepTaken, to_json
@@ -144,13 +144,13 @@ def test_restarting_forgets_what_was_begun(store: RunStore) -> None:
 
 def test_an_image_that_changed_is_refused_by_step(store: RunStore) -> None:
     image = ImageRef(name="rl", digest="sha256:1")
-    question = Question(name="sft", decides={}, reads={}, place={"image": image.digest}, source="s")
-    new = store.artefacts.begin(question.key)
+    spec = StepSpec(name="sft", decides={}, reads={}, place={"image": image.digest}, source="s")
+    new = store.artefacts.begin(spec.key)
     (new / "events.jsonl").touch()
     store.artefacts.finish(
         new,
         Artefact(
-            question=question,
+            spec=spec,
             code=("harness.units",),
             made_by="",
             made_at="",
@@ -159,7 +159,7 @@ def test_an_image_that_changed_is_refused_by_step(store: RunStore) -> None:
         ),
     )
     staged = attempt(store, steps=0)
-    told(staged, StepTaken(name="sft", key=question.key))
+    told(staged, StepTaken(name="sft", key=spec.key))
     with pytest.raises(InputError, match="has changed since: sft"):
         segments.go_on(store, [replace(SPEC, image=image)], across=False, restart=False)
     segments.go_on(store, [replace(SPEC, image=image)], across=True, restart=False)

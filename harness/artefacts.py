@@ -283,6 +283,10 @@ class ArtefactStore:
         is_at_work = self._is_being_made
         return [path for path in self.begun() if not is_at_work(path.name.removeprefix(_NEW))]
 
+    def has_part(self, key: str) -> bool:
+        """Return whether a maker that was killed left a file of a step."""
+        return any(path.is_file() for path in (self.root / f"{_NEW}{key}" / FILES).rglob("*"))
+
     def begun(self) -> list[Path]:
         """Return the folders of steps that are being made, or were when their maker was killed."""
         return sorted(self.root.glob(f"{_NEW}*"))

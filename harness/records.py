@@ -189,7 +189,7 @@ class Event:
     """One fact that a workload wrote.
 
     Attributes:
-        kind: ``started``, ``measured``, ``step``, ``note``, ``artefact``, ``stored`` or
+        kind: ``started``, ``measured``, ``step``, ``note``, ``artefact``, ``begun``, ``stored`` or
             ``finished``.
         at_s: seconds since the workload started.
         payload: the fields of this kind (see `harness.workloads.api.emit`).

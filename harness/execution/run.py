@@ -32,7 +32,6 @@ from harness.runtime.base import Launch, Runtime
 from harness.telemetry.log import TELEMETRY_FILE, read_samples
 from harness.telemetry.reduce import run_measurements, summed
 from harness.telemetry.sampler import TelemetrySampler
-from harness.workloads.api.context import CHECKPOINTS
 from harness.workloads.api.emit import EVENTS_FILE, read_events
 
 
@@ -121,9 +120,7 @@ def _run(
     except BaseException as error:  # what is done is kept, and the next attempt goes on from it
         segments.end(staged, segments.said_of(error))
         raise
-    this = finished.outcome.segments[-1]
-    goes_on = bool(this.steps) or (staged / CHECKPOINTS).is_dir()
-    around.store.commit(staged, finished, goes_on=goes_on)
+    around.store.commit(staged, finished, goes_on=segments.goes_on(staged, around.store))
     return finished
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from harness.artefacts import DamagedError, read_record
 from harness.errors import InputError, Interrupted, Problem, first_line
 from harness.probes.channels import Channel
 from harness.probes.reading import NotSupported
-from harness.records import RunSpec, Segment, StepTaken, from_json, record, to_json
+from harness.records import Event, RunSpec, Segment, StepTaken, from_json, record, to_json
 from harness.results.store import SEGMENT_FILE, RunStore, segment_folders
 from harness.runtime.postmortem import Signs, signs_now, why_ended
 from harness.telemetry.log import TELEMETRY_FILE, read_samples
@@ -36,12 +37,14 @@ class _Begun:
     Attributes:
         signs: of the machine when it began.
         began_s: seconds since the epoch, by a clock that may be set.
-        ended: None while it is at work, and for ever where it was killed.
+        ended: None while it is at work, and until the next call where it was killed.
+        goes_on: whether it left something to go on from; None until the next call.
     """
 
     signs: Signs
     began_s: float
     ended: Segment | None = None
+    goes_on: bool | None = None
 
 
 @record
@@ -49,7 +52,7 @@ class Attempts:
     """What earlier attempts at a run have left.
 
     Attributes:
-        segments: of them, those that left a step or a checkpoint to go on from.
+        segments: of them, those that left a step, a part of one, or a checkpoint to go on from.
         folders: of those, in the same order.
         steps: that they have made or taken, by name.
         last: how the last one ended, whether it left something or not; None where there was none.
@@ -73,11 +76,16 @@ def begin(staged: Path, around: RunStore, *, across: bool) -> Attempts:
     steps: dict[str, StepTaken] = {}
     last = None
     for folder in segment_folders(staged):
-        if (segment := _ended(folder)) is None:
+        if (begun := _ended(folder)) is None:
             continue
-        last = segment
-        if segment.steps or (staged / CHECKPOINTS).is_dir():
-            segments.append(segment)
+        last = begun.ended
+        assert last is not None
+        if begun.goes_on is None:
+            left = goes_on(folder, around) or (staged / CHECKPOINTS).is_dir()
+            begun = replace(begun, goes_on=left)
+            _write(folder, begun)
+        if begun.goes_on:
+            segments.append(last)
             folders.append(folder)
         steps.update({step.name: step for step in steps_of(folder)})
     own = tuple(step.key for step in steps.values() if not step.made_by)
@@ -108,8 +116,16 @@ def end(staged: Path, cause: str, wall_s: float | None = None) -> Segment:
     assert begun is not None, "an attempt that ends has begun"
     now = datetime.now(UTC).isoformat(timespec="seconds")
     found = _segment(staged, begun, now, cause, wall_s)
-    _write(staged, _Begun(signs=begun.signs, began_s=begun.began_s, ended=found))
+    _write(staged, replace(begun, ended=found))
     return found
+
+
+def goes_on(attempt: Path, store: RunStore) -> bool:
+    """Return whether an attempt left something that the next one goes on from."""
+    if (attempt / CHECKPOINTS).is_dir() or any(step.made_now for step in steps_of(attempt)):
+        return True
+    begun = [each.payload for each in _events(attempt) if each.kind == "begun"]
+    return any(each["keeps"] and store.artefacts.has_part(str(each["key"])) for each in begun)
 
 
 def said_of(error: BaseException) -> str:
@@ -123,15 +139,19 @@ def said_of(error: BaseException) -> str:
 
 def steps_of(attempt: Path) -> list[StepTaken]:
     """Return the steps that an attempt has made or taken, as far as its events can be read."""
+    stored = [each.payload for each in _events(attempt) if each.kind == "stored"]
+    return [from_json(StepTaken, dict(payload)) for payload in stored]
+
+
+def _events(attempt: Path) -> tuple[Event, ...]:
     try:
-        events = read_events(attempt / EVENTS_FILE)
+        return read_events(attempt / EVENTS_FILE)
     except ValueError:  # no more than what is told is lost: the steps are in their store
-        return []
-    return [from_json(StepTaken, dict(each.payload)) for each in events if each.kind == "stored"]
+        return ()
 
 
-def _ended(folder: Path) -> Segment | None:
-    """Return an earlier segment; of one that was killed, find out why. None: it had not begun."""
+def _ended(folder: Path) -> _Begun | None:
+    """Return an earlier attempt; of one that was killed, find out why. None: it had not begun."""
     begun = _read(folder)
     if begun is None:
         return None
@@ -142,9 +162,9 @@ def _ended(folder: Path) -> Segment | None:
         if said := _last_sample(folder):
             cause += f"; the last sample: {said}"
         found = _segment(folder, begun, ended, cause, None)
-        begun = _Begun(signs=begun.signs, began_s=begun.began_s, ended=found)
+        begun = replace(begun, ended=found)
         _write(folder, begun)
-    return begun.ended
+    return begun
 
 
 def _segment(folder: Path, begun: _Begun, ended: str, cause: str, wall_s: float | None) -> Segment:

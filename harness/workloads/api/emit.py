@@ -9,6 +9,7 @@ measured   metric, value, unit, where, count, absent: one figure
 step       step, values: one point of the series that a derivation will reduce
 note       text: something a reader should know
 artefact   name, path, sha256, bytes: a file left in the output folder
+begun      name, key, keeps: a step that is being made; whether a part of it can be gone on with
 stored     a finished step (`harness.records.StepTaken`): made now, or taken
 finished   empty: the workload ended normally
 =========  =====================================================================
@@ -117,6 +118,10 @@ class EventWriter:
                 "bytes": len(content),
             },
         )
+
+    def step_begun(self, name: str, key: str, *, keeps: bool) -> None:
+        """Record a step that is going to be made."""
+        self._write("begun", {"name": name, "key": key, "keeps": keeps})
 
     def step_finished(self, step: StepTaken) -> None:
         """Record a step that this run has made or taken."""

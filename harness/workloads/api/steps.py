@@ -192,6 +192,7 @@ class Steps:
         self, asked: StepSpec, code: tuple[str, ...], keeps: tuple[str, ...]
     ) -> Iterator[Step]:
         new = self._store.begin(asked.key, keeps)
+        self._emit.step_begun(asked.name, asked.key, keeps=bool(keeps))
         step = Step(name=asked.name, is_new=True, folder=new / "files", facts={})
         began, began_cpu_s = time.monotonic(), _cpu_s()
         with energy_counter(_device_kind()) as energy_j:

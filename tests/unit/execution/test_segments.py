@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,6 +70,22 @@ def test_an_attempt_that_left_nothing_is_told_of_and_no_segment(store: RunStore)
     found = segments.begin(store.stage(SPEC), store, across=False)
     assert found.last is not None
     assert found.segments == ()
+
+
+def test_a_part_of_a_step_is_something_to_go_on_from(store: RunStore) -> None:
+    staged = attempt(store, steps=0)
+    (store.artefacts.begin("whole") / "files" / "rollouts.jsonl").touch()
+    (store.artefacts.begin("part") / "files" / "rollouts.jsonl").touch()
+    event: dict[str, Any] = {"kind": "begun", "at_s": 1.0}
+    for key, keeps in (("whole", False), ("part", True)):
+        assert not segments.goes_on(staged, store)
+        payload = {"name": key, "key": key, "keeps": keeps}
+        with (staged / "events.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({**event, "payload": payload}) + "\n")
+    assert segments.goes_on(staged, store)
+    assert len(segments.begin(store.stage(SPEC), store, across=False).segments) == 1
+    shutil.rmtree(store.artefacts.begin("part"))  # a later attempt has finished it
+    assert len(segments.begin(store.stage(SPEC), store, across=False).segments) == 1
 
 
 def test_a_checkpoint_is_something_to_go_on_from(store: RunStore) -> None:

@@ -168,9 +168,9 @@ def provenance(runs: Sequence[FinishedRun]) -> tuple[str, ...]:
 def _segments(runs: Sequence[FinishedRun]) -> Iterator[str]:
     """Yield a line for each run that took several attempts: times and energy are of all of them."""
     for run in runs:
-        *earlier, _ = run.outcome.segments or (None,)
+        earlier = run.outcome.segments[:-1]
         if earlier:
-            ends = "; ".join(f"{each.ended}: {each.cause}" for each in earlier if each is not None)
+            ends = "; ".join(f"{each.ended}: {each.cause}" for each in earlier)
             yield (
                 f"{_which(run.spec)} in {len(earlier) + 1} segments, whose times and energies are "
                 f"added. Ended before: {ends}."

@@ -52,9 +52,8 @@ def test_runs_without_steps_say_nothing_of_them(
 def test_segments_are_told_with_why_they_ended(
     make_run: MakeRun, make_dossier: MakeDossier
 ) -> None:
-    boots = {"began": "2026-05-01T00:00:00+00:00", "boot_id": "b"}
-    killed = Segment(**boots, ended="2026-05-01T16:00:00+00:00", cause="killed", steps=3)
-    last = Segment(**boots, ended="2026-05-01T18:00:00+00:00", steps=1)
+    last = Segment(began="", ended="2026-05-01T18:00:00+00:00", boot_id="b", steps=1)
+    killed = replace(last, ended="2026-05-01T16:00:00+00:00", cause="killed", steps=3)
     whole = having(make_run(replicate=0), segments=(last,))
     cut = having(make_run({"size": 2}, replicate=1), segments=(killed, last))
     (line,) = (

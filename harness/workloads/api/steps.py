@@ -23,7 +23,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -201,7 +201,9 @@ class Steps:
                 yield step
             used_j = energy_j()
         why = Reasons()
-        if not isinstance(began_j, NotSupported) and not isinstance(used_j, NotSupported):
+        if isinstance(began_j, NotSupported):
+            used_j = began_j
+        elif not isinstance(used_j, NotSupported):
             used_j -= began_j
         cost = Cost(
             wall_s=round(time.monotonic() - began, 6),
@@ -252,7 +254,8 @@ class Steps:
         }
         return {**installed, **device}
 
-    def _waiter(self, name: str) -> Any:
+    def _waiter(self, name: str) -> Callable[[], None]:
+        """Return what is called while another run makes a step: a line now and then."""
         told = -float("inf")
         every_s = min(_TELL_S, self._spec.limits.stall_s / 3)
 
@@ -260,9 +263,8 @@ class Steps:
             nonlocal told
             if (now := time.monotonic()) - told >= every_s:
                 told = now
-                print(
-                    f"waiting for another run that makes step {name!r}", file=sys.stderr, flush=True
-                )
+                said = f"waiting for another run that makes step {name!r}"
+                print(said, file=sys.stderr, flush=True)
 
         return waiting
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -118,7 +119,8 @@ def _run(
     try:
         finished = _execute(spec, staged, around, earlier)
     except BaseException as error:  # what is done is kept, and the next attempt goes on from it
-        segments.end(staged, segments.said_of(error))
+        with suppress(HostError):  # a full disk must not take the place of what ended the run
+            segments.end(staged, segments.said_of(error))
         raise
     around.store.commit(staged, finished, goes_on=segments.goes_on(staged, around.store))
     return finished

@@ -96,8 +96,9 @@ def begin(staged: Path, around: RunStore, *, across: bool) -> Attempts:
         except DamagedError:
             continue  # it will be made again
         continued[artefact.spec.identity] = step.key
-    earlier = EarlierSegments(own=own, across=continued)
-    atomic.write_text(staged / EARLIER_FILE, json.dumps(to_json(earlier)))
+    if steps:
+        earlier = EarlierSegments(own=own, across=continued)
+        atomic.write_text(staged / EARLIER_FILE, json.dumps(to_json(earlier)))
     _write(staged, _Begun(signs=signs_now(), began_s=time.time()))
     return Attempts(
         segments=tuple(segments), folders=tuple(folders), steps=tuple(steps.values()), last=last

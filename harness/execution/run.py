@@ -137,7 +137,10 @@ def _execute(spec: RunSpec, staged: Path, around: Surroundings, earlier: Attempt
         label=spec.label,
     )
     with TelemetrySampler(staged / TELEMETRY_FILE):
-        outcome = _without_secrets(around.runtime.run(launch))
+        outcome = around.runtime.run(launch)
+        # what a program says last may hold a key
+        said = tuple(redact(line) for line in outcome.log_tail)
+        outcome = replace(outcome, cause=redact(outcome.cause), log_tail=said)
     events, damage = _events(staged)
     outcome = replace(_judged(outcome, events, damage), device=device_of(events))
     measured, damage = _measurements(spec, events)
@@ -171,12 +174,6 @@ def _samples(attempt: Path) -> tuple[TelemetrySample, ...]:
         return read_samples(attempt / TELEMETRY_FILE)
     except ValueError:
         return ()
-
-
-def _without_secrets(outcome: RunOutcome) -> RunOutcome:
-    """Return the outcome as it may be stored: what a program says last may hold a key."""
-    said = tuple(redact(line) for line in outcome.log_tail)
-    return replace(outcome, cause=redact(outcome.cause), log_tail=said)
 
 
 def _events(staged: Path) -> tuple[tuple[Event, ...], str]:

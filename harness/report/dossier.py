@@ -138,11 +138,12 @@ class Origin:
 
 def origin(run: FinishedRun) -> Origin:
     """Return where a run's figures come from."""
+    image = run.spec.image
     return Origin(
         profile=run.spec.profile,
         device=run.outcome.device or "unknown device",
         runtime=run.outcome.runtime,
-        image=_image(run.spec),
+        image=f"{image.name}@{image.digest.removeprefix('sha256:')[:12]}" if image else "",
         source=run.spec.source[:8],
     )
 
@@ -162,7 +163,12 @@ def provenance(runs: Sequence[FinishedRun]) -> tuple[str, ...]:
     if days:
         span = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
         history.append(f"Run on {span}.")
-    return (*places, " ".join([*history, _endings(runs)]))
+    counts = Counter(run.outcome.status for run in runs)
+    shown = ", ".join(f"{counts[status]} {status}" for status in Status if counts[status])
+    return (
+        *places,
+        " ".join([*history, f"{len(runs)} run{'s' if len(runs) != 1 else ''}: {shown}."]),
+    )
 
 
 def _segments(runs: Sequence[FinishedRun]) -> Iterator[str]:
@@ -218,15 +224,3 @@ def _place(one: Origin) -> str:
     source = f"; workload source {one.source}" if one.source else ""
     device = ": none needed" if one.device.startswith("no device") else f" {one.device}"
     return f"Device{device}; runtime {one.runtime}{image}{source}."
-
-
-def _image(spec: RunSpec) -> str:
-    if spec.image is None:
-        return ""
-    return f"{spec.image.name}@{spec.image.digest.removeprefix('sha256:')[:12]}"
-
-
-def _endings(runs: Sequence[FinishedRun]) -> str:
-    counts = Counter(run.outcome.status for run in runs)
-    shown = ", ".join(f"{counts[status]} {status}" for status in Status if counts[status])
-    return f"{len(runs)} run{'s' if len(runs) != 1 else ''}: {shown}."

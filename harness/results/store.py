@@ -184,7 +184,10 @@ class RunStore:
             HostError: it cannot be put there; it stays where it is, and a later call stores it.
         """
         spec, is_finished = finished.spec, finished.outcome.status is Status.FINISHED
-        place = self.folder(spec) if is_finished else _next_failed(self.folder(spec))
+        place = self.folder(spec)
+        if not is_finished:
+            last = max((_attempt(path) for path in _attempts(place)), default=0)
+            place = place.with_name(f"{place.name}.failed-{last + 1}")
         try:
             _write_json(staged / MEASUREMENTS_FILE, to_json(finished.measurements))
             _write_json(staged / ENVIRONMENT_FILE, to_json(finished.environment))
@@ -360,11 +363,6 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise atomic.unwritable(folder, error) from None
-
-
-def _next_failed(place: Path) -> Path:
-    last = max((_attempt(path) for path in _attempts(place)), default=0)
-    return place.with_name(f"{place.name}.failed-{last + 1}")
 
 
 def _attempts(place: Path) -> list[Path]:

@@ -438,7 +438,8 @@ KINDS: tuple[type[Entry], ...] = get_args(get_args(Expectation)[0])
 EXPECT_KEYS = frozenset(
     field.alias or name
     for kind in KINDS
-    if hasattr(expect := kind.model_fields["expect"].annotation, "model_fields")
+    if (expect := kind.model_fields["expect"].annotation) is not None
+    and hasattr(expect, "model_fields")
     for name, field in expect.model_fields.items()
 )
 """Every key that `expect` may have in one kind or another."""

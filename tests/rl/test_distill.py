@@ -23,7 +23,7 @@ from harness.workloads.api.emit import EVENTS_FILE, read_events
 from harness.workloads.autoresearch.search_space import SMALL
 from harness.workloads.autoresearch.trajectory import Trajectory
 from harness.workloads.inference.chat_template import load_chat_template
-from tests.unit.distill.conftest import made
+from tests.unit.a25.conftest import made
 
 _TRIALS = [("n_head", 2, False), ("d_model", 96, False), ("n_head", 8, True)] * 4
 _PARAMS = {

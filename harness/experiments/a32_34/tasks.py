@@ -1,4 +1,4 @@
-"""Workload ``clawgym.tasks``: write tasks, look for what is wrong with them, and play baselines."""
+"""Workload ``clawgym.tasks``: write tasks, lint them, and run baselines."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def report_findings(emit: EventWriter, tasks: tuple[Task, ...]) -> None:
 
 
 def report_baselines(emit: EventWriter, folder: Path, tasks: Iterable[Task], split: Split) -> None:
-    """Report what doing nothing earns, with and without faulty assertions, and the oracle.
+    """Report the scores of doing nothing and of the oracle, with and without faulty assertions.
 
     The oracle's rollouts go into `folder`.
     """

@@ -243,7 +243,14 @@ def _take_step(
 
     # advantages, loss, update
     report = trainer.step(grouped)
-    _require_same_weights(report)
+    # make sure that the engine sampled with the weights that the step began with
+    difference = report.update.logprob_difference.mean if report.update else 0.0
+    if difference > _OTHER_WEIGHTS:
+        message = (
+            f"step {report.step}: the engine's log-probabilities differ from the trainer's by "
+            f"{difference:.3g} nats a token: it answers with other weights"
+        )
+        raise EngineError(message)
     trainer.save(step.folder / _TRAINER)
 
     # weight sync: the next step's rollouts are sampled by what this one has learnt
@@ -287,17 +294,6 @@ def _read_step(
         gain_s=facts["gain_s"],
         update_s=facts["update_s"],
     )
-
-
-def _require_same_weights(report: StepReport) -> None:
-    """Make sure that the engine sampled with the weights that the step began with."""
-    difference = report.update.logprob_difference.mean if report.update else 0.0
-    if difference > _OTHER_WEIGHTS:
-        message = (
-            f"step {report.step}: the engine's log-probabilities differ from the trainer's by "
-            f"{difference:.3g} nats a token: it answers with other weights"
-        )
-        raise EngineError(message)
 
 
 def is_evaluated(params: TrainerParams, step: int) -> bool:

@@ -90,6 +90,14 @@ def test_what_a_killed_owner_staged_is_kept_and_never_counted(tmp_path: Path) ->
     }
 
 
+def test_a_plan_says_that_a_run_goes_on(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    store.stage(SPEC)
+    (state,) = pending(store, [SPEC])
+    assert state.reuse is Reuse.PENDING
+    assert state.reason == "was ended half-way: goes on behind its last step"
+
+
 def test_a_move_of_a_segment_that_was_cut_goes_on(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
     staged = store.stage(SPEC)

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from harness.check.verdicts import check, exit_code
+from harness.check.frozen import check_as_fixed
+from harness.check.verdicts import exit_code
 from harness.errors import ExitCode, worst
 from harness.measure import metrics_by_name
 from harness.plan.expand import Plan
@@ -31,7 +32,7 @@ class ScenarioReport:
         workload: the declaration of the workload that the profile runs.
         metrics: every metric its runs can hold, by name.
         runs: one execution of each spec: the finished one, else the last that failed.
-        ledger: the claims.
+        ledger: the claims, as they stood when the runs were made.
         verdicts: one for each entry of the ledger.
         plan: what the runs should be, so that a cell without a run is shown as such.
     """
@@ -92,7 +93,8 @@ def assemble(loaded: Loaded, ledger: Expectations, plan: Plan, store: RunStore) 
     """Return the dossier of a plan: its stored runs, checked against the ledger."""
     scenario, profile = loaded.scenario, plan.profile
     metrics, runs = metrics_by_name(scenario), select(store, plan.runs)
-    verdicts = check(ledger, runs, profile, metrics)
+    checked = check_as_fixed(ledger, runs, profile, metrics, store.ledger)
+    verdicts = checked.verdicts
     if plan.changed:
         verdicts = _unjudged(verdicts, "the command line changed the experiment")
     elif _across_changes(runs):
@@ -104,7 +106,7 @@ def assemble(loaded: Loaded, ledger: Expectations, plan: Plan, store: RunStore) 
         metrics=metrics,
         runs=runs,
         plan=plan,
-        ledger=ledger,
+        ledger=checked.ledger,
         verdicts=verdicts,
     )
 

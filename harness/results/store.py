@@ -10,6 +10,9 @@ checkpoints, which the next attempt goes on from, stay where they are; its event
 logs go to ``segments/<n>/``; the rest is removed when the next attempt begins. Finished steps lie
 in a store of their own (`harness.artefacts`), under ``<root>/.artefacts``.
 
+Beside the profiles, ``<root>/<scenario>/ledgers/`` holds the ledgers that results were made with,
+each once, so that an expectation that is changed afterwards is still known as it stood.
+
 Every spec says which version of the records wrote it. A run of another version is no result of this
 harness: it is neither listed nor damaged, but left as it is (`RunStore.other_schemas`).
 """
@@ -20,10 +23,13 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn, TextIO, TypeVar
+
+from pydantic import ValidationError
 
 from harness import artefacts, atomic
 from harness.artefacts import ArtefactStore
@@ -36,9 +42,11 @@ from harness.records import (
     RunOutcome,
     RunSpec,
     Status,
+    digest,
     from_json,
     to_json,
 )
+from harness.scenario.expectations import Expectations, fingerprints
 from harness.workloads.api.context import CHECKPOINTS
 
 SPEC_FILE = "spec.json"
@@ -49,6 +57,7 @@ SEGMENTS = "segments"  # folder of a run: what its attempts but the last have le
 SEGMENT_FILE = "segment.json"
 # what is kept of an attempt
 _OF_SEGMENT = ("events.jsonl", "telemetry.csv", "progress.jsonl", "stdout.log", "stderr.log")
+LEDGERS = "ledgers"
 _STAGING = ".staging"
 _LOCK = "lock"
 Record = TypeVar("Record")
@@ -107,10 +116,13 @@ class RunStore:
     def stage(self, spec: RunSpec) -> Path:
         """Return the folder for the next attempt at a run: its spec.json, and what it goes on from.
 
-        That are the checkpoints, and in ``segments/`` what is told of the attempts before.
+        That are the checkpoints, and in ``segments/`` what is told of the attempts before. The run
+        stays one of the ledger that its first attempt began with.
         """
         folder = self._staging(spec)
         folder.mkdir(parents=True, exist_ok=True)
+        with suppress(InputError):  # there is none, or a cut took it
+            spec = replace(spec, ledger=_read(RunSpec, folder / SPEC_FILE).ledger)
         if (folder / SEGMENT_FILE).exists():
             _keep_segment(folder, folder)
         for each in folder.iterdir():
@@ -208,6 +220,34 @@ class RunStore:
         if not is_finished and goes_on:
             _go_on_from(place, staged)
         return place
+
+    def keep_ledger(self, ledger: Expectations) -> None:
+        """Keep a ledger, for the results that will be made with it."""
+        path = self._ledger(ledger.scenario, fingerprints(ledger))
+        if not path.is_file():
+            _make_folder(path.parent)
+            atomic.write_text(path, ledger.model_dump_json(by_alias=True, indent=1) + "\n")
+
+    def ledger(self, spec: RunSpec) -> Expectations | None:
+        """Return the ledger that a run was decided with; None where it is not known.
+
+        It is not where the run's spec names none, its file is gone, or a harness wrote it that
+        knew other kinds of entries.
+        """
+        path = self._ledger(spec.scenario, spec.ledger)
+        try:
+            return Expectations.model_validate_json(path.read_bytes()) if spec.ledger else None
+        except (FileNotFoundError, ValidationError):
+            return None
+
+    def copy_ledgers(self, runs: Iterable[FinishedRun], target: RunStore) -> None:
+        """Copy the ledgers of some runs to another store."""
+        for run in runs:
+            if (kept := self.ledger(run.spec)) is not None:
+                target.keep_ledger(kept)
+
+    def _ledger(self, scenario: str, fingerprints: Mapping[str, str]) -> Path:
+        return self.root / scenario / LEDGERS / f"{digest(fingerprints)[:16]}.json"
 
     def load(self, spec: RunSpec) -> FinishedRun:
         """Return a finished run."""

@@ -15,6 +15,7 @@ from harness.experiments.a32_34.variants import T2poVariant
 from harness.records import Scalar, to_json
 from harness.workloads.envs.files.environment import FileEpisode
 from harness.workloads.inference.engine import SamplingParams
+from harness.workloads.rl import agreement
 from harness.workloads.rl.loop import Training, TrainingStep, train
 from harness.workloads.rl.rollout import Trace
 from harness.workloads.rl.runner import seed_of
@@ -129,6 +130,7 @@ def report_step(resources: FileAgentResources, way: T2poVariant, step: FileStep)
             ("train.update_norm_ratio", update.update_norm_ratio),
         ):
             emit.measured(name, value, where=where, count=update.tokens)
+        agreement.report(emit, update, where)
 
 
 def report_learning(
@@ -171,6 +173,7 @@ def report_learning(
         mean, largest = fmean(each.mean for each in gaps), max(each.largest for each in gaps)
         emit.measured("serve.logprob_abs_diff_mean", mean, where=where)
         emit.measured("serve.logprob_abs_diff_max", largest, where=where)
+        emit.measured("serve.logprob_abs_diff_p95", max(each.p95 for each in gaps), where=where)
 
 
 def _generated_tokens(traces: Sequence[Trace]) -> int:

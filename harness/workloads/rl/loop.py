@@ -242,7 +242,7 @@ def _take_step(
     scored = time.monotonic()
 
     # advantages, loss, update
-    report = trainer.step(grouped)
+    report = trainer.step(grouped, policy.sampling)
     # make sure that the engine sampled with the weights that the step began with
     difference = report.update.logprob_difference.mean if report.update else 0.0
     if difference > _OTHER_WEIGHTS:

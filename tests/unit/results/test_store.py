@@ -90,6 +90,17 @@ def test_what_a_killed_owner_staged_is_kept_and_never_counted(tmp_path: Path) ->
     }
 
 
+def test_a_run_that_goes_on_keeps_the_ledger_that_it_began_with(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    began, later = (replace(SPEC, ledger={"loss": mark}) for mark in ("before", "after"))
+    store.stage(began)
+    staged = store.stage(later)
+    assert store.staged(SPEC.scenario, SPEC.profile) == [(began, staged)]
+    store.forget(staged)
+    assert store.stage(later) == staged
+    assert store.staged(SPEC.scenario, SPEC.profile) == [(later, staged)]
+
+
 def test_a_plan_says_that_a_run_goes_on(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
     store.stage(SPEC)

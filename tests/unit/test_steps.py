@@ -131,6 +131,21 @@ def test_a_step_that_broke_leaves_nothing_to_take(run: Run) -> None:
     assert run.stored[0].made_now
 
 
+def test_a_step_that_is_not_whole_can_be_read_and_is_made_again(run: Run) -> None:
+    with run() as context:
+        with context.step("evaluation", decides={}, code=CODE, keeps=("log",)) as step:
+            (step.folder / "log").write_text("one of them broke", encoding="utf-8")
+            context.emit.measured("loss", 0.5)
+            step.is_whole = False
+        assert (step.folder / "log").read_text(encoding="utf-8") == "one of them broke"
+    assert run.stored == []
+    assert [each["metric"] for each in run.events if each["kind"] == "measured"] == ["loss"]
+    with run() as context, context.step("evaluation", decides={}, code=CODE, keeps=("log",)) as two:
+        assert two.is_new
+        assert [path.name for path in two.folder.iterdir()] == ["log"]
+    assert run.stored[0].made_now
+
+
 def test_steps_do_not_nest(run: Run) -> None:
     with (
         run() as context,

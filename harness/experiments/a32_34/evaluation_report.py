@@ -62,7 +62,8 @@ def evaluate(
         if step.is_new:
             if isinstance(policy, EnginePolicy):
                 resources.served.settle(step)
-            resources.runner.into(step.folder / ROLLOUTS).run(policy, tasks)
+            played = resources.runner.into(step.folder / ROLLOUTS).run(policy, tasks)
+            step.is_whole = not any(each.is_error for each in played)  # else they are played again
     found = RolloutLog(step.folder / ROLLOUTS, FileEpisode).find(
         (policy.name, task.task_id, 0) for task in tasks
     )

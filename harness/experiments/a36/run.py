@@ -205,7 +205,8 @@ def _evaluate(resources: SearchAgentResources, step: int) -> _Evaluation:
     ) as made:
         if made.is_new:
             resources.served.settle(made)
-            resources.runner.into(made.folder / ROLLOUTS).run(policy, resources.held_out)
+            played = resources.runner.into(made.folder / ROLLOUTS).run(policy, resources.held_out)
+            made.is_whole = not any(each.is_error for each in played)  # else they are played again
     rollouts = [
         *RolloutLog(made.folder / ROLLOUTS, SearchEpisode)
         .find((policy.name, task.task_id, 0) for task in resources.held_out)

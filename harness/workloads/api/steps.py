@@ -69,13 +69,16 @@ class Step:
         is_new: whether it must be made.
         folder: its files; where to write them while it is new.
         facts: what is remembered beside the files, plain JSON; to be filled while it is new.
-        artefact: what it is; None while it is new.
+        is_whole: whether it is kept as finished once its block has ended well; else the next
+            attempt makes it, and goes on with the files that `Steps.step` was told to keep.
+        artefact: what it is; None while it is new, and for one that is not whole.
     """
 
     name: str
     is_new: bool
     folder: Path
     facts: dict[str, Any]
+    is_whole: bool = True
     artefact: Artefact | None = None
 
     def digest(self, below: str = "") -> str:
@@ -200,6 +203,8 @@ class Steps:
             with self._emit.copied_to(new / "events.jsonl"):
                 yield step
             used_j = energy_j()
+        if not step.is_whole:
+            return
         why = Reasons()
         if isinstance(began_j, NotSupported):
             used_j = began_j

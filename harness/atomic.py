@@ -58,7 +58,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
     new.mkdir(parents=True)
     try:
         yield new
-        _sync_tree(new)
+        sync_tree(new)
         if folder.exists():
             folder.rename(old)
         move(new, folder)
@@ -69,9 +69,17 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 def move(source: Path, place: Path) -> None:
     """Rename a file or folder, with all that is in it on the disk before it has its new name."""
-    _sync_tree(source)
+    sync_tree(source)
     source.rename(place)
     sync(place.parent)
+
+
+def share(source: Path, place: Path) -> None:
+    """Give a file that nobody changes a second name, or a copy where the disk has no such names."""
+    try:
+        os.link(source, place)
+    except OSError:
+        shutil.copyfile(source, place)
 
 
 def sync(path: Path) -> None:
@@ -89,7 +97,8 @@ def unwritable(path: Path, error: OSError) -> HostError:
     return HostError(message, "name another place, or free the disk")
 
 
-def _sync_tree(path: Path) -> None:
+def sync_tree(path: Path) -> None:
+    """Wait until all of a folder, or a file, is on the disk."""
     for parent, _, names in os.walk(path):
         for name in names:
             sync(Path(parent) / name)

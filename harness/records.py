@@ -192,7 +192,8 @@ class Event:
     """One fact that a workload wrote.
 
     Attributes:
-        kind: ``started``, ``measured``, ``step``, ``note``, ``artefact`` or ``finished``.
+        kind: ``started``, ``measured``, ``step``, ``note``, ``artefact``, ``begun``, ``stored`` or
+            ``finished``.
         at_s: seconds since the workload started.
         payload: the fields of this kind (see `harness.workloads.api.emit`).
     """
@@ -234,6 +235,48 @@ class Usage:
 
 
 @record
+class StepTaken:
+    """A step of a run: one of its expensive parts, which is kept and can be taken again.
+
+    Attributes:
+        name: as the workload calls it.
+        key: its address in the store of finished steps.
+        made_by: the run that made it (scenario, profile, id); empty for this one.
+        made_now: by the attempt that tells of it.
+        across_changes: other code than the present made it, and the user asked to go on with it.
+        wall_s: what making it took, seconds.
+    """
+
+    name: str
+    key: str
+    made_by: str = ""
+    made_now: bool = True
+    across_changes: bool = False
+    wall_s: float = 0.0
+
+
+@record
+class Segment:
+    """One attempt at a run; a run that was ended half-way has several.
+
+    Attributes:
+        began: UTC.
+        ended: UTC; of one that nobody could end properly, the last sign of life.
+        boot_id: of the machine, so that a restart between two segments can be seen.
+        cause: why it ended; empty for the one that finished the run.
+        steps: how many steps it finished.
+        wall_s: how long it was at work, seconds.
+    """
+
+    began: str
+    ended: str
+    boot_id: str
+    cause: str = ""
+    steps: int = 0
+    wall_s: float = 0.0
+
+
+@record
 class RunOutcome:
     """How one execution went.
 
@@ -242,6 +285,10 @@ class RunOutcome:
         log_tail: last lines of standard error, kept for a run that broke.
         device: the device the workload said it computed on.
         runtime: ``local`` or ``docker``.
+        usage: of all segments together.
+        segments: the attempts that it took, in their order, without those that left nothing to go
+            on from; the last one is that of this outcome.
+        steps: made or taken.
     """
 
     status: Status
@@ -252,6 +299,8 @@ class RunOutcome:
     cause: str = ""
     log_tail: tuple[str, ...] = ()
     started_at: str = ""
+    segments: tuple[Segment, ...] = ()
+    steps: tuple[StepTaken, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
 

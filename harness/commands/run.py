@@ -37,9 +37,9 @@ def main(options: RunOptions) -> ExitCode:
         ready = prepare(folder, project, options, builds=True)
         if options.with_evidence and ready.profile is Profile.EVIDENCE:
             fetch(ready.evidence_files, ready.evidence_dir)
-        dossiers = [reproduce(ready)]
+        dossiers = [reproduce(ready, options)]
         if options.with_evidence and ready.profile is not Profile.EVIDENCE:
-            dossiers += _recomputed(ready)
+            dossiers += _recomputed(ready, options)
         every.extend(dossiers)
         pins = [
             check_pins(read_pins(folder), each.runs, ready.store, each.metrics) for each in dossiers
@@ -55,7 +55,7 @@ def main(options: RunOptions) -> ExitCode:
     return code
 
 
-def reproduce(ready: Preparation) -> ScenarioReport:
+def reproduce(ready: Preparation, options: RunOptions) -> ScenarioReport:
     """Execute what is not finished of a plan and return its dossier.
 
     Raises:
@@ -71,6 +71,8 @@ def reproduce(ready: Preparation) -> ScenarioReport:
             evidence_dir=ready.evidence_dir if ready.evidence_files else None,
             models_dir=ready.models_dir if ready.models else None,
             environment=EnvironmentRecorder(ready),
+            across_changes=options.continue_across_changes,
+            restart=options.restart,
         )
         for each in pending(store, ready.plan.runs):
             if each.reason:
@@ -88,13 +90,13 @@ def reproduce(ready: Preparation) -> ScenarioReport:
     return assemble(ready.loaded, ready.ledger, ready.plan, store)
 
 
-def _recomputed(ready: Preparation) -> list[ScenarioReport]:
+def _recomputed(ready: Preparation, options: RunOptions) -> list[ScenarioReport]:
     evidence = ready.of_evidence()
     if evidence is None:
         return []
     try:
         fetch(evidence.evidence_files, evidence.evidence_dir)
-        return [reproduce(evidence)]
+        return [reproduce(evidence, options)]
     except HostError as error:
         ready.options.console.say(f"published data is not recomputed here: {error}")
         return []

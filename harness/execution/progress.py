@@ -17,6 +17,7 @@ from rich.progress import (
 )
 
 from harness.execution.run import RunProgress, RunStage
+from harness.execution.segments import Attempts
 from harness.records import RunSpec, Status
 from harness.results.store import RunStore
 from harness.session.console import Console, Verbosity
@@ -76,11 +77,22 @@ class Narrator:
             case RunStage.STARTED:
                 label = described(progress.spec)
                 self._bar.update(self._task, description=f"{self._what}: {label}")
+                if progress.earlier is not None and progress.earlier.last is not None:
+                    self._goes_on(label, progress.earlier)
             case RunStage.REUSED:
                 self._reused += 1
                 self._bar.advance(self._task)
             case RunStage.ENDED:
                 self._ended(progress)
+
+    def _goes_on(self, label: str, earlier: Attempts) -> None:
+        """Say why the attempt before ended, and where this one goes on."""
+        assert earlier.last is not None
+        line = f"{label}: an attempt of {earlier.last.began} ended: {earlier.last.cause}"
+        self._console.say(line)
+        if earlier.steps:
+            count = counted(len(earlier.steps), "step")
+            self._console.say(f"{label}: goes on behind {earlier.steps[-1].name} ({count} done)")
 
     def _ended(self, progress: RunProgress) -> None:
         self._bar.advance(self._task)

@@ -25,9 +25,12 @@ from harness.scenario.cells import MAX_RUNS, cells_of, matches
 from harness.scenario.checks import placed
 from harness.scenario.load import Loaded
 from harness.scenario.positions import Key
-from harness.scenario.schema import Estimate, Sweep
+from harness.scenario.schema import Estimate, ProfileModel, Sweep
 from harness.workloads.api.declare import Workload, build, defaults_of, problems_of
 from harness.workloads.api.registry import workload
+
+_ROOM = 10  # times its estimate: what a machine may be slower before a run is given up
+_S_PER_HOUR = 3600.0
 
 
 @record
@@ -137,6 +140,7 @@ def expand(
         key = ("profiles", profile.value)
         raise InputError([loaded.document.problem(key, "too many runs", **facts)])
     known = {each.file: each.sha256 for each in scenario.evidence}
+    limits = _limits(model, overrides)
     runs = tuple(
         RunSpec(
             scenario=scenario.scenario,
@@ -149,7 +153,7 @@ def expand(
             image=image,
             source=source_digest(declared),
             evidence={name: known[name] for name in model.uses},
-            limits=Limits(**model.limits.model_dump()),
+            limits=limits,
         )
         for cell in cells
         for replicate in range(replicates)
@@ -167,6 +171,17 @@ def expand(
         estimate=model.estimate,
         changed=overrides.partial,
     )
+
+
+def _limits(model: ProfileModel, overrides: Overrides) -> Limits:
+    """Return the limits of a profile's runs; where it sets no time-out, a long one has room."""
+    limits = Limits(**model.limits.model_dump())
+    if overrides.timeout_s is not None:
+        return replace(limits, timeout_s=overrides.timeout_s)
+    if model.estimate is None or "timeout_s" in model.limits.model_fields_set:
+        return limits
+    room_s = _ROOM * model.estimate.hours * _S_PER_HOUR
+    return replace(limits, timeout_s=max(limits.timeout_s, room_s))
 
 
 def sandbox_of(

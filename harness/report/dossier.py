@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from harness.check.audit import cannot_fail
@@ -13,7 +13,7 @@ from harness.check.verdicts import exit_code
 from harness.errors import ExitCode, worst
 from harness.measure import metrics_by_name
 from harness.plan.expand import Plan
-from harness.records import FinishedRun, Profile, Status, Verdict, VerdictKind, record
+from harness.records import FinishedRun, Profile, RunSpec, Status, Verdict, VerdictKind, record
 from harness.report import facts
 from harness.results.selection import select
 from harness.results.store import RunStore
@@ -22,6 +22,8 @@ from harness.scenario.load import Loaded
 from harness.scenario.schema import Scenario
 from harness.workloads.api.declare import Metric, Workload, fields_of
 from harness.workloads.api.registry import workload
+
+_NAMED = 6  # steps that a line of a caption names
 
 
 @record
@@ -56,8 +58,9 @@ class ScenarioReport:
     def caption(self) -> tuple[str, ...]:
         """Where the figures come from; shown under every table and plot of this dossier."""
         asked = f"Profile {self.profile}: {self.scenario.profiles[self.profile].summary}."
+        made = (*_segments(self.runs), *_steps(self.runs))
         still = (f"Does not vary: {sentence}." for sentence in self.unvarying)
-        return (asked, *provenance(self.runs), *_left_out(self.plan), *still)
+        return (asked, *provenance(self.runs), *made, *_left_out(self.plan), *still)
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -102,12 +105,16 @@ def assemble(loaded: Loaded, ledger: Expectations, plan: Plan, store: RunStore) 
     checked = check_as_fixed(ledger, runs, profile, metrics, store.ledger)
     verdicts = checked.verdicts
     blind, num_compared = cannot_fail(checked.ledger, runs, profile, metrics)
-    if plan.changed:  # an expectation applies only to the declared experiment
-        detail = "the command line changed the experiment"
+    why = ""
+    if plan.changed:
+        why = "the command line changed the experiment"
+    elif _across_changes(runs):
+        why = "a run goes on with steps that other code made"
+    if why:  # an expectation applies only to the declared experiment, done by one code
         verdicts = tuple(
             verdict
             if verdict.kind is VerdictKind.REPORTED
-            else replace(verdict, kind=VerdictKind.OTHER_PROFILE, detail=detail)
+            else replace(verdict, kind=VerdictKind.OTHER_PROFILE, detail=why)
             for verdict in verdicts
         )
         blind, num_compared = (), 0
@@ -124,6 +131,12 @@ def assemble(loaded: Loaded, ledger: Expectations, plan: Plan, store: RunStore) 
         blind=blind,
         unvarying=unvarying(runs, metrics),
     )
+
+
+def _across_changes(runs: Iterable[FinishedRun]) -> list[str]:
+    """Return the names of steps that other code made than that of their run."""
+    taken = {step.name for run in runs for step in run.outcome.steps if step.across_changes}
+    return sorted(taken)
 
 
 @record
@@ -170,6 +183,46 @@ def provenance(runs: Sequence[FinishedRun]) -> tuple[str, ...]:
         *places,
         " ".join([*history, f"{len(runs)} run{'s' if len(runs) != 1 else ''}: {shown}."]),
     )
+
+
+def _segments(runs: Sequence[FinishedRun]) -> Iterator[str]:
+    """Yield a line for each run that took several attempts: times and energy are of all of them."""
+    for run in runs:
+        earlier = run.outcome.segments[:-1]
+        if earlier:
+            ends = "; ".join(f"{each.ended}: {each.cause}" for each in earlier)
+            yield (
+                f"{_which(run.spec)} in {len(earlier) + 1} segments, whose times and energies are "
+                f"added. Ended before: {ends}."
+            )
+
+
+def _which(spec: RunSpec) -> str:
+    cell = f"{spec.label}, " if spec.axes else ""
+    return f"The run of {cell}seed {spec.seed}"
+
+
+def _steps(runs: Sequence[FinishedRun]) -> Iterator[str]:
+    """Yield which steps these runs made, and which they took from which other run."""
+    steps = [step for run in runs for step in run.outcome.steps]
+    made = {step.key for step in steps if not step.made_by}
+    taken: dict[str, dict[str, None]] = {}
+    for step in steps:
+        if step.made_by and step.key not in made:
+            taken.setdefault(step.made_by, {})[step.name] = None
+    if not steps:
+        return
+    parts = [f"{_several([*names])} from {run}" for run, names in sorted(taken.items())]
+    yield f"Steps: {len(made)} made in these runs; taken: {'; '.join(parts) or 'none'}."
+    if across := _across_changes(runs):
+        yield f"Not judged: {_several(across)} made by other code than the rest."
+
+
+def _several(names: Sequence[str]) -> str:
+    """Return names for a line: all of a few, else the first and the last."""
+    if len(names) <= _NAMED:
+        return ", ".join(names)
+    return f"{', '.join(names[: _NAMED - 1])} to {names[-1]} ({len(names)} in all)"
 
 
 def _left_out(plan: Plan | None) -> Iterator[str]:

@@ -22,7 +22,7 @@ class Pending:
 
     Attributes:
         reason: for a run to execute although its point, or its profile, was measured before: what
-            differs.
+            differs; or that it goes on.
     """
 
     spec: RunSpec
@@ -42,7 +42,9 @@ def pending(store: RunStore, specs: Iterable[RunSpec]) -> Iterator[Pending]:
         like = earlier.get((spec.point_id, spec.seed))
         failed = store.failures(spec)
         reason = _difference(like.spec, spec) if like else ""
-        if failed:
+        if store.is_staged(spec):
+            reason = "was ended half-way: goes on behind its last step"
+        elif failed:
             reason = f"failed before: {failed[-1].outcome.cause}"
         elif not like and (schemas := store.other_schemas(spec.scenario, spec.profile)):
             reason = f"what is stored is of {said_of(schemas)}"

@@ -110,9 +110,11 @@ class PlanOptions(ExperimentOptions):
 
     Attributes:
         runtime: ``auto``, ``local`` or ``docker``.
+        timeout: how long a run may take in place of its ``limits.timeout_s``; None for that.
     """
 
     runtime: str = "auto"
+    timeout: str | None = None
 
 
 @options
@@ -123,11 +125,15 @@ class RunOptions(PlanOptions):
         junit: a file to write JUnit XML into.
         summary: a file to append a Markdown summary to.
         with_evidence: also recompute the published raw data, if it can be fetched.
+        continue_across_changes: let a run that was ended half-way go on with steps of other code.
+        restart: let it begin anew.
     """
 
     junit: Path | None = None
     summary: Path | None = None
     with_evidence: bool = False
+    continue_across_changes: bool = False
+    restart: bool = False
 
 
 @options
@@ -239,6 +245,25 @@ class BuildOptions(Options):
 
 
 @options
+class ArtefactsOptions(Options):
+    """``harness artefacts``.
+
+    Attributes:
+        action: ``list``, ``show``, ``prune``, ``export`` or ``import``.
+        names: keys of steps, or beginnings of keys; names of steps; of ``import`` files.
+        out: of ``export``: the file to write.
+        all: of ``prune``: also what stored runs have used.
+        dry_run: of ``prune``: only say what would be deleted.
+    """
+
+    action: str
+    names: tuple[str, ...] = ()
+    out: Path | None = None
+    all: bool = False
+    dry_run: bool = False
+
+
+@options
 class DoctorOptions(Options):
     """``harness doctor``."""
 
@@ -268,6 +293,7 @@ OF_COMMAND: dict[str, type[Options]] = {
     "publish": PublishOptions,
     "fetch": FetchOptions,
     "build": BuildOptions,
+    "artefacts": ArtefactsOptions,
     "doctor": DoctorOptions,
     "completion": CompletionOptions,
 }

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PROFILES = ("auto", "spark", "cuda", "cpu", "evidence")
 SHELLS = ("bash", "zsh", "fish")
+ACTIONS = ("list", "show", "prune", "export", "import")
 _RUNTIMES = ("auto", "local", "docker")
 
 
@@ -117,6 +118,15 @@ def _add_running(commands: _Commands) -> None:
         "--with-evidence",
         action="store_true",
         help="also recompute the published raw data, if it can be fetched",
+    )
+    half_way = command.add_mutually_exclusive_group()
+    half_way.add_argument(
+        "--continue-across-changes",
+        action="store_true",
+        help="go on with what a run had finished although its code has changed; judge nothing",
+    )
+    half_way.add_argument(
+        "--restart", action="store_true", help="begin runs anew that were ended half-way"
     )
 
 
@@ -217,6 +227,23 @@ def _add_machine(commands: _Commands) -> None:
     command.add_argument(
         "--accept", action="store_true", help="lock a digest that differs from the locked one"
     )
+    command = _command(
+        commands, "artefacts", "list, show, prune, export or import the finished steps of runs"
+    )
+    command.add_argument("action", choices=ACTIONS, metavar="ACTION", help=", ".join(ACTIONS))
+    command.add_argument(
+        "names",
+        nargs="*",
+        metavar="STEP",
+        help="a key or a beginning of one, or the name of a step (default all); of import: a file",
+    )
+    command.add_argument("--out", type=Path, metavar="FILE", help="of export: write this file")
+    command.add_argument(
+        "--all", action="store_true", help="of prune: also steps that stored runs have used"
+    )
+    command.add_argument(
+        "--dry-run", action="store_true", help="of prune: only say what would be deleted"
+    )
     _command(commands, "doctor", "say what this machine can run, and the next command to type")
     command = _command(
         commands, "completion", "print a script that completes this program's words in a shell"
@@ -296,6 +323,11 @@ def _runtime(command: argparse.ArgumentParser) -> None:
         choices=_RUNTIMES,
         default="auto",
         help="run as a process of this machine, or in a container (default auto)",
+    )
+    command.add_argument(
+        "--timeout",
+        metavar="TIME",
+        help="end a run after so long, e.g. 90s, 30m, 20h, 3d, whatever its limits say",
     )
 
 

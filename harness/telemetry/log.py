@@ -11,6 +11,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TextIO
 
+from harness.appended import whole_lines
 from harness.probes.channels import Channel, TelemetrySample
 from harness.probes.reading import NotSupported, Reading, number
 
@@ -52,18 +53,14 @@ class SampleLog:
 
 
 def read_samples(path: Path) -> tuple[TelemetrySample, ...]:
-    """Return the samples of a run; a torn last line is left out; no file is no samples.
+    """Return the samples of a run; a torn tail is left out; no file is no samples.
 
     Raises:
         ValueError: the header or a whole line is damaged; names file and line.
     """
-    if not path.exists():
-        return ()
-    # what follows the last newline is torn or empty
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
     samples: list[TelemetrySample] = []
     reasons: dict[Channel, str] = {}
-    for place, row in enumerate(csv.reader(lines), 1):
+    for place, row in enumerate(csv.reader(whole_lines(path)), 1):
         if place == 1:
             if tuple(row) != HEADER:
                 message = f"{path}:1: not the columns of this version's telemetry"

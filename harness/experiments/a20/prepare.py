@@ -39,6 +39,9 @@ class DatasetSource:
     truth: tuple[Planted, ...] = ()
 
 
+PACKED = "packed"
+
+
 def prepare(context: Context, folder: Path) -> Packed:
     """Clean, deduplicate, tokenize and pack every corpus into `folder`; report the figures.
 
@@ -51,7 +54,7 @@ def prepare(context: Context, folder: Path) -> Packed:
         with _stage(context.emit, name, "read"):
             source = _source(context, name)
         documents += _unique(context.emit, source, _clean(context, source, folder))
-    return _packed(context, documents, folder / "packed")
+    return _packed(context, documents, folder / PACKED)
 
 
 def _source(context: Context, name: str) -> DatasetSource:

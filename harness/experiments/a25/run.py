@@ -92,6 +92,7 @@ def run(context: Context) -> None:
         for prompt_version, parts in race.parts.items():
             BASELINES.report(context.emit, Constructed(prompt_version=prompt_version, parts=parts))
         race.served.answer_with(None)  # the student as it is before it has learned anything
+        race.served.settle()
         _race(race, next(iter(race.parts)), UNTUNED, _student(race, UNTUNED))
         start = race.served.policy.weights()
         for prompt_version in race.parts:

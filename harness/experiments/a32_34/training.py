@@ -12,16 +12,32 @@ from harness.experiments.a32_34.evaluation import PolicyEvaluation
 from harness.experiments.a32_34.params import GrpoParams
 from harness.experiments.a32_34.resources import FileAgentResources
 from harness.experiments.a32_34.variants import T2poVariant
-from harness.records import Scalar
+from harness.records import Scalar, to_json
 from harness.workloads.envs.files.environment import FileEpisode
 from harness.workloads.inference.engine import SamplingParams
 from harness.workloads.rl import agreement
-from harness.workloads.rl.loop import TrainingStep, train
+from harness.workloads.rl.loop import Training, TrainingStep, train
 from harness.workloads.rl.rollout import Trace
 from harness.workloads.rl.runner import seed_of
 from harness.workloads.training.policy import sampling_params
 
 FileStep = TrainingStep[FileEpisode]
+_CODE = (
+    "harness.experiments.a32_34.variants",
+    "harness.sandbox.choice",
+    "harness.workloads.envs.files.environment",
+)
+# params that decide no step of the training, or that are in what the steps read
+_ELSEWHERE = frozenset(
+    {
+        *("max_steps", "eval_steps", "num_eval_examples", "variants"),
+        *("max_concurrency", "gpu_memory_utilization", "sandbox"),
+        *("author", "per_persona", "author_base_url", "author_model", "attempts", "task_seed"),
+        *("sft_data", "teacher", "sft_learning_rate", "sft_num_train_epochs", "sft_max_length"),
+        *("sft_gradient_accumulation_steps", "sft_stop_when_p_stop_below"),
+        "sft_first_step_lr_zero",
+    }
+)
 _THRESHOLDS = (0.3, 0.1, 0.03, 0.01, 0.003)  # the article's, the one it proposes, and smaller
 
 
@@ -43,8 +59,24 @@ def learn(resources: FileAgentResources, way: T2poVariant) -> Iterator[FileStep]
         )
 
     steps: list[FileStep] = []
-    served, runner, pool = resources.served, resources.runner, resources.pool
-    for step in train(served, way.algorithm, runner, pool, params, sampling):
+    training = Training(
+        context=resources.context,
+        served=resources.served,
+        runner=resources.runner,
+        tasks=resources.pool,
+        params=params,
+        sampling=sampling,
+        decides={
+            **resources.plays,
+            "variant": way.name,
+            "params": {
+                name: value for name, value in to_json(params).items() if name not in _ELSEWHERE
+            },
+        },
+        reads={**resources.reads, "weights": resources.served.version},
+        code=_CODE,
+    )
+    for step in train(training, way.algorithm):
         steps.append(step)
         resources.trained_on.update(each.task_id for each in step.rollouts)
         report_step(resources, way, step)

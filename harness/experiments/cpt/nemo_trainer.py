@@ -34,7 +34,7 @@ def run(context: Context) -> None:
     folder = context.checkpoints.resolve()
     if folder.is_dir():
         context.emit.note("an attempt was killed: trainings go on from their last checkpoints")
-    Experiment(context, lambda *training: train(folder, *training)).run()
+    Experiment(context, lambda *training: train(folder, *training), __name__).run()
 
 
 def train(

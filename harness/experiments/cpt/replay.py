@@ -11,19 +11,20 @@ both languages are generated, so that their entropy is known and every machine h
 
 from __future__ import annotations
 
-import copy
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from harness.experiments.cpt.params import BridgeParams, ReplayParams
-from harness.records import Scalar, record
+from harness.records import Scalar, record, to_json
 from harness.workloads.api.context import Context
 from harness.workloads.api.device import device_name, torch_device
+from harness.workloads.api.steps import Step
 from harness.workloads.data.languages import Language, entropy_nats, language, relative
 from harness.workloads.data.mixture import ReplayMixture
 from harness.workloads.models.frameworks import hand_written
@@ -37,6 +38,7 @@ from harness.workloads.training.memory_tracker import peak_counter
 OLD, NEW = "old", "new"  # domains
 BASE = "base"  # the name of its training
 ALL, ADAPTERS = "all", "adapters"  # ways
+_MODEL, _LOSSES = "model.pt", "losses.json"  # of a step's files
 _COUNTED_STEPS = 2  # from the second on, a step holds what every later one holds
 
 
@@ -189,28 +191,58 @@ class Experiment:
     Args:
         context: of the run.
         train: runs one training.
+        code: the module that does.
     """
 
-    def __init__(self, context: Context, train: Train) -> None:
+    def __init__(self, context: Context, train: Train, code: str = __name__) -> None:
         self.params: ReplayParams = context.params
         self.train = train
+        self.context, self.code = context, code
         self.emit, self.seed = context.emit, context.spec.seed
         self.device = torch_device(self.params.device, self.params.num_threads)
         self.corpora = sampled_texts(self.params, self.seed)
         self.arithmetic = arithmetic(self.params.conditions.precision, self.device)
 
     def run(self) -> None:
-        """Train the base, continue it in every way, and measure both languages before and after."""
+        """Train the base, continue it in every way, and measure both languages before and after.
+
+        Each training is a step of the run; those of the arms begin with the base's weights.
+        """
         emit = self.emit
         emit.started(device_name(self.device.type), torch=torch.__version__)
-        base = self.base()
-        before = self.losses(base)
+        with self._step(BASE, {}) as made:
+            if made.is_new:
+                trained = self.base()
+                torch.save(trained.state_dict(), made.folder / _MODEL)
+                _write_losses(made, self.losses(trained))
+        before = _read_losses(made)
         for domain, loss in before.items():
             emit.measured("base.loss", loss, where={"domain": domain})
         for arm in arms(self.params):
-            after = self.continued(base, arm)
+            with self._step(arm.name, {"base": made.digest(_MODEL)}) as step:
+                if step.is_new:
+                    base = self.untrained()
+                    base.load_state_dict(torch.load(made.folder / _MODEL, weights_only=True))
+                    _write_losses(step, self.continued(base, arm))
+            after = _read_losses(step)
             emit.measured("forgetting", after[OLD] - before[OLD], where=arm.row)
             emit.measured("gain", before[NEW] - after[NEW], where=arm.row)
+
+    def _step(self, name: str, reads: Mapping[str, str]) -> AbstractContextManager[Step]:
+        params = {
+            key: value for key, value in to_json(self.params).items() if key != "replay_ratios"
+        }
+        return self.context.step(
+            name,
+            decides={"params": params, "seed": self.seed},
+            reads=reads,
+            code=tuple(dict.fromkeys((__name__, self.code))),
+        )
+
+    def untrained(self) -> Gpt:
+        """Return the model, with weights that are drawn."""
+        params = self.params
+        return hand_written(params.shape, params.conditions, self.arithmetic, device=self.device)
 
     def base(self) -> Gpt:
         """Return the base, trained; the first steps under the counter of live memory."""
@@ -218,9 +250,7 @@ class Experiment:
         with ExitStack() as counting:
             counter = counting.enter_context(peak_counter(self.device))
             torch.manual_seed(self.seed)
-            model = hand_written(
-                params.shape, params.conditions, self.arithmetic, device=self.device
-            )
+            model = self.untrained()
             training = self.training(
                 model, self.in_order(), params.base_steps, params.learning_rate
             )
@@ -246,10 +276,10 @@ class Experiment:
         return model
 
     def continued(self, base: Gpt, arm: ReplayVariant) -> Mapping[str, float]:
-        """Train a copy of the base on as the arm does; return what it loses on either language."""
+        """Train the base on as the arm does; return what it loses on either language."""
         params, emit = self.params, self.emit
         torch.manual_seed(self.seed)  # adapters are drawn
-        model, rate = copy.deepcopy(base), params.learning_rate
+        model, rate = base, params.learning_rate
         if arm.variant == ADAPTERS:
             model, rate = adapt(model, params.lora_rank), params.lora_learning_rate
         mixture = ReplayMixture(share=arm.replay_ratio, batch_size=params.batch_size)
@@ -338,6 +368,15 @@ def curve_steps(params: ReplayParams | BridgeParams) -> list[int]:
     """Return the steps after which both languages are measured: the start and even parts of all."""
     points = params.num_eval_points
     return [round(params.max_steps * point / points) for point in range(points + 1)]
+
+
+def _write_losses(step: Step, losses: Mapping[str, float]) -> None:
+    (step.folder / _LOSSES).write_text(json.dumps(losses), encoding="utf-8")
+
+
+def _read_losses(step: Step) -> Mapping[str, float]:
+    found: Mapping[str, float] = json.loads((step.folder / _LOSSES).read_text(encoding="utf-8"))
+    return found
 
 
 def _count(model: Gpt, *, trained: bool = False) -> int:

@@ -79,8 +79,10 @@ class Session:
 
     @property
     def settings(self) -> str:
-        """A digest of all that decides the loop."""
-        return digest(self)
+        """A digest of all that decides the loop; where its own server listens does not."""
+        if self.params.proposer != "served":
+            return digest(self)
+        return digest(replace(self, params=replace(self.params, proposer_base_url="")))
 
     def weights_seed(self, iteration: int) -> int:
         """Return what the weights of an iteration's candidate are drawn from; 0: the baseline's."""

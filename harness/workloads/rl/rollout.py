@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -9,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Generic
 
+from harness.appended import end_of_whole
 from harness.errors import InputError, Problem
 from harness.records import from_json, record, to_json
 from harness.workloads.envs.base import EpisodeT, StopReason
@@ -135,7 +137,7 @@ class Rollout(Generic[EpisodeT]):
 
 
 class RolloutLog(Generic[EpisodeT]):
-    """A file of rollouts, one whole JSON line each; a killed writer loses at most its last line.
+    """A file of rollouts, one whole JSON line each; of a killed writer's the torn tail is cut off.
 
     It remembers where each rollout stands, and reads only what it is asked for: a long run's log
     holds thousands, most of them of steps long gone. One thread at a time.
@@ -149,6 +151,10 @@ class RolloutLog(Generic[EpisodeT]):
         self._path = path
         self._episode = episode
         self._forget()
+
+    def at(self, path: Path) -> RolloutLog[EpisodeT]:
+        """Return a log of such episodes in another file."""
+        return RolloutLog(path, self._episode)
 
     def read(self) -> tuple[Rollout[EpisodeT], ...]:
         """Return the rollouts, the later one where one was played again.
@@ -194,9 +200,9 @@ class RolloutLog(Generic[EpisodeT]):
             return
         with self._path.open("rb") as file:
             file.seek(self._end)
-            for line in file:
-                if line.endswith(b"\n"):
-                    self._remember(self._key_of(line), len(line))
+            new = file.read()
+        for line in io.BytesIO(new[: end_of_whole(new)]):
+            self._remember(self._key_of(line), len(line))
 
     def _remember(self, key: Key, num_bytes: int) -> None:
         self._lines += 1

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Generic, Protocol
 
 from harness.errors import HostError
@@ -342,6 +343,11 @@ class Runner(Generic[TaskT, EpisodeT]):
     environment: Callable[[], Environment[TaskT, EpisodeT]]
     max_concurrency: int
     log: RolloutLog[EpisodeT] | None = None
+
+    def into(self, path: Path) -> Runner[TaskT, EpisodeT]:
+        """Return the same runner with a log of its own."""
+        assert self.log is not None, "a runner without a log has no kind of it"
+        return replace(self, log=self.log.at(path))
 
     def run(
         self,

@@ -56,7 +56,8 @@ from harness.workloads.training.errors import DivergedError
 from harness.workloads.training.loop import synchronise
 from harness.workloads.training.rng import seeded
 
-_STEP, _OPTIMIZER, _ADAPTER = "step.json", "optimizer.pt", "adapter"
+ADAPTER = "adapter"  # of what `Trainer.save` writes
+_STEP, _OPTIMIZER = "step.json", "optimizer.pt"
 
 
 # --- Settings -------------------------------------------------------------------------------------
@@ -501,7 +502,7 @@ class Trainer:
     def save(self, folder: Path) -> None:
         """Write what the next step depends on, whole or not at all: adapter, moments, number."""
         with new_folder(folder) as new:
-            self._policy.save(new / _ADAPTER)
+            self._policy.save(new / ADAPTER)
             if not self._settings.reset_optimizer_each_step:
                 torch.save(self._optimizer.state_dict(), new / _OPTIMIZER)
             (new / _STEP).write_text(json.dumps({"steps": self.steps}), encoding="utf-8")
@@ -519,7 +520,7 @@ class Trainer:
         except OSError as error:
             message = f"no step of a trainer can be read here: {error}"
             raise InputError([Problem(message=message, path=folder)]) from None
-        self._policy.load(folder / _ADAPTER)
+        self._policy.load(folder / ADAPTER)
         self.steps = steps
 
 

@@ -10,9 +10,11 @@ import pytest
 import torch
 from torch import nn
 
+from harness.artefacts import ArtefactStore
 from harness.experiments.cpt.params import ReplayParams
 from harness.experiments.cpt.replay import Replayed, curve_steps, sampled_texts
 from harness.records import Profile, RunSpec
+from harness.variables import ARTEFACTS_VARIABLE
 from harness.workloads.__main__ import run
 from harness.workloads.api.declare import build, defaults_of
 from harness.workloads.api.emit import EVENTS_FILE, read_events
@@ -180,3 +182,18 @@ def test_replayed_texts_are_counted_in_the_batches_that_are_fed() -> None:
     assert counted.by_step == {0: 0, 1: 1, 2: 2}
     assert counted.texts == 12
     assert len(counted.seen) == 5
+
+
+def test_what_is_trained_is_taken_by_the_next_attempt_with_the_same_figures(
+    figures: Figures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ARTEFACTS_VARIABLE, str(tmp_path / "store"))
+    store = ArtefactStore(tmp_path / "store")
+    _run(tmp_path / "first", replay_ratios=[0.0])  # an attempt that came to two of three ways
+    before = set(store.keys())
+    again = _run(tmp_path / "again")
+    clock = ("tokens_per_second",)
+    assert {key: again[key] for key in again if key != clock} == {
+        key: figures[key] for key in figures if key != clock
+    }
+    assert len(set(store.keys()) - before) == 1

@@ -8,7 +8,13 @@ from pathlib import Path
 
 from harness.workloads.api.emit import EventWriter, read_events
 from harness.workloads.inference.engine import BASE, Reply, SamplingParams
-from harness.workloads.inference.observed import REQUEST_METRICS, ObservedEngine
+from harness.workloads.inference.observed import (
+    REQUEST_METRICS,
+    REQUESTS,
+    ObservedEngine,
+    report_requests,
+    requests_in,
+)
 
 COLD = SamplingParams(temperature=0.2, max_new_tokens=64, seed=1)
 
@@ -33,6 +39,7 @@ class _Engine:
 
 def test_requests_are_counted_as_they_are_made(tmp_path: Path) -> None:
     engine = ObservedEngine(_Engine())
+    engine.note_in(tmp_path / REQUESTS)
     assert engine.reply((1, 2), COLD).tokens == (2, 1)
     engine.reply((1, 2), replace(COLD, seed=2))
     engine.reply((1, 2, 3), COLD)
@@ -40,7 +47,7 @@ def test_requests_are_counted_as_they_are_made(tmp_path: Path) -> None:
     engine.reply((1, 2), COLD)  # the same again, of other weights
     engine.reply((1, 2), replace(COLD, temperature=1.0, max_new_tokens=24))
     with EventWriter(tmp_path / "events.jsonl", REQUEST_METRICS) as emit:
-        engine.report(emit)
+        report_requests(emit, [tmp_path, tmp_path / "a step that asked nothing"])
     rows = [e.payload for e in read_events(tmp_path / "events.jsonl") if e.kind == "measured"]
     found = {(row["metric"], *row["where"].values()): row["value"] for row in rows}
     assert {name for name, *_ in found} == {metric.name for metric in REQUEST_METRICS}
@@ -55,3 +62,21 @@ def test_requests_are_counted_as_they_are_made(tmp_path: Path) -> None:
     assert found["requests.weights",] == 2
     assert (engine.served, engine.max_model_len) == ("grpo-1", 100)
     assert engine.score((1, 2, 3)) == (0.0, 0.0)
+
+
+def test_what_a_killed_attempt_asked_is_counted_once(tmp_path: Path) -> None:
+    file = tmp_path / REQUESTS
+    killed = ObservedEngine(_Engine())
+    killed.note_in(file)
+    for seed in (1, 2, 3):
+        killed.reply((1, 2), replace(COLD, seed=seed))
+    with file.open("ab") as torn:
+        torn.write(b'["base", 12')
+    # the next attempt keeps the rollout of seed 1 and plays the others again, and one more
+    after = ObservedEngine(_Engine())
+    after.note_in(file)
+    for seed in (2, 3, 4):
+        after.reply((1, 2), replace(COLD, seed=seed))
+    found = requests_in(file)
+    assert sorted(request.seed for request in found) == [1, 2, 3, 4]
+    assert set(found.values()) == {1}

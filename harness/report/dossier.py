@@ -17,6 +17,7 @@ from harness.results.store import RunStore
 from harness.scenario.expectations import Expectations
 from harness.scenario.load import Loaded
 from harness.scenario.schema import Scenario
+from harness.units import counted
 from harness.workloads.api.declare import Metric, Workload, fields_of
 from harness.workloads.api.registry import workload
 
@@ -73,11 +74,27 @@ class ScenarioReport:
         return f"{self.plan.num_declared} declared = {' + '.join(shown)}"
 
     @property
+    def missing(self) -> str:
+        """Say how many declared runs have no finished result; empty where all have one.
+
+        A run that failed is missing, and so is one that only the command line left out: the figures
+        of the others are judged, but they are not the declared experiment's.
+        """
+        if self.plan is None:
+            return ""
+        finished = sum(run.outcome.status is Status.FINISHED for run in self.runs)
+        required = self.plan.num_required
+        if finished >= required:
+            return ""
+        return f"{required - finished} of {counted(required, 'declared run')} missing"
+
+    @property
     def exit_code(self) -> ExitCode:
-        """The exit code of the verdicts and runs."""
+        """The exit code of the verdicts and runs; never 0 while a declared run is missing."""
         failed = any(run.outcome.status is not Status.FINISHED for run in self.runs)
         runs = ExitCode.INFRASTRUCTURE if failed else ExitCode.OK
-        return worst([runs, exit_code(self.verdicts)])
+        missing = ExitCode.INCONCLUSIVE if self.missing else ExitCode.OK
+        return worst([runs, missing, exit_code(self.verdicts)])
 
     def param_unit(self, name: str) -> str:
         """Return the unit of a parameter; empty where it has none or the name is a row key."""

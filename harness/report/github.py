@@ -53,11 +53,14 @@ def _only(table: Table, entries: set[str]) -> Table:
     )
 
 
-def annotate(verdicts: Sequence[Verdict], ledger: Document, root: Path) -> Iterator[str]:
+def annotate(
+    verdicts: Sequence[Verdict], ledger: Document, root: Path, missing: str = ""
+) -> Iterator[str]:
     """Yield a workflow command for each verdict that needs a look, at its line of the ledger.
 
     Args:
         verdicts: of the entries of one ledger.
+        missing: what a dossier says of missing runs, for a command at the ledger's first line.
         ledger: the file of the entries.
         root: the folder of the repository; GitHub wants paths from there.
     """
@@ -67,6 +70,8 @@ def annotate(verdicts: Sequence[Verdict], ledger: Document, root: Path) -> Itera
         for j, entry in enumerate(section["entries"])
     }
     file = ledger.path.resolve().relative_to(root.resolve()).as_posix()
+    if missing:
+        yield f"::warning file={_property(file)},line=1,title=MISSING::{_message(missing)}"
     for verdict in verdicts:
         if level := _LEVELS.get(outcome(verdict)):
             place = f"file={_property(file)},line={lines[verdict.expectation]}"

@@ -1,8 +1,9 @@
-"""Verdicts as JUnit XML: one test case for each entry of a ledger.
+"""Verdicts as JUnit XML: one test case for each entry of a ledger, and one for missing runs.
 
 OUTSIDE and UNEXPECTED MATCH, also of the printed claim, are failures: the answer is not the
 expected one. RUN FAILED, MISSING and INCONCLUSIVE are errors: there is no answer. OTHER PROFILE and
-REPORTED are skipped, with the reason. The file holds no time and no host name.
+REPORTED are skipped, with the reason. Declared runs without a finished result are one more error.
+The file holds no time and no host name.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
-from harness.records import Verdict
+from harness.records import Verdict, VerdictKind
 from harness.report import clean
 from harness.report.dossier import ScenarioReport
 from harness.report.ledger import place_text
@@ -20,7 +21,7 @@ from harness.report.outcome import JunitOutcome, outcome, reason
 
 def render_junit(dossiers: Sequence[ScenarioReport]) -> str:
     """Return one test suite for each dossier."""
-    root = ET.Element("testsuites", _counts([each for one in dossiers for each in one.verdicts]))
+    root = ET.Element("testsuites", _counts(dossiers))
     for dossier in dossiers:
         _add_suite(root, dossier)
     ET.indent(root)
@@ -29,7 +30,7 @@ def render_junit(dossiers: Sequence[ScenarioReport]) -> str:
 
 def _add_suite(root: ET.Element, dossier: ScenarioReport) -> None:
     name = f"{dossier.scenario.scenario}.{dossier.profile}"
-    suite = ET.SubElement(root, "testsuite", {"name": name, **_counts(dossier.verdicts)})
+    suite = ET.SubElement(root, "testsuite", {"name": name, **_counts([dossier])})
     properties = ET.SubElement(suite, "properties")
     for key, value in (("profile", dossier.profile), ("device", ", ".join(dossier.devices))):
         ET.SubElement(properties, "property", name=key, value=clean.plain(value))
@@ -37,6 +38,9 @@ def _add_suite(root: ET.Element, dossier: ScenarioReport) -> None:
         ET.SubElement(properties, "property", name="origin", value=clean.plain(line))
     for verdict in dossier.verdicts:
         _add_case(suite, name, verdict)
+    if missing := dossier.missing:
+        case = ET.SubElement(suite, "testcase", classname=name, name="declared runs")
+        ET.SubElement(case, JunitOutcome.ERROR, message=missing, type=VerdictKind.MISSING)
 
 
 def _add_case(suite: ET.Element, classname: str, verdict: Verdict) -> None:
@@ -50,10 +54,11 @@ def _add_case(suite: ET.Element, classname: str, verdict: Verdict) -> None:
     ET.SubElement(case, "system-out").text = f"{place}: {why}"
 
 
-def _counts(verdicts: Sequence[Verdict]) -> dict[str, str]:
-    counts = Counter(outcome(verdict) for verdict in verdicts)
+def _counts(dossiers: Sequence[ScenarioReport]) -> dict[str, str]:
+    counts = Counter(outcome(verdict) for dossier in dossiers for verdict in dossier.verdicts)
+    counts[JunitOutcome.ERROR] += sum(bool(dossier.missing) for dossier in dossiers)
     return {
-        "tests": str(len(verdicts)),
+        "tests": str(counts.total()),
         "failures": str(counts[JunitOutcome.FAILED]),
         "errors": str(counts[JunitOutcome.ERROR]),
         "skipped": str(counts[JunitOutcome.SKIPPED]),

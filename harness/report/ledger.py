@@ -80,10 +80,10 @@ def summary(verdicts: Iterable[Verdict]) -> LedgerSummary:
 
 
 def judged(dossier: ScenarioReport) -> str:
-    """Return the counts of the verdicts in one line, or why there is nothing to judge."""
+    """Return the counts of verdicts and missing runs in one line, or why nothing is judged."""
     if _changed(dossier):
         return "not judged: the command line changed the experiment"
-    return str(summary(dossier.verdicts))
+    return "; ".join(filter(None, (str(summary(dossier.verdicts)), dossier.missing)))
 
 
 def ledger_table(dossier: ScenarioReport) -> Table:

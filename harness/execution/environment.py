@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,6 +10,7 @@ from typing import Any
 
 from harness.errors import HostError
 from harness.execution.prepare import Preparation
+from harness.reading import read_json
 from harness.records import Limits, RunSpec, Status, canonical_json, from_json, to_json
 from harness.results.environment import capture
 from harness.results.interpreter import Interpreter
@@ -51,5 +51,5 @@ class EnvironmentRecorder:
             if outcome.status is not Status.FINISHED:
                 message = f"the image's Python cannot be asked for its packages: {outcome.cause}"
                 raise HostError(message)
-            answer = json.loads((folder / STDOUT_FILE).read_text(encoding="utf-8"))
+            answer = read_json((folder / STDOUT_FILE).read_bytes())
         return from_json(Interpreter, answer)

@@ -11,8 +11,9 @@ from typing import Any
 from harness.errors import HostError, InputError
 from harness.measure import came_to_its_end, device_of, measure, usage_measurements
 from harness.plan.expand import Plan
+from harness.probes.channels import TelemetrySample
 from harness.records import Event, FinishedRun, Measurement, RunOutcome, RunSpec, Status, record
-from harness.results.redact import redact
+from harness.results.redact import redact, redact_logs
 from harness.results.store import RunStore
 from harness.runtime.base import Launch, Runtime
 from harness.telemetry.log import TELEMETRY_FILE, read_samples
@@ -104,6 +105,7 @@ def _execute(spec: RunSpec, staged: Path, around: Surroundings) -> FinishedRun:
     )
     with TelemetrySampler(staged / TELEMETRY_FILE):
         outcome = _without_secrets(around.runtime.run(launch))
+    redact_logs(staged)
     events, damage = _events(staged)
     outcome = replace(_judged(outcome, events, damage), device=device_of(events))
     measured, damage = _measurements(spec, events)
@@ -113,7 +115,7 @@ def _execute(spec: RunSpec, staged: Path, around: Surroundings) -> FinishedRun:
         measurements=(
             *measured,
             *usage_measurements(outcome.usage),
-            *run_measurements(read_samples(staged / TELEMETRY_FILE)),
+            *run_measurements(_samples(staged)),
         ),
         environment=around.environment(spec),
     )
@@ -130,6 +132,14 @@ def _events(staged: Path) -> tuple[tuple[Event, ...], str]:
         return read_events(staged / EVENTS_FILE), ""
     except ValueError as error:
         return (), str(error)
+
+
+def _samples(staged: Path) -> tuple[TelemetrySample, ...]:
+    """Return the telemetry of a run; none where the disk has damaged it, as that loses no run."""
+    try:
+        return read_samples(staged / TELEMETRY_FILE)
+    except ValueError:
+        return ()
 
 
 def _measurements(spec: RunSpec, events: tuple[Event, ...]) -> tuple[tuple[Measurement, ...], str]:

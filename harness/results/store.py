@@ -21,10 +21,11 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, TextIO, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from harness import atomic
 from harness.errors import HostError, InputError, Problem
+from harness.reading import read_json, read_regular_file
 from harness.records import (
     SCHEMA_VERSION,
     FinishedRun,
@@ -258,21 +259,16 @@ def _write_json(path: Path, document: Any) -> None:
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        return read_json(read_regular_file(path))
     except OSError as error:
         problem = Problem(message=f"cannot be read: {error.strerror}", path=path)
     except json.JSONDecodeError as error:
         problem = Problem(
             message=f"is damaged: {error.msg}", path=path, line=error.lineno, column=error.colno
         )
-    except ValueError as error:  # no UTF-8, or a NaN
+    except ValueError as error:  # no UTF-8, or no value that we write
         problem = Problem(message=f"is damaged: {error}", path=path)
     raise InputError([problem])
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    message = f"{name} is not a JSON number"
-    raise ValueError(message)
 
 
 def _read(kind: type[Record], path: Path) -> Record:

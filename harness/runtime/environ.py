@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Mapping
 
-from harness.variables import KEY_VARIABLE
+from harness.variables import KEY_VARIABLE, chat_key
 from harness.workloads.__main__ import LIFELINE_VARIABLE
 
 # A name that ends in "_" means all names that begin so.
@@ -63,9 +63,9 @@ def run_environment(source: str) -> dict[str, str]:
 def _chosen(names: tuple[str, ...], environ: Mapping[str, str] | None) -> dict[str, str]:
     prefixes = tuple(name for name in names if name.endswith("_"))
     given = os.environ if environ is None else environ
-    return {
+    chosen = {
         name: value
         for name, value in given.items()
-        if name == KEY_VARIABLE
-        or ((name in names or name.startswith(prefixes)) and not looks_secret(name))
+        if (name in names or name.startswith(prefixes)) and not looks_secret(name)
     }
+    return {**chosen, KEY_VARIABLE: chat_key(given)} if chat_key(given) else chosen

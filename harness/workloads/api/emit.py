@@ -25,10 +25,12 @@ from types import TracebackType
 from typing import Self
 
 from harness.errors import nearest
+from harness.reading import read_json, read_regular_file
 from harness.records import Event, Scalar, from_json, to_json
 from harness.workloads.api.declare import Metric
 
 EVENTS_FILE = "events.jsonl"
+_MAX_BYTES = 2**30
 
 
 class EventWriter:
@@ -132,10 +134,15 @@ def read_events(path: Path) -> tuple[Event, ...]:
 
 
 def _events(path: Path) -> Iterator[Event]:
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    try:
+        content = read_regular_file(path, max_bytes=_MAX_BYTES)
+    except OSError as error:
+        message = f"{path}: cannot be read: {error.strerror}"
+        raise ValueError(message) from None
+    lines = content.decode(errors="replace").split("\n")
     for number, line in enumerate(lines[:-1], 1):  # what follows the last newline is torn or empty
         try:
-            yield from_json(Event, json.loads(line))
+            yield from_json(Event, read_json(line))
         except ValueError as error:
             message = f"{path}:{number}: damaged event: {error}"
             raise ValueError(message) from None

@@ -40,7 +40,7 @@ def _answer(arguments: Sequence[str] | None) -> ExitCode:
         code: ExitCode = import_module(f"harness.commands.{command}").main(options)
         options.console.explain(f"{name}: exit code {code}, {time.monotonic() - began:.2f} s")
     except SystemExit as end:  # --help and --version, and what argparse refuses
-        return ExitCode(end.code or ExitCode.OK)
+        return ExitCode(end.code) if isinstance(end.code, int) else ExitCode.OK
     except HarnessError as error:
         failure = error
     except KeyboardInterrupt:

@@ -107,9 +107,9 @@ def _checked(value: Any, *, mend: bool) -> Any:
         ValueError: it is nested too deep, or a text in it is no Unicode.
     """
     top = [value]
-    level: list[list[Any] | dict[str, Any]] = [top]
+    level: list[Any] = [top]
     for _ in range(MAX_DEPTH + 1):
-        below: list[list[Any] | dict[str, Any]] = []
+        below: list[Any] = []
         for holder in level:
             if isinstance(holder, dict) and any(map(_HALF.search, holder)):
                 _refuse_half()
@@ -118,7 +118,7 @@ def _checked(value: Any, *, mend: bool) -> Any:
                 if isinstance(item, str) and _HALF.search(item):
                     if not mend:
                         _refuse_half()
-                    holder[key] = _HALF.sub("\ufffd", item)  # type: ignore[index]
+                    holder[key] = _HALF.sub("\ufffd", item)
                 elif isinstance(item, list | dict):
                     below.append(item)
         if not below:

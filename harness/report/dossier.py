@@ -12,7 +12,7 @@ from harness.measure import metrics_by_name
 from harness.plan.expand import Plan
 from harness.records import FinishedRun, Profile, RunSpec, Status, Verdict, VerdictKind, record
 from harness.report import facts
-from harness.results.selection import select
+from harness.results.selection import is_of_this_code, select
 from harness.results.store import RunStore
 from harness.scenario.expectations import Expectations
 from harness.scenario.load import Loaded
@@ -33,6 +33,8 @@ class ScenarioReport:
         ledger: the claims.
         verdicts: one for each entry of the ledger.
         plan: what the runs should be, so that a cell without a run is shown as such.
+        is_published: whether its tables stand beside published runs; they say which code made them,
+            and must not change with every commit after it.
     """
 
     scenario: Scenario
@@ -43,12 +45,14 @@ class ScenarioReport:
     ledger: Expectations
     verdicts: tuple[Verdict, ...]
     plan: Plan | None = None
+    is_published: bool = False
 
     @property
     def caption(self) -> tuple[str, ...]:
         """Where the figures come from; shown under every table and plot of this dossier."""
         asked = f"Profile {self.profile}: {self.scenario.profiles[self.profile].summary}."
-        return (asked, *provenance(self.runs), *_left_out(self.plan))
+        outdated = [f"{self.outdated}."] if self.outdated else []
+        return (asked, *provenance(self.runs), *outdated, *_left_out(self.plan))
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -87,6 +91,20 @@ class ScenarioReport:
         if finished >= required:
             return ""
         return f"{required - finished} of {counted(required, 'declared run')} missing"
+
+    @property
+    def outdated(self) -> str:
+        """Say how many figures are not of this checkout's code; empty where all are."""
+        if self.plan is None or self.is_published:
+            return ""
+        specs = {(spec.point_id, spec.seed): spec for spec in self.plan.runs}
+        asked = [(run, specs.get((run.spec.point_id, run.spec.seed))) for run in self.runs]
+        number = sum(spec is not None and not is_of_this_code(run, spec) for run, spec in asked)
+        if not number:
+            return ""
+        return (
+            f"{number} of {counted(len(asked), 'run')} of other code or data than this checkout's"
+        )
 
     @property
     def exit_code(self) -> ExitCode:
@@ -162,11 +180,14 @@ def provenance(runs: Sequence[FinishedRun]) -> tuple[str, ...]:
     places = sorted({_place(origin(run)) for run in finished or runs})
     days = sorted({run.outcome.started_at[:10] for run in runs if run.outcome.started_at})
     commits = sorted({facts.commit(run.environment) for run in runs} - {""})
-    history = [f"Commit {', '.join(commits)}."] if commits else ["Commit not recorded."]
+    unknown = {facts.why_no_commit(run.environment) for run in runs} - {""}
+    missing = f"Commit not recorded{': ' if unknown else ''}{'; '.join(sorted(unknown))}."
+    history = [f"Commit {', '.join(commits)}."] if commits else [missing]
     if days:
         span = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
         history.append(f"Run on {span}.")
-    return (*places, " ".join([*history, _endings(runs)]))
+    warnings = {f"Warning: {each}." for run in runs for each in facts.warnings(run.environment)}
+    return (*places, " ".join([*history, _endings(runs)]), *sorted(warnings))
 
 
 def _left_out(plan: Plan | None) -> Iterator[str]:

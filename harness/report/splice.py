@@ -20,6 +20,7 @@ from pathlib import Path
 
 from harness import atomic
 from harness.errors import InputError, Problem, unknown
+from harness.reading import read_regular_file
 from harness.records import Profile, record
 from harness.report.cells import cells_table, rows_tables
 from harness.report.dossier import ScenarioReport
@@ -95,7 +96,7 @@ def splice(article: Path, fill: Fill) -> bool:
     text = _read(article)
     filled = _filled(article, text, fill)
     if filled != text:
-        atomic.write_text(article.resolve(), filled)
+        atomic.write_text(article, filled)
     return filled != text
 
 
@@ -136,7 +137,7 @@ def _ending(text: str) -> str:
 
 def _read(article: Path) -> str:
     try:
-        return article.read_bytes().decode("utf-8")  # as bytes: line ends are the author's
+        return read_regular_file(article).decode("utf-8")  # as bytes: line ends are the author's
     except OSError as error:
         message = f"cannot be read: {error.strerror}"
     except UnicodeDecodeError:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from harness import atomic
-from harness.errors import HostError, InputError, Problem
+from harness.errors import HostError, InputError, Problem, unknown
 from harness.reading import read_json, read_regular_file
 from harness.records import (
     SCHEMA_VERSION,
@@ -44,6 +44,7 @@ OUTCOME_FILE = "outcome.json"
 MEASUREMENTS_FILE = "measurements.json"
 ENVIRONMENT_FILE = "environment.json"
 _STAGING = ".staging"
+_ORDER = ".order"  # of a profile: the ids of its finished runs, one a line, as they were stored
 Record = TypeVar("Record")
 
 
@@ -109,6 +110,9 @@ class RunStore:
             place = _next_failed(place)
         _make_folder(place.parent)
         atomic.move(staged, place)
+        if is_finished:
+            with (place.parent / _ORDER).open("a", encoding="utf-8") as order:
+                order.write(f"{place.name}\n")
         if (place / CHECKPOINTS).is_dir():  # for the next attempt
             staged.mkdir()
             (place / CHECKPOINTS).rename(staged / CHECKPOINTS)
@@ -141,6 +145,25 @@ class RunStore:
         found = {_schema(path) for each in profiles for path in self._folders(scenario, each)}
         return {version for version in found if version is not None}
 
+    def names(self) -> list[str]:
+        """Return the names of the scenarios, present and former, that have results."""
+        if not self.root.is_dir():
+            return []
+        every = (path.name for path in self.root.iterdir() if "." not in path.name)
+        return sorted(name for name in every if any(self._folders(name, each) for each in Profile))
+
+    def order(self, scenario: str, profile: Profile) -> dict[str, int]:
+        """Return run id -> its place in the order in which finished runs were stored.
+
+        It tells which of two runs is the newer where the clock was set back in between. Runs that
+        were copied here have no place.
+        """
+        try:
+            content = read_regular_file(self.root / scenario / profile / _ORDER)
+        except OSError:
+            return {}
+        return {name: at for at, name in enumerate(content.decode(errors="replace").split("\n"))}
+
     def _folders(self, scenario: str, profile: Profile) -> list[Path]:
         place = self.root / scenario / profile
         if not place.is_dir():
@@ -150,7 +173,10 @@ class RunStore:
 
 def said_of(schemas: set[int]) -> str:
     """Say of what `RunStore.other_schemas` found who stored it: ``an older harness (schema 1)``."""
-    age = "an older" if max(schemas) < SCHEMA_VERSION else "another"
+    if max(schemas) < SCHEMA_VERSION:
+        age = "an older"
+    else:
+        age = "a newer" if min(schemas) > SCHEMA_VERSION else "another"
     return f"{age} harness (schema {', '.join(map(str, sorted(schemas)))})"
 
 
@@ -174,6 +200,12 @@ def load_run(folder: Path) -> FinishedRun:
     if spec.run_id != folder.name.partition(".")[0]:
         message = "is not the spec of this folder's run"
         raise InputError([Problem(message=message, path=folder / SPEC_FILE, allowed=spec.run_id)])
+    if "schema_version" not in _read_json(folder / SPEC_FILE):
+        message = "does not say which version of the records wrote it"
+        raise InputError([Problem(message=message, path=folder / SPEC_FILE, key="schema_version")])
+    if absent := [axis for axis in spec.axes if axis not in spec.params]:
+        problem = unknown("axis", absent[0], spec.params, path=folder / SPEC_FILE, key="axes")
+        raise InputError([problem])
     return FinishedRun(
         spec=spec,
         outcome=_read(RunOutcome, folder / OUTCOME_FILE),
@@ -192,7 +224,7 @@ def _schema(folder: Path) -> int | None:
     except InputError:
         return None
     version = document.get("schema_version") if isinstance(document, dict) else None
-    return version if isinstance(version, int) and version != SCHEMA_VERSION else None
+    return version if type(version) is int and version != SCHEMA_VERSION else None
 
 
 def _load_all(folders: Iterable[Path]) -> list[FinishedRun]:

@@ -13,10 +13,13 @@ import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
 
 
-class _Descriptor(io.RawIOBase):
+class _Descriptor(io.FileIO):
     """Writes to a descriptor until that fails; then it takes what it is given and drops it.
 
     Attributes:
@@ -25,26 +28,17 @@ class _Descriptor(io.RawIOBase):
     """
 
     def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+        super().__init__(descriptor, "wb", closefd=False)
         self._drops = False
         self.failure: OSError | None = None
 
-    def writable(self) -> bool:
-        return True
-
-    def fileno(self) -> int:
-        return self._descriptor
-
-    def isatty(self) -> bool:
-        return os.isatty(self._descriptor)
-
-    def write(self, data: bytes) -> int:  # type: ignore[override]
+    def write(self, data: Buffer) -> int:
         left = memoryview(data).cast("B")
         while left and not self._drops:
             try:
-                left = left[os.write(self._descriptor, left) :]
+                left = left[os.write(self.fileno(), left) :]
             except BlockingIOError:  # another program made the terminal or the pipe non-blocking
-                select.select([], [self._descriptor], [])
+                select.select([], [self.fileno()], [])
             except BrokenPipeError:
                 self._drops = True
             except OSError as error:

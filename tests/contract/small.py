@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+
+from harness.cli import main
 
 ROOT = Path(__file__).parents[2]
 NAME = "a99-small"
@@ -68,6 +73,16 @@ def harness(
         env={name: value for name, value in around.items() if value is not None},
         **streams,
     )
+
+
+def called(project: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
+    """Run the program in this process, which is quicker; what it may not survive needs its own."""
+    out, err, before = io.StringIO(), io.StringIO(), signal.getsignal(signal.SIGTERM)
+    with redirect_stdout(out), redirect_stderr(err):
+        code = main([*words, "--project", str(project)])
+    signal.signal(signal.SIGTERM, before)
+    printed = [stream.getvalue().encode(errors="replace") for stream in (out, err)]
+    return subprocess.CompletedProcess(words, code, *printed)
 
 
 def runs_of(project: Path) -> list[Path]:

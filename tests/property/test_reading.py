@@ -8,6 +8,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,10 @@ def rollouts(path: Path) -> object:
     return log.read()
 
 
+def decoded(kind: Any, text: str) -> object:
+    return from_json(kind, read_json(text))
+
+
 def in_utf_8(text: str) -> bytes:
     return text.encode("utf-8", "replace")
 
@@ -178,10 +183,7 @@ def readers(folder: Path) -> dict[str, tuple[Callable[[str], object], tuple[type
     """Return each reader, and the errors that it documents."""
     records = [RunSpec, RunOutcome, tuple[Measurement, ...]]
     return {
-        **{
-            str(kind): (lambda text, kind=kind: from_json(kind, read_json(text)), (ValueError,))
-            for kind in records
-        },
+        **{str(kind): (partial(decoded, kind), (ValueError,)) for kind in records},
         "proposal": (judged, ()),
         "pick": (lambda text: read_pick(text, ARTICLE), ()),
         "task of a model": (lambda text: parse_task(extract(text)), (InputError,)),

@@ -16,6 +16,7 @@ from harness.reading import read_json
 from harness.records import Scalar, record
 from harness.workloads.autoresearch.search_space import KnobType, Space
 
+_SCALAR = str | int | float
 _OBJECT = re.compile(r"\{[^{}]*\}")
 
 
@@ -167,8 +168,7 @@ def latency(seconds: Sequence[float]) -> Latency:
 
 
 def _is_on_menu(name: str, value: Scalar, space: Space) -> bool:
-    is_figure = isinstance(value, int | float) and not isinstance(value, bool)
-    if name not in space.knobs or not (is_figure or isinstance(value, str)):
+    if name not in space.knobs or isinstance(value, bool) or not isinstance(value, _SCALAR):
         return False
     knob = space.knobs[name]
     if knob.kind is KnobType.TEXT or isinstance(value, str):

@@ -116,7 +116,7 @@ def sync(path: Path) -> None:
 
 def unwritable(path: Path, error: OSError) -> HostError:
     """Return what to say where `path` cannot be written."""
-    message = f"cannot write to {path}: {error.strerror}"
+    message = f"cannot write to {path}: {error.strerror or error}"
     return HostError(message, "name another place, or free the disk")
 
 

@@ -124,7 +124,10 @@ def _demands(loaded: Loaded) -> Iterator[Demand]:
 
 
 def _lacks(files: Sequence[EvidenceFile]) -> bool:
-    found = statuses(files, evidence_folder(cache_folder(), files))
+    try:
+        found = statuses(files, evidence_folder(cache_folder(), files))
+    except HostError:  # no folder of that name: `fetch` and `run` say so
+        return True
     return any(each.state is not EvidenceState.HERE for each in found)
 
 

@@ -55,8 +55,8 @@ def redact(text: str) -> str:
     text = _USERINFO.sub(rf"\1{HIDDEN}@", text)
     text = _AFTER.sub(rf"\1{HIDDEN}", text)
     text = _FORMS.sub(HIDDEN, _hide_assigned(text))
-    home = str(Path("~").expanduser())
-    return text.replace(home, "~") if home != "/" else text
+    home = os.path.expanduser("~")  # noqa: PTH111 - Path's raises where a user has no home
+    return text.replace(home, "~") if home not in ("/", "~", "") else text
 
 
 def redact_logs(folder: Path) -> None:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
+from harness.errors import HostError
 from harness.variables import KEY_VARIABLE, chat_key
 from harness.workloads.__main__ import LIFELINE_VARIABLE
 
@@ -31,6 +33,24 @@ _SECRET = re.compile(
 def looks_secret(name: str) -> bool:
     """Return whether a variable of this name may hold a secret, e.g. ``HF_TOKEN``."""
     return _SECRET.search(name) is not None
+
+
+def given_folder(variable: str) -> Path | None:
+    """Return the folder that the user names in a variable; None where they name none.
+
+    A ``~`` that quotes kept from the shell is their home here too.
+
+    Raises:
+        HostError: there is no such folder.
+    """
+    named = os.environ.get(variable)
+    if not named:
+        return None
+    folder = Path(os.path.expanduser(named))  # noqa: PTH111 - Path's raises where there is no home
+    if not folder.is_dir():
+        message = f"{variable} names no folder: {named}"
+        raise HostError(message, f"export {variable}=FOLDER  # or: unset {variable}")
+    return folder
 
 
 def host_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -381,6 +381,11 @@ def test_evidence_that_is_not_there_is_named_with_what_to_type(
     before = project.contents()
     words = project.words("plan a99 --profile evidence --runtime local")
     assert main(words) == ExitCode.INFRASTRUCTURE
+    if kind == "a file":
+        printed = capsys.readouterr().err
+        assert f"HARNESS_EVIDENCE_DIR names no folder: {project.root}/params.yaml" in printed
+        assert "next: export HARNESS_EVIDENCE_DIR=FOLDER" in printed
+        return
     printed = capsys.readouterr().out
     assert "a99/figures.json: absent" in printed
     assert "next: harness fetch a99-example" in printed

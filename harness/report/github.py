@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -69,7 +70,10 @@ def annotate(
         for i, section in enumerate(ledger.value["sections"])
         for j, entry in enumerate(section["entries"])
     }
-    file = ledger.path.resolve().relative_to(root.resolve()).as_posix()
+    try:
+        file = ledger.path.resolve().relative_to(root.resolve()).as_posix()
+    except ValueError:  # a linked folder: the repository knows the link
+        file = os.path.relpath(ledger.path.absolute(), root.absolute())
     if missing:
         yield f"::warning file={_property(file)},line=1,title=MISSING::{_message(missing)}"
     for verdict in verdicts:

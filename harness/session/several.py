@@ -51,7 +51,10 @@ def answer_each(
         HarnessError: the only scenario failed, or the user interrupted.
     """
     if len(folders) == 1:
-        answer = ask(folders[0])
+        try:
+            answer = ask(folders[0])
+        except HostError as error:
+            raise error.about(folders[0].name) from None
         if options.json:
             print(json.dumps(answer.document, indent=1))
         else:
@@ -79,6 +82,8 @@ def _ask(folder: Path, ask: Callable[[Path], Answer]) -> Answer:
         return ask(folder)
     except Interrupted:
         raise
+    except HostError as error:
+        failure: HarnessError = error.about(folder.name)
     except HarnessError as error:
         failure = error
     except OSError as error:

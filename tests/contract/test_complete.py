@@ -76,3 +76,29 @@ def test_a_failed_run_counts_as_missing(project: Path) -> None:
     done = harness(project, *CHECK)
     assert done.returncode == ExitCode.INFRASTRUCTURE
     assert b"1 of 3 declared runs missing" in done.stdout
+
+
+def test_a_linked_scenario_folder_is_annotated_under_its_link(
+    project: Path, tmp_path: Path
+) -> None:
+    folder = project / "scenarios" / "a99-small"
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    shutil.rmtree(runs_of(project)[0])
+    done = harness(project, *CHECK, env={"GITHUB_ACTIONS": "true"})
+    assert done.returncode == ExitCode.INCONCLUSIVE, done.stderr.decode()
+    assert b"::warning file=scenarios/a99-small/expectations.yaml,line=1" in done.stdout
+
+
+def test_remedies_name_the_scenario(project: Path) -> None:
+    file = project / "scenarios" / "a99-small" / "scenario.yaml"
+    text = file.read_text(encoding="utf-8")
+    limits = "cpu: {summary: on this machine, limits: {memory_gib: 100000}}"
+    file.write_text(text.replace("cpu: {summary: on this machine}", limits), encoding="utf-8")
+    shutil.rmtree(project / "results")
+    for words in (RUN, ("plan", *RUN[1:])):
+        done = harness(project, *words)
+        assert done.returncode == ExitCode.INFRASTRUCTURE
+        said = (done.stdout + done.stderr).decode()
+        assert "next: harness run a99-small --profile evidence" in said
+        assert "SCENARIO" not in said

@@ -149,3 +149,25 @@ def test_ids_depend_on_what_decides_a_result_and_on_nothing_else(loaded: Loaded)
     assert len({each.run_id for each in (*plain, *image)}) == 20
     assert {each.point_id for each in plain} == {each.point_id for each in image}
     assert len({each.point_id for each in plain}) == 5
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        ("org/name #2", None),
+        ("#2", None),
+        ('"a" #2', None),
+        ("[1, 2] # two", None),
+        ("a #", None),
+        ('"org/name #2"', "org/name #2"),
+        ("'#'", "#"),
+        ("a#2", "a#2"),
+        ('[1, "a #b"]', [1, "a #b"]),
+    ],
+)
+def test_a_value_that_would_lose_its_end_is_refused(given: str, value: object) -> None:
+    if value is not None:
+        assert read_overrides([f"model={given}"]).params == {"model": value}
+        return
+    with pytest.raises(InputError, match="--set model: what follows # would be lost; quote"):
+        read_overrides([f"model={given}"])

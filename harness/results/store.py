@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from harness import atomic
-from harness.errors import HostError, InputError, Problem, unknown
+from harness.errors import HostError, InputError, Problem
 from harness.reading import read_json, read_regular_file
 from harness.records import (
     SCHEMA_VERSION,
@@ -37,6 +37,7 @@ from harness.records import (
     from_json,
     to_json,
 )
+from harness.results import sound
 from harness.workloads.api.context import CHECKPOINTS
 
 SPEC_FILE = "spec.json"
@@ -203,15 +204,27 @@ def load_run(folder: Path) -> FinishedRun:
     if "schema_version" not in _read_json(folder / SPEC_FILE):
         message = "does not say which version of the records wrote it"
         raise InputError([Problem(message=message, path=folder / SPEC_FILE, key="schema_version")])
-    if absent := [axis for axis in spec.axes if axis not in spec.params]:
-        problem = unknown("axis", absent[0], spec.params, path=folder / SPEC_FILE, key="axes")
-        raise InputError([problem])
-    return FinishedRun(
+    finished = FinishedRun(
         spec=spec,
         outcome=_read(RunOutcome, folder / OUTCOME_FILE),
         measurements=_read(tuple[Measurement, ...], folder / MEASUREMENTS_FILE),
         environment=_read(dict[str, Any], folder / ENVIRONMENT_FILE),
     )
+    if problems := [*_faults(finished, folder)]:
+        raise InputError(problems)
+    return finished
+
+
+def _faults(run: FinishedRun, folder: Path) -> Iterator[Problem]:
+    """Yield what a run's records say that cannot be so."""
+    for name, faults in (
+        (SPEC_FILE, sound.spec_faults(run.spec)),
+        (OUTCOME_FILE, sound.outcome_faults(run.outcome)),
+        (MEASUREMENTS_FILE, sound.measurement_faults(run.measurements)),
+        (ENVIRONMENT_FILE, sound.environment_faults(run.environment)),
+    ):
+        for key, message in faults:
+            yield Problem(message=f"is damaged: {message}", path=folder / name, key=key)
 
 
 def _schema(folder: Path) -> int | None:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from harness.check.verdicts import check, exit_code
-from harness.errors import ExitCode, worst
+from harness.errors import ExitCode, InputError, Problem, worst
 from harness.measure import metrics_by_name
 from harness.plan.expand import Plan
 from harness.records import FinishedRun, Profile, RunSpec, Status, Verdict, VerdictKind, record
 from harness.report import facts
 from harness.results.selection import is_of_this_code, select
-from harness.results.store import RunStore
+from harness.results.store import MEASUREMENTS_FILE, RunStore
 from harness.scenario.expectations import Expectations
 from harness.scenario.load import Loaded
 from harness.scenario.schema import Scenario
-from harness.units import counted
+from harness.units import UNITS, counted
 from harness.workloads.api.declare import Metric, Workload, fields_of
 from harness.workloads.api.registry import workload
 
@@ -124,6 +124,8 @@ def assemble(loaded: Loaded, ledger: Expectations, plan: Plan, store: RunStore) 
     """Return the dossier of a plan: its stored runs, checked against the ledger."""
     scenario, profile = loaded.scenario, plan.profile
     metrics, runs = metrics_by_name(scenario), select(store, plan.runs)
+    if problems := [*_in_other_units(runs, metrics, store)]:
+        raise InputError(problems)
     verdicts = check(ledger, runs, profile, metrics)
     if plan.changed:
         verdicts = tuple(map(_of_another_experiment, verdicts))
@@ -145,6 +147,22 @@ def _of_another_experiment(verdict: Verdict) -> Verdict:
         return verdict
     detail = "the command line changed the experiment"
     return replace(verdict, kind=VerdictKind.OTHER_PROFILE, detail=detail)
+
+
+def _in_other_units(
+    runs: Iterable[FinishedRun], metrics: Mapping[str, Metric], store: RunStore
+) -> Iterator[Problem]:
+    """Yield the figures whose unit measures something else than their metric does."""
+    for run in runs:
+        for index, each in enumerate(run.measurements):
+            declared = metrics.get(each.metric)
+            if declared and UNITS[declared.unit].dimension != UNITS[each.unit].dimension:
+                yield Problem(
+                    message=f"is damaged: {each.metric} is measured in {declared.unit}",
+                    path=store.folder(run.spec) / MEASUREMENTS_FILE,
+                    key=f"[{index}].unit",
+                    value=each.unit,
+                )
 
 
 @record

@@ -91,6 +91,7 @@ def _copy(loaded: Loaded, project: Project, options: PublishOptions) -> None:
             f"{len(outdated)} of {len(runs)} runs are of other code or data than this checkout's"
         )
         raise HostError(message, again)
+    source.copy_ledgers(runs, target)
     with atomic.new_folder(target.root / loaded.scenario.scenario / profile) as new:
         for run in runs:
             stored, place = source.folder(run.spec), new / run.spec.run_id

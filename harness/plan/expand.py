@@ -5,7 +5,7 @@ Conservation: declared cells = planned + skipped, each skipped one with its reas
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +28,8 @@ from harness.scenario.positions import Key
 from harness.scenario.schema import Estimate, Sweep
 from harness.workloads.api.declare import Workload, build, defaults_of, problems_of
 from harness.workloads.api.registry import workload
+
+_EXCLUDED = "excluded by the scenario"
 
 
 @record
@@ -132,7 +134,13 @@ def expand(
     if problems := [*_override_problems(declared, sweep, overrides)]:
         raise InputError(problems)
     params = {name: each.value for name, each in params_of(loaded, profile, overrides).items()}
-    cells, skipped = _select(sweep, overrides)
+    cells, skipped = [], []
+    for cell in cells_of(sweep):
+        reason = _reason_to_skip(cell, sweep, overrides)
+        if reason:
+            skipped.append(Skipped(cell=cell, reason=reason, owed=reason != _EXCLUDED))
+        else:
+            cells.append(cell)
     if not cells:
         raise InputError([Problem(message="the selection leaves no cell to run")])
     seed = _first(overrides.seed, model.seed, scenario.seed)
@@ -140,7 +148,8 @@ def expand(
     replicates = _first(overrides.replicates, declared_replicates)
     if len(cells) * replicates > MAX_RUNS:
         facts = {"value": f"{len(cells)} cells x {replicates}", "allowed": str(MAX_RUNS)}
-        raise InputError([_of_profile(loaded, profile, "too many runs", **facts)])
+        key = ("profiles", profile.value)
+        raise InputError([loaded.document.problem(key, "too many runs", **facts)])
     known = {each.file: each.sha256 for each in scenario.evidence}
     runs = tuple(
         RunSpec(
@@ -198,10 +207,6 @@ def sandbox_of(
     return replace(spec, image=image if uses_image else None)
 
 
-def _of_profile(loaded: Loaded, profile: Profile, message: str, **facts: str) -> Problem:
-    return loaded.document.problem(("profiles", profile.value), message, **facts)
-
-
 def require_profile(loaded: Loaded, profile: Profile) -> None:
     """Refuse a profile the scenario does not have.
 
@@ -213,18 +218,13 @@ def require_profile(loaded: Loaded, profile: Profile) -> None:
         raise InputError([unknown("profile", profile.value, known, path=loaded.document.path)])
 
 
-def _select(sweep: Sweep, overrides: Overrides) -> tuple[list[dict[str, Any]], list[Skipped]]:
-    chosen, skipped = [], []
-    for cell in cells_of(sweep):
-        left_out = [axis for axis, kept in overrides.only.items() if cell[axis] not in kept]
-        if any(matches(cell, rule) for rule in sweep.exclude):
-            skipped.append(Skipped(cell=cell, reason="excluded by the scenario"))
-        elif left_out:
-            reason = f"not selected by --only {left_out[0]}"
-            skipped.append(Skipped(cell=cell, reason=reason, owed=True))
-        else:
-            chosen.append(cell)
-    return chosen, skipped
+def _reason_to_skip(cell: Mapping[str, Any], sweep: Sweep, overrides: Overrides) -> str:
+    if any(matches(cell, rule) for rule in sweep.exclude):
+        return _EXCLUDED
+    for axis, kept in overrides.only.items():
+        if cell[axis] not in kept:
+            return f"not selected by --only {axis}"
+    return ""
 
 
 def free_axes(sweep: Sweep, overrides: Overrides) -> Sweep:
@@ -253,19 +253,15 @@ def _override_problems(declared: Workload, sweep: Sweep, overrides: Overrides) -
             continue
         for value in values:
             if value not in axes[axis]:
+                # a number is misspelt like no other
+                texts = [each for each in axes[axis] if isinstance(each, str)]
                 yield Problem(
                     message="--only names a value the axis does not take; repeat it for several",
                     key=axis,
                     value=repr(value),
                     allowed=", ".join(str(each) for each in axes[axis]),
-                    nearest=_nearest_text(value, axes[axis]),
+                    nearest=nearest(value, texts) if isinstance(value, str) else "",
                 )
-
-
-def _nearest_text(value: object, known: Iterable[object]) -> str:
-    """Return the nearest of `known` to a text; a number is misspelt like no other."""
-    texts = [each for each in known if isinstance(each, str)]
-    return nearest(value, texts) if isinstance(value, str) else ""
 
 
 def _cell_problems(

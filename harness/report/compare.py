@@ -1,13 +1,14 @@
 """Two sets of runs, figure by figure: other machines, images, profiles or days.
 
-Whether replicates can tell two means apart is decided by Welch's t-test (Welch 1947), with Holm's
-correction over all tests of the table, at the level of `harness.statistics`. Replicates
-share their seeds between the sets; leaving that out makes the test the more careful one.
+Whether replicates can tell two means apart is decided by Welch's t-test for measured values, and by
+a permutation test for counted ones and for pairs of values, whose spread says nothing
+(`harness.statistics.two_samples`). Holm's correction is over all tests of the table that could be
+significant at all; the others have too few runs. Replicates share their seeds between the sets;
+leaving that out makes the test the more careful one.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
@@ -20,8 +21,8 @@ from harness.report.dossier import Origin, ScenarioReport
 from harness.report.figures import figure
 from harness.report.ledger import keys_text
 from harness.report.readings import Place, PooledValue, cell_of, pool
-from harness.report.tables import Align, Column, Row, RowGroup, Table, TableCell, absent, words
-from harness.statistics import ALPHA, Sample, holm, sample, t_tail
+from harness.report.tables import Align, Column, RowGroup, Table, TableCell, absent, words
+from harness.statistics import ALPHA, PERMUTATION, holm, least_p, two_samples
 from harness.workloads.api.declare import Metric
 
 
@@ -44,7 +45,7 @@ class FigureDifference:
     Attributes:
         place: swept params and row keys.
         apart: with Holm's correction, once all are known.
-        p_value: of Welch's test; None where there was none.
+        p_value: with Holm's correction, once all are known; None where there was no test.
     """
 
     place: Mapping[str, Any]
@@ -55,6 +56,7 @@ class FigureDifference:
     p_value: float | None = None
 
 
+_LEAST_P = 1e-4  # below it the normality of a few replicates is doubtful, not the difference
 _COLUMNS = (
     Column(key="where", header="where", names_row=True),
     Column(key="metric", header="metric", names_row=True),
@@ -78,13 +80,31 @@ def compare_table(one: ScenarioReport, other: ScenarioReport) -> Table:
     Raises:
         InputError: a set holds one point from several devices, images or sources.
     """
-    rows = tuple(_row(each) for each in differences(one, other))
+    rows = tuple(
+        (
+            words(keys_text(each.place) or "-"),
+            words(each.metric.name),
+            words(spoken(each.metric.unit)),
+            cell_of(each.metric, each.one),
+            cell_of(each.metric, each.other),
+            *_distance(each),
+            words(each.apart),
+            absent("")
+            if each.p_value is None
+            else TableCell(
+                text="< 0.0001" if each.p_value < _LEAST_P else f"{each.p_value:.2g}",
+                raw=each.p_value,
+            ),
+            words("timing" if each.metric.timing else ""),
+        )
+        for each in differences(one, other)
+    )
     return Table(
         title=f"{one.scenario.title}: two sets of runs",
         caption=(
             *(f"A: {line}" for line in one.caption),
             *(f"B: {line}" for line in other.caption),
-            f"Significant: Welch's t-test, Holm's correction, level {ALPHA:g}.",
+            f"Significant: Welch's t-test; of counts, permutations; Holm's correction, {ALPHA:g}.",
         ),
         columns=_COLUMNS,
         groups=(RowGroup(rows=rows),),
@@ -147,7 +167,7 @@ def _difference(
     known = one or other
     assert known is not None
     pooled = [_pooled(metric, where, each) for each in (one, other)]
-    apart, p_value = _told_apart(*pooled)
+    apart, p_value = _told_apart(metric, *pooled)
     return FigureDifference(
         place={**known.spec.cell, **dict(where)},
         metric=metric,
@@ -164,7 +184,7 @@ def _pooled(metric: Metric, where: Place, each: Replicates | None) -> PooledValu
     return pool(metric, where, each.readings)
 
 
-def _told_apart(one: PooledValue, other: PooledValue) -> tuple[Apart, float | None]:
+def _told_apart(metric: Metric, one: PooledValue, other: PooledValue) -> tuple[Apart, float | None]:
     """Return the answer before correction, and the p-value where a test gave it."""
     if not one.values or not other.values:
         return (Apart.ONE_SIDED if one.values or other.values else Apart.NOWHERE), None
@@ -174,24 +194,10 @@ def _told_apart(one: PooledValue, other: PooledValue) -> tuple[Apart, float | No
         return Apart.DIFFERENT, None
     if min(len(one.numbers), len(other.numbers)) < 2:  # noqa: PLR2004 - one value has no spread
         return Apart.TOO_FEW, None
-    p_value = welch_test(sample(one.numbers), sample(other.numbers))
+    p_value, test = two_samples(one.numbers, other.numbers, metric.resolution or 1.0)
+    if test == PERMUTATION and least_p(len(one.numbers), len(other.numbers)) > ALPHA:
+        return Apart.TOO_FEW, None
     return Apart.NOT_APART, p_value
-
-
-def welch_test(one: Sample, other: Sample) -> float:
-    """Return the two-sided p-value of "the means are equal", for spreads that may differ.
-
-    Args:
-        one: at least two values.
-        other: at least two values.
-    """
-    squares = [each.standard_error**2 for each in (one, other)]
-    error = math.sqrt(sum(squares))
-    if error == 0:
-        return 1.0 if one.mean == other.mean else 0.0
-    weights = zip(squares, (one.count - 1, other.count - 1), strict=True)
-    degrees = sum(squares) ** 2 / sum(square**2 / free for square, free in weights)
-    return 2 * t_tail(abs(one.mean - other.mean) / error, degrees)
 
 
 def _corrected(found: Sequence[FigureDifference]) -> Iterator[FigureDifference]:
@@ -206,20 +212,6 @@ def _corrected(found: Sequence[FigureDifference]) -> Iterator[FigureDifference]:
             yield replace(each, apart=apart, p_value=p_value)
 
 
-def _row(each: FigureDifference) -> Row:
-    return (
-        words(keys_text(each.place) or "-"),
-        words(each.metric.name),
-        words(spoken(each.metric.unit)),
-        cell_of(each.metric, each.one),
-        cell_of(each.metric, each.other),
-        *_distance(each),
-        words(each.apart),
-        _p_box(each.p_value),
-        words("timing" if each.metric.timing else ""),
-    )
-
-
 def _distance(each: FigureDifference) -> tuple[TableCell, TableCell]:
     """Return the difference and the ratio of the means."""
     if not each.one.numbers or not each.other.numbers:
@@ -229,10 +221,3 @@ def _distance(each: FigureDifference) -> tuple[TableCell, TableCell]:
     if one == 0:
         return shown, absent("A is 0")
     return shown, TableCell(text=f"{other / one:.4g}", raw=other / one)
-
-
-def _p_box(p_value: float | None) -> TableCell:
-    if p_value is None:
-        return absent("")
-    least = 1e-4  # below it the normality of a few replicates is doubtful, not the difference
-    return TableCell(text="< 0.0001" if p_value < least else f"{p_value:.2g}", raw=p_value)

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from harness.check.verdicts import check, exit_code
+from harness.check.frozen import check_as_fixed
+from harness.check.verdicts import exit_code
 from harness.errors import ExitCode, InputError, Problem, worst
 from harness.measure import metrics_by_name
 from harness.plan.expand import Plan
-from harness.records import FinishedRun, Profile, RunSpec, Status, Verdict, VerdictKind, record
+from harness.records import FinishedRun, Profile, Status, Verdict, VerdictKind, record
 from harness.report import facts
 from harness.results.selection import is_of_this_code, select
 from harness.results.store import MEASUREMENTS_FILE, RunStore
@@ -30,7 +31,7 @@ class ScenarioReport:
         workload: the declaration of the workload that the profile runs.
         metrics: every metric its runs can hold, by name.
         runs: one execution of each spec: the finished one, else the last that failed.
-        ledger: the claims.
+        ledger: the claims, as they stood when the runs were made.
         verdicts: one for each entry of the ledger.
         plan: what the runs should be, so that a cell without a run is shown as such.
         is_published: whether its tables stand beside published runs; they say which code made them,
@@ -126,9 +127,16 @@ def assemble(loaded: Loaded, ledger: Expectations, plan: Plan, store: RunStore) 
     metrics, runs = metrics_by_name(scenario), select(store, plan.runs)
     if problems := [*_in_other_units(runs, metrics, store)]:
         raise InputError(problems)
-    verdicts = check(ledger, runs, profile, metrics)
-    if plan.changed:
-        verdicts = tuple(map(_of_another_experiment, verdicts))
+    checked = check_as_fixed(ledger, runs, profile, metrics, store.ledger)
+    verdicts = checked.verdicts
+    if plan.changed:  # an expectation applies only to the declared experiment
+        detail = "the command line changed the experiment"
+        verdicts = tuple(
+            verdict
+            if verdict.kind is VerdictKind.REPORTED
+            else replace(verdict, kind=VerdictKind.OTHER_PROFILE, detail=detail)
+            for verdict in verdicts
+        )
     return ScenarioReport(
         scenario=scenario,
         profile=profile,
@@ -136,17 +144,9 @@ def assemble(loaded: Loaded, ledger: Expectations, plan: Plan, store: RunStore) 
         metrics=metrics,
         runs=runs,
         plan=plan,
-        ledger=ledger,
+        ledger=checked.ledger,
         verdicts=verdicts,
     )
-
-
-def _of_another_experiment(verdict: Verdict) -> Verdict:
-    """Judge nothing: an expectation applies only to the declared experiment."""
-    if verdict.kind is VerdictKind.REPORTED:
-        return verdict
-    detail = "the command line changed the experiment"
-    return replace(verdict, kind=VerdictKind.OTHER_PROFILE, detail=detail)
 
 
 def _in_other_units(
@@ -178,11 +178,12 @@ class Origin:
 
 def origin(run: FinishedRun) -> Origin:
     """Return where a run's figures come from."""
+    image = run.spec.image
     return Origin(
         profile=run.spec.profile,
         device=run.outcome.device or "unknown device",
         runtime=run.outcome.runtime,
-        image=_image(run.spec),
+        image=f"{image.name}@{image.digest.removeprefix('sha256:')[:12]}" if image else "",
         source=run.spec.source[:8],
     )
 
@@ -205,7 +206,13 @@ def provenance(runs: Sequence[FinishedRun]) -> tuple[str, ...]:
         span = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
         history.append(f"Run on {span}.")
     warnings = {f"Warning: {each}." for run in runs for each in facts.warnings(run.environment)}
-    return (*places, " ".join([*history, _endings(runs)]), *sorted(warnings))
+    counts = Counter(run.outcome.status for run in runs)
+    shown = ", ".join(f"{counts[status]} {status}" for status in Status if counts[status])
+    return (
+        *places,
+        " ".join([*history, f"{counted(len(runs), 'run')}: {shown}."]),
+        *sorted(warnings),
+    )
 
 
 def _left_out(plan: Plan | None) -> Iterator[str]:
@@ -221,15 +228,3 @@ def _place(one: Origin) -> str:
     source = f"; workload source {one.source}" if one.source else ""
     device = ": none needed" if one.device.startswith("no device") else f" {one.device}"
     return f"Device{device}; runtime {one.runtime}{image}{source}."
-
-
-def _image(spec: RunSpec) -> str:
-    if spec.image is None:
-        return ""
-    return f"{spec.image.name}@{spec.image.digest.removeprefix('sha256:')[:12]}"
-
-
-def _endings(runs: Sequence[FinishedRun]) -> str:
-    counts = Counter(run.outcome.status for run in runs)
-    shown = ", ".join(f"{counts[status]} {status}" for status in Status if counts[status])
-    return f"{len(runs)} run{'s' if len(runs) != 1 else ''}: {shown}."

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
-from harness.records import Verdict, VerdictKind
+from harness.records import VerdictKind
 from harness.report import clean
 from harness.report.dossier import ScenarioReport
 from harness.report.ledger import place_text
@@ -23,35 +23,27 @@ def render_junit(dossiers: Sequence[ScenarioReport]) -> str:
     """Return one test suite for each dossier."""
     root = ET.Element("testsuites", _counts(dossiers))
     for dossier in dossiers:
-        _add_suite(root, dossier)
+        name = f"{dossier.scenario.scenario}.{dossier.profile}"
+        suite = ET.SubElement(root, "testsuite", {"name": name, **_counts([dossier])})
+        properties = ET.SubElement(suite, "properties")
+        for key, value in (("profile", dossier.profile), ("device", ", ".join(dossier.devices))):
+            ET.SubElement(properties, "property", name=key, value=clean.plain(value))
+        for line in dossier.caption:
+            ET.SubElement(properties, "property", name="origin", value=clean.plain(line))
+        for verdict in dossier.verdicts:
+            case = ET.SubElement(suite, "testcase", classname=name, name=verdict.expectation)
+            ended, why = outcome(verdict), clean.plain(reason(verdict))
+            if ended is JunitOutcome.SKIPPED:
+                ET.SubElement(case, ended, message=why)
+            elif ended is not JunitOutcome.PASSED:
+                ET.SubElement(case, ended, message=why, type=verdict.kind).text = why
+            place = clean.plain(place_text(verdict.metric, verdict.where))
+            ET.SubElement(case, "system-out").text = f"{place}: {why}"
+        if missing := dossier.missing:
+            case = ET.SubElement(suite, "testcase", classname=name, name="declared runs")
+            ET.SubElement(case, JunitOutcome.ERROR, message=missing, type=VerdictKind.MISSING)
     ET.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
-
-
-def _add_suite(root: ET.Element, dossier: ScenarioReport) -> None:
-    name = f"{dossier.scenario.scenario}.{dossier.profile}"
-    suite = ET.SubElement(root, "testsuite", {"name": name, **_counts([dossier])})
-    properties = ET.SubElement(suite, "properties")
-    for key, value in (("profile", dossier.profile), ("device", ", ".join(dossier.devices))):
-        ET.SubElement(properties, "property", name=key, value=clean.plain(value))
-    for line in dossier.caption:
-        ET.SubElement(properties, "property", name="origin", value=clean.plain(line))
-    for verdict in dossier.verdicts:
-        _add_case(suite, name, verdict)
-    if missing := dossier.missing:
-        case = ET.SubElement(suite, "testcase", classname=name, name="declared runs")
-        ET.SubElement(case, JunitOutcome.ERROR, message=missing, type=VerdictKind.MISSING)
-
-
-def _add_case(suite: ET.Element, classname: str, verdict: Verdict) -> None:
-    case = ET.SubElement(suite, "testcase", classname=classname, name=verdict.expectation)
-    ended, why = outcome(verdict), clean.plain(reason(verdict))
-    if ended is JunitOutcome.SKIPPED:
-        ET.SubElement(case, ended, message=why)
-    elif ended is not JunitOutcome.PASSED:
-        ET.SubElement(case, ended, message=why, type=verdict.kind).text = why
-    place = clean.plain(place_text(verdict.metric, verdict.where))
-    ET.SubElement(case, "system-out").text = f"{place}: {why}"
 
 
 def _counts(dossiers: Sequence[ScenarioReport]) -> dict[str, str]:

@@ -54,6 +54,7 @@ class LedgerSummary:
     total: int
     kinds: Mapping[VerdictKind, int]
     findings: int
+    changed: int = 0
 
     def __str__(self) -> str:
         counts = ", ".join(
@@ -62,10 +63,10 @@ class LedgerSummary:
         )
         entries = f"{self.total} {'entry' if self.total == 1 else 'entries'}"
         text = f"{entries}: {counts}" if counts else entries
-        if not self.findings:
-            return text
-        differ = "claim differs" if self.findings == 1 else "claims differ"
-        return f"{text}; {self.findings} printed {differ}"
+        if self.findings:
+            differ = "claim differs" if self.findings == 1 else "claims differ"
+            text = f"{text}; {self.findings} printed {differ}"
+        return f"{text}; {self.changed} changed after results" if self.changed else text
 
 
 def summary(verdicts: Iterable[Verdict]) -> LedgerSummary:
@@ -76,6 +77,7 @@ def summary(verdicts: Iterable[Verdict]) -> LedgerSummary:
         total=len(every),
         kinds={kind: counts[kind] for kind in VerdictKind if counts[kind]},
         findings=sum(verdict.claim in FINDINGS for verdict in every),
+        changed=sum(verdict.changed for verdict in every),
     )
 
 
@@ -122,11 +124,24 @@ def brief_table(dossier: ScenarioReport) -> Table:
     num_arithmetic = 0
     for entry, verdict in _paired(dossier.ledger, dossier.verdicts):
         if (part := _part(verdict)) in groups:
-            groups[part].append(_brief_row(entry, verdict))
+            claim = f"claim: {verdict.claim}" if verdict.claim in FINDINGS else ""
+            changed = "changed after results" if verdict.changed else ""
+            groups[part].append(
+                (
+                    words(entry.id),
+                    _printed_box(entry.claimed),
+                    _printed_box(entry.derived or entry.recorded),
+                    _sentence_box(verdict.expected),
+                    _sentence_box(verdict.measured),
+                    words(_sentences(verdict.kind, claim, changed)),
+                )
+            )
         elif part is _Part.ARITHMETIC:
             num_arithmetic += 1
         else:
-            elsewhere[_checked_in(entry, dossier.profile)] += 1
+            # the profiles, other than this one, that check an entry; else the device
+            profiles = [each for each in entry.binds.profile if each is not dossier.profile]
+            elsewhere[(" or ".join(profiles) or f"on {entry.binds.device}")] += 1
     caption = []
     if elsewhere:
         counted = ", ".join(f"{count} {place}" for place, count in elsewhere.most_common())
@@ -138,12 +153,6 @@ def brief_table(dossier: ScenarioReport) -> Table:
     if num_arithmetic:
         caption.append(f"Arithmetic on the article's own numbers, not shown: {num_arithmetic}.")
     return _brief(dossier, tuple(caption), groups)
-
-
-def _checked_in(entry: Expectation, profile: Profile) -> str:
-    """Return the profiles, other than this one, that check an entry; else the device."""
-    profiles = [each for each in entry.binds.profile if each is not profile]
-    return " or ".join(profiles) or f"on {entry.binds.device}"
 
 
 def _brief(
@@ -227,21 +236,15 @@ def _row(entry: Expectation, verdict: Verdict) -> Row:
         _sentence_box(verdict.measured),
         _badge(verdict.kind),
         _badge(verdict.claim),
-        words(_sentences(verdict.claim_detail, verdict.detail)),
+        words(_sentences(verdict.claim_detail, verdict.detail, _sight(verdict))),
         words(_sentences(entry.source, entry.note)),
     )
 
 
-def _brief_row(entry: Expectation, verdict: Verdict) -> Row:
-    judged = f"{verdict.kind}; claim: {verdict.claim}"
-    return (
-        words(entry.id),
-        _printed_box(entry.claimed),
-        _printed_box(entry.derived or entry.recorded),
-        _sentence_box(verdict.expected),
-        _sentence_box(verdict.measured),
-        words(judged if verdict.claim in FINDINGS else verdict.kind),
-    )
+def _sight(verdict: Verdict) -> str:
+    """Say what the comparison would have seen; a test that saw too little has said so already."""
+    is_said = not verdict.sees or verdict.sees in verdict.detail
+    return "" if is_said else f"would have seen {verdict.sees}"
 
 
 def _printed_box(given: Printed | None) -> TableCell:

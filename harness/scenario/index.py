@@ -66,7 +66,9 @@ def summaries(root: Path, cache: Path) -> list[ScenarioSummary]:
                 continue
         current[folder.name] = entry
     if current != known:
-        _write_cache(cache_file, current)
+        text = json.dumps({"version": __version__, "entries": current})
+        with suppress(HostError):  # a read-only home: everything is read again next time
+            atomic.write_text(cache_file, text)
     if problems:
         raise InputError(problems)
     return [from_json(ScenarioSummary, entry["summary"]) for entry in current.values()]
@@ -102,9 +104,3 @@ def _read_cache(path: Path) -> Mapping[str, Mapping[str, Any]]:
     except (OSError, ValueError, KeyError):
         return {}  # a cache: absent, damaged or of another branch, it is made again
     return document.entries if document.version == __version__ else {}
-
-
-def _write_cache(path: Path, entries: Mapping[str, object]) -> None:
-    text = json.dumps({"version": __version__, "entries": entries})
-    with suppress(HostError):  # a read-only home: everything is read again next time
-        atomic.write_text(path, text)

@@ -23,7 +23,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from harness.scenario.expectations import Defaults, EvidenceClass, Printed
+from harness.scenario.expectations import EXPECT_KEYS, Defaults, EvidenceClass, Printed
 from harness.scenario.formula import evaluate
 from harness.scenario.positions import Document, Key
 
@@ -33,6 +33,7 @@ _KIND_OF = {  # a key of `expect` that one kind alone has -> the kind
     "than": "ordering",
     "successes": "proportion",
     "trials": "proportion",
+    "constant": "proportion",
     "points": "trajectory",
     "law": "law",
 }
@@ -124,8 +125,9 @@ def _kind(entry: Mapping[str, Any]) -> Any:
     expect = entry["expect"]
     if not isinstance(expect, dict):
         return "bound"
-    if "margin" in expect and "than" not in expect:
-        return None  # equivalence or noninferiority
+    of_means = "margin" in expect and not {"than", "constant"} & expect.keys()
+    if of_means or expect.keys() - EXPECT_KEYS:
+        return None  # equivalence or noninferiority; or a key is misspelt, which may show the kind
     marks = (kind for key, kind in _KIND_OF.items() if key in expect)
     return next(marks, "exact" if [*expect] == ["value"] else "bound")
 

@@ -32,9 +32,11 @@ from harness.workloads.envs.search.retriever_server import understood
 from harness.workloads.inference.adapters import served_models
 from harness.workloads.inference.chat import ChatSamplingParams, Endpoint, address_problem, chat
 from harness.workloads.inference.chat_template import Message, Role
-from harness.workloads.inference.engine import EngineError
+from harness.workloads.inference.engine import EngineError, SamplingParams
 from harness.workloads.inference.http import Server
-from harness.workloads.inference.vllm_engine import _expecting, _reply
+from harness.workloads.inference.service import RunningService, Service
+from harness.workloads.inference.vllm import OnCpu, Serving, VllmDtype
+from harness.workloads.inference.vllm_engine import VllmEngine
 from harness.workloads.rl.rollout import RolloutLog
 
 # what breaks whoever trusts it: depth, length, numbers that are none, halves of characters, types
@@ -161,11 +163,6 @@ def judged(text: str) -> Passed | Refused:
     return answers[0]
 
 
-def completion(text: str) -> object:
-    with _expecting("a completion"):
-        return _reply(read_json(text, mend=True), 2)
-
-
 def rollouts(path: Path) -> object:
     log: RolloutLog[Any] = RolloutLog(path, Event)
     return log.read()
@@ -193,7 +190,6 @@ def readers(folder: Path) -> dict[str, tuple[Callable[[str], object], tuple[type
         "rollouts": (written(rollouts, folder / "rollouts.jsonl"), (InputError,)),
         "retrieval request": (lambda text: understood(in_utf_8(text)), (ValueError,)),
         "engine": (lambda text: _version(b"HTTP/1.1 200 OK\r\n\r\n" + in_utf_8(text)), ()),
-        "completion": (completion, (EngineError, ValueError)),
     }
 
 
@@ -207,9 +203,6 @@ FORMS = [
     '{{"policy": "a", "task_id": {}, "sample": 1}}',
     '{{"queries": ["a"], "topk": {}}}',
     '{{"queries": {}}}',
-    '{{"token_ids": {}, "logprobs": {{"token_logprobs": [0.0]}}}}',
-    '{{"token_ids": [1], "logprobs": {{"token_logprobs": {}, "top_logprobs": []}}}}',
-    '{{"token_ids": [1], "logprobs": {{"token_logprobs": [0], "top_logprobs": {}}}}}',
     '{{"task_id": {}, "intent": "", "skills_required": [], "estimated_steps": {}}}',
     '{{"Version": {}}}',
     '{{"stage": {}, "iter": {}}}',
@@ -263,14 +256,42 @@ def server() -> Iterator[Server200]:
         made.shutdown()
 
 
+class Standing(RunningService):
+    """A server that this test runs itself."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(Service(name="fake", argv=()), Path("/dev/null"))
+        self.port = port
+
+    def check(self, within_s: float = 0.0) -> None:
+        """Say nothing: it stands."""
+
+
+SERVING = Serving(
+    model_dir=Path("/models/tiny"),
+    name="tiny",
+    dtype=VllmDtype.FLOAT32,
+    max_model_len=10,
+    max_num_seqs=4,
+    seed=0,
+    place=OnCpu(kv_cache_gib=1),
+)
+SAMPLED = SamplingParams(temperature=0.5, max_new_tokens=4, seed=3, alternatives=2)
 ASK = [Message(role=Role.USER, content="?")]
 SAMPLING = ChatSamplingParams(temperature=0.0, max_new_tokens=1)
+LOGPROBS = (
+    '{{"choices": [{{"token_ids": [1], "finish_reason": "stop", "logprobs": {{LOGPROBS}}}}]}}'
+)
 ANSWERS = [
     "{}",
     '{{"choices": {}}}',
     '{{"choices": [{}]}}',
     '{{"choices": [{{"message": {}}}]}}',
     '{{"choices": [{{"message": {{"content": {}}}}}]}}',
+    '{{"choices": [{{"token_ids": {}, "logprobs": {{"token_logprobs": [0.0]}}}}]}}',
+    '{{"choices": [{{"token_ids": [1], "logprobs": {}}}]}}',
+    LOGPROBS.replace("LOGPROBS", '"token_logprobs": {}, "top_logprobs": []'),
+    LOGPROBS.replace("LOGPROBS", '"token_logprobs": [0], "top_logprobs": {}'),
     '{{"data": {}}}',
     '{{"data": [{}]}}',
     '{{"data": [{{"id": {}, "parent": null}}]}}',
@@ -290,16 +311,20 @@ def test_whatever_a_server_answers_is_a_value_or_its_fault(
     text = form.replace("{}", odd).replace("{{", "{").replace("}}", "}")
     server.body = text.encode("utf-8", "surrogatepass")
     client = Server(server.url, timeout_s=10.0)
+    engine = VllmEngine(Standing(server.server_port), SERVING, 7)
     asked: list[tuple[Callable[[], object], type[Exception]]] = [
         (lambda: chat(Endpoint(base_url=server.url, model="m"), ASK, SAMPLING), HostError),
         (lambda: served_models(client), EngineError),
         (lambda: RemoteRetriever(server.url).search("?", 3), EngineError),
+        (lambda: engine.reply([1], SAMPLED), EngineError),
+        (lambda: engine.score([1, 2]), EngineError),
     ]
     for ask, documented in asked:
         value, refusal = caught(ask, documented)
         assert len(refusal) < 2000
         json.dumps(to_json(value), allow_nan=False, ensure_ascii=False).encode()
     client.close()
+    engine.close()
 
 
 # --- addresses and keys ---------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import time
@@ -205,7 +206,10 @@ BOTH = ["making .nox/env-torch", "making .nox/env-tests"]
 
 def test_an_environment_is_made_once(workshop: _Workshop) -> None:
     assert workshop.made() == BOTH
-    assert workshop.commands == ["env-torch", "base.txt", "--editable", "env-tests", "lock.txt"]
+    assert workshop.commands == [
+        *("env-torch", "base.txt", "--editable"),
+        *("env-tests", "setuptools", "lock.txt"),
+    ]
     assert workshop.made() == []
 
 
@@ -348,3 +352,9 @@ def test_a_command_holds_the_locks_when_nox_is_gone(
 def test_a_command_that_fails_ends_the_session(noxfile: Any) -> None:
     with pytest.raises(_Failed, match=r"-c 'raise SystemExit\(7\)' ended with exit code 7"):
         noxfile._run(_Session(), sys.executable, "-c", "raise SystemExit(7)")
+
+
+def test_every_test_that_a_session_names_is_there(project_root: Path) -> None:
+    named = re.findall(r'"(tests/[\w/.]+)"', (project_root / "noxfile.py").read_text("utf-8"))
+    assert named
+    assert not [name for name in named if not (project_root / name).exists()]

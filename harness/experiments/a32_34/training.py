@@ -15,6 +15,7 @@ from harness.experiments.a32_34.variants import T2poVariant
 from harness.records import Scalar
 from harness.workloads.envs.files.environment import FileEpisode
 from harness.workloads.inference.engine import SamplingParams
+from harness.workloads.rl import agreement
 from harness.workloads.rl.loop import TrainingStep, train
 from harness.workloads.rl.rollout import Trace
 from harness.workloads.rl.runner import seed_of
@@ -97,12 +98,13 @@ def report_step(resources: FileAgentResources, way: T2poVariant, step: FileStep)
             ("train.update_norm_ratio", update.update_norm_ratio),
         ):
             emit.measured(name, value, where=where, count=update.tokens)
+        agreement.report(emit, update, where)
 
 
 def report_learning(
     resources: FileAgentResources, way: T2poVariant, steps: Sequence[FileStep]
 ) -> None:
-    """Report what all steps of a variant come to."""
+    """Report the totals of a variant's steps."""
     emit, where, count = resources.context.emit, {"variant": way.name}, len(steps)
     updates = [each.report.update for each in steps if each.report.update is not None]
     emit.measured("learn.steps", len(updates), where=where)
@@ -126,7 +128,10 @@ def report_learning(
     emit.measured(
         "learn.generated_tokens", _generated_tokens(traces), where=where, count=len(traces)
     )
-    distances = [each for trace in traces for each in _entropy_changes(trace)]
+    distances: list[float] = []  # of the entropy of a turn from the second on, to the one before
+    for trace in traces:
+        entropies = [turn.entropy for turn in trace.turns if turn.entropy is not None]
+        distances += [abs(now - before) for before, now in pairwise(entropies)]
     for threshold in _THRESHOLDS if distances else ():
         share = sum(0 < distance < threshold for distance in distances) / len(distances)
         by: dict[str, Scalar] = {**where, "resample_threshold": threshold}
@@ -136,14 +141,9 @@ def report_learning(
         mean, largest = fmean(each.mean for each in gaps), max(each.largest for each in gaps)
         emit.measured("serve.logprob_abs_diff_mean", mean, where=where)
         emit.measured("serve.logprob_abs_diff_max", largest, where=where)
+        emit.measured("serve.logprob_abs_diff_p95", max(each.p95 for each in gaps), where=where)
 
 
 def _generated_tokens(traces: Sequence[Trace]) -> int:
     """Return what the engine sampled, counting every draw of a turn as long as the one kept."""
     return sum(len(turn.reply) * turn.draws for trace in traces for turn in trace.turns)
-
-
-def _entropy_changes(trace: Trace) -> list[float]:
-    """Return how far the entropy of every turn from the second on is from the one before."""
-    found = [turn.entropy for turn in trace.turns if turn.entropy is not None]
-    return [abs(now - before) for before, now in pairwise(found)]

@@ -135,7 +135,7 @@ def train(
     planned = params.max_steps * prompts_per_step * params.num_generations
     errors_left = int(MAX_ERROR_FRACTION * planned)
     for number in range(1, params.max_steps + 1):
-        began = time.monotonic()
+        began, drawn = time.monotonic(), sampling(number)
 
         # rollouts: the same prompts for every algorithm, none twice within a step
         draw = random.Random(f"{algorithm.settings.seed} {number}")  # noqa: S311 - no secret
@@ -144,7 +144,7 @@ def train(
                 name=f"{algorithm.name}-{number}",
                 engine=served.engine,
                 chat_template=served.chat_template,
-                sampling=sampling(number),
+                sampling=drawn,
                 turn_filter=algorithm.turn_filter,
                 seed_has_draw=algorithm.seed_has_draw,
             ),
@@ -160,8 +160,15 @@ def train(
         scored = time.monotonic()
 
         # advantages, loss, update
-        report = trainer.step(grouped)
-        _require_same_weights(report)
+        report = trainer.step(grouped, drawn)
+        # make sure that the engine sampled with the weights that the step began with
+        difference = report.update.logprob_difference.mean if report.update else 0.0
+        if difference > _OTHER_WEIGHTS:
+            message = (
+                f"step {report.step}: the engine's log-probabilities differ from the trainer's by "
+                f"{difference:.3g} nats a token: it answers with other weights"
+            )
+            raise EngineError(message)
 
         # weight sync: the next step's rollouts are sampled by what this one has learnt
         if report.update is not None:
@@ -177,17 +184,6 @@ def train(
         )
         errors_left -= step.num_errors
         yield step
-
-
-def _require_same_weights(report: StepReport) -> None:
-    """Make sure that the engine sampled with the weights that the step began with."""
-    difference = report.update.logprob_difference.mean if report.update else 0.0
-    if difference > _OTHER_WEIGHTS:
-        message = (
-            f"step {report.step}: the engine's log-probabilities differ from the trainer's by "
-            f"{difference:.3g} nats a token: it answers with other weights"
-        )
-        raise EngineError(message)
 
 
 def is_evaluated(params: TrainerParams, step: int) -> bool:

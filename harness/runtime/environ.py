@@ -25,9 +25,11 @@ _HOST = (
     *("LD_LIBRARY_PATH", "CUDA_", "NCCL_", "HF_", "XDG_CACHE_HOME"),
 )
 _SECRET = re.compile(
-    r"(^|_)(API_?KEY|ACCESS_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|AUTH)(_|$)",
+    r"(^|_)((API|ACCESS|SECRET|PRIVATE)_?KEY|KEY|TOKEN|PAT|SECRET|PASSWORD|PASSWD|PASS|PASSPHRASE"
+    r"|CREDENTIALS?|CREDS|AUTH)(_|$)",
     re.IGNORECASE,
 )
+_USERINFO = re.compile(r"://[^/@\s]+@")  # a password in an address, whatever the variable is called
 
 
 def looks_secret(name: str) -> bool:
@@ -86,6 +88,8 @@ def _chosen(names: tuple[str, ...], environ: Mapping[str, str] | None) -> dict[s
     chosen = {
         name: value
         for name, value in given.items()
-        if (name in names or name.startswith(prefixes)) and not looks_secret(name)
+        if (name in names or name.startswith(prefixes))
+        and not looks_secret(name)
+        and not _USERINFO.search(value)
     }
     return {**chosen, KEY_VARIABLE: chat_key(given)} if chat_key(given) else chosen

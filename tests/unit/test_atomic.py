@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -114,8 +116,8 @@ def _killed_at(at: int, place: Path) -> None:
     """Replace a folder in a process that ends before its system call of that number."""
     left = [at]
 
-    def counted(call):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        def made(*words, **named):  # type: ignore[no-untyped-def]  # noqa: ANN002, ANN003, ANN202
+    def counted(call: Callable[..., Any]) -> Callable[..., Any]:
+        def made(*words: Any, **named: Any) -> Any:
             if not left[0]:
                 os._exit(0)
             left[0] -= 1

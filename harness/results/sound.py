@@ -91,8 +91,9 @@ def _fits(value: Scalar, dimension: str) -> bool:
         return isinstance(value, str)
     if dimension == "flag":
         return isinstance(value, bool)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return math.isfinite(value)
 
 
 def _is_time(text: str) -> bool:

@@ -9,13 +9,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from harness.reading import MAX_BYTES, read_regular_file
 
-def whole_lines(path: Path) -> list[str]:
-    """Return the whole lines of a file, without their newlines; none where there is no file."""
+
+def whole_lines(path: Path, *, max_bytes: int = MAX_BYTES) -> list[str]:
+    """Return the whole lines of a file, without their newlines; none where there is no file.
+
+    Raises:
+        ValueError: it is no regular file, larger than `max_bytes`, or cannot be read; names it.
+    """
     try:
-        content = path.read_bytes()
+        content = read_regular_file(path, max_bytes=max_bytes)
     except FileNotFoundError:
         return []
+    except OSError as error:
+        message = f"{path}: cannot be read: {error.strerror}"
+        raise ValueError(message) from None
     return content[: end_of_whole(content)].decode("utf-8", "replace").split("\n")[:-1]
 
 

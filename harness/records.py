@@ -9,12 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import sys
 import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum, StrEnum
 from typing import Any, TypeVar, Union, dataclass_transform, get_args, get_origin, get_type_hints
+
+from harness.reading import shown
 
 # of the records below and of the names of params, metrics and row keys; raised with either
 SCHEMA_VERSION = 2
@@ -401,9 +404,8 @@ def _decode(kind: Any, value: Any, place: str) -> Any:
         _require(value in allowed, place, f"one of {', '.join(allowed)}", value)
         return kind(value)
     if kind is float:
-        _require(
-            isinstance(value, int | float) and not isinstance(value, bool), place, "float", value
-        )
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        _require(is_number and abs(value) <= sys.float_info.max, place, "float", value)
         return float(value)
     _require(type(value) is kind, place, kind.__name__, value)
     return value
@@ -421,7 +423,7 @@ def _decode_union(options: tuple[Any, ...], value: Any, place: str) -> Any:
             return _decode(option, value, place)
         except ValueError:
             continue
-    message = f"{place}: {value!r} is not one of {options}"
+    message = f"{place}: {shown(value)} is not one of {options}"
     raise ValueError(message)
 
 
@@ -430,7 +432,7 @@ def _decode_record(cls: type, value: Any, place: str) -> Any:
     hints = _HINTS.get(cls) or _HINTS.setdefault(cls, get_type_hints(cls))
     known = {f.name for f in fields(cls)}
     if extra := sorted(set(value) - known):
-        message = f"{place}: unknown field {extra[0]!r}; known: {', '.join(sorted(known))}"
+        message = f"{place}: unknown field {shown(extra[0])}; known: {', '.join(sorted(known))}"
         raise ValueError(message)
     decoded = {name: _decode(hints[name], item, f"{place}.{name}") for name, item in value.items()}
     try:
@@ -442,7 +444,7 @@ def _decode_record(cls: type, value: Any, place: str) -> Any:
 
 def _require(holds: bool, place: str, wanted: str, value: object) -> None:  # noqa: FBT001 - the condition itself
     if not holds:
-        message = f"{place}: wanted {wanted}, got {value!r}"
+        message = f"{place}: wanted {wanted}, got {shown(value)}"
         raise ValueError(message)
 
 

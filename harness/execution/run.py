@@ -27,7 +27,7 @@ from harness.records import (
     Usage,
     record,
 )
-from harness.results.redact import redact
+from harness.results.redact import redact, redact_logs
 from harness.results.store import RunStore
 from harness.runtime.base import Launch, Runtime
 from harness.telemetry.log import TELEMETRY_FILE, read_samples
@@ -141,6 +141,7 @@ def _execute(spec: RunSpec, staged: Path, around: Surroundings, earlier: Attempt
         # what a program says last may hold a key
         said = tuple(redact(line) for line in outcome.log_tail)
         outcome = replace(outcome, cause=redact(outcome.cause), log_tail=said)
+    redact_logs(staged)
     events, damage = _events(staged)
     outcome = replace(_judged(outcome, events, damage), device=device_of(events))
     measured, damage = _measurements(spec, events)
@@ -181,6 +182,14 @@ def _events(staged: Path) -> tuple[tuple[Event, ...], str]:
         return read_events(staged / EVENTS_FILE), ""
     except ValueError as error:
         return (), str(error)
+
+
+def _samples(staged: Path) -> tuple[TelemetrySample, ...]:
+    """Return the telemetry of a run; none where the disk has damaged it, as that loses no run."""
+    try:
+        return read_samples(staged / TELEMETRY_FILE)
+    except ValueError:
+        return ()
 
 
 def _measurements(spec: RunSpec, events: tuple[Event, ...]) -> tuple[tuple[Measurement, ...], str]:

@@ -31,6 +31,7 @@ from harness.workloads.api.registry import workload
 
 _ROOM = 10  # times its estimate: what a machine may be slower before a run is given up
 _S_PER_HOUR = 3600.0
+_EXCLUDED = "excluded by the scenario"
 
 
 @record
@@ -43,10 +44,16 @@ class Sourced:
 
 @record
 class Skipped:
-    """A declared cell that will not run."""
+    """A declared run that is not planned.
+
+    Attributes:
+        owed: whether only the command line leaves it out, so that the declared experiment is
+            incomplete without it.
+    """
 
     cell: Mapping[str, Any]
     reason: str
+    owed: bool = False
 
 
 @record
@@ -55,7 +62,7 @@ class Plan:
 
     Attributes:
         runs: in the order they will be executed.
-        skipped: declared cells left out.
+        skipped: declared runs left out.
         estimate: what the scenario says the whole profile costs; None where it does not say.
         changed: whether the command line changed the declared experiment.
     """
@@ -71,6 +78,11 @@ class Plan:
     def num_declared(self) -> int:
         """How many runs the scenario declares for this profile."""
         return len(self.runs) + len(self.skipped)
+
+    @property
+    def num_required(self) -> int:
+        """How many of them the declared experiment consists of: all but those it excludes."""
+        return len(self.runs) + sum(each.owed for each in self.skipped)
 
 
 def params_of(loaded: Loaded, profile: Profile, overrides: Overrides) -> dict[str, Sourced]:
@@ -128,13 +140,14 @@ def expand(
     for cell in cells_of(sweep):
         reason = _reason_to_skip(cell, sweep, overrides)
         if reason:
-            skipped.append(Skipped(cell=cell, reason=reason))
+            skipped.append(Skipped(cell=cell, reason=reason, owed=reason != _EXCLUDED))
         else:
             cells.append(cell)
     if not cells:
         raise InputError([Problem(message="the selection leaves no cell to run")])
     seed = _first(overrides.seed, model.seed, scenario.seed)
-    replicates = _first(overrides.replicates, model.replicates, scenario.replicates)
+    declared_replicates = _first(model.replicates, scenario.replicates)
+    replicates = _first(overrides.replicates, declared_replicates)
     if len(cells) * replicates > MAX_RUNS:
         facts = {"value": f"{len(cells)} cells x {replicates}", "allowed": str(MAX_RUNS)}
         key = ("profiles", profile.value)
@@ -167,7 +180,14 @@ def expand(
         scenario=scenario.scenario,
         profile=profile,
         runs=runs,
-        skipped=tuple(each for each in skipped for _ in range(replicates)),
+        skipped=(
+            *(each for each in skipped for _ in range(max(replicates, declared_replicates))),
+            *(
+                Skipped(cell=cell, reason=f"beyond --replicates {replicates}", owed=True)
+                for cell in cells
+                for _ in range(replicates, declared_replicates)
+            ),
+        ),
         estimate=model.estimate,
         changed=overrides.partial,
     )
@@ -214,7 +234,7 @@ def require_profile(loaded: Loaded, profile: Profile) -> None:
 
 def _reason_to_skip(cell: Mapping[str, Any], sweep: Sweep, overrides: Overrides) -> str:
     if any(matches(cell, rule) for rule in sweep.exclude):
-        return "excluded by the scenario"
+        return _EXCLUDED
     for axis, kept in overrides.only.items():
         if cell[axis] not in kept:
             return f"not selected by --only {axis}"

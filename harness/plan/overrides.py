@@ -99,9 +99,23 @@ def _pairs(flag: str, given: Iterable[str], problems: list[Problem]) -> list[tup
             problems.append(Problem(message=f"{flag} takes key=value", value=ascii(text)))
             continue
         try:
-            pairs.append((name, parse(f"value: {value}", Path(flag)).value["value"]))
+            parsed = parse(f"value: {value}", Path(flag)).value["value"]
         except InputError:
             problems.append(
                 Problem(message=f"{flag} {name}: is not a YAML value", value=repr(value))
             )
+            continue
+        if "#" in value and _ends_in_comment(value, parsed):
+            message = f"{flag} {name}: what follows # would be lost; quote the value"
+            problems.append(Problem(message=message, value=repr(value)))
+        else:
+            pairs.append((name, parsed))
     return pairs
+
+
+def _ends_in_comment(value: str, parsed: Any) -> bool:
+    """Say whether YAML ignores the end of a value: then a letter more changes nothing."""
+    try:
+        return bool(parse(f"value: {value}x", Path()).value["value"] == parsed)
+    except InputError:
+        return False

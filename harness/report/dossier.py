@@ -10,16 +10,17 @@ from harness.check.audit import cannot_fail
 from harness.check.frozen import check_as_fixed
 from harness.check.variation import unvarying
 from harness.check.verdicts import exit_code
-from harness.errors import ExitCode, worst
+from harness.errors import ExitCode, InputError, Problem, worst
 from harness.measure import metrics_by_name
 from harness.plan.expand import Plan
 from harness.records import FinishedRun, Profile, RunSpec, Status, Verdict, VerdictKind, record
 from harness.report import facts
-from harness.results.selection import select
-from harness.results.store import RunStore
+from harness.results.selection import is_of_this_code, select
+from harness.results.store import MEASUREMENTS_FILE, RunStore
 from harness.scenario.expectations import Expectations
 from harness.scenario.load import Loaded
 from harness.scenario.schema import Scenario
+from harness.units import UNITS, counted
 from harness.workloads.api.declare import Metric, Workload, fields_of
 from harness.workloads.api.registry import workload
 
@@ -40,6 +41,8 @@ class ScenarioReport:
         num_compared: how many entries are compared here and counted.
         blind: the ids of those that no dead experiment turns (`harness.check.audit`).
         unvarying: what does not vary where it should, a sentence each (`harness.check.variation`).
+        is_published: whether its tables stand beside published runs; they say which code made them,
+            and must not change with every commit after it.
     """
 
     scenario: Scenario
@@ -53,12 +56,14 @@ class ScenarioReport:
     num_compared: int = 0
     blind: tuple[str, ...] = ()
     unvarying: tuple[str, ...] = ()
+    is_published: bool = False
 
     @property
     def caption(self) -> tuple[str, ...]:
         """Where the figures come from; shown under every table and plot of this dossier."""
         asked = f"Profile {self.profile}: {self.scenario.profiles[self.profile].summary}."
-        made = (*_segments(self.runs), *_steps(self.runs))
+        outdated = [f"{self.outdated}."] if self.outdated else []
+        made = (*_segments(self.runs), *_steps(self.runs), *outdated)
         still = (f"Does not vary: {sentence}." for sentence in self.unvarying)
         return (asked, *provenance(self.runs), *made, *_left_out(self.plan), *still)
 
@@ -86,11 +91,41 @@ class ScenarioReport:
         return f"{self.plan.num_declared} declared = {' + '.join(shown)}"
 
     @property
+    def missing(self) -> str:
+        """Say how many declared runs have no finished result; empty where all have one.
+
+        A run that failed is missing, and so is one that only the command line left out: the figures
+        of the others are judged, but they are not the declared experiment's.
+        """
+        if self.plan is None:
+            return ""
+        finished = sum(run.outcome.status is Status.FINISHED for run in self.runs)
+        required = self.plan.num_required
+        if finished >= required:
+            return ""
+        return f"{required - finished} of {counted(required, 'declared run')} missing"
+
+    @property
+    def outdated(self) -> str:
+        """Say how many figures are not of this checkout's code; empty where all are."""
+        if self.plan is None or self.is_published:
+            return ""
+        specs = {(spec.point_id, spec.seed): spec for spec in self.plan.runs}
+        asked = [(run, specs.get((run.spec.point_id, run.spec.seed))) for run in self.runs]
+        number = sum(spec is not None and not is_of_this_code(run, spec) for run, spec in asked)
+        if not number:
+            return ""
+        return (
+            f"{number} of {counted(len(asked), 'run')} of other code or data than this checkout's"
+        )
+
+    @property
     def exit_code(self) -> ExitCode:
-        """The exit code of the verdicts and runs."""
+        """The exit code of the verdicts and runs; never 0 while a declared run is missing."""
         failed = any(run.outcome.status is not Status.FINISHED for run in self.runs)
         runs = ExitCode.INFRASTRUCTURE if failed else ExitCode.OK
-        return worst([runs, exit_code(self.verdicts)])
+        missing = ExitCode.INCONCLUSIVE if self.missing else ExitCode.OK
+        return worst([runs, missing, exit_code(self.verdicts)])
 
     def param_unit(self, name: str) -> str:
         """Return the unit of a parameter; empty where it has none or the name is a row key."""
@@ -102,6 +137,8 @@ def assemble(loaded: Loaded, ledger: Expectations, plan: Plan, store: RunStore) 
     """Return the dossier of a plan: its stored runs, checked against the ledger."""
     scenario, profile = loaded.scenario, plan.profile
     metrics, runs = metrics_by_name(scenario), select(store, plan.runs)
+    if problems := [*_in_other_units(runs, metrics, store)]:
+        raise InputError(problems)
     checked = check_as_fixed(ledger, runs, profile, metrics, store.ledger)
     verdicts = checked.verdicts
     blind, num_compared = cannot_fail(checked.ledger, runs, profile, metrics)
@@ -139,6 +176,22 @@ def _across_changes(runs: Iterable[FinishedRun]) -> list[str]:
     return sorted(taken)
 
 
+def _in_other_units(
+    runs: Iterable[FinishedRun], metrics: Mapping[str, Metric], store: RunStore
+) -> Iterator[Problem]:
+    """Yield the figures whose unit measures something else than their metric does."""
+    for run in runs:
+        for index, each in enumerate(run.measurements):
+            declared = metrics.get(each.metric)
+            if declared and UNITS[declared.unit].dimension != UNITS[each.unit].dimension:
+                yield Problem(
+                    message=f"is damaged: {each.metric} is measured in {declared.unit}",
+                    path=store.folder(run.spec) / MEASUREMENTS_FILE,
+                    key=f"[{index}].unit",
+                    value=each.unit,
+                )
+
+
 @record
 class Origin:
     """What must be equal for figures to be replicates of each other."""
@@ -173,15 +226,19 @@ def provenance(runs: Sequence[FinishedRun]) -> tuple[str, ...]:
     places = sorted({_place(origin(run)) for run in finished or runs})
     days = sorted({run.outcome.started_at[:10] for run in runs if run.outcome.started_at})
     commits = sorted({facts.commit(run.environment) for run in runs} - {""})
-    history = [f"Commit {', '.join(commits)}."] if commits else ["Commit not recorded."]
+    unknown = {facts.why_no_commit(run.environment) for run in runs} - {""}
+    missing = f"Commit not recorded{': ' if unknown else ''}{'; '.join(sorted(unknown))}."
+    history = [f"Commit {', '.join(commits)}."] if commits else [missing]
     if days:
         span = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
         history.append(f"Run on {span}.")
+    warnings = {f"Warning: {each}." for run in runs for each in facts.warnings(run.environment)}
     counts = Counter(run.outcome.status for run in runs)
     shown = ", ".join(f"{counts[status]} {status}" for status in Status if counts[status])
     return (
         *places,
-        " ".join([*history, f"{len(runs)} run{'s' if len(runs) != 1 else ''}: {shown}."]),
+        " ".join([*history, f"{counted(len(runs), 'run')}: {shown}."]),
+        *sorted(warnings),
     )
 
 

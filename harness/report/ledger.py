@@ -83,10 +83,11 @@ def summary(verdicts: Iterable[Verdict]) -> LedgerSummary:
 
 
 def judged(dossier: ScenarioReport) -> str:
-    """Return the counts of the verdicts in one line, or why there is nothing to judge."""
+    """Return the counts of verdicts and missing runs in one line, or why nothing is judged."""
     if _changed(dossier):
         return "not judged: the command line changed the experiment"
-    return "; ".join(filter(None, [str(summary(dossier.verdicts)), falsifiable(dossier)]))
+    parts = (str(summary(dossier.verdicts)), dossier.missing, falsifiable(dossier))
+    return "; ".join(filter(None, parts))
 
 
 def falsifiable(dossier: ScenarioReport) -> str:

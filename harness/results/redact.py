@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from harness.runtime.environ import looks_secret
-from harness.variables import KEY_VARIABLE
+from harness.variables import chat_key
 
 HIDDEN = "***"
 _SHORTEST_KEY = 8  # "none" and "EMPTY" are used as keys of servers that need none
@@ -49,14 +49,22 @@ def redact(text: str) -> str:
     So is the key that runs are given, whatever it looks like. The user's home folder becomes
     ``~``: it holds a name.
     """
-    key = os.environ.get(KEY_VARIABLE, "")
+    key = chat_key(os.environ)
     if len(key) >= _SHORTEST_KEY:
         text = text.replace(key, HIDDEN)
     text = _USERINFO.sub(rf"\1{HIDDEN}@", text)
     text = _AFTER.sub(rf"\1{HIDDEN}", text)
     text = _FORMS.sub(HIDDEN, _hide_assigned(text))
-    home = str(Path("~").expanduser())
-    return text.replace(home, "~") if home != "/" else text
+    home = os.path.expanduser("~")  # noqa: PTH111 - Path's raises where a user has no home
+    return text.replace(home, "~") if home not in ("/", "~", "") else text
+
+
+def redact_logs(folder: Path) -> None:
+    """Rewrite each log in a run's folder that holds a secret; bytes that are no UTF-8 stay."""
+    for log in folder.rglob("*.log"):
+        text = log.read_bytes().decode(errors="surrogateescape")
+        if (without := redact(text)) != text:
+            log.write_bytes(without.encode(errors="surrogateescape"))
 
 
 def redact_arguments(arguments: Sequence[str]) -> tuple[str, ...]:

@@ -27,13 +27,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn, TextIO, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from pydantic import ValidationError
 
 from harness import artefacts, atomic
 from harness.artefacts import ArtefactStore
 from harness.errors import HostError, InputError, Problem
+from harness.reading import read_json, read_regular_file
 from harness.records import (
     SCHEMA_VERSION,
     FinishedRun,
@@ -46,6 +47,7 @@ from harness.records import (
     from_json,
     to_json,
 )
+from harness.results import sound
 from harness.scenario.expectations import Expectations, fingerprints
 from harness.workloads.api.context import CHECKPOINTS
 
@@ -60,6 +62,7 @@ _OF_SEGMENT = ("events.jsonl", "telemetry.csv", "progress.jsonl", "stdout.log", 
 LEDGERS = "ledgers"
 _STAGING = ".staging"
 _LOCK = "lock"
+_ORDER = ".order"  # of a profile: the ids of its finished runs, one a line, as they were stored
 Record = TypeVar("Record")
 
 
@@ -211,10 +214,13 @@ class RunStore:
             place.parent.mkdir(parents=True, exist_ok=True)
             staged.rename(place)
             atomic.sync(place.parent)
+            if is_finished:
+                with (place.parent / _ORDER).open("a", encoding="utf-8") as order:
+                    order.write(f"{place.name}\n")
         except OSError as error:
             message = (
                 f"the run has ended, and cannot be put into {place}: {error.strerror}; "
-                f"it is kept in {staged}"
+                f"it is kept in {place if place.is_dir() else staged}"
             )
             raise HostError(message, "free the disk, and type the same command again") from None
         if not is_finished and goes_on:
@@ -235,10 +241,13 @@ class RunStore:
         knew other kinds of entries.
         """
         path = self._ledger(spec.scenario, spec.ledger)
-        try:
-            return Expectations.model_validate_json(path.read_bytes()) if spec.ledger else None
-        except (FileNotFoundError, ValidationError):
+        if not spec.ledger:
             return None
+        try:
+            kept = Expectations.model_validate_json(read_regular_file(path))
+        except (OSError, ValidationError):
+            return None
+        return kept if fingerprints(kept) == spec.ledger else None  # else it was changed since
 
     def copy_ledgers(self, runs: Iterable[FinishedRun], target: RunStore) -> None:
         """Copy the ledgers of some runs to another store."""
@@ -276,6 +285,25 @@ class RunStore:
         found = {_schema(path) for each in profiles for path in self._folders(scenario, each)}
         return {version for version in found if version is not None}
 
+    def names(self) -> list[str]:
+        """Return the names of the scenarios, present and former, that have results."""
+        if not self.root.is_dir():
+            return []
+        every = (path.name for path in self.root.iterdir() if "." not in path.name)
+        return sorted(name for name in every if any(self._folders(name, each) for each in Profile))
+
+    def order(self, scenario: str, profile: Profile) -> dict[str, int]:
+        """Return run id -> its place in the order in which finished runs were stored.
+
+        It tells which of two runs is the newer where the clock was set back in between. Runs that
+        were copied here have no place.
+        """
+        try:
+            content = read_regular_file(self.root / scenario / profile / _ORDER)
+        except OSError:
+            return {}
+        return {name: at for at, name in enumerate(content.decode(errors="replace").split("\n"))}
+
     def _folders(self, scenario: str, profile: Profile) -> list[Path]:
         place = self.root / scenario / profile
         if not place.is_dir():
@@ -285,7 +313,10 @@ class RunStore:
 
 def said_of(schemas: set[int]) -> str:
     """Say of what `RunStore.other_schemas` found who stored it: ``an older harness (schema 1)``."""
-    age = "an older" if max(schemas) < SCHEMA_VERSION else "another"
+    if max(schemas) < SCHEMA_VERSION:
+        age = "an older"
+    else:
+        age = "a newer" if min(schemas) > SCHEMA_VERSION else "another"
     return f"{age} harness (schema {', '.join(map(str, sorted(schemas)))})"
 
 
@@ -343,12 +374,30 @@ def load_run(folder: Path, run_id: str = "") -> FinishedRun:
     if spec.run_id != (run_id or folder.name.partition(".")[0]):
         message = "is not the spec of this folder's run"
         raise InputError([Problem(message=message, path=folder / SPEC_FILE, allowed=spec.run_id)])
-    return FinishedRun(
+    if "schema_version" not in _read_json(folder / SPEC_FILE):
+        message = "does not say which version of the records wrote it"
+        raise InputError([Problem(message=message, path=folder / SPEC_FILE, key="schema_version")])
+    finished = FinishedRun(
         spec=spec,
         outcome=_read(RunOutcome, folder / OUTCOME_FILE),
         measurements=_read(tuple[Measurement, ...], folder / MEASUREMENTS_FILE),
         environment=_read(dict[str, Any], folder / ENVIRONMENT_FILE),
     )
+    if problems := [*_faults(finished, folder)]:
+        raise InputError(problems)
+    return finished
+
+
+def _faults(run: FinishedRun, folder: Path) -> Iterator[Problem]:
+    """Yield what a run's records say that cannot be so."""
+    for name, faults in (
+        (SPEC_FILE, sound.spec_faults(run.spec)),
+        (OUTCOME_FILE, sound.outcome_faults(run.outcome)),
+        (MEASUREMENTS_FILE, sound.measurement_faults(run.measurements)),
+        (ENVIRONMENT_FILE, sound.environment_faults(run.environment)),
+    ):
+        for key, message in faults:
+            yield Problem(message=f"is damaged: {message}", path=folder / name, key=key)
 
 
 def _schema(folder: Path) -> int | None:
@@ -361,7 +410,7 @@ def _schema(folder: Path) -> int | None:
     except InputError:
         return None
     version = document.get("schema_version") if isinstance(document, dict) else None
-    return version if isinstance(version, int) and version != SCHEMA_VERSION else None
+    return version if type(version) is int and version != SCHEMA_VERSION else None
 
 
 def _load_all(folders: Iterable[Path]) -> list[FinishedRun]:
@@ -423,21 +472,16 @@ def _write_json(path: Path, document: Any) -> None:
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        return read_json(read_regular_file(path))
     except OSError as error:
         problem = Problem(message=f"cannot be read: {error.strerror}", path=path)
     except json.JSONDecodeError as error:
         problem = Problem(
             message=f"is damaged: {error.msg}", path=path, line=error.lineno, column=error.colno
         )
-    except ValueError as error:  # no UTF-8, or a NaN
+    except ValueError as error:  # no UTF-8, or no value that we write
         problem = Problem(message=f"is damaged: {error}", path=path)
     raise InputError([problem])
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    message = f"{name} is not a JSON number"
-    raise ValueError(message)
 
 
 def _read(kind: type[Record], path: Path) -> Record:

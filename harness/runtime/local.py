@@ -88,7 +88,7 @@ class LocalRuntime:
             if not any(metadata.distributions(name=name)):
                 yield HostError(
                     f"{spec.workload} needs {name}, which this Python does not have",
-                    f"{sys.executable} -m pip install {name}",
+                    f"nox -s reproduce-{spec.scenario.partition('-')[0]}  # makes an environment",
                 )
 
     def run(self, launch: Launch) -> RunOutcome:

@@ -178,7 +178,10 @@ def _axis_problems(
     seen: list[Any] = []
     for index, value in enumerate(values):
         at = (*key, index)
-        if any(value == each and type(value) is type(each) for each in seen):
+        # 1 and 1.0 are one point; True is none of them, and refused elsewhere
+        if any(
+            value == each and isinstance(value, bool) == isinstance(each, bool) for each in seen
+        ):
             yield document.problem(at, "value occurs twice on this axis", value=repr(value))
         seen.append(value)
         for problem in problems_of(declared.params, {axis: value}):

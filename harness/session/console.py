@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TextIO
+
+from harness.printable import printable
 
 _LOG_COLUMNS = 150
 
@@ -29,20 +30,12 @@ class Console:
     def say(self, line: str) -> None:
         """Say how a command gets on; not with ``--quiet``."""
         if self.verbosity >= Verbosity.NORMAL:
-            _print(line)
+            print(printable(line), file=sys.stderr, flush=True)
 
     def explain(self, line: str) -> None:
         """Say a reason, a path or a time behind a result; only with ``--verbose``."""
         if self.verbosity >= Verbosity.VERBOSE:
-            _print(line)
-
-
-def _print(line: str) -> None:
-    """Print to standard error; one that is closed, full or of another alphabet ends no run."""
-    encoding = getattr(sys.stderr, "encoding", None) or "ascii"
-    with suppress(OSError, ValueError, AttributeError):  # AttributeError: there is none at all
-        text = line.encode(encoding, "backslashreplace").decode(encoding)
-        print(text, file=sys.stderr, flush=True)
+            print(printable(line), file=sys.stderr, flush=True)
 
 
 class Colour(IntEnum):

@@ -32,10 +32,12 @@ from typing import Self, TextIO
 
 from harness.appended import whole_lines
 from harness.errors import nearest
+from harness.reading import read_json
 from harness.records import Event, Scalar, StepTaken, from_json, to_json
 from harness.workloads.api.declare import Metric
 
 EVENTS_FILE = "events.jsonl"
+_MAX_BYTES = 2**30
 
 
 class EventWriter:
@@ -168,9 +170,9 @@ def read_events(path: Path) -> tuple[Event, ...]:
 
 
 def _events(path: Path) -> Iterator[Event]:
-    for number, line in enumerate(whole_lines(path), 1):
+    for number, line in enumerate(whole_lines(path, max_bytes=_MAX_BYTES), 1):
         try:
-            yield from_json(Event, json.loads(line))
+            yield from_json(Event, read_json(line))
         except ValueError as error:
             message = f"{path}:{number}: damaged event: {error}"
             raise ValueError(message) from None

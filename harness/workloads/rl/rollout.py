@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, Generic
 
 from harness.appended import end_of_whole
 from harness.errors import InputError, Problem
+from harness.reading import read_json
 from harness.records import from_json, record, to_json
 from harness.workloads.envs.base import EpisodeT, StopReason
 from harness.workloads.models.example import Example, masked
@@ -211,15 +212,16 @@ class RolloutLog(Generic[EpisodeT]):
 
     def _key_of(self, line: bytes) -> Key:
         try:
-            facts = json.loads(line)
-            return facts["policy"], facts["task_id"], facts["sample"]
+            facts = read_json(line)
+            policy, task = (from_json(str, facts[name]) for name in ("policy", "task_id"))
+            return policy, task, from_json(int, facts["sample"])
         except (ValueError, LookupError, TypeError) as error:
             raise self._damaged(self._lines + 1, error) from None
 
     def _rollout(self, file: BinaryIO, place: _Place) -> Rollout[EpisodeT]:
         file.seek(place.begin)
         try:
-            rollout: Rollout[Any] = from_json(Rollout, json.loads(file.readline()))
+            rollout: Rollout[Any] = from_json(Rollout, read_json(file.readline()))
             return replace(rollout, episode=from_json(self._episode, rollout.episode))
         except ValueError as error:
             raise self._damaged(place.line, error) from None

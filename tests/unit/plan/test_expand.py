@@ -194,3 +194,25 @@ def test_the_far_fence_leaves_a_slow_machine_room(loaded: Loaded) -> None:
     assert fence_s(1.0) == week_s
     assert fence_s(48.0) == 10 * 48 * 3600
     assert fence_s(48.0, ", limits: {timeout_s: 60.0}") == 60.0
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        ("org/name #2", None),
+        ("#2", None),
+        ('"a" #2', None),
+        ("[1, 2] # two", None),
+        ("a #", None),
+        ('"org/name #2"', "org/name #2"),
+        ("'#'", "#"),
+        ("a#2", "a#2"),
+        ('[1, "a #b"]', [1, "a #b"]),
+    ],
+)
+def test_a_value_that_would_lose_its_end_is_refused(given: str, value: object) -> None:
+    if value is not None:
+        assert read_overrides([f"model={given}"]).params == {"model": value}
+        return
+    with pytest.raises(InputError, match="--set model: what follows # would be lost; quote"):
+        read_overrides([f"model={given}"])

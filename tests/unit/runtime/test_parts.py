@@ -225,3 +225,19 @@ def test_the_watch_waits_for_the_next_look_or_the_end(now: list[float], tmp_path
     assert looks == [100.5, 101.0, 101.5]
     now[0] = 101.7
     assert (held.wait_s(), held.reason()) == (0.0, RunStopReason.TIME)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["HF_TOKEN", "HF_PAT", "HF_SECRETKEY", "HF_SECRET_KEY", "HF_PASS", "HF_CREDS", "CUDA_API_KEY"],
+)
+def test_no_variable_that_is_named_a_secret_reaches_a_run(name: str) -> None:
+    assert environ.looks_secret(name)
+    assert environ.host_environment({name: "value"}) == {}
+
+
+@pytest.mark.parametrize("address", ["https://me:pass@mirror.example/x", "http://token@host"])
+def test_no_password_in_an_address_reaches_a_run(address: str) -> None:
+    assert environ.host_environment({"HF_ENDPOINT": address}) == {}
+    plain = {"HF_ENDPOINT": "https://mirror.example/a@b", "LD_LIBRARY_PATH": "/lib", "PATH": "/bin"}
+    assert environ.host_environment(plain) == plain

@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.appended import end_of_whole
 from harness.errors import InputError, Problem
+from harness.reading import read_json
 from harness.workloads.envs.files.task import Assertion, AssertionKind, Difficulty, SeedFile, Task
 from harness.workloads.envs.files.validate import task_problems
 
@@ -113,9 +114,11 @@ def read_tasks(path: Path) -> tuple[Task, ...]:
     problems: list[Problem] = []
     for number, line in _lines(path):
         try:
-            task = parse_task(json.loads(line))
+            task = parse_task(read_json(line))
         except json.JSONDecodeError as error:
             problems.append(Problem(message=error.msg, line=number, column=error.colno))
+        except ValueError as error:
+            problems.append(Problem(message=str(error), line=number))
         except InputError as error:
             problems += [replace(problem, line=number) for problem in error.problems]
         else:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +113,18 @@ def words(tmp_path: Path) -> list[str]:
     found += ["--store", str(tmp_path / "store"), "--quiet"]
     assert main(["run", *found]) == ExitCode.OK
     for path in (tmp_path / "store").glob("*/cpu/*/environment.json"):
-        edit(path, lambda document: document.update(ENVIRONMENT))
+        edit(path, partial(changed, ENVIRONMENT))
     return found
+
+
+def changed(change: Mapping[str, Any], environment: dict[str, Any]) -> None:
+    """Change what an environment says, with what it says of its absent facts."""
+    for part, facts in change.items():
+        old = environment[part]
+        old.update(facts)
+        if "absent" in old:
+            missing = [name for name, value in old.items() if value is None]
+            old["absent"] = {name: old["absent"].get(name, "a test") for name in missing}
 
 
 def edit(path: Path, change: Any) -> None:
@@ -180,7 +192,7 @@ def test_runs_that_nobody_could_make_again_are_not_pinned(
     message: str,
 ) -> None:
     path = next((tmp_path / "store").glob("*/cpu/*/environment.json"))
-    edit(path, lambda document: document.update(change))
+    edit(path, partial(changed, change))
     assert main(["pin", *words]) == ExitCode.INFRASTRUCTURE
     assert message in capsys.readouterr().err
     shutil.rmtree(path.parent)

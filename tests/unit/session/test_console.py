@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import io
-import sys
 
 import pytest
 
@@ -37,34 +35,6 @@ def test_progress_and_reasons_go_to_standard_error(
     console.say("progress")
     console.explain("reason")
     assert capsys.readouterr() == ("", expected)
-
-
-class Full(io.StringIO):
-    def write(self, _: str) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-
-def closed() -> io.StringIO:
-    stream = io.StringIO()
-    stream.close()
-    return stream
-
-
-@pytest.mark.parametrize("stream", [Full(), closed(), None], ids=["full", "closed", "none"])
-def test_what_cannot_be_printed_ends_nothing(
-    stream: io.StringIO | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "stderr", stream)
-    Console().say("progress")
-
-
-def test_a_terminal_of_another_alphabet_is_told_what_it_can_show(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    shown = io.BytesIO()
-    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(shown, encoding="ascii"))
-    Console().say("71 °C")
-    assert shown.getvalue() == b"71 \\xb0C\n"
 
 
 def test_a_terminal_is_shown_colours() -> None:

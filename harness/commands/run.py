@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from harness.records import Profile
 from harness.report.cells import cells_table
 from harness.report.dossier import ScenarioReport, assemble
 from harness.report.files import tables_of, write_for_ci
+from harness.report.last_screen import answer_document, last_screen, next_steps
 from harness.report.ledger import brief_table, judged
 from harness.report.render import json_document, render_text
 from harness.results.selection import pending
@@ -21,7 +23,7 @@ from harness.results.trials import write_trials
 from harness.runtime.evidence import fetch
 from harness.scenario.folders import find_all
 from harness.session.console import terminal_width
-from harness.session.options import RunOptions
+from harness.session.options import RunOptions, as_typed
 from harness.session.project import open_project
 from harness.session.several import Answer, answer_each
 from harness.workloads.api.registry import workload
@@ -33,6 +35,7 @@ def main(options: RunOptions) -> ExitCode:
     every: list[ScenarioReport] = []
 
     def run(folder: Path) -> Answer:
+        began = time.monotonic()
         ready = prepare(folder, project, options, builds=True)
         if options.with_evidence and ready.profile is Profile.EVIDENCE:
             fetch(ready.evidence_files, ready.evidence_dir)
@@ -41,10 +44,21 @@ def main(options: RunOptions) -> ExitCode:
             dossiers += _recomputed(ready)
         every.extend(dossiers)
         code = worst(each.exit_code for each in dossiers)
+        steps = next_steps(dossiers, as_typed(options))
         if options.json:
             tables = [json_document(table) for each in dossiers for table in tables_of(each)]
-            return Answer(code=code, document={"tables": tables, "exit_code": code})
-        return Answer(code=code, text=_text(dossiers, quiet=options.quiet))
+            document = {**answer_document(dossiers, steps), "tables": tables, "exit_code": code}
+            return Answer(code=code, document=document)
+        screen = last_screen(
+            dossiers,
+            ready.store,
+            () if options.quiet else steps,
+            width=terminal_width(),
+            took_s=time.monotonic() - began,
+            place=_place(ready),
+            whole=options.all,
+        )
+        return Answer(code=code, text=f"{_tables(dossiers)}\n{screen}" if options.all else screen)
 
     code = answer_each(find_all(project.scenarios, options.scenarios), run, options)
     write_for_ci(every, options.junit, options.summary, project.root)
@@ -99,8 +113,15 @@ def _recomputed(ready: Preparation) -> list[ScenarioReport]:
         return []
 
 
-def _text(dossiers: Sequence[ScenarioReport], *, quiet: bool) -> str:
-    """Return cells, claims and counts, and where to find more."""
+def _place(ready: Preparation) -> str:
+    """Return the folder of a profile's runs as a user would name it from here."""
+    folder = ready.store.root / ready.loaded.scenario.scenario / ready.profile
+    here = Path.cwd()
+    return str(folder.relative_to(here) if folder.is_relative_to(here) else folder)
+
+
+def _tables(dossiers: Sequence[ScenarioReport]) -> str:
+    """Return cells, claims and counts."""
     width = terminal_width()
     lines = [
         render_text(table, width)
@@ -110,7 +131,4 @@ def _text(dossiers: Sequence[ScenarioReport], *, quiet: bool) -> str:
     for dossier in dossiers:
         name = f"{dossier.scenario.scenario} {dossier.profile}"
         lines += [f"{name}: {dossier.counts}", f"{name}: {judged(dossier)}"]
-    if not quiet:
-        short = dossiers[0].scenario.scenario.partition("-")[0]
-        lines.append(f"all tables, sources, notes and plots: harness report {short} --out FOLDER")
     return "\n".join([*lines, ""])

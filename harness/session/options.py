@@ -83,6 +83,22 @@ class ExperimentOptions(ProfileOptions):
     replicates: int | None = None
 
 
+def as_typed(options: PlanOptions) -> dict[str, list[str]]:
+    """Return the options that were given as they would be typed again.
+
+    ``experiment`` changes what is run, ``place`` says where things are, ``runtime`` how it is run.
+    """
+    experiment = [f"--set={each}" for each in options.set]
+    experiment += [f"--params={options.params}"] if options.params else []
+    experiment += [f"--only={each}" for each in options.only]
+    experiment += [f"--seed={options.seed}"] if options.seed is not None else []
+    experiment += [f"--replicates={options.replicates}"] if options.replicates is not None else []
+    place = [f"--store={options.store}"] if options.store else []
+    place += [f"--project={options.project}"] if options.project else []
+    runtime = [f"--runtime={options.runtime}"] if options.runtime != "auto" else []
+    return {"experiment": experiment, "place": place, "runtime": runtime}
+
+
 @options
 class ListOptions(Options):
     """``harness list``."""
@@ -123,11 +139,13 @@ class RunOptions(PlanOptions):
         junit: a file to write JUnit XML into.
         summary: a file to append a Markdown summary to.
         with_evidence: also recompute the published raw data, if it can be fetched.
+        all: also print every table, before the last screen.
     """
 
     junit: Path | None = None
     summary: Path | None = None
     with_evidence: bool = False
+    all: bool = False
 
 
 @options

@@ -118,6 +118,9 @@ def _add_running(commands: _Commands) -> None:
         action="store_true",
         help="also recompute the published raw data, if it can be fetched",
     )
+    command.add_argument(
+        "--all", action="store_true", help="also print every table, before the last screen"
+    )
 
 
 def _add_reporting(commands: _Commands) -> None:

@@ -42,6 +42,10 @@ SCENARIO_MODELS: dict[str, type[BaseModel]] = {
     "limits": schema.LimitsModel,
     "estimate": schema.Estimate,
     "evidence": schema.EvidenceFile,
+    "headline": schema.Headline,
+    "answer": schema.AnswerClaim,
+    "headline table": schema.HeadlineTable,
+    "columns": schema.HeadlineColumn,
     "report": schema.Report,
     "plots": schema.Plot,
 }

@@ -7,3 +7,4 @@ EVIDENCE_VARIABLE = "HARNESS_EVIDENCE_DIR"  # folder of the published files
 MODELS_VARIABLE = "HARNESS_MODELS_DIR"  # folder of the published models
 SANDBOX_VARIABLE = "HARNESS_SANDBOX"  # socket at which a run in a container asks for sandboxes
 KEY_VARIABLE = "HARNESS_CHAT_API_KEY"  # for the one model server that a run may ask
+PROGRESS_VARIABLE = "HARNESS_PROGRESS_FILE"  # what a run says of how it gets on goes there

@@ -6,23 +6,24 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.errors import ExitCode, HostError, worst
+from harness.errors import ExitCode, HarnessError, HostError, Interrupted, worst
 from harness.execution.environment import EnvironmentRecorder
 from harness.execution.prepare import Preparation, prepare
 from harness.execution.progress import Narrator, described
 from harness.execution.run import Surroundings, refuse, run_plan
+from harness.follow.notify import Happening, Message, Notifier, notifier
 from harness.records import Profile
 from harness.report.cells import cells_table
 from harness.report.dossier import ScenarioReport, assemble
 from harness.report.files import tables_of, write_for_ci
-from harness.report.last_screen import answer_document, last_screen, next_steps
+from harness.report.last_screen import answer_document, last_screen, meaning, next_steps
 from harness.report.ledger import brief_table, judged
 from harness.report.render import json_document, render_text
 from harness.results.selection import pending
 from harness.results.trials import write_trials
 from harness.runtime.evidence import fetch
 from harness.scenario.folders import find_all
-from harness.session.console import terminal_width
+from harness.session.console import Console, terminal_width
 from harness.session.options import RunOptions, as_typed
 from harness.session.project import open_project
 from harness.session.several import Answer, answer_each
@@ -33,22 +34,28 @@ def main(options: RunOptions) -> ExitCode:
     """Run each scenario at the profile asked for, and its published data too where asked."""
     project = open_project(options)
     every: list[ScenarioReport] = []
+    told = notifier(options.notify) if options.notify else None
 
     def run(folder: Path) -> Answer:
+        try:
+            return reproduced(folder)
+        except Interrupted:
+            raise
+        except (HarnessError, OSError) as error:
+            _tell(told, options.console, Happening.FAILED, f"{folder.name}: {error}", "")
+            raise
+
+    def reproduced(folder: Path) -> Answer:
         began = time.monotonic()
         ready = prepare(folder, project, options, builds=True)
         if options.with_evidence and ready.profile is Profile.EVIDENCE:
             fetch(ready.evidence_files, ready.evidence_dir)
-        dossiers = [reproduce(ready)]
+        dossiers = [reproduce(ready, told)]
         if options.with_evidence and ready.profile is not Profile.EVIDENCE:
-            dossiers += _recomputed(ready)
+            dossiers += _recomputed(ready, told)
         every.extend(dossiers)
         code = worst(each.exit_code for each in dossiers)
         steps = next_steps(dossiers, as_typed(options))
-        if options.json:
-            tables = [json_document(table) for each in dossiers for table in tables_of(each)]
-            document = {**answer_document(dossiers, steps), "tables": tables, "exit_code": code}
-            return Answer(code=code, document=document)
         screen = last_screen(
             dossiers,
             ready.store,
@@ -58,6 +65,12 @@ def main(options: RunOptions) -> ExitCode:
             place=_place(ready),
             whole=options.all,
         )
+        title = f"{folder.name} {ready.profile}: exit {code:d}, {meaning(code)}"
+        _tell(told, options.console, Happening.ENDED, title, screen)
+        if options.json:
+            tables = [json_document(table) for each in dossiers for table in tables_of(each)]
+            document = {**answer_document(dossiers, steps), "tables": tables, "exit_code": code}
+            return Answer(code=code, document=document)
         return Answer(code=code, text=f"{_tables(dossiers)}\n{screen}" if options.all else screen)
 
     code = answer_each(find_all(project.scenarios, options.scenarios), run, options)
@@ -65,8 +78,22 @@ def main(options: RunOptions) -> ExitCode:
     return code
 
 
-def reproduce(ready: Preparation) -> ScenarioReport:
+def _tell(
+    told: Notifier | None, console: Console, happening: Happening, title: str, body: str
+) -> None:
+    """Tell whoever wants to know; that it could not be done ends nothing."""
+    if told is not None:
+        message = Message(happening=happening, title=title, body=body, facts={})
+        if why := told.send(message):
+            console.say(f"nobody was told: {why}")
+
+
+def reproduce(ready: Preparation, told: Notifier | None = None) -> ScenarioReport:
     """Execute what is not finished of a plan and return its dossier.
+
+    Args:
+        ready: the plan.
+        told: is told of a run that fails or shows no sign of life.
 
     Raises:
         HostError: this machine cannot execute it.
@@ -86,7 +113,7 @@ def reproduce(ready: Preparation) -> ScenarioReport:
             if each.reason:
                 console.explain(f"{described(each.spec)} runs again: {each.reason}")
         what = f"{ready.plan.scenario} {ready.profile}, {ready.where}"
-        with Narrator(what, len(ready.plan.runs), console, store) as narrator:
+        with Narrator(what, len(ready.plan.runs), console, store, told) as narrator:
             run_plan(ready.plan, around, narrator)
         _record(ready)
     return assemble(ready.loaded, ready.ledger, ready.plan, store)
@@ -101,13 +128,13 @@ def _record(ready: Preparation) -> None:
         write_trials(ready.plan, ready.store, score)
 
 
-def _recomputed(ready: Preparation) -> list[ScenarioReport]:
+def _recomputed(ready: Preparation, told: Notifier | None) -> list[ScenarioReport]:
     evidence = ready.of_evidence()
     if evidence is None:
         return []
     try:
         fetch(evidence.evidence_files, evidence.evidence_dir)
-        return [reproduce(evidence)]
+        return [reproduce(evidence, told)]
     except HostError as error:
         ready.options.console.say(f"published data is not recomputed here: {error}")
         return []

@@ -469,10 +469,15 @@ def _continued(command: Sequence[str], width: int) -> Iterator[str]:
     yield f"{indent}{line}"
 
 
+def meaning(code: ExitCode) -> str:
+    """Return an exit code in words."""
+    return _MEANS.get(code, code.name)
+
+
 def _meaning(first: ScenarioReport, code: ExitCode) -> str:
     if first.plan is not None and first.plan.changed and code is not ExitCode.INFRASTRUCTURE:
         return "not judged: the command line changed the experiment"
-    return _MEANS[code]
+    return meaning(code)
 
 
 # --- the table ------------------------------------------------------------------------------------

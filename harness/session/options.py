@@ -140,12 +140,37 @@ class RunOptions(PlanOptions):
         summary: a file to append a Markdown summary to.
         with_evidence: also recompute the published raw data, if it can be fetched.
         all: also print every table, before the last screen.
+        notify: an address that is told when the runs end, or one stalls or fails.
     """
 
     junit: Path | None = None
     summary: Path | None = None
     with_evidence: bool = False
     all: bool = False
+    notify: str | None = None
+
+
+@options
+class WatchOptions(Options):
+    """``harness watch``.
+
+    Attributes:
+        scenario: whose run; None for whichever is at work.
+        web: serve a page instead of printing.
+        port: of the page; None for any that is free.
+        once: print what is known now, and end.
+        notify: an address that is told when a run ends, stalls or fails.
+        tensorboard: a folder for event files.
+        trackio: write curves there.
+    """
+
+    scenario: str | None = None
+    web: bool = False
+    port: int | None = None
+    once: bool = False
+    notify: str | None = None
+    tensorboard: Path | None = None
+    trackio: bool = False
 
 
 @options
@@ -254,6 +279,7 @@ OF_COMMAND: dict[str, type[Options]] = {
     "validate": ValidateOptions,
     "plan": PlanOptions,
     "run": RunOptions,
+    "watch": WatchOptions,
     "check": CheckOptions,
     "report": ReportOptions,
     "compare": CompareOptions,

@@ -20,6 +20,7 @@ from harness.records import RunSpec, from_json
 from harness.workloads.api.context import Context
 from harness.workloads.api.declare import build
 from harness.workloads.api.emit import EVENTS_FILE, EventWriter
+from harness.workloads.api.progress import PROGRESS_FILE, written_to
 from harness.workloads.api.registry import workload
 
 _USAGE = "usage: python -m harness.workloads NAME spec.json OUT"
@@ -48,7 +49,10 @@ def run(name: str, spec: RunSpec, out: Path) -> None:
     declared = workload(name)
     module, _, function = declared.entry.partition(":")
     program = getattr(import_module(module), function)
-    with EventWriter(out / EVENTS_FILE, declared.metrics) as emit:
+    with (
+        written_to(out / PROGRESS_FILE),
+        EventWriter(out / EVENTS_FILE, declared.metrics) as emit,
+    ):
         program(Context(spec=spec, params=build(declared.params, spec.params), out=out, emit=emit))
 
 

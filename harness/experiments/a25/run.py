@@ -34,6 +34,7 @@ from harness.experiments.a25.params import CloneParams
 from harness.experiments.a25.race import Prediction, RepeatedPredictions, read_pick
 from harness.experiments.a25.student import make_student
 from harness.records import Scalar
+from harness.workloads.api import progress
 from harness.workloads.api.context import Context
 from harness.workloads.api.device import device_name
 from harness.workloads.autoresearch.as_trials import ProposerContext
@@ -304,13 +305,14 @@ def _race(race: CloneResources, prompt_version: PromptVersion, racer: str, say: 
     """Let a racer answer every question, and report it; one answer before that is not counted."""
     parts, samples = race.parts[prompt_version], range(race.params.num_samples)
     say(parts.test[0], -1)
+    asked = progress.tracked(parts.test, f"ask {racer}", len(parts.test), "question")
     heats = [
         RepeatedPredictions(
             iteration=row.iteration,
             truth=truth(row),
             predictions=tuple(_timed(race, say, row, sample) for sample in samples),
         )
-        for row in parts.test
+        for row in asked
     ]
     emit = race.context.emit
     raced = Raced(prompt_version=prompt_version, racer=racer, heats=heats, parts=parts)

@@ -20,6 +20,7 @@ from harness.experiments.a32_34.evaluation import (
 )
 from harness.experiments.a32_34.tasks import NOTHING
 from harness.statistics import wilson
+from harness.workloads.api import progress
 from harness.workloads.api.emit import EventWriter
 from harness.workloads.envs.files.protocol import ParserVersion
 from harness.workloads.envs.files.task import Task
@@ -37,6 +38,7 @@ def evaluate(
     Raises:
         HostError: more than 1 % of the rollouts broke.
     """
+    progress.tell(f"evaluate {policy.name}")
     return PolicyEvaluation(policy=policy.name, rollouts=resources.runner.run(policy, tasks))
 
 

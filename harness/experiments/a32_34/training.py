@@ -13,6 +13,7 @@ from harness.experiments.a32_34.params import GrpoParams
 from harness.experiments.a32_34.resources import FileAgentResources
 from harness.experiments.a32_34.variants import T2poVariant
 from harness.records import Scalar
+from harness.workloads.api import progress
 from harness.workloads.envs.files.environment import FileEpisode
 from harness.workloads.inference.engine import SamplingParams
 from harness.workloads.rl.loop import TrainingStep, train
@@ -41,11 +42,14 @@ def learn(resources: FileAgentResources, way: T2poVariant) -> Iterator[FileStep]
             alternatives=way.alternatives,
         )
 
+    phase = f"train {way.name}"
+    progress.tell(phase, 0, params.max_steps)
     steps: list[FileStep] = []
     served, runner, pool = resources.served, resources.runner, resources.pool
     for step in train(served, way.algorithm, runner, pool, params, sampling):
         steps.append(step)
         report_step(resources, way, step)
+        progress.tell(phase, step.number, params.max_steps, **told_of(way, step))
         if step.no_signal:
             emit.note(f"{way.name}: no group of step {step.number} had any variance")
         yield step
@@ -60,6 +64,18 @@ def batch(way: T2poVariant, step: FileStep) -> PolicyEvaluation:
 
 
 # --- Figures --------------------------------------------------------------------------------------
+
+
+def told_of(way: T2poVariant, step: FileStep) -> dict[str, float]:
+    """Return what of a step is shown while the run is at work."""
+    played, update = batch(way, step), step.report.update
+    told = {
+        "reward": fmean(each.reward for each in played.graded if each.reward is not None),
+        "stops_pct": 100 * played.task_complete.rate,
+        "turns": played.mean_turns,
+        "no_signal_pct": 100 * step.report.masked_groups / step.report.groups,
+    }
+    return told if update is None else {**told, "kl": update.statistics["kl"]}
 
 
 def report_step(resources: FileAgentResources, way: T2poVariant, step: FileStep) -> None:

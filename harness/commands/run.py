@@ -11,7 +11,7 @@ from harness.execution.environment import EnvironmentRecorder
 from harness.execution.prepare import Preparation, prepare
 from harness.execution.progress import Narrator, described
 from harness.execution.run import Surroundings, refuse, run_plan
-from harness.follow.notify import Happening, Message, Notifier, notifier
+from harness.follow.notify import Happening, Notice, Notifier, notifier
 from harness.records import Profile
 from harness.report.cells import cells_table
 from harness.report.dossier import ScenarioReport, assemble
@@ -83,7 +83,7 @@ def _tell(
 ) -> None:
     """Tell whoever wants to know; that it could not be done ends nothing."""
     if told is not None:
-        message = Message(happening=happening, title=title, body=body, facts={})
+        message = Notice(happening=happening, title=title, body=body, facts={})
         if why := told.send(message):
             console.say(f"nobody was told: {why}")
 

@@ -11,12 +11,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from harness.errors import ExitCode, HostError
-from harness.follow.curves import Curves, TensorBoard, Trackio
+from harness.follow.curves import CurveWriter, TensorBoard, Trackio
 from harness.follow.data import document
 from harness.follow.find import Followed, RunState, at_work, ended, is_held, newest, stored
-from harness.follow.notify import Happening, Message, Notifier, notifier
+from harness.follow.notify import Happening, Notice, Notifier, notifier
 from harness.follow.server import PageServer
-from harness.follow.text import Look, block, one_line, rough
+from harness.follow.text import RunView, block, one_line, rough
 from harness.follow.watching import Watched, quiet_limit_s
 from harness.results.store import RunStore
 from harness.scenario.folders import find
@@ -171,7 +171,7 @@ class _Follower:
             time.sleep(_LOOK_S)
         return None
 
-    def _show(self, watched: Watched, seen: Look, said: float, *, over: bool) -> float:
+    def _show(self, watched: Watched, seen: RunView, said: float, *, over: bool) -> float:
         """Show the run where it is time to; return when it was shown last."""
         if self._is_live:
             self._redraw(self.lines(watched, seen))
@@ -182,7 +182,7 @@ class _Follower:
             return now
         return said
 
-    def lines(self, watched: Watched, seen: Look) -> list[str]:
+    def lines(self, watched: Watched, seen: RunView) -> list[str]:
         """Return the block of a run."""
         spec = watched.spec
         return block(
@@ -225,15 +225,15 @@ class _Follower:
             "profile": run.spec.profile.value,
             "run": run.spec.run_id,
         }
-        message = Message(happening=happening, title=title, body="", facts=facts)
+        message = Notice(happening=happening, title=title, body="", facts=facts)
         if why := self._told.send(message):
             self._console.say(f"nobody was told: {why}")
 
     @contextmanager
-    def _curves(self, run: Followed) -> Iterator[list[Curves]]:
+    def _curves(self, run: Followed) -> Iterator[list[CurveWriter]]:
         """Open where curves go; each is closed with the block."""
         with ExitStack() as stack:
-            opened: list[Curves] = []
+            opened: list[CurveWriter] = []
             if self._options.tensorboard is not None:
                 opened.append(TensorBoard(run.spec, self._options.tensorboard))
             if self._options.trackio:

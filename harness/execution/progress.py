@@ -15,9 +15,9 @@ from rich.text import Text
 
 from harness.execution.run import RunProgress, RunStage
 from harness.follow.find import Followed, RunState, earlier
-from harness.follow.notify import Happening, Message, Notifier
+from harness.follow.notify import Happening, Notice, Notifier
 from harness.follow.remaining import Left, Timeline
-from harness.follow.text import Look, one_line, rough
+from harness.follow.text import RunView, one_line, rough
 from harness.follow.watching import Watched, quiet_limit_s, staged
 from harness.records import RunSpec, Status
 from harness.results.store import RunStore
@@ -133,7 +133,7 @@ class Narrator:
     # --- the thread that follows ------------------------------------------------------------------
 
     def _follow(self) -> None:
-        """Look at the run every half second, until the plan is done."""
+        """RunView at the run every half second, until the plan is done."""
         said = time.monotonic()
         while not self._stop.wait(_LOOK_S):
             try:
@@ -145,7 +145,7 @@ class Narrator:
                 self._watch_for_silence(watched, seen)
                 line = self._with_plan(seen)
                 if self._is_live:
-                    self._show(one_line(line, self._terminal.width - 1))
+                    self._show(one_line(line, self._terminal.width))
                 elif time.monotonic() - said >= _PLAIN_S:
                     said = time.monotonic()
                     self._console.say(one_line(line, self._terminal.width))
@@ -164,7 +164,7 @@ class Narrator:
                 self._watched = Watched(run, self._store, self._timelines)
         return self._watched
 
-    def _with_plan(self, seen: Look) -> Look:
+    def _with_plan(self, seen: RunView) -> RunView:
         """Return what is seen, with the run's place in the plan and the time left for all of it."""
         spec = self._watched.spec if self._watched else None
         short = f"{spec.scenario.partition('-')[0]} {spec.profile}" if spec else self._what
@@ -176,7 +176,7 @@ class Narrator:
             left = Left(seconds=left.seconds + ahead * median(known), whole=True)
         elif ahead and left is not None:
             left = Left(seconds=left.seconds, whole=False)
-        return Look(
+        return RunView(
             name=name,
             elapsed_s=seen.elapsed_s,
             left=left,
@@ -194,7 +194,7 @@ class Narrator:
             with suppress(OSError, ValueError):
                 self._live.update(Text(line, no_wrap=True, overflow="crop"), refresh=True)
 
-    def _watch_for_silence(self, watched: Watched, seen: Look) -> None:
+    def _watch_for_silence(self, watched: Watched, seen: RunView) -> None:
         limit_s = quiet_limit_s(watched.spec)
         if seen.quiet_s < limit_s:
             self._told_quiet = False
@@ -209,7 +209,7 @@ class Narrator:
         if self._notifier is None:
             return
         facts = {"scenario": spec.scenario, "profile": spec.profile.value, "run": spec.run_id}
-        message = Message(happening=happening, title=title, body="", facts=facts)
+        message = Notice(happening=happening, title=title, body="", facts=facts)
         if why := self._notifier.send(message):
             self._console.say(f"nobody was told: {why}")
 

@@ -1,4 +1,4 @@
-"""Curves of a run in the tools that people have open: trackio, TensorBoard. Extras, both.
+"""CurveWriter of a run in the tools that people have open: trackio, TensorBoard. Extras, both.
 
 Each follows the same file as everything else here. What has been written is not written again,
 so that a follower may be started late, and a run be followed by several.
@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness.errors import InputError, Problem
-from harness.follow.told import Told
+from harness.follow.told import ProgressLine
 from harness.records import RunSpec
 
 Write = Callable[[int, Mapping[str, float], float], None]
 
 
-class Curves(Protocol):
+class CurveWriter(Protocol):
     """Where curves go."""
 
-    def add(self, told: Told) -> None:
+    def add(self, told: ProgressLine) -> None:
         """Add the figures of one line."""
         ...
 
@@ -37,7 +37,7 @@ class _Points:
         self._write = write
         self._number = 0
 
-    def add(self, told: Told) -> None:
+    def add(self, told: ProgressLine) -> None:
         """Write the figures of one line."""
         if not told.values:
             return

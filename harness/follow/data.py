@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.follow import machine
 from harness.follow.find import Followed, stored
-from harness.follow.text import Look, rough
+from harness.follow.text import RunView, rough
 from harness.follow.told import Progress
 from harness.follow.watching import Watched
 from harness.report.clean import printable
@@ -25,7 +25,7 @@ _MOST_CURVES = 24
 Point = tuple[float, float]
 
 
-def document(watched: Watched, seen: Look, store: RunStore, others: Sequence[Followed]) -> Any:
+def document(watched: Watched, seen: RunView, store: RunStore, others: Sequence[Followed]) -> Any:
     """Return everything that the page shows."""
     spec = watched.spec
     of_machine = machine.series(watched.run.folder, MOST_POINTS)
@@ -125,7 +125,7 @@ def _extremes(values: Iterable[float]) -> tuple[int, int]:
     return low, max(numbered, key=lambda each: each[1])[0]
 
 
-def _count(seen: Look, name: str) -> dict[str, Any] | None:
+def _count(seen: RunView, name: str) -> dict[str, Any] | None:
     count = getattr(seen, name)
     if count is None:
         return None

@@ -39,7 +39,7 @@ class Happening(StrEnum):
 
 
 @record
-class Message:
+class Notice:
     """What is told.
 
     Attributes:
@@ -69,7 +69,7 @@ class Notifier:
         host = parts.hostname or ""
         return f"{parts.scheme}://{host if parts.scheme in _WEB else '***'}"
 
-    def send(self, message: Message) -> str:
+    def send(self, message: Notice) -> str:
         """Send a message; return why it could not be sent, or nothing. It never raises."""
         title, body = plain(message.title)[:_MOST], message.body[:_MOST]
         if urlsplit(self._address).scheme not in _WEB:

@@ -12,7 +12,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from harness.follow.told import Count, Progress, Told
+from harness.follow.told import Count, Progress, ProgressLine
 from harness.records import record
 
 _TRUSTED = 0.02  # of an earlier run: before that, how fast this one is says little
@@ -44,7 +44,7 @@ class Timeline:
     places: dict[str, tuple[tuple[float, float], ...]]
 
 
-def timeline(lines: Iterable[Told], total_s: float) -> Timeline:
+def timeline(lines: Iterable[ProgressLine], total_s: float) -> Timeline:
     """Return the timeline of a run that has finished."""
     places: dict[str, list[tuple[float, float]]] = {}
     for told in lines:

@@ -37,10 +37,10 @@ class PageServer:
         page = files("harness.follow").joinpath("page.html").read_text(encoding="utf-8")
         documents = _Documents(answer)
 
-        class Handler(_Handler):
+        class _PageHandler(_Handler):
             template, source = page, documents
 
-        self._server = ThreadingHTTPServer((LOOPBACK, port), Handler)
+        self._server = ThreadingHTTPServer((LOOPBACK, port), _PageHandler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self.url = f"http://{LOOPBACK}:{self._server.server_address[1]}/"

@@ -18,7 +18,7 @@ _LEAST_NAME = 12
 
 
 @record
-class Look:
+class RunView:
     """What is seen of a run at one moment.
 
     Attributes:
@@ -55,10 +55,10 @@ def look(  # noqa: PLR0913 - each is a part of what is seen
     left: Left | None,
     quiet_s: float = 0.0,
     state: str = "",
-) -> Look:
+) -> RunView:
     """Return what is seen of a run now."""
     last = progress.last
-    return Look(
+    return RunView(
         name=name,
         state=state,
         elapsed_s=elapsed_s,
@@ -72,21 +72,19 @@ def look(  # noqa: PLR0913 - each is a part of what is seen
     )
 
 
-def one_line(seen: Look, width: int) -> str:
+def one_line(seen: RunView, width: int) -> str:
     """Return one line of at most `width` columns: what fits, the most important first.
 
-    What is left out first: power, memory, figures of the step, what is done within it.
+    What is left out first: power, memory, further figures of the step, what is done within it.
     """
     lead = plain(f"{seen.name}: {seen.state}" if seen.state else seen.name)
     rest = f"left {rough(seen.left.seconds)}" if seen.left else rough(seen.elapsed_s)
     if seen.left and not seen.left.whole:
         rest = f"phase left {rough(seen.left.seconds)}"
-    parts = [lead, *(_short(seen.phase, "step ") if seen.phase else ()), rest]
-    order = [
-        *(_short(seen.detail, "") if seen.detail else ()),
-        *(f"{_words(name)} {_figure(value)}" for name, value in seen.values.items()),
-        *machine_words(seen.machine),
-    ]
+    parts = [lead, *([plain(_short(seen.phase))] if seen.phase else ()), rest]
+    figures = [f"{_words(name)} {_figure(value)}" for name, value in seen.values.items()]
+    inner = [_short(seen.detail)] if seen.detail else []
+    order = [*figures[:1], *inner, *figures[1:], *machine_words(seen.machine)]
     at = len(parts) - 1
     for part in map(plain, order):
         if len(_joined([*parts[:at], part, *parts[at:]])) <= width:
@@ -100,7 +98,7 @@ def one_line(seen: Look, width: int) -> str:
 
 
 def block(
-    seen: Look, width: int, *, stored: Sequence[str] = (), log: Sequence[str] = ()
+    seen: RunView, width: int, *, stored: Sequence[str] = (), log: Sequence[str] = ()
 ) -> list[str]:
     """Return what is known of a run, in lines of at most `width` columns."""
     running = f"running for {rough(seen.elapsed_s)}" if not seen.state else seen.state
@@ -148,13 +146,10 @@ def rough(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 60 else duration(seconds)  # noqa: PLR2004 - a minute
 
 
-def _short(count: Count, step: str) -> Iterator[str]:
+def _short(count: Count) -> str:
     if count.step is None:
-        yield count.what
-    elif count.of is None:
-        yield f"{count.what} {step}{count.step}"
-    else:
-        yield f"{count.what} {step}{count.step}/{count.of}"
+        return count.what
+    return f"{count.what} {count.step}" + (f"/{count.of}" if count.of is not None else "")
 
 
 def _joined(parts: Sequence[str]) -> str:

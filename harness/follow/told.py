@@ -38,7 +38,7 @@ class Count:
 
 
 @record
-class Told:
+class ProgressLine:
     """One line of progress.
 
     Attributes:
@@ -67,7 +67,7 @@ class Progress:
     def __init__(self, folder: Path, began: float | None = None) -> None:
         self.folder = folder
         self._began = began
-        self.lines: list[Told] = []
+        self.lines: list[ProgressLine] = []
         self._tail = Tail(folder / PROGRESS_FILE)
         self._clock = math.nan
         self._reached: dict[str, dict[int, float]] = {}  # phase -> step -> when it was reached
@@ -82,7 +82,7 @@ class Progress:
         return len(self.lines) > before
 
     @property
-    def last(self) -> Told | None:
+    def last(self) -> ProgressLine | None:
         """What was told last."""
         return self.lines[-1] if self.lines else None
 
@@ -115,7 +115,7 @@ class Progress:
         reached = self._reached.get(self.last.phase.what)
         return [*reached.values()][-1] if reached else self.last.at_s
 
-    def _mark(self, told: Told) -> None:
+    def _mark(self, told: ProgressLine) -> None:
         step = told.phase.step
         if step is None:
             return
@@ -124,14 +124,14 @@ class Progress:
             reached.clear()
         reached.setdefault(step, told.at_s)
 
-    def _read(self, text: str) -> Told | None:
+    def _read(self, text: str) -> ProgressLine | None:
         """Return a line; None where it is none: what is damaged is skipped."""
         try:
             document = json.loads(text)
             clock = float(document["at"])
             phase = _count(document, "phase")
             inner = document.get("detail")
-            told = Told(
+            told = ProgressLine(
                 at_s=0.0,
                 clock=clock,
                 phase=phase,
@@ -146,7 +146,7 @@ class Progress:
         passed = 0.0 if before is None else max(0.0, clock - before)
         self._clock = clock
         at_s = (self.lines[-1].at_s if self.lines else 0.0) + passed
-        return Told(
+        return ProgressLine(
             at_s=at_s, clock=clock, phase=told.phase, detail=told.detail, values=told.values
         )
 

@@ -9,7 +9,7 @@ from harness.follow.find import Followed, began_at, changed_at, earlier
 from harness.follow.machine import latest
 from harness.follow.remaining import Timeline, left
 from harness.follow.tail import last_lines
-from harness.follow.text import Look, look
+from harness.follow.text import RunView, look
 from harness.follow.told import Progress
 from harness.records import RunSpec
 from harness.results.store import RunStore
@@ -46,7 +46,7 @@ class Watched:
         """Since it began; a clock that was set back makes that 0."""
         return max(0.0, time.time() - self._began)
 
-    def look(self, state: str = "") -> Look:
+    def look(self, state: str = "") -> RunView:
         """Read what is new, and return what is seen now."""
         if self.progress.update():
             self._signed = time.time()

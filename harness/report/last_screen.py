@@ -77,7 +77,7 @@ _MEANS = {
 
 
 @record
-class Step:
+class NextStep:
     """A command to type next, and what it gives."""
 
     command: tuple[str, ...]
@@ -206,7 +206,7 @@ _WANTED_ROWS = 6
 def last_screen(  # noqa: PLR0913 - each is a part of the screen
     dossiers: Sequence[ScenarioReport],
     store: RunStore,
-    steps: Sequence[Step],
+    steps: Sequence[NextStep],
     *,
     width: int,
     took_s: float | None = None,
@@ -259,7 +259,9 @@ def last_screen(  # noqa: PLR0913 - each is a part of the screen
     return "\n".join(clean.printable(line).rstrip() for line in lines) + "\n"
 
 
-def answer_document(dossiers: Sequence[ScenarioReport], steps: Sequence[Step]) -> dict[str, object]:
+def answer_document(
+    dossiers: Sequence[ScenarioReport], steps: Sequence[NextStep]
+) -> dict[str, object]:
     """Return the last screen for a program."""
     first, summaries = dossiers[0], claim_summaries(dossiers)
     by_id = {each.entry.id: each for each in summaries}
@@ -443,7 +445,7 @@ def _errors(summaries: Sequence[ClaimSummary], width: int, most: int) -> list[st
     return [each if len(each) <= width else f"{each[: width - 3]}..." for each in lines]
 
 
-def _next(steps: Sequence[Step], width: int) -> Iterator[str]:
+def _next(steps: Sequence[NextStep], width: int) -> Iterator[str]:
     """Yield the commands; one that is too long goes on in the next line, as a shell reads it."""
     for number, step in enumerate(steps):
         label = "NEXT" if not number else ""
@@ -604,7 +606,7 @@ def _undeclared(first: ScenarioReport) -> HeadlineRows:
 
 def next_steps(
     dossiers: Sequence[ScenarioReport], given: Mapping[str, Sequence[str]]
-) -> list[Step]:
+) -> list[NextStep]:
     """Return what may be typed next.
 
     Args:
@@ -621,11 +623,11 @@ def next_steps(
     owed = (len(first.plan.runs) if first.plan else 0) - ended.count(Status.FINISHED)
     if owed > 0:
         command = ("harness", "run", short, *here, *experiment, *given["runtime"], *place)
-        steps.append(Step(command=command, gives=f"{counted(owed, 'run')} still to do"))
+        steps.append(NextStep(command=command, gives=f"{counted(owed, 'run')} still to do"))
     command = ("harness", "check", short, *here, *experiment, *place)
-    steps.append(Step(command=command, gives="every claim"))
+    steps.append(NextStep(command=command, gives="every claim"))
     command = ("harness", "report", short, *here, *experiment, "--out", f"{short}-report", *place)
-    steps.append(Step(command=command, gives="page, plots, tables"))
+    steps.append(NextStep(command=command, gives="page, plots, tables"))
     states = Counter(each.state for each in summaries)
     ran = {each.profile for each in dossiers}
     for profile, state in (
@@ -640,5 +642,7 @@ def next_steps(
                 cost = f", about {duration(estimate.hours * _S_PER_HOUR)}"
                 cost += f", {memory:.3g} GiB" if memory else ""
             command = ("harness", "run", short, "--profile", profile.value, *place)
-            steps.append(Step(command=command, gives=f"{counted(states[state], 'claim')}{cost}"))
+            steps.append(
+                NextStep(command=command, gives=f"{counted(states[state], 'claim')}{cost}")
+            )
     return steps[:3]

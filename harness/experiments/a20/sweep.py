@@ -89,7 +89,7 @@ class ConfigurationSweep:
         for cell in self._params.cells:
             refuse(self._packed, _shape(cell), cell.shape)
         for number, cell in enumerate(self._params.cells):
-            progress.tell("sweep", number, len(self._params.cells), "configuration")
+            progress.tell("sweep", number, len(self._params.cells), unit="configuration")
             needed = predicted_gib(cell)
             fits = needed <= available_gib(self._device, self._memory_gib)
             self._report(cell, {"memory.predicted": needed, "cell.fits": fits})
@@ -154,7 +154,7 @@ class ConfigurationSweep:
         self, cell: int, step: OptimizerStep, batches: Timed, *, overlapped: bool = False
     ) -> None:
         steps = self._params.cells[cell].max_steps
-        progress.detail("steps", step.index + 1, steps, loss=step.loss)
+        progress.detail("steps", step.index + 1, steps, {"loss": step.loss})
         self._emit.step(
             step.index,
             cell=cell,

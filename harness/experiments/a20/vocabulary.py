@@ -45,7 +45,7 @@ def compare_tables(context: Context, packed: Packed, device: torch.device) -> No
         torch.manual_seed(context.spec.seed)
         models[turn.vocab_size] = replace(training_run(turn, way, make), batch=batch)
     for number in progress.tracked(
-        range(params.ab_rounds), "compare token tables", params.ab_rounds, "round"
+        range(params.ab_rounds), "compare token tables", params.ab_rounds, unit="round"
     ):
         first = number % len(models)
         for rows in [*params.vocab_sizes[first:], *params.vocab_sizes[:first]]:

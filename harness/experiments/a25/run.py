@@ -305,7 +305,7 @@ def _race(race: CloneResources, prompt_version: PromptVersion, racer: str, say: 
     """Let a racer answer every question, and report it; one answer before that is not counted."""
     parts, samples = race.parts[prompt_version], range(race.params.num_samples)
     say(parts.test[0], -1)
-    asked = progress.tracked(parts.test, f"ask {racer}", len(parts.test), "question")
+    asked = progress.tracked(parts.test, f"ask {racer}", len(parts.test), unit="question")
     heats = [
         RepeatedPredictions(
             iteration=row.iteration,

@@ -49,7 +49,7 @@ def learn(resources: FileAgentResources, way: T2poVariant) -> Iterator[FileStep]
     for step in train(served, way.algorithm, runner, pool, params, sampling):
         steps.append(step)
         report_step(resources, way, step)
-        progress.tell(phase, step.number, params.max_steps, **told_of(way, step))
+        progress.tell(phase, step.number, params.max_steps, told_of(way, step))
         if step.no_signal:
             emit.note(f"{way.name}: no group of step {step.number} had any variance")
         yield step

@@ -53,7 +53,7 @@ def run(context: Context) -> None:
         for step in _train(resources, way):
             steps.append(step)
             _report_step(resources, step)
-            progress.tell(f"train {way.name}", step.number, params.max_steps, **told_of(step))
+            progress.tell(f"train {way.name}", step.number, params.max_steps, told_of(step))
             if step.number == 1 and way.settings is not None:
                 _report_two_ways(resources, way, step.rollouts)
             if is_evaluated(params, step.number):

@@ -213,7 +213,7 @@ class DomainEvaluationCallback(Callback):  # type: ignore[misc]
         loss = context.loss_dict["lm loss"].item()
         self.context.emit.step(self.steps_done, loss=loss)
         steps = self.context.params.max_steps
-        progress.tell("continue the pretraining", self.steps_done, steps, loss=loss)
+        progress.tell("continue the pretraining", self.steps_done, steps, {"loss": loss})
         if self.steps_done in curve_steps(self.context.params) and self.steps_done < steps:
             paused = time.perf_counter()
             self._measure(context.model)

@@ -116,7 +116,7 @@ class _Module(LightningModule):  # type: ignore[misc]
         num_steps = self.trainer.global_step  # this one included
         self.logger.log_metrics({"loss": self.losses[-1]}, num_steps)
         total = self.trainer.max_steps
-        progress.tell(f"train {self._name}", num_steps, total, loss=self.losses[-1])
+        progress.tell(f"train {self._name}", num_steps, total, {"loss": self.losses[-1]})
         if (measure := self._measure.get(num_steps)) is not None:  # before NeMo saves a checkpoint
             self.measured[num_steps] = measure()
 

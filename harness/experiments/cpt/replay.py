@@ -108,7 +108,7 @@ def train(
     began = time.perf_counter()
     for step in training.steps(num_steps):
         losses.append(step.loss)
-        progress.tell(f"train {name}", step.index + 1, num_steps, loss=step.loss)
+        progress.tell(f"train {name}", step.index + 1, num_steps, {"loss": step.loss})
         if (measure_now := measure.get(step.index + 1)) is not None:
             measured[step.index + 1] = measure_now()
     wall_s = time.perf_counter() - began

@@ -3,7 +3,7 @@
 ::
 
     for step in train(...):
-        progress.tell("train full", step.number, params.max_steps, reward=step.reward)
+        progress.tell("train full", step.number, params.max_steps, {"reward": step.reward})
 
 Anything inside a run may tell, also a process that it starts: like a log, there is one place that
 all of it goes to, the file that `PROGRESS_VARIABLE` names, and without one nothing is written. No
@@ -33,6 +33,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 from harness.variables import PROGRESS_VARIABLE
@@ -83,7 +84,12 @@ _SINK = _Sink()
 
 
 def tell(
-    phase: str, step: int | None = None, of: int | None = None, unit: str = "step", **values: float
+    phase: str,
+    step: int | None = None,
+    of: int | None = None,
+    values: Mapping[str, float] = MappingProxyType({}),
+    *,
+    unit: str = "step",
 ) -> None:
     """Say which phase a run is in, and how far.
 
@@ -91,35 +97,43 @@ def tell(
         phase: in words, alike at every run of a workload; a new one is written at once.
         step: how many are done.
         of: how many there will be.
-        unit: of both.
         values: figures of this step; those that are not finite are left out.
+        unit: of both counts.
     """
-    finite = {name: float(value) for name, value in values.items() if math.isfinite(value)}
-    main = {"phase": phase[:_MOST_TEXT], "step": step, "of": of, "unit": unit}
+    main: dict[str, object] = {"phase": phase[:_MOST_TEXT], "step": step, "of": of, "unit": unit}
     is_new = _SINK.main.get("phase") != main["phase"]
     _SINK.main = main
     at_once = is_new or (step is not None and step == of)
-    _SINK.write(phase, {**main, "detail": None, "values": finite}, at_once=at_once)
+    _SINK.write(phase, {**main, "detail": None, "values": _finite(values)}, at_once=at_once)
 
 
 def detail(
-    what: str, step: int, of: int | None = None, unit: str = "step", **values: float
+    what: str,
+    step: int,
+    of: int | None = None,
+    values: Mapping[str, float] = MappingProxyType({}),
+    *,
+    unit: str = "step",
 ) -> None:
     """Say how far what is done within the step of the phase is: rollouts, documents, questions."""
-    finite = {name: float(value) for name, value in values.items() if math.isfinite(value)}
     main = _SINK.main or {"phase": what[:_MOST_TEXT], "step": None, "of": None, "unit": unit}
     inner = {"what": what[:_MOST_TEXT], "step": step, "of": of, "unit": unit}
-    _SINK.write("detail", {**main, "detail": inner, "values": finite}, at_once=step == of)
+    line = {**main, "detail": inner, "values": _finite(values)}
+    _SINK.write("detail", line, at_once=step == of)
 
 
 def tracked(
-    items: Iterable[T], phase: str, of: int | None = None, unit: str = "step"
+    items: Iterable[T], phase: str, of: int | None = None, *, unit: str = "step"
 ) -> Iterator[T]:
     """Yield the items; say of each that is done how many there were."""
-    tell(phase, 0, of, unit)
+    tell(phase, 0, of, unit=unit)
     for number, item in enumerate(items, 1):
         yield item
-        tell(phase, number, of, unit)
+        tell(phase, number, of, unit=unit)
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: float(value) for name, value in values.items() if math.isfinite(value)}
 
 
 @contextmanager

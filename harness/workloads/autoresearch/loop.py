@@ -165,7 +165,7 @@ class Loop:
                 past.append(done)
                 told = {"val_bpb": done.val_bpb} if isinstance(done, Evaluated) else {}
                 total = self._params.iterations
-                progress.tell("search", iteration, total, "iteration", **told)
+                progress.tell("search", iteration, total, told, unit="iteration")
             journal.write(outcomes.summary(header, past))
 
     def _iterate(

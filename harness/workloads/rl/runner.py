@@ -442,7 +442,7 @@ class _Session(Generic[TaskT, EpisodeT]):
         self._num_tokens += sum(len(turn.reply) * turn.draws for turn in turns)
         rate = self._num_tokens / max(time.monotonic() - self._began, 1e-9)
         speed = {"tokens_per_second": rate} if self._num_tokens else {}
-        progress.detail("rollouts", len(self._played), len(self._wanted), "rollout", **speed)
+        progress.detail("rollouts", len(self._played), len(self._wanted), speed, unit="rollout")
 
     def _key(self, spec: EpisodeSpec[TaskT]) -> Key:
         return self._policy.name, spec.task.task_id, spec.sample

@@ -61,7 +61,7 @@ def train(
         model.train()
         for step, batch in zip(range(phase.steps), sampler.batches(phase), strict=False):
             loss = trainer.step(batch, phase.rate(step))
-            progress.detail("make the tiny model", step + 1, phase.steps, loss=loss)
+            progress.detail("make the tiny model", step + 1, phase.steps, {"loss": loss})
             listen(
                 TrainingProgress(
                     phase=phase,

@@ -77,7 +77,7 @@ def _train(
         emit.step(step.index, loss=step.loss, step_s=step.step_s, learning_rate=step.learning_rate)
         rate = params.batch_size * params.seq_len / step.step_s
         told = {"loss": step.loss, "tokens_per_second": rate}
-        progress.tell("train", step.index + 1, params.max_steps, **told)
+        progress.tell("train", step.index + 1, params.max_steps, told)
 
     way = arithmetic(params.conditions.precision, device)
     make = library(params.conditions.framework, device)

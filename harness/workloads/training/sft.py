@@ -127,7 +127,7 @@ def supervise(
             with seeded(policy.device, f"{settings.seed} supervised {number}"):
                 loss, norm = _step(policy, optimizer, settings, examples, number)
             total = per_epoch * settings.num_train_epochs
-            progress.tell("supervised fine-tuning", number, total, loss=loss)
+            progress.tell("supervised fine-tuning", number, total, {"loss": loss})
             yield SupervisedStep(
                 step=number,
                 epoch=epoch,

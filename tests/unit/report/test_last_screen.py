@@ -15,7 +15,7 @@ from harness.report.headline import headline_rows
 from harness.report.last_screen import (
     MAX_LINES,
     ClaimState,
-    Step,
+    NextStep,
     answer_document,
     claim_summaries,
     counts_text,
@@ -45,7 +45,9 @@ def with_headline(dossier: ScenarioReport, **table: Any) -> ScenarioReport:
     return replace(dossier, scenario=dossier.scenario.model_copy(update={"headline": headline}))
 
 
-def shown(*dossiers: ScenarioReport, width: int = 80, steps: tuple[Step, ...] = ()) -> list[str]:
+def shown(
+    *dossiers: ScenarioReport, width: int = 80, steps: tuple[NextStep, ...] = ()
+) -> list[str]:
     return last_screen(dossiers, NOWHERE, steps, width=width).splitlines()
 
 

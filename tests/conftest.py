@@ -1,4 +1,4 @@
-"""Flags for tests that need more than Python, and the fixtures that all rooms share."""
+"""Flags for tests that need more than Python, and the fixtures that all tests share."""
 
 from __future__ import annotations
 

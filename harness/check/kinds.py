@@ -94,7 +94,11 @@ def ratio(entry: ledger.RatioEntry, measured: Measured) -> Judgement:
     groups: dict[Hashable, list[float]] = defaultdict(list)
     labels: dict[Hashable, str] = {}
     for one, other in measured.rows.pairs(entry, entry.expect.to):
-        groups[one.cell].append(_quotient(one, other) / UNITS[entry.unit].factor)
+        unit = one.measurement.unit
+        below = other.number(unit)
+        if below == 0:
+            call_invalid(f"{other.label} is 0: cannot divide by it")
+        groups[one.cell].append((one.number(unit) / below) / UNITS[entry.unit].factor)
         labels.setdefault(one.cell, one.label)
     means = {cell: fmean(values) for cell, values in groups.items()}
     interval = accepted(entry.expect)
@@ -181,14 +185,6 @@ def _joined(*parts: str) -> str:
 
 
 # --- ratio and trajectory -------------------------------------------------------------------------
-
-
-def _quotient(one: MeasurementRow, other: MeasurementRow) -> float:
-    unit = one.measurement.unit
-    below = other.number(unit)
-    if below == 0:
-        call_invalid(f"{other.label} is 0: cannot divide by it")
-    return one.number(unit) / below
 
 
 def _series(rows: list[MeasurementRow], key: str, unit: str) -> dict[float, float]:

@@ -11,7 +11,7 @@ from harness.check.relations import LawOutcome, Subject
 from harness.check.rows import refuse_several_cells
 from harness.records import Scalar, record
 from harness.scenario import expectations as ledger
-from harness.statistics import ALPHA, Interval, Sample, sample, t_quantile
+from harness.statistics import ALPHA, Interval, sample, t_quantile
 from harness.workloads.api.declare import param
 
 _MIN_PAIRS = 3  # below it a spread says too little
@@ -46,7 +46,8 @@ def paired_mean(params: PairedMean, subject: Subject) -> LawOutcome:
     seen = sample([one.number(subject.unit) - two.number(subject.unit) for one, two in pairs])
     if seen.count < _MIN_PAIRS:
         call_inconclusive(f"{seen.count} pairs; a mean and its spread need {_MIN_PAIRS}")
-    found = _interval(seen)
+    reach = t_quantile(1 - ALPHA / 2, seen.count - 1) * seen.standard_error
+    found = Interval(low=seen.mean - reach, high=seen.mean + reach)
     low = -math.inf if params.low is None else params.low
     high = math.inf if params.high is None else params.high
     margin = min(found.low - low, high - found.high)
@@ -58,8 +59,3 @@ def paired_mean(params: PairedMean, subject: Subject) -> LawOutcome:
         measured=f"{wording.figure(seen.mean, subject.unit)} ({text})",
         text=f"against {wording.keys(params.cell)}, pair by pair",
     )
-
-
-def _interval(seen: Sample) -> Interval:
-    reach = t_quantile(1 - ALPHA / 2, seen.count - 1) * seen.standard_error
-    return Interval(low=seen.mean - reach, high=seen.mean + reach)

@@ -201,7 +201,10 @@ class LinearFit:
 
 def linear_fit(params: LinearFit, subject: Subject) -> LawOutcome:
     """Return how much further from the expected value the coefficient might have been."""
-    points = [(_product(cell, params.over), cell.value) for cell in subject.cells]
+    points = [
+        (math.prod(_coordinate(cell, name) for name in params.over), cell.value)
+        for cell in subject.cells
+    ]
     fitted = [(x, y) for x, y in points if params.least is None or x >= params.least]
     if len({x for x, _ in fitted}) < 2:  # noqa: PLR2004 - a line needs two
         call_missing(f"{len(fitted)} cells are too few for a line over {' x '.join(params.over)}")
@@ -299,10 +302,6 @@ def _worst_step(steps: list[tuple[float, Mean, Mean]], along: str, subject: Subj
         measured=wording.span([cell.value for cell in subject.cells], subject.unit),
         text=f"worst of {len(steps)}: {_at(one, subject)}, then {_at(other, subject)}",
     )
-
-
-def _product(cell: Mean, names: Sequence[str]) -> float:
-    return math.prod(_coordinate(cell, name) for name in names)
 
 
 def _coordinate(cell: Mean, name: str) -> float:

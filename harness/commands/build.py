@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from harness.errors import ExitCode, InputError, Problem
 from harness.runtime.images import build, resolve
@@ -24,16 +23,16 @@ def main(options: BuildOptions) -> ExitCode:
     if not names:
         message = "no image given; name images, or give --all to build every one"
         raise InputError([Problem(message=message, allowed=", ".join(lock))])
-    digests = {name: _digest(containers, name, options) for name in names}
+    digests: dict[str, str | None] = {}
+    for name in names:
+        if options.resolve:
+            digests[name] = resolve(containers, name, accept=options.accept)
+        else:
+            made = build(containers, name, accept=options.accept, listen=options.console.say)
+            digests[name] = made.digest
     if options.json:
         print(json.dumps(digests, indent=1))
         return ExitCode.OK
     for name, digest in digests.items():
         print(f"{name}  {digest or 'no base image'}")
     return ExitCode.OK
-
-
-def _digest(containers: Path, name: str, options: BuildOptions) -> str | None:
-    if options.resolve:
-        return resolve(containers, name, accept=options.accept)
-    return build(containers, name, accept=options.accept, listen=options.console.say).digest

@@ -144,16 +144,15 @@ def _bash(common: Sequence[Word], commands: Sequence[Command], project: Path) ->
     yield "    esac"
     yield "  done"
     yield "  case $command in"
-    yield from _bash_case('""', [*common, _choice_of(names.split())])
+    command_word = Word(
+        options=(), kind=WordKind.CHOICE, help="a command", choices=tuple(names.split())
+    )
+    yield from _bash_case('""', [*common, command_word])
     for command in commands:
         yield from _bash_case(command.name, command.words)
     yield "  esac"
     yield "}"
     yield "complete -F _harness harness"
-
-
-def _choice_of(names: Sequence[str]) -> Word:
-    return Word(options=(), kind=WordKind.CHOICE, help="a command", choices=tuple(names))
 
 
 def _bash_listing(folder: str, marker: str, project: Path) -> Iterator[str]:

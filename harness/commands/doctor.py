@@ -26,10 +26,9 @@ from harness.runtime.images import built
 from harness.scenario.folders import survey
 from harness.scenario.images import SANDBOX_IMAGE, locked_image, read_lock, this_platform
 from harness.scenario.load import Loaded, load
-from harness.scenario.schema import EvidenceFile
 from harness.session.console import Colour, paint
 from harness.session.options import DoctorOptions
-from harness.session.project import Project, cache_folder, open_project
+from harness.session.project import cache_folder, open_project
 from harness.workloads.api.registry import workload
 from harness.workloads.models.presets import Use, holdings
 
@@ -39,7 +38,15 @@ _COLOURS = {State.OK: Colour.GREEN, State.LIMITED: Colour.YELLOW, State.MISSING:
 def main(options: DoctorOptions) -> ExitCode:
     """Print the state of the machine; a missing part is a finding, not a failure."""
     project, host = open_project(options), probe_host()
-    scenarios, faults = _scenarios(project)
+    # the scenarios that can be read, and what is wrong with others
+    folders, problems = survey(project.scenarios)
+    faults = [_fault("scenarios", [problem]) for problem in problems]
+    scenarios = []
+    for folder in folders:
+        try:
+            scenarios.append(load(folder))
+        except InputError as error:
+            faults.append(_fault(f"scenario {folder.name.partition('-')[0]}", error.problems))
     findings = diagnose(
         host,
         probe_tools(project.root, locked_image(project.containers, SANDBOX_IMAGE)),
@@ -71,30 +78,13 @@ def _images(containers: Path, host: Host) -> Iterator[ImageFact]:
         locked = this_platform() in image.built
         present = None
         if locked and host.docker.state is EngineState.REACHABLE:
-            present = _is_present(containers, name)
+            try:
+                built(containers, name)
+                present = True
+            except HostError:
+                present = False
         resolved = image.base is None or image.base_digest is not None
         yield ImageFact(name=name, locked=locked, resolved=resolved, present=present)
-
-
-def _is_present(containers: Path, name: str) -> bool:
-    try:
-        built(containers, name)
-    except HostError:
-        return False
-    return True
-
-
-def _scenarios(project: Project) -> tuple[list[Loaded], list[HostFinding]]:
-    """Return the scenarios that can be read, and what is wrong with others."""
-    folders, problems = survey(project.scenarios)
-    faults = [_fault("scenarios", [problem]) for problem in problems]
-    healthy = []
-    for folder in folders:
-        try:
-            healthy.append(load(folder))
-        except InputError as error:
-            faults.append(_fault(f"scenario {folder.name.partition('-')[0]}", error.problems))
-    return healthy, faults
 
 
 def _fault(what: str, problems: Sequence[Problem]) -> HostFinding:
@@ -112,20 +102,16 @@ def _demands(loaded: Loaded) -> Iterator[Demand]:
             name: each.value for name, each in params_of(loaded, profile, Overrides()).items()
         }
         read = [each for each in scenario.evidence if each.file in model.uses]
+        found = statuses(read, evidence_folder(cache_folder(), read))
         yield Demand(
             scenario=scenario.scenario,
             profile=profile,
             packages=declared.requires,
             image=model.image,
-            lacks_files=_lacks(read),
+            lacks_files=any(each.state is not EvidenceState.HERE for each in found),
             limits=Limits(**model.limits.model_dump()),
             sandbox=sandbox_of(declared, params, None),
         )
-
-
-def _lacks(files: Sequence[EvidenceFile]) -> bool:
-    found = statuses(files, evidence_folder(cache_folder(), files))
-    return any(each.state is not EvidenceState.HERE for each in found)
 
 
 def _models_that_fit(available_gib: float) -> Mapping[str, Sequence[str]]:

@@ -13,7 +13,6 @@ from harness.records import to_json
 from harness.results.selection import Pending, Reuse, pending
 from harness.runtime.evidence import statuses
 from harness.scenario.folders import find_all
-from harness.scenario.schema import Estimate
 from harness.session.options import PlanOptions
 from harness.session.project import open_project
 from harness.session.several import Answer, answer_each
@@ -56,25 +55,22 @@ def _lines(
         f"{plan.num_declared} declared = {len(plan.runs)} planned + {len(plan.skipped)} skipped; "
         f"{len(plan.runs)} planned = {finished} finished + {to_run} to run"
     )
-    yield from _costs(plan.estimate)
+    if plan.estimate is None:
+        yield "estimated time: not given by the scenario"
+    else:
+        time = duration(plan.estimate.hours * _S_PER_HOUR)
+        yield f"estimated time: {time} ({plan.estimate.source})"
+        for name, value, unit in (
+            ("peak memory", plan.estimate.peak_memory_gib, "GiB"),
+            ("energy", plan.estimate.energy_wh, "Wh"),
+            ("download", plan.estimate.download_gib, "GiB"),
+        ):
+            if value is not None:
+                yield f"estimated {name}: {value:g} {unit}"
     for file in statuses(ready.evidence_files, ready.evidence_dir):
         yield f"published file {file.file}: {file.state.value}"
     for obstacle in obstacles:
         yield f"this machine cannot run it: {obstacle}"
-
-
-def _costs(estimate: Estimate | None) -> Iterator[str]:
-    if estimate is None:
-        yield "estimated time: not given by the scenario"
-        return
-    yield f"estimated time: {duration(estimate.hours * _S_PER_HOUR)} ({estimate.source})"
-    for name, value, unit in (
-        ("peak memory", estimate.peak_memory_gib, "GiB"),
-        ("energy", estimate.energy_wh, "Wh"),
-        ("download", estimate.download_gib, "GiB"),
-    ):
-        if value is not None:
-            yield f"estimated {name}: {value:g} {unit}"
 
 
 def _document(

@@ -115,17 +115,13 @@ def reproduce(ready: Preparation, told: Notifier | None = None) -> ScenarioRepor
         what = f"{ready.plan.scenario} {ready.profile}, {ready.where}"
         with Narrator(what, len(ready.plan.runs), console, store, told) as narrator:
             run_plan(ready.plan, around, narrator)
-        _record(ready)
+        # add the runs to the scenario's record of trials, where it has one for this profile
+        scenario = ready.loaded.scenario
+        score, program = scenario.report.lineage, workload(scenario.workload_of(ready.profile))
+        is_scored = any(metric.name == score for metric in program.metrics)
+        if score is not None and is_scored and not ready.plan.changed:
+            write_trials(ready.plan, ready.store, score)
     return assemble(ready.loaded, ready.ledger, ready.plan, store)
-
-
-def _record(ready: Preparation) -> None:
-    """Add the runs to the scenario's record of trials, where it has one for this profile."""
-    scenario = ready.loaded.scenario
-    score, program = scenario.report.lineage, workload(scenario.workload_of(ready.profile))
-    is_scored = any(metric.name == score for metric in program.metrics)
-    if score is not None and is_scored and not ready.plan.changed:
-        write_trials(ready.plan, ready.store, score)
 
 
 def _recomputed(ready: Preparation, told: Notifier | None) -> list[ScenarioReport]:

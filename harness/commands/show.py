@@ -37,7 +37,16 @@ def main(options: ShowOptions) -> ExitCode:
         expand(loaded, profile, overrides)  # refuses what cannot be planned
         params = params_of(loaded, profile, overrides)
         if options.json:
-            return Answer(document=_document(loaded, profile, params))
+            return Answer(
+                document={
+                    "scenario": loaded.scenario.model_dump(mode="json"),
+                    "profile": profile.value,
+                    "params": {
+                        name: {"value": each.value, "from": each.origin}
+                        for name, each in params.items()
+                    },
+                }
+            )
         sweep = free_axes(loaded.scenario.sweep_of(profile), overrides)
         return Answer(text="\n".join([*_lines(loaded, profile, params, sweep), ""]))
 
@@ -80,13 +89,3 @@ def _table(
     columns = tuple(Column(key=each, header=each, whole=each in _NAMES) for each in headers)
     body = tuple(tuple(words(text) for text in row) for row in rows)
     return Table(title=title, caption=caption, columns=columns, groups=(RowGroup(rows=body),))
-
-
-def _document(loaded: Loaded, profile: Profile, params: dict[str, Sourced]) -> dict[str, object]:
-    return {
-        "scenario": loaded.scenario.model_dump(mode="json"),
-        "profile": profile.value,
-        "params": {
-            name: {"value": each.value, "from": each.origin} for name, each in params.items()
-        },
-    }

@@ -13,7 +13,7 @@ from harness.plan.overrides import Overrides
 from harness.scenario.expectations import Ledger
 from harness.scenario.folders import find_all, survey
 from harness.scenario.images import read_lock
-from harness.scenario.load import Loaded, load
+from harness.scenario.load import load
 from harness.scenario.schema import Scenario, Strict
 from harness.session.options import ValidateOptions
 from harness.session.project import Project, open_project
@@ -68,7 +68,17 @@ def scenario_problems(folder: Path, images: Collection[str] | None) -> list[Prob
             with _noting(problems):
                 expand(loaded, profile, Overrides())
         if images is not None:
-            problems += _image_problems(loaded, images)
+            for name, model in loaded.scenario.profiles.items():
+                if model.image is not None and model.image not in images:
+                    problems.append(
+                        loaded.document.problem(
+                            ("profiles", name.value, "image"),
+                            "unknown image",
+                            value=repr(model.image),
+                            allowed=", ".join(images),
+                            nearest=nearest(model.image, images),
+                        )
+                    )
         open_ledger(loaded)
     return problems
 
@@ -93,15 +103,3 @@ def _noting(problems: list[Problem]) -> Iterator[None]:
         yield
     except InputError as error:
         problems += error.problems
-
-
-def _image_problems(loaded: Loaded, images: Collection[str]) -> Iterator[Problem]:
-    for profile, model in loaded.scenario.profiles.items():
-        if model.image is not None and model.image not in images:
-            yield loaded.document.problem(
-                ("profiles", profile.value, "image"),
-                "unknown image",
-                value=repr(model.image),
-                allowed=", ".join(images),
-                nearest=nearest(model.image, images),
-            )

@@ -103,7 +103,10 @@ def _execute(spec: RunSpec, staged: Path, around: Surroundings) -> FinishedRun:
         label=spec.label,
     )
     with TelemetrySampler(staged / TELEMETRY_FILE):
-        outcome = _without_secrets(around.runtime.run(launch))
+        outcome = around.runtime.run(launch)
+        # what a program says last may hold a key
+        said = tuple(redact(line) for line in outcome.log_tail)
+        outcome = replace(outcome, cause=redact(outcome.cause), log_tail=said)
     events, damage = _events(staged)
     outcome = replace(_judged(outcome, events, damage), device=device_of(events))
     measured, damage = _measurements(spec, events)
@@ -117,12 +120,6 @@ def _execute(spec: RunSpec, staged: Path, around: Surroundings) -> FinishedRun:
         ),
         environment=around.environment(spec),
     )
-
-
-def _without_secrets(outcome: RunOutcome) -> RunOutcome:
-    """Return the outcome as it may be stored: what a program says last may hold a key."""
-    said = tuple(redact(line) for line in outcome.log_tail)
-    return replace(outcome, cause=redact(outcome.cause), log_tail=said)
 
 
 def _events(staged: Path) -> tuple[tuple[Event, ...], str]:

@@ -5,7 +5,7 @@ Conservation: declared cells = planned + skipped, each skipped one with its reas
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -121,14 +121,21 @@ def expand(
     if problems := [*_override_problems(declared, sweep, overrides)]:
         raise InputError(problems)
     params = {name: each.value for name, each in params_of(loaded, profile, overrides).items()}
-    cells, skipped = _select(sweep, overrides)
+    cells, skipped = [], []
+    for cell in cells_of(sweep):
+        reason = _reason_to_skip(cell, sweep, overrides)
+        if reason:
+            skipped.append(Skipped(cell=cell, reason=reason))
+        else:
+            cells.append(cell)
     if not cells:
         raise InputError([Problem(message="the selection leaves no cell to run")])
     seed = _first(overrides.seed, model.seed, scenario.seed)
     replicates = _first(overrides.replicates, model.replicates, scenario.replicates)
     if len(cells) * replicates > MAX_RUNS:
         facts = {"value": f"{len(cells)} cells x {replicates}", "allowed": str(MAX_RUNS)}
-        raise InputError([_of_profile(loaded, profile, "too many runs", **facts)])
+        key = ("profiles", profile.value)
+        raise InputError([loaded.document.problem(key, "too many runs", **facts)])
     known = {each.file: each.sha256 for each in scenario.evidence}
     runs = tuple(
         RunSpec(
@@ -179,10 +186,6 @@ def sandbox_of(
     return replace(spec, image=image if uses_image else None)
 
 
-def _of_profile(loaded: Loaded, profile: Profile, message: str, **facts: str) -> Problem:
-    return loaded.document.problem(("profiles", profile.value), message, **facts)
-
-
 def require_profile(loaded: Loaded, profile: Profile) -> None:
     """Refuse a profile the scenario does not have.
 
@@ -192,17 +195,6 @@ def require_profile(loaded: Loaded, profile: Profile) -> None:
     if profile not in loaded.scenario.profiles:
         known = [each.value for each in loaded.scenario.profiles]
         raise InputError([unknown("profile", profile.value, known, path=loaded.document.path)])
-
-
-def _select(sweep: Sweep, overrides: Overrides) -> tuple[list[dict[str, Any]], list[Skipped]]:
-    chosen, skipped = [], []
-    for cell in cells_of(sweep):
-        reason = _reason_to_skip(cell, sweep, overrides)
-        if reason:
-            skipped.append(Skipped(cell=cell, reason=reason))
-        else:
-            chosen.append(cell)
-    return chosen, skipped
 
 
 def _reason_to_skip(cell: Mapping[str, Any], sweep: Sweep, overrides: Overrides) -> str:
@@ -240,19 +232,15 @@ def _override_problems(declared: Workload, sweep: Sweep, overrides: Overrides) -
             continue
         for value in values:
             if value not in axes[axis]:
+                # a number is misspelt like no other
+                texts = [each for each in axes[axis] if isinstance(each, str)]
                 yield Problem(
                     message="--only names a value the axis does not take; repeat it for several",
                     key=axis,
                     value=repr(value),
                     allowed=", ".join(str(each) for each in axes[axis]),
-                    nearest=_nearest_text(value, axes[axis]),
+                    nearest=nearest(value, texts) if isinstance(value, str) else "",
                 )
-
-
-def _nearest_text(value: object, known: Iterable[object]) -> str:
-    """Return the nearest of `known` to a text; a number is misspelt like no other."""
-    texts = [each for each in known if isinstance(each, str)]
-    return nearest(value, texts) if isinstance(value, str) else ""
 
 
 def _cell_problems(

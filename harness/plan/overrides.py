@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import field
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,11 @@ def read_overrides(
     kept: dict[str, tuple[Any, ...]] = {}
     for name, value in _pairs("--only", only, problems):
         kept[name] = (*kept.get(name, ()), value)
-    problems += _count_problems(seed, replicates)
+    for flag, given, least in (("--seed", seed, 0), ("--replicates", replicates, 1)):
+        if given is not None and given < least:
+            allowed = f"{least} and above"
+            message = f"{flag} is out of range"
+            problems.append(Problem(message=message, value=str(given), allowed=allowed))
     if problems:
         raise InputError(problems)
     return Overrides(
@@ -82,11 +86,3 @@ def _pairs(flag: str, given: Iterable[str], problems: list[Problem]) -> list[tup
                 Problem(message=f"{flag} {name}: is not a YAML value", value=repr(value))
             )
     return pairs
-
-
-def _count_problems(seed: int | None, replicates: int | None) -> Iterator[Problem]:
-    if seed is not None and seed < 0:
-        yield Problem(message="--seed is out of range", value=str(seed), allowed="0 and above")
-    if replicates is not None and replicates < 1:
-        given = str(replicates)
-        yield Problem(message="--replicates is out of range", value=given, allowed="1 and above")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,7 +36,10 @@ def source_digest(workload: Workload) -> str:
             continue
         found[name] = file
         source = file.read_text(encoding="utf-8")
-        waiting += _imported(source)
+        for package, members, module in _IMPORT.findall(source):
+            waiting.append(module or package)
+            if package:  # a name imported from a package may be its module
+                waiting += [f"{package}.{member}" for member in re.findall(r"\w+", members)]
         if name != _REGISTRY:
             waiting += _NAMED.findall(source)
     total = hashlib.sha256()
@@ -45,13 +47,6 @@ def source_digest(workload: Workload) -> str:
         total.update(f"{name}\0".encode())
         total.update(file.read_bytes())
     return total.hexdigest()
-
-
-def _imported(source: str) -> Iterator[str]:
-    for package, members, module in _IMPORT.findall(source):
-        yield module or package
-        # a name imported from a package may be its module
-        yield from (f"{package}.{member}" for member in re.findall(r"\w+", members) if package)
 
 
 @cache

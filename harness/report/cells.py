@@ -37,11 +37,16 @@ def cells_table(dossier: ScenarioReport) -> Table:
     """
     finished = replicates(dossier)
     metrics = _cell_metrics(dossier, finished)
-    lines = [
-        *(_finished_line(each, {}, metrics) for each in finished),
-        *(_unfinished_line(run, metrics) for run in _unfinished(dossier)),
-        *(_not_run_line(spec, metrics) for spec in _not_run(dossier)),
-    ]
+    lines = [_finished_line(each, {}, metrics) for each in finished]
+    for run in dossier.runs:
+        if (status := run.outcome.status) is not Status.FINISHED:
+            cause = f"{status}: {run.outcome.cause}" if run.outcome.cause else status
+            lines.append(_empty_line(run.spec, origin(run), cause, status, metrics))
+    known = {(run.spec.point_id, run.spec.replicate) for run in dossier.runs}
+    for spec in dossier.plan.runs if dossier.plan else ():
+        if (spec.point_id, spec.replicate) not in known:
+            nowhere = Origin(profile=spec.profile, device="", runtime="", image="", source="")
+            lines.append(_empty_line(spec, nowhere, "not run", "not run", metrics))
     title = f"{dossier.scenario.title}: {dossier.profile} profile"
     return _table(dossier, title, lines, metrics)
 
@@ -52,8 +57,14 @@ def rows_tables(dossier: ScenarioReport) -> tuple[Table, ...]:
     The metrics are the scenario's report metrics, or all where it names none.
     """
     finished = replicates(dossier)
+    key_sets = _key_sets(finished)
+    keyed: dict[tuple[str, ...], list[Metric]] = {}
+    for metric in report_metrics(dossier):
+        for keys in key_sets.get(metric.name, {}):
+            if keys:
+                keyed.setdefault(keys, []).append(metric)
     tables = []
-    for keys, metrics in _keyed_metrics(dossier, finished).items():
+    for keys, metrics in keyed.items():
         lines = [
             _finished_line(each, where, metrics)
             for each in finished
@@ -116,26 +127,16 @@ def _finished_line(
     )
 
 
-def _unfinished_line(run: FinishedRun, metrics: Sequence[Metric]) -> _Line:
-    status, cause = run.outcome.status, run.outcome.cause
-    return _Line(
-        spec=run.spec,
-        origin=origin(run),
-        where={},
-        status=f"{status}: {cause}" if cause else status,
-        count=0,
-        figures=tuple(absent(status) for _ in metrics),
-    )
-
-
-def _not_run_line(spec: RunSpec, metrics: Sequence[Metric]) -> _Line:
+def _empty_line(
+    spec: RunSpec, where_from: Origin, status: str, reason: str, metrics: Sequence[Metric]
+) -> _Line:
     return _Line(
         spec=spec,
-        origin=Origin(profile=spec.profile, device="", runtime="", image="", source=""),
+        origin=where_from,
         where={},
-        status="not run",
+        status=status,
         count=0,
-        figures=tuple(absent("not run") for _ in metrics),
+        figures=tuple(absent(reason) for _ in metrics),
     )
 
 
@@ -145,7 +146,18 @@ def _table(
     in_order = _cell_order(dossier)
     # the sort is stable: the rows of a cell stay as the workload wrote them
     ordered = sorted(lines, key=lambda line: in_order(line.spec))
-    leading = _leading_columns(dossier, ordered)
+    axes = dict.fromkeys(axis for line in ordered for axis in line.spec.axes)
+    keys = dict.fromkeys(key for line in ordered for key in line.where)
+    # the columns before the metrics: what a row is about, and what became of it
+    leading = [
+        *(
+            _settings(axis, [line.spec.params[axis] for line in ordered], dossier.param_unit(axis))
+            for axis in axes
+        ),
+        *(_settings(key, [line.where[key] for line in ordered]) for key in keys),
+        *_origin_columns(ordered),
+        *_ending_columns(ordered),
+    ]
     rows = tuple(
         (*(each.boxes[index] for each in leading), *line.figures)
         for index, line in enumerate(ordered)
@@ -169,32 +181,16 @@ class _Filled:
     boxes: tuple[TableCell, ...]
 
 
-def _leading_columns(dossier: ScenarioReport, lines: Sequence[_Line]) -> list[_Filled]:
-    """Return the columns before the metrics: what a row is about, and what became of it."""
-    axes = dict.fromkeys(axis for line in lines for axis in line.spec.axes)
-    keys = dict.fromkeys(key for line in lines for key in line.where)
-    return [
-        *(
-            _settings(axis, [line.spec.params[axis] for line in lines], dossier.param_unit(axis))
-            for axis in axes
-        ),
-        *(_settings(key, [line.where[key] for line in lines]) for key in keys),
-        *_origin_columns(lines),
-        *_ending_columns(lines),
-    ]
-
-
 def _settings(key: str, values: Sequence[Any], unit: str = "") -> _Filled:
-    boxes = tuple(_setting_box(value) for value in values)
-    as_numbers = all(isinstance(box.raw, int | float) for box in boxes)
-    align = Align.RIGHT if as_numbers else Align.LEFT
+    is_number = [isinstance(value, int | float) for value in values]
+    texts = [setting(value) for value in values]
+    boxes = tuple(
+        TableCell(text=text, raw=value if number else text)
+        for text, value, number in zip(texts, values, is_number, strict=True)
+    )
+    align = Align.RIGHT if all(is_number) else Align.LEFT
     column = Column(key=key, header=key, unit=spoken(unit), align=align, names_row=True)
     return _Filled(column=column, boxes=boxes)
-
-
-def _setting_box(value: Any) -> TableCell:
-    text = setting(value)
-    return TableCell(text=text, raw=value if isinstance(value, int | float) else text)
 
 
 def _origin_columns(lines: Sequence[_Line]) -> Iterator[_Filled]:
@@ -221,17 +217,6 @@ def _ending_columns(lines: Sequence[_Line]) -> Iterator[_Filled]:
             column=Column(key="n", header="n", align=Align.RIGHT),
             boxes=tuple(TableCell(text=str(line.count), raw=line.count) for line in lines),
         )
-
-
-def _unfinished(dossier: ScenarioReport) -> list[FinishedRun]:
-    return [run for run in dossier.runs if run.outcome.status is not Status.FINISHED]
-
-
-def _not_run(dossier: ScenarioReport) -> list[RunSpec]:
-    """Return the planned runs that nobody has started."""
-    known = {(run.spec.point_id, run.spec.replicate) for run in dossier.runs}
-    planned = dossier.plan.runs if dossier.plan else ()
-    return [spec for spec in planned if (spec.point_id, spec.replicate) not in known]
 
 
 def _cell_order(dossier: ScenarioReport) -> Callable[[RunSpec], tuple[int, str]]:
@@ -266,19 +251,6 @@ def report_metrics(dossier: ScenarioReport) -> list[Metric]:
     """Return the metrics that the scenario's report names, or all of the workload."""
     names = dossier.scenario.report.metrics
     return [dossier.metrics[name] for name in names] or [*dossier.workload.metrics]
-
-
-def _keyed_metrics(
-    dossier: ScenarioReport, finished: Sequence[Replicates]
-) -> dict[tuple[str, ...], list[Metric]]:
-    """Return which metrics are measured under which row keys, in the report's order."""
-    key_sets = _key_sets(finished)
-    found: dict[tuple[str, ...], list[Metric]] = {}
-    for metric in report_metrics(dossier):
-        for keys in key_sets.get(metric.name, {}):
-            if keys:
-                found.setdefault(keys, []).append(metric)
-    return found
 
 
 def _key_sets(finished: Sequence[Replicates]) -> dict[str, dict[tuple[str, ...], None]]:

@@ -20,7 +20,7 @@ from harness.report.dossier import Origin, ScenarioReport
 from harness.report.figures import figure
 from harness.report.ledger import keys_text
 from harness.report.readings import Place, PooledValue, cell_of, pool
-from harness.report.tables import Align, Column, Row, RowGroup, Table, TableCell, absent, words
+from harness.report.tables import Align, Column, RowGroup, Table, TableCell, absent, words
 from harness.statistics import ALPHA, Sample, holm, sample, t_tail
 from harness.workloads.api.declare import Metric
 
@@ -55,6 +55,7 @@ class FigureDifference:
     p_value: float | None = None
 
 
+_LEAST_P = 1e-4  # below it the normality of a few replicates is doubtful, not the difference
 _COLUMNS = (
     Column(key="where", header="where", names_row=True),
     Column(key="metric", header="metric", names_row=True),
@@ -78,7 +79,25 @@ def compare_table(one: ScenarioReport, other: ScenarioReport) -> Table:
     Raises:
         InputError: a set holds one point from several devices, images or sources.
     """
-    rows = tuple(_row(each) for each in differences(one, other))
+    rows = tuple(
+        (
+            words(keys_text(each.place) or "-"),
+            words(each.metric.name),
+            words(spoken(each.metric.unit)),
+            cell_of(each.metric, each.one),
+            cell_of(each.metric, each.other),
+            *_distance(each),
+            words(each.apart),
+            absent("")
+            if each.p_value is None
+            else TableCell(
+                text="< 0.0001" if each.p_value < _LEAST_P else f"{each.p_value:.2g}",
+                raw=each.p_value,
+            ),
+            words("timing" if each.metric.timing else ""),
+        )
+        for each in differences(one, other)
+    )
     return Table(
         title=f"{one.scenario.title}: two sets of runs",
         caption=(
@@ -206,20 +225,6 @@ def _corrected(found: Sequence[FigureDifference]) -> Iterator[FigureDifference]:
             yield replace(each, apart=apart, p_value=p_value)
 
 
-def _row(each: FigureDifference) -> Row:
-    return (
-        words(keys_text(each.place) or "-"),
-        words(each.metric.name),
-        words(spoken(each.metric.unit)),
-        cell_of(each.metric, each.one),
-        cell_of(each.metric, each.other),
-        *_distance(each),
-        words(each.apart),
-        _p_box(each.p_value),
-        words("timing" if each.metric.timing else ""),
-    )
-
-
 def _distance(each: FigureDifference) -> tuple[TableCell, TableCell]:
     """Return the difference and the ratio of the means."""
     if not each.one.numbers or not each.other.numbers:
@@ -229,10 +234,3 @@ def _distance(each: FigureDifference) -> tuple[TableCell, TableCell]:
     if one == 0:
         return shown, absent("A is 0")
     return shown, TableCell(text=f"{other / one:.4g}", raw=other / one)
-
-
-def _p_box(p_value: float | None) -> TableCell:
-    if p_value is None:
-        return absent("")
-    least = 1e-4  # below it the normality of a few replicates is doubtful, not the difference
-    return TableCell(text="< 0.0001" if p_value < least else f"{p_value:.2g}", raw=p_value)

@@ -10,7 +10,7 @@ from harness.check.verdicts import check, exit_code
 from harness.errors import ExitCode, worst
 from harness.measure import metrics_by_name
 from harness.plan.expand import Plan
-from harness.records import FinishedRun, Profile, RunSpec, Status, Verdict, VerdictKind, record
+from harness.records import FinishedRun, Profile, Status, Verdict, VerdictKind, record
 from harness.report import facts
 from harness.results.selection import select
 from harness.results.store import RunStore
@@ -90,8 +90,14 @@ def assemble(loaded: Loaded, ledger: Expectations, plan: Plan, store: RunStore) 
     scenario, profile = loaded.scenario, plan.profile
     metrics, runs = metrics_by_name(scenario), select(store, plan.runs)
     verdicts = check(ledger, runs, profile, metrics)
-    if plan.changed:
-        verdicts = tuple(map(_of_another_experiment, verdicts))
+    if plan.changed:  # an expectation applies only to the declared experiment
+        detail = "the command line changed the experiment"
+        verdicts = tuple(
+            verdict
+            if verdict.kind is VerdictKind.REPORTED
+            else replace(verdict, kind=VerdictKind.OTHER_PROFILE, detail=detail)
+            for verdict in verdicts
+        )
     return ScenarioReport(
         scenario=scenario,
         profile=profile,
@@ -102,14 +108,6 @@ def assemble(loaded: Loaded, ledger: Expectations, plan: Plan, store: RunStore) 
         ledger=ledger,
         verdicts=verdicts,
     )
-
-
-def _of_another_experiment(verdict: Verdict) -> Verdict:
-    """Judge nothing: an expectation applies only to the declared experiment."""
-    if verdict.kind is VerdictKind.REPORTED:
-        return verdict
-    detail = "the command line changed the experiment"
-    return replace(verdict, kind=VerdictKind.OTHER_PROFILE, detail=detail)
 
 
 @record
@@ -125,11 +123,12 @@ class Origin:
 
 def origin(run: FinishedRun) -> Origin:
     """Return where a run's figures come from."""
+    image = run.spec.image
     return Origin(
         profile=run.spec.profile,
         device=run.outcome.device or "unknown device",
         runtime=run.outcome.runtime,
-        image=_image(run.spec),
+        image=f"{image.name}@{image.digest.removeprefix('sha256:')[:12]}" if image else "",
         source=run.spec.source[:8],
     )
 
@@ -149,7 +148,12 @@ def provenance(runs: Sequence[FinishedRun]) -> tuple[str, ...]:
     if days:
         span = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
         history.append(f"Run on {span}.")
-    return (*places, " ".join([*history, _endings(runs)]))
+    counts = Counter(run.outcome.status for run in runs)
+    shown = ", ".join(f"{counts[status]} {status}" for status in Status if counts[status])
+    return (
+        *places,
+        " ".join([*history, f"{len(runs)} run{'s' if len(runs) != 1 else ''}: {shown}."]),
+    )
 
 
 def _left_out(plan: Plan | None) -> Iterator[str]:
@@ -165,15 +169,3 @@ def _place(one: Origin) -> str:
     source = f"; workload source {one.source}" if one.source else ""
     device = ": none needed" if one.device.startswith("no device") else f" {one.device}"
     return f"Device{device}; runtime {one.runtime}{image}{source}."
-
-
-def _image(spec: RunSpec) -> str:
-    if spec.image is None:
-        return ""
-    return f"{spec.image.name}@{spec.image.digest.removeprefix('sha256:')[:12]}"
-
-
-def _endings(runs: Sequence[FinishedRun]) -> str:
-    counts = Counter(run.outcome.status for run in runs)
-    shown = ", ".join(f"{counts[status]} {status}" for status in Status if counts[status])
-    return f"{len(runs)} run{'s' if len(runs) != 1 else ''}: {shown}."

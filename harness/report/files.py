@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from harness import atomic
@@ -30,20 +30,15 @@ def files_of(dossiers: Sequence[ScenarioReport]) -> dict[str, str]:
     sheets = [Page(dossier=each, plots=draw_all(each)) for each in dossiers]
     title = f"# {dossiers[0].scenario.title}\n"
     tables = [render_markdown(table) for each in dossiers for table in tables_of(each)]
-    return {
-        "table.md": "\n".join([title, *tables]),
-        "page.html": render_page(sheets),
-        **{name: text for sheet in sheets for name, text in _profile_files(sheet)},
-    }
-
-
-def _profile_files(sheet: Page) -> Iterator[tuple[str, str]]:
-    profile = sheet.dossier.profile
-    yield f"{profile}.cells.csv", render_csv(cells_table(sheet.dossier))
-    yield f"{profile}.ledger.csv", render_csv(ledger_table(sheet.dossier))
-    for drawn in sheet.plots:
-        if drawn.svg:
-            yield f"{profile}.{drawn.plot.file}.svg", drawn.svg
+    files = {"table.md": "\n".join([title, *tables]), "page.html": render_page(sheets)}
+    for sheet in sheets:
+        profile = sheet.dossier.profile
+        files[f"{profile}.cells.csv"] = render_csv(cells_table(sheet.dossier))
+        files[f"{profile}.ledger.csv"] = render_csv(ledger_table(sheet.dossier))
+        for drawn in sheet.plots:
+            if drawn.svg:
+                files[f"{profile}.{drawn.plot.file}.svg"] = drawn.svg
+    return files
 
 
 def write_for_ci(

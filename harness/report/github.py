@@ -12,7 +12,6 @@ from harness.report.dossier import ScenarioReport
 from harness.report.ledger import judged, ledger_table
 from harness.report.outcome import JunitOutcome, outcome, reason
 from harness.report.render import render_markdown
-from harness.report.tables import Table
 from harness.scenario.positions import Document
 
 # an answer that is not the expected one is an error; no answer asks for a look
@@ -34,23 +33,21 @@ def _ledger(dossier: ScenarioReport) -> Iterator[str]:
     table = ledger_table(dossier)
     to_see = {each.expectation for each in dossier.verdicts if outcome(each) in _LEVELS}
     if to_see:
-        yield render_markdown(_only(table, to_see))
+        # the rows of some entries, whose ids are in the first column
+        groups = [
+            replace(group, rows=tuple(row for row in group.rows if row[0].raw in to_see))
+            for group in table.groups
+        ]
+        yield render_markdown(
+            replace(
+                table,
+                title=f"{table.title}: to look at",
+                groups=tuple(group for group in groups if group.rows),
+            )
+        )
     yield f"<details><summary>All {len(table.rows)} entries</summary>\n"
     yield render_markdown(table)
     yield "</details>\n"
-
-
-def _only(table: Table, entries: set[str]) -> Table:
-    """Return the rows of some entries, whose ids are in the first column."""
-    groups = [
-        replace(group, rows=tuple(row for row in group.rows if row[0].raw in entries))
-        for group in table.groups
-    ]
-    return replace(
-        table,
-        title=f"{table.title}: to look at",
-        groups=tuple(group for group in groups if group.rows),
-    )
 
 
 def annotate(verdicts: Sequence[Verdict], ledger: Document, root: Path) -> Iterator[str]:

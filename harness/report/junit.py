@@ -22,32 +22,24 @@ def render_junit(dossiers: Sequence[ScenarioReport]) -> str:
     """Return one test suite for each dossier."""
     root = ET.Element("testsuites", _counts([each for one in dossiers for each in one.verdicts]))
     for dossier in dossiers:
-        _add_suite(root, dossier)
+        name = f"{dossier.scenario.scenario}.{dossier.profile}"
+        suite = ET.SubElement(root, "testsuite", {"name": name, **_counts(dossier.verdicts)})
+        properties = ET.SubElement(suite, "properties")
+        for key, value in (("profile", dossier.profile), ("device", ", ".join(dossier.devices))):
+            ET.SubElement(properties, "property", name=key, value=clean.plain(value))
+        for line in dossier.caption:
+            ET.SubElement(properties, "property", name="origin", value=clean.plain(line))
+        for verdict in dossier.verdicts:
+            case = ET.SubElement(suite, "testcase", classname=name, name=verdict.expectation)
+            ended, why = outcome(verdict), clean.plain(reason(verdict))
+            if ended is JunitOutcome.SKIPPED:
+                ET.SubElement(case, ended, message=why)
+            elif ended is not JunitOutcome.PASSED:
+                ET.SubElement(case, ended, message=why, type=verdict.kind).text = why
+            place = clean.plain(place_text(verdict.metric, verdict.where))
+            ET.SubElement(case, "system-out").text = f"{place}: {why}"
     ET.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
-
-
-def _add_suite(root: ET.Element, dossier: ScenarioReport) -> None:
-    name = f"{dossier.scenario.scenario}.{dossier.profile}"
-    suite = ET.SubElement(root, "testsuite", {"name": name, **_counts(dossier.verdicts)})
-    properties = ET.SubElement(suite, "properties")
-    for key, value in (("profile", dossier.profile), ("device", ", ".join(dossier.devices))):
-        ET.SubElement(properties, "property", name=key, value=clean.plain(value))
-    for line in dossier.caption:
-        ET.SubElement(properties, "property", name="origin", value=clean.plain(line))
-    for verdict in dossier.verdicts:
-        _add_case(suite, name, verdict)
-
-
-def _add_case(suite: ET.Element, classname: str, verdict: Verdict) -> None:
-    case = ET.SubElement(suite, "testcase", classname=classname, name=verdict.expectation)
-    ended, why = outcome(verdict), clean.plain(reason(verdict))
-    if ended is JunitOutcome.SKIPPED:
-        ET.SubElement(case, ended, message=why)
-    elif ended is not JunitOutcome.PASSED:
-        ET.SubElement(case, ended, message=why, type=verdict.kind).text = why
-    place = clean.plain(place_text(verdict.metric, verdict.where))
-    ET.SubElement(case, "system-out").text = f"{place}: {why}"
 
 
 def _counts(verdicts: Sequence[Verdict]) -> dict[str, str]:

@@ -122,11 +122,23 @@ def brief_table(dossier: ScenarioReport) -> Table:
     num_arithmetic = 0
     for entry, verdict in _paired(dossier.ledger, dossier.verdicts):
         if (part := _part(verdict)) in groups:
-            groups[part].append(_brief_row(entry, verdict))
+            judged = f"{verdict.kind}; claim: {verdict.claim}"
+            groups[part].append(
+                (
+                    words(entry.id),
+                    _printed_box(entry.claimed),
+                    _printed_box(entry.derived or entry.recorded),
+                    _sentence_box(verdict.expected),
+                    _sentence_box(verdict.measured),
+                    words(judged if verdict.claim in FINDINGS else verdict.kind),
+                )
+            )
         elif part is _Part.ARITHMETIC:
             num_arithmetic += 1
         else:
-            elsewhere[_checked_in(entry, dossier.profile)] += 1
+            # the profiles, other than this one, that check an entry; else the device
+            profiles = [each for each in entry.binds.profile if each is not dossier.profile]
+            elsewhere[(" or ".join(profiles) or f"on {entry.binds.device}")] += 1
     caption = []
     if elsewhere:
         counted = ", ".join(f"{count} {place}" for place, count in elsewhere.most_common())
@@ -138,12 +150,6 @@ def brief_table(dossier: ScenarioReport) -> Table:
     if num_arithmetic:
         caption.append(f"Arithmetic on the article's own numbers, not shown: {num_arithmetic}.")
     return _brief(dossier, tuple(caption), groups)
-
-
-def _checked_in(entry: Expectation, profile: Profile) -> str:
-    """Return the profiles, other than this one, that check an entry; else the device."""
-    profiles = [each for each in entry.binds.profile if each is not profile]
-    return " or ".join(profiles) or f"on {entry.binds.device}"
 
 
 def _brief(
@@ -229,18 +235,6 @@ def _row(entry: Expectation, verdict: Verdict) -> Row:
         _badge(verdict.claim),
         words(_sentences(verdict.claim_detail, verdict.detail)),
         words(_sentences(entry.source, entry.note)),
-    )
-
-
-def _brief_row(entry: Expectation, verdict: Verdict) -> Row:
-    judged = f"{verdict.kind}; claim: {verdict.claim}"
-    return (
-        words(entry.id),
-        _printed_box(entry.claimed),
-        _printed_box(entry.derived or entry.recorded),
-        _sentence_box(verdict.expected),
-        _sentence_box(verdict.measured),
-        words(judged if verdict.claim in FINDINGS else verdict.kind),
     )
 
 

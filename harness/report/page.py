@@ -7,7 +7,7 @@ the reader's light or dark theme.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from markupsafe import Markup
 
@@ -75,6 +75,13 @@ class _Section:
 def _section(sheet: Page) -> _Section:
     dossier = sheet.dossier
     cells, rows = cells_table(dossier), rows_tables(dossier)
+    keys = dict.fromkeys(column.key for table in (cells, *rows) for column in table.columns)
+    plots = []
+    for drawn in sheet.plots:
+        title = f"{drawn.plot.title}: {dossier.profile} profile"
+        prefix = f"{dossier.profile}-{drawn.plot.file}-"
+        svg = inline(drawn.svg, prefix, title) if drawn.svg else ""
+        plots.append(_Figure(title=title, svg=Markup(svg), note=drawn.note))  # noqa: S704 - drawn by us
     return _Section(
         dossier=dossier,
         summary=summary(dossier.verdicts),
@@ -82,23 +89,11 @@ def _section(sheet: Page) -> _Section:
         ledger=ledger_table(dossier),
         cells=cells,
         rows=tuple((table, len(table.rows) > _FOLD_ROWS) for table in rows),
-        figures=tuple(_figure(drawn, dossier) for drawn in sheet.plots),
+        figures=tuple(plots),
         broken=tuple(run for run in dossier.runs if run.outcome.status is not Status.FINISHED),
-        metrics=tuple(_shown_metrics(dossier, (cells, *rows))),
+        metrics=tuple(metric for name, metric in dossier.metrics.items() if name in keys),
         facts=facts.merged(dossier.runs),
     )
-
-
-def _shown_metrics(dossier: ScenarioReport, tables: Iterable[Table]) -> list[Metric]:
-    keys = dict.fromkeys(column.key for table in tables for column in table.columns)
-    return [metric for name, metric in dossier.metrics.items() if name in keys]
-
-
-def _figure(drawn: RenderedPlot, dossier: ScenarioReport) -> _Figure:
-    title = f"{drawn.plot.title}: {dossier.profile} profile"
-    prefix = f"{dossier.profile}-{drawn.plot.file}-"
-    svg = inline(drawn.svg, prefix, title) if drawn.svg else ""
-    return _Figure(title=title, svg=Markup(svg), note=drawn.note)  # noqa: S704 - drawn by us
 
 
 def inline(svg: str, prefix: str, title: str) -> str:

@@ -119,7 +119,29 @@ def _svg(shown: Curves, origin: str) -> str:
         layout = ConstrainedLayoutEngine(w_pad=_PAD_IN, h_pad=_PAD_IN)
         figure = Figure(figsize=(_WIDTH_IN, height_in), layout=layout)
         axes = figure.add_subplot()
-        _put_data(axes, shown)
+        values = list(x_values(shown))
+        as_numbers = shown.plot.kind is not PlotKind.BAR and all(
+            is_number(value) for value in values
+        )
+        positions = _numbers(axes, values) if as_numbers else _categories(axes, values)
+        for index, series in enumerate(shown.series):
+            if shown.plot.kind is PlotKind.BAR:
+                of = len(shown.series)
+                width, look = _BAR_SHARE / of, look_of(index)
+                shift = (index - (of - 1) / 2) * width
+                axes.bar(
+                    [positions[setting(point.x)] + shift for point in series.points],
+                    [point.y for point in series.points],
+                    width,
+                    yerr=_errors(series.points),
+                    label=series.label,
+                    color=look.colour,
+                    edgecolor=SURFACE,
+                    hatch=look.hatch,
+                    error_kw={"ecolor": INK, "capsize": 3, "elinewidth": 1},
+                )
+            else:
+                _put_points(axes, series, index, positions, joined=shown.plot.kind is PlotKind.LINE)
         _put_words(axes, shown, origin)
         if legend.num_rows:
             figure.legend(loc="outside lower left", ncols=legend.num_columns, fontsize=9)
@@ -171,33 +193,6 @@ def look_of(index: int) -> Look:
     )
 
 
-def _put_data(axes: Axes, shown: Curves) -> None:
-    values = list(x_values(shown))
-    as_numbers = shown.plot.kind is not PlotKind.BAR and all(is_number(value) for value in values)
-    positions = _numbers(axes, values) if as_numbers else _categories(axes, values)
-    for index, series in enumerate(shown.series):
-        if shown.plot.kind is PlotKind.BAR:
-            _put_bars(axes, series, index, len(shown.series), positions)
-        else:
-            _put_points(axes, series, index, positions, joined=shown.plot.kind is PlotKind.LINE)
-
-
-def _put_bars(axes: Axes, series: Series, index: int, of: int, positions: dict[str, float]) -> None:
-    width, look = _BAR_SHARE / of, look_of(index)
-    shift = (index - (of - 1) / 2) * width
-    axes.bar(
-        [positions[setting(point.x)] + shift for point in series.points],
-        [point.y for point in series.points],
-        width,
-        yerr=_errors(series.points),
-        label=series.label,
-        color=look.colour,
-        edgecolor=SURFACE,
-        hatch=look.hatch,
-        error_kw={"ecolor": INK, "capsize": 3, "elinewidth": 1},
-    )
-
-
 def _put_points(
     axes: Axes, series: Series, index: int, positions: dict[str, float], *, joined: bool
 ) -> None:
@@ -233,16 +228,13 @@ def _numbers(axes: Axes, values: Sequence[Scalar]) -> dict[str, float]:
         axes.set_xscale("log")
         axes.minorticks_off()
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.6g}")
-    if _apart([scale(value) for value in distinct]):
+    # whether labels at these ascending positions fit side by side
+    places = [scale(value) for value in distinct]
+    least = (places[-1] - places[0]) * _LEAST_GAP
+    if all(after - before >= least for before, after in itertools.pairwise(places)):
         by_place = {place: text for text, place in positions.items()}
         axes.set_xticks(distinct, [by_place[place] for place in distinct])
     return positions
-
-
-def _apart(places: Sequence[float]) -> bool:
-    """Return whether labels at these ascending positions fit side by side."""
-    least = (places[-1] - places[0]) * _LEAST_GAP
-    return all(after - before >= least for before, after in itertools.pairwise(places))
 
 
 def _categories(axes: Axes, values: Sequence[Scalar]) -> dict[str, float]:

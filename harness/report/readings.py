@@ -85,7 +85,11 @@ def cell_of(metric: Metric, pooled: PooledValue) -> TableCell:
     reasons = ", ".join(dict.fromkeys(pooled.absences))
     if not pooled.values:
         return absent(reasons)
-    shown = _of_one(metric, pooled) if len(pooled.values) == 1 else _of_several(metric, pooled)
+    shown = (
+        TableCell(text=figure(pooled.values[0], metric), raw=pooled.values[0])
+        if len(pooled.values) == 1
+        else _of_several(metric, pooled)
+    )
     if not pooled.absences:
         return shown
     total = len(pooled.values) + len(pooled.absences)
@@ -109,10 +113,6 @@ def _value(metric: Metric, measured: Measurement | None) -> Scalar | _Absent:
     if measured.unit == metric.unit:
         return measured.value
     return convert(value, measured.unit, metric.unit)
-
-
-def _of_one(metric: Metric, pooled: PooledValue) -> TableCell:
-    return TableCell(text=figure(pooled.values[0], metric), raw=pooled.values[0])
 
 
 def _of_several(metric: Metric, pooled: PooledValue) -> TableCell:

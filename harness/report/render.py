@@ -19,7 +19,7 @@ from tabulate import tabulate
 from harness.records import Scalar, record
 from harness.report import clean
 from harness.report.html import render_html
-from harness.report.tables import Align, Column, Row, RowGroup, Table, TableCell, visible
+from harness.report.tables import Align, Row, RowGroup, Table, TableCell, visible
 
 # where a line may end: at spaces, and inside dotted, underscored and hyphenated names
 _BREAKS = re.compile(r"( +|(?<=[A-Za-z][-._=])(?=[A-Za-z]))")
@@ -191,21 +191,17 @@ def render_markdown(table: Table, *, level: int | None = 3) -> str:
     for group in table.groups:
         if group.title:
             lines += [f"**{clean.markdown(group.title)}**", ""]
-        lines += [*_markdown_rows(table.columns, group.rows), ""]
+        text = tabulate(
+            [[clean.markdown(box.text) for box in row] for row in group.rows],
+            headers=[clean.markdown(each.label) for each in table.columns],
+            tablefmt="pipe",
+            colalign=[_ALIGNMENTS[each.align] for each in table.columns] if group.rows else None,
+            disable_numparse=True,
+        )
+        lines += [*text.splitlines(), ""]
     lines += [clean.markdown_line(line) + "  " for line in table.caption[:-1]]
     lines += [clean.markdown_line(line) for line in table.caption[-1:]]
     return _joined(lines)
-
-
-def _markdown_rows(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
-    text = tabulate(
-        [[clean.markdown(box.text) for box in row] for row in rows],
-        headers=[clean.markdown(each.label) for each in columns],
-        tablefmt="pipe",
-        colalign=[_ALIGNMENTS[each.align] for each in columns] if rows else None,
-        disable_numparse=True,
-    )
-    return text.splitlines()
 
 
 # --- csv ------------------------------------------------------------------------------------------
@@ -225,7 +221,15 @@ def render_csv(table: Table) -> str:
     for group in table.groups:
         title = [clean.csv_text(group.title)] if grouped else []
         for row in group.rows:
-            writer.writerow([*title, *(_csv_field(part.of(row)) for part in parts)])
+            values = [part.of(row) for part in parts]
+            # a number is the shortest text that reads back as the same
+            fields = [
+                clean.csv_text(value or "")
+                if value is None or isinstance(value, str)
+                else json.dumps(value)
+                for value in values
+            ]
+            writer.writerow([*title, *fields])
     return stream.getvalue()
 
 
@@ -249,12 +253,6 @@ def _parts(table: Table, index: int) -> Iterator[_Part]:
         yield _Part(header=f"{key}.absent", of=lambda row: row[index].absent)
 
 
-def _csv_field(value: Scalar) -> str:
-    if value is None or isinstance(value, str):
-        return clean.csv_text(value or "")
-    return json.dumps(value)  # shortest text that reads back as the same number
-
-
 # --- json -----------------------------------------------------------------------------------------
 
 
@@ -273,14 +271,13 @@ def json_document(table: Table) -> dict[str, object]:
             for each in table.columns
         ],
         "groups": [
-            {"title": clean.plain(group.title), "rows": [_json_row(row) for row in group.rows]}
+            {
+                "title": clean.plain(group.title),
+                "rows": [[_json_box(box) for box in row] for row in group.rows],
+            }
             for group in table.groups
         ],
     }
-
-
-def _json_row(row: Row) -> list[dict[str, Scalar]]:
-    return [_json_box(box) for box in row]
 
 
 def _json_box(box: TableCell) -> dict[str, Scalar]:

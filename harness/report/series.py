@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.records import Scalar, record, to_json
-from harness.report.cells import Replicates, replicates
+from harness.report.cells import replicates
 from harness.report.dossier import ScenarioReport
 from harness.report.figures import setting
-from harness.report.readings import Place, PooledValue, pool
+from harness.report.readings import PooledValue, pool
 from harness.scenario.schema import Plot
 from harness.workloads.api.declare import Metric
 
@@ -59,19 +59,31 @@ def curves(plot: Plot, dossier: ScenarioReport) -> Curves:
     that varies among them: figures of different settings or devices are never averaged.
     """
     metric = dossier.metrics[plot.y]
-    found = [
-        (_coordinates(each, where), pool(metric, where, each.readings))
-        for each in replicates(dossier)
-        for where in _places(each, metric)
-    ]
-    placed = [(at, pooled) for at, pooled in found if plot.x in at and _matches(at, plot.where)]
-    names = _series_names(plot, [at for at, _ in placed])
+    placed: list[tuple[Coordinates, PooledValue]] = []
+    for each in replicates(dossier):
+        for where in dict.fromkeys(
+            at for run in each.readings for name, at in run if name == plot.y
+        ):
+            own = {**dict(where), **each.spec.cell}  # swept params come first
+            keys = {**own, **to_json(each.origin), **each.spec.params, **own}
+            shown = all(key in keys and keys[key] == value for key, value in plot.where.items())
+            if shown and plot.x in keys:
+                placed.append((keys, pool(metric, where, each.readings)))
+    # the keys that name a series: those declared, and what else tells points apart. A key that
+    # follows from x, such as one that a sweep advances together with it, is not needed
+    coordinates = [at for at, _ in placed]
+    names = [*plot.series]
+    for name in dict.fromkeys(name for at in coordinates for name in at):
+        if name not in (plot.x, *names) and _splits(name, [plot.x, *names], coordinates):
+            names.append(name)
     together: dict[str, list[Point]] = {}
     missing: dict[str, int] = {}
     for at, pooled in placed:
         if pooled.numbers:
             label = ", ".join(f"{name} {setting(at[name])}" for name in names if name in at)
-            together.setdefault(label, []).append(_point(at[plot.x], pooled))
+            together.setdefault(label, []).append(
+                Point(x=at[plot.x], y=pooled.mean, spread=pooled.std, count=len(pooled.numbers))
+            )
         not_drawable = ["no number"] * (len(pooled.values) - len(pooled.numbers))
         for reason in (*pooled.absences, *not_drawable):
             missing[reason] = missing.get(reason, 0) + 1
@@ -84,34 +96,6 @@ def curves(plot: Plot, dossier: ScenarioReport) -> Curves:
     )
 
 
-def _places(each: Replicates, metric: Metric) -> dict[Place, None]:
-    return dict.fromkeys(
-        where for run in each.readings for name, where in run if name == metric.name
-    )
-
-
-def _coordinates(each: Replicates, where: Place) -> Coordinates:
-    """Return all keys that identify a point; swept params come first."""
-    own = {**dict(where), **each.spec.cell}
-    return {**own, **to_json(each.origin), **each.spec.params, **own}
-
-
-def _matches(at: Coordinates, where: Mapping[str, Scalar]) -> bool:
-    return all(key in at and at[key] == value for key, value in where.items())
-
-
-def _series_names(plot: Plot, coordinates: Sequence[Coordinates]) -> list[str]:
-    """Return the keys that name a series: those declared, and what else tells points apart.
-
-    A key that follows from x, such as one that a sweep advances together with it, is not needed.
-    """
-    names = [*plot.series]
-    for name in dict.fromkeys(name for at in coordinates for name in at):
-        if name not in (plot.x, *names) and _splits(name, [plot.x, *names], coordinates):
-            names.append(name)
-    return names
-
-
 def _splits(name: str, keys: Sequence[str], coordinates: Sequence[Coordinates]) -> bool:
     """Return whether points that agree in `keys` differ in `name`."""
     seen: dict[tuple[str, ...], str] = {}
@@ -122,19 +106,15 @@ def _splits(name: str, keys: Sequence[str], coordinates: Sequence[Coordinates]) 
     return False
 
 
-def _text(at: Coordinates, name: str) -> str:
-    return setting(at[name]) if name in at else ""
-
-
-def _point(x: Scalar, pooled: PooledValue) -> Point:
-    return Point(x=x, y=pooled.mean, spread=pooled.std, count=len(pooled.numbers))
-
-
 def _ordered(label: str, points: Sequence[Point]) -> Series:
     """Return the series with numbers in order; words stay in the order of the runs."""
     numeric = all(is_number(point.x) for point in points)
     ordered = sorted(points, key=lambda point: float(point.x or 0)) if numeric else points
     return Series(label=label, points=tuple(ordered))
+
+
+def _text(at: Coordinates, name: str) -> str:
+    return setting(at[name]) if name in at else ""
 
 
 def is_number(value: Scalar) -> bool:

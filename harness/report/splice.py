@@ -93,7 +93,12 @@ def splice(article: Path, fill: Fill) -> bool:
         InputError: see `find_markers`.
     """
     text = _read(article)
-    filled = _filled(article, text, fill)
+    lines = _lines(text)
+    for marker in reversed(_markers(article, text)):  # from the end: earlier lines keep their place
+        new = _block_lines(marker, fill, _ending(text))
+        if new is not None:
+            lines[marker.line : marker.end - 1] = [new]
+    filled = "".join(lines)
     if filled != text:
         atomic.write_text(article.resolve(), filled)
     return filled != text
@@ -113,15 +118,6 @@ def stale(article: Path, fill: Fill) -> tuple[Marker, ...]:
         if (new := _block_lines(marker, fill, _ending(text))) is not None
         and "".join(lines[marker.line : marker.end - 1]) != new
     )
-
-
-def _filled(article: Path, text: str, fill: Fill) -> str:
-    lines = _lines(text)
-    for marker in reversed(_markers(article, text)):  # from the end: earlier lines keep their place
-        new = _block_lines(marker, fill, _ending(text))
-        if new is not None:
-            lines[marker.line : marker.end - 1] = [new]
-    return "".join(lines)
 
 
 def _block_lines(marker: Marker, fill: Fill, ending: str) -> str | None:

@@ -47,18 +47,15 @@ def code_state(project: Path) -> Code:
         unknown = dict.fromkeys(("commit", "dirty", "difference"), status.reason)
         return Code(commit=None, dirty=None, difference=None, absent=unknown)
     lines = status.decode("utf-8", "replace").splitlines()
+    head = next(line for line in lines if line.startswith("# branch.oid "))
+    commit = head.removeprefix("# branch.oid ")
+    none = NotSupported(reason="no commit yet")
     return Code(
-        commit=why.known("commit", _commit(lines)),
+        commit=why.known("commit", none if commit == "(initial)" else commit),
         dirty=bool(_changes(lines)),
         difference=why.known("difference", _difference(project, _changes(lines))),
         absent=why,
     )
-
-
-def _commit(lines: list[str]) -> str | NotSupported:
-    head = next(line for line in lines if line.startswith("# branch.oid "))
-    commit = head.removeprefix("# branch.oid ")
-    return NotSupported(reason="no commit yet") if commit == "(initial)" else commit
 
 
 def _changes(lines: list[str]) -> list[str]:

@@ -42,20 +42,16 @@ class Interpreter:
 def this_interpreter() -> Interpreter:
     """Return the running Python and its packages, looked up once a process."""
     why = Reasons()
-    return Interpreter(
-        python=f"{platform.python_implementation()} {platform.python_version()}",
-        packages=_packages(),
-        torch_record=why.known("torch_record", _record_sha256("torch")),
-        absent=why,
-    )
-
-
-def _packages() -> dict[str, str]:
     # the first on the path is the one that an import gets
     found: dict[str, str] = {}
     for each in importlib.metadata.distributions():
         found.setdefault(each.name, each.version)
-    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+    return Interpreter(
+        python=f"{platform.python_implementation()} {platform.python_version()}",
+        packages=dict(sorted(found.items(), key=lambda item: item[0].lower())),
+        torch_record=why.known("torch_record", _record_sha256("torch")),
+        absent=why,
+    )
 
 
 def _record_sha256(name: str) -> str | NotSupported:

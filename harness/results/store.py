@@ -105,7 +105,8 @@ class RunStore:
         if is_finished:
             shutil.rmtree(staged / CHECKPOINTS, ignore_errors=True)
         else:
-            place = _next_failed(place)
+            last = max((_attempt(path) for path in _attempts(place)), default=0)
+            place = place.with_name(f"{place.name}.failed-{last + 1}")
         _make_folder(place.parent)
         atomic.move(staged, place)
         if (place / CHECKPOINTS).is_dir():  # for the next attempt
@@ -233,11 +234,6 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise atomic.unwritable(folder, error) from None
-
-
-def _next_failed(place: Path) -> Path:
-    last = max((_attempt(path) for path in _attempts(place)), default=0)
-    return place.with_name(f"{place.name}.failed-{last + 1}")
 
 
 def _attempts(place: Path) -> list[Path]:

@@ -192,7 +192,11 @@ class _Container:
         with engine.explained(self._image.name):
             self._container = self._client.containers.create(**options)
             try:
-                self._attach()
+                streams = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
+                connection = self._client.api.attach_socket(str(self._container.id), params=streams)
+                self._descriptor = connection.fileno()
+                # only the response, which the client hides in there, closes the connection
+                self._attachment.callback(connection._response.close)  # noqa: SLF001
                 self._container.start()
                 self._container.reload()
             except BaseException:
@@ -252,13 +256,6 @@ class _Container:
             self._container.reload()
         killed = bool(self._container.attrs["State"]["OOMKilled"])
         return Ending(exit_code=code, stop=stop, breach=breach, killed_for_memory=killed)
-
-    def _attach(self) -> None:
-        streams = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
-        connection = self._client.api.attach_socket(str(self._container.id), params=streams)
-        self._descriptor = connection.fileno()
-        # only the response, which the client hides in there, closes the connection
-        self._attachment.callback(connection._response.close)  # noqa: SLF001
 
     def _read(self) -> bytes:
         try:

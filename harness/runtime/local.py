@@ -133,11 +133,20 @@ class _Process:
         self._rusage: resource.struct_rusage | None = None
 
     def __enter__(self) -> Self:
+        given = {
+            **host_environment(),
+            **run_environment(str(_SOURCE)),
+            RUN_VARIABLE: self._mark.text,
+        }
+        if self._launch.evidence_dir is not None:
+            given[EVIDENCE_VARIABLE] = str(self._launch.evidence_dir.resolve())
+        if self._launch.models_dir is not None:
+            given[MODELS_VARIABLE] = str(self._launch.models_dir.resolve())
         # no preexec_fn: with it Python forks the whole harness instead of using vfork
         self._popen = subprocess.Popen(
             [sys.executable, *self._launch.arguments],
             cwd=self._launch.run_dir,
-            env=_environment(self._launch, self._mark),
+            env={**given, **self._launch.env},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -243,15 +252,6 @@ class _Process:
         assert self._popen.stdout is not None
         assert self._popen.stderr is not None
         return self._popen.stdout, self._popen.stderr
-
-
-def _environment(launch: Launch, mark: Mark) -> dict[str, str]:
-    given = {**host_environment(), **run_environment(str(_SOURCE)), RUN_VARIABLE: mark.text}
-    if launch.evidence_dir is not None:
-        given[EVIDENCE_VARIABLE] = str(launch.evidence_dir.resolve())
-    if launch.models_dir is not None:
-        given[MODELS_VARIABLE] = str(launch.models_dir.resolve())
-    return {**given, **launch.env}
 
 
 def _take(descriptor: int, log: BoundedLog) -> bool:

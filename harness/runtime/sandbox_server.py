@@ -141,7 +141,13 @@ class SandboxServer:
 
     def __enter__(self) -> Self:
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        _bind(self._listener, self._path)
+        # the socket's path may be longer than the 107 bytes that the kernel takes
+        folder = os.open(self._path.parent, os.O_PATH | os.O_DIRECTORY)
+        try:
+            self._listener.bind(f"/proc/self/fd/{folder}/{self._path.name}")
+        finally:
+            os.close(folder)
+        self._path.chmod(0o666)  # the container's user is another
         self._listener.listen(self._max_sandboxes)
         self._acceptor = threading.Thread(target=self._accept, name="sandboxes", daemon=True)
         self._acceptor.start()
@@ -229,16 +235,6 @@ class SandboxServer:
             if self._kind is None:
                 self._kind = working_kind(self._spec)
             return self._kind
-
-
-def _bind(listener: socket.socket, path: Path) -> None:
-    """Make the socket, whose path may be longer than the 107 bytes that the kernel takes."""
-    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
-    try:
-        listener.bind(f"/proc/self/fd/{folder}/{path.name}")
-    finally:
-        os.close(folder)
-    path.chmod(0o666)  # the container's user is another
 
 
 def _relay(connection: socket.socket, channel: SandboxChannel, limits: SandboxLimits) -> str:

@@ -42,7 +42,12 @@ def scenario_problems(scenario: Scenario, document: Document) -> Iterator[Proble
             allowed=folder,
         )
     yield from _workload_name_problems(document, ("workload",), scenario.workload)
-    yield from _evidence_problems(document)
+    seen: set[str] = set()
+    for index, name in _evidence_names(document).items():
+        if name in seen:
+            at: Key = ("evidence", index, "file")
+            yield document.problem(at, "evidence file is listed twice", value=repr(name))
+        seen.add(name)
     base = _known_workload(scenario.workload)
     if base is not None:
         yield from _params_problems(document, ("params",), base, scenario.params)
@@ -214,15 +219,6 @@ def _evidence_names(document: Document) -> dict[int, str]:
     }
 
 
-def _evidence_problems(document: Document) -> Iterator[Problem]:
-    seen: set[str] = set()
-    for index, name in _evidence_names(document).items():
-        if name in seen:
-            at: Key = ("evidence", index, "file")
-            yield document.problem(at, "evidence file is listed twice", value=repr(name))
-        seen.add(name)
-
-
 def _report_problems(scenario: Scenario, document: Document) -> Iterator[Problem]:
     known = metrics_of(scenario)
     named: list[tuple[Key, str]] = [
@@ -235,7 +231,9 @@ def _report_problems(scenario: Scenario, document: Document) -> Iterator[Problem
     for key, name in named:
         if known and name not in known:
             yield _unknown_metric(document, key, name, known)
-    if score in known and score not in _rising(scenario):
+    # the metrics of its workloads of which more is better
+    rising = {metric.name for metric in _declared(scenario) if metric.better is Better.HIGHER}
+    if score in known and score not in rising:
         message = "not a metric of which more is better"
         yield document.problem(("report", "lineage"), message, value=repr(score))
 
@@ -256,11 +254,6 @@ def metrics_of(scenario: Scenario) -> dict[str, str]:
     return {metric.name: metric.unit for metric in (*_declared(scenario), *RUN_METRICS)}
 
 
-def _rising(scenario: Scenario) -> set[str]:
-    """Return the metrics of its workloads of which more is better."""
-    return {metric.name for metric in _declared(scenario) if metric.better is Better.HIGHER}
-
-
 def _declared(scenario: Scenario) -> list[Metric]:
     names = {scenario.workload_of(profile) for profile in scenario.profiles}
     known = [each for name in sorted(names) if (each := _known_workload(name)) is not None]
@@ -278,7 +271,12 @@ def ledger_problems(
             value=repr(document.value.get("scenario")),
             allowed=scenario.scenario,
         )
-    yield from _given_problems(document)
+    table = document.value.get("given")
+    for name, row in table.items() if isinstance(table, dict) else ():
+        unit = row.get("unit") if isinstance(row, dict) else None
+        if isinstance(unit, str) and unit not in UNITS:
+            facts = {"value": repr(unit), "nearest": nearest(unit, UNITS)}
+            yield document.problem(("given", name, "unit"), "unknown unit", **facts)
     units = metrics_of(scenario)
     for index, raw in enumerate(document.value["expectations"]):
         # the metric of a formula may be a name of its own, with its unit; else it is a slip
@@ -306,7 +304,14 @@ def _entry_problems(
     units: Mapping[str, str],
 ) -> Iterator[Problem]:
     if isinstance(entry, ArithmeticEntry):  # its metric is a name; no workload need declare it
-        yield from _formula_problems(document, (*key, "formula"), entry.formula)
+        given = values_of(document.value.get("given"))
+        try:
+            evaluate(entry.formula, given)
+        except ValueError as error:
+            allowed = ", ".join(given) or "no names: the file has no given table"
+            yield document.problem(
+                (*key, "formula"), str(error), value=repr(entry.formula), allowed=allowed
+            )
     else:
         yield from _metric_problems(document, (*key, "metric"), entry.metric, units)
     if entry.unit not in UNITS:
@@ -337,24 +342,6 @@ def _entry_problems(
     if other is not None:
         side = "to" if hasattr(entry.expect, "to") else "than"
         yield from _metric_problems(document, (*key, "expect", side, "metric"), other.metric, units)
-
-
-def _formula_problems(document: Document, key: Key, formula: str) -> Iterator[Problem]:
-    given = values_of(document.value.get("given"))
-    try:
-        evaluate(formula, given)
-    except ValueError as error:
-        allowed = ", ".join(given) or "no names: the file has no given table"
-        yield document.problem(key, str(error), value=repr(formula), allowed=allowed)
-
-
-def _given_problems(document: Document) -> Iterator[Problem]:
-    table = document.value.get("given")
-    for name, row in table.items() if isinstance(table, dict) else ():
-        unit = row.get("unit") if isinstance(row, dict) else None
-        if isinstance(unit, str) and unit not in UNITS:
-            facts = {"value": repr(unit), "nearest": nearest(unit, UNITS)}
-            yield document.problem(("given", name, "unit"), "unknown unit", **facts)
 
 
 def _metric_problems(

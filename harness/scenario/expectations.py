@@ -435,6 +435,14 @@ Expectation = Annotated[
 ]
 
 KINDS: tuple[type[Entry], ...] = get_args(get_args(Expectation)[0])
+EXPECT_KEYS = frozenset(
+    field.alias or name
+    for kind in KINDS
+    if (expect := kind.model_fields["expect"].annotation) is not None
+    and hasattr(expect, "model_fields")
+    for name, field in expect.model_fields.items()
+)
+"""Every key that `expect` may have in one kind or another."""
 
 
 class Expectations(Strict):

@@ -38,7 +38,7 @@ def yaml_problem(error: yaml.MarkedYAMLError, text: str, path: Path) -> Problem:
     if begins is not None and found in _AT_ITS_BEGINNING:
         mark = begins
     elif begins is not None and "flow" in (error.context or ""):
-        if _is_past(mark, text):
+        if mark.line >= len(text.rstrip().splitlines()):
             mark, words = begins, "the bracket is not closed"
         elif begins.line < mark.line:
             words += f" in what the bracket on line {begins.line + 1} begins"
@@ -57,7 +57,3 @@ def _words(found: str, text: str, mark: yaml.Mark) -> str:
             return "a tab cannot indent: use spaces"
         return f"text that begins with {character} must be in quotes"
     return _WORDS.get(found, found)
-
-
-def _is_past(mark: yaml.Mark, text: str) -> bool:
-    return mark.line >= len(text.rstrip().splitlines())

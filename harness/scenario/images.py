@@ -171,20 +171,16 @@ def _problems(document: Document) -> Iterator[Problem]:
     for name, entry in document.value.items():
         if not (document.path.parent / name / "Dockerfile").is_file():
             yield document.problem((name,), "image has no Dockerfile", allowed=f"{name}/Dockerfile")
-        yield from _entry_problems(document, name, entry)
-
-
-def _entry_problems(document: Document, name: str, entry: object) -> Iterator[Problem]:
-    yield from _shape_problems(document, (name,), entry, _IMAGE_FIELDS)
-    builds = entry.get("built") if isinstance(entry, dict) else None
-    for on, built in builds.items() if isinstance(builds, dict) else ():
-        at: Key = (name, "built", on)
-        if on not in PLATFORMS:
-            close = nearest(on, PLATFORMS)
-            yield document.problem(
-                at, "unknown platform", allowed=", ".join(PLATFORMS), nearest=close
-            )
-        yield from _shape_problems(document, at, built, _BUILT_FIELDS)
+        yield from _shape_problems(document, (name,), entry, _IMAGE_FIELDS)
+        builds = entry.get("built") if isinstance(entry, dict) else None
+        for on, built in builds.items() if isinstance(builds, dict) else ():
+            at: Key = (name, "built", on)
+            if on not in PLATFORMS:
+                close = nearest(on, PLATFORMS)
+                yield document.problem(
+                    at, "unknown platform", allowed=", ".join(PLATFORMS), nearest=close
+                )
+            yield from _shape_problems(document, at, built, _BUILT_FIELDS)
 
 
 def _shape_problems(

@@ -56,7 +56,9 @@ def summaries(root: Path, cache: Path) -> list[ScenarioSummary]:
                 continue
         current[folder.name] = entry
     if current != known:
-        _write_cache(cache_file, current)
+        text = json.dumps({"version": __version__, "entries": current})
+        with suppress(HostError):  # a read-only home: everything is read again next time
+            atomic.write_text(cache_file, text)
     if problems:
         raise InputError(problems)
     return [from_json(ScenarioSummary, entry["summary"]) for entry in current.values()]
@@ -90,9 +92,3 @@ def _read_cache(path: Path) -> dict[str, Mapping[str, object]]:
         return {}  # a cache: absent or damaged, it is made again
     usable = isinstance(document, dict) and document.get("version") == __version__
     return document["entries"] if usable else {}
-
-
-def _write_cache(path: Path, entries: Mapping[str, object]) -> None:
-    text = json.dumps({"version": __version__, "entries": entries})
-    with suppress(HostError):  # a read-only home: everything is read again next time
-        atomic.write_text(path, text)

@@ -23,7 +23,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from harness.scenario.expectations import Defaults, EvidenceClass, Printed
+from harness.scenario.expectations import EXPECT_KEYS, Defaults, EvidenceClass, Printed
 from harness.scenario.formula import evaluate
 from harness.scenario.positions import Document, Key
 
@@ -124,8 +124,8 @@ def _kind(entry: Mapping[str, Any]) -> Any:
     expect = entry["expect"]
     if not isinstance(expect, dict):
         return "bound"
-    if "margin" in expect and "than" not in expect:
-        return None  # equivalence or noninferiority
+    if ("margin" in expect and "than" not in expect) or expect.keys() - EXPECT_KEYS:
+        return None  # equivalence or noninferiority; or a key is misspelt, which may show the kind
     marks = (kind for key, kind in _KIND_OF.items() if key in expect)
     return next(marks, "exact" if [*expect] == ["value"] else "bound")
 

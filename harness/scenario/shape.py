@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from harness.errors import Problem, nearest
 from harness.records import record
-from harness.scenario.expectations import KINDS, Expectation, Expectations
+from harness.scenario.expectations import EXPECT_KEYS, KINDS, Expectation, Expectations
 from harness.scenario.positions import Document, Key
 from harness.scenario.schema import WRITTEN_AS, Strict, Sweep
 
@@ -183,12 +183,15 @@ def _kind_problems(document: Document, key: Key, error: ErrorDetails) -> Iterato
         facts = {"value": _shown(entry["kind"]), "nearest": nearest(entry["kind"], kinds)}
         allowed = ", ".join(kinds)
         yield document.problem((*key, "kind"), "not an allowed value", allowed=allowed, **facts)
-    elif "expect" in entry:
-        allowed = "equivalence, noninferiority"  # `expect` is written alike for both
-        yield document.problem((*key, "kind"), "key is required", allowed=allowed)
-    if "expect" not in entry:
+    elif "expect" not in entry:
         allowed = "expect, or a figure that is derived or recorded"
         yield document.problem((*key, "expect"), "key is required", allowed=allowed)
+    elif misspelt := entry["expect"].keys() - EXPECT_KEYS:
+        for name in sorted(misspelt):
+            yield _unknown_key(document, (*key, "expect", name), {*EXPECT_KEYS})
+    else:
+        allowed = "equivalence, noninferiority"  # `expect` is written alike for both
+        yield document.problem((*key, "kind"), "key is required", allowed=allowed)
     known = set().union(*(_names(each) for each in KINDS))
     for name in sorted(entry.keys() - known):
         yield _unknown_key(document, (*key, name), known)

@@ -23,7 +23,7 @@ from harness.workloads.api.emit import EVENTS_FILE, read_events
 from harness.workloads.autoresearch.search_space import SMALL
 from harness.workloads.autoresearch.trajectory import Trajectory
 from harness.workloads.inference.chat_template import load_chat_template
-from tests.unit.distill.conftest import made
+from tests.unit.a25.conftest import made
 
 _TRIALS = [("n_head", 2, False), ("d_model", 96, False), ("n_head", 8, True)] * 4
 _PARAMS = {
@@ -65,7 +65,7 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> Mapping[tuple[Any, ...]
 def test_every_racer_has_its_rates(figures: Mapping[tuple[Any, ...], Any]) -> None:
     for prompt_version in PromptVersion:
         for racer in ("frequent", "frequent_keep", "previous", "nearest", "distilled"):
-            for rate in ("valid", "knob", "exact"):
+            for rate in ("valid_rate", "knob_accuracy", "exact_match"):
                 assert 0 <= figures[f"eval.{rate}", prompt_version.value, racer] <= 1
     assert figures["eval.valid_rate", "published", "untuned"] is not None
 

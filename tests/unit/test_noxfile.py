@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import time
@@ -205,7 +206,10 @@ BOTH = ["making .nox/env-torch", "making .nox/env-tests"]
 
 def test_an_environment_is_made_once(workshop: _Workshop) -> None:
     assert workshop.made() == BOTH
-    assert workshop.commands == ["env-torch", "base.txt", "--editable", "env-tests", "lock.txt"]
+    assert workshop.commands == [
+        *("env-torch", "base.txt", "--editable"),
+        *("env-tests", "setuptools", "lock.txt"),
+    ]
     assert workshop.made() == []
 
 
@@ -373,3 +377,9 @@ def test_a_failing_pip_is_an_error_and_its_output_is_not_lost(
     with pytest.raises(_Failed, match="exit code 1"):
         noxfile._pip(_Session(), sys.executable, "--no-index", "no-such-package-anywhere")
     assert "no-such-package-anywhere" in capfd.readouterr().err
+
+
+def test_every_test_that_a_session_names_is_there(project_root: Path) -> None:
+    named = re.findall(r'"(tests/[\w/.]+)"', (project_root / "noxfile.py").read_text("utf-8"))
+    assert named
+    assert not [name for name in named if not (project_root / name).exists()]

@@ -27,7 +27,16 @@ def path(spec: RunSpec, events: Sequence[Event]) -> Iterator[Measurement]:
         for event in events
         if event.kind == "step"
     ]
-    refused = _refused(events)
+    # why configurations were not trained to their end, by their row keys
+    reasons = {"cell.fits": (False, "not tried: too large by the memory law")}
+    reasons["cell.out_of_memory"] = (True, "out of memory")
+    refused = {}
+    for event in events:
+        payload = event.payload
+        if event.kind == "measured" and payload["metric"] in reasons:
+            bad, reason = reasons[payload["metric"]]
+            if payload["value"] is bad:
+                refused[_key(payload["where"])] = reason
     for number, cell in enumerate(params.cells):
         where = where_of(cell)
         mine = [step for step in steps if step.get("cell") == number]
@@ -126,20 +135,6 @@ def _rounds(params: PathParams, steps: Sequence[Values], rows: int) -> list[floa
 
 def _key(where: Mapping[str, Scalar]) -> frozenset[tuple[str, Scalar]]:
     return frozenset(where.items())
-
-
-def _refused(events: Sequence[Event]) -> dict[frozenset[tuple[str, Scalar]], str]:
-    """Return why configurations were not trained to their end, by their row keys."""
-    reasons = {"cell.fits": (False, "not tried: too large by the memory law")}
-    reasons["cell.out_of_memory"] = (True, "out of memory")
-    found = {}
-    for event in events:
-        payload = event.payload
-        if event.kind == "measured" and payload["metric"] in reasons:
-            bad, reason = reasons[payload["metric"]]
-            if payload["value"] is bad:
-                found[_key(payload["where"])] = reason
-    return found
 
 
 def _means(steps: Sequence[Values], *names: str) -> list[float]:

@@ -48,22 +48,6 @@ def loop(emit: EventWriter, done: FinishedLoop, baseline: BaselineEval, level: f
         level: chance of any false keep that the noise rule allows itself.
     """
     found = tally(done, level)
-    _report_baseline(emit, done, baseline)
-    _report_iterations(emit, done)
-    _report_decisions(emit, done, found)
-    _report_noise(emit, done, level)
-    _report_repetition(emit, done)
-    if not done.header.hill_climb:
-        _report_values(emit, done)
-    # every iteration is in the record of trials, and its tree is whole
-    emit.measured("record.rows", len(done.history.trials))
-    emit.measured("record.damaged", done.damaged)
-    emit.measured("record.parents", found.parents)
-    emit.measured("record.depth", found.depth)
-    emit.measured("record.trials_without_improvement", found.trials_without_improvement)
-
-
-def _report_baseline(emit: EventWriter, done: FinishedLoop, baseline: BaselineEval) -> None:
     measured, cfg = baseline.baseline_metrics, baseline.baseline_cfg
     emit.measured("baseline.val_bpb", measured.val_bpb)
     emit.measured("baseline.train_loss_first", measured.train_loss_first)
@@ -79,6 +63,26 @@ def _report_baseline(emit: EventWriter, done: FinishedLoop, baseline: BaselineEv
         for each in done.trajectory.evaluated
     )
     emit.measured("parameters.wrong", wrong)
+    _report_iterations(emit, done)
+    _report_decisions(emit, done, found)
+    _report_noise(emit, done, level)
+    tried = [e for e in done.trajectory.iterations if isinstance(e, Evaluated | EvalFailed)]
+    again = repeated(done.trajectory.iterations)
+    knobs = [each.proposal.knob for each in tried]
+    none = "" if tried else "nothing was tried"
+    emit.measured("repeat.count", len(again))
+    emit.measured("repeat.rate", len(again) / len(tried) if tried else None, absent=none)
+    emit.measured("repeat.unique_pairs", len({each.proposal.pair for each in tried}))
+    emit.measured("knobs.touched", len(set(knobs)))
+    emit.measured("entropy.knob", recount.entropy_bits(knobs))
+    if not done.header.hill_climb:
+        _report_values(emit, done)
+    # every iteration is in the record of trials, and its tree is whole
+    emit.measured("record.rows", len(done.history.trials))
+    emit.measured("record.damaged", done.damaged)
+    emit.measured("record.parents", found.parents)
+    emit.measured("record.depth", found.depth)
+    emit.measured("record.trials_without_improvement", found.trials_without_improvement)
 
 
 def _report_iterations(emit: EventWriter, done: FinishedLoop) -> None:
@@ -174,18 +178,6 @@ def _report_noise(emit: EventWriter, done: FinishedLoop, level: float) -> None:
     pooled = noises.pooled_sd([each.val_bpb for each in members] for members in groups.values())
     none = "" if pooled else "no configuration was evaluated twice"
     emit.measured("noise.repeat_std", pooled.std if pooled else None, absent=none)
-
-
-def _report_repetition(emit: EventWriter, done: FinishedLoop) -> None:
-    tried = [e for e in done.trajectory.iterations if isinstance(e, Evaluated | EvalFailed)]
-    again = repeated(done.trajectory.iterations)
-    knobs = [each.proposal.knob for each in tried]
-    none = "" if tried else "nothing was tried"
-    emit.measured("repeat.count", len(again))
-    emit.measured("repeat.rate", len(again) / len(tried) if tried else None, absent=none)
-    emit.measured("repeat.unique_pairs", len({each.proposal.pair for each in tried}))
-    emit.measured("knobs.touched", len(set(knobs)))
-    emit.measured("entropy.knob", recount.entropy_bits(knobs))
 
 
 def _report_values(emit: EventWriter, done: FinishedLoop) -> None:

@@ -417,7 +417,7 @@ def run(context: Context) -> None:
 
 RACE_EVIDENCE = Workload(
     name="distill.clone_evidence",
-    doc="make article 25's corpus again, race trivial answers against it, count its race again",
+    doc="rebuild article 25's corpus, score trivial baselines, and recompute its comparison",
     params=RaceEvidenceParams,
     metrics=figure.metrics,
     entry="harness.experiments.a25.evidence:run",

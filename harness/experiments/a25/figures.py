@@ -48,7 +48,7 @@ class Constructed:
 
 @dataclass(frozen=True, kw_only=True)
 class Picks:
-    """What some answers picked, beside the rows that were learned from."""
+    """What some answers proposed, and the training rows."""
 
     where: Where
     answers: Sequence[Prediction]
@@ -90,7 +90,7 @@ class Raced:
 
     @property
     def seconds(self) -> list[float]:
-        """How long somebody waited for its answers."""
+        """Latencies of its answers, seconds."""
         return [
             s
             for heat in self.heats

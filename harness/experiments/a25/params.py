@@ -47,7 +47,7 @@ class CloneParams(PolicyParams, LoraParams, GenerationParams):
         "more; small, the file agent's policy; or a published model as organisation/name@revision",
     )
     format_pretrain_steps: int = param(
-        300, doc="steps in which a student that is made learns it", low=1
+        300, doc="training steps in which a made student learns the form", low=1
     )
     learning_rate: float = param(
         3e-4, doc="AdamW, peak of a cosine after a tenth of warm-up", low=0.0
@@ -63,14 +63,14 @@ class CloneParams(PolicyParams, LoraParams, GenerationParams):
     temperature: float = override(GenerationParams, "temperature", 0.5, doc="of the answers")
     max_new_tokens: int = override(GenerationParams, "max_new_tokens", 200, doc="of an answer")
     teacher_base_url: str = param(
-        "", doc="where the teacher is served, to be asked again; empty: it does not race"
+        "", doc="where the teacher is served, to be asked again; empty: it is not asked"
     )
     teacher_model: str = param("meta/llama-3.1-8b-instruct", doc="its name there")
 
 
 CLONE = Workload(
     name="distill.clone",
-    doc="train a student on a proposer's answers, and race it against trivial ones",
+    doc="train a student on a proposer's answers, and compare it with trivial baselines",
     params=CloneParams,
     entry="harness.experiments.a25.run:run",
     requires=("torch", "transformers", "peft"),

@@ -1,4 +1,4 @@
-"""Reading proposals, and holding them against what the proposer really answered. Loads no torch.
+"""Parse proposals, and compare them with the proposer's real answers. Loads no torch.
 
 Article 25, section "Phase 3". How it departs: a prompt may be answered several times, and a value
 must be of its knob's type.
@@ -38,7 +38,7 @@ class Prediction:
 
     Attributes:
         change: None where it is no change that the menu has.
-        latency_s: wall clock; None where nobody waited.
+        latency_s: wall clock; None for a baseline, which takes no time.
     """
 
     change: PredictedChange | None
@@ -47,7 +47,7 @@ class Prediction:
 
 @record
 class RepeatedPredictions:
-    """One held-out question, what was answered in truth, and a racer's answers to it."""
+    """One held-out question, the proposer's real answer, and a model's answers."""
 
     iteration: int
     truth: PredictedChange

@@ -48,15 +48,12 @@ from harness.workloads.autoresearch.trajectory import Trajectory, read_trajector
 from harness.workloads.inference.chat import ChatSamplingParams, Endpoint, chat
 from harness.workloads.inference.chat_template import ChatTemplate, Message, Role
 from harness.workloads.models.example import Example, masked
-from harness.workloads.models.lora import LoraPolicy
 from harness.workloads.rl.runner import seed_of
 from harness.workloads.tiny_models.checkpoint import tiny_model
 from harness.workloads.training.params import SMALL as SMALL_POLICY
 from harness.workloads.training.policy import (
     ServedPolicy,
-    compute,
-    lora_settings,
-    open_engine,
+    open_policy,
     sampling_params,
 )
 from harness.workloads.training.schedule import Decay
@@ -95,7 +92,8 @@ def run(context: Context) -> None:
     with _opened(context, space, made) as race:
         for prompt_version, parts in race.parts.items():
             BASELINES.report(context.emit, Constructed(prompt_version=prompt_version, parts=parts))
-        _untuned(race)
+        race.served.answer_with(None)  # the student as it is before it has learned anything
+        _race(race, next(iter(race.parts)), UNTUNED, _student(race, UNTUNED))
         start = race.served.policy.weights()
         for prompt_version in race.parts:
             race.served.policy.put(start)
@@ -140,7 +138,19 @@ def _corpora(
     context: Context, trajectory: Trajectory, space: Space
 ) -> dict[PromptVersion, TrainTestSplit]:
     params: CloneParams = context.params
-    asking = _asking(context, space)
+    asking: Asking
+    if params.prompt_style == "published":
+        asking = asking_of(context.evidence(params.published_rows).read_text(encoding="utf-8"))
+    elif params.prompt_style == "brief":
+        asking = BriefQuestion(history=_HISTORY)
+    else:
+        form = PromptWriter(
+            search_space=space,
+            guardrails=Guardrails.PUBLISHED,
+            proposer_context=ProposerContext.WINDOW,
+            history_window=_HISTORY,
+        )
+        asking = LoopQuestion(form=form)
     asked = list(rows(trajectory, asking, PromptVersion.CORRECTED))
     parts = {
         each: split(list(rows(trajectory, asking, each)), params.num_eval_examples)
@@ -153,20 +163,6 @@ def _corpora(
     return parts
 
 
-def _asking(context: Context, space: Space) -> Asking:
-    params: CloneParams = context.params
-    if params.prompt_style == "published":
-        return asking_of(context.evidence(params.published_rows).read_text(encoding="utf-8"))
-    if params.prompt_style == "brief":
-        return BriefQuestion(history=_HISTORY)
-    rules, memory = Guardrails.PUBLISHED, ProposerContext.WINDOW
-    return LoopQuestion(
-        form=PromptWriter(
-            search_space=space, guardrails=rules, proposer_context=memory, history_window=_HISTORY
-        )
-    )
-
-
 # --- the student ----------------------------------------------------------------------------------
 
 
@@ -176,28 +172,13 @@ def _opened(
 ) -> Iterator[CloneResources]:
     params: CloneParams = context.params
     folder = _student_folder(context, space)
-    policy = LoraPolicy.open(folder, lora_settings(params, context.spec.seed), compute(params))
-    with open_engine(
-        context,
-        folder,
-        "student",
-        max_model_len=params.max_length,
-        max_concurrency=1,
-        lora_rank=params.lora_rank,
-    ) as (engine, chat_template):
-        context.emit.measured("clone.engine", engine.identity)
-        context.emit.measured("clone.parameters", policy.num_trainable)
+    with open_policy(
+        context, folder, "student", max_model_len=params.max_length, max_concurrency=1
+    ) as served:
+        context.emit.measured("clone.engine", served.engine.identity)
+        context.emit.measured("clone.parameters", served.policy.num_trainable)
         yield CloneResources(
-            context=context,
-            params=params,
-            space=space,
-            parts=parts,
-            served=ServedPolicy(
-                policy=policy,
-                engine=engine,
-                chat_template=chat_template,
-                adapters=context.out / "adapters",
-            ),
+            context=context, params=params, space=space, parts=parts, served=served
         )
 
 
@@ -211,13 +192,6 @@ def _student_folder(context: Context, space: Space) -> Path:
     make_student(folder, space, context.spec.seed, params.format_pretrain_steps)
     context.emit.measured("clone.making", time.monotonic() - began)
     return folder
-
-
-def _untuned(race: CloneResources) -> None:
-    """Race the student as it is before it has learned anything."""
-    prompt_version = next(iter(race.parts))
-    race.served.answer_with(None)
-    _race(race, prompt_version, UNTUNED, _student(race, UNTUNED))
 
 
 def _distil(race: CloneResources, prompt_version: PromptVersion) -> None:
@@ -303,17 +277,22 @@ Say = Callable[
 
 def _race(race: CloneResources, prompt_version: PromptVersion, racer: str, say: Say) -> None:
     """Let a racer answer every question, and report it; one answer before that is not counted."""
-    parts, samples = race.parts[prompt_version], range(race.params.num_samples)
+    parts = race.parts[prompt_version]
     say(parts.test[0], -1)
-    asked = progress.tracked(parts.test, f"ask {racer}", len(parts.test), unit="question")
-    heats = [
-        RepeatedPredictions(
-            iteration=row.iteration,
-            truth=truth(row),
-            predictions=tuple(_timed(race, say, row, sample) for sample in samples),
+    heats = []
+    for row in progress.tracked(parts.test, f"ask {racer}", len(parts.test), unit="question"):
+        predictions = []
+        for sample in range(race.params.num_samples):
+            began = time.perf_counter()
+            text = say(row, sample)
+            took_s = time.perf_counter() - began
+            change = read_pick(text, race.space)
+            predictions.append(Prediction(change=change, latency_s=took_s))
+        heats.append(
+            RepeatedPredictions(
+                iteration=row.iteration, truth=truth(row), predictions=tuple(predictions)
+            )
         )
-        for row in asked
-    ]
     emit = race.context.emit
     raced = Raced(prompt_version=prompt_version, racer=racer, heats=heats, parts=parts)
     RACE.report(emit, raced)
@@ -321,15 +300,8 @@ def _race(race: CloneResources, prompt_version: PromptVersion, racer: str, say: 
     emit.measured("eval.majority_exact_match", share, where=raced.where, count=len(heats))
 
 
-def _timed(race: CloneResources, say: Say, row: IterationExample, sample: int) -> Prediction:
-    began = time.perf_counter()
-    text = say(row, sample)
-    took_s = time.perf_counter() - began
-    return Prediction(change=read_pick(text, race.space), latency_s=took_s)
-
-
 def _student(race: CloneResources, racer: str) -> Say:
-    """Return whoever the engine serves, as a racer."""
+    """Return a function that asks the model that the engine serves."""
     chat_template, engine = race.served.chat_template, race.served.engine
 
     def say(row: IterationExample, sample: int) -> str:
@@ -341,10 +313,10 @@ def _student(race: CloneResources, racer: str) -> Say:
 
 
 def _teacher(race: CloneResources) -> None:
-    """Ask the teacher the same questions again, where somebody serves it."""
+    """Ask the teacher the same questions again, if a server for it is given."""
     params, context = race.params, race.context
     if not params.teacher_base_url:
-        context.emit.note("nobody serves the teacher: it does not race against its own answers")
+        context.emit.note("no server for the teacher is given: it is not asked again")
         return
     endpoint = Endpoint(base_url=params.teacher_base_url, model=params.teacher_model)
 

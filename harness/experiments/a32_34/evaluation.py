@@ -45,7 +45,7 @@ class PolicyEvaluation:
     """One policy's rollouts, one a task.
 
     Attributes:
-        policy: who played.
+        policy: name of the policy.
         rollouts: all of them, errors included.
     """
 
@@ -54,22 +54,22 @@ class PolicyEvaluation:
 
     @property
     def graded(self) -> tuple[FileRollout, ...]:
-        """The rollouts that count."""
+        """The rollouts that did not break."""
         return tuple(each for each in self.rollouts if not each.is_error)
 
     @property
     def num_errors(self) -> int:
-        """How many count in no rate."""
+        """How many rollouts broke; they are in no rate."""
         return len(self.rollouts) - len(self.graded)
 
     @property
     def rates(self) -> BaselineRates:
-        """What passed."""
+        """Pass rates of tasks and assertions."""
         return rates(map(_grade, self.graded))
 
     @property
     def assertions_interval(self) -> Interval:
-        """Of the share of assertions that hold: 95 %, by resampling tasks."""
+        """95 % interval of the assertion pass rate, by resampling tasks."""
         return bootstrap([_held(each) for each in _with_assertions(self.graded)], _ratio)
 
     @property

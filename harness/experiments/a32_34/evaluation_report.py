@@ -1,4 +1,4 @@
-"""Playing policies on held-out tasks, and reporting what each earns and how they differ."""
+"""Run policies on held-out tasks; report their scores and how they differ."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # it needs peft, which reporting does not
 def evaluate(
     resources: FileAgentResources, policy: Policy[Task], tasks: Sequence[Task]
 ) -> PolicyEvaluation:
-    """Have a policy play every task once; what the log holds already is not played again.
+    """Run a policy on every task once; tasks that are in the log are not run again.
 
     Raises:
         HostError: more than 1 % of the rollouts broke.
@@ -43,7 +43,7 @@ def evaluate(
 
 
 def judge(resources: FileAgentResources, name: str, adapter: Path | None) -> PolicyEvaluation:
-    """Serve a policy, have it play the held-out tasks, and report all that this says."""
+    """Serve a policy, run it on the held-out tasks, and report every figure."""
     resources.served.answer_with(adapter)
     found = evaluate(resources, resources.policy(name), resources.held_out)
     report_served(resources, found)
@@ -51,7 +51,7 @@ def judge(resources: FileAgentResources, name: str, adapter: Path | None) -> Pol
 
 
 def judge_nothing(resources: FileAgentResources) -> PolicyEvaluation:
-    """Report what doing nothing earns on the held-out tasks."""
+    """Report the score of an agent that does nothing, on the held-out tasks."""
     found = evaluate(resources, NOTHING, resources.held_out)
     report_policy(resources.context.emit, found)
     return found
@@ -79,11 +79,25 @@ def report_serving(resources: FileAgentResources) -> None:
 
 
 def report_policy(emit: EventWriter, found: PolicyEvaluation) -> None:
-    """Report everything that one policy's rollouts say."""
+    """Report every figure of one policy's rollouts."""
     where = {"policy": found.policy}
     graded = len(found.graded)
     for figures in (counts.RATES, counts.WALL):
-        figures.report(emit, _counts(found), where)
+        rates = found.rates
+        figures.report(
+            emit,
+            counts.PrintedEvaluation(
+                tasks=rates.tasks,
+                tasks_passed=rates.tasks_passed,
+                assertions=rates.assertions,
+                assertions_passed=rates.assertions_passed,
+                stop_rate=found.task_complete.successes,
+                mean_turns=found.mean_turns,
+                mean_wall_s=found.total_s / len(found.graded),
+                wall_s=found.total_s,
+            ),
+            where,
+        )
     stopping, holding = wilson(found.task_complete), found.assertions_interval
     for name, value, count in (
         ("agent.mean_turns", found.mean_turns, graded),
@@ -107,20 +121,6 @@ def report_policy(emit: EventWriter, found: PolicyEvaluation) -> None:
         emit.measured(
             "agent.assertion_pass_rate_by_kind", 100 * held.rate, where=by, count=held.trials
         )
-
-
-def _counts(found: PolicyEvaluation) -> counts.PrintedEvaluation:
-    rates = found.rates
-    return counts.PrintedEvaluation(
-        tasks=rates.tasks,
-        tasks_passed=rates.tasks_passed,
-        assertions=rates.assertions,
-        assertions_passed=rates.assertions_passed,
-        stop_rate=found.task_complete.successes,
-        mean_turns=found.mean_turns,
-        mean_wall_s=found.total_s / len(found.graded),
-        wall_s=found.total_s,
-    )
 
 
 def report_differences(

@@ -1,4 +1,4 @@
-"""Workloads ``agent.grpo_evidence`` and ``agent.t2po_evidence``: printed figures, done again.
+"""Workloads ``agent.grpo_evidence`` and ``agent.t2po_evidence``: arithmetic on printed figures.
 
 Neither run's raw data is published. What a formula of printed numbers says stands in the ledgers.
 Here is what takes more: whether printed counts can be told apart, and the images that article 33's

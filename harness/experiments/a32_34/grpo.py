@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.experiments.a32_34.evaluation import PolicyEvaluation, parser_split, reparsed
+from harness.experiments.a32_34.evaluation import parser_split, reparsed
 from harness.experiments.a32_34.evaluation_report import (
     evaluate,
     judge,
@@ -16,7 +16,7 @@ from harness.experiments.a32_34.evaluation_report import (
     report_serving,
 )
 from harness.experiments.a32_34.params import GrpoParams
-from harness.experiments.a32_34.resources import FileAgentResources, open_resources
+from harness.experiments.a32_34.resources import open_resources
 from harness.experiments.a32_34.sft import SFT, imitate
 from harness.experiments.a32_34.training import learn
 from harness.experiments.a32_34.variants import plain
@@ -34,41 +34,27 @@ def run(context: Context) -> None:
         base = judge(resources, "base", None)
         imitate(resources)
         tuned = judge(resources, SFT, resources.served.adapter(SFT))
-        trained = _train(resources, tuned)
+        # the held-out tasks choose the weights; of equals the earliest, which have drifted least
+        params = resources.params
+        assert isinstance(params, GrpoParams)
+        way, evaluated = plain(params, resources.seed), {0: tuned}
+        for step in learn(resources, way):
+            if is_evaluated(params, step.number) and not step.no_signal:
+                policy = resources.policy(f"{way.name}@{step.number}")
+                evaluated[step.number] = evaluate(resources, policy, resources.held_out)
+        chosen = max(evaluated, key=lambda step: (evaluated[step].rates.held, -step))
+        resources.context.emit.measured("learn.best_step", chosen, where={"variant": way.name})
+        name = f"{way.name}-{chosen}" if chosen else SFT
+        resources.served.answer_with(resources.served.adapter(name))
+        trained = replace(evaluated[chosen], policy=way.name)
+        report_served(resources, trained)
         pairs = [(tuned, base), (trained, tuned), (trained, base), (base, nothing)]
         report_differences(resources, pairs)
-        _report_parsers(resources, tuned, trained)
+        # what the older parser makes of the fine-tuned policy's rollouts, as article 33 did
+        emit = context.emit
+        old = reparsed(tuned.graded, ParserVersion.PHASE5)
+        report_reparsed(emit, tuned, ParserVersion.PHASE5, old)
+        by_old = old.complete / old.rollouts
+        split = parser_split(by_old, tuned.task_complete.rate, trained.task_complete.rate)
+        report_parser_split(emit, "replay", split)
         report_serving(resources)
-
-
-def _train(resources: FileAgentResources, tuned: PolicyEvaluation) -> PolicyEvaluation:
-    """Train, and return how the weights play that the held-out tasks choose.
-
-    Of equals the earliest are chosen, which have drifted least.
-    """
-    params = resources.params
-    assert isinstance(params, GrpoParams)
-    way, evaluated = plain(params, resources.seed), {0: tuned}
-    for step in learn(resources, way):
-        if is_evaluated(params, step.number) and not step.no_signal:
-            policy = resources.policy(f"{way.name}@{step.number}")
-            evaluated[step.number] = evaluate(resources, policy, resources.held_out)
-    chosen = max(evaluated, key=lambda step: (evaluated[step].rates.held, -step))
-    resources.context.emit.measured("learn.best_step", chosen, where={"variant": way.name})
-    name = f"{way.name}-{chosen}" if chosen else SFT
-    resources.served.answer_with(resources.served.adapter(name))
-    found = replace(evaluated[chosen], policy=way.name)
-    report_served(resources, found)
-    return found
-
-
-def _report_parsers(
-    resources: FileAgentResources, tuned: PolicyEvaluation, trained: PolicyEvaluation
-) -> None:
-    """Report what the older parser makes of the fine-tuned policy's rollouts, as article 33 did."""
-    emit = resources.context.emit
-    old = reparsed(tuned.graded, ParserVersion.PHASE5)
-    report_reparsed(emit, tuned, ParserVersion.PHASE5, old)
-    by_old = old.complete / old.rollouts
-    split = parser_split(by_old, tuned.task_complete.rate, trained.task_complete.rate)
-    report_parser_split(emit, "replay", split)

@@ -30,7 +30,7 @@ from harness.workloads.training.params import (
 class TasksParams:
     """How tasks are written; the seed of the run is the first slot's."""
 
-    author: str = param("template", doc="who writes them", choices=("template", "llm"))
+    author: str = param("template", doc="who writes the tasks", choices=("template", "llm"))
     per_persona: int = param(
         TASKS_PER_PERSONA, doc="tasks for each of the eight personas", unit="count", low=1, high=100
     )
@@ -99,7 +99,7 @@ class T2poParams(GrpoParams):
 
     variants: tuple[str, ...] = param(
         ("full",),
-        doc="what is trained, each from the same fine-tuned policy",
+        doc="variants to train, each from the same fine-tuned policy",
         choices=("grpo", "cap", "resample", "turns", "full", "paper"),
     )
     capped_max_new_tokens: int = param(
@@ -110,7 +110,7 @@ class T2poParams(GrpoParams):
     )
     max_resamples: int = param(2, doc="how often a turn is sampled again at most", low=0, high=8)
     entropy_top_k: int = param(
-        20, doc="likeliest tokens that entropy is taken over", low=2, high=100
+        20, doc="entropy is taken over this many most likely tokens", low=2, high=100
     )
     turn_advantage_weight: float = param(1.0, doc="of a turn's own advantage", low=0.0)
 
@@ -126,14 +126,14 @@ def sandbox_of(params: AgentParams) -> SandboxSpec:
 WORKLOADS = (
     Workload(
         name="clawgym.tasks",
-        doc="write file tasks, lint them, and report what doing nothing and an oracle earn",
+        doc="write file tasks, lint them, and report the scores of doing nothing and of an oracle",
         params=TasksParams,
         metrics=WRITTEN,
         entry="harness.experiments.a32_34.tasks:run",
     ),
     Workload(
         name="agent.sft",
-        doc="write file tasks, serve a policy, let it imitate demonstrations, and play both",
+        doc="write file tasks, serve a policy, fine-tune it on demonstrations, and evaluate both",
         params=AgentParams,
         metrics=(*WRITTEN, *SERVED, *TUNED, *_PLAYED),
         entry="harness.experiments.a32_34.sft:run",
@@ -142,7 +142,7 @@ WORKLOADS = (
     ),
     Workload(
         name="agent.grpo",
-        doc="fine-tune a file agent, then train it by rewards, and play all policies",
+        doc="fine-tune a file agent, then train it by GRPO, and evaluate every policy",
         params=GrpoParams,
         metrics=(*SERVED, *TUNED, *_PLAYED, *REWARDED, *LEARNED),
         entry="harness.experiments.a32_34.grpo:run",
@@ -151,7 +151,7 @@ WORKLOADS = (
     ),
     Workload(
         name="agent.t2po",
-        doc="train a fine-tuned file agent in several ways, and follow pool and held-out tasks",
+        doc="train a fine-tuned file agent by several variants, evaluating pool and held-out tasks",
         params=T2poParams,
         metrics=(*SERVED, *TUNED, *_PLAYED, *REWARDED, *LEARNED, *CURVES),
         entry="harness.experiments.a32_34.t2po:run",

@@ -1,4 +1,4 @@
-"""What a run of articles 32 to 34 holds open: tasks, sandboxes, and a policy that is served."""
+"""Resources of one run of articles 32 to 34: tasks, sandboxes, engine, trainable policy."""
 
 from __future__ import annotations
 
@@ -30,16 +30,13 @@ from harness.workloads.envs.files.personas import role_of, slots
 from harness.workloads.envs.files.protocol import STOP_WORD, PromptStyle
 from harness.workloads.envs.files.task import Task
 from harness.workloads.envs.files.task_json import write_tasks
-from harness.workloads.models.lora import LoraPolicy
 from harness.workloads.rl.rollout import RolloutLog
 from harness.workloads.rl.runner import EnginePolicy, Runner
 from harness.workloads.tiny_models.checkpoint import tiny_model
 from harness.workloads.training.params import SMALL
 from harness.workloads.training.policy import (
     ServedPolicy,
-    compute,
-    lora_settings,
-    open_engine,
+    open_policy,
     sampling_params,
 )
 
@@ -123,18 +120,16 @@ def open_resources(context: Context) -> Iterator[FileAgentResources]:
         progress.tell("make demonstrations")
         shown = sft_data(context, tasks, sandboxes)
         progress.tell("load and serve the policy")
-        policy = LoraPolicy.open(folder, lora_settings(params, context.spec.seed), compute(params))
-        engine, chat_template = stack.enter_context(
-            open_engine(
+        served = stack.enter_context(
+            open_policy(
                 context,
                 folder,
                 "policy",
                 max_model_len=params.max_model_len,
                 max_concurrency=params.max_concurrency,
-                lora_rank=params.lora_rank,
             )
         )
-        chat_template.exactly(STOP_WORD)  # what a model cannot say it never learns
+        served.chat_template.exactly(STOP_WORD)  # what a model cannot say it never learns
         yield FileAgentResources(
             context=context,
             params=params,
@@ -149,12 +144,7 @@ def open_resources(context: Context) -> Iterator[FileAgentResources]:
                 log=RolloutLog(context.out / "rollouts.jsonl", FileEpisode),
                 max_concurrency=params.max_concurrency,
             ),
-            served=ServedPolicy(
-                policy=policy,
-                engine=engine,
-                chat_template=chat_template,
-                adapters=context.out / "adapters",
-            ),
+            served=served,
         )
 
 

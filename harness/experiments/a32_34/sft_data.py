@@ -1,4 +1,4 @@
-"""What the policy is shown to imitate, and which tasks that leaves for its evaluation.
+"""Demonstrations for fine-tuning, and the tasks that are left for evaluation.
 
 Article 32 lets one model, the teacher, play all tasks, and shows another one what passed or nearly
 did: those tasks are the training pool, all others are held out. A held-out task is so one that the

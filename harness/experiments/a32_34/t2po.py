@@ -1,6 +1,6 @@
 """Workload ``agent.t2po``: article 34, and its parts one by one, from one fine-tuned policy.
 
-All variants draw the same tasks at the same step, and begin with the same weights. On a schedule
+All variants sample the same tasks at the same step, and begin with the same weights. On a schedule
 the held-out tasks and the training pool are played as they are when they are compared: by the same
 weights, at the same temperature, with the same cap. The batch that a step trained on is reported
 beside them, as the article compares that: sampled by the weights of the step before, hotter, and
@@ -9,7 +9,7 @@ with turns sampled again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from enum import StrEnum
 
@@ -58,7 +58,14 @@ def run(context: Context) -> None:
         weights = resources.served.policy.weights()
         ways = [variant(T2poVariantName(name), params, resources.seed) for name in params.variants]
         trained = {way.name: _train(resources, way, weights, start) for way in ways}
-        report_differences(resources, _pairs(trained, tuned, nothing))
+        # every way is compared with the start and with plain GRPO
+        pairs = [(tuned, nothing)]
+        plain = trained.get(T2poVariantName.GRPO)
+        for name, found in trained.items():
+            pairs.append((found, tuned))
+            if plain is not None and name != T2poVariantName.GRPO:
+                pairs.append((found, plain))
+        report_differences(resources, pairs)
         report_serving(resources)
 
 
@@ -92,18 +99,6 @@ def _train(
     return last
 
 
-def _pairs(
-    trained: Mapping[str, PolicyEvaluation], tuned: PolicyEvaluation, nothing: PolicyEvaluation
-) -> Iterator[tuple[PolicyEvaluation, PolicyEvaluation]]:
-    """Yield what is compared: every way with the start and with plain GRPO."""
-    yield tuned, nothing
-    plain = trained.get(T2poVariantName.GRPO)
-    for name, found in trained.items():
-        yield found, tuned
-        if plain is not None and name != T2poVariantName.GRPO:
-            yield found, plain
-
-
 # --- Curves ---------------------------------------------------------------------------------------
 
 
@@ -113,7 +108,7 @@ def _report_curve(
     """Report every point, how far apart its parts lie, and which checkpoint each would choose.
 
     Article 34's own lesson: the pass rate of the batch that a checkpoint is trained on chooses
-    badly, as those tasks are easier and are drawn anew each step.
+    badly, as those tasks are easier and are sampled anew each step.
     """
     emit = resources.context.emit
     for step, point in points.items():

@@ -1,4 +1,4 @@
-"""Workload ``clawgym.tasks``: write tasks, look for what is wrong with them, and play baselines."""
+"""Workload ``clawgym.tasks``: write tasks, lint them, and run baselines."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def report_findings(emit: EventWriter, tasks: tuple[Task, ...]) -> None:
 
 
 def report_baselines(context: Context, tasks: Iterable[Task], split: Split) -> None:
-    """Report what doing nothing earns, with and without faulty assertions, and the oracle."""
+    """Report the scores of doing nothing and of the oracle, with and without faulty assertions."""
     emit, given = context.emit, tuple(tasks)
     where = {"policy": "nothing", "split": split.value}
     _report_rates(emit, do_nothing(given), {**where, "assertions": "all"})

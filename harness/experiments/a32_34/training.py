@@ -118,7 +118,7 @@ def report_step(resources: FileAgentResources, way: T2poVariant, step: FileStep)
 def report_learning(
     resources: FileAgentResources, way: T2poVariant, steps: Sequence[FileStep]
 ) -> None:
-    """Report what all steps of a variant come to."""
+    """Report the totals of a variant's steps."""
     emit, where, count = resources.context.emit, {"variant": way.name}, len(steps)
     updates = [each.report.update for each in steps if each.report.update is not None]
     emit.measured("learn.steps", len(updates), where=where)
@@ -142,7 +142,10 @@ def report_learning(
     emit.measured(
         "learn.generated_tokens", _generated_tokens(traces), where=where, count=len(traces)
     )
-    distances = [each for trace in traces for each in _entropy_changes(trace)]
+    distances: list[float] = []  # of the entropy of a turn from the second on, to the one before
+    for trace in traces:
+        entropies = [turn.entropy for turn in trace.turns if turn.entropy is not None]
+        distances += [abs(now - before) for before, now in pairwise(entropies)]
     for threshold in _THRESHOLDS if distances else ():
         share = sum(0 < distance < threshold for distance in distances) / len(distances)
         by: dict[str, Scalar] = {**where, "resample_threshold": threshold}
@@ -157,9 +160,3 @@ def report_learning(
 def _generated_tokens(traces: Sequence[Trace]) -> int:
     """Return what the engine sampled, counting every draw of a turn as long as the one kept."""
     return sum(len(turn.reply) * turn.draws for trace in traces for turn in trace.turns)
-
-
-def _entropy_changes(trace: Trace) -> list[float]:
-    """Return how far the entropy of every turn from the second on is from the one before."""
-    found = [turn.entropy for turn in trace.turns if turn.entropy is not None]
-    return [abs(now - before) for before, now in pairwise(found)]

@@ -8,7 +8,7 @@ pairs, and their differences can be tested.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from itertools import accumulate
 from types import MappingProxyType
@@ -18,7 +18,6 @@ from harness.experiments.a22.run import corpus_of
 from harness.experiments.a35.params import ARM_FIGURES, AblationParams
 from harness.records import Scalar
 from harness.workloads.api.context import Context
-from harness.workloads.api.emit import EventWriter
 from harness.workloads.autoresearch.as_trials import ProposerContext
 from harness.workloads.autoresearch.loop import BASELINE_FILE, Session
 from harness.workloads.autoresearch.loop_process import complete
@@ -48,7 +47,15 @@ def run(context: Context) -> None:
         HostError: the searches cannot be done here.
     """
     params: AblationParams = context.params
-    emit, arms = context.emit, dict(_searches(context, params))
+    emit, seed, corpus = context.emit, context.spec.seed, corpus_of(context)
+    arms: dict[str, FinishedLoop] = {}
+    measured: tuple[float, ...] = ()  # the noise, in the first search: it is of the baseline alone
+    for arm in ARMS if seed % 2 else reversed(ARMS):  # over the replicates neither is always first
+        folder = context.out / arm
+        folder.mkdir()
+        complete(_session(params, seed, ARMS[arm], measured), folder, corpus)
+        arms[arm] = read_finished(folder)
+        measured = measured or arms[arm].header.noise_val_bpb
     emit.started(read_baseline(context.out / "with_lineage" / BASELINE_FILE).device)
     found = {arm: figures_of(tally(loop, params.alpha)) for arm, loop in arms.items()}
     for name in ARM_FIGURES:
@@ -56,26 +63,23 @@ def run(context: Context) -> None:
         emit.measured(f"with_lineage.{name}", shown)
         emit.measured(f"without_lineage.{name}", hidden)
         emit.measured(f"lineage_effect.{name}", shown - hidden)
-    _report_curves(emit, arms)
-    _report_trees(emit, arms)
+    for arm, loop in arms.items():
+        values = (
+            each.val_bpb if isinstance(each, Evaluated) else math.inf
+            for each in loop.trajectory.iterations
+        )
+        lowest = accumulate(values, min, initial=loop.header.baseline_val_bpb)
+        for iteration, value in enumerate(lowest):
+            emit.measured("eval.val_bpb_min", value, where={"variant": arm, "iteration": iteration})
+        for trial in loop.history.trials:
+            place: dict[str, Scalar] = {"variant": arm, "trial": int(trial.exp_id)}
+            depth = len(loop.history.chain(trial)) - 1
+            emit.measured("trial.depth", depth, where={**place, "label": trial.status.value})
     noise = arms["with_lineage"].noise
     emit.measured("noise.std", noise.std, count=noise.count)
     lacking = sum(len(missing(loop, params.iterations)) for loop in arms.values())
     emit.measured("resume.missing", lacking)
-    report.rails(emit, _session(params, context.spec.seed, ProposerContext.NONE, ()).search_space)
-
-
-def _searches(context: Context, params: AblationParams) -> Iterator[tuple[str, FinishedLoop]]:
-    """Do both searches; the noise is measured in the first, as it is of the baseline alone."""
-    corpus, seed = corpus_of(context), context.spec.seed
-    noise: tuple[float, ...] = ()
-    for arm in ARMS if seed % 2 else reversed(ARMS):  # over the replicates neither is always first
-        folder = context.out / arm
-        folder.mkdir()
-        complete(_session(params, seed, ARMS[arm], noise), folder, corpus)
-        loop = read_finished(folder)
-        noise = noise or loop.header.noise_val_bpb
-        yield arm, loop
+    report.rails(emit, _session(params, seed, ProposerContext.NONE, ()).search_space)
 
 
 def _session(
@@ -104,22 +108,3 @@ def figures_of(found: Tally) -> Figures:
         "wasted": found.wasted_s,
         "wasted_share": found.wasted_s / found.wall_s * _PERCENT,
     }
-
-
-def _report_curves(emit: EventWriter, arms: Arms) -> None:
-    """Report the lowest figure so far."""
-    for arm, loop in arms.items():
-        done = loop.trajectory.iterations
-        found = [each.val_bpb if isinstance(each, Evaluated) else math.inf for each in done]
-        lowest = accumulate(found, min, initial=loop.header.baseline_val_bpb)
-        for iteration, value in enumerate(lowest):
-            emit.measured("eval.val_bpb_min", value, where={"variant": arm, "iteration": iteration})
-
-
-def _report_trees(emit: EventWriter, arms: Arms) -> None:
-    """Report the depth of each trial in its tree."""
-    for arm, loop in arms.items():
-        for trial in loop.history.trials:
-            place: dict[str, Scalar] = {"variant": arm, "trial": int(trial.exp_id)}
-            depth = len(loop.history.chain(trial)) - 1
-            emit.measured("trial.depth", depth, where={**place, "label": trial.status.value})

@@ -1,4 +1,4 @@
-"""What an objective did to the groups of a run, in a few figures. Loads no torch."""
+"""Figures of the advantages that an objective gave to a run's groups. Loads no torch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ScoredGroup:
 
 
 def figures(scored: Sequence[ScoredGroup], settings: A2tgpoSettings) -> Iterator[Figure]:
-    """Yield what can be said; nothing where no rollout made a call."""
+    """Yield every figure; none if no rollout made a call."""
     gains = [len(member.gains) for each in scored for member in each.group.members]
     yield "gain.count", sum(gains), {}
     if not any(gains):

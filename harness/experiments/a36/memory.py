@@ -20,7 +20,7 @@ from harness.workloads.models.memory import (
     stored_bytes,
 )
 from harness.workloads.models.presets import MODELS
-from harness.workloads.models.shape import ModelShape, num_parameters
+from harness.workloads.models.shape import num_parameters
 
 FLOOR_GIB = 8.0  # left to the system; the harness's own watchdog ends a run below it
 
@@ -52,7 +52,8 @@ def shortage(params: A2tgpoParams, memory: FreeMemory) -> str:
 
 def needed(params: A2tgpoParams, memory: FreeMemory) -> Mapping[str, int] | None:
     """Return what trainer, server and index need, bytes; None where the model is not known."""
-    shape = _shape(params.model)
+    name = params.model.partition("@")[0].rpartition("/")[2]
+    shape = next((shape for shape in MODELS if shape.name == name), None)
     if shape is None:
         return None
     forward = ForwardPass(
@@ -67,11 +68,6 @@ def needed(params: A2tgpoParams, memory: FreeMemory) -> Mapping[str, int] | None
         "server": max(weights, share),
         "index": int(params.retriever_memory_gib * GIB),
     }
-
-
-def _shape(model: str) -> ModelShape | None:
-    name = model.partition("@")[0].rpartition("/")[2]
-    return next((shape for shape in MODELS if shape.name == name), None)
 
 
 def _short(where: str, needs: Mapping[str, int], available: int) -> str:

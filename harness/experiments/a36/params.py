@@ -21,7 +21,7 @@ class A2tgpoParams(PolicyParams, LoraParams, GenerationParams, RolloutParams, Tr
 
     variant: str = param(
         "full",
-        doc="what learns: each adds one thing to the one before, and released is the paper's code",
+        doc="each adds one thing to the one before; released is the paper's code",
         choices=("grpo", "igpo", "turn-groups", "root", "turn-clip", "full", "released"),
     )
     # the world
@@ -29,8 +29,8 @@ class A2tgpoParams(PolicyParams, LoraParams, GenerationParams, RolloutParams, Tr
     num_entities_per_type: int = param(
         40, doc="persons, cities and companies, each", low=10, high=10_000
     )
-    train_questions: int = param(240, doc="that are trained on", low=1)
-    num_eval_examples: int = param(120, doc="other questions, that are only evaluated on", low=1)
+    train_questions: int = param(240, doc="training questions", low=1)
+    num_eval_examples: int = param(120, doc="held-out questions", low=1)
     hops: tuple[int, ...] = param(
         (1, 2, 3), doc="facts that questions take, in turn", low=1, high=3
     )
@@ -40,7 +40,7 @@ class A2tgpoParams(PolicyParams, LoraParams, GenerationParams, RolloutParams, Tr
         "paper's contract",
     )
     retriever_memory_gib: float = param(
-        0.0, doc="memory that the retriever's own server takes", unit="GiB", low=0.0
+        0.0, doc="memory that an external retriever takes", unit="GiB", low=0.0
     )
     retriever_top_k: int = param(3, doc="passages a search shows", low=1, high=20)
     max_calls: int = param(6, doc="searches of a rollout, at most", low=1, high=20)
@@ -82,8 +82,15 @@ class A2tgpoParams(PolicyParams, LoraParams, GenerationParams, RolloutParams, Tr
 
 # where: step, hops (0 for all questions)
 _HELD_OUT = (
-    Metric(name="search.exact_match", unit="%", doc="held-out questions", better=_HIGHER),
-    Metric(name="search.no_answer", unit="%", doc="held-out rollouts without one", better=_LOWER),
+    Metric(
+        name="search.exact_match",
+        unit="%",
+        doc="held-out questions answered exactly",
+        better=_HIGHER,
+    ),
+    Metric(
+        name="search.no_answer", unit="%", doc="held-out rollouts without an answer", better=_LOWER
+    ),
     Metric(name="search.calls", unit="1", doc="searches of a held-out rollout, mean"),
 )
 _GAINED = (
@@ -99,7 +106,11 @@ _GAINED = (
         doc="held-out exact match, mean over the evaluations after the first: how fast it learnt",
         better=_HIGHER,
     ),
-    Metric(name="search.rollout_errors", unit="count", doc="rollouts that broke and count nowhere"),
+    Metric(
+        name="search.rollout_errors",
+        unit="count",
+        doc="rollouts that broke; they count in no other figure",
+    ),
 )
 
 # where: step
@@ -107,19 +118,25 @@ _BATCH = (
     Metric(name="train.reward", unit="1", doc="mean of the rollouts", better=_HIGHER),
     Metric(name="train.exact_match", unit="%", doc="of the training rollouts", better=_HIGHER),
     Metric(name="train.calls", unit="1", doc="searches of a training rollout, mean"),
-    Metric(name="train.zero_variance_groups", unit="count", doc="groups that train nothing"),
-    Metric(name="train.clip_ratio", unit="%", doc="tokens whose gradient the clip took"),
     Metric(
-        name="train.importance_ratio_mean", unit="1", doc="ratio to the weights that drew, mean"
+        name="train.zero_variance_groups",
+        unit="count",
+        doc="groups without reward spread (no gradient)",
     ),
+    Metric(name="train.clip_ratio", unit="%", doc="clipped tokens"),
+    Metric(name="train.importance_ratio_mean", unit="1", doc="mean importance ratio pi / pi_old"),
     Metric(name="train.entropy", unit="nat", doc="of the policy's distribution a token"),
     Metric(name="train.update_norm", unit="1", doc="L2 of the step's change of the weights"),
     Metric(name="train.tokens", unit="token", doc="trained"),
 )
 
 _CREDIT = (
-    Metric(name="gain.count", unit="count", doc="information gains that were taken"),
-    Metric(name="gain.singletons", unit="%", doc="gains that no other rollout could be held to"),
+    Metric(name="gain.count", unit="count", doc="information gains computed"),
+    Metric(
+        name="gain.singletons",
+        unit="%",
+        doc="gains whose turn only one rollout of the group reached",
+    ),
     Metric(
         name="gain.logprob_abs_diff_max",
         unit="nat",
@@ -147,18 +164,18 @@ _CREDIT = (
     ),
     Metric(name="clip.scale_mean", unit="1", doc="of process turns"),
     Metric(name="clip.scale_std", unit="1", doc="of process turns"),
-    Metric(name="clip.scale_min", unit="1", doc="least of all"),
-    Metric(name="clip.scale_max", unit="1", doc="largest of all"),
+    Metric(name="clip.scale_min", unit="1", doc="smallest"),
+    Metric(name="clip.scale_max", unit="1", doc="largest"),
 )
 
 _TIMES = (
     Metric(name="serve.engine", unit="text", doc="what served the policy, with its version"),
-    Metric(name="retrieve.by", unit="text", doc="what found passages"),
+    Metric(name="retrieve.by", unit="text", doc="the retriever, with its version"),
     Metric(name="retrieve.time", unit="ms", doc="of a search, mean", better=_LOWER, timing=True),
-    Metric(name="step.time", unit="s", doc="of a step, median", better=_LOWER, timing=True),
-    Metric(name="step.rollout_time", unit="s", doc="of it, rollouts; median", timing=True),
-    Metric(name="step.gain_time", unit="s", doc="of it, gains; median", timing=True),
-    Metric(name="step.update_time", unit="s", doc="of it, the update; median", timing=True),
+    Metric(name="step.time", unit="s", doc="one step, median", better=_LOWER, timing=True),
+    Metric(name="step.rollout_time", unit="s", doc="rollouts of a step, median", timing=True),
+    Metric(name="step.gain_time", unit="s", doc="gains of a step, median", timing=True),
+    Metric(name="step.update_time", unit="s", doc="update of a step, median", timing=True),
     Metric(
         name="gain.engine_time",
         unit="s",
@@ -175,7 +192,7 @@ _TIMES = (
 
 A2TGPO = Workload(
     name="search.a2tgpo",
-    doc="train a policy to search, crediting each search with what it gained",
+    doc="train a policy to search, rewarding each search by its information gain",
     params=A2tgpoParams,
     metrics=(*_HELD_OUT, *_GAINED, *_BATCH, *_CREDIT, *_TIMES),
     entry="harness.experiments.a36.run:run",

@@ -1,6 +1,6 @@
 """What article 36 and the paper that it studies print. Loads no torch.
 
-Nobody trained anything for the article: its own figures are arithmetic, and the six rows of its
+The article trained nothing: its own figures are arithmetic, and the six rows of its
 results.tsv were typed into the program that writes them, as its transcript says. The paper's are of
 eight H20 GPUs (arXiv 2605.06200, version 1).
 """

@@ -1,4 +1,4 @@
-"""What a run of article 36 holds open: the world, its retriever, and a policy that is served."""
+"""Resources of one run of article 36: world, retriever, engine, trainable policy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from harness.workloads.envs.search.protocol import SearchPromptStyle, before_ans
 from harness.workloads.envs.search.retriever import RemoteRetriever, Retriever
 from harness.workloads.envs.search.retriever_server import retriever_service
 from harness.workloads.envs.search.world import Question, World
-from harness.workloads.models.lora import LoraPolicy
 from harness.workloads.rl.algorithms.information_gain import GoldAnswer, gold_answer
 from harness.workloads.rl.rollout import RolloutLog
 from harness.workloads.rl.runner import Runner
@@ -25,9 +24,7 @@ from harness.workloads.tiny_models.checkpoint import tiny_model
 from harness.workloads.training.params import SMALL
 from harness.workloads.training.policy import (
     ServedPolicy,
-    compute,
-    lora_settings,
-    open_engine,
+    open_policy,
 )
 
 E5 = "intfloat/e5-base-v2@f52bf8ec8c7124536f0efb74aca902b2995e5bcd"
@@ -78,15 +75,13 @@ def open_resources(context: Context) -> Iterator[SearchAgentResources]:
     folder = tiny_model("search") if params.model == SMALL else context.model(params.model)
     with ExitStack() as stack:
         retriever = stack.enter_context(_retriever(context, world.passages))
-        policy = LoraPolicy.open(folder, lora_settings(params, context.spec.seed), compute(params))
-        engine, chat_template = stack.enter_context(
-            open_engine(
+        served = stack.enter_context(
+            open_policy(
                 context,
                 folder,
                 "policy",
                 max_model_len=params.max_model_len,
                 max_concurrency=params.max_concurrency,
-                lora_rank=params.lora_rank,
             )
         )
         environment = partial(
@@ -106,18 +101,13 @@ def open_resources(context: Context) -> Iterator[SearchAgentResources]:
                 log=RolloutLog(context.out / "rollouts.jsonl", SearchEpisode),
                 max_concurrency=params.max_concurrency,
             ),
-            served=ServedPolicy(
-                policy=policy,
-                engine=engine,
-                chat_template=chat_template,
-                adapters=context.out / "adapters",
-            ),
+            served=served,
         )
 
 
 @contextmanager
 def _retriever(context: Context, passages: Sequence[str]) -> Iterator[Retriever]:
-    """Open what finds passages; a server that is somebody else's is only asked."""
+    """Open the retriever; an external server is only queried."""
     params: A2tgpoParams = context.params
     if params.retriever.startswith("http://"):
         remote = RemoteRetriever(params.retriever)

@@ -1,4 +1,4 @@
-"""Workload ``search.a2tgpo``: a policy learns to search, and what its advantages were is shown.
+"""Workload ``search.a2tgpo``: train a policy to search, and report its advantages.
 
 How it differs from the paper's code: ratios are taken to the trainer's own log-probabilities of the
 weights that a step begins with, as the server's differ from them by rounding and a turn's clip is
@@ -58,8 +58,17 @@ def run(context: Context) -> None:
                 _report_two_ways(resources, way, step.rollouts)
             if is_evaluated(params, step.number):
                 evaluated[step.number] = _evaluate(resources, step.number)
-        _report_learning(resources, list(evaluated.values()), steps)
-        _report_advantages(resources, way, steps)
+        first, *later = [100 * each.results.exact_match for each in evaluated.values()]
+        emit.measured("search.gain", later[-1] - first)
+        emit.measured("search.eval_auc", fmean(later), count=len(later))
+        errors = sum(step.num_errors for step in steps)
+        errors += sum(each.num_errors for each in evaluated.values())
+        emit.measured("search.rollout_errors", errors)
+        if way.settings is not None:
+            groups = chain.from_iterable(step.groups for step in steps)
+            scored = [ScoredGroup(group=group, advantages=way.objective(group)) for group in groups]
+            for metric, value, where in figures(scored, way.settings):
+                emit.measured(metric, value, where=where)
         _report_times(resources, steps)
 
 
@@ -130,7 +139,7 @@ class _Evaluation:
 
 
 def _evaluate(resources: SearchAgentResources, step: int) -> _Evaluation:
-    """Play the held-out questions by the likeliest tokens, and report what that comes to.
+    """Answer the held-out questions at the evaluation's temperature, and report the scores.
 
     Raises:
         HostError: more than 1 % of the rollouts broke.
@@ -160,18 +169,6 @@ def _evaluate(resources: SearchAgentResources, step: int) -> _Evaluation:
         ):
             resources.context.emit.measured(metric, value, where=where, count=results.rollouts)
     return _Evaluation(results=found[0], num_errors=sum(each.is_error for each in rollouts))
-
-
-def _report_learning(
-    resources: SearchAgentResources, evaluated: Sequence[_Evaluation], steps: Sequence[SearchStep]
-) -> None:
-    """Report what all steps have changed, and how many rollouts broke, held-out ones included."""
-    emit = resources.context.emit
-    first, *later = [100 * each.results.exact_match for each in evaluated]
-    emit.measured("search.gain", later[-1] - first)
-    emit.measured("search.eval_auc", fmean(later), count=len(later))
-    errors = sum(step.num_errors for step in steps) + sum(each.num_errors for each in evaluated)
-    emit.measured("search.rollout_errors", errors)
 
 
 def told_of(step: SearchStep) -> dict[str, float]:
@@ -227,17 +224,6 @@ def _report_two_ways(
     emit.measured("gain.logprob_abs_diff_max", max(differences), where={"step": 1})
     emit.measured("gain.engine_time", between - began)
     emit.measured("gain.trainer_time", ended - between)
-
-
-def _report_advantages(
-    resources: SearchAgentResources, way: A2tgpoVariant, steps: Sequence[SearchStep]
-) -> None:
-    if way.settings is None:
-        return
-    groups = chain.from_iterable(step.groups for step in steps)
-    scored = [ScoredGroup(group=group, advantages=way.objective(group)) for group in groups]
-    for metric, value, where in figures(scored, way.settings):
-        resources.context.emit.measured(metric, value, where=where)
 
 
 def _report_times(resources: SearchAgentResources, steps: Sequence[SearchStep]) -> None:

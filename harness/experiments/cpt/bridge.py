@@ -70,23 +70,6 @@ def configuration(
 ) -> ConfigContainer:
     """Return the common start of Bridge's recipes, with what one GPU and one memory ask for."""
     config = _pretrain_common()
-    _set_model(config, params, folder)
-    _set_states(config)
-    _set_steps(config, params)
-    config.dataset = Windows(
-        trained=trained,
-        seq_length=params.seq_len,
-        dataloader_type="single",
-        num_workers=0,
-        persistent_workers=False,
-    )
-    config.rng.seed = seed
-    config.checkpoint.save = config.checkpoint.load = None
-    config.logger.tensorboard_dir = None
-    return config
-
-
-def _set_model(config: ConfigContainer, params: BridgeParams, folder: Path) -> None:
     config.model = AutoBridge.from_hf_pretrained(str(folder)).to_megatron_provider()
     config.model.seq_length = params.seq_len
     config.model.tensor_model_parallel_size = 1
@@ -102,10 +85,7 @@ def _set_model(config: ConfigContainer, params: BridgeParams, folder: Path) -> N
     # windows come as ids; Bridge adds a token to a null tokenizer's
     config.tokenizer.tokenizer_type = "NullTokenizer"
     config.tokenizer.vocab_size = config.model.vocab_size - 1
-
-
-def _set_states(config: ConfigContainer) -> None:
-    """Ask for 10 bytes a parameter: see `harness.workloads.models.memory.PRECISION_AWARE`."""
+    # ask for 10 bytes a parameter: see `harness.workloads.models.memory.PRECISION_AWARE`
     config.mixed_precision = bf16_mixed()
     config.mixed_precision.grad_reduce_in_fp32 = False
     config.optimizer.use_precision_aware_optimizer = True
@@ -118,9 +98,6 @@ def _set_states(config: ConfigContainer) -> None:
     config.ddp.grad_reduce_in_fp32 = False
     # one rank has nothing to overlap with, and the model is called between steps
     config.ddp.overlap_grad_reduce = config.ddp.overlap_param_gather = False
-
-
-def _set_steps(config: ConfigContainer, params: BridgeParams) -> None:
     config.train.train_iters = params.max_steps
     config.train.global_batch_size = params.batch_size
     config.train.micro_batch_size = 1
@@ -136,6 +113,17 @@ def _set_steps(config: ConfigContainer, params: BridgeParams) -> None:
     config.scheduler.lr_decay_style = "cosine"
     config.scheduler.lr_decay_iters = params.max_steps
     config.scheduler.lr_warmup_iters = max(1, round(params.warmup_ratio * params.max_steps))
+    config.dataset = Windows(
+        trained=trained,
+        seq_length=params.seq_len,
+        dataloader_type="single",
+        num_workers=0,
+        persistent_workers=False,
+    )
+    config.rng.seed = seed
+    config.checkpoint.save = config.checkpoint.load = None
+    config.logger.tensorboard_dir = None
+    return config
 
 
 # --- data -----------------------------------------------------------------------------------------
@@ -187,7 +175,7 @@ def _corpora(
 
 @dataclass(eq=False)
 class DomainEvaluationCallback(Callback):  # type: ignore[misc]
-    """Measures both domains with the model that trains, and reports what came of it."""
+    """Evaluates both domains during training, and reports the results."""
 
     context: Context
     held_out: dict[str, Tensor]

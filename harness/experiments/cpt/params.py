@@ -32,7 +32,7 @@ class ReplayParams:
     )
     dropout: float = param(0.0, doc="everywhere", low=0.0, high=0.9)
     base_steps: int = param(300, doc="steps of the base on the old language", low=10)
-    max_steps: int = param(150, doc="steps that follow, the same for every arm", low=10)
+    max_steps: int = param(150, doc="steps of a continuation, the same for every variant", low=10)
     warmup_ratio: float = param(
         0.1, doc="share of either's steps in which the learning rate rises", low=0.01, high=0.5
     )
@@ -49,9 +49,7 @@ class ReplayParams:
         high=1.0,
     )
     lora_rank: int = param(8, doc="of the arm that trains adapters, without replay", low=1)
-    num_eval_examples: int = param(
-        256, doc="texts of each language that nothing is trained on", low=1
-    )
+    num_eval_examples: int = param(256, doc="held-out texts of each language", low=1)
     num_eval_points: int = param(
         5, doc="points of a continuation at which both are measured", low=1
     )
@@ -110,9 +108,7 @@ class BridgeParams:
     beta2: float = param(0.95, doc="AdamW", low=0.0, high=1.0)
     weight_decay: float = param(0.01, doc="AdamW", low=0.0)
     max_grad_norm: float = param(1.0, doc="gradients are clipped to this norm", low=0.0)
-    num_eval_examples: int = param(
-        32, doc="windows of each domain that nothing is trained on", low=1
-    )
+    num_eval_examples: int = param(32, doc="held-out windows of each domain", low=1)
     num_eval_points: int = param(
         5, doc="points of the continuation at which both are measured", low=1
     )

@@ -58,7 +58,14 @@ def _evaluate(bench: Bench, corpus: TokenStream, request: dict[str, Any], answer
     """Do one evaluation in this process, and end it."""
     end_with_parent(os.getppid())
     if bench.device == "cpu":
-        _limit_memory(bench.memory_gib)
+        # limit the growth of this process's data; the kernel refuses more
+        used_kib = next(
+            int(line.split()[1])
+            for line in open("/proc/self/status", encoding="ascii")  # noqa: SIM115, PTH123 - ends with us
+            if line.startswith("VmData:")
+        )
+        limit = used_kib * _BYTES_PER_KIB + int(bench.memory_gib * _BYTES_PER_GIB)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
         signal.setitimer(signal.ITIMER_PROF, request["cpu_s"] or 0.0)  # 0 sets none
     try:
         cfg = from_json(TrainConfig, request["cfg"])
@@ -75,17 +82,6 @@ def _evaluate(bench: Bench, corpus: TokenStream, request: dict[str, Any], answer
         evaluation = CandidateEvaluation(result=failure)
     _say(answers, {"answer": to_json(evaluation)})
     os._exit(0)
-
-
-def _limit_memory(more_gib: float) -> None:
-    """Limit the growth of this process's data; the kernel refuses more."""
-    used_kib = next(
-        int(line.split()[1])
-        for line in open("/proc/self/status", encoding="ascii")  # noqa: SIM115, PTH123 - ends with us
-        if line.startswith("VmData:")
-    )
-    limit = used_kib * _BYTES_PER_KIB + int(more_gib * _BYTES_PER_GIB)
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
 def _say(answers: int, message: dict[str, Any]) -> None:

@@ -134,7 +134,13 @@ class Gate:
                 for cfg in (base, candidate)
             )
             diff = f"--- a/cfg.py\n+++ b/cfg.py\n@@ -1 +1 @@\n-{before}\n+{after}\n"
-            _require_one_line(diff, knob)
+            body = [line for line in diff.splitlines() if not line.startswith(("---", "+++", "@@"))]
+            added = [line for line in body if line.startswith("+")]
+            removed = [line for line in body if line.startswith("-")]
+            if len(added) != 1 or len(removed) != 1 or knob.name not in added[0]:
+                _refuse(Guardrail.DIFF, "the patch is not one line of that knob")
+            if _DENIED.search("".join(body)):
+                _refuse(Guardrail.DIFF, "the patch holds code")
             if self.guardrails is Guardrails.CLOSED:
                 if candidate == base:
                     _refuse(Guardrail.NO_OP, f"{knob.name} is {getattr(base, knob.name)} already")
@@ -196,16 +202,6 @@ def is_finite(candidate: TrainConfig) -> bool:
     """Return whether every figure of a candidate is finite; published guardrails do not check."""
     figures = (getattr(candidate, name) for name in TrainConfig.__slots__)  # type: ignore[attr-defined]
     return all(math.isfinite(each) for each in figures if isinstance(each, float))
-
-
-def _require_one_line(diff: str, knob: Knob) -> None:
-    body = [line for line in diff.splitlines() if not line.startswith(("---", "+++", "@@"))]
-    added = [line for line in body if line.startswith("+")]
-    removed = [line for line in body if line.startswith("-")]
-    if len(added) != 1 or len(removed) != 1 or knob.name not in added[0]:
-        _refuse(Guardrail.DIFF, "the patch is not one line of that knob")
-    if _DENIED.search("".join(body)):
-        _refuse(Guardrail.DIFF, "the patch holds code")
 
 
 def reason_fault(reason: str) -> str:

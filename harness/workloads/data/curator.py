@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,6 @@ from nemo_curator.stages.text.modules import Modify, ScoreFilter
 
 from harness.records import from_json
 from harness.workloads.data.by_curator import CurationRequest
-from harness.workloads.data.clean import FilterLimits
 
 _LEAST_OBJECT_STORE_BYTES = 300_000_000
 _STORE_PER_FILE_BYTE = 8  # whole files pass from stage to stage through it, unpacked
@@ -39,27 +38,30 @@ def main(request: str) -> None:
     """Clean what a request, in JSON, asks for."""
     asked = from_json(CurationRequest, json.loads(request))
     files = [Path(file) for file in asked.files]
-    pipeline = Pipeline(name="clean", stages=_stages(files, Path(asked.folder), asked.limits))
-    with _cluster(sum(path.stat().st_size for path in files)):
-        pipeline.run(_executor(asked.executor))
-
-
-def _stages(files: Sequence[Path], folder: Path, limits: FilterLimits) -> list[Any]:
     reader = ParquetReader if files[0].suffix == ".parquet" else JsonlReader
     filters = (
-        WordCountFilter(min_words=limits.min_words, max_words=limits.max_words),
-        RepeatingTopNGramsFilter(n=limits.ngram, max_repeating_ngram_ratio=limits.max_ngram_share),
-        SymbolsToWordsFilter(max_symbol_to_word_ratio=limits.max_symbol_share),
-    )
-    return [
-        reader(file_paths=[str(path) for path in files], fields=["text"], files_per_partition=1),
-        *(
-            Modify(each, input_fields="text")
-            for each in (UnicodeReformatter(), NewlineNormalizer())
+        WordCountFilter(min_words=asked.limits.min_words, max_words=asked.limits.max_words),
+        RepeatingTopNGramsFilter(
+            n=asked.limits.ngram, max_repeating_ngram_ratio=asked.limits.max_ngram_share
         ),
-        *(ScoreFilter(each, text_field="text") for each in filters),
-        JsonlWriter(path=str(folder), write_kwargs={"force_ascii": False}),
-    ]
+        SymbolsToWordsFilter(max_symbol_to_word_ratio=asked.limits.max_symbol_share),
+    )
+    pipeline = Pipeline(
+        name="clean",
+        stages=[
+            reader(
+                file_paths=[str(path) for path in files], fields=["text"], files_per_partition=1
+            ),
+            *(
+                Modify(each, input_fields="text")
+                for each in (UnicodeReformatter(), NewlineNormalizer())
+            ),
+            *(ScoreFilter(each, text_field="text") for each in filters),
+            JsonlWriter(path=str(Path(asked.folder)), write_kwargs={"force_ascii": False}),
+        ],
+    )
+    with _cluster(sum(path.stat().st_size for path in files)):
+        pipeline.run(_executor(asked.executor))
 
 
 def _executor(name: str) -> Any:

@@ -46,7 +46,7 @@ class Endpoint:
 
 @record
 class ChatSamplingParams:
-    """How a reply is drawn. Everything is sent: servers have defaults of their own.
+    """How a reply is sampled. Everything is sent: servers have defaults of their own.
 
     Attributes:
         extra: further keys of the request, e.g. ``chat_template_kwargs``.

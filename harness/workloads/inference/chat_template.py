@@ -1,4 +1,4 @@
-"""A conversation as tokens: what a model is shown, piece by piece, and never again what it said.
+"""A conversation as tokens, piece by piece; a model's own reply is never tokenised again.
 
 What a model drew stays the tokens that it drew: a reply that is made text and tokenised again can
 come back as others, and a trainer would then raise the probability of tokens that nobody drew. So
@@ -72,7 +72,13 @@ class ChatTemplate:
     def __init__(self, tokenizer: ChatTokenizer) -> None:
         self._tokenizer = tokenizer
         self._lock = threading.Lock()  # transformers' tokenizers are not made for threads
-        self._require_stable()
+        replies = [Message(role=Role.ASSISTANT, content=f"{_SAID}{number}") for number in range(2)]
+        opening = [Message(role=Role.SYSTEM, content=_SAID), _ASKED]
+        whole = self._rendered([*opening, replies[0], _ASKED, replies[1], _ASKED])
+        parts = [f"{reply.content}{self._text_after(_ASKED.content)}" for reply in replies]
+        if whole != "".join((self._rendered(opening), *parts)):
+            message = "the chat template does not leave earlier messages as they were"
+            raise InputError([Problem(message=message)])
         self.end = self._encoded(self._text_after(_ASKED.content))[0]
 
     def opening(self, messages: Sequence[Message]) -> tuple[int, ...]:
@@ -91,7 +97,7 @@ class ChatTemplate:
         return shown[1:] if reply and reply[-1] == self.end else shown
 
     def said(self, text: str) -> tuple[int, ...]:
-        """Return a reply that nobody drew, as a demonstration has it: with its end token."""
+        """Return a demonstrated reply as tokens, with its end token."""
         return (*self._encoded(text), self.end)
 
     def exactly(self, text: str) -> tuple[int, ...]:
@@ -119,15 +125,6 @@ class ChatTemplate:
         asked = Message(role=Role.USER, content=content)
         whole = self._rendered([_ASKED, Message(role=Role.ASSISTANT, content=_SAID), asked])
         return whole[len(self._rendered([_ASKED]) + _SAID) :]
-
-    def _require_stable(self) -> None:
-        replies = [Message(role=Role.ASSISTANT, content=f"{_SAID}{number}") for number in range(2)]
-        opening = [Message(role=Role.SYSTEM, content=_SAID), _ASKED]
-        whole = self._rendered([*opening, replies[0], _ASKED, replies[1], _ASKED])
-        parts = [f"{reply.content}{self._text_after(_ASKED.content)}" for reply in replies]
-        if whole != "".join((self._rendered(opening), *parts)):
-            message = "the chat template does not leave earlier messages as they were"
-            raise InputError([Problem(message=message)])
 
     def _rendered(self, messages: Sequence[Message]) -> str:
         given = [{"role": each.role.value, "content": each.content} for each in messages]

@@ -37,7 +37,7 @@ class Serve:
         name: how logs call it.
         dtype: of weights and activations.
         max_model_len: prompt and reply together.
-        max_concurrency: replies that are drawn at the same time.
+        max_concurrency: replies that are sampled at the same time.
         seed: of what no request names one for.
         gpu_memory_utilization: of a GPU's memory, 0 to 1; without a meaning on a CPU.
         lora_rank: the largest of an adapter that it can be given; None for none.

@@ -20,7 +20,7 @@ BASE = "base"  # what an engine serves without an adapter
 
 @record
 class SamplingParams:
-    """How a reply is drawn. Everything is sent: servers have defaults of their own.
+    """How a reply is sampled. Everything is sent: servers have defaults of their own.
 
     Attributes:
         temperature: 0 takes the likeliest token.
@@ -48,7 +48,7 @@ class Finish(StrEnum):
 
 @record
 class Reply:
-    """What a model drew.
+    """A sampled reply.
 
     Attributes:
         tokens: drawn, the end token included where it was drawn.
@@ -99,7 +99,7 @@ class Engine(Protocol):
         ...
 
     def reply(self, prompt: Sequence[int], sampling: SamplingParams) -> Reply:
-        """Draw one reply from the weights that `served` names.
+        """Sample one reply from the weights that `served` names.
 
         Raises:
             PromptTooLongError: it does not fit.

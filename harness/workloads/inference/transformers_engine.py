@@ -52,17 +52,45 @@ class TransformersEngine:
         self.served = BASE
         self._end_token = end_token
         self._lock = threading.Lock()  # one reply at a time, and none while the weights change
-        self._model: Any = _loaded(serving)
+        try:
+            model = AutoModelForCausalLM.from_pretrained(
+                serving.model_dir,
+                dtype=getattr(torch, serving.dtype),
+                attn_implementation="sdpa",
+                local_files_only=True,
+            )
+        except (OSError, ValueError) as error:
+            message = f"the model in {serving.model_dir} cannot be served: {error}"
+            raise EngineError(message) from None
+        self._model: Any = model.to("cpu" if isinstance(serving.place, OnCpu) else "cuda").eval()
 
     def reply(self, prompt: Sequence[int], sampling: SamplingParams) -> Reply:
-        """Draw one reply from the weights that `served` names.
+        """Sample one reply from the weights that `served` names.
 
         Raises:
             PromptTooLongError: no token of a reply fits behind the prompt.
         """
         room = room_behind(prompt, self.max_model_len)
         with self._lock, torch.inference_mode():
-            return self._reply(prompt, sampling, min(sampling.max_new_tokens, room))
+            generator = torch.Generator().manual_seed(sampling.seed)
+            cache = DynamicCache(config=self._model.config)
+            tokens: list[int] = []
+            logprobs: list[float] = []
+            alternatives: list[tuple[float, ...]] = []
+            while len(tokens) < min(sampling.max_new_tokens, room) and tokens[-1:] != [
+                self._end_token
+            ]:
+                logits_V = self._next(tokens[-1:] or prompt, cache)
+                logprobs_V = torch.log_softmax(logits_V, dim=-1)
+                tokens.append(draw(logits_V, sampling, generator))
+                logprobs.append(float(logprobs_V[tokens[-1]]))
+                alternatives.append(tuple(logprobs_V.topk(sampling.alternatives).values.tolist()))
+            return Reply(
+                tokens=tuple(tokens),
+                logprobs=tuple(logprobs),
+                alternatives=tuple(alternatives) if sampling.alternatives else (),
+                finish=Finish.STOP if tokens[-1] == self._end_token else Finish.LENGTH,
+            )
 
     def score(self, tokens: Sequence[int]) -> tuple[float, ...]:
         """Return the log-probability of every token after the first, given those before it.
@@ -94,25 +122,6 @@ class TransformersEngine:
                 self._model = _adapted(self._model, adapter)
                 self.served = adapter.name
 
-    def _reply(self, prompt: Sequence[int], sampling: SamplingParams, max_tokens: int) -> Reply:
-        generator = torch.Generator().manual_seed(sampling.seed)
-        cache = DynamicCache(config=self._model.config)
-        tokens: list[int] = []
-        logprobs: list[float] = []
-        alternatives: list[tuple[float, ...]] = []
-        while len(tokens) < max_tokens and tokens[-1:] != [self._end_token]:
-            logits_V = self._next(tokens[-1:] or prompt, cache)
-            logprobs_V = torch.log_softmax(logits_V, dim=-1)
-            tokens.append(draw(logits_V, sampling, generator))
-            logprobs.append(float(logprobs_V[tokens[-1]]))
-            alternatives.append(tuple(logprobs_V.topk(sampling.alternatives).values.tolist()))
-        return Reply(
-            tokens=tuple(tokens),
-            logprobs=tuple(logprobs),
-            alternatives=tuple(alternatives) if sampling.alternatives else (),
-            finish=Finish.STOP if tokens[-1] == self._end_token else Finish.LENGTH,
-        )
-
     def _next(self, shown: Sequence[int], cache: DynamicCache) -> Tensor:
         """Return the logits of the token after `shown`, which the cache then holds: (V,)."""
         found = self._model(
@@ -126,7 +135,7 @@ class TransformersEngine:
 
 
 def draw(logits_V: Tensor, sampling: SamplingParams, generator: torch.Generator) -> int:
-    """Draw one token: the likeliest at temperature 0, else of what `truncated` leaves."""
+    """Sample one token: the most likely at temperature 0, else of what `truncated` leaves."""
     if sampling.temperature == 0:
         return int(logits_V.argmax())
     left_V = truncated(logits_V / sampling.temperature, sampling.top_k, sampling.top_p)
@@ -148,20 +157,6 @@ def truncated(logits_V: Tensor, top_k: int, top_p: float) -> Tensor:
         before_V = probabilities_V.cumsum(dim=-1) - probabilities_V
         ordered_V[1:][before_V[1:] >= top_p] = -torch.inf
     return torch.empty_like(logits_V).scatter_(0, order_V, ordered_V)
-
-
-def _loaded(serving: Serving) -> Any:
-    try:
-        model = AutoModelForCausalLM.from_pretrained(
-            serving.model_dir,
-            dtype=getattr(torch, serving.dtype),
-            attn_implementation="sdpa",
-            local_files_only=True,
-        )
-    except (OSError, ValueError) as error:
-        message = f"the model in {serving.model_dir} cannot be served: {error}"
-        raise EngineError(message) from None
-    return model.to("cpu" if isinstance(serving.place, OnCpu) else "cuda").eval()
 
 
 def _adapted(model: Any, folder: Path) -> PeftModel:

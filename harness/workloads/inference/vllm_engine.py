@@ -104,7 +104,7 @@ class VllmEngine:
         return self._adapter.name if self._adapter else BASE
 
     def reply(self, prompt: Sequence[int], sampling: SamplingParams) -> Reply:
-        """Draw one reply from the weights that `served` names.
+        """Sample one reply from the weights that `served` names.
 
         Raises:
             PromptTooLongError: no token of a reply fits behind the prompt.
@@ -116,7 +116,20 @@ class VllmEngine:
         asked["max_tokens"] = min(asked.pop("max_new_tokens"), room)  # as vLLM calls it
         choice = self._complete(prompt, {**asked, "logprobs": num_alternatives})
         with _expecting("a completion with log-probabilities"):
-            return _reply(choice, num_alternatives)
+            tokens, found = tuple(choice["token_ids"]), choice["logprobs"]
+            logprobs = tuple(map(float, found["token_logprobs"]))
+            if len(tokens) != len(logprobs):
+                message = f"{len(tokens)} tokens, {len(logprobs)} log-probabilities"
+                raise ValueError(message)
+            # the token that was drawn is among them also where it is none of the likeliest
+            ordered = (sorted(each.values(), reverse=True) for each in found["top_logprobs"])
+            alternatives = tuple(tuple(each[:num_alternatives]) for each in ordered)
+            return Reply(
+                tokens=tokens,
+                logprobs=logprobs,
+                alternatives=alternatives if num_alternatives else (),
+                finish=Finish(choice["finish_reason"]),
+            )
 
     def score(self, tokens: Sequence[int]) -> tuple[float, ...]:
         """Return the log-probability of every token after the first, given those before it.
@@ -218,20 +231,3 @@ def _expecting(what: str) -> Iterator[None]:
     except (ValueError, LookupError, TypeError) as error:
         message = f"vLLM answers with something else than {what}: {error!r}"
         raise EngineError(message) from None
-
-
-def _reply(choice: Any, num_alternatives: int) -> Reply:
-    tokens, found = tuple(choice["token_ids"]), choice["logprobs"]
-    logprobs = tuple(map(float, found["token_logprobs"]))
-    if len(tokens) != len(logprobs):
-        message = f"{len(tokens)} tokens, {len(logprobs)} log-probabilities"
-        raise ValueError(message)
-    # the token that was drawn is among them also where it is none of the likeliest
-    ordered = (sorted(each.values(), reverse=True) for each in found["top_logprobs"])
-    alternatives = tuple(tuple(each[:num_alternatives]) for each in ordered)
-    return Reply(
-        tokens=tokens,
-        logprobs=logprobs,
-        alternatives=alternatives if num_alternatives else (),
-        finish=Finish(choice["finish_reason"]),
-    )

@@ -52,7 +52,17 @@ class Gpt(nn.Module):
         self.norm = LayerNorm(shape.hidden_size)
         for name, parameter in self.named_parameters():
             if parameter.ndim == 2:  # noqa: PLR2004 - a matrix
-                _draw(name, parameter, init, shape.num_hidden_layers)
+                if name in ("tokens.weight", "positions.weight"):
+                    nn.init.normal_(parameter, std=1.0 if init is Init.TORCH else INIT_STD)
+                elif init in (Init.TORCH, Init.SMALL_TABLES):
+                    nn.init.kaiming_uniform_(parameter, a=math.sqrt(5))  # U(-1, 1) / sqrt(inputs)
+                else:
+                    into_residual = name.endswith(("attend.out.weight", "down.weight"))
+                    nn.init.normal_(
+                        parameter,
+                        std=INIT_STD
+                        / math.sqrt(2 * shape.num_hidden_layers if into_residual else 1),
+                    )
 
     def forward(self, ids_BS: Tensor) -> Tensor:
         """Return the logits of the next token at every position."""
@@ -127,13 +137,3 @@ class LayerNorm(nn.LayerNorm):
         """Return the normed residual stream, in the weights' dtype."""
         with torch.autocast(x_BSD.device.type, enabled=False):
             return super().forward(x_BSD)
-
-
-def _draw(name: str, matrix: nn.Parameter, init: Init, num_layers: int) -> None:
-    if name in ("tokens.weight", "positions.weight"):
-        nn.init.normal_(matrix, std=1.0 if init is Init.TORCH else INIT_STD)
-    elif init in (Init.TORCH, Init.SMALL_TABLES):
-        nn.init.kaiming_uniform_(matrix, a=math.sqrt(5))  # U(-1, 1) / sqrt(inputs)
-    else:
-        into_residual = name.endswith(("attend.out.weight", "down.weight"))
-        nn.init.normal_(matrix, std=INIT_STD / math.sqrt(2 * num_layers if into_residual else 1))

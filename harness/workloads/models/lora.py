@@ -273,14 +273,10 @@ def _scores(logits_MV: Tensor, examples: Sequence[Example]) -> list[TokenScores]
     all_MV = torch.log_softmax(logits_MV, dim=-1)
     sizes = [len(example.trained) for example in examples]
     logprobs = torch.split(all_MV.gather(1, targets_M1).squeeze(1), sizes)
-    entropies = torch.split(_entropies(all_MV.detach()), sizes)
+    # the entropy of each row: (M,); a part at a time, as a vocabulary may be large
+    parts = torch.split(all_MV.detach(), _ROWS)
+    entropies = torch.split(torch.cat([-(part.exp() * part).sum(dim=-1) for part in parts]), sizes)
     return [
         TokenScores(logprobs=logprobs_N, entropies=entropies_N)
         for logprobs_N, entropies_N in zip(logprobs, entropies, strict=True)
     ]
-
-
-def _entropies(logprobs_MV: Tensor) -> Tensor:
-    """Return the entropy of each row: (M,); a part at a time, as a vocabulary may be large."""
-    parts = torch.split(logprobs_MV, _ROWS)
-    return torch.cat([-(part.exp() * part).sum(dim=-1) for part in parts])

@@ -161,7 +161,14 @@ def train(
 
         # advantages, loss, update
         report = trainer.step(grouped)
-        _require_same_weights(report)
+        # make sure that the engine sampled with the weights that the step began with
+        difference = report.update.logprob_difference.mean if report.update else 0.0
+        if difference > _OTHER_WEIGHTS:
+            message = (
+                f"step {report.step}: the engine's log-probabilities differ from the trainer's by "
+                f"{difference:.3g} nats a token: it answers with other weights"
+            )
+            raise EngineError(message)
 
         # weight sync: the next step's rollouts are sampled by what this one has learnt
         if report.update is not None:
@@ -177,17 +184,6 @@ def train(
         )
         errors_left -= step.num_errors
         yield step
-
-
-def _require_same_weights(report: StepReport) -> None:
-    """Make sure that the engine sampled with the weights that the step began with."""
-    difference = report.update.logprob_difference.mean if report.update else 0.0
-    if difference > _OTHER_WEIGHTS:
-        message = (
-            f"step {report.step}: the engine's log-probabilities differ from the trainer's by "
-            f"{difference:.3g} nats a token: it answers with other weights"
-        )
-        raise EngineError(message)
 
 
 def is_evaluated(params: TrainerParams, step: int) -> bool:

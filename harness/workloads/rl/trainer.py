@@ -343,7 +343,11 @@ class Trainer:
             self._optimizer_step(minibatch, start) for minibatch in self._minibatches(sequences)
         ]
 
-        update_norm = _distance(policy.parameters, before)
+        squares = [
+            (after.detach().double() - earlier.double()).square().sum()
+            for after, earlier in zip(policy.parameters, before, strict=True)
+        ]
+        update_norm = float(torch.stack(squares).sum().sqrt())
         largest_norm = settings.learning_rate * math.sqrt(policy.num_trainable)
         difference_N = torch.cat([(start[each.number] - each.sampled).abs() for each in sequences])
         return Update(
@@ -500,11 +504,3 @@ class _Clock:
         finally:
             synchronise(self._device)
             self.seconds[phase] += time.perf_counter() - began
-
-
-def _distance(now: Sequence[Tensor], before: Sequence[Tensor]) -> float:
-    squares = [
-        (after.detach().double() - earlier.double()).square().sum()
-        for after, earlier in zip(now, before, strict=True)
-    ]
-    return float(torch.stack(squares).sum().sqrt())

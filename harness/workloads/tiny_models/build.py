@@ -14,8 +14,7 @@ from statistics import fmean
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer
-from transformers import GenerationConfig, Qwen2ForCausalLM
+from transformers import GenerationConfig
 
 from harness.records import to_json
 from harness.workloads.tiny_models import files, recipe, search, skill
@@ -88,7 +87,12 @@ def build(out: Path, model: TinyModel, listen: Callable[[TrainingProgress], None
     skills: dict[str, Any] = {}
     for phase, policy in train(model.recipe, tokenizer, sampler, hear):
         if phase.makes:
-            _save(policy, tokenizer, out)
+            # write what transformers and vLLM load
+            out.mkdir(parents=True, exist_ok=True)
+            end = policy.config.eos_token_id
+            policy.generation_config = GenerationConfig(eos_token_id=end, pad_token_id=end)
+            policy.save_pretrained(out)
+            save_tokenizer(tokenizer, out)
             if model.measure is not None:
                 skills[phase.makes] = to_json(model.measure(out, model.recipe.seed))
     return ModelCard(
@@ -105,12 +109,3 @@ def mean_losses(losses: Sequence[float]) -> tuple[float, ...]:
     """Return the mean of every `LOSS_STEPS` losses."""
     starts = range(0, len(losses), LOSS_STEPS)
     return tuple(round(fmean(losses[start : start + LOSS_STEPS]), 4) for start in starts)
-
-
-def _save(policy: Qwen2ForCausalLM, tokenizer: Tokenizer, out: Path) -> None:
-    """Write what transformers and vLLM load."""
-    out.mkdir(parents=True, exist_ok=True)
-    end = policy.config.eos_token_id
-    policy.generation_config = GenerationConfig(eos_token_id=end, pad_token_id=end)
-    policy.save_pretrained(out)
-    save_tokenizer(tokenizer, out)

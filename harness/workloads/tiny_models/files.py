@@ -82,7 +82,11 @@ def draw(random: Random) -> Demonstration:
 def renamed(given: Demonstration, random: Random, pieces: Sequence[str]) -> Demonstration:
     """Replace every name, each by the same random pieces everywhere."""
     new: dict[str, str] = {}
-    for name in sorted(_names(given)):
+    # the words of paths and commands, without suffixes and the templates' own words
+    stems = (path.rpartition(".")[0] or path for path in given.listing)
+    suffixes = {path.rpartition(".")[2] for path in given.listing if "." in path}
+    words = {word for text in (*stems, *given.commands) for word in _WORD.findall(text)}
+    for name in sorted(words - suffixes - _FIXED):
         other = _random_name(random, pieces)
         while other in new.values():  # two files would meet
             other = _random_name(random, pieces)
@@ -141,14 +145,6 @@ def texts() -> Iterator[str]:
     random = Random(_TOKENIZER_SEED)  # noqa: S311 - no secret
     for _ in range(_TOKENIZER_TASKS):
         yield from (message.content for message in messages_of(draw(random)))
-
-
-def _names(given: Demonstration) -> frozenset[str]:
-    """Return the words of paths and commands, without suffixes and the templates' own words."""
-    stems = (path.rpartition(".")[0] or path for path in given.listing)
-    suffixes = {path.rpartition(".")[2] for path in given.listing if "." in path}
-    words = {word for text in (*stems, *given.commands) for word in _WORD.findall(text)}
-    return frozenset(words - suffixes - _FIXED)
 
 
 def _random_name(random: Random, pieces: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""What a tiny model can do: it acts in its environment, and what it did is counted."""
+"""Scores of a tiny model: it acts in its environment on the held-out tasks."""
 
 from __future__ import annotations
 
@@ -138,7 +138,20 @@ def measure(
 ) -> FileEvalResults:
     """Let the model play every task once, and count."""
     games = [_Game(task, tokenizer) for task in tasks]
-    _play(model, tokenizer, games, _Draw(temperature, seed))
+    # play all games side by side, turn by turn
+    conversations = Conversations(model, len(games), MAX_TOKENS)
+    end, stop = tokenizer.token_to_id(END), tokenizer.token_to_id(STOP_WORD)
+    for _ in range(MAX_TURNS):
+        playing = [number for number, game in enumerate(games) if not game.stopped]
+        if not playing:
+            break
+        logits = conversations.extend(playing, [games[number].unread for number in playing])
+        for number, share in zip(playing, logits.softmax(-1)[:, stop], strict=True):
+            games[number].stop_probabilities.append(float(share))
+        for number, reply in _replies(
+            conversations, playing, logits, _Draw(temperature, seed), end
+        ).items():
+            games[number].take(reply)
     counted = rates(game.grade for game in games)
     late = list(chain.from_iterable(game.stop_late for game in games))
     return FileEvalResults(
@@ -178,11 +191,13 @@ class _Game:
     """
 
     def __init__(self, task: Task, tokenizer: Tokenizer) -> None:
-        self._task, self._tokenizer, self._box = task, tokenizer, MemorySandbox()
-        self._box.materialise(task.workspace)
+        self._task, self._tokenizer, self._sandbox = task, tokenizer, MemorySandbox()
+        self._sandbox.materialise(task.workspace)
         self.stop_probabilities: list[float] = []
         self.stopped = False
-        self.unread = self._said(first_message(task.intent, self._box.list(), PromptStyle.BRIEF))
+        self.unread = self._said(
+            first_message(task.intent, self._sandbox.list(), PromptStyle.BRIEF)
+        )
 
     def take(self, reply: list[int]) -> None:
         """Do what a reply asks for; the model has read all of it but its last token."""
@@ -193,8 +208,8 @@ class _Game:
 
     @property
     def grade(self) -> Grade:
-        """Of what it has come to."""
-        return grade(self._task, self._box.snapshot())
+        """The grade of the workspace as it is now."""
+        return grade(self._task, self._sandbox.snapshot())
 
     @property
     def stop_early(self) -> list[float]:
@@ -214,29 +229,12 @@ class _Game:
         if action.kind is FileActionKind.DONE:
             self.stopped = True
             return ""
-        return observation_message(self._box.run(action.command), PromptStyle.BRIEF)
+        return observation_message(self._sandbox.run(action.command), PromptStyle.BRIEF)
 
     def _said(self, content: str) -> list[int]:
         """Return what the user says, up to where the model speaks."""
         text = f"{USER}{content}{END}{ASSISTANT}"
         return list(self._tokenizer.encode(text).ids)
-
-
-def _play(
-    model: Qwen2ForCausalLM, tokenizer: Tokenizer, games: Sequence[_Game], draw: _Draw
-) -> None:
-    """Play all games side by side, turn by turn."""
-    conversations = Conversations(model, len(games), MAX_TOKENS)
-    end, stop = tokenizer.token_to_id(END), tokenizer.token_to_id(STOP_WORD)
-    for _ in range(MAX_TURNS):
-        playing = [number for number, game in enumerate(games) if not game.stopped]
-        if not playing:
-            break
-        logits = conversations.extend(playing, [games[number].unread for number in playing])
-        for number, share in zip(playing, logits.softmax(-1)[:, stop], strict=True):
-            games[number].stop_probabilities.append(float(share))
-        for number, reply in _replies(conversations, playing, logits, draw, end).items():
-            games[number].take(reply)
 
 
 def _replies(

@@ -1,4 +1,4 @@
-"""What no update is made from. Loads no torch."""
+"""The error that a loss or gradient is not finite. Loads no torch."""
 
 from __future__ import annotations
 

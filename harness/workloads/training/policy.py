@@ -133,3 +133,40 @@ class ServedPolicy:
         began = time.monotonic()
         self.engine.refresh(adapter)
         self.weight_sync_s.append(time.monotonic() - began)
+
+
+@contextmanager
+def open_policy(
+    context: Context, folder: Path, name: str, *, max_model_len: int, max_concurrency: int
+) -> Iterator[ServedPolicy]:
+    """Load the policy in `folder` to train it, and serve it too; the server ends with the block.
+
+    Args:
+        context: of the run, whose params are `PolicyParams` and `LoraParams`.
+        folder: the model's.
+        name: how logs call it.
+        max_model_len: prompt and reply together, tokens.
+        max_concurrency: replies that are sampled at once.
+
+    Raises:
+        HostError: the engine that is asked for is not installed.
+        EngineError: the model cannot be served.
+    """
+    from harness.workloads.models.lora import LoraPolicy  # noqa: PLC0415 - needs peft
+
+    params = context.params
+    policy = LoraPolicy.open(folder, lora_settings(params, context.spec.seed), compute(params))
+    with open_engine(
+        context,
+        folder,
+        name,
+        max_model_len=max_model_len,
+        max_concurrency=max_concurrency,
+        lora_rank=params.lora_rank,
+    ) as (engine, chat_template):
+        yield ServedPolicy(
+            policy=policy,
+            engine=engine,
+            chat_template=chat_template,
+            adapters=context.out / "adapters",
+        )

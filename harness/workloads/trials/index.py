@@ -113,7 +113,13 @@ class Index:
             boot=self._boot,
             last=(seen.last + lines[-_END_BYTES:])[-_END_BYTES:],
         )
-        self._remember(_FIRST_CELL.findall(lines), seen)
+        values = [getattr(seen, name) for name in _NAMES]
+        self._database.execute("BEGIN")
+        many = ((name,) for name in _FIRST_CELL.findall(lines))
+        self._database.executemany("INSERT OR IGNORE INTO ids VALUES (?)", many)
+        self._database.execute("DELETE FROM seen")
+        self._database.execute("INSERT INTO seen VALUES (?, ?, ?, ?, ?, ?)", values)
+        self._database.execute("COMMIT")
         return seen
 
     def _stands(self, seen: Seen, status: os.stat_result) -> bool:
@@ -125,15 +131,6 @@ class Index:
         same = (seen.inode, seen.boot) == (status.st_ino, self._boot)
         last = os.pread(self._file, len(seen.last), seen.size - len(seen.last))
         return same and seen.size <= status.st_size and last == seen.last
-
-    def _remember(self, names: Iterable[bytes], seen: Seen) -> None:
-        values = [getattr(seen, name) for name in _NAMES]
-        self._database.execute("BEGIN")
-        many = ((name,) for name in names)
-        self._database.executemany("INSERT OR IGNORE INTO ids VALUES (?)", many)
-        self._database.execute("DELETE FROM seen")
-        self._database.execute("INSERT INTO seen VALUES (?, ?, ?, ?, ?, ?)", values)
-        self._database.execute("COMMIT")
 
     def _start_anew(self, place: str) -> None:
         self._database.close()

@@ -56,7 +56,11 @@ class _Searcher:
 
     def ask(self, question: str) -> Found:
         with self._lock:
-            process = self._running()
+            if self._process is not None and self._process.poll() is not None:
+                self._end()  # somebody ended it
+            if self._process is None:
+                self._process = self._started()
+            process = self._process
             assert process.stdin is not None
             assert process.stdout is not None
             process.stdin.write(question)
@@ -65,13 +69,6 @@ class _Searcher:
             if not answer:  # it was ended in the middle of this search: by the kernel, for memory
                 self._end()
             return Found(answer or Found.TOO_SLOW)
-
-    def _running(self) -> subprocess.Popen[str]:
-        if self._process is not None and self._process.poll() is not None:
-            self._end()  # somebody ended it
-        if self._process is None:
-            self._process = self._started()
-        return self._process
 
     def _started(self) -> subprocess.Popen[str]:
         process = subprocess.Popen(

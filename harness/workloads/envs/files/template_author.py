@@ -67,15 +67,18 @@ class TemplateAuthor:
         draft = _Draft(Random(slot.seed), files)  # noqa: S311 - the same task again
         steps = tuple(_steps(draft, slot.persona.focus))
         commands = tuple(command for step in steps for command in step.commands)
+        bands = ((3, Difficulty.EASY), (7, Difficulty.MEDIUM))
         return Task(
             task_id=slot.task_id,
             role=slot.persona.role,
             context=slot.persona.context,
             intent=" ".join(step.asked for step in steps),
             seed=files,
-            skills=_skills(commands),
+            skills=tuple(dict.fromkeys(_SKILL_OF[command.split()[0]] for command in commands)),
             assertions=tuple(each for step in steps for each in step.assertions),
-            difficulty=_difficulty(len(commands)),
+            difficulty=next(
+                (band for most, band in bands if len(commands) <= most), Difficulty.HARD
+            ),
             estimated_steps=len(commands),
             oracle=commands,
         )
@@ -210,15 +213,6 @@ _SKILL_OF = {
     "echo": "file.write",
     "sed": "shell.sed",
 }
-
-
-def _skills(commands: Sequence[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(_SKILL_OF[command.split()[0]] for command in commands))
-
-
-def _difficulty(steps: int) -> Difficulty:
-    bands = ((3, Difficulty.EASY), (7, Difficulty.MEDIUM))
-    return next((band for most, band in bands if steps <= most), Difficulty.HARD)
 
 
 def _exists(path: str) -> Assertion:

@@ -67,15 +67,12 @@ class Demonstrator:
         question = next(self._left, None)
         while question is None or len(question.hops) not in hops:
             if question is None:
-                self._next_world()
+                seed = self._random.randrange(FIRST_SEED, _LAST_SEED)
+                world = World(seed, self._names_per_kind)
+                self._retriever = self._open(world.passages)
+                self._left = iter(world.questions(seed, _PER_WORLD, (1, 2, 3)))
             question = next(self._left, None)
         return conversation(question, self._retriever, self._random, faults)
-
-    def _next_world(self) -> None:
-        seed = self._random.randrange(FIRST_SEED, _LAST_SEED)
-        world = World(seed, self._names_per_kind)
-        self._retriever = self._open(world.passages)
-        self._left = iter(world.questions(seed, _PER_WORLD, (1, 2, 3)))
 
 
 def conversation(
@@ -99,18 +96,14 @@ def _queries(question: Question, random: Random, faults: Faults) -> Iterator[str
         spare = MAX_CALLS - calls - (len(question.hops) - number)
         if spare > 0 and random.random() < faults.waste:
             calls += 1
-            yield _other(fact, random)
+            # a search for another fact of the same subject
+            relations = next(each for each in RELATIONS.values() if fact.relation in each)
+            relation = random.choice([each for each in relations if each != fact.relation])
+            yield Fact(subject=fact.subject, relation=relation, value="").phrase
         calls += 1
         yield fact.phrase
         if random.random() < faults.give_up:
             return
-
-
-def _other(fact: Fact, random: Random) -> str:
-    """Return a search for another fact of the same subject."""
-    relations = next(each for each in RELATIONS.values() if fact.relation in each)
-    relation = random.choice([each for each in relations if each != fact.relation])
-    return Fact(subject=fact.subject, relation=relation, value="").phrase
 
 
 def _found_by(reply: str, question: Question) -> str:

@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from tests.unit.autoresearch.conftest import lines, trials
+
+__all__ = ["lines", "trials"]

@@ -1,1 +1,0 @@
-"""Facts of machines, telemetry and environments, against machines made of files."""

@@ -91,7 +91,7 @@ class Trackio(_Points):
 
         def write(step: int, values: Mapping[str, float], clock: float) -> None:
             del clock
-            run.log({**values, "step": step})
+            run.log(dict(values), step=step)
 
         super().__init__(write)
         self.close = run.finish

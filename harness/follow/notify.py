@@ -11,6 +11,7 @@ or log of this program shows more of it than its scheme and host.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import urllib.error
 import urllib.request
@@ -100,6 +101,7 @@ class Notifier:
     def _by_apprise(self, title: str, body: str) -> str:
         import apprise  # noqa: PLC0415 - an extra, and slow to load
 
+        logging.getLogger("apprise").disabled = True  # it would say addresses
         service = apprise.Apprise()
         if not service.add(self._address):
             return f"{self.shown} is no address that apprise knows"

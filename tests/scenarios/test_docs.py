@@ -259,7 +259,9 @@ def test_the_examples_of_scenario_keys_are_valid() -> None:
 
 
 def test_the_table_of_the_readme_is_part_of_a_real_output() -> None:
-    shown = re.findall(r"^```text\n(.*?)^```$", section("README.md", "The table"), re.S | re.M)
+    shown = re.findall(
+        r"^```text\n(.*?)^```$", section("README.md", "The table"), re.DOTALL | re.MULTILINE
+    )
     assert len(shown) == 2
     output = (ROOT / "docs" / "images" / "a19-evidence.txt").read_text(encoding="utf-8")
     lines = iter(output.splitlines())

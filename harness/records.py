@@ -141,6 +141,8 @@ class RunSpec:
         sandbox: where it executes commands of a model; None where it executes none.
         source: digest of the workload's source code.
         evidence: published file (relative path) -> sha256 of its contents.
+        ledger: expectation -> fingerprint, as the ledger stood when the run was decided. It
+            decides nothing of the run, and is in neither of its ids.
     """
 
     scenario: str
@@ -154,6 +156,7 @@ class RunSpec:
     sandbox: SandboxSpec | None = None
     source: str = ""
     evidence: Mapping[str, str] = field(default_factory=dict)
+    ledger: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     schema_version: int = SCHEMA_VERSION
 
@@ -274,6 +277,9 @@ class Verdict:
         expected: the figure and tolerance, formatted with unit.
         measured: the measured value, formatted with unit; empty if there is none.
         detail: why, in one line; for INCONCLUSIVE the effect that could have been seen.
+        sees: the smallest effect that the comparison would have seen with power 0.8, formatted;
+            empty where it has seen one, or compared nothing.
+        changed: the expectation was changed, written or removed after the results that it judges.
         claim: the printed claim against the ledger's own truth; None: no claim or no truth.
         claim_detail: the disagreement, in one line.
     """
@@ -285,6 +291,8 @@ class Verdict:
     expected: str = ""
     measured: str = ""
     detail: str = ""
+    sees: str = ""
+    changed: bool = False
     claim: VerdictKind | None = None
     claim_detail: str = ""
 

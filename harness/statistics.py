@@ -1,10 +1,12 @@
-"""The tests behind the statistical kinds, in closed form, and the least-squares line.
+"""The tests behind the statistical kinds, what they can see, and the least-squares line.
 
 The standard library is enough for all of them, and scipy.stats takes two seconds to import; the
-tests compare every function here with scipy. Sources: Wilson 1927 (interval), Fleiss, Levin and
-Paik, Statistical Methods for Rates and Proportions, 3rd ed., sections 3.4 and 4.2 (two proportions,
-sample size), Schuirmann 1987 (two one-sided tests), Julious 2004 (what such tests can see), Holm
-1979 (several tests).
+tests compare the closed forms with scipy, and every rule with a simulation: its coverage, its
+false alarms and its power. Sources: Wilson 1927 (interval), Fleiss, Levin and Paik, Statistical
+Methods for Rates and Proportions, 3rd ed., sections 3.4 and 4.2 (two proportions, sample size),
+Donner and Klar 2000 (proportions in clusters), Schuirmann 1987 (two one-sided tests), Fisher 1935,
+section 21 (permutations and signs), Welch 1947 (means with spreads that differ), Holm 1979 (several
+tests).
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import math
 import random
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from itertools import combinations, product
 from statistics import NormalDist, fmean, median, stdev
 from typing import TypeVar
 
@@ -20,12 +23,22 @@ from harness.records import record
 
 POWER = 0.8  # the chance of seeing an effect that is there, where "could have seen" is said
 ALPHA = 0.05
+PERMUTATION = "permutation test"
 _SMALL_COUNT = 5.0  # Cochran's rule: below it the normal approximation does not hold
 _TINY = 1e-300
+_MAX_ARRANGEMENTS = 20_000  # more than these are drawn instead of listed
+_DRAWS = 9_999
+_SQUARES_OVERFLOW = 1e100
+_FEW_STEPS = 10  # a spread of three steps and more is as good as continuous
 
 T = TypeVar("T")
 
 _normal_quantile = NormalDist().inv_cdf
+
+
+def normal_tail(z: float) -> float:
+    """Return P(Z > z) of the standard normal distribution."""
+    return math.erfc(z / math.sqrt(2)) / 2
 
 
 @record
@@ -77,16 +90,45 @@ def sample(values: Sequence[float]) -> Sample:
 # --- proportions ----------------------------------------------------------------------------------
 
 
-def wilson(seen: Proportion, alpha: float = ALPHA) -> Interval:
-    """Return the Wilson score interval of a proportion, at confidence ``1 - alpha``."""
-    z, n, p = _normal_quantile(1 - alpha / 2), seen.trials, seen.rate
+def wilson(seen: Proportion, alpha: float = ALPHA, effect: float = 1.0) -> Interval:
+    """Return the Wilson score interval of a proportion, at confidence ``1 - alpha``.
+
+    `effect` is the design effect of trials that come in clusters: so many count as one.
+    """
+    z, n, p = _normal_quantile(1 - alpha / 2), seen.trials / effect, seen.rate
     shrink = 1 + z * z / n
     centre = (p + z * z / (2 * n)) / shrink
     reach = z / shrink * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     return Interval(
         low=max(0.0, centre - reach) if seen.successes else 0.0,
-        high=min(1.0, centre + reach) if seen.successes < n else 1.0,
+        high=min(1.0, centre + reach) if seen.successes < seen.trials else 1.0,
     )
+
+
+def binomial_tails(successes: float, trials: float, rate: float) -> tuple[float, float]:
+    """Return P(X <= successes) and P(X >= successes) where every trial succeeds with `rate`.
+
+    The exact one-sample test: `rate` is a known constant, not a sample. Trials in clusters are
+    first divided by their design effect, and then need not be whole (Korn and Graubard 1998).
+    """
+    k, n = successes, trials
+    below = 1.0 if k >= n else _incomplete_beta(1 - rate, n - k, k + 1)
+    above = 1.0 if k <= 0 else _incomplete_beta(rate, k, n - k + 1)
+    return below, above
+
+
+def detectable_rate_above(
+    trials: float, rate: float, alpha: float = ALPHA, power: float = POWER
+) -> float | None:
+    """Return the true rate that `trials` would probably show to lie above a constant `rate`.
+
+    None where not even a rate of 1 would be shown.
+    """
+    whole = math.floor(trials)
+    critical = next((k for k in range(whole + 1) if binomial_tails(k, whole, rate)[1] <= alpha), 0)
+    if not critical:
+        return None
+    return _root(lambda true: binomial_tails(critical, whole, true)[1] - power, rate, 1.0)
 
 
 def two_proportions(one: Proportion, other: Proportion) -> tuple[float, str]:
@@ -109,6 +151,72 @@ def pooled_z(one: Proportion, other: Proportion) -> float:
     if error == 0:
         return 1.0  # all or none in both
     return math.erfc(abs(one.rate - other.rate) / error / math.sqrt(2))
+
+
+def clustered_z(one: Proportion, other: Proportion, effects: tuple[float, float]) -> float:
+    """Return the two-sided p-value of equal rates, where trials come in clusters.
+
+    The pooled z-test with the variance of each sample multiplied by its design effect (Donner and
+    Klar 2000, section 6.2.2); `effects` are those of `one` and `other`, see `design_effect`.
+    """
+    pooled = (one.successes + other.successes) / (one.trials + other.trials)
+    spread = effects[0] / one.trials + effects[1] / other.trials
+    error = math.sqrt(pooled * (1 - pooled) * spread)
+    if error == 0:
+        return 1.0  # all or none in both
+    return 2 * normal_tail(abs(one.rate - other.rate) / error)
+
+
+def design_effect(per_cluster: float, correlation: float) -> float:
+    """Return by how much clusters inflate the variance of a rate.
+
+    Args:
+        per_cluster: trials in a cluster, on average; assertions of a task.
+        correlation: of two trials of one cluster, see `intraclass_correlation`.
+    """
+    return max(1.0, 1 + (per_cluster - 1) * correlation)
+
+
+def intraclass_correlation(clusters: Sequence[tuple[float, float]]) -> float:
+    """Return how much alike the trials of a cluster are, by the analysis of variance.
+
+    Fleiss, Levin and Paik, section 15.2; between 0 (independent) and 1 (all alike), negative
+    estimates are 0.
+
+    Args:
+        clusters: successes and trials of each; at least two, and one of several trials.
+
+    Raises:
+        ValueError: there is nothing to estimate it from.
+    """
+    total = math.fsum(n for _, n in clusters)
+    if len(clusters) < 2 or total <= len(clusters):  # noqa: PLR2004 - one cluster has no spread
+        message = "an intraclass correlation needs two clusters, one of several trials"
+        raise ValueError(message)
+    rate = math.fsum(k for k, _ in clusters) / total
+    between = math.fsum(n * (k / n - rate) ** 2 for k, n in clusters) / (len(clusters) - 1)
+    within = math.fsum(k * (n - k) / n for k, n in clusters) / (total - len(clusters))
+    size = (total - math.fsum(n * n for _, n in clusters) / total) / (len(clusters) - 1)
+    spread = between + (size - 1) * within
+    return max(0.0, (between - within) / spread) if spread else 0.0
+
+
+def clustered_rate(clusters: Sequence[tuple[float, float]]) -> Sample:
+    """Return a rate over clusters as a sample of as many values as there are clusters.
+
+    Its standard error is the cluster-robust one of a ratio (Cochran, Sampling Techniques, 3rd ed.,
+    section 6.3), so that a t interval with one degree of freedom less than clusters covers.
+
+    Args:
+        clusters: what is counted, and of how many, in each; a difference of two policies has the
+            difference of their counts.
+    """
+    count, total = len(clusters), math.fsum(whole for _, whole in clusters)
+    rate = math.fsum(part for part, _ in clusters) / total
+    size = total / count
+    residuals = [(part - rate * whole) / size for part, whole in clusters]
+    std = math.sqrt(math.fsum(each**2 for each in residuals) / (count - 1)) if count > 1 else None
+    return Sample(count=count, mean=rate, std=math.nan if std is None else std)
 
 
 def fisher_exact(one: Proportion, other: Proportion) -> float:
@@ -148,13 +256,20 @@ class Detectable:
 
 
 def detectable_rates(
-    reference: Proportion, trials: int, alpha: float = ALPHA, power: float = POWER
+    reference: Proportion,
+    trials: float,
+    alpha: float = ALPHA,
+    power: float = POWER,
+    effects: tuple[float, float] = (1.0, 1.0),
 ) -> Detectable:
-    """Return what `trials` could have told from `reference`, by the two-sided z-test."""
+    """Return what `trials` could have told from `reference`, by the two-sided z-test.
+
+    `effects` are the design effects of the trials and of the reference, if they come in clusters.
+    """
 
     def surplus(rate: float) -> float:
         """How much further `rate` is from the reference than the test needs."""
-        base, n, m = reference.rate, trials, reference.trials
+        base, n, m = reference.rate, trials / effects[0], reference.trials / effects[1]
         pooled = (n * rate + m * base) / (n + m)
         null_error = math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
         true_error = math.sqrt(rate * (1 - rate) / n + base * (1 - base) / m)
@@ -186,12 +301,16 @@ def trials_per_arm(one: float, other: float, alpha: float = ALPHA, power: float 
 
 
 def t_tail(t: float, degrees: float) -> float:
-    """Return P(T > t) of Student's t, accurate in both tails."""
-    if t * t < degrees:  # from the middle, where the share beyond t would lose digits
+    """Return P(T > t) of Student's t, to nine digits of itself in both tails."""
+    if t < 0:
+        return 1 - t_tail(-t, degrees)
+    if t <= 1:  # from the middle: the share beyond t is no small one there
         within = _incomplete_beta(t * t / (degrees + t * t), 0.5, degrees / 2)
-        return 0.5 - math.copysign(within, t) / 2
-    beyond = _incomplete_beta(degrees / (degrees + t * t), degrees / 2, 0.5) / 2
-    return beyond if t > 0 else 1 - beyond
+        return 0.5 - within / 2
+    if t > _SQUARES_OVERFLOW:  # the tail is a power of t, with an error of the order 1 / t**2
+        log_scale = degrees * (math.log(degrees) / 2 - math.log(t))
+        return math.exp(log_scale - math.log(degrees) - _log_beta(degrees / 2, 0.5))
+    return _incomplete_beta(degrees / (degrees + t * t), degrees / 2, 0.5) / 2
 
 
 def t_cdf(t: float, degrees: float) -> float:
@@ -232,13 +351,45 @@ def below_test(seen: Sample, bound: float) -> float:
     return t_tail((bound - seen.mean) / seen.standard_error, seen.count - 1)
 
 
-def noninferiority_margin(seen: Sample, alpha: float = ALPHA, power: float = POWER) -> float:
-    """Return the smallest margin that a one-sided t-test of such a sample would probably see.
+def t_power(effect: float, degrees: float, alpha: float) -> float:
+    """Return the power of a one-sided t-test: P(T > its critical value) at a true `effect`.
 
-    The central-t approximation of the power: exact as n grows, a few points of power off at n = 3.
+    The noncentral t distribution, by Simpson's rule over the spread that a sample may show.
+
+    Args:
+        effect: in standard errors of the mean.
+        degrees: of freedom; infinite for a known spread.
+        alpha: level of the test.
     """
-    degrees = seen.count - 1
-    return (t_quantile(1 - alpha, degrees) + t_quantile(power, degrees)) * seen.standard_error
+    if degrees == math.inf:
+        return normal_tail(_normal_quantile(1 - alpha) - effect)
+    critical, half = t_quantile(1 - alpha, degrees), degrees / 2
+    log_front = math.log(2) + half * math.log(half) - math.lgamma(half)
+
+    def share(spread: float) -> float:
+        """The density of the sample's spread over the true one, times the chance to reject."""
+        log_density = log_front + (degrees - 1) * math.log(spread) - half * spread**2
+        return math.exp(log_density) * normal_tail(critical * spread - effect)
+
+    steps = 200
+    low, high = 1e-9, 1 + 9 / math.sqrt(2 * degrees)
+    width = (high - low) / steps
+    middle = sum((2 + 2 * (i % 2)) * share(low + i * width) for i in range(1, steps))
+    return (share(low) + middle + share(high)) * width / 3
+
+
+@cache
+def detectable_effect(degrees: float, alpha: float = ALPHA, power: float = POWER) -> float:
+    """Return the effect that a one-sided t-test sees with `power`, in standard errors."""
+    high = 1.0
+    while t_power(high, degrees, alpha) < power:
+        high *= 2
+    return _root(lambda effect: t_power(effect, degrees, alpha) - power, 0.0, high, 1e-6)
+
+
+def noninferiority_margin(seen: Sample, alpha: float = ALPHA, power: float = POWER) -> float:
+    """Return the smallest margin that a one-sided t-test of such a sample would probably see."""
+    return detectable_effect(seen.count - 1, alpha, power) * seen.standard_error
 
 
 def equivalence_margin(seen: Sample, alpha: float = ALPHA, power: float = POWER) -> float:
@@ -247,6 +398,120 @@ def equivalence_margin(seen: Sample, alpha: float = ALPHA, power: float = POWER)
     Both tests must reject, so each may miss only half of ``1 - power``.
     """
     return noninferiority_margin(seen, alpha, (1 + power) / 2)
+
+
+def largest_spread(noise: float, count: int, alpha: float = ALPHA) -> float:
+    """Return the standard deviation that `count` values of a known one seldom exceed.
+
+    By Wilson and Hilferty's approximation of the chi-squared quantile (1931).
+    """
+    degrees = count - 1
+    part = 2 / (9 * degrees)
+    return noise * math.pow(1 - part + _normal_quantile(1 - alpha) * math.sqrt(part), 1.5)
+
+
+def welch_test(one: Sample, other: Sample) -> float:
+    """Return the two-sided p-value of "the means are equal", for spreads that may differ.
+
+    Args:
+        one: at least two values.
+        other: at least two values.
+    """
+    squares = [each.standard_error**2 for each in (one, other)]
+    error = math.sqrt(sum(squares))
+    if error == 0:
+        return 1.0 if one.mean == other.mean else 0.0
+    weights = zip(squares, (one.count - 1, other.count - 1), strict=True)
+    degrees = sum(squares) ** 2 / sum(square**2 / free for square, free in weights)
+    return 2 * t_tail(abs(one.mean - other.mean) / error, degrees)
+
+
+# --- counts and small samples ---------------------------------------------------------------------
+
+
+def is_discrete(values: Sequence[float], step: float = 1.0) -> bool:
+    """Return whether values look counted: two are equal, or they are few steps apart.
+
+    The spread of a few such values is often 0, and says nothing; tests of them permute.
+
+    Args:
+        values: at least one.
+        step: the smallest difference of two values, where they are counted.
+    """
+    if len({*values}) < len(values):
+        return True
+    is_whole = all(abs(value / step - round(value / step)) < 1e-9 for value in values)  # noqa: PLR2004 - round-off
+    return is_whole and max(values) - min(values) < _FEW_STEPS * step
+
+
+def sign_test(values: Sequence[float], bound: float) -> tuple[float, float]:
+    """Return the p-values of "the mean is `bound` or more" and "or less", by flipping signs.
+
+    Exact where the values scatter symmetrically, as differences of pairs do under no effect: each
+    deviation from the bound might as well have had the other sign (Fisher 1935, section 21). Of
+    many values, signs are drawn instead of listed.
+    """
+    deviations = [value - bound for value in values]
+    slack = 1e-9 * sum(map(abs, deviations))
+    seen = sum(deviations)
+    if 2 ** len(deviations) <= _MAX_ARRANGEMENTS:
+        sums = [sum(each) for each in product(*((d, -d) for d in deviations))]
+    else:
+        draw = random.Random(0)  # noqa: S311 - resampling, not secrecy
+        sums = [sum(d * draw.choice((1, -1)) for d in deviations) for _ in range(_DRAWS)]
+        sums.append(seen)  # what was seen is one of the arrangements
+    below = sum(each <= seen + slack for each in sums) / len(sums)
+    above = sum(each >= seen - slack for each in sums) / len(sums)
+    return below, above
+
+
+def permutation_test(one: Sequence[float], other: Sequence[float]) -> float:
+    """Return the two-sided p-value of "both come from one distribution", by the means.
+
+    Exact for few values: the share of all ways to deal them out that part the means as far. Of many
+    values, ways are drawn instead of listed.
+    """
+    pooled, n = [*one, *other], len(one)
+    total = math.fsum(pooled)
+    slack = 1e-9 * math.fsum(map(abs, pooled))
+
+    def apart(chosen: Iterable[float]) -> float:
+        part = sum(chosen)
+        return abs(part / n - (total - part) / (len(pooled) - n)) * n
+
+    seen = apart(one)
+    if math.comb(len(pooled), n) <= _MAX_ARRANGEMENTS:
+        dealt = [apart(each) for each in combinations(pooled, n)]
+    else:
+        draw = random.Random(0)  # noqa: S311 - resampling, not secrecy
+        dealt = [apart(draw.sample(pooled, n)) for _ in range(_DRAWS)]
+        dealt.append(seen)
+    return sum(each >= seen - slack for each in dealt) / len(dealt)
+
+
+def two_samples(
+    one: Sequence[float], other: Sequence[float], step: float = 1.0
+) -> tuple[float, str]:
+    """Return the two-sided p-value of "the means are equal", and the name of the test.
+
+    Welch's for measured values, three on each side; a permutation test for counted ones, and for
+    pairs, whose spread is hardly known.
+
+    Args:
+        one: at least one value.
+        other: at least one value.
+        step: see `is_discrete`.
+    """
+    enough = 3
+    if min(len(one), len(other)) < enough or is_discrete([*one, *other], step):
+        return permutation_test(one, other), PERMUTATION
+    return welch_test(sample(one), sample(other)), "Welch's t-test"
+
+
+def least_p(one: int, other: int) -> float:
+    """Return the smallest p-value that a permutation test of so many values can give."""
+    ways = math.comb(one + other, one)
+    return (2 if one == other else 1) / ways
 
 
 def bootstrap(
@@ -339,9 +604,23 @@ def _incomplete_beta(x: float, a: float, b: float) -> float:
         return 0.0 if x <= 0 else 1.0
     if x > (a + 1) / (a + b + 2):
         return 1 - _incomplete_beta(1 - x, b, a)
-    log_front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)
-    log_front += a * math.log(x) + b * math.log1p(-x)
+    log_front = a * math.log(x) + b * math.log1p(-x) - _log_beta(a, b)
     return math.exp(log_front) / (a * _beta_fraction(x, a, b))
+
+
+def _log_beta(a: float, b: float) -> float:
+    """Return log B(a, b); of a large argument without the difference of two large logarithms."""
+    small, large = sorted((a, b))
+    if large < 1000:  # noqa: PLR2004 - below it lgamma loses less than the series leaves out
+        return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
+
+    def correction(x: float) -> float:  # of Stirling's formula
+        return 1 / (12 * x) - 1 / (360 * x**3)
+
+    # log gamma(large) - log gamma(large + small), by Stirling's formula for both
+    difference = small - small * math.log(large + small)
+    difference -= (large - 0.5) * math.log1p(small / large)
+    return math.lgamma(small) + difference + correction(large) - correction(large + small)
 
 
 def _beta_fraction(x: float, a: float, b: float) -> float:
@@ -361,11 +640,18 @@ def _beta_fraction(x: float, a: float, b: float) -> float:
     return value
 
 
-def _root(rising: Callable[[float], float], low: float, high: float) -> float:
-    """Return where a function crosses zero between `low`, where it is negative, and `high`."""
+def _root(rising: Callable[[float], float], low: float, high: float, width: float = 0.0) -> float:
+    """Return where a function crosses zero between `low`, where it is negative, and `high`.
+
+    Args:
+        rising: the function.
+        low: where it is negative.
+        high: where it is not.
+        width: how close is close enough; 0 for the last bit.
+    """
     while True:
         middle = (low + high) / 2
-        if middle in (low, high):
+        if middle in (low, high) or abs(high - low) < width:
             return middle
         if rising(middle) < 0:
             low = middle

@@ -2,9 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NoReturn
 
 from harness.records import VerdictKind, record
+
+
+@record
+class SignificanceTest:
+    """A test behind a finding; it is decided once all tests of a ledger are known.
+
+    Attributes:
+        name: of the test.
+        alpha: the level of its two questions together with those of the other entries.
+        shown: p-value of the claim's contrary, small where the claim is shown; None where such a
+            test can show none.
+        refuted: p-value of the claim, small where it is refuted.
+        otherwise: the verdict where neither is small.
+        refutation: what it means that the claim is refuted.
+        sight: from a level to the smallest effect that the sample sees with power 0.8.
+    """
+
+    name: str
+    alpha: float
+    refuted: float
+    sight: Callable[[float], str]
+    shown: float | None = None
+    otherwise: VerdictKind = VerdictKind.INCONCLUSIVE
+    refutation: str = ""
 
 
 @record
@@ -15,11 +40,15 @@ class Judgement:
         kind: the verdict's kind.
         measured: what was found, formatted with its unit.
         detail: why, in one line.
+        sees: the smallest effect that the comparison would have seen, formatted.
+        test: what decides the kind, if chance does.
     """
 
     kind: VerdictKind
     measured: str = ""
     detail: str = ""
+    sees: str = ""
+    test: SignificanceTest | None = None
 
 
 class Unanswered(Exception):  # noqa: N818 - not an error: a verdict
@@ -51,16 +80,12 @@ def call_inconclusive(detail: str) -> NoReturn:
     raise Unanswered(VerdictKind.INCONCLUSIVE, detail) from None
 
 
-def reproduced(measured: str, detail: str) -> Judgement:
-    """Return the finding that what was measured is what was expected."""
-    return Judgement(kind=VerdictKind.REPRODUCED, measured=measured, detail=detail)
+def judged(holds: bool, measured: str, detail: str, sees: str) -> Judgement:  # noqa: FBT001 - the judgement
+    """Return whether what was measured is what was expected; what is outside has been seen."""
+    kind = VerdictKind.REPRODUCED if holds else VerdictKind.OUTSIDE
+    return Judgement(kind=kind, measured=measured, detail=detail, sees=sees if holds else "")
 
 
-def outside(measured: str, detail: str) -> Judgement:
-    """Return the finding that it is not."""
-    return Judgement(kind=VerdictKind.OUTSIDE, measured=measured, detail=detail)
-
-
-def inconclusive(measured: str, detail: str) -> Judgement:
-    """Return the finding that the sample cannot tell."""
-    return Judgement(kind=VerdictKind.INCONCLUSIVE, measured=measured, detail=detail)
+def decided_by(measured: str, test: SignificanceTest, detail: str = "") -> Judgement:
+    """Return a finding that `test` decides."""
+    return Judgement(kind=test.otherwise, measured=measured, detail=detail, test=test)

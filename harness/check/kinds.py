@@ -13,15 +13,15 @@ from collections.abc import Hashable
 from statistics import fmean
 
 from harness.check import wording
-from harness.check.finding import Judgement, call_invalid, call_missing, outside, reproduced
-from harness.check.inference import equivalence, noninferiority, proportion
+from harness.check.finding import Judgement, call_invalid, call_missing, judged
+from harness.check.inference import equivalence, noisy_bound, noninferiority, proportion
 from harness.check.laws import law
 from harness.check.measured import Measured
 from harness.check.rows import MeasurementRow, is_number, refuse_several_cells
 from harness.check.tolerance import ROUND_OFF, accepted, accepts, shortfall
 from harness.records import Scalar, VerdictKind
 from harness.scenario import expectations as ledger
-from harness.statistics import Interval
+from harness.statistics import POWER, Interval, sample, t_quantile
 from harness.units import UNITS
 
 
@@ -35,7 +35,8 @@ def compare(entry: ledger.Expectation, measured: Measured) -> Judgement:  # noqa
         case ledger.ExactEntry():
             return exact(entry, measured)
         case ledger.BoundEntry():
-            return bound(entry, measured)
+            has_noise = entry.expect.noise is not None and not measured.recomputed
+            return noisy_bound(entry, measured) if has_noise else bound(entry, measured)
         case ledger.RatioEntry():
             return ratio(entry, measured)
         case ledger.OrderingEntry():
@@ -62,9 +63,12 @@ def exact(entry: ledger.ExactEntry, measured: Measured) -> Judgement:
     wrong = [value for value in found if not _same(value, entry.expect.value)]
     text = wording.figure((wrong or found)[0], entry.unit)
     if not wrong:
-        return reproduced(text, f"all {len(found)} samples" if len(found) > 1 else "")
-    share = f"{len(wrong)} of {len(found)} samples differ" if len(found) > 1 else ""
-    return outside(text, share or _difference(wrong[0], entry.expect.value))
+        detail = f"all {len(found)} samples" if len(found) > 1 else ""
+    elif len(found) > 1:
+        detail = f"{len(wrong)} of {len(found)} samples differ"
+    else:
+        detail = _difference(wrong[0], entry.expect.value)
+    return judged(not wrong, text, detail, "any difference")
 
 
 def reported(entry: ledger.Reported, measured: Measured) -> Judgement:
@@ -84,7 +88,8 @@ def bound(entry: ledger.BoundEntry, measured: Measured) -> Judgement:
     mean = fmean(values)
     interval = accepted(entry.expect, measured.resolution(entry))
     detail = _joined(_place(interval, mean, entry.unit), _spread(values, entry.unit))
-    return _judged(accepts(interval, mean), wording.figure(mean, entry.unit), detail)
+    sees = _change(-shortfall(interval, mean), [values], entry.unit)
+    return judged(accepts(interval, mean), wording.figure(mean, entry.unit), detail, sees)
 
 
 def ratio(entry: ledger.RatioEntry, measured: Measured) -> Judgement:
@@ -106,11 +111,15 @@ def ratio(entry: ledger.RatioEntry, measured: Measured) -> Judgement:
     which = f"worst of {len(means)} cells: {labels[worst]}" if len(means) > 1 else ""
     holds = all(accepts(interval, value) for value in means.values())
     detail = _joined(which, _place(interval, means[worst], entry.unit))
-    return _judged(holds, wording.span(list(means.values()), entry.unit), detail)
+    sees = _change(-shortfall(interval, means[worst]), [groups[worst]], entry.unit)
+    return judged(holds, wording.span(list(means.values()), entry.unit), detail, sees)
 
 
 def ordering(entry: ledger.OrderingEntry, measured: Measured) -> Judgement:
-    """The metric is better by the margin in every pair; the detail tells the worst."""
+    """The metric is better, by the margin, in every pair; a tie is not better.
+
+    The detail tells the worst pair.
+    """
     sign, margin = measured.sign(entry), entry.expect.margin
     leads = [
         (sign * (one.number(entry.unit) - other.number(entry.unit)), one, other)
@@ -120,10 +129,13 @@ def ordering(entry: ledger.OrderingEntry, measured: Measured) -> Judgement:
     values = one.number(entry.unit), other.number(entry.unit)
     forgiven = ROUND_OFF * max(abs(value) for value in values)
     against = f"{wording.number(values[0])} against {wording.figure(values[1], entry.unit)}"
-    word = "better" if lead >= 0 else "worse"
     which = f"; worst of {len(leads)} pairs, {one.label}" if len(leads) > 1 else ""
-    detail = f"{wording.figure(abs(lead), entry.unit)} {word}{which}"
-    return _judged(lead >= margin - forgiven, against, detail)
+    distance = wording.figure(abs(lead), entry.unit)
+    is_tie = abs(lead) <= forgiven
+    said = "equal" if is_tie else f"{distance} {'better' if lead > 0 else 'worse'}"
+    holds = lead >= margin - forgiven and not (is_tie and margin <= forgiven)
+    sees = _change(lead - margin, [], entry.unit)
+    return judged(holds, against, said + which, sees)
 
 
 def trajectory(entry: ledger.TrajectoryEntry, measured: Measured) -> Judgement:
@@ -142,7 +154,11 @@ def trajectory(entry: ledger.TrajectoryEntry, measured: Measured) -> Judgement:
     steady = _close(drift, max(target.mean_abs, step), scale)
     furthest = f"furthest {residuals[worst]:+.3g} at {target.key}={wording.number(worst)}"
     detail = f"{furthest}; on average {drift:+.3g} {entry.unit}"
-    return _judged(near and steady, f"{len(residuals)} points", detail)
+    room = min(
+        max(target.max_abs, step) - abs(residuals[worst]), max(target.mean_abs, step) - abs(drift)
+    )
+    sees = _change(room, [], entry.unit)
+    return judged(near and steady, f"{len(residuals)} points", detail, sees)
 
 
 # --- exact and bound ------------------------------------------------------------------------------
@@ -176,8 +192,21 @@ def _spread(values: list[float], unit: str) -> str:
     return f"mean of {len(values)} samples, {wording.span(values, unit)}" if len(values) > 1 else ""
 
 
-def _judged(holds: bool, measured: str, detail: str) -> Judgement:  # noqa: FBT001 - the judgement
-    return reproduced(measured, detail) if holds else outside(measured, detail)
+def _change(room: float, samples: list[list[float]], unit: str) -> str:
+    """Return the smallest change of what was measured that would probably have been seen.
+
+    Args:
+        room: how far the mean of the samples lies within what is accepted.
+        samples: of which the mean was taken; none where each is compared for itself.
+        unit: of all of them.
+    """
+    if not math.isfinite(room):
+        return ""
+    seen = [sample(values) for values in samples if len(values) > 1]
+    noise = max(
+        (t_quantile(POWER, each.count - 1) * each.standard_error for each in seen), default=0.0
+    )
+    return f"a change of {wording.figure(max(room, 0.0) + noise, unit)}"
 
 
 def _joined(*parts: str) -> str:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from harness.check import paired, relations, wording
-from harness.check.finding import Judgement, inconclusive, outside, reproduced
+from harness.check.finding import Judgement, decided_by, judged
 from harness.check.measured import Measured
 from harness.check.relations import LawOutcome, Subject
 from harness.errors import Problem, nearest
@@ -69,11 +69,11 @@ def law(entry: ledger.LawEntry, measured: Measured) -> Judgement:
     assert relation is not None
     subject = Subject(entry=entry, rows=measured.rows.select(entry), measured=measured)
     outcome = relation.test(build(relation.params, entry.expect.params), subject)
-    detail = f"{outcome.text}; margin {wording.figure(outcome.margin, entry.unit)}"
-    if outcome.holds is None:
-        return inconclusive(outcome.measured, detail)
-    answer = reproduced if outcome.holds else outside
-    return answer(outcome.measured, detail)
+    margin = wording.figure(outcome.margin, entry.unit)
+    detail = f"{outcome.text}; margin {margin}"
+    if outcome.test is not None:
+        return decided_by(outcome.measured, outcome.test, detail)
+    return judged(outcome.holds, outcome.measured, detail, f"a change of {margin}")
 
 
 def law_problems(entry: ledger.Expectation, document: Document, key: Key) -> Iterator[Problem]:

@@ -13,10 +13,15 @@ from harness.workloads.api.declare import Better, Metric
 
 @record
 class Measured:
-    """The rows of some runs, and the declarations of their metrics by name."""
+    """The rows of some runs, and the declarations of their metrics by name.
+
+    Attributes:
+        recomputed: whether the figures are those of published files, which have no noise of ours.
+    """
 
     rows: Rows
     metrics: Mapping[str, Metric]
+    recomputed: bool = False
 
     def resolution(self, entry: Entry) -> float:
         """Return the smallest step of the entry's metric, in the entry's unit; 0 if undeclared."""

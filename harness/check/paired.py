@@ -6,15 +6,14 @@ import math
 from collections.abc import Mapping
 
 from harness.check import wording
-from harness.check.finding import call_inconclusive
+from harness.check.finding import SignificanceTest, call_inconclusive
+from harness.check.inference import MIN_REPLICATES, Scatter, sight_text
 from harness.check.relations import LawOutcome, Subject
 from harness.check.rows import refuse_several_cells
 from harness.records import Scalar, record
 from harness.scenario import expectations as ledger
-from harness.statistics import ALPHA, Interval, sample, t_quantile
+from harness.statistics import ALPHA, Interval, t_quantile
 from harness.workloads.api.declare import param
-
-_MIN_PAIRS = 3  # below it a spread says too little
 
 
 @record
@@ -35,27 +34,38 @@ class PairedMean:
 
 
 def paired_mean(params: PairedMean, subject: Subject) -> LawOutcome:
-    """Return whether the 95 % t interval of the mean lies within the ends, or wholly without.
+    """Return the test of whether the mean lies between the ends, or beyond one of them.
 
-    An interval that holds an end can tell neither.
+    Without correction that is: whether the 95 % t interval lies wholly within or without. Counted
+    differences flip their signs instead.
     """
     entry = subject.entry
     other = ledger.Cell(metric=entry.metric, where={**entry.where, **params.cell})
     refuse_several_cells(subject.rows)
     pairs = subject.measured.rows.pairs(entry, other)
-    seen = sample([one.number(subject.unit) - two.number(subject.unit) for one, two in pairs])
-    if seen.count < _MIN_PAIRS:
-        call_inconclusive(f"{seen.count} pairs; a mean and its spread need {_MIN_PAIRS}")
+    step = subject.measured.resolution(entry)
+    values = tuple(one.number(subject.unit) - two.number(subject.unit) for one, two in pairs)
+    if len(values) < MIN_REPLICATES:
+        call_inconclusive(f"{len(values)} pairs; a mean and its spread need {MIN_REPLICATES}")
+    scatter = Scatter(values=values, step=step)
+    seen = scatter.sample
     reach = t_quantile(1 - ALPHA / 2, seen.count - 1) * seen.standard_error
     found = Interval(low=seen.mean - reach, high=seen.mean + reach)
     low = -math.inf if params.low is None else params.low
     high = math.inf if params.high is None else params.high
-    margin = min(found.low - low, high - found.high)
-    beyond = max(low - found.high, found.low - high)
-    text = f"95 % {wording.interval(found, subject.unit)}, {seen.count} pairs"
+    text = f"95 % {wording.interval(found, subject.unit)}, {len(values)} pairs"
+    inside = max(scatter.above(low), scatter.below(high))
+    outside = min(scatter.above(high), scatter.below(low))
     return LawOutcome(
-        holds=True if margin > 0 else None if beyond <= 0 else False,
-        margin=margin,
+        holds=low < seen.mean < high,
+        margin=min(found.low - low, high - found.high),
         measured=f"{wording.figure(seen.mean, subject.unit)} ({text})",
         text=f"against {wording.keys(params.cell)}, pair by pair",
+        test=SignificanceTest(
+            name=f"two-sided {scatter.test}",
+            alpha=ALPHA,
+            shown=min(1.0, 2 * inside),
+            refuted=min(1.0, 2 * outside),
+            sight=lambda alpha: sight_text(scatter, alpha / 2, subject.unit, "an end"),
+        ),
     )

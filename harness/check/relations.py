@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any, NoReturn
 
 from harness.check import wording
-from harness.check.finding import call_invalid, call_missing
+from harness.check.finding import SignificanceTest, call_invalid, call_missing
 from harness.check.measured import Measured
 from harness.check.rows import Mean, MeasurementRow, frozen, in_unit, is_number, matches, means
 from harness.check.tolerance import ROUND_OFF, shortfall, slack
@@ -59,16 +59,18 @@ class LawOutcome:
     """How a law came out.
 
     Attributes:
-        holds: None where the sample cannot tell.
+        holds: whether it does; of no meaning where a test decides.
         margin: how much more could have been off before it broke, or by how much it is broken.
         measured: what was found, formatted.
         text: where it is closest to breaking, or broken worst.
+        test: what decides whether it holds, if chance does.
     """
 
-    holds: bool | None
+    holds: bool
     margin: float
     measured: str
     text: str
+    test: SignificanceTest | None = None
 
 
 # --- one figure a cell ----------------------------------------------------------------------------
@@ -118,7 +120,10 @@ class BestCell:
 
 
 def best_cell(params: BestCell, subject: Subject) -> LawOutcome:
-    """Return the lead of the best cell so named over the best of the others."""
+    """Return the lead of the best cell so named over the best of the others.
+
+    A tie is no lead, unless the entry states a tolerance that allows it.
+    """
     sign = 1 if params.extreme == "highest" else -1
     named = [cell for cell in subject.cells if matches(cell.keys, params.cell)]
     others = [cell for cell in subject.cells if not matches(cell.keys, params.cell)]
@@ -128,9 +133,12 @@ def best_cell(params: BestCell, subject: Subject) -> LawOutcome:
     rival = max(others, key=lambda cell: sign * cell.value)
     lead = sign * (best.value - rival.value)
     winner = best if lead >= 0 else rival
-    margin = lead + subject.tolerance(rival.value)
+    target = subject.entry.expect
+    stated = max(target.abs or 0.0, (target.rel or 0.0) * abs(rival.value))
+    forgiven = ROUND_OFF * abs(rival.value)
+    margin = lead + stated
     return LawOutcome(
-        holds=margin >= 0,
+        holds=margin >= -forgiven if stated else margin > forgiven,
         margin=margin,
         measured=_at(winner, subject),
         text=f"best named {_at(best, subject)}, best other {_at(rival, subject)}",

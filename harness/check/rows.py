@@ -87,10 +87,16 @@ def in_unit(value: float, unit: str, to: str) -> float:
 
 
 class Rows:
-    """The rows of some runs; the order of the runs makes no difference."""
+    """The rows of some runs; the order of the runs makes no difference.
 
-    def __init__(self, runs: Iterable[FinishedRun]) -> None:
+    Args:
+        runs: the runs.
+        losses: metrics that count what a run left out of its other figures (`Metric.is_loss`).
+    """
+
+    def __init__(self, runs: Iterable[FinishedRun], losses: Iterable[str] = ()) -> None:
         self.runs = sorted(runs, key=_order)
+        self._losses = frozenset(losses)
         self._broken = [run for run in self.runs if run.outcome.status is not Status.FINISHED]
         self._by_metric: dict[str, list[MeasurementRow]] = defaultdict(list)
         self._by_keys: dict[tuple[str, ...], dict[Hashable, list[MeasurementRow]]] = {}
@@ -136,7 +142,8 @@ class Rows:
         A free key is one that neither `where` names and that the rows of both sides have.
 
         Raises:
-            Unanswered: as `select`; also MISSING, a row has no partner; RUN FAILED, it has several.
+            Unanswered: as `select`; also MISSING, a row has no partner; RUN FAILED, it has several,
+                or its run left out more than its partner's.
         """
         left, right = self.select(one), self.select(other)
         common = set(left[0].keys).intersection(*(row.keys for row in [*left, *right]))
@@ -144,7 +151,19 @@ class Rows:
         partners = _grouped(right, free)
         pairs = [(row, found) for row in left for found in partners.get(_at(row, free), ())]
         _refuse_unpaired(left, right, pairs, free)
+        for pair in pairs:
+            self._refuse_unequal_losses(*pair)
         return pairs
+
+    def _refuse_unequal_losses(self, one: MeasurementRow, other: MeasurementRow) -> None:
+        """Raise `Unanswered` where what was left out may be what makes the difference."""
+        for name in sorted(self._losses):
+            lost, lost_there = (_total(row.run, name) for row in (one, other))
+            if lost != lost_there:
+                call_invalid(
+                    f"{name}: {lost:g} at {one.label}, {lost_there:g} at {other.label}: what was "
+                    f"left out may be what makes the difference"
+                )
 
     def _matching(self, metric: str, where: Mapping[str, Scalar]) -> list[MeasurementRow]:
         """Return the rows of `metric` that have these values of these keys, by an index."""
@@ -179,6 +198,12 @@ class Rows:
                 return f"no row of {cell.metric} has the key {key!r}{hint}"
             return f"no row of {cell.metric} has {key}={value}; there are {several(list(known), 8)}"
         return f"no row of {cell.metric} has {keys_text(cell.where)} at once"
+
+
+def _total(run: FinishedRun, metric: str) -> float:
+    """Return the sum of a run's figures of one metric."""
+    values = (each.value for each in run.measurements if each.metric == metric)
+    return sum(value for value in values if is_number(value))
 
 
 def means(rows: Sequence[MeasurementRow], unit: str) -> list[Mean]:

@@ -8,6 +8,7 @@ from functools import cache
 
 from harness.check import wording
 from harness.check.finding import Judgement, Unanswered
+from harness.check.inference import decide
 from harness.check.kinds import compare
 from harness.check.measured import Measured
 from harness.check.rows import Rows
@@ -45,16 +46,30 @@ def check(
     def measured_on(device: str | None) -> Measured:
         """Return the measurements of a device; a run that failed before naming one counts."""
         bound = [run for run in here if device is None or run.outcome.device in (device, "")]
-        return Measured(rows=Rows(bound), metrics=metrics)
+        losses = (name for name, metric in metrics.items() if metric.is_loss)
+        recomputed = profile is Profile.EVIDENCE
+        return Measured(rows=Rows(bound, losses), metrics=metrics, recomputed=recomputed)
 
+    others = {
+        entry.id: elsewhere(entry.binds, profile, list(devices)) for entry in ledger.expectations
+    }
+    findings = {
+        entry.id: _finding(entry, measured_on(None if others[entry.id] else entry.binds.device))
+        for entry in ledger.expectations
+    }
+    counted = {
+        entry.id
+        for entry in ledger.expectations
+        if not others[entry.id] and entry.evidence_class is not EvidenceClass.REPORTED
+    }
+    findings = decide(findings, counted)
     verdicts = []
     for entry in ledger.expectations:
-        elsewhere = _elsewhere(entry.binds, profile, list(devices))
-        finding = _finding(entry, measured_on(None if elsewhere else entry.binds.device))
-        if elsewhere:
-            finding = replace(finding, kind=VerdictKind.OTHER_PROFILE, detail=elsewhere)
+        finding = findings[entry.id]
+        if other := others[entry.id]:
+            finding = replace(finding, kind=VerdictKind.OTHER_PROFILE, detail=other, sees="")
         if entry.evidence_class is EvidenceClass.REPORTED:
-            finding = replace(finding, kind=VerdictKind.REPORTED)
+            finding = replace(finding, kind=VerdictKind.REPORTED, sees="")
         verdicts.append(_verdict(entry, finding))
     return tuple(verdicts)
 
@@ -84,13 +99,18 @@ def exit_code(verdicts: Iterable[Verdict]) -> ExitCode:
     return ExitCode.OK if compared else ExitCode.INCONCLUSIVE
 
 
-def _elsewhere(binds: Binds, profile: Profile, devices: list[str]) -> str:
+def elsewhere(binds: Binds, profile: Profile, devices: list[str]) -> str:
     """Return why an entry does not apply here; empty if it does, or no run names its device."""
     if binds.profile and profile not in binds.profile:
         return f"checked in profile {', '.join(binds.profile)}; this is {profile}"
     if binds.device is not None and devices and binds.device not in devices:
         return f"checked on {binds.device}; this is {', '.join(devices)}"
     return ""
+
+
+def judge(entry: Expectation, measured: Measured) -> Judgement:
+    """Compare one entry by itself: its test is decided as if it were the only one."""
+    return decide({entry.id: _finding(entry, measured)}, set())[entry.id]
 
 
 def _finding(entry: Expectation, measured: Measured) -> Judgement:
@@ -110,6 +130,7 @@ def _verdict(entry: Expectation, finding: Judgement) -> Verdict:
         expected=wording.expected(entry),
         measured=finding.measured,
         detail=finding.detail,
+        sees=finding.sees,
         claim=claim,
         claim_detail=claim_detail,
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.records import Scalar
 from harness.scenario import expectations as ledger
-from harness.statistics import ALPHA, Interval, Proportion, wilson
+from harness.statistics import Interval, Proportion, design_effect, wilson
 from harness.workloads.api import registry
 from harness.workloads.api.declare import defaults_of
 
@@ -75,12 +75,20 @@ def interval(accepted: Interval, unit: str) -> str:
     return f"{number(accepted.low)} .. {figure(accepted.high, unit)}"
 
 
-def proportion(seen: Proportion, alpha: float = ALPHA) -> str:
-    """Return ``11 of 158 (6.96 %, Wilson 95 % 3.93 .. 12.1 %)``."""
-    reach = wilson(seen, alpha)
-    level = f"Wilson {100 * (1 - alpha):g} %"
+def proportion(seen: Proportion, target: ledger.ProportionTarget) -> str:
+    """Return ``11 of 158 (6.96 %, Wilson 95 % 3.93 .. 12.1 %)``; of trials in clusters, theirs."""
+    reach = wilson(seen, target.alpha, effect(seen, target))
+    level = f"Wilson {100 * (1 - target.alpha):g} %"
+    level += f" over {target.clusters} tasks" if target.clusters is not None else ""
     span = f"{100 * reach.low:.3g} .. {100 * reach.high:.3g} %"
     return f"{seen.successes} of {seen.trials} ({100 * seen.rate:.3g} %, {level} {span})"
+
+
+def effect(seen: Proportion, target: ledger.ProportionTarget) -> float:
+    """Return the design effect of a sample whose trials share the clusters of the target."""
+    if target.clusters is None or target.icc is None:
+        return 1.0
+    return design_effect(seen.trials / target.clusters, target.icc)
 
 
 def expected(entry: ledger.Expectation) -> str:  # noqa: C901 - a case a kind
@@ -96,8 +104,11 @@ def expected(entry: ledger.Expectation) -> str:  # noqa: C901 - a case a kind
         case ledger.OrderingEntry():
             margin = f" by {figure(entry.expect.margin, unit)}" if entry.expect.margin else ""
             return f"better than {cell(entry.expect.than)}{margin}"
+        case ledger.ProportionEntry() if entry.expect.constant is not None:
+            margin = percent(entry.expect.margin or 0.0)
+            return f"not better than {percent(entry.expect.constant)} by {margin}"
         case ledger.ProportionEntry():
-            return proportion(reference(entry), entry.expect.alpha)
+            return proportion(reference(entry), entry.expect)
         case ledger.TrajectoryEntry():
             return _trajectory(entry)
         case ledger.LawEntry():
@@ -112,8 +123,11 @@ def expected(entry: ledger.Expectation) -> str:  # noqa: C901 - a case a kind
 
 
 def reference(entry: ledger.ProportionEntry) -> Proportion:
-    """Return the proportion that an entry expects."""
-    return Proportion(successes=entry.expect.successes, trials=entry.expect.trials)
+    """Return the proportion that an entry expects, which states no constant."""
+    target = entry.expect
+    assert target.successes is not None, "checked when it was loaded"
+    assert target.trials is not None, "checked when it was loaded"
+    return Proportion(successes=target.successes, trials=target.trials)
 
 
 def _trajectory(entry: ledger.TrajectoryEntry) -> str:
@@ -126,9 +140,11 @@ def _tolerance(tolerance: ledger.Tolerance, unit: str) -> str:
     if tolerance.value is None:
         low, high = tolerance.interval
         return interval(Interval(low=low, high=high), unit)
+    has_noise = isinstance(tolerance, ledger.BoundTarget) and tolerance.noise is not None
+    test = " (TOST)" if has_noise else ""
     if tolerance.rel is not None:
-        return f"{figure(tolerance.value, unit)} ± {percent(tolerance.rel)}"
-    return f"{number(tolerance.value)} ± {figure(tolerance.abs, unit)}"
+        return f"{figure(tolerance.value, unit)} ± {percent(tolerance.rel)}{test}"
+    return f"{number(tolerance.value)} ± {figure(tolerance.abs, unit)}{test}"
 
 
 def _law(entry: ledger.LawEntry) -> str:

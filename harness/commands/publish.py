@@ -80,6 +80,7 @@ def _copy(loaded: Loaded, project: Project, options: PublishOptions) -> None:
         message = f"{len(plan.runs) - len(runs)} of {len(plan.runs)} runs are not finished"
         raise HostError(message, f"harness run {loaded.scenario.scenario} --profile {profile}")
     shutil.rmtree(target.root / loaded.scenario.scenario / profile, ignore_errors=True)
+    source.copy_ledgers(runs, target)
     for run in runs:
         place = target.folder(run.spec)
         place.mkdir(parents=True)

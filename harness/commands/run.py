@@ -112,6 +112,7 @@ def reproduce(ready: Preparation, told: Notifier | None = None) -> ScenarioRepor
         for each in pending(store, ready.plan.runs):
             if each.reason:
                 console.explain(f"{described(each.spec)} runs again: {each.reason}")
+        store.keep_ledger(ready.ledger)
         what = f"{ready.plan.scenario} {ready.profile}, {ready.where}"
         with Narrator(what, len(ready.plan.runs), console, store, told) as narrator:
             run_plan(ready.plan, around, narrator)

@@ -23,7 +23,7 @@ from harness.runtime.evidence import (
 from harness.runtime.host import Host, probe_host, profile_problem
 from harness.runtime.models import model_problems, models_folder
 from harness.runtime.watch import host_problems
-from harness.scenario.expectations import Expectations
+from harness.scenario.expectations import Expectations, fingerprints
 from harness.scenario.images import SANDBOX_IMAGE, locked_image
 from harness.scenario.load import Loaded, load
 from harness.scenario.schema import EvidenceFile
@@ -70,10 +70,12 @@ class Preparation:
 
     @cached_property
     def plan(self) -> Plan:
-        """The plan, with the image that the runtime will use."""
-        return expand(
+        """The plan, with the image that the runtime will use, and the ledger as it stands."""
+        plan = expand(
             self.loaded, self.profile, self.overrides, self.choice.image, self._sandbox_image()
         )
+        stands = fingerprints(self.ledger)
+        return replace(plan, runs=tuple(replace(spec, ledger=stands) for spec in plan.runs))
 
     def _sandbox_image(self) -> ImageRef | None:
         """Return the image that is locked for sandboxes, where the profile can use one."""

@@ -1,13 +1,14 @@
 """Two sets of runs, figure by figure: other machines, images, profiles or days.
 
-Whether replicates can tell two means apart is decided by Welch's t-test (Welch 1947), with Holm's
-correction over all tests of the table, at the level of `harness.statistics`. Replicates
-share their seeds between the sets; leaving that out makes the test the more careful one.
+Whether replicates can tell two means apart is decided by Welch's t-test for measured values, and by
+a permutation test for counted ones and for pairs of values, whose spread says nothing
+(`harness.statistics.two_samples`). Holm's correction is over all tests of the table that could be
+significant at all; the others have too few runs. Replicates share their seeds between the sets;
+leaving that out makes the test the more careful one.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
@@ -21,7 +22,7 @@ from harness.report.figures import figure
 from harness.report.ledger import keys_text
 from harness.report.readings import Place, PooledValue, cell_of, pool
 from harness.report.tables import Align, Column, RowGroup, Table, TableCell, absent, words
-from harness.statistics import ALPHA, Sample, holm, sample, t_tail
+from harness.statistics import ALPHA, PERMUTATION, holm, least_p, two_samples
 from harness.workloads.api.declare import Metric
 
 
@@ -44,7 +45,7 @@ class FigureDifference:
     Attributes:
         place: swept params and row keys.
         apart: with Holm's correction, once all are known.
-        p_value: of Welch's test; None where there was none.
+        p_value: with Holm's correction, once all are known; None where there was no test.
     """
 
     place: Mapping[str, Any]
@@ -103,7 +104,7 @@ def compare_table(one: ScenarioReport, other: ScenarioReport) -> Table:
         caption=(
             *(f"A: {line}" for line in one.caption),
             *(f"B: {line}" for line in other.caption),
-            f"Significant: Welch's t-test, Holm's correction, level {ALPHA:g}.",
+            f"Significant: Welch's t-test; of counts, permutations; Holm's correction, {ALPHA:g}.",
         ),
         columns=_COLUMNS,
         groups=(RowGroup(rows=rows),),
@@ -166,7 +167,7 @@ def _difference(
     known = one or other
     assert known is not None
     pooled = [_pooled(metric, where, each) for each in (one, other)]
-    apart, p_value = _told_apart(*pooled)
+    apart, p_value = _told_apart(metric, *pooled)
     return FigureDifference(
         place={**known.spec.cell, **dict(where)},
         metric=metric,
@@ -183,7 +184,7 @@ def _pooled(metric: Metric, where: Place, each: Replicates | None) -> PooledValu
     return pool(metric, where, each.readings)
 
 
-def _told_apart(one: PooledValue, other: PooledValue) -> tuple[Apart, float | None]:
+def _told_apart(metric: Metric, one: PooledValue, other: PooledValue) -> tuple[Apart, float | None]:
     """Return the answer before correction, and the p-value where a test gave it."""
     if not one.values or not other.values:
         return (Apart.ONE_SIDED if one.values or other.values else Apart.NOWHERE), None
@@ -193,24 +194,10 @@ def _told_apart(one: PooledValue, other: PooledValue) -> tuple[Apart, float | No
         return Apart.DIFFERENT, None
     if min(len(one.numbers), len(other.numbers)) < 2:  # noqa: PLR2004 - one value has no spread
         return Apart.TOO_FEW, None
-    p_value = welch_test(sample(one.numbers), sample(other.numbers))
+    p_value, test = two_samples(one.numbers, other.numbers, metric.resolution or 1.0)
+    if test == PERMUTATION and least_p(len(one.numbers), len(other.numbers)) > ALPHA:
+        return Apart.TOO_FEW, None
     return Apart.NOT_APART, p_value
-
-
-def welch_test(one: Sample, other: Sample) -> float:
-    """Return the two-sided p-value of "the means are equal", for spreads that may differ.
-
-    Args:
-        one: at least two values.
-        other: at least two values.
-    """
-    squares = [each.standard_error**2 for each in (one, other)]
-    error = math.sqrt(sum(squares))
-    if error == 0:
-        return 1.0 if one.mean == other.mean else 0.0
-    weights = zip(squares, (one.count - 1, other.count - 1), strict=True)
-    degrees = sum(squares) ** 2 / sum(square**2 / free for square, free in weights)
-    return 2 * t_tail(abs(one.mean - other.mean) / error, degrees)
 
 
 def _corrected(found: Sequence[FigureDifference]) -> Iterator[FigureDifference]:

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from harness.check.verdicts import check, exit_code
+from harness.check.frozen import check_as_fixed
+from harness.check.verdicts import exit_code
 from harness.errors import ExitCode, worst
 from harness.measure import metrics_by_name
 from harness.plan.expand import Plan
@@ -29,7 +30,7 @@ class ScenarioReport:
         workload: the declaration of the workload that the profile runs.
         metrics: every metric its runs can hold, by name.
         runs: one execution of each spec: the finished one, else the last that failed.
-        ledger: the claims.
+        ledger: the claims, as they stood when the runs were made.
         verdicts: one for each entry of the ledger.
         plan: what the runs should be, so that a cell without a run is shown as such.
     """
@@ -89,7 +90,8 @@ def assemble(loaded: Loaded, ledger: Expectations, plan: Plan, store: RunStore) 
     """Return the dossier of a plan: its stored runs, checked against the ledger."""
     scenario, profile = loaded.scenario, plan.profile
     metrics, runs = metrics_by_name(scenario), select(store, plan.runs)
-    verdicts = check(ledger, runs, profile, metrics)
+    checked = check_as_fixed(ledger, runs, profile, metrics, store.ledger)
+    verdicts = checked.verdicts
     if plan.changed:  # an expectation applies only to the declared experiment
         detail = "the command line changed the experiment"
         verdicts = tuple(
@@ -105,7 +107,7 @@ def assemble(loaded: Loaded, ledger: Expectations, plan: Plan, store: RunStore) 
         metrics=metrics,
         runs=runs,
         plan=plan,
-        ledger=ledger,
+        ledger=checked.ledger,
         verdicts=verdicts,
     )
 

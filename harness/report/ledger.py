@@ -54,6 +54,7 @@ class LedgerSummary:
     total: int
     kinds: Mapping[VerdictKind, int]
     findings: int
+    changed: int = 0
 
     def __str__(self) -> str:
         counts = ", ".join(
@@ -62,10 +63,10 @@ class LedgerSummary:
         )
         entries = f"{self.total} {'entry' if self.total == 1 else 'entries'}"
         text = f"{entries}: {counts}" if counts else entries
-        if not self.findings:
-            return text
-        differ = "claim differs" if self.findings == 1 else "claims differ"
-        return f"{text}; {self.findings} printed {differ}"
+        if self.findings:
+            differ = "claim differs" if self.findings == 1 else "claims differ"
+            text = f"{text}; {self.findings} printed {differ}"
+        return f"{text}; {self.changed} changed after results" if self.changed else text
 
 
 def summary(verdicts: Iterable[Verdict]) -> LedgerSummary:
@@ -76,6 +77,7 @@ def summary(verdicts: Iterable[Verdict]) -> LedgerSummary:
         total=len(every),
         kinds={kind: counts[kind] for kind in VerdictKind if counts[kind]},
         findings=sum(verdict.claim in FINDINGS for verdict in every),
+        changed=sum(verdict.changed for verdict in every),
     )
 
 
@@ -122,7 +124,8 @@ def brief_table(dossier: ScenarioReport) -> Table:
     num_arithmetic = 0
     for entry, verdict in _paired(dossier.ledger, dossier.verdicts):
         if (part := _part(verdict)) in groups:
-            judged = f"{verdict.kind}; claim: {verdict.claim}"
+            claim = f"claim: {verdict.claim}" if verdict.claim in FINDINGS else ""
+            changed = "changed after results" if verdict.changed else ""
             groups[part].append(
                 (
                     words(entry.id),
@@ -130,7 +133,7 @@ def brief_table(dossier: ScenarioReport) -> Table:
                     _printed_box(entry.derived or entry.recorded),
                     _sentence_box(verdict.expected),
                     _sentence_box(verdict.measured),
-                    words(judged if verdict.claim in FINDINGS else verdict.kind),
+                    words(_sentences(verdict.kind, claim, changed)),
                 )
             )
         elif part is _Part.ARITHMETIC:
@@ -233,9 +236,15 @@ def _row(entry: Expectation, verdict: Verdict) -> Row:
         _sentence_box(verdict.measured),
         _badge(verdict.kind),
         _badge(verdict.claim),
-        words(_sentences(verdict.claim_detail, verdict.detail)),
+        words(_sentences(verdict.claim_detail, verdict.detail, _sight(verdict))),
         words(_sentences(entry.source, entry.note)),
     )
+
+
+def _sight(verdict: Verdict) -> str:
+    """Say what the comparison would have seen; a test that saw too little has said so already."""
+    is_said = not verdict.sees or verdict.sees in verdict.detail
+    return "" if is_said else f"would have seen {verdict.sees}"
 
 
 def _printed_box(given: Printed | None) -> TableCell:

@@ -9,6 +9,9 @@ kept as ``<run_id>.failed-<n>`` and will be run again.
 Checkpoints stay in the staging folder until the run, which is named by its id, has finished: the
 next attempt goes on from them. A change of the workload's code makes another run of it.
 
+Beside the profiles, ``<root>/<scenario>/ledgers/`` holds the ledgers that results were made with,
+each once, so that an expectation that is changed afterwards is still known as it stood.
+
 Every spec says which version of the records wrote it. A run of another version is no result of this
 harness: it is neither listed nor damaged, but left as it is (`RunStore.other_schemas`).
 """
@@ -18,10 +21,12 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TextIO, TypeVar
+
+from pydantic import ValidationError
 
 from harness import atomic
 from harness.errors import HostError, InputError, Problem
@@ -33,15 +38,18 @@ from harness.records import (
     RunOutcome,
     RunSpec,
     Status,
+    digest,
     from_json,
     to_json,
 )
+from harness.scenario.expectations import Expectations, fingerprints
 from harness.workloads.api.context import CHECKPOINTS
 
 SPEC_FILE = "spec.json"
 OUTCOME_FILE = "outcome.json"
 MEASUREMENTS_FILE = "measurements.json"
 ENVIRONMENT_FILE = "environment.json"
+LEDGERS = "ledgers"
 _STAGING = ".staging"
 Record = TypeVar("Record")
 
@@ -113,6 +121,34 @@ class RunStore:
             staged.mkdir()
             (place / CHECKPOINTS).rename(staged / CHECKPOINTS)
         return place
+
+    def keep_ledger(self, ledger: Expectations) -> None:
+        """Keep a ledger, for the results that will be made with it."""
+        path = self._ledger(ledger.scenario, fingerprints(ledger))
+        if not path.is_file():
+            _make_folder(path.parent)
+            atomic.write_text(path, ledger.model_dump_json(by_alias=True, indent=1) + "\n")
+
+    def ledger(self, spec: RunSpec) -> Expectations | None:
+        """Return the ledger that a run was decided with; None where it is not known.
+
+        It is not where the run's spec names none, its file is gone, or a harness wrote it that
+        knew other kinds of entries.
+        """
+        path = self._ledger(spec.scenario, spec.ledger)
+        try:
+            return Expectations.model_validate_json(path.read_bytes()) if spec.ledger else None
+        except (FileNotFoundError, ValidationError):
+            return None
+
+    def copy_ledgers(self, runs: Iterable[FinishedRun], target: RunStore) -> None:
+        """Copy the ledgers of some runs to another store."""
+        for run in runs:
+            if (kept := self.ledger(run.spec)) is not None:
+                target.keep_ledger(kept)
+
+    def _ledger(self, scenario: str, fingerprints: Mapping[str, str]) -> Path:
+        return self.root / scenario / LEDGERS / f"{digest(fingerprints)[:16]}.json"
 
     def load(self, spec: RunSpec) -> FinishedRun:
         """Return a finished run."""

@@ -19,7 +19,9 @@ from harness.runtime.daemon import EngineState
 from harness.runtime.host import Host, profile_problem
 from harness.runtime.machine import PowerSource
 from harness.runtime.memory import floor_gib, memory_problem
+from harness.sandbox import cgroups
 from harness.sandbox.base import SandboxUnavailable
+from harness.sandbox.cgroups import NO_GROUP
 from harness.sandbox.choice import WITH_PROCESSES, working_kind
 
 _BYTES_PER_GIB = 1024.0**3
@@ -67,6 +69,7 @@ class Tools:
         packages: distribution -> version, of those that workloads or probes need.
         disk_free_gib: free where results go, GiB.
         sandbox_problems: kind of sandbox -> why none of it can be made; kinds that work are absent.
+        sandbox_bounds: what bounds a sandbox of bubblewrap (`cgroups.bounds`).
     """
 
     python: str
@@ -74,6 +77,7 @@ class Tools:
     packages: Mapping[str, str]
     disk_free_gib: float
     sandbox_problems: Mapping[SandboxKind, HostError] = field(default_factory=dict)
+    sandbox_bounds: str = ""
 
 
 @record
@@ -161,6 +165,7 @@ def probe_tools(project: Path, sandbox_image: ImageRef | None = None) -> Tools:
         packages={name: installed[name] for name in _PACKAGES if name in installed},
         disk_free_gib=shutil.disk_usage(project).free / _BYTES_PER_GIB,
         sandbox_problems=dict(_sandbox_problems(sandbox_image)),
+        sandbox_bounds=cgroups.bounds(),
     )
 
 
@@ -281,14 +286,20 @@ def _lacks_sandbox(wanted: SandboxSpec, tools: Tools) -> bool:
 
 
 def _sandbox(tools: Tools) -> HostFinding:
-    """Say which sandboxes work here, and why the others do not."""
+    """Say which sandboxes work here, what bounds them, and why the others do not."""
     problems = tools.sandbox_problems
+    works = dict.fromkeys(WITH_PROCESSES, "works")
+    if tools.sandbox_bounds:
+        works[SandboxKind.BUBBLEWRAP] += f", {tools.sandbox_bounds}"
     detail = "; ".join(
-        f"{kind}: {problems[kind].message if kind in problems else 'works'}"
+        f"{kind}: {problems[kind].message if kind in problems else works[kind]}"
         for kind in WITH_PROCESSES
     )
     if len(problems) < len(WITH_PROCESSES):
-        return HostFinding(what="sandbox", state=State.OK, detail=detail)
+        is_loose = SandboxKind.BUBBLEWRAP not in problems and tools.sandbox_bounds == NO_GROUP
+        remedy = "systemd-run --user --scope harness doctor" if is_loose else ""
+        state = State.LIMITED if is_loose else State.OK
+        return HostFinding(what="sandbox", state=state, detail=detail, remedy=remedy)
     remedy = next((problem.remedy for problem in problems.values() if problem.remedy), "")
     return HostFinding(what="sandbox", state=State.LIMITED, detail=detail, remedy=remedy)
 

@@ -6,10 +6,14 @@ All of them end with this process, as their supervisors read from it (`harness.s
 The run can request sandboxes and have commands run in them. It may tighten their limits, never
 loosen them (`harness.sandbox.limits`). Every request is parsed and encoded anew here. The kind of a
 sandbox, its user and its seccomp filter are decided here and cannot be requested.
+
+What a request may cost this process is bounded: JSON takes up to thirty times its size in memory,
+so large headers are read one at a time, and the bytes behind a header pass in parts.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import shutil
@@ -17,10 +21,10 @@ import socket
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self, TypeVar
 
 from harness.errors import HostError
 from harness.records import RunSpec, SandboxKind, SandboxSpec, from_json, to_json
@@ -31,18 +35,23 @@ from harness.sandbox.channel import SandboxChannel
 from harness.sandbox.choice import open_factory, working_kind
 from harness.sandbox.limits import (
     MAX_COMMAND,
+    MAX_LISTING_BYTES,
     MAX_SANDBOX,
     MAX_SANDBOXES,
     CommandLimits,
     SandboxLimits,
 )
-from harness.sandbox.protocol import SandboxRequest, SandboxResponse, encode, read_message
+from harness.sandbox.protocol import SandboxRequest, SandboxResponse, encode, read_lengths
 from harness.sandbox.remote import OpenResponse, read_exactly
 
 SOCKET = "socket"
-_MAX_HEADER = 16 << 20  # bytes of a request; ten thousand paths of a thousand letters fit
-_SEND_S = 60.0
+# bytes of a request: all paths of a workspace, at worst six characters of JSON for each byte, with
+# the size of each file
+_MAX_HEADER = 6 * MAX_LISTING_BYTES + (2 << 20)
+_SMALL_HEADER = 64 << 10  # what may be read of all connections at once
+_SEND_S = 60.0  # sending or reading a message; a connection that stands still that long ends
 _PAUSE_S = 0.1
+_CAUSE_CHARS = 1000
 _CHUNK_BYTES = 1 << 20
 _FOLDERS = "harness-sandboxes-"
 _PROC = Path("/proc/self")
@@ -137,6 +146,7 @@ class SandboxServer:
         self._has_ended = threading.Event()
         self._lock = threading.Lock()
         self._choosing = threading.Lock()
+        self._large_header = threading.Lock()
         self._serving: dict[socket.socket, threading.Thread] = {}
 
     def __enter__(self) -> Self:
@@ -209,7 +219,8 @@ class SandboxServer:
         """
         with ExitStack() as stack:
             try:
-                limits = from_json(SandboxLimits, _read(connection, 0)[0])
+                connection.settimeout(_SEND_S)
+                limits, _ = self._read(connection, SandboxLimits, 0)
                 _require_within(limits, MAX_SANDBOX)
                 kind = self._working_kind()
                 # a connection may ask for other limits than the last: no container is kept for it
@@ -221,11 +232,12 @@ class SandboxServer:
                 _send(connection, OpenResponse(problem=error.message, remedy=error.remedy))
                 return
             except (OSError, ValueError, RecursionError) as error:
-                _send(connection, OpenResponse(problem=f"no such sandbox can be had: {error}"))
+                cause = str(error)[:_CAUSE_CHARS]  # it may repeat all that was sent
+                _send(connection, OpenResponse(problem=f"no such sandbox can be had: {cause}"))
                 return
             try:
                 _send(connection, OpenResponse(kind=kind.value))
-                cause = _relay(connection, channel, limits)
+                cause = self._relay(connection, channel, limits)
             finally:
                 last_words = channel.end()
         _send(connection, SandboxResponse(error=f"{cause}\n{last_words}".strip()))
@@ -236,45 +248,86 @@ class SandboxServer:
                 self._kind = working_kind(self._spec)
             return self._kind
 
+    def _relay(
+        self, connection: socket.socket, channel: SandboxChannel, limits: SandboxLimits
+    ) -> str:
+        """Relay until the sandbox ends or a forbidden request arrives; return why."""
+        poll = select.poll()
+        for descriptor in (connection.fileno(), channel.response_fd):
+            poll.register(descriptor, select.POLLIN)
+        while True:
+            ready = {descriptor for descriptor, _ in poll.poll()}
+            if channel.response_fd in ready:
+                chunk = channel.read_chunk()
+                if chunk is None:
+                    return "it ended"
+                connection.sendall(chunk)
+            if connection.fileno() in ready:
+                try:
+                    request, blob_bytes = self._read(
+                        connection, SandboxRequest, limits.workspace_bytes
+                    )
+                    _require_allowed(request, limits)
+                    blob = _parts(connection, blob_bytes)
+                    channel.relay(request, blob_bytes, blob, within_s=_SEND_S)
+                except (OSError, ValueError, RecursionError) as error:
+                    return str(error)[:_CAUSE_CHARS]
 
-def _relay(connection: socket.socket, channel: SandboxChannel, limits: SandboxLimits) -> str:
-    """Relay until the sandbox ends or a forbidden request arrives; return why."""
-    poll = select.poll()
-    for descriptor in (connection.fileno(), channel.response_fd):
-        poll.register(descriptor, select.POLLIN)
-    while True:
-        ready = {descriptor for descriptor, _ in poll.poll()}
-        if channel.response_fd in ready:
-            chunk = channel.read_chunk()
-            if chunk is None:
-                return "it ended"
-            connection.sendall(chunk)
-        if connection.fileno() in ready:
-            try:
-                channel.relay(*_request(connection, limits), within_s=_SEND_S)
-            except (OSError, ValueError, RecursionError) as error:
-                return str(error)
+    def _read(
+        self, connection: socket.socket, kind: type[_MessageT], max_blob: int
+    ) -> tuple[_MessageT, int]:
+        """Read a message up to its blob; return it, and how many bytes that has.
+
+        Raises:
+            ValueError: it is too long, or not of this kind.
+            OSError, EOFError: the run is gone, or sends nothing.
+        """
+
+        def read(size: int) -> bytes:
+            return read_exactly(connection, size)
+
+        header_bytes, blob_bytes = read_lengths(read, max_blob, max_header=_MAX_HEADER)
+        with self._large_header if header_bytes > _SMALL_HEADER else nullcontext():
+            header = json.loads(read(header_bytes))
+            _require_few(header)
+            return from_json(kind, header), blob_bytes
 
 
-def _request(connection: socket.socket, limits: SandboxLimits) -> tuple[SandboxRequest, bytes]:
-    """Read a request.
+_MessageT = TypeVar("_MessageT", SandboxLimits, SandboxRequest)
+
+
+def _parts(connection: socket.socket, size: int) -> Iterator[bytes]:
+    while size:
+        part = read_exactly(connection, min(size, _CHUNK_BYTES))
+        size -= len(part)
+        yield part
+
+
+def _require_few(header: object) -> None:
+    """Refuse what is no message, or has more paths than any workspace, before it is taken apart.
 
     Raises:
-        ValueError: it is not one, or asks for more than the sandbox may have.
+        ValueError: it is no object, or there are more paths, or they are longer.
     """
-    header, blob = _read(connection, limits.workspace_bytes)
-    request = from_json(SandboxRequest, header)
+    paths = header.get("sizes") or {} if isinstance(header, dict) else None
+    if not isinstance(paths, dict):
+        message = "a request is an object, and its sizes are one"
+        raise ValueError(message)  # noqa: TRY004 - what the other end sends is a value
+    if len(paths) > MAX_SANDBOX.workspace_paths or sum(map(len, paths)) > MAX_LISTING_BYTES:
+        message = f"{len(paths)} paths, which no workspace may have"
+        raise ValueError(message)
+
+
+def _require_allowed(request: SandboxRequest, limits: SandboxLimits) -> None:
+    """Refuse a request for more than its sandbox may have.
+
+    Raises:
+        ValueError: it asks for more.
+    """
     _require_within(request.limits, MAX_COMMAND)
     if request.max_bytes > limits.workspace_bytes or request.max_paths > limits.workspace_paths:
         message = "more is asked back than the workspace may hold"
         raise ValueError(message)
-    return request, blob
-
-
-def _read(connection: socket.socket, max_blob: int) -> tuple[Any, bytes]:
-    return read_message(
-        lambda size: read_exactly(connection, size), max_blob, max_header=_MAX_HEADER
-    )
 
 
 def _require_within(

@@ -21,10 +21,12 @@ TIMED_OUT = 124  # the exit code that `timeout` gives, and article 32 with it
 
 
 class SandboxUnavailable(HostError):  # noqa: N818 - a state of the machine
-    """The sandbox could not be made, or broke. Says nothing about a command; never a failed one.
+    """The sandbox could not be made, or broke; never a failed command.
 
-    An implementation raises this, and only this, for whatever is not the command's own doing: no
-    daemon, no user namespaces, a full disk of the host, a sandbox that somebody else ended.
+    An implementation raises this, and only this, for whatever keeps it from giving a result: no
+    daemon, no user namespaces, a full disk of the host, a sandbox that somebody else ended, or one
+    that a command broke in spite of everything. Whose doing it was is for who knows what ran in it
+    (`harness.workloads.envs.files.environment`).
     """
 
 
@@ -83,7 +85,11 @@ class Sandbox(Protocol):
         ...
 
     def list(self) -> tuple[str, ...]:
-        """Return the sorted paths of the workspace, as `snapshot` would."""
+        """Return the sorted paths of the workspace, as `snapshot` would.
+
+        Raises:
+            WorkspaceOverflow: there are more, or longer ones, than `SandboxLimits` allows.
+        """
         ...
 
     def snapshot(self) -> Workspace:
@@ -92,7 +98,8 @@ class Sandbox(Protocol):
         File modes do not matter: a file that the model made unreadable is read all the same.
 
         Raises:
-            WorkspaceOverflow: the model left more than `SandboxLimits` allows.
+            WorkspaceOverflow: the model left more than `SandboxLimits` allows, or what takes too
+                long to read.
         """
         ...
 

@@ -37,6 +37,7 @@ from harness.sandbox.limits import (
     TMP_BYTES,
     TMP_INODES,
     SandboxLimits,
+    commands_bytes,
     memory_bytes,
     resource_limits,
     workspace_bytes,
@@ -83,18 +84,26 @@ class Bubblewrap:
         Raises:
             SandboxUnavailable: this machine has no bubblewrap, or lets its user have no namespaces.
         """
+        if self._use_groups:
+            group = make_group(
+                GroupLimits(
+                    memory_bytes=memory_bytes(self.limits),
+                    processes=self.limits.processes + _OWN_PROCESSES,
+                    cpus=self.limits.cpus,
+                )
+            )
+            # who may make a group may still not put into it what runs elsewhere
+            with suppress(PermissionError):
+                if group is not None:
+                    return self._start(group)
+        return self._start(None)
+
+    def _start(self, group: ControlGroup | None) -> SandboxChannel:
         programs = {name: _program(name) for name in ("bwrap", "unshare")}
-        filter_ = seccomp.program()
-        group_limits = GroupLimits(
-            memory_bytes=memory_bytes(self.limits),
-            processes=self.limits.processes + _OWN_PROCESSES,
-            cpus=self.limits.cpus,
-        )
-        group = make_group(group_limits) if self._use_groups else None
         process = _SupervisorProcess(programs["unshare"], group)
         channel = process.channel()
         try:
-            channel.start(self._config(programs["bwrap"], filter_, has_group=group is not None))
+            channel.start(self._config(programs["bwrap"], has_group=group is not None))
             process.join_group()
             channel.try_command()
         except BaseException:
@@ -106,8 +115,9 @@ class Bubblewrap:
         """End a sandbox."""
         channel.end()
 
-    def _config(self, bwrap: str, filter_: bytes, *, has_group: bool) -> SupervisorConfig:
-        limits, memory = self.limits, self.limits.memory_mib << 20
+    def _config(self, bwrap: str, *, has_group: bool) -> SupervisorConfig:
+        limits = self.limits
+        rules = seccomp.RULES if has_group else seccomp.RULES_WITHOUT_GROUP
         # each sandbox has its user: what the kernel counts by user, it counts by sandbox
         user = _FIRST_USER + ((os.getpid() << 6) + next(_users)) % _NUM_USERS
         workspace, tmp, shm = f"{_DISKS}{WORKSPACE}", f"{_DISKS}/tmp", f"{_DISKS}/shm"  # noqa: S108 - in the sandbox
@@ -130,10 +140,10 @@ class Bubblewrap:
             resource_limits={
                 **resource_limits(limits),
                 "nproc": limits.processes + _OWN_PROCESSES,
-                **({} if has_group else {"as": memory}),
+                **({} if has_group else {"as": limits.memory_mib << 20}),
             },
-            memory_bytes=None if has_group else memory,
-            seccomp=filter_.hex(),
+            memory_bytes=None if has_group else commands_bytes(limits),
+            seccomp=seccomp.program(rules=rules).hex(),
             environment=ENVIRONMENT,
         )
 
@@ -221,6 +231,8 @@ def _arguments(workspace: str, tmp: str, shm: str) -> Iterator[str]:
     for name in ("alternatives", "ld.so.cache"):  # which awk; where the libraries are
         yield from ("--ro-bind-try", f"/etc/{name}", f"/etc/{name}")
     yield from ("--proc", "/proc", "--dev", "/dev")
+    # bubblewrap's own process 1 is a command's user too, which could write to its memory
+    yield from ("--tmpfs", "/proc/1", "--remount-ro", "/proc/1")
     yield from ("--tmpfs", "/dev/pts", "--remount-ro", "/dev/pts")  # terminals are few, and shared
     yield from ("--bind", shm, "/dev/shm", "--remount-ro", "/dev")  # noqa: S108 - its usual place
     yield from ("--bind", tmp, "/tmp", "--bind", workspace, WORKSPACE)  # noqa: S108 - its usual place

@@ -1,14 +1,18 @@
 """Control groups: the kernel limits what all processes of a sandbox use together.
 
-Version 1 has a tree for each controller, version 2 one for all. Where this user may write to
-neither, as on a desktop, there is no group, and the caller enforces what it can without.
+Version 1 has a tree for each controller, version 2 one for all. In version 2 a user has a part of
+the tree as well where systemd delegates it, as it does to what ``systemd-run --user --scope``
+starts. Where this user may write to none of them, there is no group, and the caller enforces what
+it can without.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Mapping
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,6 +25,8 @@ _PERIOD_US = 100_000
 _OPTIONAL = frozenset(
     {"memory.memsw.limit_in_bytes", "memory.swap.max"}
 )  # only where the kernel counts swap
+_NEEDED = frozenset({"memory", "pids"})  # a group without one of them would bound too little
+_CPU = "cpu"  # systemd does not delegate it everywhere
 _numbers = itertools.count()
 
 Settings = Mapping[str, int | str]  # file -> what is written to it
@@ -41,9 +47,11 @@ class ControlGroup:
 
     Attributes:
         folders: one in each tree.
+        has_cpu: whether it limits processor time too.
     """
 
     folders: tuple[Path, ...]
+    has_cpu: bool = True
 
     def add(self, pid: int) -> None:
         """Put a process into the group; what it starts from now on is in it too."""
@@ -62,33 +70,31 @@ def make_group(limits: GroupLimits, root: Path = ROOT, own: Path = _OWN) -> Cont
     if not own.exists():  # no Linux, or no /proc
         return None
     name = f"{_PREFIX}{os.getpid()}-{next(_numbers)}"
-    wanted = {parent / name: settings for parent, settings in _trees(limits, root, own).items()}
-    group = ControlGroup(folders=tuple(wanted))
-    try:
-        for folder, settings in wanted.items():
-            _sweep(folder.parent)
-            folder.mkdir()
-            for file, value in settings.items():
-                if file not in _OPTIONAL or (folder / file).exists():
-                    (folder / file).write_text(str(value), encoding="ascii")
-    except OSError:
-        group.remove()
-        return None
-    return group if wanted else None
+    for trees in _trees(limits, root, own):
+        wanted = {parent / name: settings for parent, settings in trees.items()}
+        has_cpu = any(file.startswith(f"{_CPU}.") for each in trees.values() for file in each)
+        group = ControlGroup(folders=tuple(wanted), has_cpu=has_cpu)
+        try:
+            for folder, settings in wanted.items():
+                _sweep(folder.parent)
+                folder.mkdir()
+                for file, value in settings.items():
+                    if file not in _OPTIONAL or (folder / file).exists():
+                        (folder / file).write_text(str(value), encoding="ascii")
+        except OSError:
+            group.remove()
+        else:
+            return group
+    return None
 
 
-def _trees(limits: GroupLimits, root: Path, own: Path) -> Mapping[Path, Settings]:
-    """Return parent folder -> what is written below it; empty where no group can be made."""
+def _trees(limits: GroupLimits, root: Path, own: Path) -> Iterator[Mapping[Path, Settings]]:
+    """Yield what may be tried: parent folder -> what is written below it."""
+    lines = [line.split(":", 2) for line in own.read_text(encoding="utf-8").splitlines()]
+    paths = {name: path for _, names, path in lines for name in names.split(",")}
     if (root / "cgroup.controllers").exists():
-        # at the root: a group that has processes, as this one's, cannot have groups in it
-        given = (root / "cgroup.subtree_control").read_text(encoding="ascii").split()
-        together: Settings = {
-            "memory.max": limits.memory_bytes,
-            "memory.swap.max": 0,
-            "pids.max": limits.processes,
-            "cpu.max": f"{round(limits.cpus * _PERIOD_US)} {_PERIOD_US}",
-        }
-        return {root: together} if set(given) >= {"memory", "pids", "cpu"} else {}
+        yield from _delegated(limits, root, root / paths.get("", "/").lstrip("/"))
+        return
     settings: Mapping[str, Settings] = {
         "memory": {
             "memory.limit_in_bytes": limits.memory_bytes,
@@ -100,14 +106,33 @@ def _trees(limits: GroupLimits, root: Path, own: Path) -> Mapping[Path, Settings
             "cpu.cfs_quota_us": round(limits.cpus * _PERIOD_US),
         },
     }
-    lines = [line.split(":", 2) for line in own.read_text(encoding="utf-8").splitlines()]
-    paths = {name: path for _, names, path in lines for name in names.split(",")}
-    if not settings.keys() <= paths.keys():
-        return {}
-    return {
-        root / controller / paths[controller].lstrip("/"): files
-        for controller, files in settings.items()
-    }
+    if settings.keys() <= paths.keys():
+        yield {
+            root / controller / paths[controller].lstrip("/"): files
+            for controller, files in settings.items()
+        }
+
+
+def _delegated(limits: GroupLimits, root: Path, own: Path) -> Iterator[Mapping[Path, Settings]]:
+    """Yield the groups of version 2 above this process's that this user may make groups in.
+
+    Not that itself: a group that has processes cannot have groups in it. A process may be moved
+    between two groups by whoever may write to the one above both.
+    """
+    for parent in (own, *own.parents):
+        if not parent.is_relative_to(root):
+            return
+        control, processes = parent / "cgroup.subtree_control", parent / "cgroup.procs"
+        given = set(control.read_text(encoding="ascii").split()) if control.exists() else set()
+        if given >= _NEEDED and os.access(processes, os.W_OK):
+            together: dict[str, int | str] = {
+                "memory.max": limits.memory_bytes,
+                "memory.swap.max": 0,
+                "pids.max": limits.processes,
+            }
+            if _CPU in given:
+                together["cpu.max"] = f"{round(limits.cpus * _PERIOD_US)} {_PERIOD_US}"
+            yield {parent: together}
 
 
 def _sweep(parent: Path) -> None:
@@ -117,3 +142,24 @@ def _sweep(parent: Path) -> None:
         if not Path(f"/proc/{pid}").exists():
             with suppress(OSError):
                 folder.rmdir()
+
+
+NO_GROUP = "memory is looked at 20 times a second, the kernel's own memory is not bounded"
+
+
+def bounds(root: Path = ROOT, own: Path = _OWN) -> str:
+    """Say what bounds a sandbox that this user makes without containers, by trying a group."""
+    group = make_group(GroupLimits(memory_bytes=1 << 30, processes=64, cpus=1.0), root, own)
+    if group is None:
+        return NO_GROUP
+    waits = [sys.executable, "-I", "-S", "-c", "input()"]
+    with subprocess.Popen(waits, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        try:
+            group.add(process.pid)
+        except OSError:
+            return NO_GROUP
+        finally:
+            process.communicate()
+            group.remove()
+    found = "memory is bounded by a control group"
+    return found if group.has_cpu else f"{found}, processor time is not"

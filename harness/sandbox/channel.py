@@ -23,6 +23,7 @@ from harness.sandbox.protocol import (
     SandboxRequest,
     SandboxResponse,
     encode,
+    encode_header,
     read_message,
 )
 
@@ -149,14 +150,23 @@ class SandboxChannel:
         chunk = os.read(self._from_supervisor, _CHUNK_BYTES)
         return self._unframe(chunk) if chunk else None
 
-    def relay(self, request: SandboxRequest, blob: bytes, *, within_s: float) -> None:
+    def relay(
+        self, request: SandboxRequest, blob_bytes: int, blob: Iterable[bytes], *, within_s: float
+    ) -> None:
         """Send the supervisor a request whose response is read with `read_chunk`.
+
+        Args:
+            request: the request.
+            blob_bytes: how many bytes stand behind it.
+            blob: these, in parts.
+            within_s: how long it may take, seconds.
 
         Raises:
             OSError: the supervisor does not take it; the sandbox has not been ended.
         """
         deadline = time.monotonic() + within_s
-        for part in encode(request, blob):
+        self._send(encode_header(request, blob_bytes), deadline)
+        for part in blob:
             self._send(part, deadline)
 
     def end(self) -> str:

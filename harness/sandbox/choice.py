@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,7 +59,7 @@ def open_sandboxes(
 
 def _opened(spec: SandboxSpec, limits: SandboxLimits, stack: ExitStack) -> Sandboxes:
     if spec.kind is SandboxKind.MEMORY:
-        return _memory("as asked for")
+        return _memory(limits, "as asked for")
     socket = os.environ.get(SANDBOX_VARIABLE)
     try:
         if socket:
@@ -69,7 +70,7 @@ def _opened(spec: SandboxSpec, limits: SandboxLimits, stack: ExitStack) -> Sandb
     except SandboxUnavailable as error:
         if not spec.may_use_memory:
             raise
-        return _memory(first_line(error))
+        return _memory(limits, first_line(error))
 
 
 def working_kind(spec: SandboxSpec) -> SandboxKind:
@@ -146,6 +147,6 @@ def _note(kind: SandboxKind, image: ImageRef | None) -> str:
     return f"commands run in containers of image {image.name} ({image.digest})"
 
 
-def _memory(why: str) -> Sandboxes:
+def _memory(limits: SandboxLimits, why: str) -> Sandboxes:
     note = f"commands run in memory, without processes: few commands are known ({why})"
-    return Sandboxes(kind=SandboxKind.MEMORY, make=MemorySandbox, note=note)
+    return Sandboxes(kind=SandboxKind.MEMORY, make=partial(MemorySandbox, limits), note=note)

@@ -100,8 +100,7 @@ class Commands:
         wall_s = time.monotonic() - began
         _end_all()
         stdout, stderr = (stream.finish() for stream in streams)
-        with os.fdopen(status[0], encoding="utf-8", errors="replace") as file:
-            status_text = file.read()
+        status_text = _Stream(status[0], _CHUNK_BYTES).finish()
         has_run = "exit-code" in status_text if self._config.prefix else not status_text
         if ended.by_itself and not has_run:
             raise NoShellError(status_text or stderr.strip() or f"exit code {ended.exit_code}")
@@ -178,10 +177,18 @@ class Commands:
         return _Ended(exit_code=TIMED_OUT, timed_out=True)
 
     def _exceeds_memory(self) -> bool:
+        """Whether processes and files together have too much, where no control group counts it.
+
+        Files count as what their disks hold, also those without a name. What neither is mapped nor
+        has a disk (nameless files, sockets) is refused by the filter.
+        """
         if self._config.memory_bytes is None:
             return False
         pids = (int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit())
-        return sum(_proportional_bytes(pid) for pid in pids if pid != 1) > self._config.memory_bytes
+        mapped = sum(_proportional_bytes(pid) for pid in pids if pid != 1)
+        disks = (os.statvfs(disk.path) for disk in self._config.disks)
+        files = sum((each.f_blocks - each.f_bfree) * each.f_frsize for each in disks)
+        return mapped + files > self._config.memory_bytes
 
 
 class _Stream:
@@ -202,9 +209,15 @@ class _Stream:
         return bool(chunk)
 
     def finish(self) -> str:
-        """Read the rest of a command that has ended, and return what is kept, as text."""
-        while self.take():
-            pass
+        """Read what is left of a command that has ended, and return what is kept, as text.
+
+        That need not be all up to an end: a descriptor that a command sent itself over a socket is
+        open as long as the kernel does not collect such sockets.
+        """
+        os.set_blocking(self.descriptor, False)
+        with suppress(BlockingIOError):
+            while self.take():
+                pass
         os.close(self.descriptor)
         return self._kept.decode(errors="replace")
 

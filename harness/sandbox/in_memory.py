@@ -3,6 +3,10 @@
 It is not a shell: an unknown command fails with exit code 127. It suffices for policies that write
 nothing else, such as the scripted ones and the small model, and makes their rollouts the same on
 every machine. Commands of any other model need a sandbox with processes.
+
+The files are held by this process, so their size is bounded, and so is what a command may do: one
+that would leave more than the limits fails as on a full disk, and one with too many words for the
+files that are there is refused as a shell refuses too many arguments.
 """
 
 from __future__ import annotations
@@ -14,10 +18,18 @@ from typing import Self
 
 from harness.errors import InputError
 from harness.sandbox.base import CommandResult
-from harness.sandbox.limits import CommandLimits
-from harness.sandbox.workspace import Workspace, is_there, workspace_problems
+from harness.sandbox.limits import (
+    MAX_LISTING_BYTES,
+    MAX_PATH_BYTES,
+    CommandLimits,
+    SandboxLimits,
+)
+from harness.sandbox.workspace import Workspace, is_there, seed_problems
 
 _NOT_FOUND = 127
+_CANNOT_RUN = 126
+_MAX_COMMAND = 128 << 10  # letters; as of a shell's one argument
+_MAX_WORK = 1 << 20  # words of a command times paths, those it may add too: each is looked for
 _SUBSTITUTION = re.compile(r"s/(?P<old>[^/\\]+)/(?P<new>[^/\\&]*)/g")
 
 
@@ -26,10 +38,15 @@ class _Refused(Exception):  # noqa: N818 - becomes an exit code
 
 
 class MemorySandbox:
-    """The protocol `Sandbox`, on a mapping."""
+    """The protocol `Sandbox`, on a mapping.
 
-    def __init__(self) -> None:
-        self._files: dict[str, bytes] = {}
+    Args:
+        limits: what it holds at most; the rest of them is for sandboxes with processes.
+    """
+
+    def __init__(self, limits: SandboxLimits = SandboxLimits()) -> None:  # noqa: B008 - frozen
+        self._limits = limits
+        self._files = Files(limits)
         self._seed: Workspace = {}
 
     def __enter__(self) -> Self:
@@ -40,18 +57,18 @@ class MemorySandbox:
 
     def materialise(self, workspace: Workspace) -> None:
         """Make the workspace hold exactly `workspace`."""
-        if problems := tuple(workspace_problems(workspace)):
+        if problems := tuple(seed_problems(workspace, self._limits)):
             raise InputError(problems)
         self._seed = dict(workspace)
         self.reset()
 
     def reset(self) -> None:
         """Make it hold again what was last materialised."""
-        self._files = dict(self._seed)
+        self._files = Files(self._limits, self._seed)
 
     def destroy(self) -> None:
         """Forget everything."""
-        self._seed, self._files = {}, {}
+        self._seed, self._files = {}, Files(self._limits)
 
     def snapshot(self) -> Workspace:
         """Return what the workspace holds."""
@@ -63,11 +80,17 @@ class MemorySandbox:
 
     def run(self, command: str, limits: CommandLimits = CommandLimits()) -> CommandResult:  # noqa: B008 - frozen
         """Run one of the commands that this sandbox knows."""
+        if len(command) > _MAX_COMMAND:
+            return CommandResult(exit_code=_CANNOT_RUN, stdout="", stderr="command too long\n")
+        self._files.kept_output = limits.output_bytes
         try:
             words = shlex.split(command)
             known = _COMMANDS.get(words[0] if words else "")
             if known is None:
                 return CommandResult(exit_code=_NOT_FOUND, stdout="", stderr="command not found\n")
+            if len(words) * (len(self._files) + len(words)) > _MAX_WORK:
+                message = "argument list too long\n"
+                return CommandResult(exit_code=_CANNOT_RUN, stdout="", stderr=message)
             stdout = known(self._files, words[1:])
         except (_Refused, ValueError) as error:
             return CommandResult(exit_code=1, stdout="", stderr=f"{error}\n")
@@ -75,7 +98,34 @@ class MemorySandbox:
         return CommandResult(exit_code=0, stdout=kept, stderr="", truncated=kept != stdout)
 
 
-Files = dict[str, bytes]
+class Files(dict[str, bytes]):
+    """Paths with their bytes, which no command makes larger than the limits.
+
+    Attributes:
+        kept_output: how much of a command's output is kept, letters.
+    """
+
+    def __init__(self, limits: SandboxLimits, files: Workspace | None = None) -> None:
+        super().__init__(files or {})
+        self.kept_output = 0
+        self._limits = limits
+
+    def require_room(self, path: str, size: int) -> None:
+        """Refuse a file of `size` bytes that has no name, or does not fit beside the others.
+
+        Raises:
+            _Refused: as a full disk does.
+        """
+        _require(len(path) <= MAX_PATH_BYTES, "file name too long")
+        others = [(name, content) for name, content in self.items() if name != path]
+        num_bytes = size + sum(len(content) for _, content in others)
+        listing = len(path) + sum(len(name) for name, _ in others)
+        fits = (
+            num_bytes <= self._limits.workspace_bytes
+            and len(others) < self._limits.workspace_paths
+            and listing <= MAX_LISTING_BYTES
+        )
+        _require(fits, f"{path[:80]}: no space left")
 
 
 def _mkdir(files: Files, words: list[str]) -> str:
@@ -90,6 +140,7 @@ def _mkdir(files: Files, words: list[str]) -> str:
 def _move(files: Files, words: list[str]) -> str:
     for source, target in _pairs(files, words):
         content = _content(files, source)
+        files.require_room(target, len(content))
         _remove(files, [source])
         _put(files, target, content)
     return ""
@@ -125,14 +176,22 @@ def _sed(files: Files, words: list[str]) -> str:
     if script is None:
         message = "only sed -i s/old/new/g is known"
         raise _Refused(message)
+    old, new = (script[name].encode() for name in ("old", "new"))
     for path in words[2:]:
-        text = _content(files, path).decode()
-        files[path] = text.replace(script["old"], script["new"]).encode()
+        content = _content(files, path)
+        content.decode()  # it must be text
+        files.require_room(path, len(content) + content.count(old) * (len(new) - len(old)))
+        files[path] = content.replace(old, new)
     return ""
 
 
 def _cat(files: Files, words: list[str]) -> str:
-    return "".join(_content(files, path).decode(errors="replace") for path in words)
+    shown = ""
+    for path in words:
+        # a letter has at most four bytes; what is not kept need not be read
+        left = files.kept_output + 1 - len(shown)
+        shown += _content(files, path)[: 4 * left].decode(errors="replace")
+    return shown
 
 
 def _ls(files: Files, words: list[str]) -> str:
@@ -167,6 +226,7 @@ def _put(files: Files, path: str, content: bytes) -> None:
     above = path.removesuffix("/").rpartition("/")[0]
     is_new_folder = path.endswith("/")
     _require(is_new_folder or not above or is_there(files, above), f"{path}: no such directory")
+    files.require_room(path, len(content))
     while above:  # what holds something is no longer an empty directory
         files.pop(f"{above}/", None)
         above = above.rpartition("/")[0]

@@ -13,6 +13,15 @@ from harness.records import record
 MAX_WORKSPACE_BYTES = 64 << 20  # the seeds of article 32 stay below 1 MiB
 MAX_WORKSPACE_PATHS = 10_000
 
+# What a workspace's names may be, and its listing; beyond that it is too large to read back.
+MAX_PATH_BYTES = 4000  # the kernel takes 4095, the sandbox's own folder included
+MAX_NAME_BYTES = 255  # of one part of a path
+MAX_LISTING_BYTES = 1 << 20  # all paths together
+# Processor time for listing or reading back: links through links can make either take minutes. The
+# largest workspace takes half a second. It is not time by the clock: a busy machine changes no
+# result.
+READING_S = 5.0
+
 
 @record
 class CommandLimits:
@@ -59,7 +68,7 @@ SHM_BYTES, SHM_INODES = 16 << 20, 256
 
 _OPEN_FILES = 256
 _LOCKED_BYTES = 64 << 10  # mlock
-_SUPERVISOR_BYTES = 48 << 20  # Python with its modules: 25 MiB
+_SUPERVISOR_BYTES = 48 << 20  # Python with its modules: 25 MiB; and a listing
 _PAGE_BYTES = 4096
 _INODES_PER_PATH = 4  # a path may need directories of its own
 _INODES_OF_EMPTY = 64
@@ -81,9 +90,14 @@ def memory_bytes(limits: SandboxLimits) -> int:
     Files in memory count as memory. When the commands have ended, the supervisor reads the
     workspace back, and for a moment holds it twice.
     """
+    return commands_bytes(limits) + _SUPERVISOR_BYTES
+
+
+def commands_bytes(limits: SandboxLimits) -> int:
+    """Return how much of `memory_bytes` the commands and all files of a sandbox may take."""
     file_systems = workspace_bytes(limits) + TMP_BYTES + SHM_BYTES
     at_rest = file_systems + 2 * limits.workspace_bytes
-    return max(limits.memory_mib << 20, at_rest) + _SUPERVISOR_BYTES
+    return max(limits.memory_mib << 20, at_rest)
 
 
 def resource_limits(limits: SandboxLimits) -> Mapping[str, int]:

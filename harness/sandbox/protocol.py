@@ -17,7 +17,8 @@ from harness.sandbox.base import CommandResult
 from harness.sandbox.limits import CommandLimits
 from harness.sandbox.workspace import Workspace
 
-_MAX_HEADER = 64 << 20  # two streams of 1 MiB, at worst six characters of JSON for each byte
+# two streams of 1 MiB, or `MAX_LISTING_BYTES` of paths, at most six characters of JSON a byte
+_MAX_HEADER = 16 << 20
 _LENGTHS = struct.Struct(">II")
 
 Reader = Callable[[int], bytes]  # returns exactly so many bytes, or raises
@@ -42,7 +43,7 @@ class SandboxRequest:
         command: of `run`.
         limits: of `run`.
         max_bytes: of `snapshot`: how much is read back.
-        max_paths: of `snapshot`: how many paths.
+        max_paths: of `list` and `snapshot`: how many paths.
     """
 
     op: SandboxOp
@@ -62,7 +63,7 @@ class SandboxResponse:
         paths: of `list`.
         sizes: of `snapshot`, as in `SandboxRequest`.
         overflow: why the workspace is not read back: it holds too much.
-        error: why the sandbox cannot do it, through no fault of the command.
+        error: why the sandbox cannot do it; it is broken then.
     """
 
     result: CommandResult | None = None
@@ -74,8 +75,13 @@ class SandboxResponse:
 
 def encode(header: object, blob: bytes = b"") -> tuple[bytes, bytes]:
     """Return a message as bytes, in two parts: lengths with header, and blob."""
+    return encode_header(header, len(blob)), blob
+
+
+def encode_header(header: object, blob_bytes: int) -> bytes:
+    """Return the first part of a message whose blob has so many bytes."""
     text = json.dumps(to_json(header)).encode()
-    return _LENGTHS.pack(len(text), len(blob)) + text, blob
+    return _LENGTHS.pack(len(text), blob_bytes) + text
 
 
 def read_message(
@@ -86,11 +92,21 @@ def read_message(
     Raises:
         ValueError: it is too long, or its header is not JSON.
     """
+    header_bytes, blob_bytes = read_lengths(read, max_blob, max_header=max_header)
+    return json.loads(read(header_bytes)), read(blob_bytes)
+
+
+def read_lengths(read: Reader, max_blob: int, *, max_header: int = _MAX_HEADER) -> tuple[int, int]:
+    """Read how many bytes the header and the blob of a message have.
+
+    Raises:
+        ValueError: it is too long.
+    """
     header_bytes, blob_bytes = _LENGTHS.unpack(read(_LENGTHS.size))
     if header_bytes > max_header or blob_bytes > max_blob:
         message = f"a message of {header_bytes} and {blob_bytes} bytes"
         raise ValueError(message)
-    return json.loads(read(header_bytes)), read(blob_bytes)
+    return header_bytes, blob_bytes
 
 
 def join_files(workspace: Workspace) -> tuple[Mapping[str, int], bytes]:

@@ -1,10 +1,12 @@
 """The seccomp filter: the system calls that a command in a sandbox may not make.
 
 A filter is a program for the kernel's packet machine (``linux/filter.h``, ``linux/seccomp.h``): it
-loads words of ``struct seccomp_data`` and compares. It is a deny list: what is not named here stays
-allowed, as namespaces, dropped capabilities and mounts do the isolating. The filter removes the
-kernel's least tested interfaces, and what namespaces do not cover: sockets to the hypervisor, and
-the limits and priorities of the sandbox's own supervisor.
+loads words of ``struct seccomp_data`` and compares. It is a deny list: a call that is known and not
+named here stays allowed, as namespaces, dropped capabilities and mounts do the isolating. The
+filter removes the kernel's least tested interfaces, and what namespaces do not cover: sockets to
+the hypervisor, the limits and priorities of the sandbox's own supervisor, memory that has no name
+and no size, and notes on files that outlive them. A call newer than `_NEWEST` fails as on a kernel
+that does not have it.
 """
 
 from __future__ import annotations
@@ -20,7 +22,6 @@ from harness.records import record
 
 # machine -> (AUDIT_ARCH of linux/audit.h, column of `_CALLS`)
 _MACHINES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
-_X32_BIT = 0x40000000  # the second set of calls of an x86-64 kernel; its numbers have this bit
 
 # struct seccomp_data: int nr; __u32 arch; __u64 instruction_pointer; __u64 args[6]
 _NUMBER_AT = 0
@@ -37,7 +38,9 @@ _ALLOW = 0x7FFF0000  # SECCOMP_RET_ALLOW
 _FAIL = 0x00050000  # SECCOMP_RET_ERRNO; the low half is the error
 
 _NEW_NAMESPACES = 0x7E020000  # every CLONE_NEW* flag that clone(2) takes
-_FAMILIES = {1: "unix", 2: "inet", 10: "inet6", 16: "netlink"}  # all bound to the sandbox's network
+_UNIX = 1
+_FAMILIES = {_UNIX: "unix", 2: "inet", 10: "inet6", 16: "netlink"}  # all of the sandbox's network
+_NEWEST = 462  # mseal, of Linux 6.10; machines number new calls alike
 
 # numbers on x86-64 and arm64; 0 where the machine has no such call
 _CALLS = {
@@ -57,6 +60,8 @@ _CALLS = {
     "fsmount": (432, 432),
     "fsopen": (430, 430),
     "fspick": (433, 433),
+    "fremovexattr": (199, 16),
+    "fsetxattr": (190, 7),
     "init_module": (175, 105),
     "io_uring_enter": (426, 426),
     "io_uring_register": (427, 427),
@@ -68,7 +73,11 @@ _CALLS = {
     "kexec_file_load": (320, 294),
     "kexec_load": (246, 104),
     "keyctl": (250, 219),
+    "lremovexattr": (198, 15),
+    "lsetxattr": (189, 6),
     "mbind": (237, 235),
+    "memfd_create": (319, 279),
+    "memfd_secret": (447, 447),
     "migrate_pages": (256, 238),
     "modify_ldt": (154, 0),
     "mount": (165, 40),
@@ -91,6 +100,7 @@ _CALLS = {
     "quotactl": (179, 60),
     "quotactl_fd": (443, 443),
     "reboot": (169, 142),
+    "removexattr": (197, 14),
     "request_key": (249, 218),
     "sched_setaffinity": (203, 122),
     "sched_setattr": (314, 274),
@@ -103,8 +113,10 @@ _CALLS = {
     "setns": (308, 268),
     "setpriority": (141, 140),
     "settimeofday": (164, 170),
+    "setxattr": (188, 5),
     "shmget": (29, 194),
     "socket": (41, 198),
+    "socketpair": (53, 199),
     "swapoff": (168, 225),
     "swapon": (167, 224),
     "syslog": (103, 116),
@@ -155,6 +167,14 @@ _CONDITIONAL_RULES = (
     SeccompRule(
         call="socket", error=errno.EAFNOSUPPORT, when=When.NOT_AMONG, values=tuple(_FAMILIES)
     ),
+    SeccompRule(call="socketpair", error=errno.EAFNOSUPPORT, when=When.NOT_AMONG, values=(_UNIX,)),
+    # as on a file system that has no attributes: programs that copy them go on without. They would
+    # be kernel memory beyond any limit, and lock or mark what the next rollout uses
+    *(
+        SeccompRule(call=call, error=errno.EOPNOTSUPP)
+        for call in _CALLS
+        if call.endswith(("setxattr", "removexattr"))
+    ),
     *_only_on_itself("prlimit64", 0),
     *_only_on_itself("sched_setaffinity", 0),
     *_only_on_itself("sched_setattr", 0),
@@ -170,6 +190,11 @@ _CONDITIONAL = {rule.call for rule in _CONDITIONAL_RULES}
 RULES = (
     *_CONDITIONAL_RULES,
     *(SeccompRule(call=call) for call in _CALLS if call not in _CONDITIONAL),
+)
+# Where no control group counts what waits in a socket, there is none.
+RULES_WITHOUT_GROUP = (
+    *(rule for rule in RULES if rule.call not in {"socket", "socketpair"}),
+    *(SeccompRule(call=call, error=errno.EAFNOSUPPORT) for call in ("socket", "socketpair")),
 )
 
 
@@ -190,8 +215,8 @@ def program(machine: str | None = None, rules: Iterable[SeccompRule] = RULES) ->
         (_RETURN, 0, 0, _FAIL | errno.EPERM),
         (_LOAD, 0, 0, _NUMBER_AT),
     ]
-    if machine == "x86_64":  # refuse x32: the same calls under other numbers
-        lines += [(_IF_AT_LEAST, 0, 1, _X32_BIT), (_RETURN, 0, 0, _FAIL | errno.ENOSYS)]
+    # newer calls, and those of x32, the same under other numbers
+    lines += [(_IF_AT_LEAST, 0, 1, _NEWEST + 1), (_RETURN, 0, 0, _FAIL | errno.ENOSYS)]
     for rule in rules:
         if number := _CALLS[rule.call][column]:
             lines += _lines(rule, number)

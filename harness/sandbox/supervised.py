@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Protocol, Self
 
-from harness.errors import InputError, Problem
+from harness.errors import InputError
 from harness.sandbox.base import CommandResult, SandboxUnavailable
 from harness.sandbox.channel import SandboxChannel
 from harness.sandbox.limits import CommandLimits, SandboxLimits
 from harness.sandbox.protocol import SandboxOp, SandboxRequest, join_files, split_files
-from harness.sandbox.workspace import Workspace, WorkspaceOverflow, workspace_problems
+from harness.sandbox.workspace import Workspace, WorkspaceOverflow, seed_problems
 
 _FILES_S = 60.0  # writing, reading or removing all files of a sandbox
 _AFTER_S = 20.0  # ending what a command started, and removing what it left outside the workspace
@@ -63,17 +63,7 @@ class SupervisedSandbox:
         Raises:
             InputError: it cannot be laid out as files, or is larger than `SandboxLimits` allows.
         """
-        problems = [*workspace_problems(workspace)]
-        size, most = sum(map(len, workspace.values())), self._limits
-        if size > most.workspace_bytes or len(workspace) > most.workspace_paths:
-            problems.append(
-                Problem(
-                    message="the workspace is too large",
-                    value=f"{size} bytes in {len(workspace)} paths",
-                    allowed=f"{most.workspace_bytes} bytes in {most.workspace_paths} paths",
-                )
-            )
-        if problems:
+        if problems := tuple(seed_problems(workspace, self._limits)):
             raise InputError(problems)
         self._seed = dict(workspace)
         self.reset()
@@ -95,7 +85,7 @@ class SupervisedSandbox:
 
     def list(self) -> tuple[str, ...]:
         """Return the sorted paths of the workspace."""
-        request = SandboxRequest(op=SandboxOp.LIST)
+        request = SandboxRequest(op=SandboxOp.LIST, max_paths=self._limits.workspace_paths)
         response, _ = self._connected().call(request, within_s=_FILES_S)
         if response.overflow:
             raise WorkspaceOverflow(response.overflow)

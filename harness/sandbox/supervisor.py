@@ -8,10 +8,9 @@ comes over that input too (`channel`): the sandbox may be a container with Pytho
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
 import signal
-import sys
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +23,7 @@ from harness.sandbox.commands import (
     check_call,
     hide_this_process,
 )
-from harness.sandbox.config import WORKSPACE, SupervisorConfig
+from harness.sandbox.config import WORKSPACE, Disk, SupervisorConfig
 from harness.sandbox.protocol import (
     SandboxOp,
     SandboxRequest,
@@ -42,22 +41,23 @@ from harness.sandbox.workspace import (
 )
 
 _ANY_BLOB = 1 << 32
-_FRAMES = 10_000  # a path has at most 2048 parts, and walking each takes a few frames
 _WORLD_WRITABLE = 0o1777  # as /tmp
-_NO_SETUID_NO_DEVICES, _BIND = 2 | 4, 4096  # linux/mount.h
+_NO_SETUID_NO_DEVICES = 2 | 4  # linux/mount.h
+_DETACH = 2  # umount2(2): at once; the kernel frees it when nothing uses it any more
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OWNERS = 0o700
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = (*[ctypes.c_char_p] * 3, ctypes.c_ulong, ctypes.c_char_p)
 
 
 class _BrokenError(Exception):
-    """The sandbox cannot do what it was asked, for no fault of the command."""
+    """The sandbox cannot do what it was asked, and can be used no more."""
 
 
 def main() -> None:
     """Serve until the harness is gone."""
     assert os.getpid() == 1, "everything else would be ended"
-    sys.setrecursionlimit(_FRAMES)
     os.umask(0o022)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the only one Python would let through to it
     hide_this_process()
@@ -86,11 +86,9 @@ class _Supervisor:
     def __init__(self, config: SupervisorConfig) -> None:
         self._config = config
         self._root = Path(WORKSPACE)
+        self._untouched: dict[str, int] = {}  # when each disk was new: nobody can set that time
         for disk in config.disks:
-            options = f"size={disk.size_bytes},nr_inodes={disk.inodes},mode={_WORLD_WRITABLE:o}"
-            _mount("tmpfs", disk.path, "tmpfs", _NO_SETUID_NO_DEVICES, options)
-        if config.root:
-            _mount("/proc", f"{config.root}/proc", "", _BIND, "")
+            self._mount(disk)
         for path, text in config.files.items():
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             Path(path).write_text(text, encoding="utf-8")
@@ -108,7 +106,7 @@ class _Supervisor:
     def _execute(self, request: SandboxRequest, blob: bytes) -> tuple[SandboxResponse, bytes]:
         match request.op:
             case SandboxOp.MATERIALISE:
-                _empty(Path(f"{self._config.root}{WORKSPACE}"))
+                self._renew(f"{self._config.root}{WORKSPACE}")
                 with self._chrooted(), _as_user(self._config.user):
                     write_tree(self._root, split_files(request.sizes or {}, blob))
                 return SandboxResponse(), b""
@@ -116,14 +114,16 @@ class _Supervisor:
                 try:
                     result = self._commands.run(request.command, request.limits)
                 finally:
-                    for disk in self._config.disks:  # its owner may have shut itself out
-                        Path(disk.path).chmod(_WORLD_WRITABLE)
+                    if self._config.disks:  # its owner may have shut itself out
+                        Path(f"{self._config.root}{WORKSPACE}").chmod(_WORLD_WRITABLE)
                     for folder in self._config.scratch:
-                        _empty(Path(folder))
+                        self._renew(folder)
                 return SandboxResponse(result=result), b""
             case SandboxOp.LIST:
                 with self._chrooted(), _readable(self._root):
-                    return SandboxResponse(paths=list_tree(self._root)), b""
+                    return SandboxResponse(
+                        paths=list_tree(self._root, max_paths=request.max_paths)
+                    ), b""
             case SandboxOp.SNAPSHOT:
                 with self._chrooted(), _readable(self._root):
                     found = read_tree(
@@ -131,6 +131,26 @@ class _Supervisor:
                     )
                 sizes, content = join_files(found)
                 return SandboxResponse(sizes=sizes), content
+
+    def _renew(self, folder: str) -> None:
+        """Make a directory as new: its file system, where that is ours; else what it holds.
+
+        Raises:
+            _BrokenError: something is left.
+        """
+        disk = next((each for each in self._config.disks if each.path == folder), None)
+        if disk is None:
+            _empty(Path(folder))
+        elif Path(folder).stat().st_ctime_ns != self._untouched[folder]:
+            check_call(_libc.umount2(folder.encode(), _DETACH), "umount2")
+            self._mount(disk)
+
+    def _mount(self, disk: Disk) -> None:
+        Path(disk.path).mkdir(parents=True, exist_ok=True)
+        options = f"size={disk.size_bytes},nr_inodes={disk.inodes},mode={_WORLD_WRITABLE:o}"
+        names = (b"tmpfs", disk.path.encode(), b"tmpfs")
+        check_call(_libc.mount(*names, _NO_SETUID_NO_DEVICES, options.encode()), "mount")
+        self._untouched[disk.path] = Path(disk.path).stat().st_ctime_ns
 
     @contextmanager
     def _chrooted(self) -> Iterator[None]:
@@ -146,12 +166,6 @@ class _Supervisor:
             os.fchdir(real_root)
             os.chroot(".")
             os.close(real_root)
-
-
-def _mount(source: str, path: str, kind: str, flags: int, options: str) -> None:
-    Path(path).mkdir(parents=True, exist_ok=True)
-    names = (text.encode() for text in (source, path, kind))
-    check_call(_libc.mount(*names, flags, options.encode()), "mount")
 
 
 @contextmanager
@@ -171,42 +185,85 @@ def _as_user(user: int | None) -> Iterator[None]:
 
 @contextmanager
 def _readable(root: Path) -> Iterator[None]:
-    """Make everything below `root` readable, whatever modes the model gave it."""
-    if os.geteuid() != 0:
-        _make_accessible(root)
+    """Make everything below `root` readable, whatever modes the model gave it.
+
+    Raises:
+        WorkspaceOverflow: the kernel cannot read it all the same.
+    """
     try:
+        if os.geteuid() != 0:
+            for folder, name, facts, is_left in _walk(root):
+                if not is_left:
+                    _make_accessible(folder, name, facts)
         yield
     except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
-            raise
-        message = "the workspace holds a path longer than the system can name"
+        message = f"the workspace cannot be read: {error.strerror}"
         raise WorkspaceOverflow(message) from None
 
 
-def _empty(folder: Path) -> None:
+def _empty(root: Path) -> None:
     """Remove everything below a directory, however deep and whatever the modes.
 
     Raises:
         _BrokenError: something is left.
     """
-    for prepare in (None, _make_accessible):
-        if not any(folder.iterdir()):
-            return
-        if prepare is not None:
-            prepare(folder)
-        _spawn("find", str(folder), "-mindepth", "1", "-delete")
-    if left := [*folder.iterdir()]:
-        message = f"{str(left[0])!r} cannot be removed"
-        raise _BrokenError(message)
+    try:
+        for folder, name, facts, is_left in _walk(root):
+            if is_left:
+                os.rmdir(name, dir_fd=folder)
+            elif stat.S_ISDIR(facts.st_mode):
+                _make_accessible(folder, name, facts)
+            else:
+                os.unlink(name, dir_fd=folder)
+    except OSError as error:
+        message = f"{root} cannot be emptied: {error.strerror}"
+        raise _BrokenError(message) from error
 
 
-def _make_accessible(folder: Path) -> None:
-    modes = ("-exec", "chmod", "-R", "u+rwX", "--", "{}", "+")
-    _spawn("find", str(folder), "-mindepth", "1", "-maxdepth", "1", *modes)
+def _make_accessible(folder: int, name: str, facts: os.stat_result) -> None:
+    """Give its owner all rights to a file or a directory; a link is neither, and has no modes."""
+    mode = facts.st_mode
+    if (stat.S_ISDIR(mode) or stat.S_ISREG(mode)) and mode & _OWNERS != _OWNERS:
+        os.chmod(name, stat.S_IMODE(mode) | _OWNERS, dir_fd=folder)
 
 
-def _spawn(*argv: str) -> None:
-    """Run a program of the machine to its end; its output is dropped."""
-    silent = [(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_RDWR, 0) for stream in (0, 1, 2)]
-    pid = os.posix_spawnp(argv[0], argv, os.environ, file_actions=silent)
-    os.waitpid(pid, 0)
+def _walk(root: Path) -> Iterator[tuple[int, str, os.stat_result, bool]]:
+    """Yield everything below a directory; a directory twice, before and after what it holds.
+
+    Each comes as the descriptor of the directory that holds it, its name there, and whether it is
+    left. Links are not followed. Nothing else may be at work, and one descriptor is open at a time:
+    a tree may be deeper than any path is long.
+    """
+    here = os.open(root, _DIRECTORY)
+    above: list[tuple[str, os.stat_result]] = []
+    names = [_names_in(here)]
+    try:
+        while True:
+            name = next(names[-1], None)
+            if name is not None:
+                facts = os.stat(name, dir_fd=here, follow_symlinks=False)
+                yield here, name, facts, False
+                if stat.S_ISDIR(facts.st_mode):
+                    here = _changed(here, name)
+                    above.append((name, facts))
+                    names.append(_names_in(here))
+            elif above:
+                names.pop()
+                here = _changed(here, "..")
+                yield here, *above.pop(), True
+            else:
+                return
+    finally:
+        os.close(here)
+
+
+def _changed(here: int, name: str) -> int:
+    """Open a directory beside another one, and close that."""
+    there = os.open(name, _DIRECTORY, dir_fd=here)
+    os.close(here)
+    return there
+
+
+def _names_in(folder: int) -> Iterator[str]:
+    with os.scandir(folder) as entries:
+        return iter([entry.name for entry in entries])

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, SkipValidation, field_validator, model_validator
 
-from harness.records import VerdictKind
+from harness.records import VerdictKind, digest
 from harness.scenario.schema import Name, ProfileName, RowKey, Scalar, Strict, Text, written
 
 EntryId = Annotated[
@@ -132,6 +132,29 @@ class ExactTarget(Strict):
     value: Scalar
 
 
+class BoundTarget(Tolerance):
+    """A tolerance, or with `noise` the effect that matters.
+
+    Then a test asks whether the mean lies within it: the more replicates, the smaller an effect is
+    seen.
+
+    Attributes:
+        noise: standard deviation of a single run's figure, absolute beside `abs`, relative beside
+            `rel`.
+        alpha: level of the test.
+    """
+
+    noise: Positive | None = None
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+
+    @model_validator(mode="after")
+    def _noise_about_a_value(self) -> Self:
+        if self.noise is not None and self.value is None:
+            message = "noise goes with value, not with low and high"
+            raise ValueError(message)
+        return self
+
+
 class RatioTarget(Tolerance):
     """The metric divided by the metric of another cell of the same results."""
 
@@ -149,19 +172,39 @@ class OrderingTarget(Strict):
 
 
 class ProportionTarget(Strict):
-    """`successes` of `trials`; compared by a two-proportion test at level `alpha`.
+    """A rate that `successes` of `trials` show, or a known `constant` that a rate is not above.
 
-    The measurement's value is a proportion and its `count` the number of trials.
+    A sample is compared by a two-proportion test, a constant by exact binomial tests, at level
+    `alpha`. The measurement's value is a proportion and its `count` the number of trials.
+
+    Attributes:
+        constant: a rate that is known and no sample, such as that of a constant answer. The
+            measured rate must not be better by `margin` or more.
+        clusters: how many tasks the trials of one run share; in every replicate the same.
+        icc: intraclass correlation of the trials of a task.
     """
 
-    successes: Annotated[int, Field(ge=0)]
-    trials: Annotated[int, Field(ge=1)]
+    successes: Annotated[int, Field(ge=0)] | None = None
+    trials: Annotated[int, Field(ge=1)] | None = None
+    constant: Annotated[float, Field(ge=0, le=1)] | None = None
+    margin: Annotated[float, Field(gt=0, lt=1)] | None = None
+    clusters: Annotated[int, Field(ge=2)] | None = None
+    icc: Annotated[float, Field(gt=0, le=1)] | None = None
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
 
     @model_validator(mode="after")
-    def _part_of_the_whole(self) -> Self:
-        if self.successes > self.trials:
+    def _one_form(self) -> Self:
+        has_sample = self.successes is not None and self.trials is not None
+        has_constant = self.constant is not None and self.margin is not None
+        given = (self.successes, self.trials, self.constant, self.margin)
+        if has_sample == has_constant or sum(each is not None for each in given) > 2:  # noqa: PLR2004 - one of two pairs
+            message = "give either successes and trials, or constant and margin"
+            raise ValueError(message)
+        if self.successes is not None and self.trials is not None and self.successes > self.trials:
             message = "more successes than trials"
+            raise ValueError(message)
+        if (self.clusters is None) != (self.icc is None):
+            message = "clusters and icc go together"
             raise ValueError(message)
         return self
 
@@ -211,7 +254,7 @@ class NoninferiorityTarget(EquivalenceTarget):
 
 Target = Annotated[
     ExactTarget
-    | Tolerance
+    | BoundTarget
     | RatioTarget
     | OrderingTarget
     | ProportionTarget
@@ -336,7 +379,7 @@ class BoundEntry(TolerantEntry):
     """A value with a tolerance, or an interval."""
 
     kind: Literal["bound"]
-    expect: Tolerance
+    expect: BoundTarget
 
 
 class RatioEntry(TolerantEntry):
@@ -358,6 +401,13 @@ class ProportionEntry(Entry):
 
     kind: Literal["proportion"]
     expect: ProportionTarget
+
+    @model_validator(mode="after")
+    def _reason_for_a_margin(self) -> Self:
+        if self.expect.constant is not None and self.reason is None:
+            message = "a margin needs a reason"
+            raise ValueError(message)
+        return self
 
 
 class TrajectoryEntry(TolerantEntry):
@@ -451,6 +501,27 @@ class Expectations(Strict):
     scenario: Name | str
     given: Mapping[RowKey, Given] = {}
     expectations: Annotated[list[Expectation], Field(min_length=1)]
+
+
+_PROSE = {"source", "reason", "note", "claimed", "diverges"}
+
+
+def fingerprint(entry: Entry) -> str:
+    """Return a digest (12 hex digits) of all of an entry that judges results.
+
+    The prose about it, and what the article prints, judge none.
+    """
+    judging = entry.model_dump(mode="json", by_alias=True, exclude=_PROSE, exclude_defaults=True)
+    return digest(judging)[:12]
+
+
+def fingerprints(ledger: Expectations) -> dict[str, str]:
+    """Return expectation -> fingerprint, of all that results can be judged by."""
+    return {
+        entry.id: fingerprint(entry)
+        for entry in ledger.expectations
+        if not isinstance(entry, ArithmeticEntry)
+    }
 
 
 def claim_verdict(entry: Entry) -> tuple[VerdictKind | None, str]:

@@ -33,6 +33,7 @@ _KIND_OF = {  # a key of `expect` that one kind alone has -> the kind
     "than": "ordering",
     "successes": "proportion",
     "trials": "proportion",
+    "constant": "proportion",
     "points": "trajectory",
     "law": "law",
 }
@@ -124,7 +125,8 @@ def _kind(entry: Mapping[str, Any]) -> Any:
     expect = entry["expect"]
     if not isinstance(expect, dict):
         return "bound"
-    if ("margin" in expect and "than" not in expect) or expect.keys() - EXPECT_KEYS:
+    of_means = "margin" in expect and not {"than", "constant"} & expect.keys()
+    if of_means or expect.keys() - EXPECT_KEYS:
         return None  # equivalence or noninferiority; or a key is misspelt, which may show the kind
     marks = (kind for key, kind in _KIND_OF.items() if key in expect)
     return next(marks, "exact" if [*expect] == ["value"] else "bound")

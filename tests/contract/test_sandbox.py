@@ -134,9 +134,11 @@ def test_more_bytes_than_are_read_back_are_an_overflow(sandbox: SupervisedSandbo
 
 def test_more_paths_than_are_read_back_are_an_overflow(sandbox: SupervisedSandbox) -> None:
     sandbox.run("touch $(seq 201)")
-    with pytest.raises(WorkspaceOverflow):
-        sandbox.snapshot()
-    assert len(sandbox.list()) == 201
+    for read in (sandbox.snapshot, sandbox.list):
+        with pytest.raises(WorkspaceOverflow, match="more than 200 paths"):
+            read()
+    sandbox.run("rm 201")
+    assert len(sandbox.list()) == len(sandbox.snapshot()) == 200
 
 
 # --- commands -------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -195,6 +196,37 @@ def test_what_is_no_message_ends_the_sandbox_and_harms_no_other(place: Path, ask
         line.sendall(asked)
         assert answer(line).error
         assert other.run("echo unharmed").stdout == "unharmed\n"
+
+
+def test_many_large_headers_at_once_stay_within_a_bound() -> None:
+    """JSON takes up to thirty times its size: eight of 16 MiB once took 4 GiB."""
+    bubblewrap()
+    largest = 7 << 20
+    hostile = [
+        b"[" + b"{}," * (largest // 3 - 2) + b"{}]",
+        b"[" + b"[]," * (largest // 3 - 2) + b"[]]",
+        b'{"op":"materialise","sizes":{'
+        + b",".join(b'"%06x":0' % n for n in range(largest // 11))
+        + b"}}",
+    ]
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        place = Path(server.stdout.readline().strip()) / SOCKET
+        with ExitStack() as stack, ThreadPoolExecutor(8) as threads:
+            lines = [stack.enter_context(connected(place)) for _ in range(8)]
+
+            def send(number: int) -> bool:
+                header = hostile[number % len(hostile)]
+                lines[number].sendall(struct.pack(">II", len(header), 0) + header)
+                return bool(answer(lines[number]).error)
+
+            assert all(threads.map(send, range(8)))
+        status = Path(f"/proc/{server.pid}/status").read_text(encoding="ascii")
+        peak = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
+        server.kill()
+    assert int(peak) < 700 << 10  # KiB
 
 
 def test_a_file_outside_of_the_workspace_is_not_written(place: Path) -> None:

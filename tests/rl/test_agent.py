@@ -73,6 +73,9 @@ def test_rewards_follow_imitation(tmp_path: Path) -> None:
     assert of(rows, "train.kl", variant="grpo", step=1) == pytest.approx(0.0, abs=1e-9)
     assert 0.9 < of(rows, "train.update_norm_ratio", variant="grpo", step=1) <= 1.0
     assert of(rows, "serve.logprob_abs_diff_max", variant="grpo") < 1e-3
+    for step in (1, 2):  # each on the weights that sampled it, in float32
+        assert of(rows, "train.logprob_abs_diff_p95", variant="grpo", step=step) < 1e-5
+        assert of(rows, "train.ratio_outside_clip", variant="grpo", step=step) == 0.0
     served = {
         json.loads(line)["served"]
         for line in (tmp_path / "out" / "rollouts.jsonl").read_text().splitlines()

@@ -8,6 +8,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -26,7 +27,8 @@ from harness.workloads.inference.engine import (  # noqa: E402
     PromptTooLongError,
     SamplingParams,
 )
-from harness.workloads.inference.transformers_engine import TransformersEngine, draw, truncated  # noqa: E402
+from harness.workloads.inference.transformers_engine import TransformersEngine, draw  # noqa: E402
+from harness.workloads.inference.truncation import drawn_logprobs, truncated  # noqa: E402
 from harness.workloads.inference.vllm import VllmDtype  # noqa: E402
 from tests.serving.known import (  # noqa: E402
     BOUND,
@@ -172,6 +174,28 @@ def test_the_smallest_set_that_makes_up_the_share_is_left(
     assert kept.isfinite().nonzero().flatten().tolist() == left
     assert torch.equal(kept[left], logits[left])
     assert torch.equal(logits, SHARES.log())  # as it was
+
+
+def test_rows_are_truncated_each_for_itself() -> None:
+    rows = torch.stack([SHARES.log(), SHARES.flip(0).log()])
+    kept = truncated(rows, 3, 0.79)
+    for row, alone in zip(kept, rows, strict=True):
+        assert torch.equal(row, truncated(alone, 3, 0.79))
+
+
+@pytest.mark.parametrize(
+    "drawn", [{}, {"temperature": 0.5}, {"top_k": 2}, {"top_p": 0.79, "temperature": 2.0}]
+)
+def test_a_token_is_as_likely_as_it_is_drawn(drawn: dict[str, Any]) -> None:
+    sampling = replace(DRAWN, **drawn)
+    generator, count = torch.Generator().manual_seed(0), 4000
+    found = Counter(draw(SHARES.log(), sampling, generator) for _ in range(count))
+    tokens = torch.arange(len(SHARES))
+    shares = drawn_logprobs(SHARES.log().repeat(len(SHARES), 1), tokens, sampling).exp()
+    assert float(shares.sum()) == pytest.approx(1)
+    for token, share in enumerate(shares.tolist()):
+        deviation = math.sqrt(share * (1 - share) / count)
+        assert found[token] / count == pytest.approx(share, abs=4 * deviation)
 
 
 def test_tokens_come_as_often_as_they_should() -> None:

@@ -23,7 +23,7 @@ from harness.workloads.inference.transformers_engine import TransformersEngine
 from harness.workloads.rl import runner
 
 _ANSWERED = 3  # rollouts that end before the server does
-_SEARCH = {
+SEARCH = {
     "engine": "transformers",
     "train_questions": 4,
     "num_eval_examples": 10,
@@ -33,7 +33,7 @@ _SEARCH = {
     "max_steps": 1,
     "max_concurrency": 1,
 }
-_FILES = {
+FILES = {
     "engine": "transformers",
     "sandbox": "memory",
     "max_concurrency": 1,
@@ -66,10 +66,10 @@ def metrics(out: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("name", "params", "policy", "never"),
     [
-        ("search.a2tgpo", _SEARCH, "held-out@0", "search.exact_match"),
-        ("search.a2tgpo", _SEARCH, "full-1", "train.exact_match"),
-        ("agent.grpo", _FILES, "base", "serve.engine"),
-        ("agent.grpo", _FILES, "grpo-1", "train.reward"),
+        ("search.a2tgpo", SEARCH, "held-out@0", "search.exact_match"),
+        ("search.a2tgpo", SEARCH, "full-1", "train.exact_match"),
+        ("agent.grpo", FILES, "base", "serve.engine"),
+        ("agent.grpo", FILES, "grpo-1", "train.reward"),
     ],
 )
 def test_a_server_that_dies_breaks_the_run(

@@ -176,6 +176,12 @@ def test_ratios_are_to_the_weights_that_drew(events: tuple[Event, ...]) -> None:
     assert _values(events, "train.importance_ratio_mean") == pytest.approx([1.0], abs=0.05)
 
 
+def test_server_and_trainer_are_one_policy(events: tuple[Event, ...]) -> None:
+    assert _values(events, "train.logprob_abs_diff_p95")[0] < 1e-5
+    assert _values(events, "train.ratio_outside_clip") == [0.0]
+    assert _values(events, "train.sampling_bias") == pytest.approx([0.0], abs=1e-6)
+
+
 def test_gains_are_taken_where_they_are_used(events: tuple[Event, ...]) -> None:
     counts = _values(events, "gain.count")
     if not counts:  # grpo

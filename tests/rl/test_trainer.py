@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,6 +20,8 @@ pytest.importorskip("peft", reason=NEEDS)
 from transformers import AutoModelForCausalLM  # noqa: E402
 
 from harness.errors import InputError  # noqa: E402
+from harness.workloads.inference.engine import SamplingParams  # noqa: E402
+from harness.workloads.inference.truncation import drawn_logprobs  # noqa: E402
 from harness.workloads.models.adapter import Weights  # noqa: E402
 from harness.workloads.models.lora import LoraPolicy  # noqa: E402
 from harness.workloads.models.lora_settings import Dropout  # noqa: E402
@@ -260,7 +264,8 @@ def test_engine_and_trainer_are_compared_token_by_token(base: Path) -> None:
     policy = new_policy(base)
     group = new_group(policy, REWARDS)
     alike = updated(trainer(policy), [group]).logprob_difference
-    assert alike.mean <= alike.largest < 1e-5
+    assert alike.mean <= alike.p95 <= alike.largest < 1e-5
+    assert (alike.outside_band, alike.sampling_bias) == (0.0, None)
     policy = new_policy(base)
     for settings in (STILL, replace(STILL, num_minibatches=2)):
         apart = updated(
@@ -268,6 +273,56 @@ def test_engine_and_trainer_are_compared_token_by_token(base: Path) -> None:
         ).logprob_difference
         assert apart.mean == pytest.approx(0.5, abs=1e-5)
         assert apart.largest == pytest.approx(0.5, abs=1e-5)
+        assert apart.outside_band == 1.0  # exp(-0.5) is below 0.8
+        wide = replace(settings, clip_band=(0.4, 0.4))
+        inside = updated(trainer(new_policy(base), wide), [off(group, by=0.5)])
+        assert inside.logprob_difference.outside_band == 0.0
+
+
+def test_a_few_tokens_apart_are_seen_where_the_mean_hides_them(base: Path) -> None:
+    policy = new_policy(base)
+    group = new_group(policy, REWARDS)
+    turn, *turns = group.members[0].trace.turns
+    first = replace(turn, logprobs=(turn.logprobs[0] + 1.0, *turn.logprobs[1:]))
+    member = replace(group.members[0], trace=replace(group.members[0].trace, turns=(first, *turns)))
+    update = updated(trainer(policy), [replace(group, members=(member, *group.members[1:]))])
+    found = update.logprob_difference
+    assert found.largest == pytest.approx(1.0, abs=1e-5)
+    assert found.outside_band == pytest.approx(1 / update.tokens)
+    assert found.p95 < 1e-5 if update.tokens > 20 else found.p95 <= found.largest
+
+
+@pytest.mark.parametrize(
+    ("sampling", "is_biased"),
+    [
+        ({}, False),
+        ({"temperature": 0.7}, True),
+        ({"top_k": VOCABULARY // 2}, True),
+        ({"top_p": 0.6}, True),
+    ],
+)
+def test_the_bias_of_what_is_cut_off_is_seen(
+    base: Path,
+    sampling: dict[str, Any],
+    is_biased: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    drawn = replace(SamplingParams(temperature=1.0, max_new_tokens=8, seed=0), **sampling)
+    for settings in (STILL, replace(STILL, num_minibatches=2)):
+        policy = new_policy(base)
+        group = new_group(policy, REWARDS)
+        update = trainer(policy, settings).step([group], drawn).update
+        assert update is not None
+        found = update.logprob_difference.sampling_bias
+        assert found is not None
+        assert (abs(found) > 1e-4) == is_biased
+
+
+def test_what_is_cut_off_biases_by_the_probability_that_it_leaves() -> None:
+    """log mu - log pi of a drawn token is minus the log of the mass of what may be drawn."""
+    shares = torch.tensor([[0.5, 0.3, 0.15, 0.05]])
+    drawn = SamplingParams(temperature=1.0, max_new_tokens=8, seed=0, top_k=2)
+    found = drawn_logprobs(shares.log(), torch.tensor([1]), drawn) - shares[0, 1].log()
+    assert float(found) == pytest.approx(-math.log(0.8))
 
 
 def test_tokens_or_sequences_are_averaged(base: Path) -> None:

@@ -51,7 +51,7 @@ SCENARIO_MODELS: dict[str, type[BaseModel]] = {
 }
 TARGETS: dict[str, type[BaseModel]] = {
     "exact": ledger.ExactTarget,
-    "bound": ledger.Tolerance,
+    "bound": ledger.BoundTarget,
     "ordering": ledger.OrderingTarget,
     "proportion": ledger.ProportionTarget,
     "trajectory": ledger.TrajectoryTarget,

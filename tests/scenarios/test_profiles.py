@@ -32,7 +32,7 @@ def planned(name: str, profile: Profile) -> tuple[RunSpec, ...]:
 @pytest.mark.parametrize("profile", [Profile.SPARK, Profile.CUDA, Profile.CPU])
 def test_article_18_runs_every_arm_for_a_hundred_steps(profile: Profile) -> None:
     runs = planned("a18", profile)
-    assert [spec.params["variant"] for spec in runs] == [*ARMS]
+    assert [spec.params["variant"] for spec in runs if spec.replicate == 0] == [*ARMS]
     assert {(spec.params["max_steps"], spec.params["warmup_steps"]) for spec in runs} == {(100, 10)}
     assert {spec.params["batch_size"] for spec in runs} == {4}
 

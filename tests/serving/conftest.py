@@ -25,8 +25,8 @@ def is_vllm(pids: Iterable[int]) -> bool:
     }
 
 
-def until_ended(pids: Iterable[int], timeout_s: float) -> None:
-    """Wait; a killed process needs a moment to give its memory back."""
+def until_ended(pids: Iterable[int], timeout_s: float = 30.0) -> None:
+    """Wait; a killed process needs a moment to give its memory back, on a busy machine a while."""
     deadline = time.monotonic() + timeout_s
     while still := [pid for pid in pids if is_alive(pid)]:
         assert time.monotonic() < deadline, f"still running: {still}"
@@ -54,7 +54,7 @@ def shared(tiny: Tiny) -> Iterator[VllmEngine]:
         assert is_vllm(pids)
         assert {os.getpgid(pid) for pid in pids} == {os.getpgid(0)}
         yield engine
-    until_ended(pids, timeout_s=1.0)
+    until_ended(pids)
 
 
 @pytest.fixture

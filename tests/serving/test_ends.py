@@ -80,7 +80,7 @@ def test_nothing_is_left_of_a_server_whose_harness_is_killed(tiny: Tiny) -> None
         assert is_vllm(pids)
         os.kill(owner.pid, signal.SIGKILL)
         owner.wait()
-        until_ended(pids, timeout_s=5.0)
+        until_ended(pids)
     finally:
         owner.kill()
         owner.wait()
@@ -114,4 +114,4 @@ def test_a_server_that_is_killed_at_work_is_an_error_with_its_cause(
     assert time.monotonic() - began < 30
     assert all(isinstance(error, EngineError) for error in errors)
     assert any(str(error).rpartition("\n")[2].startswith("service vllm-tiny ") for error in errors)
-    until_ended(pids, timeout_s=1.0)
+    until_ended(pids)

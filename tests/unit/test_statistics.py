@@ -14,22 +14,29 @@ from harness.statistics import (
     Sample,
     above_test,
     below_test,
+    binomial_tails,
     bootstrap,
     bootstrap_median,
+    detectable_effect,
     detectable_rates,
     equivalence_margin,
     equivalence_test,
     fisher_exact,
     holm,
+    intraclass_correlation,
+    is_discrete,
+    largest_spread,
     mcnemar_exact,
     noninferiority_margin,
     pooled_z,
     sample,
     t_cdf,
+    t_power,
     t_quantile,
     t_tail,
     trials_per_arm,
     two_proportions,
+    welch_test,
     wilson,
 )
 
@@ -124,6 +131,69 @@ def test_t_is_scipys(degrees: int) -> None:
         assert t_quantile(p, degrees) == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
+@pytest.mark.parametrize("degrees", [1, 2, 2.5, 5, 30, 300, 3000, 1e5])
+@pytest.mark.parametrize("t", [0.5, 0.99, 1.01, 1.7, 3, 8, 30, 300, 1e10, 1e80])
+def test_a_small_tail_of_t_is_right_to_its_own_digits(t: float, degrees: float) -> None:
+    expected = stats.t.sf(t, degrees)
+    if expected > 1e-300:
+        assert t_tail(t, degrees) == pytest.approx(expected, rel=1e-9, abs=0)
+    assert t_tail(-t, degrees) == pytest.approx(1 - expected, rel=1e-12)
+
+
+def test_the_furthest_tail_of_t_follows_its_power() -> None:
+    # one degree of freedom is Cauchy's distribution: 1 / (pi t); two: 1 / (2 t**2)
+    assert t_tail(1e160, 1) == pytest.approx(1 / (math.pi * 1e160), rel=1e-12, abs=0)
+    assert t_tail(1e120, 2) == pytest.approx(0.5e-240, rel=1e-12, abs=0)
+    assert t_tail(1e300, 30) == 0.0
+
+
+@pytest.mark.parametrize("degrees", [2, 4, 10, 50])
+@pytest.mark.parametrize("effect", [0.0, 1.0, 3.0, 6.0])
+def test_the_power_of_a_t_test_is_the_noncentral_distribution(degrees: int, effect: float) -> None:
+    critical = stats.t.ppf(0.95, degrees)
+    expected = stats.nct.sf(critical, degrees, effect) if effect else 0.05
+    assert t_power(effect, degrees, 0.05) == pytest.approx(expected, abs=1e-6)
+    assert t_power(detectable_effect(degrees), degrees, 0.05) == pytest.approx(0.8, abs=1e-5)
+
+
+@pytest.mark.parametrize(("k", "n", "rate"), [(0, 8, 0.125), (3, 24, 0.125), (24, 24, 0.5)])
+def test_binomial_tails_are_scipys(k: int, n: int, rate: float) -> None:
+    expected = stats.binom.cdf(k, n, rate), stats.binom.sf(k - 1, n, rate)
+    assert binomial_tails(k, n, rate) == pytest.approx(expected, abs=1e-12)
+
+
+def test_trials_that_share_tasks_count_as_fewer() -> None:
+    whole, fewer = binomial_tails(12, 24, 0.25)[1], binomial_tails(4, 8, 0.25)[1]
+    assert whole < binomial_tails(6, 12, 0.25)[1] < fewer
+    assert fewer < binomial_tails(3.5, 7, 0.25)[1]  # of which a test of whole counts has none
+
+
+@pytest.mark.parametrize(("count", "alpha"), [(2, 0.05), (5, 0.05), (30, 0.01)])
+def test_the_spread_that_a_known_noise_seldom_exceeds(count: int, alpha: float) -> None:
+    expected = math.sqrt(stats.chi2.ppf(1 - alpha, count - 1) / (count - 1))
+    assert largest_spread(1.0, count, alpha) == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("values", "step", "discrete"),
+    [
+        ([1.0, 2.0, 4.0], 1.0, True),
+        ([0.5, 0.5, 0.7], 1.0, True),
+        ([0.31, 0.5, 0.7], 1.0, False),
+        ([10021.0, 10044.0, 10107.0], 1.0, False),  # whole, and as good as continuous
+        ([4.5, 5.0, 6.0], 0.5, True),
+    ],
+)
+def test_what_looks_counted(values: list[float], step: float, discrete: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    assert is_discrete(values, step) is discrete
+
+
+@pytest.mark.parametrize("clusters", [[], [(1, 2)], [(1, 1), (0, 1)]])
+def test_a_correlation_needs_clusters_of_several(clusters: list[tuple[float, float]]) -> None:
+    with pytest.raises(ValueError, match="two clusters, one of several"):
+        intraclass_correlation(clusters)
+
+
 def test_t_by_the_book() -> None:
     assert t_quantile(0.975, 10) == pytest.approx(2.228, abs=5e-4)
     assert t_quantile(0.95, 2) == pytest.approx(2.920, abs=5e-4)
@@ -202,3 +272,21 @@ def test_clusters_are_drawn_whole() -> None:
     exact = stats.binom(20, 0.5)
     assert found.low == pytest.approx(exact.ppf(0.025) / 20, abs=0.05)
     assert found.high == pytest.approx(exact.ppf(0.975) / 20, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ((1.0, 1.1, 0.9), (1.5, 1.6, 1.4)),
+        ((1.0, 1.1, 0.9, 1.3), (1.1, 1.2)),
+        ((5.0, 5.0, 5.1), (1.0, 9.0)),
+    ],
+)
+def test_welch_agrees_with_scipy(one: tuple[float, ...], other: tuple[float, ...]) -> None:
+    expected = stats.ttest_ind(one, other, equal_var=False).pvalue
+    assert welch_test(sample(one), sample(other)) == pytest.approx(expected, rel=1e-10)
+
+
+def test_welch_without_any_spread() -> None:
+    assert welch_test(sample([1.0, 1.0]), sample([2.0, 2.0])) == 0.0
+    assert welch_test(sample([1.0, 1.0]), sample([1.0, 1.0])) == 1.0

@@ -5,9 +5,10 @@ Article 33 compared a model read by the new parser with another one's stored rol
 old one; `reparsed` says of stored rollouts what another parser would have made of them, and
 `parser_split` how much of a difference the parser alone is.
 
-Rollout errors count in no rate, and are counted. Of two policies only the tasks count that both
-finished. Tasks of one persona resemble each other, and assertions of one task hold together, so
-intervals of what is counted within tasks come from resampling whole tasks.
+Rollout errors count in no rate, and are counted; two policies are compared only where as many of
+the one's rollouts broke as of the other's, on the tasks that both finished. Tasks of one persona
+resemble each other, and assertions of one task hold together, so intervals of what is counted
+within tasks come from resampling whole tasks.
 """
 
 from __future__ import annotations
@@ -16,11 +17,21 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import accumulate, chain
 from statistics import fmean
 
 from harness.records import record
-from harness.statistics import Interval, Proportion, bootstrap, mcnemar_exact
+from harness.statistics import (
+    Interval,
+    Proportion,
+    Sample,
+    above_test,
+    below_test,
+    bootstrap,
+    clustered_rate,
+    mcnemar_exact,
+)
 from harness.workloads.envs.base import StopReason
 from harness.workloads.envs.files.environment import STOP_REASONS, FileEpisode
 from harness.workloads.envs.files.grade import BaselineRates, Grade, rates
@@ -36,6 +47,7 @@ from harness.workloads.envs.files.task import AssertionKind
 from harness.workloads.inference.chat_template import ChatTemplate
 from harness.workloads.inference.engine import Engine, PromptTooLongError
 from harness.workloads.rl.rollout import Rollout, Trace
+from harness.workloads.rl.runner import require_equal_errors
 
 FileRollout = Rollout[FileEpisode]
 
@@ -129,12 +141,13 @@ class PairedDifference:
     Attributes:
         value: of all tasks.
         interval: 95 %, by resampling tasks.
-        p: two-sided, of no difference; None where the figure is not one of yes and no.
+        p: two-sided, of no difference: exact where the figure is one of yes and no, else by a
+            t-test over the tasks' differences.
     """
 
     value: float
     interval: Interval
-    p: float | None = None
+    p: float
 
 
 @record
@@ -144,9 +157,11 @@ class Comparison:
     Attributes:
         tasks: how many.
         task_pass: difference of the shares of tasks passed; McNemar's exact test.
-        assertions: of the shares of assertions that hold.
+        assertions: of the shares of assertions that hold; those of one task are no independent
+            trials.
         task_complete: of the shares of clean stops; McNemar's exact test.
         turns: of the mean turns.
+        by_persona: of the shares of assertions that hold, by the persona whose tasks they are.
     """
 
     tasks: int
@@ -154,6 +169,7 @@ class Comparison:
     assertions: PairedDifference
     task_complete: PairedDifference
     turns: PairedDifference
+    by_persona: Mapping[str, float]
 
 
 Share = tuple[float, float]  # what is counted, and of how many
@@ -164,35 +180,54 @@ def compare(one: PolicyEvaluation, other: PolicyEvaluation) -> Comparison:
     """Compare two policies, task by task.
 
     Raises:
+        HostError: not as many rollouts of the one broke as of the other.
         ValueError: there is no task that both finished.
     """
+    require_equal_errors({each.policy: each.num_errors for each in (one, other)})
     others = {each.task_id: each for each in other.graded}
     pairs = [(each, others[each.task_id]) for each in one.graded if each.task_id in others]
     if not pairs:
         message = f"no task was finished by both {one.policy} and {other.policy}"
         raise ValueError(message)
     counted = [pair for pair in pairs if _with_assertions(pair)]
+    by_persona: dict[str, list[Pair]] = {}
+    for pair in counted:
+        by_persona.setdefault(role_of(pair[0].task_id), []).append(pair)
     return Comparison(
         tasks=len(pairs),
         task_pass=_of_yes_and_no(counted, lambda rollout: _grade(rollout).passed),
         assertions=_difference(counted, _held),
         task_complete=_of_yes_and_no(pairs, _stopped),
         turns=_difference(pairs, lambda rollout: (len(rollout.episode.turns), 1)),
+        by_persona={
+            role: _ratio_difference([(_held(each), _held(than)) for each, than in by_persona[role]])
+            for role in sorted(by_persona)
+        },
     )
 
 
 def _of_yes_and_no(pairs: Sequence[Pair], holds: Callable[[FileRollout], bool]) -> PairedDifference:
     found = _difference(pairs, lambda rollout: (holds(rollout), 1))
     outcomes = Counter((holds(one), holds(other)) for one, other in pairs)
-    p = mcnemar_exact(outcomes[True, False], outcomes[False, True])
-    return PairedDifference(value=found.value, interval=found.interval, p=p)
+    return replace(found, p=mcnemar_exact(outcomes[True, False], outcomes[False, True]))
 
 
 def _difference(pairs: Sequence[Pair], share: Callable[[FileRollout], Share]) -> PairedDifference:
     units = [(share(one), share(other)) for one, other in pairs]
+    # both played the same task, so that it has as many assertions for either
+    by_task = clustered_rate([(one - other, whole) for (one, whole), (other, _) in units])
     return PairedDifference(
-        value=_ratio_difference(units), interval=bootstrap(units, _ratio_difference)
+        value=_ratio_difference(units),
+        interval=bootstrap(units, _ratio_difference),
+        p=_p_of_none(by_task),
     )
+
+
+def _p_of_none(differences: Sample) -> float:
+    """Return the two-sided p-value of a mean of 0; 1 of a single task, which has no spread."""
+    if math.isnan(differences.std):
+        return 1.0
+    return min(1.0, 2 * min(above_test(differences, 0.0), below_test(differences, 0.0)))
 
 
 def _ratio_difference(units: Sequence[tuple[Share, Share]]) -> float:

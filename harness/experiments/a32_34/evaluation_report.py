@@ -146,9 +146,14 @@ def report_comparison(emit: EventWriter, policy: str, other: str, found: Compari
     report("agent.turns_difference", found.turns, 1)
     for name, difference in (
         ("agent.pass_rate_paired_p", found.task_pass),
+        ("agent.assertion_pass_rate_paired_p", found.assertions),
         ("agent.stop_rate_paired_p", found.task_complete),
+        ("agent.turns_paired_p", found.turns),
     ):
         emit.measured(name, difference.p, where=where, count=found.tasks)
+    for persona, gain in found.by_persona.items():
+        by = {**where, "persona": persona}
+        emit.measured("agent.assertion_pass_rate_difference_by_persona", 100 * gain, where=by)
 
 
 def report_stopping(emit: EventWriter, policy: str, found: StopProbability) -> None:

@@ -14,7 +14,7 @@ from harness.experiments.a32_34 import printed
 from harness.experiments.a32_34.counts import PrintedEvaluation
 from harness.experiments.a32_34.tasks_evidence import END_STATES, Runs, read_end_states
 from harness.records import record
-from harness.statistics import fisher_exact, trials_per_arm
+from harness.statistics import clustered_z, design_effect, fisher_exact, trials_per_arm
 from harness.workloads.api.context import Context
 from harness.workloads.api.declare import Workload, param
 from harness.workloads.api.figures import Figures, Where
@@ -51,6 +51,15 @@ def _pairs(
     )
 
 
+# 8 % of all tasks have all five of their assertions at a rate of one half: what a correlation of
+# 0.14 gives (beta-binomial)
+_CORRELATION = 0.2
+
+
+def _effect(found: PrintedEvaluation) -> float:
+    return design_effect(found.assertions / found.tasks, _CORRELATION)
+
+
 # whether printed counts can be told apart, and the tasks that this would take
 APART: Figures[Pair] = Figures(keys="policy, other")
 APART("agent.pass_rate_p", "1", "two-sided p of equal rates, Fisher's exact test")(
@@ -59,6 +68,11 @@ APART("agent.pass_rate_p", "1", "two-sided p of equal rates, Fisher's exact test
 APART("agent.assertion_pass_rate_p", "1", "two-sided p of equal rates, Fisher's exact test")(
     lambda p: fisher_exact(p.one.held, p.other.held)
 )
+APART(
+    "agent.assertion_pass_rate_clustered_p",
+    "1",
+    "two-sided p of equal rates, z-test with assertions of a task correlated by 0.2",
+)(lambda p: clustered_z(p.one.held, p.other.held, (_effect(p.one), _effect(p.other))))
 APART("agent.tasks_needed", "count", "tasks each, to tell these rates apart 4 times in 5")(
     lambda p: trials_per_arm(p.one.passed.rate, p.other.passed.rate)
 )

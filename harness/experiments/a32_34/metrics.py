@@ -5,6 +5,7 @@ from __future__ import annotations
 from harness.experiments.a32_34.counts import RATES, WALL
 from harness.workloads.api.declare import Better, Metric
 from harness.workloads.api.figures import metrics_of
+from harness.workloads.rl import agreement
 
 _HIGHER, _LOWER = Better.HIGHER, Better.LOWER
 
@@ -66,6 +67,12 @@ SERVED = (
         better=_LOWER,
     ),
     Metric(
+        name="serve.logprob_abs_diff_p95",
+        unit="nat",
+        doc="|server - trainer| of the same tokens, 95th percentile of the worst step",
+        better=_LOWER,
+    ),
+    Metric(
         name="serve.logprob_abs_diff_max",
         unit="nat",
         doc="|server - trainer| of the same tokens' log-probabilities, largest",
@@ -88,6 +95,7 @@ TUNED = (
 
 # where: variant, step
 REWARDED = (
+    *agreement.METRICS,
     Metric(
         name="train.reward", unit="1", doc="mean reward of the training rollouts", better=_HIGHER
     ),
@@ -248,6 +256,22 @@ COMPARED = (
         name="agent.stop_rate_paired_p",
         unit="1",
         doc="two-sided p of no difference, McNemar's exact test; where: policy, other",
+    ),
+    Metric(
+        name="agent.assertion_pass_rate_paired_p",
+        unit="1",
+        doc="two-sided p of no difference, t-test over tasks; where: policy, other",
+    ),
+    Metric(
+        name="agent.assertion_pass_rate_difference_by_persona",
+        unit="%",
+        doc="policy - other, of a persona's tasks; where: policy, other, persona",
+        better=_HIGHER,
+    ),
+    Metric(
+        name="agent.turns_paired_p",
+        unit="1",
+        doc="two-sided p of no difference, t-test over tasks; where: policy, other",
     ),
     Metric(
         name="stop.by_parser",

@@ -32,6 +32,7 @@ from harness.workloads.api.context import Context
 from harness.workloads.api.device import device_name
 from harness.workloads.models.adapter import Weights
 from harness.workloads.rl.loop import is_evaluated
+from harness.workloads.rl.runner import require_equal_errors
 
 
 class TaskSubset(StrEnum):
@@ -57,7 +58,9 @@ def run(context: Context) -> None:
         start = {TaskSubset.HELD_OUT: tuned, TaskSubset.POOL: on_pool}
         weights = resources.served.policy.weights()
         ways = [variant(T2poVariantName(name), params, resources.seed) for name in params.variants]
-        trained = {way.name: _train(resources, way, weights, start) for way in ways}
+        errors: dict[str, int] = {}
+        trained = {way.name: _train(resources, way, weights, start, errors) for way in ways}
+        require_equal_errors(errors)
         # every way is compared with the start and with plain GRPO
         pairs = [(tuned, nothing)]
         plain = trained.get(T2poVariantName.GRPO)
@@ -70,9 +73,21 @@ def run(context: Context) -> None:
 
 
 def _train(
-    resources: FileAgentResources, way: T2poVariant, weights: Weights, start: Point
+    resources: FileAgentResources,
+    way: T2poVariant,
+    weights: Weights,
+    start: Point,
+    errors: dict[str, int],
 ) -> PolicyEvaluation:
-    """Train one way from the fine-tuned weights; return how its last weights play."""
+    """Train one way from the fine-tuned weights; return how its last weights play.
+
+    Args:
+        resources: of the run.
+        way: how.
+        weights: the fine-tuned ones.
+        start: how they play.
+        errors: takes how many rollouts of the training and its evaluations broke.
+    """
     params, served = resources.params, resources.served
     assert isinstance(params, T2poParams)
     served.policy.put(weights)
@@ -91,6 +106,8 @@ def _train(
                     resources, resources.policy(f"{name}-pool"), resources.pool
                 ),
             }
+    played = [each for number, point in points.items() if number for each in point.values()]
+    errors[way.name] = sum(each.num_errors for each in (*played, *batches.values()))
     for number in points.keys() & batches.keys():
         points[number] = {**points[number], TaskSubset.BATCH: batches[number]}
     _report_curve(resources, way, points)

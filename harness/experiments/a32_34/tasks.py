@@ -6,8 +6,10 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 from harness.errors import HostError
+from harness.experiments.a32_34.evaluation import PolicyEvaluation
 from harness.experiments.a32_34.params import TasksParams
 from harness.records import Scalar
 from harness.sandbox.in_memory import MemorySandbox
@@ -20,7 +22,7 @@ from harness.workloads.envs.files.environment import (
     nothing,
     oracle,
 )
-from harness.workloads.envs.files.grade import BaselineRates, do_nothing, rates
+from harness.workloads.envs.files.grade import BaselineRates, do_nothing
 from harness.workloads.envs.files.lint import LintRule, lint, linted
 from harness.workloads.envs.files.llm_author import LlmAuthor
 from harness.workloads.envs.files.personas import Split, slots, split_of
@@ -29,7 +31,7 @@ from harness.workloads.envs.files.task_json import write_tasks
 from harness.workloads.envs.files.template_author import TemplateAuthor
 from harness.workloads.inference.chat import Endpoint
 from harness.workloads.rl.rollout import RolloutLog
-from harness.workloads.rl.runner import ScriptedPolicy, run_episode
+from harness.workloads.rl.runner import Runner, ScriptedPolicy
 
 NOTHING = ScriptedPolicy(name="nothing", script=nothing)
 ORACLE = ScriptedPolicy(name="oracle", script=oracle)
@@ -99,16 +101,18 @@ def report_baselines(context: Context, tasks: Iterable[Task], split: Split) -> N
     _report_rates(emit, do_nothing(given), {**where, "assertions": "all"})
     _report_rates(emit, do_nothing(map(linted, given)), {**where, "assertions": "linted"})
 
-    with FileEnvironment(MemorySandbox) as environment:
-        played = [run_episode(ORACLE, environment, task) for task in given if task.oracle]
-    if not played:
+    solved = [task for task in given if task.oracle]
+    if not solved:
         return  # only a template author leaves commands
-    log = RolloutLog(context.out / "oracle.jsonl", FileEpisode)
-    for rollout in played:
-        log.append(rollout)
+    runner = Runner(
+        environment=partial(FileEnvironment, MemorySandbox),
+        max_concurrency=1,
+        log=RolloutLog(context.out / "oracle.jsonl", FileEpisode),
+    )
+    played = runner.run(ORACLE, solved, max_errors=0)
     where = {"policy": "oracle", "split": split.value}
-    grades = [each.episode.grade for each in played if each.episode.grade is not None]
-    _report_rates(emit, rates(grades), {**where, "assertions": "all"})
+    found = PolicyEvaluation(policy=ORACLE.name, rollouts=played)
+    _report_rates(emit, found.rates, {**where, "assertions": "all"})
     turns = statistics.fmean(len(each.episode.turns) for each in played)
     emit.measured("baseline.turns", turns, where={"split": split.value}, count=len(played))
 

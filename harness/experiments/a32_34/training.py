@@ -16,6 +16,7 @@ from harness.records import Scalar
 from harness.workloads.api import progress
 from harness.workloads.envs.files.environment import FileEpisode
 from harness.workloads.inference.engine import SamplingParams
+from harness.workloads.rl import agreement
 from harness.workloads.rl.loop import TrainingStep, train
 from harness.workloads.rl.rollout import Trace
 from harness.workloads.rl.runner import seed_of
@@ -113,6 +114,7 @@ def report_step(resources: FileAgentResources, way: T2poVariant, step: FileStep)
             ("train.update_norm_ratio", update.update_norm_ratio),
         ):
             emit.measured(name, value, where=where, count=update.tokens)
+        agreement.report(emit, update, where)
 
 
 def report_learning(
@@ -155,6 +157,7 @@ def report_learning(
         mean, largest = fmean(each.mean for each in gaps), max(each.largest for each in gaps)
         emit.measured("serve.logprob_abs_diff_mean", mean, where=where)
         emit.measured("serve.logprob_abs_diff_max", largest, where=where)
+        emit.measured("serve.logprob_abs_diff_p95", max(each.p95 for each in gaps), where=where)
 
 
 def _generated_tokens(traces: Sequence[Trace]) -> int:

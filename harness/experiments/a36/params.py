@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.records import record
 from harness.workloads.api.declare import Better, Metric, Workload, override, param
+from harness.workloads.rl import agreement
 from harness.workloads.training.params import (
     GenerationParams,
     LoraParams,
@@ -118,6 +119,7 @@ _BATCH = (
     Metric(name="train.reward", unit="1", doc="mean of the rollouts", better=_HIGHER),
     Metric(name="train.exact_match", unit="%", doc="of the training rollouts", better=_HIGHER),
     Metric(name="train.calls", unit="1", doc="searches of a training rollout, mean"),
+    *agreement.METRICS,
     Metric(
         name="train.zero_variance_groups",
         unit="count",

@@ -29,10 +29,11 @@ from harness.workloads.envs.search.environment import (
 )
 from harness.workloads.inference.engine import SamplingParams
 from harness.workloads.models.lora_settings import Dropout
+from harness.workloads.rl import agreement
 from harness.workloads.rl.algorithms.information_gain import Probing, by_engine, by_trainer
 from harness.workloads.rl.loop import Algorithm, TrainingStep, is_evaluated, train
 from harness.workloads.rl.rollout import Key, Rollout
-from harness.workloads.rl.runner import EnginePolicy
+from harness.workloads.rl.runner import EnginePolicy, require_equal_errors
 from harness.workloads.rl.trainer import OldLogprobs, TrainerSettings
 from harness.workloads.training.policy import sampling_params
 
@@ -58,6 +59,7 @@ def run(context: Context) -> None:
                 _report_two_ways(resources, way, step.rollouts)
             if is_evaluated(params, step.number):
                 evaluated[step.number] = _evaluate(resources, step.number)
+        require_equal_errors({f"@{step}": each.num_errors for step, each in evaluated.items()})
         first, *later = [100 * each.results.exact_match for each in evaluated.values()]
         emit.measured("search.gain", later[-1] - first)
         emit.measured("search.eval_auc", fmean(later), count=len(later))
@@ -87,6 +89,7 @@ def _train(resources: SearchAgentResources, way: A2tgpoVariant) -> Iterator[Sear
             num_minibatches=params.num_minibatches,
             old_logprobs=OldLogprobs.RECOMPUTED,
             aggregation=way.aggregation,
+            clip_band=(way.clip.epsilon_low, way.clip.epsilon_high),
             seed=seed,
         ),
         needs_reference=way.clip.kl_coef > 0,
@@ -201,6 +204,7 @@ def _report_step(resources: SearchAgentResources, step: SearchStep) -> None:
         ("train.entropy", update.entropy),
     ):
         emit.measured(metric, value, where=where, count=update.tokens)
+    agreement.report(emit, update, where)
     emit.measured("train.update_norm", update.update_norm, where=where)
     emit.measured("train.tokens", update.tokens, where=where)
 

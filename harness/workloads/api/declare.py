@@ -42,6 +42,8 @@ class Metric:
         better: the direction of improvement; None where neither is.
         timing: it depends on the clock or the machine's load, so two runs of one spec may differ.
         resolution: its smallest step; a tolerance is never smaller.
+        is_loss: it counts what a run had to leave out of its other figures, so those of two runs
+            are compared only where both left out as much.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Metric:
     better: Better | None = None
     timing: bool = False
     resolution: float | None = None
+    is_loss: bool = False
 
     def __post_init__(self) -> None:
         if self.unit not in UNITS:

@@ -9,8 +9,11 @@ training. An episode is::
     outcome = environment.finish(step.stop_reason)
 
 Whatever the agent says or does has a result: an unreadable reply, a command that fails, a workspace
-too full to read back. `EnvironmentFault` is for the rest: a sandbox or a retriever that broke. It
-says nothing about the agent, and the episode has no reward.
+too full to read back, a sandbox or a retriever that breaks on what it asked for. The last is the
+agent's own doing as long as another one works right after it: were its episode left out, breaking
+its sandbox would raise an agent's rates. `EnvironmentFault` is for what is proven not to be its
+doing: no sandbox or retriever works, or it broke before the agent had asked for anything. It says
+nothing about the agent, and the episode has no reward.
 """
 
 from __future__ import annotations
@@ -35,11 +38,12 @@ class StopReason(StrEnum):
     NO_FORMAT = "no_format"  # a reply was neither a call nor an answer
     CONTEXT_FULL = "context_full"  # the conversation outgrew the model
     WORKSPACE_OVERFLOW = "workspace_overflow"  # it left more than is read back
+    TOOL_BROKEN = "tool_broken"  # what it asked for broke its sandbox or retriever; another works
     ERROR = "error"  # the engine or the environment broke
 
 
 class EnvironmentFault(HarnessError):  # noqa: N818 - a state, not a mistake
-    """A sandbox or a retriever broke; the message is the cause."""
+    """No sandbox or retriever works, whatever the agent did; the message is the cause."""
 
 
 class EnvironmentTask(Protocol):

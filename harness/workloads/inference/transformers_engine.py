@@ -28,6 +28,7 @@ from harness.workloads.inference.engine import (
     SamplingParams,
     room_behind,
 )
+from harness.workloads.inference.truncation import truncated
 from harness.workloads.inference.vllm import OnCpu, Serving
 
 _CONFIG_FILE = "adapter_config.json"
@@ -140,23 +141,6 @@ def draw(logits_V: Tensor, sampling: SamplingParams, generator: torch.Generator)
         return int(logits_V.argmax())
     left_V = truncated(logits_V / sampling.temperature, sampling.top_k, sampling.top_p)
     return int(torch.multinomial(left_V.softmax(dim=-1), 1, generator=generator))
-
-
-def truncated(logits_V: Tensor, top_k: int, top_p: float) -> Tensor:
-    """Return the logits, minus infinity for what may not be drawn: (V,).
-
-    First the `top_k` likeliest are kept, 0 for all, then of their probability the likeliest tokens
-    that make up the share `top_p`, one at least (Holtzman et al. 2020, "The curious case of neural
-    text degeneration", section 3.1). vLLM does it in the same order.
-    """
-    ordered_V, order_V = logits_V.sort(descending=True)
-    if top_k:
-        ordered_V[top_k:] = -torch.inf
-    if top_p < 1:
-        probabilities_V = ordered_V.softmax(dim=-1)
-        before_V = probabilities_V.cumsum(dim=-1) - probabilities_V
-        ordered_V[1:][before_V[1:] >= top_p] = -torch.inf
-    return torch.empty_like(logits_V).scatter_(0, order_V, ordered_V)
 
 
 def _adapted(model: Any, folder: Path) -> PeftModel:

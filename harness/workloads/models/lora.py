@@ -24,6 +24,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from harness.errors import InputError, Problem, unknown
 from harness.workloads.api.device import torch_device
+from harness.workloads.inference.engine import SamplingParams
+from harness.workloads.inference.truncation import drawn_logprobs
 from harness.workloads.models.adapter import Weights, base_identity, read_adapter, write_adapter
 from harness.workloads.models.example import Example
 from harness.workloads.models.lora_settings import Compute, Dropout, LoraSettings, Product
@@ -39,10 +41,13 @@ class TokenScores:
     Attributes:
         logprobs: of each token, given all before it: (N,); carries gradients where they are on.
         entropies: of the distribution that each token is drawn from: (N,); carries none.
+        drawn: log-probabilities as the tokens were drawn, at a temperature and of what top-k and
+            top-p leave: (N,); carries none. None where it was not asked how they were.
     """
 
     logprobs: Tensor
     entropies: Tensor
+    drawn: Tensor | None = None
 
 
 class LoraPolicy:
@@ -182,9 +187,12 @@ class LoraPolicy:
         return batches
 
     def scores(
-        self, examples: Sequence[Example], dropout: Dropout = Dropout.OFF
+        self,
+        examples: Sequence[Example],
+        dropout: Dropout = Dropout.OFF,
+        sampling: SamplingParams | None = None,
     ) -> list[TokenScores]:
-        """Score the examples in one pass."""
+        """Score the examples in one pass; `sampling` is how their tokens were drawn."""
         for each in self._dropouts:
             each.train(dropout is Dropout.ACTIVE)
         device = self.device
@@ -199,15 +207,24 @@ class LoraPolicy:
             # logits only where a token is trained: the head is most of a small model's work
             places = tuple(torch.tensor(each, device=device) for each in (rows, columns))
             logits_MV = self._head(hidden_BSd[places])
-        return _scores(logits_MV.float(), examples)
+        return _scores(logits_MV.float(), examples, sampling)
+
+    def all_scores(
+        self,
+        examples: Sequence[Example],
+        dropout: Dropout = Dropout.OFF,
+        sampling: SamplingParams | None = None,
+    ) -> list[TokenScores]:
+        """Score the examples batch by batch; as `scores`, in their order."""
+        found: dict[int, TokenScores] = {}
+        for batch in self.batches(examples):
+            scores = self.scores([examples[index] for index in batch], dropout, sampling)
+            found.update(zip(batch, scores, strict=True))
+        return [found[index] for index in range(len(examples))]
 
     def logprobs(self, examples: Sequence[Example], dropout: Dropout = Dropout.OFF) -> list[Tensor]:
         """Return the log-probabilities of each example's trained tokens, batch by batch."""
-        found: dict[int, Tensor] = {}
-        for batch in self.batches(examples):
-            scores = self.scores([examples[index] for index in batch], dropout)
-            found.update(zip(batch, (each.logprobs for each in scores), strict=True))
-        return [found[index] for index in range(len(examples))]
+        return [each.logprobs for each in self.all_scores(examples, dropout)]
 
     def reference_logprobs(
         self, examples: Sequence[Example], reference: Weights, dropout: Dropout = Dropout.OFF
@@ -267,16 +284,23 @@ def _folded(layer: LoraLinear, x: Tensor) -> Tensor:
     return F.linear(x, weight_oi.to(base.weight.dtype), base.bias)
 
 
-def _scores(logits_MV: Tensor, examples: Sequence[Example]) -> list[TokenScores]:
+def _scores(
+    logits_MV: Tensor, examples: Sequence[Example], sampling: SamplingParams | None
+) -> list[TokenScores]:
     targets = [example.tokens[at] for example in examples for at in example.trained]
-    targets_M1 = torch.tensor(targets, device=logits_MV.device).unsqueeze(1)
+    targets_M = torch.tensor(targets, device=logits_MV.device)
     all_MV = torch.log_softmax(logits_MV, dim=-1)
     sizes = [len(example.trained) for example in examples]
-    logprobs = torch.split(all_MV.gather(1, targets_M1).squeeze(1), sizes)
+    logprobs = torch.split(all_MV.gather(1, targets_M.unsqueeze(1)).squeeze(1), sizes)
     # the entropy of each row: (M,); a part at a time, as a vocabulary may be large
     parts = torch.split(all_MV.detach(), _ROWS)
     entropies = torch.split(torch.cat([-(part.exp() * part).sum(dim=-1) for part in parts]), sizes)
+    drawn: Sequence[Tensor | None] = [None] * len(examples)
+    if sampling is not None:
+        logits, tokens = (torch.split(each, _ROWS) for each in (logits_MV.detach(), targets_M))
+        rows = [drawn_logprobs(*row, sampling) for row in zip(logits, tokens, strict=True)]
+        drawn = torch.split(torch.cat(rows), sizes)
     return [
-        TokenScores(logprobs=logprobs_N, entropies=entropies_N)
-        for logprobs_N, entropies_N in zip(logprobs, entropies, strict=True)
+        TokenScores(logprobs=logprobs_N, entropies=entropies_N, drawn=drawn_N)
+        for logprobs_N, entropies_N, drawn_N in zip(logprobs, entropies, drawn, strict=True)
     ]

@@ -135,7 +135,7 @@ def train(
     planned = params.max_steps * prompts_per_step * params.num_generations
     errors_left = int(MAX_ERROR_FRACTION * planned)
     for number in range(1, params.max_steps + 1):
-        began = time.monotonic()
+        began, drawn = time.monotonic(), sampling(number)
 
         # rollouts: the same prompts for every algorithm, none twice within a step
         draw = random.Random(f"{algorithm.settings.seed} {number}")  # noqa: S311 - no secret
@@ -144,7 +144,7 @@ def train(
                 name=f"{algorithm.name}-{number}",
                 engine=served.engine,
                 chat_template=served.chat_template,
-                sampling=sampling(number),
+                sampling=drawn,
                 turn_filter=algorithm.turn_filter,
                 seed_has_draw=algorithm.seed_has_draw,
             ),
@@ -160,7 +160,7 @@ def train(
         scored = time.monotonic()
 
         # advantages, loss, update
-        report = trainer.step(grouped)
+        report = trainer.step(grouped, drawn)
         # make sure that the engine sampled with the weights that the step began with
         difference = report.update.logprob_difference.mean if report.update else 0.0
         if difference > _OTHER_WEIGHTS:

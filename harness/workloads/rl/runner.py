@@ -1,9 +1,10 @@
 """Playing episodes: policies, one episode, and many at once with one rule for every fault.
 
-The rule: what the agent does is its own result. What is not (the engine, a server, a sandbox, a
-retriever broke) is a rollout error. It counts in no rate, it is counted, and it is bounded: more
-than 1 % of them, or a server of the run that has ended, and the run is broken. So no figure comes
-from the rollouts that happened to be played before something died.
+The rule: what the agent does is its own result, also when it breaks its sandbox. What is proven not
+to be its doing (the engine or a server broke, no sandbox can be made) is a rollout error. It counts
+in no rate, it is counted, and it is bounded: more than 1 % of them, another number of them for
+policies that are compared, or a server of the run that has ended, and the run is broken. So no
+figure comes from the rollouts that happened to be played before something died.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import Generic, Protocol
@@ -40,12 +41,28 @@ from harness.workloads.inference.service import ServiceDied
 from harness.workloads.rl.rollout import Key, Rollout, RolloutLog, Timings, Trace, TurnTrace
 
 MAX_ERROR_FRACTION = 0.01  # of rollouts; a rate over the others is then off by at most as much
+_AGAIN = "run it again once the cause is gone: what was played is kept"
 _SEED_DIGITS = 15  # hex; 60 bits, which every engine takes
 
 
 def seed_of(*parts: str | int) -> int:
     """Return a seed that depends on `parts` alone: on no order, no thread and no machine."""
     return int(digest(list(parts))[:_SEED_DIGITS], 16)
+
+
+def require_equal_errors(num_errors: Mapping[str, int]) -> None:
+    """Refuse to compare policies of which more rollouts broke of one than of another.
+
+    Args:
+        num_errors: policy -> how many of its rollouts broke.
+
+    Raises:
+        HostError: the numbers differ, so that what was left out may be what makes the difference.
+    """
+    if len(set(num_errors.values())) > 1:
+        counts = ", ".join(f"{number} of {name}" for name, number in num_errors.items())
+        message = f"policies are compared of which not as many rollouts broke: {counts}"
+        raise HostError(message, _AGAIN)
 
 
 # --- Policies -------------------------------------------------------------------------------------
@@ -434,7 +451,7 @@ class _Session(Generic[TaskT, EpisodeT]):
             f"{self._num_errors} of {len(self._wanted)} rollouts of {self._policy.name} broke, and "
             f"{self._max_errors} may: {rollout.error}"
         )
-        raise HostError(message, "run it again once the cause is gone: what was played is kept")
+        raise HostError(message, _AGAIN)
 
     def _tell(self, rollout: Rollout[EpisodeT]) -> None:
         """Say how many rollouts there are, and how fast tokens come."""

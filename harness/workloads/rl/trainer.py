@@ -38,9 +38,10 @@ from torch import Tensor, nn
 from harness.atomic import new_folder
 from harness.errors import InputError, Problem
 from harness.records import record
+from harness.workloads.inference.engine import SamplingParams
 from harness.workloads.models.adapter import Weights
 from harness.workloads.models.example import Example
-from harness.workloads.models.lora import LoraPolicy
+from harness.workloads.models.lora import LoraPolicy, TokenScores
 from harness.workloads.models.lora_settings import Dropout
 from harness.workloads.rl.advantages import (
     Advantages,
@@ -84,6 +85,8 @@ class TrainerSettings:
         num_minibatches: into how many parts, one update each, an iteration is divided at random.
         old_logprobs: what a ratio is taken to; a loss without ratio has no use for it.
         aggregation: how the losses of an update's rollouts are averaged.
+        clip_band: how far below and above 1 an importance ratio between trainer and engine is
+            reported to lie within; where a loss clips, its own widths.
         seed: dropout and the division are drawn from it and the step's number.
     """
 
@@ -97,6 +100,7 @@ class TrainerSettings:
     num_minibatches: int = 1
     old_logprobs: OldLogprobs = OldLogprobs.SAMPLED
     aggregation: Aggregation = Aggregation.SEQUENCE
+    clip_band: tuple[float, float] = (0.2, 0.2)
     seed: int = 42
 
 
@@ -116,13 +120,28 @@ class StepPhase(StrEnum):
 
 @record
 class LogprobDifference:
-    """|engine - trainer| of the log-probabilities of the same tokens, nats a token.
+    """How far engine and trainer are apart on the same sampled tokens.
 
-    Both are of the weights that sampled the tokens, without dropout.
+    Both log-probabilities are of the weights that sampled the tokens, without dropout. Their ratio
+    is what an importance ratio begins with, where it should be 1.
+
+    Attributes:
+        mean: of |engine - trainer|, nats a token.
+        p95: its 95th percentile, nats.
+        largest: nats.
+        outside_band: share of tokens whose ratio trainer / engine is outside
+            `TrainerSettings.clip_band`.
+        sampling_bias: mean of log mu - log pi, nats a token, of mu as the tokens were drawn
+            (temperature, top-k, top-p) and pi as the loss takes them to be: 0 where nothing is cut
+            off at temperature 1, else an estimate of KL(mu || pi), by which a loss without a ratio
+            to mu is biased. None where it is not known how they were drawn, or none was as is said.
     """
 
     mean: float
+    p95: float
     largest: float
+    outside_band: float
+    sampling_bias: float | None
 
 
 @record
@@ -204,8 +223,7 @@ class _Pass:
 
     value: float  # their share of the update's loss
     losses: Sequence[SequenceLoss]
-    entropies: Tensor  # of all their sampled tokens
-    logprobs: Mapping[int, Tensor]  # by sequence
+    scores: Mapping[int, TokenScores]  # by sequence, without gradients
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -245,17 +263,18 @@ class Trainer:
         self._reference = reference
         self._optimizer = self._new_optimizer()
         self._clock = _Clock(policy.device)
+        self._sampling: SamplingParams | None = None  # of the step's rollouts
         self.steps = 0  # taken so far
 
-    def step(self, groups: Sequence[Group]) -> StepReport:
-        """Take one step.
+    def step(self, groups: Sequence[Group], sampling: SamplingParams | None = None) -> StepReport:
+        """Take one step, on rollouts that were drawn by `sampling`.
 
         Raises:
             UnscorableError: a number of a group, or a rollout's loss, means nothing; names it.
             DivergedError: a gradient is not finite. The weights are as the last finite update left
                 them: the step's first leaves them as they were.
         """
-        self._clock = _Clock(self._policy.device)
+        self._clock, self._sampling = _Clock(self._policy.device), sampling
         with self._clock(StepPhase.ADVANTAGES):
             scored = [self._advantages(group) for group in groups]
         masked = [[each.masked for each in of_group] for of_group in scored]
@@ -329,13 +348,13 @@ class Trainer:
 
         # pi_old. Where the passes that train see the step's first weights without dropout, they
         # give these log-probabilities themselves, and nothing is computed twice.
-        start: dict[int, Tensor] = {}
+        start: dict[int, TokenScores] = {}
         recomputed = settings.old_logprobs is OldLogprobs.RECOMPUTED
         if settings.dropout is Dropout.ACTIVE or settings.num_minibatches > 1 or recomputed:
             with self._clock(StepPhase.START), torch.no_grad():
-                start = dict(enumerate(policy.logprobs(examples)))
+                start = dict(enumerate(policy.all_scores(examples, sampling=self._sampling)))
         if recomputed:
-            sequences = [replace(each, old=start[each.number]) for each in sequences]
+            sequences = [replace(each, old=start[each.number].logprobs) for each in sequences]
 
         if settings.reset_optimizer_each_step:
             self._optimizer = self._new_optimizer()
@@ -349,10 +368,11 @@ class Trainer:
         ]
         update_norm = float(torch.stack(squares).sum().sqrt())
         largest_norm = settings.learning_rate * math.sqrt(policy.num_trainable)
-        difference_N = torch.cat([(start[each.number] - each.sampled).abs() for each in sequences])
+        sampled_N = torch.cat([each.sampled for each in sequences])
+        scores = [start[each.number] for each in sequences]
         return Update(
             updates=len(steps),
-            tokens=len(difference_N),
+            tokens=len(sampled_N),
             loss=fmean(step.loss for step in steps),
             statistics={
                 name: fmean(step.statistics[name] for step in steps) for name in steps[0].statistics
@@ -361,9 +381,7 @@ class Trainer:
             gradient_norm=fmean(step.gradient_norm for step in steps),
             update_norm=update_norm,
             update_norm_ratio=update_norm / largest_norm,
-            logprob_difference=LogprobDifference(
-                mean=difference_N.mean().item(), largest=difference_N.max().item()
-            ),
+            logprob_difference=_logprob_difference(scores, sampled_N, settings.clip_band),
         )
 
     def _minibatches(self, sequences: Sequence[_Sequence]) -> Iterator[Sequence[_Sequence]]:
@@ -375,19 +393,22 @@ class Trainer:
             yield from (shuffled[part::parts] for part in range(parts))
 
     def _optimizer_step(
-        self, minibatch: Sequence[_Sequence], start: dict[int, Tensor]
+        self, minibatch: Sequence[_Sequence], start: dict[int, TokenScores]
     ) -> _OptimizerStep:
         """Take one optimizer step.
 
         Args:
             minibatch: what on.
-            start: log-probabilities under the weights that the step began with, by sequence. Those
-                that it lacks are filled in: this is then the first optimizer step.
+            start: scores under the weights that the step began with, by sequence. Those that it
+                lacks are filled in: this is then the first optimizer step.
         """
         weights = batch_weights([len(each.old) for each in minibatch], self._settings.aggregation)
         self._optimizer.zero_grad()
         passes = [
-            self._forward_backward([(minibatch[index], weights[index]) for index in batch])
+            self._forward_backward(
+                [(minibatch[index], weights[index]) for index in batch],
+                None if start else self._sampling,
+            )
             for batch in self._policy.batches([each.example for each in minibatch])
         ]
         with self._clock(StepPhase.OPTIMIZER):
@@ -396,7 +417,7 @@ class Trainer:
             )
             self._optimizer.step()
         for each in passes:
-            start.update({new: each.logprobs[new] for new in each.logprobs.keys() - start})
+            start.update({new: each.scores[new] for new in each.scores.keys() - start})
         losses = [loss for each in passes for loss in each.losses]
         tokens = sum(loss.num_tokens for loss in losses)
         return _OptimizerStep(
@@ -405,12 +426,22 @@ class Trainer:
                 name: math.fsum(loss.statistics[name] * loss.num_tokens for loss in losses) / tokens
                 for name in losses[0].statistics
             },
-            entropy=torch.cat([each.entropies for each in passes]).mean().item(),
+            entropy=torch.cat(
+                [score.entropies for each in passes for score in each.scores.values()]
+            )
+            .mean()
+            .item(),
             gradient_norm=gradient_norm.item(),
         )
 
-    def _forward_backward(self, weighted: Sequence[tuple[_Sequence, float]]) -> _Pass:
+    def _forward_backward(
+        self, weighted: Sequence[tuple[_Sequence, float]], sampling: SamplingParams | None
+    ) -> _Pass:
         """Add the gradients of some sequences, each loss times its weight.
+
+        Args:
+            weighted: the sequences, and the weights.
+            sampling: how they were drawn, where their scores are still to be compared with that.
 
         Raises:
             DivergedError: a gradient is not finite.
@@ -418,7 +449,7 @@ class Trainer:
         sequences, weights = zip(*weighted, strict=True)
         with self._clock(StepPhase.FORWARD):
             scores = self._policy.scores(
-                [each.example for each in sequences], self._settings.dropout
+                [each.example for each in sequences], self._settings.dropout, sampling
             )
             losses = [
                 self._loss(
@@ -446,9 +477,8 @@ class Trainer:
         return _Pass(
             value=value.item(),
             losses=losses,
-            entropies=torch.cat([score.entropies for score in scores]),
-            logprobs={
-                each.number: score.logprobs.detach()
+            scores={
+                each.number: replace(score, logprobs=score.logprobs.detach())
                 for each, score in zip(sequences, scores, strict=True)
             },
         )
@@ -504,3 +534,27 @@ class _Clock:
         finally:
             synchronise(self._device)
             self.seconds[phase] += time.perf_counter() - began
+
+
+def _logprob_difference(
+    scores: Sequence[TokenScores], sampled_N: Tensor, band: tuple[float, float]
+) -> LogprobDifference:
+    """Compare what the trainer says of sampled tokens with what the engine said: (N,)."""
+    start_N = torch.cat([each.logprobs for each in scores])
+    apart_N = (start_N - sampled_N).abs()
+    ratio_N = (start_N - sampled_N).exp()
+    outside_N = (ratio_N < 1 - band[0]) | (ratio_N > 1 + band[1])
+    drawn = [each.drawn for each in scores if each.drawn is not None]
+    bias = None
+    if len(drawn) == len(scores):
+        bias_N = torch.cat(drawn) - start_N
+        known_N = bias_N[bias_N.isfinite()]
+        bias = known_N.mean().item() if len(known_N) else None
+    return LogprobDifference(
+        mean=apart_N.mean().item(),
+        # kthvalue, as quantile() takes no more than 16 million tokens
+        p95=apart_N.kthvalue(max(1, math.ceil(0.95 * len(apart_N)))).values.item(),
+        largest=apart_N.max().item(),
+        outside_band=outside_N.float().mean().item(),
+        sampling_bias=bias,
+    )

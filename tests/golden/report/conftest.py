@@ -366,6 +366,7 @@ VERDICTS = (
         expected="above bf16",
         measured="2 of 3 pairs",
         detail="3 pairs tell 12 % apart",
+        sees="a change of 12 %",
     ),
     Verdict(
         expectation="loss.first",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scipy import stats
 
 from harness.errors import HostError
 from harness.experiments.a32_34.evaluation import (
@@ -107,7 +108,12 @@ def test_counts_of_one_player() -> None:
 
 
 def test_a_comparison_is_made_task_by_task() -> None:
-    better = of("a", *(rollout_of(n, 4) for n in range(8)), rollout_of(8, 1, turns=12, stops=False))
+    better = of(
+        "a",
+        *(rollout_of(n, 4) for n in range(8)),
+        rollout_of(8, 1, turns=12, stops=False),
+        replace(BROKEN, task_id="synth-technical-writer-10"),
+    )
     worse = of(
         "b", *(rollout_of(n, 2, turns=5) for n in range(8)), rollout_of(8, 1, turns=5), BROKEN
     )
@@ -122,6 +128,16 @@ def test_a_comparison_is_made_task_by_task() -> None:
     for difference in (found.task_pass, found.assertions, found.task_complete, found.turns):
         assert difference.interval.low <= difference.value <= difference.interval.high
     assert found.assertions.interval.low > 0
+    assert found.by_persona == pytest.approx({"technical-writer": (33 - 17) / 36})
+    # a paired t-test over the nine tasks: eight differ by two assertions, one by none
+    assert found.assertions.p == pytest.approx(stats.ttest_1samp([2] * 8 + [0], 0).pvalue)
+    assert found.turns.p == pytest.approx(stats.ttest_1samp([3 - 5] * 8 + [12 - 5], 0).pvalue)
+
+
+def test_where_more_rollouts_broke_of_one_player_nothing_is_compared() -> None:
+    whole, broken = rollout_of(0, 4), of("b", rollout_of(0, 2), BROKEN)
+    with pytest.raises(HostError, match="0 of a, 1 of b"):
+        compare(of("a", whole), broken)
 
 
 def test_a_difference_turns_its_sign_when_the_players_are_swapped() -> None:
@@ -130,7 +146,7 @@ def test_a_difference_turns_its_sign_when_the_players_are_swapped() -> None:
     there, back = compare(one, other), compare(other, one)
     for name in ("task_pass", "assertions", "task_complete", "turns"):
         assert getattr(there, name).value == pytest.approx(-getattr(back, name).value)
-        assert getattr(there, name).p == getattr(back, name).p
+        assert getattr(there, name).p == pytest.approx(getattr(back, name).p)
 
 
 def test_resampling_tasks_is_wider_than_resampling_assertions() -> None:

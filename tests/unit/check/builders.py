@@ -32,6 +32,7 @@ METRICS = {
         Metric(name="pass_rate", unit="1", doc="", better=Better.HIGHER),
         Metric(name="turns", unit="turn", doc="", better=Better.LOWER, resolution=0.5),
         Metric(name="hash", unit="text", doc=""),
+        Metric(name="rollout_errors", unit="count", doc="", is_loss=True),
         Metric(name="wall", unit="s", doc="", better=Better.LOWER),
     )
 }

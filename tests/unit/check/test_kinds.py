@@ -135,6 +135,27 @@ def test_ratio_holds_in_every_cell_that_pairs() -> None:
     assert found.detail == "worst of 2 cells: precision=fp8 size=1; 0.05 x above 1.1 x"
 
 
+@pytest.mark.parametrize(
+    ("left_out", "kind"), [((0, 0), REPRODUCED), ((2, 2), REPRODUCED), ((0, 1), RUN_FAILED)]
+)
+def test_runs_that_left_out_more_than_others_are_not_compared(
+    left_out: tuple[int, int], kind: VerdictKind
+) -> None:
+    runs = [
+        run(
+            row("speed", 100.0),
+            row("rollout_errors", errors, where={"policy": "one"}),
+            row("rollout_errors", 0, where={"policy": "other"}),
+            params={"precision": precision},
+        )
+        for precision, errors in zip(("fp8", "bf16"), left_out, strict=True)
+    ]
+    found = verdict(against("ratio", {"low": 1.0, "high": 1.1}, "to"), runs)
+    assert found.kind is kind
+    if kind is RUN_FAILED:
+        assert found.detail.startswith("rollout_errors: 0 at precision=fp8, 1 at precision=bf16:")
+
+
 def test_ratio_of_two_metrics_of_one_run_is_free_of_their_units() -> None:
     asked = entry(
         "ratio",
@@ -183,6 +204,18 @@ def test_ordering_without_a_direction_is_invalid() -> None:
     asked = entry("ordering", "memory", {"than": {"metric": "memory", "where": {"a": 1}}})
     found = verdict(asked, [run(row("memory", 1.0), params={"a": 1})])
     assert found.detail == "memory does not declare which direction is better"
+
+
+def test_a_tie_is_not_better() -> None:
+    asked = entry(
+        "ordering", "loss", {"than": {"metric": "loss", "where": {"arm": "b"}}}, where={"arm": "a"}
+    )
+    runs = [run(row("loss", 0.1 + 0.2), params={"arm": arm}) for arm in "ab"]
+    found = verdict(asked, [runs[0], run(row("loss", 0.3), params={"arm": "b"})])
+    assert (found.kind, found.detail) == (OUTSIDE, "equal")
+    lead = {**asked, "expect": {**asked["expect"], "margin": 0.5}}
+    runs[1] = run(row("loss", 0.8), params={"arm": "b"})
+    assert verdict(lead, runs).kind is REPRODUCED  # by the very margin that is asked for
 
 
 def test_pairs_are_of_one_replicate() -> None:
@@ -251,7 +284,14 @@ def test_proportion_prints_intervals_test_and_what_could_have_been_seen() -> Non
     assert found.expected == "11 of 158 (6.96 %, Wilson 95 % 3.93 .. 12 %)"
     assert found.measured.startswith("2 of 40 (5 %, Wilson 95 % ")
     assert found.detail.startswith("40 trials, expected 158; Fisher's exact test p = 1; ")
-    assert "could have distinguished it from a rate above " in found.detail
+    assert found.detail.endswith(f"could have seen {found.sees} with power 0.8")
+    assert found.sees.startswith("a rate above ")
+
+
+def test_a_sample_that_could_see_no_rate_reproduces_none() -> None:
+    asked = entry("proportion", "pass_rate", {"successes": 1, "trials": 2})
+    found = verdict(asked, passes(1, 2))
+    assert (found.kind, found.sees) == (INCONCLUSIVE, "no other rate")
 
 
 def test_replicates_of_a_proportion_are_pooled() -> None:
@@ -265,6 +305,53 @@ def test_a_rate_that_no_count_makes_is_invalid() -> None:
         RUN_FAILED,
         "pass_rate: 1.5 of 3 is not a count of successes",
     )
+
+
+CONSTANT = entry("proportion", "pass_rate", {"constant": 0.125, "margin": 0.125})
+EIGHT = {**CONSTANT, "expect": {**CONSTANT["expect"], "clusters": 8, "icc": 1.0}}
+CLUSTERED = {**ELEVEN, "expect": {"successes": 395, "trials": 790, "clusters": 158, "icc": 0.4}}
+
+
+@pytest.mark.parametrize(
+    ("asked", "successes", "trials", "kind"),
+    [
+        (CONSTANT, 12, 120, REPRODUCED),
+        (CONSTANT, 63, 120, OUTSIDE),  # 52 % is better than a constant answer's 12.5 %
+        (CONSTANT, 5, 24, INCONCLUSIVE),
+        (EIGHT, 12, 120, INCONCLUSIVE),  # 15 answers to each of eight questions
+        (EIGHT, 90, 120, OUTSIDE),
+        (CLUSTERED, 450, 790, REPRODUCED),
+        ({**ELEVEN, "expect": {"successes": 395, "trials": 790}}, 450, 790, OUTSIDE),
+        (CLUSTERED, 510, 790, OUTSIDE),
+    ],
+)
+def test_constants_are_no_samples_and_tasks_no_trials(
+    asked: dict[str, Any], successes: int, trials: int, kind: VerdictKind
+) -> None:
+    assert verdict(asked, passes(successes, trials)).kind is kind
+
+
+def test_a_constant_is_said_in_words() -> None:
+    found = verdict(EIGHT, passes(12, 120))
+    assert found.expected == "not better than 12.5 % by 12.5 %"
+    assert found.measured == "12 of 120 (10 %, Wilson 95 % over 8 tasks 1.52 .. 44.4 %)"
+    assert found.detail.startswith("as 8 independent trials; exact binomial test p = ")
+    assert found.sees.startswith("a rate above ")
+
+
+@pytest.mark.parametrize(
+    "expect",
+    [
+        {},
+        {"successes": 1},
+        {"successes": 1, "trials": 8, "margin": 0.1},
+        {"constant": 0.5},
+        {"successes": 1, "trials": 8, "clusters": 4},
+    ],
+)
+def test_a_proportion_has_one_form(expect: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"give either successes|go together"):
+        verdict(entry("proportion", "pass_rate", expect), [])
 
 
 # --- trajectory -----------------------------------------------------------------------------------
@@ -319,19 +406,20 @@ FASTER = entry("noninferiority", "speed", {"value": 100.0, "margin": 5.0})
 @pytest.mark.parametrize(
     ("asked", "values", "kind"),
     [
-        (SAME, [99.0, 100.0, 101.0], REPRODUCED),
-        (SAME, [119.0, 120.0, 121.0], OUTSIDE),
-        (SAME, [79.0, 80.0, 81.0], OUTSIDE),
+        (SAME, [99.2, 100.1, 100.9], REPRODUCED),
+        (SAME, [119.2, 120.1, 120.9], OUTSIDE),
+        (SAME, [79.2, 80.1, 80.9], OUTSIDE),
         (SAME, [90.0, 100.0, 110.0], INCONCLUSIVE),
-        (SAME, [104.0, 105.0, 106.0], INCONCLUSIVE),
+        (SAME, [104.2, 105.1, 105.9], INCONCLUSIVE),
         (SAME, [100.0, 100.0], INCONCLUSIVE),
         (SAME, [100.0], INCONCLUSIVE),
-        (SAME, [102.0, 102.0, 102.0], REPRODUCED),
-        (NOT_WORSE, [79.0, 80.0, 81.0], REPRODUCED),  # a wall time: lower is better
-        (NOT_WORSE, [119.0, 120.0, 121.0], OUTSIDE),
+        (SAME, [102.0, 102.0, 102.0], INCONCLUSIVE),  # as likely above as below
+        (SAME, [102.0] * 5, REPRODUCED),
+        (NOT_WORSE, [79.2, 80.1, 80.9], REPRODUCED),  # a wall time: lower is better
+        (NOT_WORSE, [119.2, 120.1, 120.9], OUTSIDE),
         (NOT_WORSE, [90.0, 104.0, 118.0], INCONCLUSIVE),
-        (FASTER, [119.0, 120.0, 121.0], REPRODUCED),
-        (FASTER, [79.0, 80.0, 81.0], OUTSIDE),
+        (FASTER, [119.2, 120.1, 120.9], REPRODUCED),
+        (FASTER, [79.2, 80.1, 80.9], OUTSIDE),
         (FASTER, [100.0, 101.0], INCONCLUSIVE),
     ],
 )
@@ -343,9 +431,9 @@ def test_too_few_replicates_say_what_they_could_have_shown() -> None:
     assert verdict(SAME, one("wall", 100.0)).detail == (
         "needs 3 replicates, has 1: their spread is unknown"
     )
-    found: Verdict = verdict(SAME, replicates("wall", [99.0, 101.0]))
-    assert found.measured == "100 s, sd 1.41421 s, n = 2"
-    assert found.detail.startswith("needs 3 replicates, has 2; could have shown a margin of ")
+    found: Verdict = verdict(SAME, replicates("wall", [99.5, 101.2]))
+    assert found.measured == "100.35 s, sd 1.20208 s, n = 2"
+    assert found.detail.startswith("needs 3 replicates, has 2; could have seen a mean ")
 
 
 def test_equal_samples_of_a_coarse_metric_still_have_a_spread() -> None:
@@ -353,6 +441,38 @@ def test_equal_samples_of_a_coarse_metric_still_have_a_spread() -> None:
     found = verdict(asked, replicates("turns", [4.5, 4.5, 4.5]))
     assert found.kind is INCONCLUSIVE  # a margin of one step, and rounding alone spreads by 0.14
     assert found.measured == "4.5 turn, sd 0.144338 turn, n = 3"
+
+
+NOISY = entry("bound", "wall", {"value": 100.0, "rel": 0.03, "noise": 0.01})
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([100.0], REPRODUCED),
+        ([97.5], INCONCLUSIVE),  # within 3 %, and so might a true -3 % be
+        ([97.5, 97.6, 97.4, 97.55], INCONCLUSIVE),
+        ([98.5, 98.6, 98.4, 98.55], REPRODUCED),
+        ([94.0], OUTSIDE),
+        ([96.0], INCONCLUSIVE),
+        ([96.0, 96.1, 95.9, 96.05, 96.02], OUTSIDE),  # more replicates see more
+        ([80.0, 100.0, 120.0], INCONCLUSIVE),  # they spread by far more than the noise stated
+    ],
+)
+def test_a_tolerance_with_noise_is_the_effect_that_matters(
+    values: list[float], kind: VerdictKind
+) -> None:
+    assert verdict(NOISY, replicates("wall", values)).kind is kind
+
+
+def test_recomputed_figures_have_no_noise() -> None:
+    runs = [run(row("wall", 97.5), profile=Profile.EVIDENCE)]
+    assert verdict(NOISY, runs, Profile.EVIDENCE).kind is REPRODUCED
+
+
+def test_noise_is_about_a_value() -> None:
+    with pytest.raises(ValueError, match="noise goes with value"):
+        verdict(entry("bound", "wall", {"low": 1.0, "noise": 0.1}), [])
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,14 @@ from typing import Any
 
 import pytest
 
-from harness.check.verdicts import exit_code
+from harness.check.measured import Measured
+from harness.check.rows import Rows
+from harness.check.verdicts import exit_code, judge
 from harness.errors import ExitCode
 from harness.records import Verdict, VerdictKind, from_json, to_json
+from harness.scenario.expectations import Expectations
 
-from .builders import entry, row, run, verdict, verdicts
+from .builders import METRICS, entry, row, run, verdict, verdicts
 
 K = VerdictKind
 
@@ -40,6 +43,7 @@ def test_a_verdict_is_whole_and_goes_through_json() -> None:
         where={"size": 8},
         expected="4.61 ± 0.3 nat",
         measured="4.5 nat",
+        sees="a change of 0.19 nat",
         claim=K.OUTSIDE,
         claim_detail="claimed 4.61, derived 4.6: the entry does not declare this (key `diverges`)",
     )
@@ -102,6 +106,19 @@ def test_every_kind_says_what_it_expects(
     else:
         asked = entry(kind, "loss", {"law": "parameter_count", "rel": 0.02})
         assert verdict(asked, []).expected == "the GPT formula within 2 %"
+
+
+def test_one_entry_is_judged_by_itself_as_if_it_were_the_only_one() -> None:
+    asked = [
+        entry("noninferiority", "wall", {"value": 100.0, "margin": 5.0}, id=f"e{number}")
+        for number in range(12)
+    ]
+    runs = [run(row("wall", value), seed=seed) for seed, value in enumerate((97.1, 101.2, 102.4))]
+    ledger = Expectations.model_validate({"scenario": "a00-test", "expectations": asked})
+    measured = Measured(rows=Rows(runs), metrics=METRICS)
+    alone = {judge(each, measured).kind for each in ledger.expectations}
+    together = {each.kind for each in verdicts(asked, runs)}
+    assert (alone, together) == ({K.REPRODUCED}, {K.INCONCLUSIVE})
 
 
 # --- exit code ------------------------------------------------------------------------------------

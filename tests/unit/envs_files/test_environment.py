@@ -135,18 +135,83 @@ class BrokenBox(MemorySandbox):
         return super().run(command, limits)
 
 
+class LostBox(MemorySandbox):
+    """One that nothing can be read back from."""
+
+    def snapshot(self) -> Workspace:
+        message = "no answer"
+        raise SandboxUnavailable(message)
+
+
+class SpoiltBox(MemorySandbox):
+    """One that the agent before has left so that nothing can be laid out in it."""
+
+    def materialise(self, workspace: Workspace) -> None:
+        message = f"{len(workspace)} files cannot be laid out"
+        raise SandboxUnavailable(message)
+
+
+def only(
+    box: Callable[[], Sandbox], after: Callable[[], Sandbox] | None = None
+) -> Callable[[], Sandbox]:
+    """Make one sandbox of a kind, and then of another; or none, as on a machine that broke."""
+    kinds = iter([box])
+
+    def make() -> Sandbox:
+        kind = next(kinds, after)
+        if kind is None:
+            message = "this machine makes no sandboxes any more"
+            raise SandboxUnavailable(message)
+        return kind()
+
+    return make
+
+
 class FullBox(MemorySandbox):
     def snapshot(self) -> Workspace:
         message = "too much"
         raise WorkspaceOverflow(message)
 
 
-def test_a_box_that_breaks_gives_a_cause_and_no_grade(task: Task) -> None:
+def test_an_agent_that_breaks_its_box_has_failed_its_task(task: Task) -> None:
     rollout = played(task, scripted(MOVES), BrokenBox)
-    assert rollout.stop_reason is StopReason.ERROR
-    assert rollout.error == "the box is gone"
+    assert (rollout.stop_reason, rollout.error) == (StopReason.TOOL_BROKEN, "")
+    assert not rollout.is_error
+    graded = rollout.episode.grade
+    assert graded is not None
+    assert (graded.num_passed, graded.num_total) == (0, 2)
+    assert {result.detail for result in graded.results} == {"the box is gone"}
+    assert rollout.reward == pytest.approx(-0.2 * 2 / 12)
+    assert len(rollout.episode.turns) == len(rollout.turn_rewards) == 2
+
+
+def test_an_agent_whose_box_cannot_be_read_back_has_failed_its_task(task: Task) -> None:
+    rollout = played(task, scripted(MOVES), LostBox)
+    assert (rollout.stop_reason, rollout.is_error) == (StopReason.TOOL_BROKEN, False)
+    assert rollout.reward == pytest.approx(-0.2 * 3 / 12)
+
+
+@pytest.mark.parametrize("box", [BrokenBox, LostBox])
+def test_where_no_box_can_be_made_any_more_nobody_has_failed(
+    task: Task, box: Callable[[], Sandbox]
+) -> None:
+    rollout = played(task, scripted(MOVES), only(box))
+    assert (rollout.stop_reason, rollout.reward) == (StopReason.ERROR, None)
+    assert rollout.error == "this machine makes no sandboxes any more"
     assert rollout.episode.grade is None
-    assert len(rollout.episode.turns) == 1
+
+
+def test_a_box_that_breaks_before_the_agent_has_run_anything_is_not_its_doing(task: Task) -> None:
+    rollout = played(task, scripted([]), LostBox)
+    assert (rollout.stop_reason, rollout.reward) == (StopReason.ERROR, None)
+
+
+def test_what_an_agent_leaves_of_a_box_is_not_the_next_ones_fault(task: Task) -> None:
+    rollout = played(task, scripted(MOVES), only(SpoiltBox, after=MemorySandbox))
+    assert rollout.stop_reason is StopReason.TASK_COMPLETE
+    assert rollout.episode.grade is not None
+    assert rollout.episode.grade.passed
+    assert played(task, scripted(MOVES), SpoiltBox).stop_reason is StopReason.ERROR
 
 
 def test_a_workspace_too_full_to_read_is_the_agents_own_doing(task: Task) -> None:
@@ -241,7 +306,7 @@ def test_a_rollout_that_was_played_again_takes_the_broken_ones_place(
     task: Task, tmp_path: Path
 ) -> None:
     log = RolloutLog(tmp_path / "log.jsonl", FileEpisode)
-    log.append(played(task, scripted(MOVES), BrokenBox))
+    log.append(played(task, scripted(MOVES), only(BrokenBox)))
     assert [rollout.is_error for rollout in log.read()] == [True]
     log.append(played(task, scripted(MOVES)))
     assert [rollout.stop_reason for rollout in log.read()] == [StopReason.TASK_COMPLETE]

@@ -18,7 +18,7 @@ from harness.workloads.envs.files import regex_search as searching
 from harness.workloads.envs.files.grade import grade
 from harness.workloads.envs.files.lint import LintRule, lint_task
 from harness.workloads.envs.files.regex_check import stalls
-from harness.workloads.envs.files.regex_search import Found, search
+from harness.workloads.envs.files.regex_search import MAX_CHARS, Found, search
 from tests.unit.envs_files.conftest import Make
 from tests.unit.envs_files.test_grade import GUIDE
 
@@ -64,7 +64,29 @@ def test_a_search_that_would_never_end_does(regex: str, text: str) -> None:
     assert search("a", ["a"]) is Found.YES
 
 
-def test_threads_ask_in_turn() -> None:
+@pytest.mark.parametrize("regex", [r"[^x]*y", r"\w*\d", r"a*b", r".*?y"])
+def test_a_search_that_looks_for_no_signal_is_ended_all_the_same(regex: str) -> None:
+    began = time.monotonic()
+    assert search(regex, ["a" * MAX_CHARS], QUICK_S) is Found.TOO_SLOW
+    assert time.monotonic() - began < 40 * QUICK_S
+
+
+def test_a_text_that_is_too_long_is_not_searched(make: Make) -> None:
+    assert search("a", ["a" * (MAX_CHARS + 1)]) is Found.TOO_LONG
+    (result,) = grade(make(matching("a")), {GUIDE: b"a" * (MAX_CHARS + 1)}).results
+    assert (result.passed, result.detail) == (False, "is too long for a regex")
+
+
+def test_a_slow_search_keeps_nobody_waiting() -> None:
+    slow = Thread(target=search, args=(ENDLESS, [TRAP], 2.0))
+    slow.start()
+    for _ in range(3):
+        assert search("a", ["a"]) is Found.YES
+        assert slow.is_alive()
+    slow.join()
+
+
+def test_threads_ask_at_once() -> None:
     found: dict[int, Found] = {}
 
     def ask(number: int) -> None:
@@ -79,12 +101,15 @@ def test_threads_ask_in_turn() -> None:
 
 
 def test_one_that_was_ended_is_started_again() -> None:
-    assert search("a", ["a"]) is Found.YES
-    process = searching._searcher._process
+    searcher = searching._Searcher()
+    question = '{"regex": "a", "texts": ["a"], "limit_s": 1.0}\n'
+    assert searcher.ask(question) is Found.YES
+    process = searcher._process
     assert process is not None
     process.kill()
     process.wait()
-    assert search("a", ["a"]) is Found.YES
+    assert searcher.ask(question) is Found.YES
+    searcher.end()
 
 
 def test_one_that_cannot_start_is_no_grade(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -98,7 +123,9 @@ def test_one_that_cannot_start_is_no_grade(monkeypatch: pytest.MonkeyPatch, tmp_
 _ASKS_AND_WAITS = """
 from harness.workloads.envs.files import regex_search as searching
 searching.search("a", ["a"])
-print(searching._searcher._process.pid, flush=True)
+searcher = searching._idle.get()
+searching._idle.put(searcher)
+print(searcher._process.pid, flush=True)
 searching.search(r"^(a+)+$", ["a" * 60 + "b"], 1.0)
 """
 

@@ -179,16 +179,25 @@ def test_nothing_is_made_of_rollouts_that_all_broke() -> None:
 
 
 class _Failing(Shelf):
-    """Breaks at the first search, and works from the second on."""
+    """Breaks at the first searches, and works from then on."""
 
-    def __init__(self, error: EngineError) -> None:
+    def __init__(self, error: EngineError, times: int = 1) -> None:
         super().__init__(_WORLD.passages)
-        self._errors = [error]
+        self._errors = [error] * times
 
     def search(self, query: str, count: int) -> tuple[Hit, ...]:
-        for error in self._errors:
-            self._errors = []
-            raise error
+        if self._errors:
+            raise self._errors.pop()
+        return super().search(query, count)
+
+
+class _Picky(Shelf):
+    """Breaks at whatever asks for a mayor."""
+
+    def search(self, query: str, count: int) -> tuple[Hit, ...]:
+        if query == "mayor":
+            message = "400: no such query"
+            raise EngineError(message)
         return super().search(query, count)
 
 
@@ -202,7 +211,7 @@ def test_one_rollout_in_a_hundred_may_break_and_counts_nowhere(
     is_tolerated: bool,  # noqa: FBT001
 ) -> None:
     policy, _ = _policy(_searching_once)
-    shelf = _Failing(EngineError("the retriever stumbles"))
+    shelf = _Failing(EngineError("the retriever stumbles"), times=3)
     runner = Runner(environment=partial(SearchEnvironment, shelf), max_concurrency=1)
     if not is_tolerated:
         with pytest.raises(HostError, match="1 of 90 rollouts of voice broke, and 0 may"):
@@ -213,6 +222,23 @@ def test_one_rollout_in_a_hundred_may_break_and_counts_nowhere(
     assert (broken.reward, broken.error) == (None, "the retriever stumbles")
     counted = [each.episode for each in played if not each.is_error]
     assert eval_results(counted).rollouts == 99
+
+
+def test_a_retriever_that_stumbles_is_asked_again() -> None:
+    policy, _ = _policy(_in_turn(search("mayor"), answer("x")))
+    shelf = _Failing(EngineError("the retriever stumbles"))
+    with SearchEnvironment(shelf) as environment:
+        rollout = run_episode(policy, environment, _QUESTION)
+    assert rollout.stop_reason is StopReason.ANSWERED
+    assert len(rollout.episode.calls) == 1
+
+
+def test_a_query_that_breaks_the_retriever_and_no_other_is_the_agents_own_doing() -> None:
+    policy, _ = _policy(_in_turn(search("mayor")))
+    with SearchEnvironment(_Picky(_WORLD.passages)) as environment:
+        rollout = run_episode(policy, environment, _QUESTION)
+    assert (rollout.stop_reason, rollout.reward) == (StopReason.TOOL_BROKEN, -1.0)
+    assert (rollout.is_error, rollout.error) == (False, "")
 
 
 def test_a_retriever_of_the_run_that_has_ended_ends_the_run() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -24,6 +25,7 @@ from harness.sandbox.base import (
 from harness.sandbox.choice import open_sandboxes
 from harness.sandbox.in_memory import MemorySandbox
 from harness.sandbox.limits import CommandLimits
+from harness.workloads.envs.base import StopReason
 from harness.workloads.envs.files.environment import (
     FileEnvironment,
     FileEpisode,
@@ -33,7 +35,7 @@ from harness.workloads.envs.files.protocol import ParserVersion
 from harness.workloads.envs.files.task import Task
 from harness.workloads.inference.service import ServiceDied
 from harness.workloads.rl.rollout import Rollout, RolloutLog, Timings
-from harness.workloads.rl.runner import EnginePolicy, Policy, Runner
+from harness.workloads.rl.runner import EnginePolicy, Policy, Runner, require_equal_errors
 from tests.unit.envs_files.conftest import Make
 from tests.unit.envs_files.test_agent import knowing, policy_of
 from tests.unit.envs_files.test_grade import GUIDE, simple
@@ -168,13 +170,34 @@ class Fragile(MemorySandbox):
         return super().run(command, limits)
 
 
-def test_a_sandbox_that_breaks_is_replaced_and_its_rollout_kept_with_the_cause(
+def test_an_agent_that_breaks_its_sandbox_has_failed_and_the_next_one_has_another(
+    tasks: tuple[Task, ...], tmp_path: Path
+) -> None:
+    rollouts = play_tasks(
+        tasks,
+        ORACLE,
+        tmp_path / "log.jsonl",
+        max_concurrency=1,
+        environment=partial(FileEnvironment, Fragile),
+    )
+    failed = [each for each in rollouts if each.stop_reason is StopReason.TOOL_BROKEN]
+    assert len(failed) == 12  # every second one
+    assert not any(each.is_error for each in rollouts)
+    grades = [each.episode.grade for each in failed]
+    assert [grade.num_passed for grade in grades if grade] == [0] * 12
+    assert sum(each.reward or 0 for each in failed) < 0
+
+
+def test_a_machine_that_breaks_is_no_agents_doing_and_the_cause_is_kept(
     tasks: tuple[Task, ...], tmp_path: Path
 ) -> None:
     made: list[Sandbox] = []
 
     def make() -> Sandbox:
         made.append(Fragile())
+        if len(made) % 2 == 0:  # whenever a broken one is to be replaced
+            message = "no sandbox can be made"
+            raise SandboxUnavailable(message)
         return made[-1]
 
     path = tmp_path / "log.jsonl"
@@ -188,19 +211,25 @@ def test_a_sandbox_that_breaks_is_replaced_and_its_rollout_kept_with_the_cause(
     )
     broken = [each for each in rollouts if each.is_error]
     assert len(broken) == 12  # every second one
-    assert {each.error for each in broken} == {"the box is gone"}
+    assert {each.error for each in broken} == {"no sandbox can be made"}
     assert {each.reward for each in broken} == {None}
-    assert len(made) == 12
+    assert len(made) == 24
 
 
 class FragileOnce(MemorySandbox):
-    """A box that breaks at the first command that any of them is given."""
+    """A box that breaks at the first command, and a machine that then makes no other at once."""
 
-    broken = False
+    made = 0
+
+    def __enter__(self) -> Self:
+        FragileOnce.made += 1
+        if FragileOnce.made == 2:
+            message = "no sandbox can be made"
+            raise SandboxUnavailable(message)
+        return super().__enter__()
 
     def run(self, command: str, limits: CommandLimits = CommandLimits()) -> CommandResult:  # noqa: B008
-        if not FragileOnce.broken:
-            FragileOnce.broken = True
+        if FragileOnce.made == 1:
             message = "the box is gone"
             raise SandboxUnavailable(message)
         return super().run(command, limits)
@@ -214,7 +243,7 @@ def test_one_rollout_in_a_hundred_may_break_and_no_more(
     num_tasks: int,
     is_tolerated: bool,  # noqa: FBT001
 ) -> None:
-    monkeypatch.setattr(FragileOnce, "broken", False)
+    monkeypatch.setattr(FragileOnce, "made", 0)
     many = tuple(
         replace(tasks[0], task_id=f"synth-technical-writer-{n:02d}") for n in range(num_tasks)
     )
@@ -233,6 +262,13 @@ def test_one_rollout_in_a_hundred_may_break_and_no_more(
         many, ORACLE, path, max_concurrency=1, environment=partial(FileEnvironment, FragileOnce)
     )
     assert sum(each.is_error for each in rollouts) == 1
+
+
+def test_policies_of_which_not_as_many_rollouts_broke_are_not_compared() -> None:
+    require_equal_errors({})
+    require_equal_errors({"grpo": 1, "full": 1})
+    with pytest.raises(HostError, match="0 of grpo, 1 of full"):
+        require_equal_errors({"grpo": 0, "full": 1})
 
 
 def test_a_box_that_cannot_be_made_ends_the_run(tasks: tuple[Task, ...], tmp_path: Path) -> None:

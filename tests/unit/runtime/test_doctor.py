@@ -24,6 +24,7 @@ from harness.runtime.doctor import (
     probe_tools,
 )
 from harness.runtime.host import Host, probe_host
+from harness.sandbox.cgroups import NO_GROUP
 
 TOOLS = Tools(
     python="3.12.3", git=True, packages={"torch": "2.13.0", "vllm": "0.32.0"}, disk_free_gib=900.0
@@ -216,6 +217,17 @@ def test_it_says_which_sandboxes_work_and_why_the_others_do_not(spark_host: Host
         "bubblewrap: no bwrap; containers: no image",
         "apt-get install bubblewrap",
     )
+
+
+def test_it_says_what_bounds_a_sandbox(spark_host: Host) -> None:
+    def found(bounds: str) -> tuple[State, str]:
+        tools = replace(TOOLS, sandbox_bounds=bounds)
+        each = _of(diagnose(spark_host, tools), "sandbox")
+        assert f"bubblewrap: works, {bounds}; containers: works" == each.detail
+        return each.state, each.remedy
+
+    assert found("memory is bounded by a control group") == (State.OK, "")
+    assert found(NO_GROUP) == (State.LIMITED, "systemd-run --user --scope harness doctor")
 
 
 def test_without_a_container_packages_must_be_there(spark_host: Host) -> None:

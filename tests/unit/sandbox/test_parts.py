@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import re
 import struct
 import time
@@ -19,7 +20,8 @@ from harness.runtime.processes import Mark
 from harness.sandbox import seccomp
 from harness.sandbox.base import SandboxUnavailable
 from harness.sandbox.bubblewrap import Bubblewrap
-from harness.sandbox.cgroups import GroupLimits, make_group
+from harness.sandbox.cgroups import NO_GROUP, GroupLimits, bounds, make_group
+from harness.sandbox.commands import _Stream
 from harness.sandbox.container_pool import _Frames, _labels
 from harness.sandbox.limits import SandboxLimits, memory_bytes, workspace_bytes
 from harness.sandbox.protocol import (
@@ -75,13 +77,27 @@ def test_what_is_named_is_refused_and_all_else_is_allowed(machine: str) -> None:
     column = list(ARCHITECTURES).index(machine)
     named = {numbers[column] for numbers in seccomp._CALLS.values()}
     program = seccomp.program(machine)
-    for number in set(range(480)) - named:
+    newest = seccomp._NEWEST
+    for number in set(range(newest + 1)) - named:
         assert verdict(program, ARCHITECTURES[machine], number) == ALLOWED
+    for number in (newest + 1, newest + 7, 1000):  # of kernels that nobody has looked at
+        assert verdict(program, ARCHITECTURES[machine], number) == REFUSED | errno.ENOSYS
     asked_more = {rule.call for rule in seccomp.RULES if rule.when is not seccomp.When.ALWAYS}
     for name, numbers in seccomp._CALLS.items():
         if numbers[column] and name not in asked_more:
             error = errno.ENOSYS if name == "clone3" else errno.EPERM
+            if name.endswith("xattr"):
+                error = errno.EOPNOTSUPP
             assert call(machine, name) == REFUSED | error
+
+
+def test_without_a_control_group_there_are_no_sockets(machine: str) -> None:
+    column = list(ARCHITECTURES).index(machine)
+    program = seccomp.program(machine, seccomp.RULES_WITHOUT_GROUP)
+    for name in ("socket", "socketpair"):
+        number = seccomp._CALLS[name][column]
+        refused = verdict(program, ARCHITECTURES[machine], number, 1)
+        assert refused == REFUSED | errno.EAFNOSUPPORT
 
 
 @pytest.mark.parametrize(
@@ -90,6 +106,7 @@ def test_what_is_named_is_refused_and_all_else_is_allowed(machine: str) -> None:
         ("clone", (0x3D0F00,), (0x10000000,), errno.EPERM),  # a thread; a user namespace
         ("socket", (1,), (40,), errno.EAFNOSUPPORT),  # unix; to the hypervisor
         ("socket", (16,), (17,), errno.EAFNOSUPPORT),  # netlink; packet
+        ("socketpair", (1,), (30,), errno.EAFNOSUPPORT),  # unix; to another machine of a cluster
         ("prlimit64", (0, 7), (1, 7), errno.EPERM),
         ("setpriority", (0, 0, 5), (0, 1, 5), errno.EPERM),
         ("setpriority", (0, 0, 5), (2, 0, 5), errno.EPERM),
@@ -159,25 +176,54 @@ def test_a_group_of_version_1_lies_below_the_own_one_in_each_tree(
     assert _read(pids) == {"pids.max": "7", "cgroup.procs": "12"}
 
 
+def _version_2(folder: Path, controllers: str, *, writable: bool = True) -> Path:
+    """Lay a group of version 2 out, as far as it is looked at."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "cgroup.controllers").touch()
+    (folder / "cgroup.subtree_control").write_text(controllers, encoding="ascii")
+    if writable:
+        (folder / "cgroup.procs").touch()
+    return folder
+
+
 def test_a_group_of_version_2_is_one_folder(tmp_path: Path, own: Path) -> None:
-    (tmp_path / "cgroup.controllers").touch()
-    (tmp_path / "cgroup.subtree_control").write_text("cpuset cpu io memory pids", encoding="ascii")
+    _version_2(tmp_path, "cpuset cpu io memory pids")
     group = make_group(GROUP_LIMITS, tmp_path, own)
     assert group is not None
     (folder,) = group.folders
     assert _read(folder) == {"memory.max": "1000", "pids.max": "7", "cpu.max": "50000 100000"}
+    assert bounds(tmp_path, own) == "memory is bounded by a control group"
+
+
+def test_a_users_group_lies_where_systemd_lets_it(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    user = "user.slice/user-1000.slice/user@1000.service"
+    own.write_text(f"0::/{user}/app.slice/run-1.scope\n", encoding="utf-8")
+    _version_2(tmp_path, "cpu memory pids", writable=False)
+    _version_2(tmp_path / "user.slice", "cpu memory pids", writable=False)
+    _version_2(tmp_path / user, "memory pids")
+    _version_2(tmp_path / user / "app.slice", "memory")
+    _version_2(tmp_path / user / "app.slice/run-1.scope", "")
+    group = make_group(GROUP_LIMITS, tmp_path, own)
+    assert group is not None
+    (folder,) = group.folders
+    assert folder.parent == tmp_path / user
+    assert _read(folder) == {"memory.max": "1000", "pids.max": "7"}
+    assert not group.has_cpu
+    assert bounds(tmp_path, own) == "memory is bounded by a control group, processor time is not"
 
 
 def test_without_rights_there_is_no_group(tmp_path: Path, own: Path) -> None:
     assert make_group(GROUP_LIMITS, tmp_path, own) is None  # no such trees
-    (tmp_path / "cgroup.controllers").touch()
-    (tmp_path / "cgroup.subtree_control").write_text("memory", encoding="ascii")
+    _version_2(tmp_path, "memory")
     assert make_group(GROUP_LIMITS, tmp_path, own) is None
+    _version_2(tmp_path, "memory pids cpu").joinpath("cgroup.procs").unlink()
+    assert make_group(GROUP_LIMITS, tmp_path, own) is None
+    assert bounds(tmp_path, own) == NO_GROUP
 
 
 def test_groups_that_dead_owners_left_are_removed(tmp_path: Path, own: Path) -> None:
-    (tmp_path / "cgroup.controllers").touch()
-    (tmp_path / "cgroup.subtree_control").write_text("cpu memory pids", encoding="ascii")
+    _version_2(tmp_path, "cpu memory pids")
     dead, alive = tmp_path / "harness-sandbox-4194305-0", tmp_path / "harness-sandbox-1-0"
     dead.mkdir()
     alive.mkdir()
@@ -229,6 +275,14 @@ def test_an_answer_of_another_form_is_refused(header: object) -> None:
 def test_sizes_that_are_not_those_of_the_bytes_are_refused(sizes: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="disagree"):
         split_files(sizes, b"1234")
+
+
+def test_the_rest_of_an_output_is_read_although_its_other_end_is_open() -> None:
+    """A command can send the descriptor to itself over a socket, where it stays open."""
+    ours, theirs = os.pipe()
+    os.write(theirs, b"said")
+    assert _Stream(ours, 100).finish() == "said"
+    os.close(theirs)
 
 
 def test_an_attached_stream_is_taken_out_of_its_frames_wherever_it_is_cut() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InputError
+from harness.sandbox.limits import MAX_LISTING_BYTES
 from harness.sandbox.workspace import (
     WorkspaceOverflow,
     is_there,
@@ -18,13 +19,19 @@ from harness.sandbox.workspace import (
 
 
 @pytest.mark.parametrize(
-    "path", ["", "/a", "a//b", "a/../b", "./a", "..", "a/.", "a\0b", "/", "a//"]
+    "path",
+    [
+        *("", "/a", "a//b", "a/../b", "./a", "..", "a/.", "a\0b", "/", "a//"),
+        *("a" * 256, "\u00e4" * 128, "a/" * 2001 + "a", "\ud800"),
+    ],
 )
 def test_a_path_that_leaves_the_workspace_is_refused(path: str) -> None:
     assert path_problem(path)
 
 
-@pytest.mark.parametrize("path", ["a", "a/b.c", ".github/x", "a b", "a/", "...", "ä"])
+@pytest.mark.parametrize(
+    "path", ["a", "a/b.c", ".github/x", "a b", "a/", "...", "ä", "a" * 255, "\udcff"]
+)
 def test_any_other_path_is_none_of_our_business(path: str) -> None:
     assert path_problem(path) == ""
 
@@ -84,3 +91,17 @@ def test_a_directory_is_there_when_something_lies_in_it() -> None:
     workspace = {"a/b/c": b"", "e/": b""}
     assert all(is_there(workspace, path) for path in ("a", "a/", "a/b", "a/b/c", "e", "e/"))
     assert not any(is_there(workspace, path) for path in ("b", "a/b/c/d", "a/bc", "f"))
+
+
+def test_what_may_be_laid_out_may_be_read_back(tmp_path: Path) -> None:
+    """As many bytes of paths as there may be, each file in a folder of its own."""
+    count = 2100
+    width = (MAX_LISTING_BYTES // count - 1) // 2
+    paths = [f"{number:0{width}}/{number:0{width}}" for number in range(count)]
+    assert 0.99 * MAX_LISTING_BYTES < sum(map(len, paths)) <= MAX_LISTING_BYTES
+    workspace = dict.fromkeys(paths, b"")
+    assert list(workspace_problems(workspace)) == []
+    more = dict.fromkeys([*paths, *(f"{number}" * 200 for number in range(9))], b"")
+    assert len(list(workspace_problems(more))) == 1
+    write_tree(tmp_path, workspace)
+    assert list_tree(tmp_path) == tuple(sorted(workspace))

@@ -2,13 +2,12 @@
 
 Article 32, section "The agent protocol": at most 12 turns, one command each, ten seconds a command.
 Article 33, section "The reward"; article 34, section "Per-turn advantages". What differs: an agent
-that leaves more than is read back fails its task, and a sandbox that broke fails nobody.
+that leaves more than is read back fails its task, and so does one whose commands broke its sandbox.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from enum import StrEnum
 from types import TracebackType
 from typing import Self
@@ -47,6 +46,7 @@ STOP_REASONS = (
     StopReason.MAX_TURNS,
     StopReason.CONTEXT_FULL,
     StopReason.WORKSPACE_OVERFLOW,
+    StopReason.TOOL_BROKEN,
     StopReason.ERROR,
 )
 
@@ -98,6 +98,7 @@ class FileEnvironment:
         self._make_sandbox, self._settings = make_sandbox, settings
         self._turns: list[Turn] = []
         self._grade: Grade | None = None
+        self._cause = ""  # how the agent's commands broke its sandbox
         self._task: Task
         self._sandbox: Sandbox
 
@@ -131,10 +132,15 @@ class FileEnvironment:
 
     def reset(self, task: Task) -> Sequence[Message]:
         """Lay the task's workspace out; return the task and the listing."""
-        self._task, self._turns, self._grade = task, [], None
-        with _faults():
-            self._sandbox.materialise(task.workspace)
-            listing = self._sandbox.list()
+        self._task, self._turns, self._grade, self._cause = task, [], None, ""
+        try:
+            listing = self._laid_out()
+        except SandboxUnavailable:  # it is as the agent before left it
+            self._replace_sandbox()
+            try:
+                listing = self._laid_out()
+            except SandboxUnavailable as error:
+                raise EnvironmentFault(str(error)) from error
         return opening(task.intent, listing, self._settings.prompt_style)
 
     def step(self, reply: str) -> StepResult:
@@ -142,7 +148,9 @@ class FileEnvironment:
         turn = self._turn(reply)
         self._turns.append(turn)
         stop_reason = None
-        if turn.action is not None and turn.action.kind is FileActionKind.DONE:
+        if self._cause:
+            stop_reason = StopReason.TOOL_BROKEN
+        elif turn.action is not None and turn.action.kind is FileActionKind.DONE:
             stop_reason = StopReason.TASK_COMPLETE
         elif len(self._turns) == self._settings.max_turns:
             stop_reason = StopReason.MAX_TURNS
@@ -153,18 +161,31 @@ class FileEnvironment:
         )
 
     def finish(self, stop_reason: StopReason) -> EpisodeOutcome:
-        """Look at the assertions; none holds of a workspace that is too full to read back."""
+        """Look at the assertions; none holds where there is no workspace to look at.
+
+        So it is when the workspace is too full to read back, or the agent broke its sandbox.
+        """
         try:
-            with _faults():
-                self._grade = grade(self._task, self._sandbox.snapshot())
+            workspace = None if self._cause else self._sandbox.snapshot()
         except WorkspaceOverflow as overflow:
-            stop_reason = StopReason.WORKSPACE_OVERFLOW
-            self._grade = failed(self._task, str(overflow))
+            workspace, stop_reason = None, StopReason.WORKSPACE_OVERFLOW
+            self._cause = str(overflow)
+        except SandboxUnavailable as error:
+            workspace, stop_reason = None, StopReason.TOOL_BROKEN
+            self._blame(error)
+        if workspace is None:
+            self._grade = failed(self._task, self._cause)
+        else:
+            self._grade = grade(self._task, workspace)
         if self._settings.reward is Reward.BINARY:
             reward = binary_reward(self._grade)
         else:
             reward = shaped_reward(self._grade, len(self._turns))
         return EpisodeOutcome(stop_reason=stop_reason, reward=reward)
+
+    def _laid_out(self) -> tuple[str, ...]:
+        self._sandbox.materialise(self._task.workspace)
+        return self._sandbox.list()
 
     def _turn(self, reply: str) -> Turn:
         response = shortened(reply)
@@ -174,17 +195,41 @@ class FileEnvironment:
             return Turn(response=response, parse_error=str(error))
         if action.kind is FileActionKind.DONE:
             return Turn(response=response, action=action)
-        with _faults():
+        result = None
+        try:
             result = self._sandbox.run(action.command, self._settings.command)
+        except SandboxUnavailable as error:
+            self._blame(error, commands=1)
         return Turn(response=response, action=action, observation=result)
 
+    def _blame(self, error: SandboxUnavailable, commands: int = 0) -> None:
+        """Take a broken sandbox for the agent's doing, if it has run commands and another works.
 
-@contextmanager
-def _faults() -> Iterator[None]:
-    try:
-        yield
-    except SandboxUnavailable as error:
-        raise EnvironmentFault(str(error)) from error
+        Args:
+            error: how it broke.
+            commands: how many the agent has run that are not among its turns yet.
+
+        Raises:
+            EnvironmentFault: it had run none, or no other sandbox can be made.
+        """
+        ran = (turn.action for turn in self._turns)
+        commands += sum(each is not None and each.kind is FileActionKind.COMMAND for each in ran)
+        if not commands:
+            raise EnvironmentFault(str(error)) from error
+        self._replace_sandbox()
+        self._cause = str(error)
+
+    def _replace_sandbox(self) -> None:
+        """Open another sandbox in the place of a broken one: it runs a command of its own.
+
+        Raises:
+            EnvironmentFault: none can be made.
+        """
+        self._sandbox.destroy()
+        try:
+            self._sandbox = self._make_sandbox().__enter__()
+        except SandboxUnavailable as error:
+            raise EnvironmentFault(str(error)) from error
 
 
 def turn_reward(turn: Turn) -> float:

@@ -5,7 +5,8 @@ a pure function of a workspace; two of its rules are the article's and generous:
 satisfied by a directory, and `file_unchanged` says nothing of a file that was no text at the start,
 which therefore passes even when it is gone. The linter names the assertions that rest on them.
 
-A regex that takes too long to search does not hold. Article 32's grader would wait for it forever.
+A regex that takes too long to search does not hold, nor does one of a file that is too long to be
+searched. Article 32's grader would wait for both forever.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ _NOT_FOUND = {
     Found.NO: "does not match",
     Found.NO_PATTERN: "the regex does not compile",
     Found.TOO_SLOW: "the regex takes too long",
+    Found.TOO_LONG: "is too long for a regex",
 }
 
 

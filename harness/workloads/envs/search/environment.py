@@ -1,7 +1,8 @@
 """Questions of a generated world as an environment: an agent searches until it answers.
 
 Article 36, section 2 of the paper: at most six searches, three passages each. What differs from the
-paper's code: a reply in a wrong format ends the episode, and a retriever that broke fails nobody.
+paper's code: a reply in a wrong format ends the episode, and so does a query that the retriever
+breaks on twice, as long as it answers another one.
 """
 
 from __future__ import annotations
@@ -24,11 +25,13 @@ from harness.workloads.envs.search.protocol import (
     parse,
     result,
 )
-from harness.workloads.envs.search.retriever import Retriever
+from harness.workloads.envs.search.retriever import Hit, Retriever
 from harness.workloads.envs.search.world import Question
 from harness.workloads.inference.chat_template import Message
 from harness.workloads.inference.engine import EngineError
 from harness.workloads.inference.service import ServiceDied
+
+_TRIES = 2  # of one query; a server may stumble
 
 
 @record
@@ -116,15 +119,34 @@ class SearchEnvironment:
             return StepResult(stop_reason=StopReason.ANSWERED)
         if len(self._calls) == self._max_calls:
             return StepResult(stop_reason=StopReason.OUT_OF_CALLS)
-        try:
-            hits = self._retriever.search(action.text, self._top_k)
-        except ServiceDied:
-            raise
-        except EngineError as error:
-            raise EnvironmentFault(str(error)) from error
+        hits = self._search(action.text)
+        if hits is None:
+            return StepResult(stop_reason=StopReason.TOOL_BROKEN)
         call = Call(query=action.text, passages=tuple(hit.contents for hit in hits))
         self._calls.append(call)
         return StepResult(shown=result(call.passages, self._prompt_style))
+
+    def _search(self, query: str) -> tuple[Hit, ...] | None:
+        """Search, twice if need be; None where the retriever answers, but not to this query.
+
+        Raises:
+            EnvironmentFault: it does not answer to the question either.
+        """
+        broken = EngineError()
+        for _ in range(_TRIES):
+            try:
+                return self._retriever.search(query, self._top_k)
+            except ServiceDied:
+                raise
+            except EngineError as error:
+                broken = error
+        try:
+            self._retriever.search(self._question.text, self._top_k)
+        except ServiceDied:
+            raise
+        except EngineError:
+            raise EnvironmentFault(str(broken)) from broken
+        return None
 
     def finish(self, stop_reason: StopReason) -> EpisodeOutcome:
         """Compare the answer: 1 for the right one, 0 for a wrong one, -1 for none."""

@@ -1,0 +1,1 @@
+"""Public sets of attacks: commands against sandboxes, and reward hacks against environments."""

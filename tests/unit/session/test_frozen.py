@@ -1,0 +1,65 @@
+"""An expectation that is changed after a run, by the commands."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.cli import main
+
+SCENARIO = "a24-derisk-cloud-pretraining"
+
+
+@pytest.fixture
+def project(project_root: Path, tmp_path: Path) -> Path:
+    """A project of one scenario that is a calculator, run once."""
+    for name in ("containers", f"scenarios/{SCENARIO}"):
+        shutil.copytree(project_root / name, tmp_path / name)
+    assert main(["run", "a24", "--profile", "cpu", "-q", "--project", str(tmp_path)]) == 0
+    return tmp_path
+
+
+def checked(project: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, Any]]:
+    capsys.readouterr()
+    main(["check", "a24", "--profile", "cpu", "--json", "--project", str(project)])
+    verdicts = json.loads(capsys.readouterr().out)
+    return {each["expectation"]: each for each in verdicts}
+
+
+def test_a_bound_moved_after_a_run_saves_and_spoils_nothing(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger = project / "scenarios" / SCENARIO / "expectations.yaml"
+    before = checked(project, capsys)
+    assert not any(each["changed"] for each in before.values())
+    text = ledger.read_text(encoding="utf-8")
+    moved = text.replace("expect: {low: 5.0, high: 70.0}", "expect: {low: 69.0, high: 70.0}")
+    assert moved != text
+    ledger.write_text(moved, encoding="utf-8")
+    after = checked(project, capsys)
+    changed = {name: each for name, each in after.items() if each["changed"]}
+    assert changed
+    for name, each in changed.items():
+        assert each["kind"] == before[name]["kind"] == "REPRODUCED"
+        assert each["expected"] == before[name]["expected"]
+        assert each["detail"].startswith("changed after results: judged as it was; the present ")
+    assert any("gives OUTSIDE" in each["detail"] for each in changed.values())
+    assert main(["check", "a24", "--profile", "cpu", "--project", str(project)]) == 0
+    assert f"{len(changed)} changed after results" in capsys.readouterr().out
+
+    # made again, the present text judges them
+    words = ["--profile", "cpu", "--project", str(project), "--store", str(project / "second")]
+    assert main(["run", "a24", "-q", *words]) == 1
+    assert "changed after results" not in capsys.readouterr().out
+
+
+def test_published_results_keep_the_ledger_that_they_were_made_with(project: Path) -> None:
+    assert main(["publish", "a24", "--profile", "cpu", "--project", str(project)]) == 0
+    stores = (project / "results" / name / SCENARIO / "ledgers" for name in ("local", "."))
+    one, other = ({path.name: path.read_bytes() for path in store.iterdir()} for store in stores)
+    assert one == other
+    assert len(one) == 1

@@ -96,14 +96,18 @@ class ClaimSummary:
 
 def claim_summaries(dossiers: Sequence[ScenarioReport]) -> list[ClaimSummary]:
     """Return each claim once, judged by the first of the dossiers that can judge it."""
-    entries = dossiers[0].ledger.expectations
+    entries = {
+        entry.id: entry for one in reversed(dossiers) for entry in one.ledger.expectations
+    }  # each profile's runs are judged by the ledger that they were made with
+    order = dict.fromkeys(entry.id for one in dossiers for entry in one.ledger.expectations)
     places = [({each.expectation: each for each in one.verdicts}, one) for one in dossiers]
     summaries = []
-    for entry in entries:
-        found = [(verdicts[entry.id], one) for verdicts, one in places]
+    for name in order:
+        found = [(verdicts[name], one) for verdicts, one in places if name in verdicts]
         verdict, judge = next(
             (each for each in found if each[0].kind is not VerdictKind.OTHER_PROFILE), found[0]
         )
+        entry = entries[name]
         changed = judge.plan is not None and judge.plan.changed
         state = _state(entry, verdict, changed=changed)
         summaries.append(
@@ -149,7 +153,9 @@ def counts_text(summaries: Sequence[ClaimSummary]) -> list[str]:
         parts = [part.replace(ClaimState.ELSEWHERE, where) for part in parts]
     if not counts[ClaimState.FAILS] and counts[ClaimState.HOLDS]:
         parts.insert(1, f"0 {ClaimState.FAILS}")
-    return [_singular(part) for part in parts]
+    changed = sum(each.verdict.changed for each in summaries)
+    late = [f"{changed} changed after the results"] if changed else []
+    return [*map(_singular, parts), *late]
 
 
 def _singular(part: str) -> str:
@@ -278,6 +284,7 @@ def answer_document(
                 "profile": by_id[part.claim].profile.value,
             }
             for part in (headline.answer if headline else ())
+            if part.claim in by_id
         ],
         "limits": headline.limits.get(first.profile) if headline else None,
         "headline": {
@@ -341,7 +348,8 @@ def _answer(
     by_id = {each.entry.id: each for each in summaries}
     said: dict[str, list[str]] = {introduced: [] for introduced in _INTRODUCED.values()}
     for part in headline.answer:
-        found = by_id[part.claim]
+        if (found := by_id.get(part.claim)) is None:  # written after the runs were made
+            continue
         published = found.state is ClaimState.HOLDS and found.profile is Profile.EVIDENCE
         said[_PUBLISHED if published else _INTRODUCED[found.state]].append(part.says)
     clauses = [f"{introduced}: {'; '.join(says)}." for introduced, says in said.items() if says]

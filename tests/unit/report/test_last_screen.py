@@ -276,6 +276,19 @@ def test_the_document_has_what_the_screen_has(make_run: MakeRun, make_dossier: M
     assert document["headline"]["rows"] == [["last loss [nat]", "1"]]  # type: ignore[index]
 
 
+def test_a_claim_that_was_written_after_the_runs_is_left_out_of_the_answer(
+    make_dossier: MakeDossier,
+) -> None:
+    older = make_dossier([], entries=[entry("second")], verdicts=[verdict("second", changed=True)])
+    newer = make_dossier([], profile=Profile.CUDA)
+    lines = shown(with_headline(older))
+    assert not any("the loss falls" in line for line in lines)
+    assert any("1 changed after the results" in line for line in lines)
+    both = shown(with_headline(older), newer)
+    assert "ANSWER  Shown: the loss falls." in both
+    assert answer_document([with_headline(older)], [])["answer"] == []
+
+
 def test_a_changed_experiment_is_not_judged(make_dossier: MakeDossier) -> None:
     dossier = make_dossier([], verdicts=[verdict("first", VerdictKind.OTHER_PROFILE)])
     assert dossier.plan is not None

@@ -9,12 +9,13 @@ in one that nobody has used: files, modes, owners, attributes, flags, times, pro
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import shlex
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from harness.records import record
@@ -111,7 +112,8 @@ class Machine:
 @contextmanager
 def machine(folder: Path) -> Iterator[Machine]:
     """Lay out what must not be reached; root also gets a folder of the name that sandboxes use."""
-    secret = secrets.token_hex(16)
+    # the same for tests at work side by side, as the namesake is
+    secret = hashlib.sha256(f"{__file__} {os.getuid()}".encode()).hexdigest()
     folder.chmod(0o755)
     (folder / "secret").write_text(secret)
     os.environ["HARNESS_ATTACK_TOKEN"] = secret
@@ -127,8 +129,9 @@ def machine(folder: Path) -> Iterator[Machine]:
         del os.environ["HARNESS_ATTACK_TOKEN"]
         if os.geteuid() == 0:
             file.unlink(missing_ok=True)
-            if is_new and not any(namesake.iterdir()):
-                namesake.rmdir()
+            if is_new:
+                with suppress(OSError):  # somebody else uses it
+                    namesake.rmdir()
 
 
 def listing(sandbox: Sandbox, began: float) -> tuple[str, ...]:

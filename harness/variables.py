@@ -10,6 +10,7 @@ MODELS_VARIABLE = "HARNESS_MODELS_DIR"  # folder of the published models
 ARTEFACTS_VARIABLE = "HARNESS_ARTEFACTS_DIR"  # folder of the finished steps
 SANDBOX_VARIABLE = "HARNESS_SANDBOX"  # socket at which a run in a container asks for sandboxes
 KEY_VARIABLE = "HARNESS_CHAT_API_KEY"  # for the one model server that a run may ask
+PROGRESS_VARIABLE = "HARNESS_PROGRESS_FILE"  # what a run says of how it gets on goes there
 
 
 def chat_key(environ: Mapping[str, str]) -> str:

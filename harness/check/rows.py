@@ -114,6 +114,10 @@ class Rows:
                 )
                 self._by_metric[each.metric].append(row)
 
+    def of(self, metric: str) -> Sequence[MeasurementRow]:
+        """Return every row of a metric, absent figures too."""
+        return self._by_metric.get(metric, ())
+
     def select(self, cell: Cell | Entry) -> list[MeasurementRow]:
         """Return the rows of `cell.metric` that match `cell.where`; there is at least one.
 

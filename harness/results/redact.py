@@ -14,6 +14,7 @@ from harness.runtime.environ import looks_secret
 from harness.variables import chat_key
 
 HIDDEN = "***"
+_HOLD_ADDRESSES = ("--notify", "--notif", "--noti", "--not", "--no")  # tokens are part of these
 _SHORTEST_KEY = 8  # "none" and "EMPTY" are used as keys of servers that need none
 
 _FORMS = re.compile(
@@ -75,9 +76,16 @@ def redact_arguments(arguments: Sequence[str]) -> tuple[str, ...]:
 def _redacted(arguments: Sequence[str]) -> Iterator[str]:
     hide_next = False
     for argument in arguments:
-        yield HIDDEN if hide_next else redact(argument)
-        is_option = argument.startswith("-") and "=" not in argument
-        hide_next = is_option and not hide_next and _secret_name(argument)
+        name, equals, _ = argument.partition("=")
+        if hide_next:
+            yield HIDDEN
+        elif name in _HOLD_ADDRESSES and equals:
+            yield f"{name}={HIDDEN}"
+        else:
+            yield redact(argument)
+        is_option = argument.startswith("-") and not equals
+        is_secret = name in _HOLD_ADDRESSES or _secret_name(argument)
+        hide_next = is_option and not hide_next and is_secret
 
 
 def _hide_assigned(text: str) -> str:

@@ -10,6 +10,7 @@ from harness.records import Profile
 from harness.scenario.cells import MAX_RUNS, cells_of, matches, num_cells
 from harness.scenario.expectations import ArithmeticEntry, Expectation, LawEntry, RatioEntry
 from harness.scenario.formula import evaluate
+from harness.scenario.headline import headline_problems
 from harness.scenario.positions import Document, Key
 from harness.scenario.schema import PackageSet, ProfileModel, Scenario, Sweep
 from harness.scenario.sections import values_of
@@ -55,6 +56,7 @@ def scenario_problems(scenario: Scenario, document: Document) -> Iterator[Proble
         yield from _profile_problems(scenario, document, profile, model)
     yield from _environment_problems(scenario, document)
     yield from _report_problems(scenario, document)
+    yield from headline_problems(scenario, document, metrics_of(scenario))
 
 
 def _profile_problems(

@@ -83,6 +83,22 @@ class ExperimentOptions(ProfileOptions):
     replicates: int | None = None
 
 
+def as_typed(options: PlanOptions) -> dict[str, list[str]]:
+    """Return the options that were given as they would be typed again.
+
+    ``experiment`` changes what is run, ``place`` says where things are, ``runtime`` how it is run.
+    """
+    experiment = [f"--set={each}" for each in options.set]
+    experiment += [f"--params={options.params}"] if options.params else []
+    experiment += [f"--only={each}" for each in options.only]
+    experiment += [f"--seed={options.seed}"] if options.seed is not None else []
+    experiment += [f"--replicates={options.replicates}"] if options.replicates is not None else []
+    place = [f"--store={options.store}"] if options.store else []
+    place += [f"--project={options.project}"] if options.project else []
+    runtime = [f"--runtime={options.runtime}"] if options.runtime != "auto" else []
+    return {"experiment": experiment, "place": place, "runtime": runtime}
+
+
 @options
 class ListOptions(Options):
     """``harness list``."""
@@ -127,6 +143,8 @@ class RunOptions(PlanOptions):
         with_evidence: also recompute the published raw data, if it can be fetched.
         continue_across_changes: let a run that was ended half-way go on with steps of other code.
         restart: let it begin anew.
+        all: also print every table, before the last screen.
+        notify: an address that is told when the runs end, or one stalls or fails.
     """
 
     junit: Path | None = None
@@ -134,6 +152,31 @@ class RunOptions(PlanOptions):
     with_evidence: bool = False
     continue_across_changes: bool = False
     restart: bool = False
+    all: bool = False
+    notify: str | None = None
+
+
+@options
+class WatchOptions(Options):
+    """``harness watch``.
+
+    Attributes:
+        scenario: whose run; None for whichever is at work.
+        web: serve a page instead of printing.
+        port: of the page; None for any that is free.
+        once: print what is known now, and end.
+        notify: an address that is told when a run ends, stalls or fails.
+        tensorboard: a folder for event files.
+        trackio: write curves there.
+    """
+
+    scenario: str | None = None
+    web: bool = False
+    port: int | None = None
+    once: bool = False
+    notify: str | None = None
+    tensorboard: Path | None = None
+    trackio: bool = False
 
 
 @options
@@ -285,6 +328,7 @@ OF_COMMAND: dict[str, type[Options]] = {
     "validate": ValidateOptions,
     "plan": PlanOptions,
     "run": RunOptions,
+    "watch": WatchOptions,
     "check": CheckOptions,
     "audit": AuditOptions,
     "pin": PinOptions,

@@ -128,6 +128,36 @@ def _add_running(commands: _Commands) -> None:
     half_way.add_argument(
         "--restart", action="store_true", help="begin runs anew that were ended half-way"
     )
+    command.add_argument(
+        "--all", action="store_true", help="also print every table, before the last screen"
+    )
+    _notify(command)
+    command = _command(
+        commands, "watch", "follow a run that is at work, in another terminal or in a browser"
+    )
+    command.add_argument(
+        "scenario",
+        nargs="?",
+        metavar="SCENARIO",
+        help=f"{_SCENARIO_HELP} (default whichever is at work)",
+    )
+    command.add_argument(
+        "--web", action="store_true", help="serve a page on 127.0.0.1 instead of printing"
+    )
+    command.add_argument(
+        "--port", type=int, metavar="PORT", help="of the page (default any that is free)"
+    )
+    command.add_argument("--once", action="store_true", help="print what is known now, and end")
+    _notify(command)
+    command.add_argument(
+        "--tensorboard",
+        type=Path,
+        metavar="FOLDER",
+        help="also write event files for TensorBoard into this folder (an extra)",
+    )
+    command.add_argument(
+        "--trackio", action="store_true", help="also write the curves to trackio (an extra)"
+    )
 
 
 def _add_reporting(commands: _Commands) -> None:
@@ -249,6 +279,15 @@ def _add_machine(commands: _Commands) -> None:
         commands, "completion", "print a script that completes this program's words in a shell"
     )
     command.add_argument("shell", choices=SHELLS, metavar="SHELL", help=", ".join(SHELLS))
+
+
+def _notify(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--notify",
+        metavar="URL",
+        help="tell this web hook when a run ends, stalls or fails; env:NAME or file:PATH keep a "
+        "secret address out of the command line; other addresses need apprise (an extra)",
+    )
 
 
 def _command(commands: _Commands, name: str, text: str) -> argparse.ArgumentParser:

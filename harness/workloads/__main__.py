@@ -22,6 +22,7 @@ from harness.variables import ARTEFACTS_VARIABLE
 from harness.workloads.api.context import Context
 from harness.workloads.api.declare import build
 from harness.workloads.api.emit import EVENTS_FILE, EventWriter
+from harness.workloads.api.progress import PROGRESS_FILE, written_to
 from harness.workloads.api.registry import workload
 from harness.workloads.api.steps import EarlierSegments, Steps
 
@@ -53,7 +54,10 @@ def run(name: str, spec: RunSpec, out: Path) -> None:
     module, _, function = declared.entry.partition(":")
     program = getattr(import_module(module), function)
     artefacts = Path(os.environ.get(ARTEFACTS_VARIABLE, out / FOLDER))
-    with EventWriter(out / EVENTS_FILE, declared.metrics) as emit:
+    with (
+        written_to(out / PROGRESS_FILE),
+        EventWriter(out / EVENTS_FILE, declared.metrics) as emit,
+    ):
         program(
             Context(
                 spec=spec,

@@ -34,6 +34,7 @@ from harness.experiments.a25.params import CloneParams
 from harness.experiments.a25.race import Prediction, RepeatedPredictions, read_pick
 from harness.experiments.a25.student import make_student
 from harness.records import Scalar
+from harness.workloads.api import progress
 from harness.workloads.api.context import Context
 from harness.workloads.api.device import device_name
 from harness.workloads.autoresearch.as_trials import ProposerContext
@@ -280,7 +281,7 @@ def _race(race: CloneResources, prompt_version: PromptVersion, racer: str, say: 
     parts = race.parts[prompt_version]
     say(parts.test[0], -1)
     heats = []
-    for row in parts.test:
+    for row in progress.tracked(parts.test, f"ask {racer}", len(parts.test), unit="question"):
         predictions = []
         for sample in range(race.params.num_samples):
             began = time.perf_counter()

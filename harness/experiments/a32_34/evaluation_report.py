@@ -20,6 +20,7 @@ from harness.experiments.a32_34.evaluation import (
 from harness.experiments.a32_34.tasks import NOTHING
 from harness.records import to_json
 from harness.statistics import wilson
+from harness.workloads.api import progress
 from harness.workloads.api.emit import EventWriter
 from harness.workloads.envs.files.environment import FileEpisode
 from harness.workloads.envs.files.protocol import ParserVersion
@@ -52,6 +53,7 @@ def evaluate(
     Raises:
         HostError: more than 1 % of the rollouts broke.
     """
+    progress.tell(f"evaluate {policy.name}")
     decides: dict[str, Any] = {**resources.plays, "tasks": [task.task_id for task in tasks]}
     reads = {"tasks": resources.writing.digest()}
     if isinstance(policy, EnginePolicy):

@@ -18,6 +18,7 @@ from harness.experiments.a32_34.params import AgentParams
 from harness.experiments.a32_34.sft_data import SftData, looking_around, retold, sft_data
 from harness.experiments.a32_34.tasks import author_of
 from harness.sandbox.choice import Sandboxes, open_sandboxes
+from harness.workloads.api import progress
 from harness.workloads.api.context import Context
 from harness.workloads.api.steps import Step
 from harness.workloads.envs.files.author import synthesise
@@ -148,7 +149,9 @@ def open_resources(context: Context) -> Iterator[FileAgentResources]:
     with ExitStack() as stack:
         assert context.spec.sandbox is not None, "a plan decides it for every run of this workload"
         sandboxes = stack.enter_context(open_sandboxes(context.spec.sandbox))
+        progress.tell("make demonstrations")
         shown = sft_data(context, writing, tasks, sandboxes)
+        progress.tell("load and serve the policy")
         served = stack.enter_context(
             open_policy(
                 context,
@@ -187,6 +190,7 @@ def write(context: Context) -> tuple[Step, tuple[Task, ...]]:
         HostError: a slot has no task; what is held out would be another set than the article's.
     """
     params: AgentParams = context.params
+    progress.tell("write tasks")
     wanted = tuple(slots(params.per_persona, params.task_seed))
     decides: dict[str, Any] = {
         "author": params.author,

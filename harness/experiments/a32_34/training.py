@@ -13,6 +13,7 @@ from harness.experiments.a32_34.params import GrpoParams
 from harness.experiments.a32_34.resources import FileAgentResources
 from harness.experiments.a32_34.variants import T2poVariant
 from harness.records import Scalar, to_json
+from harness.workloads.api import progress
 from harness.workloads.envs.files.environment import FileEpisode
 from harness.workloads.inference.engine import SamplingParams
 from harness.workloads.rl import agreement
@@ -58,6 +59,8 @@ def learn(resources: FileAgentResources, way: T2poVariant) -> Iterator[FileStep]
             alternatives=way.alternatives,
         )
 
+    phase = f"train {way.name}"
+    progress.tell(phase, 0, params.max_steps)
     steps: list[FileStep] = []
     training = Training(
         context=resources.context,
@@ -80,6 +83,7 @@ def learn(resources: FileAgentResources, way: T2poVariant) -> Iterator[FileStep]
         steps.append(step)
         resources.trained_on.update(each.task_id for each in step.rollouts)
         report_step(resources, way, step)
+        progress.tell(phase, step.number, params.max_steps, told_of(way, step))
         if step.no_signal:
             emit.note(f"{way.name}: no group of step {step.number} had any variance")
         yield step
@@ -94,6 +98,18 @@ def batch(way: T2poVariant, step: FileStep) -> PolicyEvaluation:
 
 
 # --- Figures --------------------------------------------------------------------------------------
+
+
+def told_of(way: T2poVariant, step: FileStep) -> dict[str, float]:
+    """Return what of a step is shown while the run is at work."""
+    played, update = batch(way, step), step.report.update
+    told = {
+        "reward": fmean(each.reward for each in played.graded if each.reward is not None),
+        "stops_pct": 100 * played.task_complete.rate,
+        "turns": played.mean_turns,
+        "no_signal_pct": 100 * step.report.masked_groups / step.report.groups,
+    }
+    return told if update is None else {**told, "kl": update.statistics["kl"]}
 
 
 def report_step(resources: FileAgentResources, way: T2poVariant, step: FileStep) -> None:

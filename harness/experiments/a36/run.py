@@ -19,6 +19,7 @@ from harness.experiments.a36.diagnostics import ScoredGroup, figures
 from harness.experiments.a36.resources import SearchAgentResources, open_resources
 from harness.experiments.a36.variants import A2tgpoVariant, variant
 from harness.records import record, to_json
+from harness.workloads.api import progress
 from harness.workloads.api.context import Context
 from harness.workloads.api.device import device_name
 from harness.workloads.envs.search.environment import (
@@ -77,6 +78,7 @@ def run(context: Context) -> None:
         for step in _train(resources, way):
             steps.append(step)
             _report_step(resources, step)
+            progress.tell(f"train {way.name}", step.number, params.max_steps, told_of(step))
             if step.number == 1 and way.settings is not None:
                 _compare_two_ways(resources, way, step)
             if is_evaluated(params, step.number):
@@ -194,6 +196,7 @@ def _evaluate(resources: SearchAgentResources, step: int) -> _Evaluation:
         sampling=_sampling(resources, resources.params.temperature, 0),
         seed_has_draw=False,
     )
+    progress.tell(f"evaluate after step {step}")
     with resources.context.step(
         policy.name,
         decides={
@@ -231,6 +234,16 @@ def _evaluate(resources: SearchAgentResources, step: int) -> _Evaluation:
         ):
             resources.context.emit.measured(metric, value, where=where, count=results.rollouts)
     return _Evaluation(results=found[0], num_errors=sum(each.is_error for each in rollouts))
+
+
+def told_of(step: SearchStep) -> dict[str, float]:
+    """Return what of a step is shown while the run is at work."""
+    results = eval_results([each.episode for each in step.rollouts if not each.is_error])
+    return {
+        "reward": fmean(each.reward for each in step.rollouts if each.reward is not None),
+        "exact_match_pct": 100 * results.exact_match,
+        "searches": results.calls,
+    }
 
 
 def _report_step(resources: SearchAgentResources, step: SearchStep) -> None:

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from harness.experiments.cpt.params import BridgeParams, ReplayParams
 from harness.records import Scalar, record, to_json
+from harness.workloads.api import progress
 from harness.workloads.api.context import Context
 from harness.workloads.api.device import device_name, torch_device
 from harness.workloads.api.steps import Step
@@ -101,12 +102,15 @@ def run(context: Context) -> None:
     Experiment(context, train).run()
 
 
-def train(_: str, training: TrainingRun, num_steps: int, measure: Mapping[int, Measure]) -> Trained:
+def train(
+    name: str, training: TrainingRun, num_steps: int, measure: Mapping[int, Measure]
+) -> Trained:
     """Train by the harness's own loop."""
     measured, losses = {}, []
     began = time.perf_counter()
     for step in training.steps(num_steps):
         losses.append(step.loss)
+        progress.tell(f"train {name}", step.index + 1, num_steps, {"loss": step.loss})
         if (measure_now := measure.get(step.index + 1)) is not None:
             measured[step.index + 1] = measure_now()
     wall_s = time.perf_counter() - began

@@ -13,6 +13,7 @@ from itertools import islice
 
 import torch
 
+from harness.workloads.api import progress
 from harness.workloads.api.context import Context
 from harness.workloads.api.device import device_name, torch_device
 from harness.workloads.models.frameworks import Library, library
@@ -91,6 +92,9 @@ def _train(
 
     def report(step: OptimizerStep) -> None:
         emit.step(step.index, **observed(step))
+        rate = params.batch_size * params.seq_len / step.step_s
+        told = {"loss": step.loss, "tokens_per_second": rate}
+        progress.tell("train", step.index + 1, params.max_steps, told)
 
     way = arithmetic(params.conditions.precision, device)
     make = library(params.conditions.framework, device)

@@ -123,8 +123,9 @@ def changed(change: Mapping[str, Any], environment: dict[str, Any]) -> None:
         old = environment[part]
         old.update(facts)
         if "absent" in old:
-            missing = [name for name, value in old.items() if value is None]
-            old["absent"] = {name: old["absent"].get(name, "a test") for name in missing}
+            kept = {name: why for name, why in old["absent"].items() if name not in facts}
+            missing = {name: "a test" for name, value in facts.items() if value is None}
+            old["absent"] = {**kept, **missing}
 
 
 def edit(path: Path, change: Any) -> None:
@@ -180,7 +181,10 @@ def test_a_platform_without_pins_says_so(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"code": {"commit": "0123", "dirty": True}}, "a run was made by uncommitted code"),
+        (
+            {"code": {"commit": "0123", "dirty": True, "difference": "ab"}},
+            "a run was made by uncommitted code",
+        ),
         ({"host": {"cpu_isa": None}}, "does not say which processor"),
     ],
 )

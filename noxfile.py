@@ -19,8 +19,11 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import threading
+import time
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,6 +91,9 @@ def _environments(*, has_gpu: bool) -> dict[str, Environment]:
 ENVIRONMENTS = _environments(has_gpu=HAS_GPU)
 STAMP = "made-from.json"  # written last and removed first: without it, an environment is not whole
 PROJECT = "the project's metadata"
+_TELL_S = 10.0
+_FETCHED = re.compile(r"\s*Downloading (\S+?)(?:\.metadata)? (\(.+\))")
+_fetching: dict[str, str] = {}  # what pip is at, under "now"
 _held: dict[Path, int] = {}  # environment -> its lock file, open until this call of nox ends
 
 
@@ -105,8 +111,10 @@ def environment(session: nox.Session, name: str) -> str:
         _hold(session, folder, fcntl.LOCK_EX)
         if changed := _changed(folder, wanted):  # unless another call has made it meanwhile
             why = "" if changed == [*wanted] else f": {', '.join(changed)} changed"
-            session.log(f"making {folder.relative_to(ROOT)}{why}")
-            _make(session, name, wanted, changed)
+            by = " with uv" if _uv() else ""
+            session.log(f"making {folder.relative_to(ROOT)}{by}{why}")
+            with _told(session, name):
+                _make(session, name, wanted, changed)
         _hold(session, folder, fcntl.LOCK_SH)
     return str(folder / "bin" / "python")
 
@@ -194,6 +202,45 @@ def _make(session: nox.Session, name: str, wanted: dict[str, str], changed: list
     partial.replace(folder / STAMP)
 
 
+@contextmanager
+def _told(session: nox.Session, name: str) -> Iterator[None]:
+    """Say every ten seconds what has been fetched and installed; uv and pip are silent."""
+    done, began, before = threading.Event(), time.monotonic(), _received_bytes()
+
+    def tell() -> None:
+        while not done.wait(_TELL_S):
+            session.log(_said(name, time.monotonic() - began, _received_bytes() - before))
+
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _said(name: str, took_s: float, fetched_bytes: int) -> str:
+    """Return how the making of an environment gets on."""
+    env = ENVIRONMENTS[name]
+    total = len(_pins(env.lock)) + env.torch
+    installed = len(list(_site_packages(_folder(name)).glob("*.dist-info")))
+    fetched = f"{fetched_bytes / 1e6:.0f} MB fetched, " if fetched_bytes else ""
+    now = f"; now {_fetching['now']}" if "now" in _fetching else ""
+    of = f"{installed} of about {total} packages installed"
+    return f"env-{name}: {took_s:.0f} s, {fetched}{of}{now}"
+
+
+def _received_bytes() -> int:
+    """Return what this machine has received over its networks; 0 where it does not say."""
+    try:
+        lines = Path("/proc/net/dev").read_text(encoding="ascii").splitlines()[2:]
+    except OSError:
+        return 0
+    columns = (line.partition(":") for line in lines)
+    return sum(int(rest.split()[0]) for name, _, rest in columns if name.strip() != "lo")
+
+
 def _see(over: str, folder: Path) -> None:
     """Let an environment see the packages of another one, as `uv run --with` does."""
     line = f"import site; site.addsitedir({str(_site_packages(_folder(over)))!r})\n"
@@ -266,7 +313,8 @@ def _install_project(session: nox.Session, python: str) -> None:
 def _pip(session: nox.Session, python: str, *arguments: str) -> None:
     """Install into an environment: by uv where it is there, as it is several times as fast.
 
-    Both check the hashes of a lock. What uv cannot install here, pip is asked for.
+    Both check the hashes of a lock. What uv cannot install here, pip is asked for. What pip fetches
+    is kept for `_told`, as its own lines are many; uv tells only a terminal of it.
     """
     if uv := _uv():
         command = [uv, "pip", "install", "--quiet", "--python", python, *arguments]
@@ -274,7 +322,9 @@ def _pip(session: nox.Session, python: str, *arguments: str) -> None:
         done = subprocess.run(command, check=False, env=settings, pass_fds=[*_held.values()])
         if not done.returncode:
             return
-    _run(session, python, "-m", "pip", "-qq", "install", *arguments)
+    command = [python, "-m", "pip", "install", "--progress-bar", "off", *arguments]
+    _run(session, *command, heard=_hear)
+    _fetching.clear()
 
 
 def _uv() -> str | None:
@@ -308,10 +358,27 @@ def _uv_settings() -> dict[str, str]:
     return {key: value for key, value in settings.items() if key not in os.environ}
 
 
-def _run(session: nox.Session, *command: str) -> None:
-    """Run a command that holds the locks as long as it lives, also where nox is killed before."""
-    code = subprocess.run(command, check=False, pass_fds=[*_held.values()]).returncode
-    if code:
+def _hear(line: str) -> None:
+    """Take note of what a line of pip says that it is at."""
+    if found := _FETCHED.match(line):
+        _fetching["now"] = " ".join(found.groups())
+    elif line.startswith("Installing"):
+        _fetching["now"] = "installing all"
+
+
+def _run(session: nox.Session, *command: str, heard: Callable[[str], None] | None = None) -> None:
+    """Run a command that holds the locks as long as it lives, also where nox is killed before.
+
+    Its lines of standard output go to `heard`, where that is given.
+    """
+    output = subprocess.PIPE if heard else None
+    with subprocess.Popen(
+        command, stdout=output, encoding="utf-8", errors="replace", pass_fds=[*_held.values()]
+    ) as process:
+        for line in process.stdout or ():
+            assert heard is not None
+            heard(line)
+    if code := process.returncode:
         session.error(f"{shlex.join(command)} ended with exit code {code}")
 
 
@@ -471,6 +538,13 @@ def tables(session: nox.Session) -> None:
     """Render every published table again and compare it byte for byte."""
     python = environment(session, "base")
     harness(session, python, "publish", "--all", "--stale")
+
+
+@nox.session(venv_backend="none", default=False)
+def mutants(session: nox.Session) -> None:
+    """Plant each fault of the catalogue in a copy, and ask tests, pins and claims who notices."""
+    python = environment(session, "rl-tests")
+    session.run(python, "-m", "tests.mutants", *session.posargs, external=True)
 
 
 @nox.session(venv_backend="none", default=False)

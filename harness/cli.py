@@ -7,7 +7,6 @@ and returns the exit code; every failure a user can cause ends as one clear mess
 from __future__ import annotations
 
 import gc
-import os
 import signal
 import sys
 import time
@@ -16,11 +15,11 @@ from importlib import import_module
 from types import FrameType
 from typing import NoReturn
 
-from harness.errors import ExitCode, HarnessError, Interrupted
+from harness.errors import ExitCode, HarnessError, HostError, Interrupted, worst
+from harness.printable import printable_lines
 from harness.session.console import Colour, paint
 from harness.session.parser import parse
-
-_BROKEN_PIPE = 141  # as a shell reports a program that SIGPIPE ended
+from harness.session.streams import guarded
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,26 +27,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _stop)
     # what a command has read lives until its end: Python need not look for garbage there so often
     gc.set_threshold(50_000)
+    with guarded() as streams:
+        code = _answer(arguments)
+        if lost := streams.lost:  # the answer is what was asked for
+            print(f"harness: standard output is incomplete: {lost}", file=sys.stderr)
+            code = worst([code, ExitCode.INFRASTRUCTURE])
+    return code
+
+
+def _answer(arguments: Sequence[str] | None) -> ExitCode:
     began, name = time.monotonic(), "harness"
     try:
         command, options = parse(arguments)
         name = f"harness {command}"
         code: ExitCode = import_module(f"harness.commands.{command}").main(options)
         options.console.explain(f"{name}: exit code {code}, {time.monotonic() - began:.2f} s")
-        sys.stdout.flush()
+    except SystemExit as end:  # --help and --version, and what argparse refuses
+        return ExitCode(end.code) if isinstance(end.code, int) else ExitCode.OK
     except HarnessError as error:
-        print(f"{paint(name, Colour.RED, sys.stderr)}: {error}", file=sys.stderr)
-        return error.exit_code
+        failure = error
     except KeyboardInterrupt:
         print(f"{name}: interrupted; what was finished is kept", file=sys.stderr)
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:  # the reader of our output left, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _BROKEN_PIPE
     except OSError as error:  # a disk or a file system that fails under us
-        print(f"{paint(name, Colour.RED, sys.stderr)}: {error}", file=sys.stderr)
-        return ExitCode.INFRASTRUCTURE
-    return code
+        failure = HostError(str(error))
+    except Exception as error:  # noqa: BLE001 - nobody is above us but the user
+        from harness.session.unexpected import unexpected  # noqa: PLC0415 - hardly ever needed
+
+        failure = unexpected(error)
+    else:
+        return code
+    said = printable_lines(str(failure))
+    print(f"{paint(name, Colour.RED, sys.stderr)}: {said}", file=sys.stderr)
+    return failure.exit_code
 
 
 def _stop(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -125,6 +125,13 @@ class HostError(HarnessError):
         self.message, self.remedy = message, remedy
         super().__init__(f"{message}\n  next: {remedy}" if remedy else message)
 
+    def about(self, scenario: str) -> HostError:
+        """Return the same with a scenario's id for ``SCENARIO``, which the raiser did not know."""
+        message, remedy = (
+            text.replace("SCENARIO", scenario) for text in (self.message, self.remedy)
+        )
+        return HostError(message, remedy)
+
 
 class Interrupted(HarnessError):  # noqa: N818 - not an error, a wish
     """The user asked to stop; finished work is kept."""

@@ -10,6 +10,7 @@ import functools
 import hashlib
 import json
 import math
+import sys
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,8 @@ from typing import (
     get_origin,
     get_type_hints,
 )
+
+from harness.reading import shown
 
 # of the records below and of the names of params, metrics and row keys; raised with either
 SCHEMA_VERSION = 2
@@ -222,7 +225,8 @@ class Event:
     """One fact that a workload wrote.
 
     Attributes:
-        kind: ``started``, ``measured``, ``step``, ``note``, ``artefact`` or ``finished``.
+        kind: ``started``, ``measured``, ``step``, ``note``, ``artefact``, ``begun``, ``stored`` or
+            ``finished``.
         at_s: seconds since the workload started.
         payload: the fields of this kind (see `harness.workloads.api.emit`).
     """
@@ -264,6 +268,50 @@ class Usage:
 
 
 @record
+class StepTaken:
+    """A step of a run: one of its expensive parts, which is kept and can be taken again.
+
+    Attributes:
+        name: as the workload calls it.
+        key: its address in the store of finished steps.
+        made_by: the run that made it (scenario, profile, id); empty for this one.
+        made_now: by the attempt that tells of it.
+        across_changes: other code than the present made it, and the user asked to go on with it.
+        wall_s: what making it took, seconds.
+    """
+
+    name: str
+    key: str
+    made_by: str = ""
+    made_now: bool = True
+    across_changes: bool = False
+    wall_s: float = 0.0
+
+
+@record
+class Segment:
+    """One attempt at a run; a run that was ended half-way has several.
+
+    Attributes:
+        began: UTC.
+        ended: UTC; of one that nobody could end properly, the last sign of life.
+        boot_id: of the machine, so that a restart between two segments can be seen.
+        cause: why it ended; empty for the one that finished the run.
+        steps: how many steps it finished.
+        wall_s: how long it was at work, seconds.
+        shared_with: how many other runs of this harness may have been at work meanwhile.
+    """
+
+    began: str
+    ended: str
+    boot_id: str
+    cause: str = ""
+    steps: int = 0
+    wall_s: float = 0.0
+    shared_with: int = 0
+
+
+@record
 class RunOutcome:
     """How one execution went.
 
@@ -272,7 +320,11 @@ class RunOutcome:
         log_tail: last lines of standard error, kept for a run that broke.
         device: the device the workload said it computed on.
         runtime: ``local`` or ``docker``.
-        shared_with: the most other runs that this harness had under way meanwhile.
+        usage: of all segments together.
+        segments: the attempts that it took, in their order, without those that left nothing to go
+            on from; the last one is that of this outcome.
+        steps: made or taken.
+        shared_with: the most other runs that this harness had under way meanwhile, in any segment.
     """
 
     status: Status
@@ -283,6 +335,8 @@ class RunOutcome:
     cause: str = ""
     log_tail: tuple[str, ...] = ()
     started_at: str = ""
+    segments: tuple[Segment, ...] = ()
+    steps: tuple[StepTaken, ...] = ()
     schema_version: int = SCHEMA_VERSION
     shared_with: int = 0
 
@@ -406,14 +460,16 @@ def _scalar_decoder(kind: type) -> _Decode:
             kind(value) if value in allowed else _refuse(f"one of {', '.join(allowed)}", value)
         )
     if kind is float:
-        return lambda value: (
-            float(value) if type(value) in (float, int) else _refuse("float", value)
-        )
+        return lambda value: float(value) if _is_finite(value) else _refuse("float", value)
     return lambda value: value if type(value) is kind else _refuse(kind.__name__, value)
 
 
+def _is_finite(value: Any) -> bool:
+    return type(value) in (float, int) and abs(value) <= sys.float_info.max
+
+
 def _refuse(wanted: str, value: object) -> NoReturn:
-    message = f"wanted {wanted}, got {value!r}"
+    message = f"wanted {wanted}, got {shown(value)}"
     raise _Misfit(message)
 
 
@@ -462,7 +518,7 @@ def _union_decoder(options: tuple[Any, ...]) -> _Decode:
                 return each(value)
             except _Misfit:
                 continue
-        message = f"{value!r} is not one of {options}"
+        message = f"{shown(value)} is not one of {options}"
         raise _Misfit(message)
 
     return decode
@@ -479,7 +535,7 @@ def _record_decoder(cls: type) -> _Decode:
             decoders.update((f.name, _decoder(hints[f.name])) for f in fields(cls))
         if not value.keys() <= decoders.keys():
             extra, known = min(set(value) - set(decoders)), ", ".join(sorted(decoders))
-            message = f"unknown field {extra!r}; known: {known}"
+            message = f"unknown field {shown(extra)}; known: {known}"
             raise _Misfit(message)
         decoded = {}
         for name, item in value.items():

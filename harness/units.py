@@ -88,6 +88,9 @@ UNITS = _table(
 )
 
 
+_TYPED_S = {"s": 1.0, "m": 60.0, "h": _HOUR, "d": 24 * _HOUR}
+
+
 def same_dimension(one: str, other: str) -> bool:
     """Return whether figures in the two units may be compared.
 
@@ -119,6 +122,20 @@ def duration(seconds: float) -> str:
         return f"{minutes} min {rest_s} s" if rest_s else f"{minutes} min"
     hours, minutes = divmod(round(seconds / 60), 60)
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def seconds_of(text: str) -> float:
+    """Return the seconds of a time as people type it: ``90``, ``90s``, ``30m``, ``20h``, ``1.5d``.
+
+    Raises:
+        ValueError: it is none, or not above 0.
+    """
+    number, unit = (text[:-1], text[-1]) if text[-1:] in _TYPED_S else (text, "s")
+    seconds = float(number) * _TYPED_S[unit]
+    if not 0 < seconds < math.inf:
+        message = f"{text} is no time to wait"
+        raise ValueError(message)
+    return seconds
 
 
 def counted(number: int, noun: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Self
 
 from harness.check.finding import call_invalid
 from harness.check.rows import Rows, in_unit
-from harness.records import record
+from harness.check.variation import identical_replicates, twins_text
+from harness.records import FinishedRun, record
 from harness.scenario.expectations import Entry
 from harness.workloads.api.declare import Better, Metric
 
@@ -22,6 +24,32 @@ class Measured:
     rows: Rows
     metrics: Mapping[str, Metric]
     recomputed: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        runs: Sequence[FinishedRun],
+        metrics: Mapping[str, Metric],
+        asked: Iterable[str] = (),
+        *,
+        recomputed: bool = False,
+    ) -> Self:
+        """Return the rows of these runs; of replicates that are all one, none can be used.
+
+        Args:
+            runs: each once.
+            metrics: what the workloads declare, by name.
+            asked: the metrics that will be asked for, as far as they are known (`Rows`).
+            recomputed: whether their figures are those of published files.
+        """
+        same = {
+            id(run): twins_text(twins)
+            for twins in identical_replicates(runs, metrics)
+            for run in twins
+        }
+        losses = [name for name, metric in metrics.items() if metric.is_loss]
+        rows = Rows(runs, losses, asked, unusable=same)
+        return cls(rows=rows, metrics=metrics, recomputed=recomputed)
 
     def resolution(self, entry: Entry) -> float:
         """Return the smallest step of the entry's metric, in the entry's unit; 0 if undeclared."""

@@ -92,9 +92,10 @@ class Rows:
     """The rows of some runs; the order of the runs makes no difference.
 
     Args:
-        runs: the runs.
+        runs: each once.
         losses: metrics that count what a run left out of its other figures (`Metric.is_loss`).
         metrics: those that will be asked for: their rows are read at once, any other's when it is.
+        unusable: why no figure of a run can be used, by the run's identity.
     """
 
     def __init__(
@@ -102,13 +103,21 @@ class Rows:
         runs: Iterable[FinishedRun],
         losses: Iterable[str] = (),
         metrics: Iterable[str] = (),
+        unusable: Mapping[int, str] | None = None,
     ) -> None:
         self.runs = sorted(runs, key=_order)
         self._losses = frozenset(losses)
+        self._unusable = unusable or {}
         self._broken = [run for run in self.runs if run.outcome.status is not Status.FINISHED]
         self._by_metric: dict[str, list[MeasurementRow]] = {}
         self._by_keys: dict[tuple[str, ...], dict[Hashable, list[MeasurementRow]]] = {}
         self._read(frozenset(metrics))
+
+    def of(self, metric: str) -> Sequence[MeasurementRow]:
+        """Return every row of a metric, absent figures too; empty if no run measured it."""
+        if metric not in self._by_metric:
+            self._read({metric})
+        return self._by_metric[metric]
 
     def select(self, cell: Cell | Entry) -> list[MeasurementRow]:
         """Return the rows of `cell.metric` that match `cell.where`; there is at least one.
@@ -123,6 +132,9 @@ class Rows:
             call_missing(self._why_none(cell))
         _refuse_twice(rows)
         _refuse_absent(rows)
+        for row in rows:
+            if id(row.run) in self._unusable:
+                call_invalid(self._unusable[id(row.run)])
         return rows
 
     def samples(self, cell: Cell | Entry) -> list[MeasurementRow]:
@@ -168,15 +180,10 @@ class Rows:
         """Return the rows of `metric` that have these values of these keys, by an index."""
         keys = sorted(where)
         if (metric, *keys) not in self._by_keys:
-            rows = self._of(metric)
+            rows = self.of(metric)
             holding = [row for row in rows if all(key in row.keys for key in keys)]
             self._by_keys[metric, *keys] = _grouped_by(holding, keys)
         return self._by_keys[metric, *keys].get(tuple(frozen(where[key]) for key in keys), [])
-
-    def _of(self, metric: str) -> list[MeasurementRow]:
-        if metric not in self._by_metric:
-            self._read({metric})
-        return self._by_metric[metric]
 
     def _read(self, metrics: AbstractSet[str]) -> None:
         self._by_metric.update((metric, []) for metric in metrics)
@@ -197,7 +204,7 @@ class Rows:
     def _why_none(self, cell: Cell | Entry) -> str:
         if not self.runs:
             return "not run yet"
-        rows = self._of(cell.metric)
+        rows = self.of(cell.metric)
         if not rows:
             return f"no run measured {cell.metric}"
         for key, value in cell.where.items():

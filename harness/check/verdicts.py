@@ -11,7 +11,6 @@ from harness.check.finding import Judgement, Unanswered
 from harness.check.inference import decide
 from harness.check.kinds import compare
 from harness.check.measured import Measured
-from harness.check.rows import Rows
 from harness.errors import ExitCode
 from harness.records import FinishedRun, Profile, Verdict, VerdictKind
 from harness.scenario.expectations import (
@@ -47,10 +46,8 @@ def check(
     def measured_on(device: str | None) -> Measured:
         """Return the measurements of a device; a run that failed before naming one counts."""
         bound = [run for run in here if device is None or run.outcome.device in (device, "")]
-        losses = (name for name, metric in metrics.items() if metric.is_loss)
         recomputed = profile is Profile.EVIDENCE
-        rows = Rows(bound, losses, asked)
-        return Measured(rows=rows, metrics=metrics, recomputed=recomputed)
+        return Measured.of(bound, metrics, asked, recomputed=recomputed)
 
     others = {
         entry.id: elsewhere(entry.binds, profile, list(devices)) for entry in ledger.expectations

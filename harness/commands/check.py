@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from harness.errors import ExitCode
+from harness.check.pins import check_pins, read_pins
+from harness.errors import ExitCode, worst
 from harness.plan.expand import expand
 from harness.records import to_json
 from harness.report.dossier import ScenarioReport, assemble
@@ -35,12 +36,14 @@ def main(options: CheckOptions) -> ExitCode:
         dossiers.append(dossier)
         for run in dossier.runs:
             options.console.explain(f"{run.spec.label}: {store.folder(run.spec)}")
+        pins = check_pins(read_pins(folder), dossier.runs, store, dossier.metrics)
+        code = worst([dossier.exit_code, pins.exit_code])
         if options.json:
             verdicts = [to_json(each) for each in dossier.verdicts]
-            return Answer(code=dossier.exit_code, document=verdicts)
+            return Answer(code=code, document=verdicts)
         table = replace(ledger_table(dossier), caption=dossier.caption)  # the counts come last
-        text = f"{render_text(table, terminal_width())}\n{judged(dossier)}\n"
-        return Answer(code=dossier.exit_code, text=text)
+        text = f"{render_text(table, terminal_width())}\n{judged(dossier)}\n{pins}\n"
+        return Answer(code=code, text=text)
 
     code = answer_each(find_all(project.scenarios, options.scenarios), check, options)
     write_for_ci(dossiers, options.junit, options.summary, project.root)

@@ -102,13 +102,17 @@ def _demands(loaded: Loaded) -> Iterator[Demand]:
             name: each.value for name, each in params_of(loaded, profile, Overrides()).items()
         }
         read = [each for each in scenario.evidence if each.file in model.uses]
-        found = statuses(read, evidence_folder(cache_folder(), read))
+        try:
+            found = statuses(read, evidence_folder(cache_folder(), read))
+            lacks_files = any(each.state is not EvidenceState.HERE for each in found)
+        except HostError:  # no folder of that name: `fetch` and `run` say so
+            lacks_files = True
         yield Demand(
             scenario=scenario.scenario,
             profile=profile,
             packages=declared.requires,
             image=model.image,
-            lacks_files=any(each.state is not EvidenceState.HERE for each in found),
+            lacks_files=lacks_files,
             limits=Limits(**model.limits.model_dump()),
             sandbox=sandbox_of(declared, params, None),
         )

@@ -9,6 +9,7 @@ from harness.records import to_json
 from harness.scenario.index import summaries
 from harness.session.options import ListOptions
 from harness.session.project import cache_folder, open_project
+from harness.session.strangers import tell_of_strangers
 from harness.units import counted
 
 
@@ -25,4 +26,5 @@ def main(options: ListOptions) -> ExitCode:
         print(f"{each.scenario:{width}}  {each.title}{planned}  [{' '.join(each.profiles)}]")
         options.console.explain(f"{'':{width}}  {project.scenarios / each.scenario}")
     print(counted(len(listed), "scenario"))
+    tell_of_strangers(project, options.console)
     return ExitCode.OK

@@ -29,7 +29,7 @@ def main(options: PlanOptions) -> ExitCode:
         ready = prepare(folder, project, options, builds=False)
         states = list(pending(ready.store, ready.plan.runs))
         found = [*ready.problems(), *ready.choice.runtime.problems(ready.plan.runs[0])]
-        obstacles = [str(problem) for problem in found]
+        obstacles = [str(problem.about(ready.plan.scenario)) for problem in found]
         code = ExitCode.INFRASTRUCTURE if obstacles else ExitCode.OK
         if options.json:
             return Answer(code=code, document=_document(ready, states, obstacles))

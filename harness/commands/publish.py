@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from harness import atomic
-from harness.errors import ExitCode, HostError, InputError, Problem
+from harness.errors import ExitCode, HostError, InputError, Problem, worst
 from harness.plan.expand import expand
 from harness.plan.overrides import Overrides
 from harness.records import Profile, Status
 from harness.report.dossier import assemble
 from harness.report.files import files_of
-from harness.results.selection import select
+from harness.results.selection import is_of_this_code, select
 from harness.results.store import (
     ENVIRONMENT_FILE,
     MEASUREMENTS_FILE,
@@ -34,6 +35,7 @@ from harness.session.options import PublishOptions
 from harness.session.project import Project, open_project
 from harness.session.selection import open_ledger, stored_profile
 from harness.session.several import Answer, answer_each
+from harness.session.strangers import tell_of_strangers
 from harness.workloads.api.emit import EVENTS_FILE
 
 _PUBLISHED = (SPEC_FILE, OUTCOME_FILE, MEASUREMENTS_FILE, ENVIRONMENT_FILE, EVENTS_FILE)
@@ -63,7 +65,10 @@ def main(options: PublishOptions) -> ExitCode:
 
     every = folders(project.scenarios)
     chosen = every if options.all else find_all(project.scenarios, options.scenarios)
-    return answer_each(chosen, publish, options)
+    code = answer_each(chosen, publish, options)
+    strangers = tell_of_strangers(project, options.console) if options.all else []
+    is_stale = options.stale and any(project.published in path.parents for path in strangers)
+    return worst([code, ExitCode.OUTSIDE]) if is_stale else code
 
 
 def _copy(loaded: Loaded, project: Project, options: PublishOptions) -> None:
@@ -76,16 +81,28 @@ def _copy(loaded: Loaded, project: Project, options: PublishOptions) -> None:
     profile = stored_profile(options.profile, loaded.scenario, source)
     plan = expand(loaded, profile, Overrides())
     runs = [run for run in select(source, plan.runs) if run.outcome.status is Status.FINISHED]
+    again = f"harness run {loaded.scenario.scenario} --profile {profile}"
     if len(runs) < len(plan.runs):
         message = f"{len(plan.runs) - len(runs)} of {len(plan.runs)} runs are not finished"
-        raise HostError(message, f"harness run {loaded.scenario.scenario} --profile {profile}")
-    shutil.rmtree(target.root / loaded.scenario.scenario / profile, ignore_errors=True)
+        raise HostError(message, again)
+    pairs = zip(runs, plan.runs, strict=True)
+    if outdated := [run for run, spec in pairs if not is_of_this_code(run, spec)]:
+        message = (
+            f"{len(outdated)} of {len(runs)} runs are of other code or data than this checkout's"
+        )
+        raise HostError(message, again)
     source.copy_ledgers(runs, target)
+    with atomic.new_folder(target.root / loaded.scenario.scenario / profile) as new:
+        for run in runs:
+            stored, place = source.folder(run.spec), new / run.spec.run_id
+            place.mkdir()
+            for name in _PUBLISHED:
+                try:
+                    shutil.copyfile(stored / name, place / name)
+                except FileNotFoundError:
+                    message = f"a stored run is not whole: {stored / name} is missing"
+                    raise HostError(message, f"mv {stored} elsewhere, then {again}") from None
     for run in runs:
-        place = target.folder(run.spec)
-        place.mkdir(parents=True)
-        for name in _PUBLISHED:
-            shutil.copyfile(source.folder(run.spec) / name, place / name)
         options.console.explain(f"copied {source.folder(run.spec)}")
 
 
@@ -110,7 +127,7 @@ def _render(loaded: Loaded, project: Project, *, keep: bool) -> Iterator[Path]:
     profiles = store.profiles(loaded.scenario.scenario)
     plans = [expand(loaded, profile, Overrides()) for profile in profiles]
     ledger = open_ledger(loaded)
-    dossiers = [assemble(loaded, ledger, plan, store) for plan in plans]
+    dossiers = [replace(assemble(loaded, ledger, plan, store), is_published=True) for plan in plans]
     for name, text in (files_of(dossiers) if dossiers else {}).items():
         path = store.root / loaded.scenario.scenario / name
         if not path.is_file() or path.read_text(encoding="utf-8") != text:

@@ -18,6 +18,7 @@ from harness.scenario.schema import Scenario, Strict
 from harness.session.options import ValidateOptions
 from harness.session.project import Project, open_project
 from harness.session.selection import open_ledger
+from harness.session.strangers import tell_of_strangers
 from harness.units import counted
 
 
@@ -41,6 +42,7 @@ def main(options: ValidateOptions) -> ExitCode:
         problems += scenario_problems(folder, images)
     if problems:
         raise InputError(problems)
+    tell_of_strangers(project, options.console)
     if options.json:
         print(json.dumps({"valid": [folder.name for folder in chosen]}))
     else:

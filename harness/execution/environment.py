@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from harness.errors import HostError
+from harness.errors import HostError, InputError
 from harness.execution.prepare import Preparation
+from harness.reading import read_json
 from harness.records import Limits, RunSpec, Status, canonical_json, from_json, to_json
-from harness.results.environment import capture
+from harness.results.environment import capture, clock_warning
 from harness.results.interpreter import Interpreter
 from harness.runtime.base import SPEC_FILE, STDOUT_FILE, Launch
 
@@ -27,6 +29,14 @@ class EnvironmentRecorder:
         self._ready = ready
         self._inside: Interpreter | None = None
         self._asking = Lock()
+        newest = ""
+        with suppress(InputError):  # a damaged run is named by who needs it
+            stored = ready.store.runs(ready.loaded.scenario.scenario, ready.profile)
+            newest = max((run.outcome.started_at for run in stored), default="")
+        warning = clock_warning(datetime.now(UTC), newest)
+        self._warnings = (warning,) if warning else ()
+        if warning:
+            ready.options.console.say(f"warning: {warning}")
 
     def __call__(self, spec: RunSpec) -> Mapping[str, Any]:
         """Return the environment of a run that has just been executed."""
@@ -35,7 +45,13 @@ class EnvironmentRecorder:
                 self._inside = self._ask(spec)
         ready = self._ready
         environment: Mapping[str, Any] = to_json(
-            capture(spec, ready.host, project=ready.project.root, interpreter=self._inside)
+            capture(
+                spec,
+                ready.host,
+                project=ready.project.root,
+                interpreter=self._inside,
+                warnings=self._warnings,
+            )
         )
         return environment
 
@@ -54,5 +70,5 @@ class EnvironmentRecorder:
             if outcome.status is not Status.FINISHED:
                 message = f"the image's Python cannot be asked for its packages: {outcome.cause}"
                 raise HostError(message)
-            answer = json.loads((folder / STDOUT_FILE).read_text(encoding="utf-8"))
+            answer = read_json((folder / STDOUT_FILE).read_bytes())
         return from_json(Interpreter, answer)

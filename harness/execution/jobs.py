@@ -67,22 +67,24 @@ class Crew:
         jobs: how many; with one there is no thread.
 
     Attributes:
+        jobs: how many.
         stop: set where the runs that are under way must end: the others' work is in vain.
+        ended_by: the exception that set it; None where none has, and with one job.
     """
 
     def __init__(self, jobs: int = 1) -> None:
-        self._jobs = jobs
+        self.jobs = jobs
         self._lock = threading.Lock()
         self._most: dict[str, int] = {}  # by run under way: the most that were so at once
         self.stop = threading.Event()
+        self.ended_by: BaseException | None = None
 
     def each(self, work: Callable[[Item], None], items: Sequence[Item]) -> None:
         """Do `work` on every item; the first exception, Ctrl-C too, ends all that are under way."""
-        if self._jobs == 1:
+        if self.jobs == 1:
             for item in items:
                 work(item)
             return
-        first: list[BaseException] = []  # what the others end with follows from it
 
         def one(item: Item) -> None:
             if self.stop.is_set():
@@ -90,20 +92,25 @@ class Crew:
             try:
                 work(item)
             except BaseException as error:
-                first.append(error)
-                self.stop.set()
+                self._end_all(error)
                 raise
 
-        with ThreadPoolExecutor(self._jobs, thread_name_prefix="run") as pool:
+        with ThreadPoolExecutor(self.jobs, thread_name_prefix="run") as pool:
             futures = [pool.submit(one, item) for item in items]
             try:
                 for future in as_completed(futures):
                     future.result()
-            except BaseException:  # of a run, or Ctrl-C, which only this thread hears
-                self.stop.set()
-                if first:
-                    raise first[0] from None
+            except BaseException as error:  # of a run, or Ctrl-C, which only this thread hears
+                if (first := self._end_all(error)) is not error:
+                    raise first from None
                 raise
+
+    def _end_all(self, error: BaseException) -> BaseException:
+        """Stop what is under way; return the first exception: what others end with follows."""
+        with self._lock:
+            self.ended_by = self.ended_by or error
+        self.stop.set()
+        return self.ended_by
 
     @contextmanager
     def joined(self, run_id: str) -> Iterator[Callable[[], int]]:

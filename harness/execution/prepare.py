@@ -14,6 +14,7 @@ from harness.plan.overrides import Overrides
 from harness.records import ImageRef, Limits, Profile
 from harness.results.store import RunStore
 from harness.runtime.choice import Choice, choose, made
+from harness.runtime.environ import given_folder
 from harness.runtime.evidence import (
     EvidenceState,
     EvidenceStatus,
@@ -30,6 +31,7 @@ from harness.scenario.schema import EvidenceFile
 from harness.session.options import PlanOptions
 from harness.session.project import Project, cache_folder
 from harness.session.selection import open_ledger, overrides_of, profile_to_run
+from harness.variables import EVIDENCE_VARIABLE
 from harness.workloads.api.registry import workload
 
 
@@ -119,7 +121,11 @@ class Preparation:
         wrong = [f"{each.file} ({each.state})" for each in found if not _is_here(each)]
         if wrong:
             message = f"published data is missing from {self.evidence_dir}: {', '.join(wrong)}"
-            yield HostError(message, f"harness fetch {self.loaded.scenario.scenario}")
+            remedy = f"harness fetch {self.loaded.scenario.scenario}"
+            others = [each.path for each in found if each.state is EvidenceState.OTHER]
+            if others and self.evidence_dir == given_folder(EVIDENCE_VARIABLE):
+                remedy = f"mv {others[0]} elsewhere, then {remedy}"  # nothing replaces the user's
+            yield HostError(message, remedy)
         yield from model_problems(self.models, self.models_dir)
 
     def of_evidence(self) -> Preparation | None:

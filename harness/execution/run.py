@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import field, replace
 from enum import StrEnum
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from harness.errors import HostError, InputError
+from harness.errors import HostError, InputError, Interrupted
+from harness.execution import segments
 from harness.execution.jobs import Crew
+from harness.execution.segments import Attempts
 from harness.measure import came_to_its_end, device_of, measure, usage_measurements
 from harness.plan.expand import Plan
-from harness.records import Event, FinishedRun, Measurement, RunOutcome, RunSpec, Status, record
-from harness.results.redact import redact
+from harness.probes.channels import TelemetrySample
+from harness.records import (
+    Event,
+    FinishedRun,
+    Measurement,
+    RunOutcome,
+    RunSpec,
+    Segment,
+    Status,
+    Usage,
+    record,
+)
+from harness.results.redact import redact, redact_logs
 from harness.results.store import RunStore
 from harness.runtime.base import Launch, Runtime
 from harness.telemetry.log import TELEMETRY_FILE, read_samples
-from harness.telemetry.reduce import run_measurements
+from harness.telemetry.reduce import run_measurements, summed
 from harness.telemetry.sampler import TelemetrySampler
 from harness.workloads.api.emit import EVENTS_FILE, read_events
 
@@ -39,6 +54,7 @@ class RunProgress:
         number: its place in the plan, from 1.
         total: how many runs the plan has.
         finished: the result of a run that ended.
+        earlier: what attempts before this one left of a run that starts.
     """
 
     step: RunStage
@@ -46,6 +62,7 @@ class RunProgress:
     number: int
     total: int
     finished: FinishedRun | None = None
+    earlier: Attempts | None = None
 
 
 @record
@@ -54,6 +71,8 @@ class Surroundings:
 
     Attributes:
         crew: how many runs are done side by side.
+        across_changes: whether a run that was ended half-way goes on with steps of other code.
+        restart: whether it begins anew.
     """
 
     runtime: Runtime
@@ -62,6 +81,8 @@ class Surroundings:
     models_dir: Path | None = None
     environment: Callable[[RunSpec], Mapping[str, Any]]
     crew: Crew = field(default_factory=Crew)
+    across_changes: bool = False
+    restart: bool = False
 
 
 Listener = Callable[[RunProgress], None]
@@ -76,12 +97,15 @@ def run_plan(plan: Plan, around: Surroundings, listen: Listener) -> None:
 
     Raises:
         HostError: this machine cannot execute the plan; nothing has been started.
+        InputError: the code of a step has changed that a run which was ended half-way goes on from.
     """
+    store = around.store
     with around.runtime as runtime:
         runtime.reap()
-        owed = [spec for spec in plan.runs if not around.store.has(spec)]
+        owed = [spec for spec in plan.runs if not store.has(spec) and not store.store_ended(spec)]
         if owed:
             refuse(runtime.problems(owed[0]))
+            segments.go_on(store, owed, across=around.across_changes, restart=around.restart)
         total, listening = len(plan.runs), Lock()
 
         def tell(progress: RunProgress) -> None:
@@ -91,31 +115,44 @@ def run_plan(plan: Plan, around: Surroundings, listen: Listener) -> None:
         def do(planned: tuple[int, RunSpec]) -> None:
             number, spec = planned
             progress = RunProgress(step=RunStage.REUSED, spec=spec, number=number, total=total)
-            if not around.store.has(spec):
-                tell(replace(progress, step=RunStage.STARTED))
-                progress = replace(progress, step=RunStage.ENDED, finished=_run(spec, around))
+            if not store.has(spec):
+                finished = _run(spec, around, replace(progress, step=RunStage.STARTED), tell)
+                progress = replace(progress, step=RunStage.ENDED, finished=finished)
             tell(progress)
 
         around.crew.each(do, [*enumerate(plan.runs, 1)])
 
 
-def _run(spec: RunSpec, around: Surroundings) -> FinishedRun:
+def _run(
+    spec: RunSpec, around: Surroundings, progress: RunProgress, listen: Listener
+) -> FinishedRun:
     staged = around.store.stage(spec)
+    earlier = segments.begin(
+        staged, around.store, across=around.across_changes, shared_with=around.crew.jobs - 1
+    )
+    listen(replace(progress, earlier=earlier))
     try:
-        finished = _execute(spec, staged, around)
-        around.store.commit(staged, finished)
-    except BaseException:  # stopped half-way: only checkpoints are kept, it will be run again
-        around.store.discard(staged)
+        finished = _execute(spec, staged, around, earlier)
+    except BaseException as error:  # what is done is kept, and the next attempt goes on from it
+        first = around.crew.ended_by or error
+        cause = segments.said_of(first)
+        if first is not error and not isinstance(first, KeyboardInterrupt | Interrupted):
+            cause = f"another run of the plan ended all: {cause}"
+        with suppress(HostError):  # a full disk must not take the place of what ended the run
+            segments.end(staged, cause)
         raise
+    around.store.commit(staged, finished, goes_on=segments.goes_on(staged, around.store))
     return finished
 
 
-def _execute(spec: RunSpec, staged: Path, around: Surroundings) -> FinishedRun:
+def _execute(spec: RunSpec, staged: Path, around: Surroundings, earlier: Attempts) -> FinishedRun:
+    around.store.artefacts.make_folder()
     launch = Launch(
         spec=spec,
         run_dir=staged,
         evidence_dir=around.evidence_dir,
         models_dir=around.models_dir,
+        artefacts_dir=around.store.artefacts.root,
         label=spec.label,
         stop=around.crew.stop,
     )
@@ -126,20 +163,44 @@ def _execute(spec: RunSpec, staged: Path, around: Surroundings) -> FinishedRun:
         outcome = around.runtime.run(launch)
     # what a program says last may hold a key
     said = tuple(redact(line) for line in outcome.log_tail)
-    outcome = replace(outcome, cause=redact(outcome.cause), log_tail=said, shared_with=others())
+    outcome = replace(outcome, cause=redact(outcome.cause), log_tail=said)
+    redact_logs(staged)
     events, damage = _events(staged)
     outcome = replace(_judged(outcome, events, damage), device=device_of(events))
     measured, damage = _measurements(spec, events)
+    outcome = _judged(outcome, events, damage)
+    this = segments.end(staged, outcome.cause, outcome.usage.wall_s)
+    parts = [run_measurements(_samples(folder)) for folder in (*earlier.folders, staged)]
+    outcome = replace(
+        outcome,
+        usage=_of_all(outcome.usage, earlier.segments),
+        # times are of all segments, so one of them that shared the machine is enough
+        shared_with=max([others(), *(each.shared_with for each in earlier.segments)]),
+        segments=(*earlier.segments, this),
+        steps=tuple(segments.steps_of(staged)),
+    )
     return FinishedRun(
         spec=spec,
-        outcome=_judged(outcome, events, damage),
-        measurements=(
-            *measured,
-            *usage_measurements(outcome.usage),
-            *run_measurements(read_samples(staged / TELEMETRY_FILE)),
-        ),
+        outcome=outcome,
+        measurements=(*measured, *usage_measurements(outcome.usage), *summed(parts)),
         environment=around.environment(spec),
     )
+
+
+def _of_all(usage: Usage, earlier: Sequence[Segment]) -> Usage:
+    """Return what all segments used: a killed one has told no more than how long it ran."""
+    if not earlier:
+        return usage
+    wall_s = usage.wall_s + math.fsum(segment.wall_s for segment in earlier)
+    return replace(usage, wall_s=wall_s, cpu_s=None)
+
+
+def _samples(attempt: Path) -> tuple[TelemetrySample, ...]:
+    """Return the telemetry of an attempt; none where it is damaged, as that loses no run."""
+    try:
+        return read_samples(attempt / TELEMETRY_FILE)
+    except ValueError:
+        return ()
 
 
 def _events(staged: Path) -> tuple[tuple[Event, ...], str]:

@@ -25,9 +25,13 @@ from harness.scenario.cells import MAX_RUNS, cells_of, matches
 from harness.scenario.checks import placed
 from harness.scenario.load import Loaded
 from harness.scenario.positions import Key
-from harness.scenario.schema import Estimate, Sweep
+from harness.scenario.schema import Estimate, ProfileModel, Sweep
 from harness.workloads.api.declare import Workload, build, defaults_of, problems_of
 from harness.workloads.api.registry import workload
+
+_ROOM = 10  # times its estimate: what a machine may be slower before a run is given up
+_S_PER_HOUR = 3600.0
+_EXCLUDED = "excluded by the scenario"
 
 
 @record
@@ -40,10 +44,16 @@ class Sourced:
 
 @record
 class Skipped:
-    """A declared cell that will not run."""
+    """A declared run that is not planned.
+
+    Attributes:
+        owed: whether only the command line leaves it out, so that the declared experiment is
+            incomplete without it.
+    """
 
     cell: Mapping[str, Any]
     reason: str
+    owed: bool = False
 
 
 @record
@@ -52,7 +62,7 @@ class Plan:
 
     Attributes:
         runs: in the order they will be executed.
-        skipped: declared cells left out.
+        skipped: declared runs left out.
         estimate: what the scenario says the whole profile costs; None where it does not say.
         changed: whether the command line changed the declared experiment.
     """
@@ -68,6 +78,11 @@ class Plan:
     def num_declared(self) -> int:
         """How many runs the scenario declares for this profile."""
         return len(self.runs) + len(self.skipped)
+
+    @property
+    def num_required(self) -> int:
+        """How many of them the declared experiment consists of: all but those it excludes."""
+        return len(self.runs) + sum(each.owed for each in self.skipped)
 
 
 def params_of(loaded: Loaded, profile: Profile, overrides: Overrides) -> dict[str, Sourced]:
@@ -125,18 +140,20 @@ def expand(
     for cell in cells_of(sweep):
         reason = _reason_to_skip(cell, sweep, overrides)
         if reason:
-            skipped.append(Skipped(cell=cell, reason=reason))
+            skipped.append(Skipped(cell=cell, reason=reason, owed=reason != _EXCLUDED))
         else:
             cells.append(cell)
     if not cells:
         raise InputError([Problem(message="the selection leaves no cell to run")])
     seed = _first(overrides.seed, model.seed, scenario.seed)
-    replicates = _first(overrides.replicates, model.replicates, scenario.replicates)
+    declared_replicates = _first(model.replicates, scenario.replicates)
+    replicates = _first(overrides.replicates, declared_replicates)
     if len(cells) * replicates > MAX_RUNS:
         facts = {"value": f"{len(cells)} cells x {replicates}", "allowed": str(MAX_RUNS)}
         key = ("profiles", profile.value)
         raise InputError([loaded.document.problem(key, "too many runs", **facts)])
     known = {each.file: each.sha256 for each in scenario.evidence}
+    limits = _limits(model, overrides)
     runs = tuple(
         RunSpec(
             scenario=scenario.scenario,
@@ -149,7 +166,7 @@ def expand(
             image=image,
             source=source_digest(declared),
             evidence={name: known[name] for name in model.uses},
-            limits=Limits(**model.limits.model_dump()),
+            limits=limits,
         )
         for cell in cells
         for replicate in range(replicates)
@@ -163,10 +180,28 @@ def expand(
         scenario=scenario.scenario,
         profile=profile,
         runs=runs,
-        skipped=tuple(each for each in skipped for _ in range(replicates)),
+        skipped=(
+            *(each for each in skipped for _ in range(max(replicates, declared_replicates))),
+            *(
+                Skipped(cell=cell, reason=f"beyond --replicates {replicates}", owed=True)
+                for cell in cells
+                for _ in range(replicates, declared_replicates)
+            ),
+        ),
         estimate=model.estimate,
         changed=overrides.partial,
     )
+
+
+def _limits(model: ProfileModel, overrides: Overrides) -> Limits:
+    """Return the limits of a profile's runs; where it sets no time-out, a long one has room."""
+    limits = Limits(**model.limits.model_dump())
+    if overrides.timeout_s is not None:
+        return replace(limits, timeout_s=overrides.timeout_s)
+    if model.estimate is None or "timeout_s" in model.limits.model_fields_set:
+        return limits
+    room_s = _ROOM * model.estimate.hours * _S_PER_HOUR
+    return replace(limits, timeout_s=max(limits.timeout_s, room_s))
 
 
 def sandbox_of(
@@ -199,7 +234,7 @@ def require_profile(loaded: Loaded, profile: Profile) -> None:
 
 def _reason_to_skip(cell: Mapping[str, Any], sweep: Sweep, overrides: Overrides) -> str:
     if any(matches(cell, rule) for rule in sweep.exclude):
-        return "excluded by the scenario"
+        return _EXCLUDED
     for axis, kept in overrides.only.items():
         if cell[axis] not in kept:
             return f"not selected by --only {axis}"

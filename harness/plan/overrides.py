@@ -10,6 +10,7 @@ from typing import Any
 from harness.errors import InputError, Problem
 from harness.records import record
 from harness.scenario.positions import Document, parse, read
+from harness.units import seconds_of
 
 
 @record
@@ -22,6 +23,7 @@ class Overrides:
         only: axis -> values to keep.
         seed: replaces the declared seed.
         replicates: replaces the declared number of replicates.
+        timeout_s: replaces the runs' limit; the experiment is the declared one all the same.
         file: the params file, so that mistakes in it name their line.
     """
 
@@ -30,6 +32,7 @@ class Overrides:
     only: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     seed: int | None = None
     replicates: int | None = None
+    timeout_s: float | None = None
     file: Document | None = None
 
     @property
@@ -45,6 +48,7 @@ def read_overrides(
     *,
     seed: int | None = None,
     replicates: int | None = None,
+    timeout: str | None = None,
 ) -> Overrides:
     """Read the command line's changes.
 
@@ -65,10 +69,25 @@ def read_overrides(
             allowed = f"{least} and above"
             message = f"{flag} is out of range"
             problems.append(Problem(message=message, value=str(given), allowed=allowed))
+    timeout_s = None
+    if timeout is not None:
+        try:
+            timeout_s = seconds_of(timeout)
+        except ValueError:
+            allowed = "a time above 0 such as 90s, 30m, 20h, 3d"
+            problems.append(
+                Problem(message="--timeout takes a time", value=ascii(timeout), allowed=allowed)
+            )
     if problems:
         raise InputError(problems)
     return Overrides(
-        params=params, origins=origins, only=kept, seed=seed, replicates=replicates, file=file
+        params=params,
+        origins=origins,
+        only=kept,
+        seed=seed,
+        replicates=replicates,
+        timeout_s=timeout_s,
+        file=file,
     )
 
 
@@ -80,9 +99,23 @@ def _pairs(flag: str, given: Iterable[str], problems: list[Problem]) -> list[tup
             problems.append(Problem(message=f"{flag} takes key=value", value=ascii(text)))
             continue
         try:
-            pairs.append((name, parse(f"value: {value}", Path(flag)).value["value"]))
+            parsed = parse(f"value: {value}", Path(flag)).value["value"]
         except InputError:
             problems.append(
                 Problem(message=f"{flag} {name}: is not a YAML value", value=repr(value))
             )
+            continue
+        if "#" in value and _ends_in_comment(value, parsed):
+            message = f"{flag} {name}: what follows # would be lost; quote the value"
+            problems.append(Problem(message=message, value=repr(value)))
+        else:
+            pairs.append((name, parsed))
     return pairs
+
+
+def _ends_in_comment(value: str, parsed: Any) -> bool:
+    """Say whether YAML ignores the end of a value: then a letter more changes nothing."""
+    try:
+        return bool(parse(f"value: {value}x", Path()).value["value"] == parsed)
+    except InputError:
+        return False

@@ -21,6 +21,19 @@ def commit(environment: Mapping[str, Any]) -> str:
     return f"{short} with local changes" if code["dirty"] else short
 
 
+def why_no_commit(environment: Mapping[str, Any]) -> str:
+    """Return why the commit is not known; empty where it is, or where nothing says why."""
+    code = environment.get("code")
+    reasons = code.get(_REASONS) if isinstance(code, Mapping) else None
+    return str(reasons.get("commit", "")) if isinstance(reasons, Mapping) else ""
+
+
+def warnings(environment: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what a run's environment warns of; older ones warn of nothing."""
+    given = environment.get("warnings")
+    return tuple(map(str, given)) if isinstance(given, list) else ()
+
+
 def flatten(environment: Mapping[str, Any]) -> dict[str, str]:
     """Return dotted key -> text, in the environment's order; an absent fact gives its reason."""
     return dict(_leaves(environment, ""))

@@ -66,5 +66,5 @@ def write_for_ci(
     if os.environ.get("GITHUB_ACTIONS") == "true":
         for dossier in dossiers:
             ledger = read(project / "scenarios" / dossier.scenario.scenario / EXPECTATIONS_FILE)
-            for line in annotate(dossier.verdicts, ledger, project):
+            for line in annotate(dossier.verdicts, ledger, project, dossier.missing):
                 print(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -50,11 +51,14 @@ def _ledger(dossier: ScenarioReport) -> Iterator[str]:
     yield "</details>\n"
 
 
-def annotate(verdicts: Sequence[Verdict], ledger: Document, root: Path) -> Iterator[str]:
+def annotate(
+    verdicts: Sequence[Verdict], ledger: Document, root: Path, missing: str = ""
+) -> Iterator[str]:
     """Yield a workflow command for each verdict that needs a look, at its line of the ledger.
 
     Args:
         verdicts: of the entries of one ledger.
+        missing: what a dossier says of missing runs, for a command at the ledger's first line.
         ledger: the file of the entries.
         root: the folder of the repository; GitHub wants paths from there.
     """
@@ -63,7 +67,12 @@ def annotate(verdicts: Sequence[Verdict], ledger: Document, root: Path) -> Itera
         for i, section in enumerate(ledger.value["sections"])
         for j, entry in enumerate(section["entries"])
     }
-    file = ledger.path.resolve().relative_to(root.resolve()).as_posix()
+    try:
+        file = ledger.path.resolve().relative_to(root.resolve()).as_posix()
+    except ValueError:  # a linked folder: the repository knows the link
+        file = os.path.relpath(ledger.path.absolute(), root.absolute())
+    if missing:
+        yield f"::warning file={_property(file)},line=1,title=MISSING::{_message(missing)}"
     for verdict in verdicts:
         if level := _LEVELS.get(outcome(verdict)):
             place = f"file={_property(file)},line={lines[verdict.expectation]}"

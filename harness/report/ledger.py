@@ -14,6 +14,7 @@ from harness.report.dossier import ScenarioReport
 from harness.report.figures import printed, setting, shortened
 from harness.report.tables import Align, Column, Row, RowGroup, Table, TableCell, words
 from harness.scenario.expectations import Expectation, Expectations, Printed
+from harness.units import counted
 
 # a claim that the article's own data contradicts, and one wrongly declared to be
 FINDINGS = frozenset(
@@ -82,10 +83,21 @@ def summary(verdicts: Iterable[Verdict]) -> LedgerSummary:
 
 
 def judged(dossier: ScenarioReport) -> str:
-    """Return the counts of the verdicts in one line, or why there is nothing to judge."""
+    """Return the counts of verdicts and missing runs in one line, or why nothing is judged."""
     if _changed(dossier):
         return "not judged: the command line changed the experiment"
-    return str(summary(dossier.verdicts))
+    parts = (str(summary(dossier.verdicts)), dossier.missing, falsifiable(dossier))
+    return "; ".join(filter(None, parts))
+
+
+def falsifiable(dossier: ScenarioReport) -> str:
+    """Return ``13 claims compared, each can fail``, or which cannot; empty if none is compared."""
+    if not dossier.num_compared:
+        return ""
+    claims = f"{counted(dossier.num_compared, 'claim')} compared"
+    if not dossier.blind:
+        return f"{claims}, {'each' if dossier.num_compared > 1 else 'it'} can fail"
+    return f"{claims}, {len(dossier.blind)} cannot fail: {', '.join(dossier.blind)}"
 
 
 def ledger_table(dossier: ScenarioReport) -> Table:

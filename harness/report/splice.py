@@ -20,6 +20,7 @@ from pathlib import Path
 
 from harness import atomic
 from harness.errors import InputError, Problem, unknown
+from harness.reading import read_regular_file
 from harness.records import Profile, record
 from harness.report.cells import cells_table, rows_tables
 from harness.report.dossier import ScenarioReport
@@ -100,7 +101,7 @@ def splice(article: Path, fill: Fill) -> bool:
             lines[marker.line : marker.end - 1] = [new]
     filled = "".join(lines)
     if filled != text:
-        atomic.write_text(article.resolve(), filled)
+        atomic.write_text(article, filled)
     return filled != text
 
 
@@ -132,7 +133,7 @@ def _ending(text: str) -> str:
 
 def _read(article: Path) -> str:
     try:
-        return article.read_bytes().decode("utf-8")  # as bytes: line ends are the author's
+        return read_regular_file(article).decode("utf-8")  # as bytes: line ends are the author's
     except OSError as error:
         message = f"cannot be read: {error.strerror}"
     except UnicodeDecodeError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from harness import __version__
@@ -37,6 +38,7 @@ RECORDED_VARIABLES = (
     *("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "TOKENIZERS_PARALLELISM"),
     *("PYTHONHASHSEED", "PYTHONOPTIMIZE", "MALLOC_ARENA_MAX", "LD_PRELOAD", "LANG", "TZ"),
 )
+_FIRST_YEAR, _LAST_YEAR = 2026, 2100  # this program is not older, and hardly in use then
 
 
 @record
@@ -52,6 +54,7 @@ class RunEnvironment:
         seeds: name -> seed.
         command: the command line, without secrets.
         variables: environment variables of `RECORDED_VARIABLES` that were set.
+        warnings: what a reader should know before they trust a date or a figure.
     """
 
     harness: str
@@ -62,6 +65,7 @@ class RunEnvironment:
     seeds: Mapping[str, int]
     command: tuple[str, ...]
     variables: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
 
@@ -72,6 +76,7 @@ def capture(
     project: Path,
     images: Mapping[str, str] | None = None,
     interpreter: Interpreter | None = None,
+    warnings: tuple[str, ...] = (),
 ) -> RunEnvironment:
     """Return the environment of a run that starts now.
 
@@ -82,6 +87,7 @@ def capture(
         images: container image -> id; by default the one that the spec is locked to.
         interpreter: what `harness.results.interpreter` said inside a container; by default the
             running one.
+        warnings: e.g. of `clock_warning`.
     """
     locked = {spec.image.name: spec.image.digest} if spec.image else {}
     return RunEnvironment(
@@ -93,12 +99,29 @@ def capture(
         seeds={"run": spec.seed},
         command=command_line(sys.argv, project),
         variables=recorded_variables(os.environ),
+        warnings=warnings,
     )
+
+
+def clock_warning(now: datetime, newest: str) -> str:
+    """Return why dates that the machine's clock gives are doubtful; empty where they are not.
+
+    Args:
+        now: what it says, with its time zone.
+        newest: when the newest stored run of the profile started, as `RunOutcome.started_at`.
+    """
+    if not _FIRST_YEAR <= now.year <= _LAST_YEAR:
+        return f"the clock says {now.date()}: dates of these runs are wrong"
+    if now.isoformat() < newest:
+        return f"the clock says {now.date()}, but a stored run is of {newest[:10]}: it was set back"
+    return ""
 
 
 def command_line(arguments: Sequence[str], project: Path) -> tuple[str, ...]:
     """Return a command line as it may be published: no secret, no place of the source tree."""
-    program, *rest = redact_arguments(arguments)
+    # a name of bytes that are no UTF-8 is shown by their escapes, as no record can hold it
+    told = [each.encode("utf-8", "backslashreplace").decode() for each in arguments]
+    program, *rest = redact_arguments(told)
     tree = redact(str(project.resolve()))
     return (Path(program).name, *(each.replace(tree, ".") for each in rest))
 

@@ -24,8 +24,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import atomic, records
+from harness import atomic, records, units
 from harness.records import FinishedRun, RunOutcome, RunSpec, from_json, to_json
+from harness.results import sound
 from harness.results.measured import StoredMeasurements
 
 if TYPE_CHECKING:
@@ -213,7 +214,6 @@ def _checksum(*texts: object) -> int:
     return zlib.crc32(repr(texts).encode(errors="surrogatepass"))
 
 
-# of the code that writes and reads the rows: another code makes the index again
-_VERSION = (
-    zlib.crc32(b"".join(Path(file).read_bytes() for file in (records.__file__, __file__))) >> 1
-)
+# of the code that checks, writes and reads the rows: another code makes the index again
+_CODE = (records.__file__, units.__file__, sound.__file__, __file__)
+_VERSION = zlib.crc32(b"".join(Path(file).read_bytes() for file in _CODE)) >> 1

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from harness.runtime.environ import looks_secret
-from harness.variables import KEY_VARIABLE
+from harness.variables import chat_key
 
 HIDDEN = "***"
+_HOLD_ADDRESSES = ("--notify", "--notif", "--noti", "--not", "--no")  # tokens are part of these
 _SHORTEST_KEY = 8  # "none" and "EMPTY" are used as keys of servers that need none
 
 _FORMS = re.compile(
@@ -49,14 +50,22 @@ def redact(text: str) -> str:
     So is the key that runs are given, whatever it looks like. The user's home folder becomes
     ``~``: it holds a name.
     """
-    key = os.environ.get(KEY_VARIABLE, "")
+    key = chat_key(os.environ)
     if len(key) >= _SHORTEST_KEY:
         text = text.replace(key, HIDDEN)
     text = _USERINFO.sub(rf"\1{HIDDEN}@", text)
     text = _AFTER.sub(rf"\1{HIDDEN}", text)
     text = _FORMS.sub(HIDDEN, _hide_assigned(text))
-    home = str(Path("~").expanduser())
-    return text.replace(home, "~") if home != "/" else text
+    home = os.path.expanduser("~")  # noqa: PTH111 - Path's raises where a user has no home
+    return text.replace(home, "~") if home not in ("/", "~", "") else text
+
+
+def redact_logs(folder: Path) -> None:
+    """Rewrite each log in a run's folder that holds a secret; bytes that are no UTF-8 stay."""
+    for log in folder.rglob("*.log"):
+        text = log.read_bytes().decode(errors="surrogateescape")
+        if (without := redact(text)) != text:
+            log.write_bytes(without.encode(errors="surrogateescape"))
 
 
 def redact_arguments(arguments: Sequence[str]) -> tuple[str, ...]:
@@ -67,9 +76,16 @@ def redact_arguments(arguments: Sequence[str]) -> tuple[str, ...]:
 def _redacted(arguments: Sequence[str]) -> Iterator[str]:
     hide_next = False
     for argument in arguments:
-        yield HIDDEN if hide_next else redact(argument)
-        is_option = argument.startswith("-") and "=" not in argument
-        hide_next = is_option and not hide_next and _secret_name(argument)
+        name, equals, _ = argument.partition("=")
+        if hide_next:
+            yield HIDDEN
+        elif name in _HOLD_ADDRESSES and equals:
+            yield f"{name}={HIDDEN}"
+        else:
+            yield redact(argument)
+        is_option = argument.startswith("-") and not equals
+        is_secret = name in _HOLD_ADDRESSES or _secret_name(argument)
+        hide_next = is_option and not hide_next and is_secret
 
 
 def _hide_assigned(text: str) -> str:

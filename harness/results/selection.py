@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 
-from harness.records import FinishedRun, RunSpec, record
+from harness.records import FinishedRun, Profile, RunSpec, record
 from harness.results.store import RunStore, said_of
 
 
@@ -22,7 +22,7 @@ class Pending:
 
     Attributes:
         reason: for a run to execute although its point, or its profile, was measured before: what
-            differs.
+            differs; or that it goes on.
     """
 
     spec: RunSpec
@@ -38,11 +38,13 @@ def pending(store: RunStore, specs: Iterable[RunSpec]) -> Iterator[Pending]:
             yield Pending(spec=spec, reuse=Reuse.FINISHED)
             continue
         if earlier is None:
-            earlier = _by_point(store.runs(spec.scenario, spec.profile))
+            earlier = _by_point(store, spec.scenario, spec.profile)
         like = earlier.get((spec.point_id, spec.seed))
         failed = store.failures(spec)
         reason = _difference(like.spec, spec) if like else ""
-        if failed:
+        if store.is_staged(spec):
+            reason = "was ended half-way: goes on behind its last step"
+        elif failed:
             reason = f"failed before: {failed[-1].outcome.cause}"
         elif not like and (schemas := store.other_schemas(spec.scenario, spec.profile)):
             reason = f"what is stored is of {said_of(schemas)}"
@@ -59,7 +61,7 @@ def select(store: RunStore, specs: Iterable[RunSpec]) -> tuple[FinishedRun, ...]
     finished = store.load_each(planned)
     earlier: dict[tuple[str, int], FinishedRun] = {}
     if len(finished) < len(planned):
-        earlier = _by_point(store.runs(planned[0].scenario, planned[0].profile))
+        earlier = _by_point(store, planned[0].scenario, planned[0].profile)
 
     def answer(spec: RunSpec) -> FinishedRun | None:
         found = finished.get(spec.run_id) or earlier.get((spec.point_id, spec.seed))
@@ -68,9 +70,21 @@ def select(store: RunStore, specs: Iterable[RunSpec]) -> tuple[FinishedRun, ...]
     return tuple(found for spec in planned if (found := answer(spec)) is not None)
 
 
-def _by_point(runs: Iterable[FinishedRun]) -> dict[tuple[str, int], FinishedRun]:
-    ordered = sorted(runs, key=lambda run: run.outcome.started_at)
+def _by_point(
+    store: RunStore, scenario: str, profile: Profile
+) -> dict[tuple[str, int], FinishedRun]:
+    """Return the newest run of each point: the one stored last; of copied ones, by their clock."""
+    order = store.order(scenario, profile)
+    ordered = sorted(
+        store.runs(scenario, profile),
+        key=lambda run: (order.get(run.spec.run_id, -1), run.outcome.started_at),
+    )
     return {(run.spec.point_id, run.spec.seed): run for run in ordered}
+
+
+def is_of_this_code(run: FinishedRun, spec: RunSpec) -> bool:
+    """Say whether a run was made by the code, and from the published files, of a planned one."""
+    return run.spec.source == spec.source and run.spec.evidence == spec.evidence
 
 
 def _difference(one: RunSpec, other: RunSpec) -> str:

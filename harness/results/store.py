@@ -2,12 +2,13 @@
 
 A run writes into a folder under ``.staging``; when it is over, its records are added, everything
 is flushed to the disk, and one rename puts the folder in its place. So a folder with a run's name
-is a whole run, and a kill at any moment leaves either it or a staging folder that the next holder
-of the lock empties, but for its checkpoints. A finished run is never overwritten; a failed one is
-kept as ``<run_id>.failed-<n>`` and will be run again.
+is a whole run, and a kill at any moment leaves either it or a staging folder. A finished run is
+never overwritten; a failed one is kept as ``<run_id>.failed-<n>`` and will be run again.
 
-Checkpoints stay in the staging folder until the run, which is named by its id, has finished: the
-next attempt goes on from them. A change of the workload's code makes another run of it.
+What an attempt leaves half-done stays in the staging folder until the run has finished. Its
+checkpoints, which the next attempt goes on from, stay where they are; its events, telemetry and
+logs go to ``segments/<n>/``; the rest is removed when the next attempt begins. Finished steps lie
+in a store of their own (`harness.artefacts`), under ``<root>/.artefacts``.
 
 Beside the profiles, ``<root>/<scenario>/ledgers/`` holds the ledgers that results were made with,
 each once, so that an expectation that is changed afterwards is still known as it stood.
@@ -20,17 +21,20 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn, TextIO, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from pydantic import ValidationError
 
-from harness import atomic
+from harness import artefacts, atomic
+from harness.artefacts import ArtefactStore
 from harness.errors import HostError, InputError, Problem
+from harness.reading import read_json, read_regular_file
 from harness.records import (
     SCHEMA_VERSION,
     FinishedRun,
@@ -43,6 +47,7 @@ from harness.records import (
     from_json,
     to_json,
 )
+from harness.results import sound
 from harness.results.index import WORTH_INDEXING, RunIndex
 from harness.scenario.expectations import Expectations, fingerprints
 from harness.workloads.api.context import CHECKPOINTS
@@ -52,8 +57,14 @@ OUTCOME_FILE = "outcome.json"
 MEASUREMENTS_FILE = "measurements.json"
 ENVIRONMENT_FILE = "environment.json"
 _RECORDS = (SPEC_FILE, OUTCOME_FILE, MEASUREMENTS_FILE, ENVIRONMENT_FILE)
+SEGMENTS = "segments"  # folder of a run: what its attempts but the last have left, a folder each
+SEGMENT_FILE = "segment.json"
+# what is kept of an attempt
+_OF_SEGMENT = ("events.jsonl", "telemetry.csv", "progress.jsonl", "stdout.log", "stderr.log")
 LEDGERS = "ledgers"
 _STAGING = ".staging"
+_LOCK = "lock"
+_ORDER = ".order"  # of a profile: the ids of its finished runs, one a line, as they were stored
 Record = TypeVar("Record")
 
 
@@ -71,58 +82,151 @@ class RunStore:
         """Return whether `spec` has been finished; then it need not run again."""
         return self.folder(spec).is_dir()
 
+    @property
+    def artefacts(self) -> ArtefactStore:
+        """The finished steps."""
+        return ArtefactStore(self.root / artefacts.FOLDER)
+
     @contextmanager
     def locked(self, scenario: str, profile: Profile) -> Iterator[None]:
-        """Hold a scenario's profile for writing, and remove what a killed owner left half-done.
+        """Hold a scenario's profile for writing.
 
         Raises:
-            HostError: another process holds it.
+            HostError: another process holds it; or a finished run could not be put in its place.
         """
         staging = self.root / _STAGING
         _make_folder(staging)
-        with _opened(staging / f"{scenario}.{profile}.lock") as lock:
+        with _opened(staging / f"{scenario}.{profile}.{_LOCK}") as lock:
             _lock(lock.fileno(), self.root, f"{scenario} {profile}")
-            for left in staging.glob(f"{scenario}.{profile}.*/"):
-                self.discard(left)
+            self._require_place(scenario, profile)
             yield
 
-    def stage(self, spec: RunSpec) -> Path:
-        """Return a folder for a run to write into: its spec.json, and checkpoints if any."""
-        folder = self.root / _STAGING / f"{spec.scenario}.{spec.profile}.{spec.run_id}"
-        self.discard(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        _write_json(folder / SPEC_FILE, to_json(spec))
-        return folder
+    def _require_place(self, scenario: str, profile: Profile) -> None:
+        """Put a folder in a run's place and take it away, as `commit` will after hours of work."""
+        place = self.root / scenario / profile
+        probe = self.root / _STAGING / f".probe.{scenario}.{profile}.{os.getpid()}"
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            probe.mkdir()
+            moved = place / probe.name
+            try:
+                (probe / SPEC_FILE).write_text("{}", encoding="utf-8")
+                atomic.move(probe, moved)
+            finally:
+                shutil.rmtree(probe, ignore_errors=True)
+                shutil.rmtree(moved, ignore_errors=True)
+        except OSError as error:
+            raise atomic.unwritable(place, error) from None
 
-    def discard(self, staged: Path) -> None:
-        """Delete the files of a run that did not end, except its checkpoints."""
-        if not (staged / CHECKPOINTS).is_dir():
-            shutil.rmtree(staged, ignore_errors=True)
-            return
-        for each in staged.iterdir():
+    def stage(self, spec: RunSpec) -> Path:
+        """Return the folder for the next attempt at a run: its spec.json, and what it goes on from.
+
+        That are the checkpoints, and in ``segments/`` what is told of the attempts before. The run
+        stays one of the ledger that its first attempt began with.
+        """
+        folder = self._staging(spec)
+        folder.mkdir(parents=True, exist_ok=True)
+        with suppress(InputError):  # there is none, or a cut took it
+            spec = replace(spec, ledger=_read(RunSpec, folder / SPEC_FILE).ledger)
+        if (folder / SEGMENT_FILE).exists():
+            _keep_segment(folder, folder)
+        for each in folder.iterdir():
             if each.is_dir() and not each.is_symlink():
-                if each.name != CHECKPOINTS:
+                if each.name not in {CHECKPOINTS, SEGMENTS}:
                     shutil.rmtree(each)
             else:
                 each.unlink()
+        _write_json(folder / SPEC_FILE, to_json(spec))
+        return folder
 
-    def commit(self, staged: Path, finished: FinishedRun) -> Path:
-        """Put a staged run in its place and return that; all of it is on the disk by then."""
-        _write_json(staged / OUTCOME_FILE, to_json(finished.outcome))
-        _write_json(staged / MEASUREMENTS_FILE, to_json(finished.measurements))
-        _write_json(staged / ENVIRONMENT_FILE, to_json(finished.environment))
-        place = self.folder(finished.spec)
-        is_finished = finished.outcome.status is Status.FINISHED
-        if is_finished:
-            shutil.rmtree(staged / CHECKPOINTS, ignore_errors=True)
-        else:
+    def staged(self, scenario: str, profile: Profile) -> list[tuple[RunSpec, Path]]:
+        """Return the runs of a profile that were begun and not ended, and where they are.
+
+        The caller holds the lock, or takes into account that one of them may be at work.
+        """
+        found = []
+        for folder in sorted((self.root / _STAGING).glob(f"{scenario}.{profile}.*/")):
+            try:
+                found.append((_read(RunSpec, folder / SPEC_FILE), folder))
+            except InputError:  # cut before it was written: nothing had begun
+                continue
+        return found
+
+    def every_staged(self) -> list[Path]:
+        """Return the folders of all attempts at runs that were begun and not ended."""
+        found = sorted((self.root / _STAGING).glob("[!.]*/"))
+        return [attempt for path in found for attempt in (*segment_folders(path), path)]
+
+    def is_staged(self, spec: RunSpec) -> bool:
+        """Return whether a run was begun and not ended."""
+        return self._staging(spec).is_dir()
+
+    def rename(self, staged: Path, spec: RunSpec) -> None:
+        """Make what was begun of a run the beginning of another, whose steps are the same."""
+        staged.rename(self._staging(spec))
+
+    def forget(self, staged: Path) -> None:
+        """Delete what was begun of a run; its finished steps stay in their store."""
+        shutil.rmtree(staged)
+
+    def _staging(self, spec: RunSpec) -> Path:
+        return self.root / _STAGING / f"{spec.scenario}.{spec.profile}.{spec.run_id}"
+
+    def store_ended(self, spec: RunSpec) -> bool:
+        """Put a run in its place that finished and could not be put there; False: there is none.
+
+        Its outcome is written last, with all else on the disk.
+        """
+        folder = self._staging(spec)
+        if not (folder / OUTCOME_FILE).exists():
+            return False
+        try:
+            found = load_run(folder, spec.run_id)
+        except InputError:
+            return False
+        if found.outcome.status is not Status.FINISHED:
+            return False
+        self.commit(folder, found)
+        return True
+
+    def commit(self, staged: Path, finished: FinishedRun, *, goes_on: bool = False) -> Path:
+        """Put a staged run in its place and return that; all of it is on the disk by then.
+
+        Args:
+            staged: its folder (`stage`).
+            finished: the run.
+            goes_on: whether the next attempt at a run that failed goes on from this one.
+
+        Raises:
+            HostError: it cannot be put there; it stays where it is, and a later call stores it.
+        """
+        spec, is_finished = finished.spec, finished.outcome.status is Status.FINISHED
+        place = self.folder(spec)
+        if not is_finished:
             last = max((_attempt(path) for path in _attempts(place)), default=0)
             place = place.with_name(f"{place.name}.failed-{last + 1}")
-        _make_folder(place.parent)
-        atomic.move(staged, place)
-        if (place / CHECKPOINTS).is_dir():  # for the next attempt
-            staged.mkdir()
-            (place / CHECKPOINTS).rename(staged / CHECKPOINTS)
+        try:
+            _write_json(staged / MEASUREMENTS_FILE, to_json(finished.measurements))
+            _write_json(staged / ENVIRONMENT_FILE, to_json(finished.environment))
+            atomic.sync_tree(staged)
+            with atomic.new_file(staged / OUTCOME_FILE) as temporary:
+                _write_json(temporary, to_json(finished.outcome))
+            if is_finished:
+                shutil.rmtree(staged / CHECKPOINTS, ignore_errors=True)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            staged.rename(place)
+            atomic.sync(place.parent)
+            if is_finished:
+                with (place.parent / _ORDER).open("a", encoding="utf-8") as order:
+                    order.write(f"{place.name}\n")
+        except OSError as error:
+            message = (
+                f"the run has ended, and cannot be put into {place}: {error.strerror}; "
+                f"it is kept in {place if place.is_dir() else staged}"
+            )
+            raise HostError(message, "free the disk, and type the same command again") from None
+        if not is_finished and goes_on:
+            _go_on_from(place, staged)
         return place
 
     def keep_ledger(self, ledger: Expectations) -> None:
@@ -139,10 +243,13 @@ class RunStore:
         knew other kinds of entries.
         """
         path = self._ledger(spec.scenario, spec.ledger)
-        try:
-            return Expectations.model_validate_json(path.read_bytes()) if spec.ledger else None
-        except (FileNotFoundError, ValidationError):
+        if not spec.ledger:
             return None
+        try:
+            kept = Expectations.model_validate_json(read_regular_file(path))
+        except (OSError, ValidationError):
+            return None
+        return kept if fingerprints(kept) == spec.ledger else None  # else it was changed since
 
     def copy_ledgers(self, runs: Iterable[FinishedRun], target: RunStore) -> None:
         """Copy the ledgers of some runs to another store."""
@@ -213,6 +320,25 @@ class RunStore:
             index.remember(read)
         return [known.get(folder) or read[folder] for folder in folders]
 
+    def names(self) -> list[str]:
+        """Return the names of the scenarios, present and former, that have results."""
+        if not self.root.is_dir():
+            return []
+        every = (path.name for path in self.root.iterdir() if "." not in path.name)
+        return sorted(name for name in every if any(self._folders(name, each) for each in Profile))
+
+    def order(self, scenario: str, profile: Profile) -> dict[str, int]:
+        """Return run id -> its place in the order in which finished runs were stored.
+
+        It tells which of two runs is the newer where the clock was set back in between. Runs that
+        were copied here have no place.
+        """
+        try:
+            content = read_regular_file(self.root / scenario / profile / _ORDER)
+        except OSError:
+            return {}
+        return {name: at for at, name in enumerate(content.decode(errors="replace").split("\n"))}
+
     def _folders(self, scenario: str, profile: Profile) -> list[Path]:
         place = self.root / scenario / profile
         if not place.is_dir():
@@ -222,12 +348,49 @@ class RunStore:
 
 def said_of(schemas: set[int]) -> str:
     """Say of what `RunStore.other_schemas` found who stored it: ``an older harness (schema 1)``."""
-    age = "an older" if max(schemas) < SCHEMA_VERSION else "another"
+    if max(schemas) < SCHEMA_VERSION:
+        age = "an older"
+    else:
+        age = "a newer" if min(schemas) > SCHEMA_VERSION else "another"
     return f"{age} harness (schema {', '.join(map(str, sorted(schemas)))})"
 
 
-def load_run(folder: Path) -> FinishedRun:
+def _keep_segment(attempt: Path, run: Path) -> None:
+    """Move what is kept of an attempt to the next number under ``segments/`` of a run."""
+    *_, last = [run / SEGMENTS / "0", *segment_folders(run)]
+    is_whole = last.name == "0" or (last / SEGMENT_FILE).exists()  # else a move was cut
+    place = last.with_name(str(int(last.name) + is_whole))
+    place.mkdir(parents=True, exist_ok=True)
+    for name in (*_OF_SEGMENT, SEGMENT_FILE):  # the record last: with it the attempt has moved
+        if (attempt / name).is_file():
+            (attempt / name).rename(place / name)
+
+
+def _go_on_from(failed: Path, staged: Path) -> None:
+    """Give the next attempt what a failed one leaves: checkpoints, and what is told of it."""
+    staged.mkdir()
+    shutil.copyfile(failed / SPEC_FILE, staged / SPEC_FILE)
+    if (failed / SEGMENTS).is_dir():
+        shutil.copytree(failed / SEGMENTS, staged / SEGMENTS)
+    for name in (*_OF_SEGMENT, SEGMENT_FILE):
+        if (failed / name).is_file():
+            shutil.copyfile(failed / name, staged / name)
+    if (failed / CHECKPOINTS).is_dir():
+        (failed / CHECKPOINTS).rename(staged / CHECKPOINTS)
+
+
+def segment_folders(run: Path) -> list[Path]:
+    """Return the folders of a run's earlier attempts, in their order."""
+    found = [path for path in (run / SEGMENTS).glob("*/") if path.name.isdecimal()]
+    return sorted(found, key=lambda path: int(path.name))
+
+
+def load_run(folder: Path, run_id: str = "") -> FinishedRun:
     """Read one run's folder.
+
+    Args:
+        folder: the run's.
+        run_id: its id, where the folder is not named by it.
 
     Raises:
         InputError: another version of the records wrote it; or a file is absent or damaged, or the
@@ -243,15 +406,33 @@ def load_run(folder: Path) -> FinishedRun:
         )
         raise InputError([problem])
     spec = _read(RunSpec, folder / SPEC_FILE)
-    if spec.run_id != folder.name.partition(".")[0]:
+    if spec.run_id != (run_id or folder.name.partition(".")[0]):
         message = "is not the spec of this folder's run"
         raise InputError([Problem(message=message, path=folder / SPEC_FILE, allowed=spec.run_id)])
-    return FinishedRun(
+    if "schema_version" not in _read_json(folder / SPEC_FILE):
+        message = "does not say which version of the records wrote it"
+        raise InputError([Problem(message=message, path=folder / SPEC_FILE, key="schema_version")])
+    finished = FinishedRun(
         spec=spec,
         outcome=_read(RunOutcome, folder / OUTCOME_FILE),
         measurements=_read(tuple[Measurement, ...], folder / MEASUREMENTS_FILE),
         environment=_read(dict[str, Any], folder / ENVIRONMENT_FILE),
     )
+    if problems := [*_faults(finished, folder)]:
+        raise InputError(problems)
+    return finished
+
+
+def _faults(run: FinishedRun, folder: Path) -> Iterator[Problem]:
+    """Yield what a run's records say that cannot be so."""
+    for name, faults in (
+        (SPEC_FILE, sound.spec_faults(run.spec)),
+        (OUTCOME_FILE, sound.outcome_faults(run.outcome)),
+        (MEASUREMENTS_FILE, sound.measurement_faults(run.measurements)),
+        (ENVIRONMENT_FILE, sound.environment_faults(run.environment)),
+    ):
+        for key, message in faults:
+            yield Problem(message=f"is damaged: {message}", path=folder / name, key=key)
 
 
 def _schema(folder: Path) -> int | None:
@@ -264,7 +445,7 @@ def _schema(folder: Path) -> int | None:
     except InputError:
         return None
     version = document.get("schema_version") if isinstance(document, dict) else None
-    return version if isinstance(version, int) and version != SCHEMA_VERSION else None
+    return version if type(version) is int and version != SCHEMA_VERSION else None
 
 
 def _opened(path: Path) -> TextIO:
@@ -308,21 +489,16 @@ def _write_json(path: Path, document: Any) -> None:
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        return read_json(read_regular_file(path))
     except OSError as error:
         problem = Problem(message=f"cannot be read: {error.strerror}", path=path)
     except json.JSONDecodeError as error:
         problem = Problem(
             message=f"is damaged: {error.msg}", path=path, line=error.lineno, column=error.colno
         )
-    except ValueError as error:  # no UTF-8, or a NaN
+    except ValueError as error:  # no UTF-8, or no value that we write
         problem = Problem(message=f"is damaged: {error}", path=path)
     raise InputError([problem])
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    message = f"{name} is not a JSON number"
-    raise ValueError(message)
 
 
 def _read(kind: type[Record], path: Path) -> Record:

@@ -33,6 +33,7 @@ class Launch:
         env: variables that the run is given by name; the only way for a secret to get in.
         evidence_dir: the published files; a container sees them read-only.
         models_dir: the published models; a container sees them read-only.
+        artefacts_dir: the store of finished steps, which the run reads and writes.
         program: arguments of Python; None for the workload that the spec names.
         label: how people name the run in messages.
         stop: once it is set, the run is ended; a run that this thread's own signals end needs none.
@@ -43,6 +44,7 @@ class Launch:
     env: Mapping[str, str] = field(default_factory=dict)
     evidence_dir: Path | None = None
     models_dir: Path | None = None
+    artefacts_dir: Path | None = None
     program: tuple[str, ...] | None = None
     label: str = ""
     stop: threading.Event | None = None

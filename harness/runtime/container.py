@@ -1,6 +1,7 @@
 """What the engine is told of a run's container: the locked image, and everything else shut.
 
-The root is read-only, and so is every mount but the run's own folder; no capability, no new
+The root is read-only, and so is every mount but the run's own folder and the store of finished
+steps; no capability, no new
 privilege, no network unless the run asks for it, never root.
 """
 
@@ -17,7 +18,12 @@ from harness.runtime.base import SPEC_FILE, Launch
 from harness.runtime.environ import container_environment, run_environment
 from harness.runtime.owner import Owner
 from harness.runtime.sandbox_server import SOCKET
-from harness.variables import EVIDENCE_VARIABLE, MODELS_VARIABLE, SANDBOX_VARIABLE
+from harness.variables import (
+    ARTEFACTS_VARIABLE,
+    EVIDENCE_VARIABLE,
+    MODELS_VARIABLE,
+    SANDBOX_VARIABLE,
+)
 
 RUN_LABEL = "harness.run"
 OWNER_LABEL = "harness.owner"
@@ -26,6 +32,7 @@ RUN_DIR = "/harness/run"
 SOURCE_DIR = "/harness/source"
 EVIDENCE_DIR = "/harness/evidence"
 MODELS_DIR = "/harness/models"
+ARTEFACTS_DIR = "/harness/artefacts"
 SANDBOX_DIR = "/harness/sandbox"
 _SOURCE = Path(harness.__file__).resolve().parent
 _NUM_FILES = 65536  # data loaders with many workers need more than the usual 1024
@@ -98,6 +105,8 @@ def _environment(launch: Launch, sandboxes: Path | None) -> dict[str, str]:
         given[EVIDENCE_VARIABLE] = EVIDENCE_DIR
     if launch.models_dir is not None:
         given[MODELS_VARIABLE] = MODELS_DIR
+    if launch.artefacts_dir is not None:
+        given[ARTEFACTS_VARIABLE] = ARTEFACTS_DIR
     if sandboxes is not None:
         given[SANDBOX_VARIABLE] = f"{SANDBOX_DIR}/{SOCKET}"
     return {**given, **launch.env}
@@ -112,7 +121,7 @@ def _labels(spec: RunSpec, owner: Owner) -> dict[str, str]:
 
 
 def _mounts(launch: Launch, sandboxes: Path | None) -> list[Any]:
-    """Everything read-only but the run's folder; in it the spec is read-only as well."""
+    """Everything read-only but the run's folder and the steps; the spec is read-only as well."""
     from docker.types import Mount  # noqa: PLC0415 - planning must not load the client
 
     shown = [
@@ -124,6 +133,8 @@ def _mounts(launch: Launch, sandboxes: Path | None) -> list[Any]:
         shown.append((launch.evidence_dir.resolve(), EVIDENCE_DIR, True))
     if launch.models_dir is not None:
         shown.append((launch.models_dir.resolve(), MODELS_DIR, True))
+    if launch.artefacts_dir is not None:
+        shown.append((launch.artefacts_dir.resolve(), ARTEFACTS_DIR, False))
     if sandboxes is not None:
         shown.append((sandboxes, SANDBOX_DIR, True))
     return [

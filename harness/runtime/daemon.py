@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 
+from harness.reading import read_json
 from harness.records import record
 
 _DEFAULT_SOCKET = Path("/var/run/docker.sock")
@@ -77,7 +77,7 @@ def _version(answer: bytes) -> str | None:
     if b" 200 " not in head.partition(b"\r\n")[0]:
         return None
     try:
-        document = json.loads(body)
+        document = read_json(body)
     except ValueError:
         return None
     version = document.get("Version") if isinstance(document, dict) else None

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from harness.artefacts import ArtefactStore
 from harness.errors import HostError, first_line
 from harness.records import RunOutcome, RunSpec, Status, Usage
 from harness.runtime import engine
@@ -96,7 +97,7 @@ class DockerRuntime:
         with (
             BoundedLog(launch.run_dir / STDOUT_FILE) as stdout,
             BoundedLog(launch.run_dir / STDERR_FILE) as stderr,
-            _lent(launch.run_dir) as user,
+            _lent(launch) as user,
             serve_sandboxes(launch.spec) as sandboxes,
             _Container(self._client, launch, user, sandboxes) as container,
         ):
@@ -154,11 +155,17 @@ def _is_abandoned(container: Container) -> bool:
 
 
 @contextmanager
-def _lent(run_dir: Path) -> Iterator[str]:
-    """Return the container's user, who owns the run's folder meanwhile; never root."""
+def _lent(launch: Launch) -> Iterator[str]:
+    """Return the container's user, who owns the run's folder meanwhile; never root.
+
+    The store of finished steps is that user's from now on; what is in it stays its makers'.
+    """
     if os.getuid() != 0:
         yield f"{os.getuid()}:{os.getgid()}"
         return
+    run_dir = launch.run_dir
+    if launch.artefacts_dir is not None:
+        ArtefactStore(launch.artefacts_dir).make_folder(_NOBODY)
     _give(run_dir, _NOBODY, _NOBODY)
     try:
         yield f"{_NOBODY}:{_NOBODY}"
@@ -234,8 +241,13 @@ class _Container:
     def _follow(self, stdout: BoundedLog, stderr: BoundedLog) -> RunStopReason | None:
         """Keep the logs until the program ends; return why it must be stopped, if it must."""
         frames = Frames({Frames.STDOUT: stdout.write, Frames.STDERR: stderr.write})
-        launch = self._launch
-        watch = RunWatch(launch.spec.limits, launch.run_dir, each_look=self._look, stop=launch.stop)
+        watch = RunWatch(
+            self._launch.spec.limits,
+            self._launch.run_dir,
+            artefacts_dir=self._launch.artefacts_dir,
+            each_look=self._look,
+            stop=self._launch.stop,
+        )
         with selectors.DefaultSelector() as selector:
             selector.register(self._descriptor, selectors.EVENT_READ)
             while True:

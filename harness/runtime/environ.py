@@ -10,8 +10,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
-from harness.variables import KEY_VARIABLE
+from harness.errors import HostError
+from harness.variables import KEY_VARIABLE, chat_key
 from harness.workloads.__main__ import LIFELINE_VARIABLE
 
 # A name that ends in "_" means all names that begin so.
@@ -23,14 +25,34 @@ _HOST = (
     *("LD_LIBRARY_PATH", "CUDA_", "NCCL_", "HF_", "XDG_CACHE_HOME"),
 )
 _SECRET = re.compile(
-    r"(^|_)(API_?KEY|ACCESS_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|AUTH)(_|$)",
+    r"(^|_)((API|ACCESS|SECRET|PRIVATE)_?KEY|KEY|TOKEN|PAT|SECRET|PASSWORD|PASSWD|PASS|PASSPHRASE"
+    r"|CREDENTIALS?|CREDS|AUTH)(_|$)",
     re.IGNORECASE,
 )
+_USERINFO = re.compile(r"://[^/@\s]+@")  # a password in an address, whatever the variable is called
 
 
 def looks_secret(name: str) -> bool:
     """Return whether a variable of this name may hold a secret, e.g. ``HF_TOKEN``."""
     return _SECRET.search(name) is not None
+
+
+def given_folder(variable: str) -> Path | None:
+    """Return the folder that the user names in a variable; None where they name none.
+
+    A ``~`` that quotes kept from the shell is their home here too.
+
+    Raises:
+        HostError: there is no such folder.
+    """
+    named = os.environ.get(variable)
+    if not named:
+        return None
+    folder = Path(os.path.expanduser(named))  # noqa: PTH111 - Path's raises where there is no home
+    if not folder.is_dir():
+        message = f"{variable} names no folder: {named}"
+        raise HostError(message, f"export {variable}=FOLDER  # or: unset {variable}")
+    return folder
 
 
 def host_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -63,9 +85,11 @@ def run_environment(source: str) -> dict[str, str]:
 def _chosen(names: tuple[str, ...], environ: Mapping[str, str] | None) -> dict[str, str]:
     prefixes = tuple(name for name in names if name.endswith("_"))
     given = os.environ if environ is None else environ
-    return {
+    chosen = {
         name: value
         for name, value in given.items()
-        if name == KEY_VARIABLE
-        or ((name in names or name.startswith(prefixes)) and not looks_secret(name))
+        if (name in names or name.startswith(prefixes))
+        and not looks_secret(name)
+        and not _USERINFO.search(value)
     }
+    return {**chosen, KEY_VARIABLE: chat_key(given)} if chat_key(given) else chosen

@@ -7,19 +7,24 @@ the harness never writes into the user's folder.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from collections import defaultdict
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from harness import atomic
 from harness.errors import HostError
+from harness.printable import plain
 from harness.records import record
+from harness.runtime.environ import given_folder
 from harness.scenario.schema import EvidenceFile
 from harness.variables import EVIDENCE_VARIABLE
+
+if TYPE_CHECKING:
+    import requests
 
 
 class EvidenceState(StrEnum):
@@ -44,21 +49,27 @@ def evidence_folder(cache: Path, files: Iterable[EvidenceFile]) -> Path:
 
     That is the user's own where it holds them all, or holds another file under one of the names,
     which the user must see; else one in the cache, which is given a copy of those the user has.
+
+    Raises:
+        HostError: files are wanted, and the variable names no folder; or the cache takes no copy.
     """
-    given, ours = os.environ.get(EVIDENCE_VARIABLE), cache / "evidence"
-    if not given:
+    wanted, ours = tuple(files), cache / "evidence"
+    given = given_folder(EVIDENCE_VARIABLE) if wanted else None
+    if given is None:
         return ours
-    wanted = tuple(files)
-    states = [_status(each, Path(given)).state for each in wanted]
+    states = [_status(each, given).state for each in wanted]
     if EvidenceState.OTHER in states or EvidenceState.ABSENT not in states:
-        return Path(given)
+        return given
     theirs = [
         each for each, state in zip(wanted, states, strict=True) if state is EvidenceState.HERE
     ]
     for each in theirs:
         if _status(each, ours).state is not EvidenceState.HERE:
-            with atomic.new_file(ours / each.file) as temporary:
-                shutil.copyfile(Path(given) / each.file, temporary)
+            try:
+                with atomic.new_file(ours / each.file) as temporary:
+                    shutil.copyfile(given / each.file, temporary)
+            except OSError as error:
+                raise atomic.unwritable(ours / each.file, error) from None
     return ours
 
 
@@ -76,19 +87,22 @@ def fetch(files: Iterable[EvidenceFile], folder: Path) -> tuple[EvidenceStatus, 
         HostError: files have no URL, cannot be reached, or differ from those published.
     """
     wanted = tuple(files)
+    is_theirs = bool(wanted) and folder == given_folder(EVIDENCE_VARIABLE)
     failed: defaultdict[str, list[str]] = defaultdict(list)
+    remedy = f"export {EVIDENCE_VARIABLE}=FOLDER  # one that holds them"
     for each in wanted:
         state = _status(each, folder).state
         if state is EvidenceState.HERE:
             continue
-        if state is EvidenceState.OTHER and str(folder) == os.environ.get(EVIDENCE_VARIABLE):
+        if state is EvidenceState.OTHER and is_theirs:
             failed[f"not the published contents in {folder}"].append(each.file)
+            remedy = f"mv {folder / each.file} elsewhere, then the same command"
         elif why := _download(each, folder / each.file):
             failed[why].append(each.file)
     if failed:
         reasons = "; ".join(f"{', '.join(names)}: {why}" for why, names in failed.items())
         message = f"published files cannot be fetched: {reasons}"
-        raise HostError(message, f"export {EVIDENCE_VARIABLE}=FOLDER  # one that holds them")
+        raise HostError(message, remedy)
     return statuses(wanted, folder)
 
 
@@ -103,15 +117,29 @@ def _download(each: EvidenceFile, place: Path) -> str:
     host = urlsplit(each.url).hostname
     try:
         pooch.retrieve(each.url, f"sha256:{each.sha256}", fname=place.name, path=place.parent)
-    except requests.HTTPError as error:
-        return f"{host} answered {error.response.status_code}"
-    except requests.RequestException:
-        return f"no connection to {host}"
+    except requests.RequestException as error:
+        cut = (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError)
+        causes: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
+            (requests.HTTPError, f"{host} answered {_status_code(error)}"),
+            (requests.exceptions.SSLError, f"the certificate of {host} is not trusted here"),
+            (requests.exceptions.ProxyError, f"a proxy does not let us through to {host}"),
+            (requests.Timeout, f"{host} does not answer in time"),
+            (requests.TooManyRedirects, f"{host} redirects without end"),
+            (cut, f"the download from {host} was cut short"),
+            (requests.ConnectionError, f"no connection to {host}"),
+        )
+        other = f"{host} cannot be asked: {plain(str(error))}"
+        return next((said for kind, said in causes if isinstance(error, kind)), other)
     except ValueError:
         return f"what {host} has differs from what was published"
     except OSError as error:
-        return f"cannot be written: {error.strerror}"
+        # what pooch raises itself has words, but no number
+        return f"cannot be written: {error.strerror or plain(str(error))}"
     return ""
+
+
+def _status_code(error: requests.RequestException) -> str:
+    return str(error.response.status_code) if error.response is not None else "with an error"
 
 
 def _status(each: EvidenceFile, folder: Path) -> EvidenceStatus:

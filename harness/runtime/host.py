@@ -50,6 +50,7 @@ class Host:
 
     Attributes:
         cpu_model: marketing name on x86, core names on Arm.
+        cpu_isa: its maker and widest vector instructions, e.g. ``GenuineIntel avx512``.
         cores: logical CPUs.
         memory_total_gib: MemTotal, GiB; on a GB10 the GPU's memory too.
         memory_available_gib: MemAvailable when probed, GiB.
@@ -69,6 +70,7 @@ class Host:
     """
 
     cpu_model: str | None
+    cpu_isa: str | None
     cores: int | None
     memory_total_gib: float | None
     memory_available_gib: float | None
@@ -141,6 +143,7 @@ def probe_host(
     nvidia = _nvidia(root, nvml_api)
     return Host(
         cpu_model=why.known("cpu_model", machine.cpu_model(root)),
+        cpu_isa=why.known("cpu_isa", machine.cpu_isa(root)),
         cores=why.known("cores", machine.cores(root)),
         memory_total_gib=why.known("memory_total_gib", meminfo["MemTotal"]),
         memory_available_gib=why.known("memory_available_gib", meminfo["MemAvailable"]),

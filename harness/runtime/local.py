@@ -45,7 +45,12 @@ from harness.runtime.owner import this_process
 from harness.runtime.processes import Mark
 from harness.runtime.sandbox_server import sandbox_problem
 from harness.runtime.watch import RunWatch, host_problems
-from harness.variables import EVIDENCE_VARIABLE, MODELS_VARIABLE, RUN_VARIABLE
+from harness.variables import (
+    ARTEFACTS_VARIABLE,
+    EVIDENCE_VARIABLE,
+    MODELS_VARIABLE,
+    RUN_VARIABLE,
+)
 from harness.workloads.api.registry import workload
 
 _CHUNK_BYTES = 64 * 2**10
@@ -83,7 +88,7 @@ class LocalRuntime:
             if not any(metadata.distributions(name=name)):
                 yield HostError(
                     f"{spec.workload} needs {name}, which this Python does not have",
-                    f"{sys.executable} -m pip install {name}",
+                    f"nox -s reproduce-{spec.scenario.partition('-')[0]}  # makes an environment",
                 )
 
     def run(self, launch: Launch) -> RunOutcome:
@@ -142,6 +147,8 @@ class _Process:
             given[EVIDENCE_VARIABLE] = str(self._launch.evidence_dir.resolve())
         if self._launch.models_dir is not None:
             given[MODELS_VARIABLE] = str(self._launch.models_dir.resolve())
+        if self._launch.artefacts_dir is not None:
+            given[ARTEFACTS_VARIABLE] = str(self._launch.artefacts_dir.resolve())
         # no preexec_fn: with it Python forks the whole harness instead of using vfork
         self._popen = subprocess.Popen(
             [sys.executable, *self._launch.arguments],
@@ -179,6 +186,7 @@ class _Process:
         watch = RunWatch(
             limits,
             self._launch.run_dir,
+            artefacts_dir=self._launch.artefacts_dir,
             memory_gib=lambda: processes.memory_gib(self._mark, enough_gib),
             stop=self._launch.stop,
         )

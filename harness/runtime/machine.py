@@ -35,6 +35,10 @@ class PowerSource(StrEnum):
     UNKNOWN = "unknown"  # most machines without a battery do not say
 
 
+# the widest first; avx512f is the part of AVX-512 that every such processor has
+_VECTORS = ("avx512", "avx2", "avx", "sve2", "sve", "asimd")
+
+
 def cpu_model(root: Path) -> str | NotSupported:
     """Return the model name on x86, e.g. the kinds of cores on Arm."""
     lines = tuple(_cpuinfo(root))
@@ -45,6 +49,22 @@ def cpu_model(root: Path) -> str | NotSupported:
     parts = [value for key, value in lines if key == "CPU part"]
     kinds = sorted({_arm_core(*each) for each in zip(implementers, parts, strict=False)})
     return " + ".join(kinds) or NotSupported(reason="/proc/cpuinfo names no model")
+
+
+def cpu_isa(root: Path) -> str | NotSupported:
+    """Return who made the processor, and the widest vectors that it computes with.
+
+    The libraries below torch choose their loops by these two, and with them the order of sums.
+    """
+    facts: dict[str, str] = {}
+    for key, value in _cpuinfo(root):
+        facts.setdefault(key, value)
+    maker = facts.get("vendor_id") or facts.get("CPU implementer")
+    known = {*(facts.get("flags") or facts.get("Features") or "").split()}
+    widest = next((each for each in _VECTORS if known & {each, f"{each}f"}), None)
+    if maker is None or widest is None:
+        return NotSupported(reason="/proc/cpuinfo names no maker or no vector instructions")
+    return f"{maker} {widest}"
 
 
 def cores(root: Path) -> int | NotSupported:

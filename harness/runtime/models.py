@@ -20,7 +20,8 @@ _NOTED_IN = Path(".cache/huggingface/download/config.json.metadata")
 
 def models_folder(cache: Path) -> Path:
     """Return the folder of models: the user's own, else one in the cache."""
-    return Path(os.environ.get(MODELS_VARIABLE) or cache / "models")
+    named = os.path.expanduser(os.environ.get(MODELS_VARIABLE, ""))  # noqa: PTH111 - Path's raises
+    return Path(named or cache / "models")
 
 
 def model_problems(models: Iterable[str], folder: Path) -> Iterator[HostError]:

@@ -9,8 +9,10 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 
+from harness.artefacts import ArtefactStore
 from harness.errors import HostError
 from harness.records import Limits
 from harness.runtime.base import RunStopReason
@@ -33,6 +35,8 @@ class RunWatch:
         limits: what the run may use.
         run_dir: the run's folder; a file written there is a sign of life, but for the telemetry,
             which the harness writes.
+        artefacts_dir: the store of finished steps; a file written to one that is being made is a
+            sign of life too.
         memory_gib: reads how much memory it uses; None where the container holds that limit.
         each_look: called at every look.
         stop: once it is set, the run is to end.
@@ -43,13 +47,15 @@ class RunWatch:
         limits: Limits,
         run_dir: Path,
         *,
+        artefacts_dir: Path | None = None,
         memory_gib: Callable[[], float] | None = None,
         each_look: Callable[[], None] | None = None,
         stop: threading.Event | None = None,
     ) -> None:
         self._limits = limits
         self._run_dir = run_dir
-        self._files = _newest_files(run_dir)
+        self._artefacts = None if artefacts_dir is None else ArtefactStore(artefacts_dir)
+        self._files = self._newest_files()
         self._idle_s = 0.0
         self._looked = time.monotonic()
         self._memory_gib = memory_gib
@@ -87,7 +93,7 @@ class RunWatch:
 
     def _look(self) -> RunStopReason | None:
         if self._idle_s >= min(_FILES_S, self._limits.stall_s):
-            files = _newest_files(self._run_dir)
+            files = self._newest_files()
             if files != self._files:
                 self._files, self._idle_s = files, 0.0
             elif self._idle_s >= self._limits.stall_s:
@@ -101,21 +107,21 @@ class RunWatch:
         self._was_over = is_over
         return stop
 
-
-def _newest_files(run_dir: Path) -> tuple[int, int]:
-    """Return how many bytes the files of a run have, and when the newest was written, ns."""
-    size = newest = 0
-    for folder, _, names in os.walk(run_dir):
-        for name in names:
-            if name == TELEMETRY_FILE:
-                continue
-            try:
-                seen = os.lstat(os.path.join(folder, name))  # noqa: PTH118 - twice as fast as Path
-            except FileNotFoundError:  # removed since it was listed
-                continue
-            size += seen.st_size
-            newest = max(newest, seen.st_mtime_ns)
-    return size, newest
+    def _newest_files(self) -> tuple[int, int]:
+        """Return how many bytes the files of a run have, and when the newest was written, ns."""
+        size = newest = 0
+        begun = [] if self._artefacts is None else self._artefacts.begun()
+        for folder, _, names in chain.from_iterable(map(os.walk, (self._run_dir, *begun))):
+            for name in names:
+                if name == TELEMETRY_FILE:
+                    continue
+                try:
+                    seen = os.lstat(os.path.join(folder, name))  # noqa: PTH118 - twice as fast as Path
+                except FileNotFoundError:  # removed since it was listed
+                    continue
+                size += seen.st_size
+                newest = max(newest, seen.st_mtime_ns)
+        return size, newest
 
 
 def host_problems(limits: Limits, host: Host) -> Iterator[HostError]:

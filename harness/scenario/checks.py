@@ -10,6 +10,7 @@ from harness.records import Profile
 from harness.scenario.cells import MAX_RUNS, cells_of, matches, num_cells
 from harness.scenario.expectations import ArithmeticEntry, Expectation, LawEntry, RatioEntry
 from harness.scenario.formula import evaluate
+from harness.scenario.headline import headline_problems
 from harness.scenario.positions import Document, Key
 from harness.scenario.schema import PackageSet, ProfileModel, Scenario, Sweep
 from harness.scenario.sections import values_of
@@ -55,6 +56,7 @@ def scenario_problems(scenario: Scenario, document: Document) -> Iterator[Proble
         yield from _profile_problems(scenario, document, profile, model)
     yield from _environment_problems(scenario, document)
     yield from _report_problems(scenario, document)
+    yield from headline_problems(scenario, document, metrics_of(scenario))
 
 
 def _profile_problems(
@@ -178,7 +180,10 @@ def _axis_problems(
     seen: list[Any] = []
     for index, value in enumerate(values):
         at = (*key, index)
-        if any(value == each and type(value) is type(each) for each in seen):
+        # 1 and 1.0 are one point; True is none of them, and refused elsewhere
+        if any(
+            value == each and isinstance(value, bool) == isinstance(each, bool) for each in seen
+        ):
             yield document.problem(at, "value occurs twice on this axis", value=repr(value))
         seen.append(value)
         for problem in problems_of(declared.params, {axis: value}):

@@ -11,9 +11,11 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from harness import __version__, atomic
 from harness.errors import HostError, InputError, Problem
+from harness.reading import read_json, read_regular_file
 from harness.records import from_json, record, to_json
 from harness.scenario.folders import SCENARIO_FILE, folders
 
@@ -27,6 +29,14 @@ class ScenarioSummary:
     article: int
     status: str
     profiles: tuple[str, ...]
+
+
+@record
+class _Cache:
+    """The summaries by scenario, each with the stamp of the file that it was made from."""
+
+    version: str
+    entries: Mapping[str, Mapping[str, Any]]
 
 
 def summaries(root: Path, cache: Path) -> list[ScenarioSummary]:
@@ -43,7 +53,7 @@ def summaries(root: Path, cache: Path) -> list[ScenarioSummary]:
         cache / f"index-{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]}.json"
     )
     known = _read_cache(cache_file)
-    current: dict[str, Mapping[str, object]] = {}
+    current: dict[str, Mapping[str, Any]] = {}
     problems: list[Problem] = []
     for folder in folders(root):
         stamp = _stamp(folder / SCENARIO_FILE)
@@ -85,10 +95,12 @@ def _stamp(path: Path) -> list[int]:
     return [status.st_mtime_ns, status.st_size, status.st_ino]
 
 
-def _read_cache(path: Path) -> dict[str, Mapping[str, object]]:
+def _read_cache(path: Path) -> Mapping[str, Mapping[str, Any]]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}  # a cache: absent or damaged, it is made again
-    usable = isinstance(document, dict) and document.get("version") == __version__
-    return document["entries"] if usable else {}
+        document = from_json(_Cache, read_json(read_regular_file(path)))
+        for entry in document.entries.values():
+            from_json(ScenarioSummary, entry["summary"])
+            from_json(tuple[int, ...], entry["stamp"])
+    except (OSError, ValueError, KeyError):
+        return {}  # a cache: absent, damaged or of another branch, it is made again
+    return document.entries if document.version == __version__ else {}

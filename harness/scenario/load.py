@@ -10,6 +10,7 @@ from harness.records import record
 from harness.scenario.checks import ledger_problems, metrics_of, scenario_problems
 from harness.scenario.expectations import Expectation, Expectations, Ledger
 from harness.scenario.folders import EXPECTATIONS_FILE, SCENARIO_FILE
+from harness.scenario.headline import claim_problems
 from harness.scenario.positions import Document, Key, read_as_far
 from harness.scenario.schema import Scenario
 from harness.scenario.sections import resolve
@@ -68,6 +69,8 @@ def load_expectations(loaded: Loaded, entry_problems: EntryCheck | None = None) 
     if entry_problems is not None:
         for index, entry in entries:
             hidden += entry_problems(entry, document, ("expectations", index))
+    ids = [str(each.get("id")) for each in document.value["expectations"]]
+    hidden += claim_problems(loaded.scenario.headline, loaded.document, ids)
     problems = _together(refused, [*shape.problems, *hidden])
     if problems := _together(problems, sections.problems):  # a complete entry's say more
         raise InputError(problems)

@@ -177,6 +177,83 @@ class Report(Strict):
     lineage: Name | None = None
 
 
+class IntervalKind(StrEnum):
+    """How far a figure of the headline table may be off, where no metric says so."""
+
+    RUNS = "runs"  # 95 %, Student's t over three replicates or more
+    WILSON = "wilson"  # 95 % of a share of `count` trials, of one run
+
+
+class HeadlineColumn(Strict):
+    """One column of the headline table.
+
+    Attributes:
+        metric: what it shows.
+        header: the same in words, without unit.
+        where: row keys that choose its measurements, beside those of the row.
+        interval: how far it may be off: a kind, or the metrics of its two ends.
+    """
+
+    metric: Name
+    header: Annotated[str, StringConstraints(min_length=1, max_length=40)]
+    where: Mapping[RowKey, Scalar] = {}
+    interval: (
+        Annotated[IntervalKind, Field(strict=False)]
+        | Annotated[list[Name], Field(min_length=2, max_length=2)]
+    ) = IntervalKind.RUNS
+
+
+class HeadlineTable(Strict):
+    """The one table that answers the question, small enough for the end of a terminal.
+
+    Attributes:
+        rows: the params or row keys whose values name a row. Without any, each column is a row.
+        only: the values of such a key that are shown, in this order.
+        names: what people read instead of a row's key, or of a value of it.
+        columns: its figures, the most important first: a narrow terminal shows fewer.
+    """
+
+    title: Text
+    rows: list[RowKey] = []
+    only: Mapping[RowKey, Annotated[list[Scalar], Field(min_length=1)]] = {}
+    names: Mapping[str, Annotated[str, StringConstraints(min_length=1, max_length=40)]] = {}
+    columns: Annotated[list[HeadlineColumn], Field(min_length=1)]
+
+
+class AnswerClaim(Strict):
+    """An entry of the ledger that answers a part of the question.
+
+    Attributes:
+        claim: its id.
+        says: what holds if the entry does, as a clause without a full stop.
+    """
+
+    claim: Name
+    says: Annotated[str, StringConstraints(min_length=1, max_length=160)]
+
+
+class Headline(Strict):
+    """What a run ends with: the answer to the question, and the table that carries it.
+
+    Attributes:
+        answer: the claims that the answer is made from; their verdicts say which part is shown.
+        limits: what a profile's world is too small to say.
+        table: the headline table.
+        by_profile: the table of a profile that measures something else.
+    """
+
+    answer: Annotated[list[AnswerClaim], Field(min_length=1)]
+    limits: Mapping[
+        ProfileName, Annotated[str, StringConstraints(min_length=1, max_length=160)]
+    ] = {}
+    table: HeadlineTable
+    by_profile: Mapping[ProfileName, HeadlineTable] = {}
+
+    def table_of(self, profile: Profile) -> HeadlineTable:
+        """Return the headline table of a profile."""
+        return self.by_profile.get(profile, self.table)
+
+
 class Scenario(Strict):
     """One declared question: ``scenarios/<id>/scenario.yaml``."""
 
@@ -193,6 +270,7 @@ class Scenario(Strict):
     replicates: Annotated[int, Field(ge=1, le=1000)] = 1
     evidence: list[EvidenceFile] = []
     profiles: Annotated[Mapping[ProfileName, ProfileModel], Field(min_length=1)]
+    headline: Headline | None = None
     report: Report = Report()
 
     def workload_of(self, profile: Profile) -> str:

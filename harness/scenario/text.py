@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from harness.errors import InputError, Problem
+from harness.reading import read_regular_file
 
 _MAX_BYTES = 4 * 1024 * 1024
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
@@ -25,14 +27,10 @@ def text_of(path: Path) -> str:
         InputError: it cannot be read, is too large to have been written by hand, or is not UTF-8.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_BYTES + 1)
+        content = read_regular_file(path, max_bytes=_MAX_BYTES)
     except OSError as error:
-        raise InputError(
-            [Problem(message=f"cannot be read: {error.strerror}", path=path)]
-        ) from None
-    if len(content) > _MAX_BYTES:
-        raise InputError([Problem(message=f"is larger than {_MAX_BYTES} bytes", path=path)])
+        said = f"{'' if error.errno == errno.EFBIG else 'cannot be read: '}{error.strerror}"
+        raise InputError([Problem(message=said, path=path)]) from None
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

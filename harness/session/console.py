@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TextIO
 
+from harness.printable import printable
+
 _LOG_COLUMNS = 150
 
 
@@ -28,12 +30,12 @@ class Console:
     def say(self, line: str) -> None:
         """Say how a command gets on; not with ``--quiet``."""
         if self.verbosity >= Verbosity.NORMAL:
-            print(line, file=sys.stderr, flush=True)
+            print(printable(line), file=sys.stderr, flush=True)
 
     def explain(self, line: str) -> None:
         """Say a reason, a path or a time behind a result; only with ``--verbose``."""
         if self.verbosity >= Verbosity.VERBOSE:
-            print(line, file=sys.stderr, flush=True)
+            print(printable(line), file=sys.stderr, flush=True)
 
 
 class Colour(IntEnum):

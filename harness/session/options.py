@@ -84,6 +84,22 @@ class ExperimentOptions(ProfileOptions):
     replicates: int | None = None
 
 
+def as_typed(options: PlanOptions) -> dict[str, list[str]]:
+    """Return the options that were given as they would be typed again.
+
+    ``experiment`` changes what is run, ``place`` says where things are, ``runtime`` how it is run.
+    """
+    experiment = [f"--set={each}" for each in options.set]
+    experiment += [f"--params={options.params}"] if options.params else []
+    experiment += [f"--only={each}" for each in options.only]
+    experiment += [f"--seed={options.seed}"] if options.seed is not None else []
+    experiment += [f"--replicates={options.replicates}"] if options.replicates is not None else []
+    place = [f"--store={options.store}"] if options.store else []
+    place += [f"--project={options.project}"] if options.project else []
+    runtime = [f"--runtime={options.runtime}"] if options.runtime != "auto" else []
+    return {"experiment": experiment, "place": place, "runtime": runtime}
+
+
 @options
 class ListOptions(Options):
     """``harness list``."""
@@ -111,9 +127,11 @@ class PlanOptions(ExperimentOptions):
 
     Attributes:
         runtime: ``auto``, ``local`` or ``docker``.
+        timeout: how long a run may take in place of its ``limits.timeout_s``; None for that.
     """
 
     runtime: str = "auto"
+    timeout: str | None = None
 
 
 @options
@@ -125,12 +143,20 @@ class RunOptions(PlanOptions):
         summary: a file to append a Markdown summary to.
         with_evidence: also recompute the published raw data, if it can be fetched.
         jobs: how many runs may be under way at once, or ``auto``.
+        continue_across_changes: let a run that was ended half-way go on with steps of other code.
+        restart: let it begin anew.
+        all: also print every table, before the last screen.
+        notify: an address that is told when the runs end, or one stalls or fails.
     """
 
     junit: Path | None = None
     summary: Path | None = None
     with_evidence: bool = False
     jobs: str = "1"
+    continue_across_changes: bool = False
+    restart: bool = False
+    all: bool = False
+    notify: str | None = None
 
     @property
     def most_jobs(self) -> int | None:
@@ -150,6 +176,29 @@ class RunOptions(PlanOptions):
 
 
 @options
+class WatchOptions(Options):
+    """``harness watch``.
+
+    Attributes:
+        scenario: whose run; None for whichever is at work.
+        web: serve a page instead of printing.
+        port: of the page; None for any that is free.
+        once: print what is known now, and end.
+        notify: an address that is told when a run ends, stalls or fails.
+        tensorboard: a folder for event files.
+        trackio: write curves there.
+    """
+
+    scenario: str | None = None
+    web: bool = False
+    port: int | None = None
+    once: bool = False
+    notify: str | None = None
+    tensorboard: Path | None = None
+    trackio: bool = False
+
+
+@options
 class CheckOptions(ExperimentOptions):
     """``harness check``.
 
@@ -160,6 +209,30 @@ class CheckOptions(ExperimentOptions):
 
     junit: Path | None = None
     summary: Path | None = None
+
+
+@options
+class AuditOptions(ProfileOptions):
+    """``harness audit``.
+
+    Attributes:
+        published: look at the published results, not at those of the store.
+    """
+
+    published: bool = False
+
+
+@options
+class PinOptions(ProfileOptions):
+    """``harness pin``.
+
+    Attributes:
+        why: the reason for a change of what is pinned.
+        again: a store with a second execution of each run; what differs there is not pinned.
+    """
+
+    why: str = ""
+    again: Path | None = None
 
 
 @options
@@ -234,6 +307,25 @@ class BuildOptions(Options):
 
 
 @options
+class ArtefactsOptions(Options):
+    """``harness artefacts``.
+
+    Attributes:
+        action: ``list``, ``show``, ``prune``, ``export`` or ``import``.
+        names: keys of steps, or beginnings of keys; names of steps; of ``import`` files.
+        out: of ``export``: the file to write.
+        all: of ``prune``: also what stored runs have used.
+        dry_run: of ``prune``: only say what would be deleted.
+    """
+
+    action: str
+    names: tuple[str, ...] = ()
+    out: Path | None = None
+    all: bool = False
+    dry_run: bool = False
+
+
+@options
 class DoctorOptions(Options):
     """``harness doctor``."""
 
@@ -255,12 +347,16 @@ OF_COMMAND: dict[str, type[Options]] = {
     "validate": ValidateOptions,
     "plan": PlanOptions,
     "run": RunOptions,
+    "watch": WatchOptions,
     "check": CheckOptions,
+    "audit": AuditOptions,
+    "pin": PinOptions,
     "report": ReportOptions,
     "compare": CompareOptions,
     "publish": PublishOptions,
     "fetch": FetchOptions,
     "build": BuildOptions,
+    "artefacts": ArtefactsOptions,
     "doctor": DoctorOptions,
     "completion": CompletionOptions,
 }

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PROFILES = ("auto", "spark", "cuda", "cpu", "evidence")
 SHELLS = ("bash", "zsh", "fish")
+ACTIONS = ("list", "show", "prune", "export", "import")
 _RUNTIMES = ("auto", "local", "docker")
 
 
@@ -127,6 +128,45 @@ def _add_running(commands: _Commands) -> None:
         "cores, and one at a time on a GPU; auto: as many as the profile's limits leave room for; "
         "timings of runs that shared the machine are not compared (default 1)",
     )
+    half_way = command.add_mutually_exclusive_group()
+    half_way.add_argument(
+        "--continue-across-changes",
+        action="store_true",
+        help="go on with what a run had finished although its code has changed; judge nothing",
+    )
+    half_way.add_argument(
+        "--restart", action="store_true", help="begin runs anew that were ended half-way"
+    )
+    command.add_argument(
+        "--all", action="store_true", help="also print every table, before the last screen"
+    )
+    _notify(command)
+    command = _command(
+        commands, "watch", "follow a run that is at work, in another terminal or in a browser"
+    )
+    command.add_argument(
+        "scenario",
+        nargs="?",
+        metavar="SCENARIO",
+        help=f"{_SCENARIO_HELP} (default whichever is at work)",
+    )
+    command.add_argument(
+        "--web", action="store_true", help="serve a page on 127.0.0.1 instead of printing"
+    )
+    command.add_argument(
+        "--port", type=int, metavar="PORT", help="of the page (default any that is free)"
+    )
+    command.add_argument("--once", action="store_true", help="print what is known now, and end")
+    _notify(command)
+    command.add_argument(
+        "--tensorboard",
+        type=Path,
+        metavar="FOLDER",
+        help="also write event files for TensorBoard into this folder (an extra)",
+    )
+    command.add_argument(
+        "--trackio", action="store_true", help="also write the curves to trackio (an extra)"
+    )
 
 
 def _add_reporting(commands: _Commands) -> None:
@@ -136,6 +176,28 @@ def _add_reporting(commands: _Commands) -> None:
     _scenarios(command)
     _experiment(command)
     _outputs(command)
+    command = _command(
+        commands, "audit", "judge dead experiments by the ledger; say which entries cannot fail"
+    )
+    _scenarios(command, nargs="*", otherwise="none for every one with results")
+    _profile(command)
+    command.add_argument(
+        "--published", action="store_true", help="the published results, not those of the store"
+    )
+    command = _command(
+        commands, "pin", "record stored figures to the last bit, for this class of machine"
+    )
+    _scenarios(command)
+    _profile(command)
+    command.add_argument(
+        "--why", default="", metavar="TEXT", help="why what is pinned already changes"
+    )
+    command.add_argument(
+        "--again",
+        type=Path,
+        metavar="FOLDER",
+        help="a store with a second execution of each run; what differs there is not pinned",
+    )
     command = _command(
         commands, "report", "render stored results as text, csv, JSON, page or plots"
     )
@@ -204,11 +266,37 @@ def _add_machine(commands: _Commands) -> None:
     command.add_argument(
         "--accept", action="store_true", help="lock a digest that differs from the locked one"
     )
+    command = _command(
+        commands, "artefacts", "list, show, prune, export or import the finished steps of runs"
+    )
+    command.add_argument("action", choices=ACTIONS, metavar="ACTION", help=", ".join(ACTIONS))
+    command.add_argument(
+        "names",
+        nargs="*",
+        metavar="STEP",
+        help="a key or a beginning of one, or the name of a step (default all); of import: a file",
+    )
+    command.add_argument("--out", type=Path, metavar="FILE", help="of export: write this file")
+    command.add_argument(
+        "--all", action="store_true", help="of prune: also steps that stored runs have used"
+    )
+    command.add_argument(
+        "--dry-run", action="store_true", help="of prune: only say what would be deleted"
+    )
     _command(commands, "doctor", "say what this machine can run, and the next command to type")
     command = _command(
         commands, "completion", "print a script that completes this program's words in a shell"
     )
     command.add_argument("shell", choices=SHELLS, metavar="SHELL", help=", ".join(SHELLS))
+
+
+def _notify(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--notify",
+        metavar="URL",
+        help="tell this web hook when a run ends, stalls or fails; env:NAME or file:PATH keep a "
+        "secret address out of the command line; other addresses need apprise (an extra)",
+    )
 
 
 def _command(commands: _Commands, name: str, text: str) -> argparse.ArgumentParser:
@@ -283,6 +371,11 @@ def _runtime(command: argparse.ArgumentParser) -> None:
         choices=_RUNTIMES,
         default="auto",
         help="run as a process of this machine, or in a container (default auto)",
+    )
+    command.add_argument(
+        "--timeout",
+        metavar="TIME",
+        help="end a run after so long, e.g. 90s, 30m, 20h, 3d, whatever its limits say",
     )
 
 

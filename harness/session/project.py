@@ -82,6 +82,13 @@ def find_project(
 
 
 def cache_folder() -> Path:
-    """Return the folder for what can be made again: the index and fetched evidence."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    """Return the folder for what can be made again: the index and fetched evidence.
+
+    A user without a home, as a container may have, is given one among the temporary files.
+    """
+    base = os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")  # noqa: PTH111 - Path's raises
+    if base.startswith("~"):
+        import tempfile  # noqa: PLC0415 - hardly ever needed
+
+        base = str(Path(tempfile.gettempdir()) / f"cache-of-{os.getuid()}")
     return Path(base) / "spark-article-harness"

@@ -11,7 +11,7 @@ from harness.runtime.host import Host, default_profile
 from harness.scenario.expectations import Expectations
 from harness.scenario.load import Loaded, load_expectations
 from harness.scenario.schema import Scenario
-from harness.session.options import ExperimentOptions
+from harness.session.options import ExperimentOptions, PlanOptions
 
 # a machine that can run one of these can run those after it
 _FALLBACKS = (Profile.SPARK, Profile.CUDA, Profile.CPU, Profile.EVIDENCE)
@@ -80,4 +80,5 @@ def overrides_of(options: ExperimentOptions) -> Overrides:
         options.only,
         seed=options.seed,
         replicates=options.replicates,
+        timeout=options.timeout if isinstance(options, PlanOptions) else None,
     )

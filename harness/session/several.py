@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import ExitCode, HarnessError, HostError, Interrupted, worst
+from harness.printable import printable_lines
 from harness.records import record
 from harness.session.console import Colour, paint
 from harness.session.options import Options
+from harness.session.unexpected import unexpected
 from harness.units import counted
 
 _MEANS = {
@@ -49,14 +51,20 @@ def answer_each(
         HarnessError: the only scenario failed, or the user interrupted.
     """
     if len(folders) == 1:
-        answer = ask(folders[0])
-        print(json.dumps(answer.document, indent=1) + "\n" if options.json else answer.text, end="")
+        try:
+            answer = ask(folders[0])
+        except HostError as error:
+            raise error.about(folders[0].name) from None
+        if options.json:
+            print(json.dumps(answer.document, indent=1))
+        else:
+            print(printable_lines(answer.text), end="")
         return answer.code
     answers = {}
     for folder in folders:
         answers[folder.name] = answer = _ask(folder, ask)
         if not options.json and answer.text:
-            print(answer.text, flush=True)
+            print(printable_lines(answer.text), flush=True)
     code = worst(each.code for each in answers.values())
     if options.json:
         documents = {
@@ -74,11 +82,16 @@ def _ask(folder: Path, ask: Callable[[Path], Answer]) -> Answer:
         return ask(folder)
     except Interrupted:
         raise
+    except HostError as error:
+        failure: HarnessError = error.about(folder.name)
     except HarnessError as error:
         failure = error
     except OSError as error:
         failure = HostError(str(error))
-    print(f"{paint(folder.name, Colour.RED, sys.stderr)}: {failure}", file=sys.stderr, flush=True)
+    except Exception as error:  # noqa: BLE001 - the other scenarios have their turn all the same
+        failure = unexpected(error)
+    said = printable_lines(str(failure))
+    print(f"{paint(folder.name, Colour.RED, sys.stderr)}: {said}", file=sys.stderr, flush=True)
     return Answer(code=failure.exit_code, document={"error": str(failure)})
 
 

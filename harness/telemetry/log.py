@@ -7,10 +7,12 @@ above. Lines are written whole, so that a kill loses at most the one being writt
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 from typing import TextIO
 
+from harness.appended import whole_lines
 from harness.probes.channels import Channel, TelemetrySample
 from harness.probes.reading import NotSupported, Reading, number
 
@@ -52,18 +54,14 @@ class SampleLog:
 
 
 def read_samples(path: Path) -> tuple[TelemetrySample, ...]:
-    """Return the samples of a run; a torn last line is left out; no file is no samples.
+    """Return the samples of a run; a torn tail is left out; no file is no samples.
 
     Raises:
         ValueError: the header or a whole line is damaged; names file and line.
     """
-    if not path.exists():
-        return ()
-    # what follows the last newline is torn or empty
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
     samples: list[TelemetrySample] = []
     reasons: dict[Channel, str] = {}
-    for place, row in enumerate(csv.reader(lines), 1):
+    for place, row in enumerate(_rows(whole_lines(path), path), 1):
         if place == 1:
             if tuple(row) != HEADER:
                 message = f"{path}:1: not the columns of this version's telemetry"
@@ -82,6 +80,15 @@ def read_samples(path: Path) -> tuple[TelemetrySample, ...]:
             readings[channel] = reading
         samples.append(TelemetrySample(at_s=at_s, readings=readings))
     return tuple(samples)
+
+
+def _rows(lines: list[str], path: Path) -> Iterator[list[str]]:
+    reader = csv.reader(lines)
+    try:
+        yield from reader
+    except csv.Error as error:  # a cell of 128 KiB, or an end of line that is none
+        message = f"{path}:{reader.line_num}: {error}"
+        raise ValueError(message) from None
 
 
 def _format(value: float) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from harness.probes.channels import Channel, TelemetrySample
@@ -42,6 +43,34 @@ def run_measurements(samples: Sequence[TelemetrySample]) -> tuple[Measurement, .
             len(utilisation),
         ),
     )
+
+
+def summed(segments: Sequence[tuple[Measurement, ...]]) -> tuple[Measurement, ...]:
+    """Return the measurements of a run in several segments, from those of each.
+
+    Energies are added, peaks are the highest, means are weighted by their samples. What one
+    segment lacks the run lacks, but for peaks and means of segments too short for any sample.
+    """
+    if len(segments) == 1:
+        return segments[0]
+    return tuple(_of_segments(parts) for parts in zip(*segments, strict=True))
+
+
+def _of_segments(parts: Sequence[Measurement]) -> Measurement:
+    last = parts[-1]
+    known = [(float(each.value), each.count) for each in parts if isinstance(each.value, float)]
+    is_energy = last.metric == "energy"
+    if not known or (is_energy and len(known) < len(parts)):
+        absent = next(each.absent for each in parts if each.value is None)
+        return replace(last, value=None, count=0, absent=absent)
+    count = sum(samples for _, samples in known)
+    if is_energy:
+        value = math.fsum(part for part, _ in known)
+    elif last.metric.endswith("peak"):
+        value = max(part for part, _ in known)
+    else:
+        value = math.fsum(part * samples for part, samples in known) / count
+    return replace(last, value=value, count=count, absent="")
 
 
 def counted_j(counter: Series) -> Reading:

@@ -15,13 +15,18 @@ import threading
 from importlib import import_module
 from pathlib import Path
 
+from harness.artefacts import FOLDER
 from harness.errors import HarnessError
 from harness.records import RunSpec, from_json
+from harness.variables import ARTEFACTS_VARIABLE
 from harness.workloads.api.context import Context
 from harness.workloads.api.declare import build
 from harness.workloads.api.emit import EVENTS_FILE, EventWriter
+from harness.workloads.api.progress import PROGRESS_FILE, written_to
 from harness.workloads.api.registry import workload
+from harness.workloads.api.steps import EarlierSegments, Steps
 
+EARLIER_FILE = "earlier.json"  # written by the harness: `EarlierSegments`
 _USAGE = "usage: python -m harness.workloads NAME spec.json OUT"
 _NUM_ARGUMENTS = 3
 LIFELINE_VARIABLE = "HARNESS_LIFELINE"  # set by a runtime that holds the other end of our stdin
@@ -48,8 +53,27 @@ def run(name: str, spec: RunSpec, out: Path) -> None:
     declared = workload(name)
     module, _, function = declared.entry.partition(":")
     program = getattr(import_module(module), function)
-    with EventWriter(out / EVENTS_FILE, declared.metrics) as emit:
-        program(Context(spec=spec, params=build(declared.params, spec.params), out=out, emit=emit))
+    artefacts = Path(os.environ.get(ARTEFACTS_VARIABLE, out / FOLDER))
+    with (
+        written_to(out / PROGRESS_FILE),
+        EventWriter(out / EVENTS_FILE, declared.metrics) as emit,
+    ):
+        program(
+            Context(
+                spec=spec,
+                params=build(declared.params, spec.params),
+                out=out,
+                emit=emit,
+                steps=Steps(spec, emit, artefacts, _earlier(out)),
+            )
+        )
+
+
+def _earlier(out: Path) -> EarlierSegments:
+    path = out / EARLIER_FILE
+    if not path.exists():
+        return EarlierSegments()
+    return from_json(EarlierSegments, json.loads(path.read_text(encoding="utf-8")))
 
 
 def hold_lifeline() -> None:

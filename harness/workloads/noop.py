@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import random
 import time
 
 from harness.records import record
@@ -18,6 +20,8 @@ class NoopParams:
     sleep_s: float = param(0.0, doc="how long to wait before reporting it", unit="s", low=0.0)
     exit_code: int = param(0, doc="exit with this code after reporting", low=0, high=255)
     index: int = param(0, doc="an axis to sweep over")
+    steps: int = param(0, doc="steps that are kept, each reading the one before", low=0)
+    step_s: float = param(0.0, doc="how long each of them takes", unit="s", low=0.0)
 
 
 WORKLOADS = (
@@ -25,7 +29,10 @@ WORKLOADS = (
         name="noop",
         doc="report the value it is given",
         params=NoopParams,
-        metrics=(Metric(name="noop.value", unit="1", doc="the value given"),),
+        metrics=(
+            Metric(name="noop.value", unit="1", doc="the value given"),
+            Metric(name="noop.walk", unit="count", doc="where a step of a random walk has come"),
+        ),
         entry="harness.workloads.noop:run",
     ),
 )
@@ -35,6 +42,28 @@ def run(context: Context) -> None:
     """Report ``params.value``; exit with ``params.exit_code``."""
     context.emit.started("no device")
     time.sleep(context.params.sleep_s)
+    _walk(context)
     context.emit.measured("noop.value", context.params.value)
     if context.params.exit_code:
         os._exit(context.params.exit_code)
+
+
+def _walk(context: Context) -> None:
+    """Go one step after the other, each from where the one before has come to."""
+    params, here, reads = context.params, 0, dict[str, str]()
+    for number in range(1, params.steps + 1):
+        with context.step(
+            f"walk-{number}",
+            decides={"number": number, "value": params.value, "seed": context.spec.seed},
+            reads=reads,
+            code=(__name__,),
+            portable=True,
+        ) as step:
+            if step.is_new:
+                chance = random.Random(f"{context.spec.seed} {number} {here}")  # noqa: S311 - no secret
+                time.sleep(params.step_s)
+                here += chance.randint(1, 1_000_000)
+                (step.folder / "here.json").write_text(json.dumps(here), encoding="utf-8")
+                context.emit.measured("noop.walk", here, where={"step": number})
+        here = json.loads((step.folder / "here.json").read_text(encoding="utf-8"))
+        reads = {"before": step.digest()}

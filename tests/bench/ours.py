@@ -24,7 +24,7 @@ class Harness:
         corpus.write_scenarios(folder / "list")
         corpus.write_cells(folder / "cells")
         corpus.write_ledger(folder / "ledger")
-        self._run(says=f"{corpus.NUM_CELLS} declared = {corpus.NUM_CELLS} finished")
+        self._run(says=f"{corpus.NUM_CELLS} of {corpus.NUM_CELLS} runs")
 
     def version(self) -> float:
         """``harness --version``."""

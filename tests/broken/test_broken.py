@@ -21,7 +21,7 @@ import pytest
 
 from harness.cli import main
 from harness.errors import ExitCode
-from harness.records import Profile, RunSpec, from_json, record
+from harness.records import SCHEMA_VERSION, Profile, RunSpec, from_json, record
 from harness.results.store import RunStore
 from harness.scenario.positions import read
 
@@ -123,7 +123,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
     root, outside = tmp_path / "project", tmp_path / "elsewhere"
     shutil.copytree(HERE / "right", root)
     outside.mkdir()
-    spec = from_json(RunSpec, json.loads((root / "run" / "spec.json").read_text(encoding="utf-8")))
+    document = json.loads((root / "run" / "spec.json").read_text(encoding="utf-8"))
+    document["schema_version"] = SCHEMA_VERSION
+    (root / "run" / "spec.json").write_text(json.dumps(document), encoding="utf-8")
+    spec = from_json(RunSpec, document)
     run = RunStore(root / "store").folder(spec)
     run.parent.mkdir(parents=True)
     (root / "run").rename(run)
@@ -378,6 +381,11 @@ def test_evidence_that_is_not_there_is_named_with_what_to_type(
     before = project.contents()
     words = project.words("plan a99 --profile evidence --runtime local")
     assert main(words) == ExitCode.INFRASTRUCTURE
+    if kind == "a file":
+        printed = capsys.readouterr().err
+        assert f"HARNESS_EVIDENCE_DIR names no folder: {project.root}/params.yaml" in printed
+        assert "next: export HARNESS_EVIDENCE_DIR=FOLDER" in printed
+        return
     printed = capsys.readouterr().out
     assert "a99/figures.json: absent" in printed
     assert "next: harness fetch a99-example" in printed

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.results.redact import redact_logs
 from harness.variables import KEY_VARIABLE
 
 from .conftest import Bench
@@ -73,19 +74,31 @@ def refusing() -> Iterator[Refusing]:
         thread.join()
 
 
-def test_the_key_reaches_its_server_and_is_in_nothing_that_is_kept_or_said(
-    refusing: Refusing, tmp_path: Path, project_root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "scenarios" / "a99-key"
+def run_with_key(
+    key: str, refusing: Refusing, project: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a workload that asks a model of the server, and return how the program ended."""
+    folder = project / "scenarios" / "a99-key"
     folder.mkdir(parents=True)
     url = f"http://127.0.0.1:{refusing.server_port}/v1"
     (folder / "scenario.yaml").write_text(SCENARIO.replace("URL", url), encoding="utf-8")
     (folder / "expectations.yaml").write_text(LEDGER, encoding="utf-8")
-    monkeypatch.setenv(KEY_VARIABLE, KEY)
-    command = [sys.executable, "-m", "harness", "run", "a99", "--project", str(tmp_path)]
-    done = subprocess.run(
-        [*command, "--runtime", "local"], cwd=project_root, capture_output=True, check=False
+    monkeypatch.setenv(KEY_VARIABLE, key)
+    command = [sys.executable, "-m", "harness", "run", "a99", "--project", str(project)]
+    return subprocess.run(
+        [*command, "--runtime", "local"], cwd=root, capture_output=True, check=False
     )
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", "\r", " "])
+def test_the_key_reaches_its_server_and_is_in_nothing_that_is_kept_or_said(
+    end: str,
+    refusing: Refusing,
+    tmp_path: Path,
+    project_root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done = run_with_key(KEY + end, refusing, tmp_path, project_root, monkeypatch)
     assert done.returncode == 3
     assert set(refusing.given) == {f"Bearer {KEY}"}
     assert b"answers 401: Bearer *** is no good" in done.stderr
@@ -93,6 +106,39 @@ def test_the_key_reaches_its_server_and_is_in_nothing_that_is_kept_or_said(
     kept = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert any(b"Bearer ***" in path.read_bytes() for path in kept)
     assert not any(KEY.encode() in path.read_bytes() for path in kept)
+
+
+@pytest.mark.parametrize("key", ["one line\nof xyzzy1", "a\rb key xyzzy2", "schlüssel xyzzy3"])
+def test_a_key_that_no_header_holds_is_refused_unsaid(
+    key: str,
+    refusing: Refusing,
+    tmp_path: Path,
+    project_root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done = run_with_key(key, refusing, tmp_path, project_root, monkeypatch)
+    assert done.returncode == 3
+    assert refusing.given == []
+    assert b"holds characters that no header can" in done.stderr
+    kept = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    for shown in (key, repr(key)[1:-1], key.rsplit(maxsplit=1)[-1]):
+        assert not any(shown.encode() in said for said in (done.stdout, done.stderr, *kept))
+
+
+def test_the_logs_of_a_run_are_redacted_like_its_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KEY_VARIABLE, f"{KEY}\n")
+    (tmp_path / "served").mkdir()
+    for name in ("stdout.log", "served/vllm.log"):
+        (tmp_path / name).write_bytes(b"\xff step 1\nheaders: Bearer " + KEY.encode() + b"\r\n\xfe")
+    plain = tmp_path / "stderr.log"
+    plain.write_bytes(b"\xff nothing of it\r\n")
+    before = plain.stat().st_mtime_ns
+    redact_logs(tmp_path)
+    for name in ("stdout.log", "served/vllm.log"):
+        assert (tmp_path / name).read_bytes() == b"\xff step 1\nheaders: Bearer ***\r\n\xfe"
+    assert plain.stat().st_mtime_ns == before
 
 
 def test_a_key_that_a_program_prints_is_not_in_its_outcome(

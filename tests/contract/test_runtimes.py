@@ -6,11 +6,13 @@ import json
 import os
 import stat
 import time
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
 import pytest
 
+from harness.artefacts import ArtefactStore
 from harness.records import Limits, Status
 from harness.runtime.local import LocalRuntime
 from harness.runtime.logs import LIMIT_BYTES
@@ -54,6 +56,24 @@ def test_the_folder_holds_the_run_and_nothing_else(bench: Bench) -> None:
     assert found == {"spec.json", "events.jsonl", "stdout.log", "stderr.log"}
     assert {path.stat().st_uid for path in launch.run_dir.iterdir()} == {os.getuid()}
     assert launch.run_dir.stat().st_uid == os.getuid()
+
+
+def test_steps_are_kept_for_the_next_run(bench: Bench) -> None:
+    store = ArtefactStore(bench.folder.parent / "store" / ".artefacts")
+    store.make_folder()
+    made = []
+    for steps in (2, 3):
+        launch = replace(bench.launch(steps=steps), artefacts_dir=store.root)
+        assert bench.runtime.run(launch).status is Status.FINISHED
+        events = read_events(launch.run_dir / "events.jsonl")
+        stored = [dict(each.payload) for each in events if each.kind == "stored"]
+        made.append([each["made_now"] for each in stored])
+        assert [each["name"] for each in stored] == [f"walk-{n + 1}" for n in range(steps)]
+    assert made == [[True, True], [False, False, True]]
+    assert len(store.keys()) == 3
+    for key in store.keys():  # noqa: SIM118 - no mapping
+        assert store.find(key) is not None
+    assert store.unfinished() == []
 
 
 @pytest.mark.parametrize("code", [1, 2, 5, 255])

@@ -78,7 +78,8 @@ def test_rewards_follow_imitation(tmp_path: Path) -> None:
         assert of(rows, "train.ratio_outside_clip", variant="grpo", step=step) == 0.0
     served = {
         json.loads(line)["served"]
-        for line in (tmp_path / "out" / "rollouts.jsonl").read_text().splitlines()
+        for log in (tmp_path / "out" / ".artefacts").glob("*/files/rollouts.jsonl")
+        for line in log.read_text(encoding="utf-8").splitlines()
     }
     assert served == {"", "base", "sft", "grpo-1", "grpo-2"}
 

@@ -20,6 +20,7 @@ import pytest
 
 pytest.importorskip("peft", reason="needs peft: use nox -s rl")
 
+from harness.appended import whole_lines
 from harness.records import RunOutcome, Status, to_json
 from harness.runtime.base import Launch
 from harness.runtime.local import LocalRuntime
@@ -57,9 +58,8 @@ def command_of(process: psutil.Process) -> str:
 
 
 def rollouts(run_dir: Path) -> list[dict[str, Any]]:
-    log = run_dir / "rollouts.jsonl"
-    lines = log.read_text(encoding="utf-8").splitlines(keepends=True) if log.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    logs = sorted((run_dir / ".artefacts").glob("*/files/rollouts.jsonl"))
+    return [json.loads(line) for log in logs for line in whole_lines(log)]
 
 
 def launch(name: str, params: dict[str, Any], tmp_path: Path) -> Launch:

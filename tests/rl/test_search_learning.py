@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,7 @@ from harness.experiments.a36.params import A2TGPO, A2tgpoParams
 from harness.records import Event, Profile, RunSpec
 from harness.workloads.api.context import Context
 from harness.workloads.api.emit import EventWriter, read_events
+from harness.workloads.api.steps import Steps
 from harness.workloads.envs.base import StopReason
 from harness.workloads.envs.search.bm25 import Bm25
 from harness.workloads.envs.search.environment import SearchEnvironment, SearchEpisode
@@ -133,31 +136,61 @@ def test_what_is_scored_is_never_scored_twice(
     assert len(set(examples)) == len(examples) < sum(map(len, asked))
 
 
+def whole_run(out: Path, store: Path, **changes: Any) -> tuple[Event, ...]:
+    """Return the events of a run of a few rollouts a step."""
+    given: dict[str, Any] = {
+        "engine": "transformers",
+        "train_questions": 3,
+        "num_eval_examples": 3,
+        "prompts_per_step": 3,
+        "num_generations": 4,
+        "num_minibatches": 2,
+        "max_steps": 1,
+        "eval_steps": 1,
+        "max_concurrency": 2,
+        "learning_rate": 1e-4,
+        **changes,
+    }
+    params = A2tgpoParams(**given)
+    spec = RunSpec(
+        scenario="a36", profile=Profile.CPU, workload=A2TGPO.name, params=asdict(params), seed=3
+    )
+    out.mkdir()
+    with EventWriter(out / "events.jsonl", A2TGPO.metrics) as emit:
+        steps = Steps(spec, emit, store)
+        a2tgpo.run(Context(spec=spec, params=params, out=out, emit=emit, steps=steps))
+    return read_events(out / "events.jsonl")
+
+
 @pytest.fixture(scope="module", params=["grpo", "full", "released"])
 def events(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Event, ...]:
     """A whole run: one step of a few rollouts."""
-    params = A2tgpoParams(
-        variant=request.param,
-        engine="transformers",
-        train_questions=3,
-        num_eval_examples=3,
-        prompts_per_step=3,
-        num_generations=4,
-        num_minibatches=2,
-        max_steps=1,
-        eval_steps=1,
-        max_concurrency=2,
-        learning_rate=1e-4,
+    folder = tmp_path_factory.mktemp("run")
+    return whole_run(folder / "out", folder / "steps", variant=request.param)
+
+
+def test_a_training_goes_on_behind_its_last_step_with_the_same_figures(tmp_path: Path) -> None:
+    """The optimizer's moments are carried from step to step here, and gains too."""
+    sizes = {"variant": "full", "num_generations": 3, "num_eval_examples": 2}
+    whole = whole_run(tmp_path / "whole", tmp_path / "one", max_steps=2, eval_steps=2, **sizes)
+    whole_run(tmp_path / "begun", tmp_path / "two", max_steps=1, eval_steps=2, **sizes)
+    rest = whole_run(tmp_path / "rest", tmp_path / "two", max_steps=2, eval_steps=2, **sizes)
+    made = {
+        each.payload["name"]: each.payload["made_now"] for each in rest if each.kind == "stored"
+    }
+    assert (made["full-1"], made["full-2"]) == (False, True)
+    timing = {metric.name for metric in A2TGPO.metrics if metric.timing}
+    one, other = (
+        [
+            {**each.payload}
+            for each in found
+            if each.kind == "measured" and each.payload["metric"] not in timing
+        ]
+        for found in (whole, rest)
     )
-    out = tmp_path_factory.mktemp("run")
-    spec = RunSpec(
-        scenario="a36", profile=Profile.CPU, workload=A2TGPO.name, params=asdict(params), seed=3
-    )
-    with EventWriter(out / "events.jsonl", A2TGPO.metrics) as emit:
-        a2tgpo.run(Context(spec=spec, params=params, out=out, emit=emit))
-    return read_events(out / "events.jsonl")
+    assert one == other
 
 
 def _values(events: tuple[Event, ...], metric: str) -> list[float]:

@@ -168,7 +168,7 @@ class _Workshop:
             f'[build-system]\nrequires = []\n[project]\ndescription = "{description}"\n'
         )
 
-    def _run(self, _session: object, *command: str) -> None:
+    def _run(self, _session: object, *command: str, heard: object = None) -> None:  # noqa: ARG002 - as it is called
         if "venv" in command:
             python = Path(command[-1]) / "bin" / "python"
             python.parent.mkdir(parents=True, exist_ok=True)
@@ -211,6 +211,15 @@ def test_an_environment_is_made_once(workshop: _Workshop) -> None:
         *("env-torch", "base.txt", "--editable"),
         *("env-tests", "setuptools", "lock.txt"),
     ]
+    assert workshop.made() == []
+
+
+def test_it_is_said_once_where_uv_makes_an_environment(
+    workshop: _Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workshop.noxfile, "_uv", lambda: "/no/uv")
+    monkeypatch.setattr(workshop.noxfile, "_pip", lambda *_: None)
+    assert workshop.made() == [f"{each} with uv" for each in BOTH]
     assert workshop.made() == []
 
 
@@ -365,7 +374,9 @@ def test_uv_installs_where_it_is_and_pip_what_uv_cannot(
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     for name in ("UV_INDEX", "UV_FIND_LINKS", "PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(noxfile, "_run", lambda _, *command: by_pip.append(command))
+    monkeypatch.setattr(
+        noxfile, "_run", lambda _, *command, heard: by_pip.append((*command, heard))
+    )
     noxfile._pip(_Session(), "/env/bin/python", "--require-hashes", "--requirement", "lock")
     told, variables = said.read_text().split(" lock ")
     assert told == "pip install --quiet --python /env/bin/python --require-hashes --requirement"
@@ -376,6 +387,31 @@ def test_uv_installs_where_it_is_and_pip_what_uv_cannot(
 def test_a_command_that_fails_ends_the_session(noxfile: Any) -> None:
     with pytest.raises(_Failed, match=r"-c 'raise SystemExit\(7\)' ended with exit code 7"):
         noxfile._run(_Session(), sys.executable, "-c", "raise SystemExit(7)")
+
+
+def test_what_pip_fetches_is_said_while_an_environment_is_made(
+    noxfile: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = _Session()
+    monkeypatch.setattr(noxfile, "_TELL_S", 0.01)
+    program = (
+        "import time; print('Collecting torch'); "
+        "print('  Downloading torch-2.13.0-cp311-cp311-linux_x86_64.whl (180.2 MB)', flush=True); "
+        "time.sleep(1); print('Installing collected packages: torch', flush=True)"
+    )
+    with noxfile._told(session, "base"):
+        noxfile._run(session, sys.executable, "-c", program, heard=noxfile._hear)
+    said = " ".join(session.logged)
+    assert "env-base: " in said
+    assert "packages installed; now torch-2.13.0-cp311-cp311-linux_x86_64.whl (180.2 MB)" in said
+
+
+def test_a_failing_pip_is_an_error_and_its_output_is_not_lost(
+    noxfile: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(_Failed, match="exit code 1"):
+        noxfile._pip(_Session(), sys.executable, "--no-index", "no-such-package-anywhere")
+    assert "no-such-package-anywhere" in capfd.readouterr().err
 
 
 def test_every_test_that_a_session_names_is_there(project_root: Path) -> None:

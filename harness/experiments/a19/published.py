@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TypeVar
 
 from harness.errors import InputError, Problem
+from harness.reading import read_json
 from harness.records import Scalar, from_json, record
 from harness.workloads.models.shape import ModelShape, Precision, gpt_shape
 
@@ -134,7 +134,7 @@ def read(kind: type[T], path: Path) -> T:
         InputError: the file is not JSON, or a field is missing, unknown or of another type.
     """
     try:
-        return from_json(kind, json.loads(path.read_text(encoding="utf-8")))
+        return from_json(kind, read_json(path.read_bytes()))
     except ValueError as error:
         raise InputError([Problem(message=str(error), path=path)]) from None
 

@@ -11,7 +11,12 @@ from harness.records import Event, Measurement, RunSpec, Scalar
 from harness.statistics import ALPHA, sample, t_quantile
 from harness.workloads.api.declare import build
 from harness.workloads.api.registry import workload
-from harness.workloads.training.pretrain_metrics import why_unfit
+from harness.workloads.training.pretrain_metrics import (
+    only,
+    optimizer_figures,
+    unaccounted,
+    why_unfit,
+)
 from harness.workloads.training.pretrain_params import EnvelopeParams
 
 _MS_PER_S = 1e3
@@ -45,6 +50,7 @@ def path(spec: RunSpec, events: Sequence[Event]) -> Iterator[Measurement]:
             yield Measurement(
                 metric=metric, value=value, unit=unit, where=where, count=count, absent=absent
             )
+        yield from optimizer_figures(mine, where)
     yield from _tables(params, [step for step in steps if "vocab_size" in step])
 
 
@@ -69,7 +75,7 @@ def _cell(cell: EnvelopeParams, steps: Sequence[Values], why: str) -> Iterator[F
 
     timed = waiting[cell.warmup_steps :]
     step_s, data_s = (0.0, 0.0) if why else _means(timed, "step_s", "data_s")
-    tokens = cell.tokens_per_step
+    tokens = only(step["tokens"] for step in steps) or math.nan
     for metric, unit, value in (
         ("step_time.mean", "ms", step_s * _MS_PER_S),
         ("tokens_per_second", "token/s", _per(tokens, step_s)),
@@ -89,6 +95,10 @@ def _cell(cell: EnvelopeParams, steps: Sequence[Values], why: str) -> Iterator[F
         ("tokens_per_second.overlapped", "token/s", _per(tokens * len(timed), elapsed_s)),
     ):
         yield metric, unit, None if why else value, max(1, len(timed)), why
+    repeated = sum(len(some) - len({step["batch"] for step in some}) for some in (waiting, ahead))
+    yield "batches.repeated", "count", None if why else repeated, len(steps), why
+    yield "batches.tokens", "token", None if why else tokens, len(steps), why
+    yield "step_time.unaccounted", "%", None if why else unaccounted(waiting), len(steps), why
 
 
 def _tables(params: PathParams, steps: Sequence[Values]) -> Iterator[Measurement]:

@@ -9,7 +9,12 @@ from harness.records import Scalar, record
 from harness.workloads.api.declare import Better, Metric, Workload, param
 from harness.workloads.data.clean import Fate, FilterLimits
 from harness.workloads.models.shape import Precision
-from harness.workloads.training.pretrain_params import CELL_METRICS, EnvelopeParams
+from harness.workloads.training.pretrain_params import (
+    CELL_METRICS,
+    OPTIMIZER_METRICS,
+    UNACCOUNTED,
+    EnvelopeParams,
+)
 
 _PRECISIONS = tuple(each.value for each in Precision)
 
@@ -208,6 +213,13 @@ LOADING_METRICS = (
     _time("cell.turnaround", "s", "from the last step before to the first of this configuration"),
 )
 
+_OBSERVED_METRICS = (
+    *OPTIMIZER_METRICS,
+    _count("batches.repeated", "count", "steps that were fed the ids of an earlier one"),
+    _count("batches.tokens", "token", "targets of a step, as fed"),
+    UNACCOUNTED,
+)
+
 _FIT_METRICS = (
     _count("memory.predicted", "GiB", "by the memory law, before the configuration is tried"),
     Metric(name="cell.fits", unit="flag", doc="fits by the memory law; else it is not tried"),
@@ -230,6 +242,7 @@ DATA_PATH = Workload(
         *PREPARATION_METRICS,
         *CELL_METRICS,
         *LOADING_METRICS,
+        *_OBSERVED_METRICS,
         *_FIT_METRICS,
         *_TABLE_METRICS,
     ),

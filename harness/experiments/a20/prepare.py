@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harness.experiments.a20.params import PathParams
 from harness.records import Scalar, record
+from harness.workloads.api import progress
 from harness.workloads.api.context import Context
 from harness.workloads.api.emit import EventWriter
 from harness.workloads.data.by_curator import curated, write_jsonl
@@ -39,6 +40,9 @@ class DatasetSource:
     truth: tuple[Planted, ...] = ()
 
 
+PACKED = "packed"
+
+
 def prepare(context: Context, folder: Path) -> Packed:
     """Clean, deduplicate, tokenize and pack every corpus into `folder`; report the figures.
 
@@ -51,7 +55,7 @@ def prepare(context: Context, folder: Path) -> Packed:
         with _stage(context.emit, name, "read"):
             source = _source(context, name)
         documents += _unique(context.emit, source, _clean(context, source, folder))
-    return _packed(context, documents, folder / "packed")
+    return _packed(context, documents, folder / PACKED)
 
 
 def _source(context: Context, name: str) -> DatasetSource:
@@ -174,6 +178,7 @@ def _packed(context: Context, documents: Sequence[str], folder: Path) -> Packed:
     if params.tokenizer != "bytes":
         encoder, merges = (context.evidence(file) for file in params.tokenizer_files)
         tokenizer = Gpt2Tokenizer(encoder, merges)
+    progress.tell("tokenize and pack")
     began = time.perf_counter()
     parts = [*tokenizer.encode(documents)]
     tokenized = time.perf_counter()
@@ -212,6 +217,7 @@ def _packed(context: Context, documents: Sequence[str], folder: Path) -> Packed:
 
 @contextmanager
 def _stage(emit: EventWriter, corpus: str, stage: str) -> Iterator[None]:
+    progress.tell(f"{stage} {corpus}")
     began = time.perf_counter()
     yield
     _report_stage(emit, corpus, stage, time.perf_counter() - began)

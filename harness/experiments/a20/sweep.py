@@ -23,6 +23,7 @@ import torch
 from harness.experiments.a20.fit import available_gib, predicted_gib
 from harness.experiments.a20.params import PathParams, where_of
 from harness.records import Scalar
+from harness.workloads.api import progress
 from harness.workloads.api.context import Context
 from harness.workloads.data.loader import (
     BatchShape,
@@ -38,7 +39,7 @@ from harness.workloads.models.frameworks import library
 from harness.workloads.models.precision import arithmetic
 from harness.workloads.training.loop import Batch, OptimizerStep, TrainingRun, synchronise
 from harness.workloads.training.memory_tracker import PeakCounter, peak_counter, report_peak
-from harness.workloads.training.pretrain import training_run
+from harness.workloads.training.pretrain import observed, training_run
 from harness.workloads.training.pretrain_params import EnvelopeParams
 
 
@@ -88,6 +89,7 @@ class ConfigurationSweep:
         for cell in self._params.cells:
             refuse(self._packed, _shape(cell), cell.shape)
         for number, cell in enumerate(self._params.cells):
+            progress.tell("sweep", number, len(self._params.cells), unit="configuration")
             needed = predicted_gib(cell)
             fits = needed <= available_gib(self._device, self._memory_gib)
             self._report(cell, {"memory.predicted": needed, "cell.fits": fits})
@@ -151,12 +153,13 @@ class ConfigurationSweep:
     def _note(
         self, cell: int, step: OptimizerStep, batches: Timed, *, overlapped: bool = False
     ) -> None:
+        steps = self._params.cells[cell].max_steps
+        progress.detail("steps", step.index + 1, steps, {"loss": step.loss})
         self._emit.step(
             step.index,
             cell=cell,
             overlapped=int(overlapped),
-            loss=step.loss,
-            step_s=step.step_s,
+            **observed(step),
             data_s=batches.taken_s,
             at_s=time.perf_counter(),
         )

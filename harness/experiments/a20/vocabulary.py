@@ -15,6 +15,7 @@ import torch
 
 from harness.experiments.a20.fit import available_gib, predicted_gib
 from harness.experiments.a20.params import PathParams
+from harness.workloads.api import progress
 from harness.workloads.api.context import Context
 from harness.workloads.data.loader import BatchShape, InOrder, loader, refuse
 from harness.workloads.data.pack import Packed
@@ -43,7 +44,9 @@ def compare_tables(context: Context, packed: Packed, device: torch.device) -> No
         make = library(turn.conditions.framework, device)
         torch.manual_seed(context.spec.seed)
         models[turn.vocab_size] = replace(training_run(turn, way, make), batch=batch)
-    for number in range(params.ab_rounds):
+    for number in progress.tracked(
+        range(params.ab_rounds), "compare token tables", params.ab_rounds, unit="round"
+    ):
         first = number % len(models)
         for rows in [*params.vocab_sizes[first:], *params.vocab_sizes[:first]]:
             for step in models[rows].steps(params.steps_per_round):

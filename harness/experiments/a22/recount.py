@@ -10,6 +10,7 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from fractions import Fraction
 from typing import TypeVar
 
 from harness.records import record
@@ -45,14 +46,19 @@ def kept(trajectory: Trajectory) -> tuple[Evaluated, ...]:
 
 
 def wrong_decisions(trajectory: Trajectory) -> tuple[int, ...]:
-    """Return the iterations whose recorded decision is not the one its figure calls for."""
-    header = trajectory.header
-    return tuple(
-        each.iteration
-        for each in trajectory.evaluated
-        if each.decision
-        is not decide(header.baseline_val_bpb, each.val_bpb, header.accept_delta_frac)
-    )
+    """Return the iterations whose recorded decision is not the one its figure calls for.
+
+    The rule is said here once more, as the article says it, in exact fractions: the function that
+    made the decisions would agree with itself whatever it does.
+    """
+    baseline = Fraction(trajectory.header.baseline_val_bpb)
+    threshold = Fraction(str(trajectory.header.accept_delta_frac))
+    wrong = []
+    for each in trajectory.evaluated:
+        is_lower = baseline - Fraction(each.val_bpb) >= threshold * baseline
+        if (each.decision is Decision.KEEP) is not is_lower:
+            wrong.append(each.iteration)
+    return tuple(wrong)
 
 
 def wrong_improvements(trajectory: Trajectory) -> tuple[int, ...]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
+import shutil
 
 from harness.experiments.a22 import report
 from harness.workloads.api.context import Context
+from harness.workloads.api.steps import Step
 from harness.workloads.autoresearch.llm_proposer import served
 from harness.workloads.autoresearch.loop import BASELINE_FILE, TRAJECTORY_FILE, Session
-from harness.workloads.autoresearch.loop_process import complete
+from harness.workloads.autoresearch.loop_process import PACKED, searched
 from harness.workloads.autoresearch.summary import read_finished
 from harness.workloads.autoresearch.trajectory import read_baseline
 from harness.workloads.data.wikitext import pack_wikitext
@@ -23,23 +24,28 @@ def run(context: Context) -> None:
     corpus = corpus_of(context)
     with served(context.params, context.out) as params:
         session = Session(params=params, seed=context.spec.seed)
-        began = time.monotonic()
-        kills = complete(session, context.out, corpus)
-        wall_s = time.monotonic() - began
+        step = searched(context, "search", session, corpus)
+    shutil.copytree(step.folder, context.out, dirs_exist_ok=True)
     baseline = read_baseline(context.out / BASELINE_FILE)
     context.emit.started(baseline.device)
     loop = read_finished(context.out)
     report.loop(context.emit, loop, baseline, params.alpha)
-    report.resume(context.emit, loop, params.iterations, kills)
+    report.resume(context.emit, loop, params.iterations, step.facts["kills"])
     report.rails(context.emit, session.search_space)
-    report.time(context.emit, loop, wall_s, params.alpha)
+    report.time(context.emit, loop, step.wall_s, params.alpha)
     context.emit.artefact("trajectory", context.out / TRAJECTORY_FILE)
 
 
-def corpus_of(context: Context) -> str:
-    """Return the folder of the packed corpus, where the loop is to read one; made here."""
+def corpus_of(context: Context) -> Step | None:
+    """Return the step that packs the corpus, where the loop is to read one."""
     if context.params.corpus == "source":
-        return ""
-    folder = context.out / "packed"
-    pack_wikitext(context, folder)
-    return str(folder)
+        return None
+    with context.step(
+        "packed corpus",
+        decides={"files": dict(context.spec.evidence)},
+        code=("harness.workloads.data.wikitext",),
+        portable=True,
+    ) as step:
+        if step.is_new:
+            pack_wikitext(context, step.folder / PACKED)
+    return step

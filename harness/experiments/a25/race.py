@@ -6,16 +6,17 @@ must be of its knob's type.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import fmean, median
 
+from harness.reading import read_json
 from harness.records import Scalar, record
 from harness.workloads.autoresearch.search_space import KnobType, Space
 
+_SCALAR = str | int | float
 _OBJECT = re.compile(r"\{[^{}]*\}")
 
 
@@ -105,7 +106,7 @@ def read_pick(text: str, space: Space) -> PredictedChange | None:
     if found is None:
         return None
     try:
-        given = json.loads(found)
+        given = read_json(found, mend=True)
     except ValueError:
         return None
     knob, value = given.get("knob"), given.get("new_value", given.get("value"))
@@ -167,7 +168,7 @@ def latency(seconds: Sequence[float]) -> Latency:
 
 
 def _is_on_menu(name: str, value: Scalar, space: Space) -> bool:
-    if name not in space.knobs or value is None or isinstance(value, bool):
+    if name not in space.knobs or isinstance(value, bool) or not isinstance(value, _SCALAR):
         return False
     knob = space.knobs[name]
     if knob.kind is KnobType.TEXT or isinstance(value, str):

@@ -34,6 +34,7 @@ from harness.experiments.a25.params import CloneParams
 from harness.experiments.a25.race import Prediction, RepeatedPredictions, read_pick
 from harness.experiments.a25.student import make_student
 from harness.records import Scalar
+from harness.workloads.api import progress
 from harness.workloads.api.context import Context
 from harness.workloads.api.device import device_name
 from harness.workloads.autoresearch.as_trials import ProposerContext
@@ -92,6 +93,7 @@ def run(context: Context) -> None:
         for prompt_version, parts in race.parts.items():
             BASELINES.report(context.emit, Constructed(prompt_version=prompt_version, parts=parts))
         race.served.answer_with(None)  # the student as it is before it has learned anything
+        race.served.settle()
         _race(race, next(iter(race.parts)), UNTUNED, _student(race, UNTUNED))
         start = race.served.policy.weights()
         for prompt_version in race.parts:
@@ -279,7 +281,7 @@ def _race(race: CloneResources, prompt_version: PromptVersion, racer: str, say: 
     parts = race.parts[prompt_version]
     say(parts.test[0], -1)
     heats = []
-    for row in parts.test:
+    for row in progress.tracked(parts.test, f"ask {racer}", len(parts.test), unit="question"):
         predictions = []
         for sample in range(race.params.num_samples):
             began = time.perf_counter()

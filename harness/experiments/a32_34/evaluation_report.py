@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.experiments.a32_34 import counts
 from harness.experiments.a32_34.evaluation import (
@@ -19,11 +18,26 @@ from harness.experiments.a32_34.evaluation import (
     stop_probability,
 )
 from harness.experiments.a32_34.tasks import NOTHING
+from harness.records import to_json
 from harness.statistics import wilson
+from harness.workloads.api import progress
 from harness.workloads.api.emit import EventWriter
+from harness.workloads.envs.files.environment import FileEpisode
 from harness.workloads.envs.files.protocol import ParserVersion
 from harness.workloads.envs.files.task import Task
-from harness.workloads.rl.runner import Policy
+from harness.workloads.inference.observed import report_requests
+from harness.workloads.rl.loop import PLAYED, ROLLOUTS
+from harness.workloads.rl.rollout import RolloutLog
+from harness.workloads.rl.runner import EnginePolicy, Policy
+from harness.workloads.training.policy import WEIGHT_SYNC
+
+# a step of these is what these modules make of its params
+_PLAYING = (
+    "harness.sandbox.choice",
+    "harness.workloads.envs.files.environment",
+    "harness.workloads.inference.choice",
+    "harness.workloads.rl.runner",
+)
 
 if TYPE_CHECKING:  # it needs peft, which reporting does not
     from harness.experiments.a32_34.resources import FileAgentResources
@@ -32,17 +46,36 @@ if TYPE_CHECKING:  # it needs peft, which reporting does not
 def evaluate(
     resources: FileAgentResources, policy: Policy[Task], tasks: Sequence[Task]
 ) -> PolicyEvaluation:
-    """Run a policy on every task once; tasks that are in the log are not run again.
+    """Run a policy on every task once: a step of the run.
+
+    The weights are those that the engine is to answer with.
 
     Raises:
         HostError: more than 1 % of the rollouts broke.
     """
-    return PolicyEvaluation(policy=policy.name, rollouts=resources.runner.run(policy, tasks))
+    progress.tell(f"evaluate {policy.name}")
+    decides: dict[str, Any] = {**resources.plays, "tasks": [task.task_id for task in tasks]}
+    reads = {"tasks": resources.writing.digest()}
+    if isinstance(policy, EnginePolicy):
+        decides |= {"engine": policy.identity, "sampling": to_json(policy.sampling)}
+        reads["weights"] = resources.served.version
+    with resources.context.step(
+        f"evaluation {policy.name}", decides=decides, reads=reads, code=_PLAYING, keeps=PLAYED
+    ) as step:
+        if step.is_new:
+            if isinstance(policy, EnginePolicy):
+                resources.served.settle(step)
+            played = resources.runner.into(step.folder / ROLLOUTS).run(policy, tasks)
+            step.is_whole = not any(each.is_error for each in played)  # else they are played again
+    found = RolloutLog(step.folder / ROLLOUTS, FileEpisode).find(
+        (policy.name, task.task_id, 0) for task in tasks
+    )
+    return PolicyEvaluation(policy=policy.name, rollouts=tuple(found.values()))
 
 
-def judge(resources: FileAgentResources, name: str, adapter: Path | None) -> PolicyEvaluation:
+def judge(resources: FileAgentResources, name: str, weights: str | None) -> PolicyEvaluation:
     """Serve a policy, run it on the held-out tasks, and report every figure."""
-    resources.served.answer_with(adapter)
+    resources.served.answer_with(weights)
     found = evaluate(resources, resources.policy(name), resources.held_out)
     report_served(resources, found)
     return found
@@ -56,18 +89,40 @@ def judge_nothing(resources: FileAgentResources) -> PolicyEvaluation:
 
 
 def report_served(resources: FileAgentResources, found: PolicyEvaluation) -> None:
-    """Report an evaluation of the weights that the engine answers with."""
-    emit = resources.context.emit
+    """Report an evaluation of the weights that the engine is to answer with."""
+    emit, served = resources.context.emit, resources.served
     report_policy(emit, found)
-    served = resources.served
-    asked = stop_probability(served.engine, served.chat_template, resources.stop_chances)
-    report_stopping(emit, found.policy, asked)
+    seen = {each.task_id for each in found.rollouts} & resources.trained_on
+    emit.measured("agent.tasks_trained", len(seen), where={"policy": found.policy})
+    with resources.context.step(
+        f"stopping {found.policy}",
+        decides={
+            "model": resources.model,
+            "dtype": resources.params.dtype,
+            "engine": served.engine.identity,
+            "max_model_len": resources.params.max_model_len,
+            "prompt_style": resources.params.prompt_style,
+            "tasks": [task.task_id for task in resources.held_out],
+        },
+        reads={"tasks": resources.writing.digest(), "weights": served.version},
+        code=(*_PLAYING, "harness.experiments.a32_34.evaluation"),
+    ) as step:
+        if step.is_new:
+            served.settle(step)
+            asked = stop_probability(served.engine, served.chat_template, resources.stop_chances)
+            report_stopping(emit, found.policy, asked)
 
 
 def report_serving(resources: FileAgentResources) -> None:
     """Report what served the policy, and what new weights took."""
-    emit, took_s = resources.context.emit, resources.served.weight_sync_s
+    emit = resources.context.emit
+    took_s = [
+        seconds
+        for step in resources.context.steps_done
+        for seconds in step.facts.get(WEIGHT_SYNC, ())
+    ]
     emit.measured("serve.engine", resources.served.engine.identity)
+    report_requests(emit, resources.context.step_folders)
     emit.measured("serve.sandbox", resources.sandboxes.kind.value)
     emit.note(resources.sandboxes.note)
     emit.measured("serve.weight_sync_time", fmean(took_s), count=len(took_s))

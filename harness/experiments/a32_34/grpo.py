@@ -33,7 +33,7 @@ def run(context: Context) -> None:
         nothing = judge_nothing(resources)
         base = judge(resources, "base", None)
         imitate(resources)
-        tuned = judge(resources, SFT, resources.served.adapter(SFT))
+        tuned = judge(resources, SFT, SFT)
         # the held-out tasks choose the weights; of equals the earliest, which have drifted least
         params = resources.params
         assert isinstance(params, GrpoParams)
@@ -44,8 +44,7 @@ def run(context: Context) -> None:
                 evaluated[step.number] = evaluate(resources, policy, resources.held_out)
         chosen = max(evaluated, key=lambda step: (evaluated[step].rates.held, -step))
         resources.context.emit.measured("learn.best_step", chosen, where={"variant": way.name})
-        name = f"{way.name}-{chosen}" if chosen else SFT
-        resources.served.answer_with(resources.served.adapter(name))
+        resources.served.answer_with(f"{way.name}-{chosen}" if chosen else SFT)
         trained = replace(evaluated[chosen], policy=way.name)
         report_served(resources, trained)
         pairs = [(tuned, base), (trained, tuned), (trained, base), (base, nothing)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from harness.experiments.a32_34.counts import RATES, WALL
 from harness.workloads.api.declare import Better, Metric
 from harness.workloads.api.figures import metrics_of
+from harness.workloads.inference.observed import REQUEST_METRICS
 from harness.workloads.rl import agreement
 
 _HIGHER, _LOWER = Better.HIGHER, Better.LOWER
@@ -44,6 +45,7 @@ AGENT = (
 )
 
 SERVED = (
+    *REQUEST_METRICS,
     Metric(name="serve.engine", unit="text", doc="what served the policy, with its version"),
     Metric(name="serve.sandbox", unit="text", doc="where the policy's commands ran"),
     Metric(
@@ -121,6 +123,8 @@ REWARDED = (
     Metric(
         name="train.update_norm_ratio", unit="1", doc="that / (rate * sqrt(trained parameters))"
     ),
+    Metric(name="train.learning_rate", unit="1", doc="as the optimizer held it when it stepped"),
+    Metric(name="train.weight_decay", unit="1", doc="likewise"),
     Metric(name="train.resamples", unit="1", doc="turns resampled, a rollout"),
     Metric(
         name="train.resample_share",
@@ -207,6 +211,11 @@ EVALUATED = (
         doc="of the rollouts' time, not the model's: sandbox, grading, bookkeeping; where: policy",
         better=_LOWER,
         timing=True,
+    ),
+    Metric(
+        name="agent.tasks_trained",
+        unit="count",
+        doc="tasks played that training was shown or had played before; where: policy",
     ),
     Metric(
         name="agent.stop_early",

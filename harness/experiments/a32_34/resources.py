@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import time
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import islice
+from typing import Any
 
 import torch
 
@@ -17,7 +18,9 @@ from harness.experiments.a32_34.params import AgentParams
 from harness.experiments.a32_34.sft_data import SftData, looking_around, retold, sft_data
 from harness.experiments.a32_34.tasks import author_of
 from harness.sandbox.choice import Sandboxes, open_sandboxes
+from harness.workloads.api import progress
 from harness.workloads.api.context import Context
+from harness.workloads.api.steps import Step
 from harness.workloads.envs.files.author import synthesise
 from harness.workloads.envs.files.environment import (
     FileEnvironment,
@@ -28,7 +31,8 @@ from harness.workloads.envs.files.environment import (
 from harness.workloads.envs.files.personas import role_of, slots
 from harness.workloads.envs.files.protocol import STOP_WORD, PromptStyle
 from harness.workloads.envs.files.task import Task
-from harness.workloads.envs.files.task_json import write_tasks
+from harness.workloads.envs.files.task_json import append_tasks, begun_tasks, read_tasks
+from harness.workloads.models.adapter import base_identity
 from harness.workloads.rl.rollout import RolloutLog
 from harness.workloads.rl.runner import EnginePolicy, Runner
 from harness.workloads.tiny_models.checkpoint import tiny_model
@@ -39,6 +43,13 @@ from harness.workloads.training.policy import (
     sampling_params,
 )
 
+TASKS = "tasks.jsonl"
+_AUTHORS = (
+    "harness.workloads.envs.files.author",
+    "harness.workloads.envs.files.template_author",
+    "harness.workloads.envs.files.llm_author",
+    "harness.workloads.envs.files.task_json",
+)
 _STOP_TASKS = 16  # whose every turn is asked for the probability of stopping
 
 
@@ -49,29 +60,53 @@ class FileAgentResources:
     Attributes:
         tasks: all of them, by id.
         sft_data: what is imitated, and who showed it.
-        writing_s: what writing the tasks took, seconds.
+        writing: the step that wrote the tasks.
+        model: the base that is trained (`base_identity`).
         pool: those that may be trained on.
         held_out: those that never are.
         sandboxes: where commands run.
         runner: plays rollouts in them.
         served: the policy.
+        trained_on: ids of the tasks that training has been shown or has played so far.
     """
 
     context: Context
     params: AgentParams
     tasks: Mapping[str, Task]
     sft_data: SftData
-    writing_s: float
+    writing: Step
+    model: str
     pool: tuple[Task, ...]
     held_out: tuple[Task, ...]
     sandboxes: Sandboxes
     runner: Runner[Task, FileEpisode]
     served: ServedPolicy
+    trained_on: set[str] = field(default_factory=set)
 
     @property
     def seed(self) -> int:
         """The run's."""
         return self.context.spec.seed
+
+    @property
+    def reads(self) -> Mapping[str, str]:
+        """What every step reads that plays or trains: tasks, and how they are split."""
+        return {
+            "tasks": self.writing.digest(),
+            "demonstrations": self.sft_data.step.digest(),
+        }
+
+    @property
+    def plays(self) -> Mapping[str, Any]:
+        """What decides a rollout beside policy, task and sampling, as params of a step."""
+        return {
+            "model": self.model,
+            "dtype": self.params.dtype,
+            "max_model_len": self.params.max_model_len,
+            "environment": self.runner.environment().settings,
+            "reward": getattr(self.params, "reward", Reward.SHAPED),
+            "sandbox": self.sandboxes.kind.value,
+        }
 
     @cached_property
     def stop_chances(self) -> tuple[StopChance, ...]:
@@ -105,9 +140,7 @@ def open_resources(context: Context) -> Iterator[FileAgentResources]:
     """Write the tasks, load and serve the policy; end everything with the block."""
     params: AgentParams = context.params
     torch.set_num_threads(params.num_threads)
-    began = time.monotonic()
-    tasks = write(context)
-    writing_s = time.monotonic() - began
+    writing, tasks = write(context)
     folder = tiny_model("files") if params.model == SMALL else context.model(params.model)
     settings = FileSettings(
         prompt_style=PromptStyle(params.prompt_style),
@@ -116,7 +149,9 @@ def open_resources(context: Context) -> Iterator[FileAgentResources]:
     with ExitStack() as stack:
         assert context.spec.sandbox is not None, "a plan decides it for every run of this workload"
         sandboxes = stack.enter_context(open_sandboxes(context.spec.sandbox))
-        shown = sft_data(context, tasks, sandboxes)
+        progress.tell("make demonstrations")
+        shown = sft_data(context, writing, tasks, sandboxes)
+        progress.tell("load and serve the policy")
         served = stack.enter_context(
             open_policy(
                 context,
@@ -132,7 +167,8 @@ def open_resources(context: Context) -> Iterator[FileAgentResources]:
             params=params,
             tasks={task.task_id: task for task in tasks},
             sft_data=shown,
-            writing_s=writing_s,
+            writing=writing,
+            model=base_identity(folder),
             pool=shown.pool,
             held_out=chosen(shown.held_out, params.num_eval_examples),
             sandboxes=sandboxes,
@@ -145,22 +181,45 @@ def open_resources(context: Context) -> Iterator[FileAgentResources]:
         )
 
 
-def write(context: Context) -> tuple[Task, ...]:
+def write(context: Context) -> tuple[Step, tuple[Task, ...]]:
     """Write the tasks, and keep them with the run.
+
+    A writer that is killed goes on behind the last task that is whole.
 
     Raises:
         HostError: a slot has no task; what is held out would be another set than the article's.
     """
     params: AgentParams = context.params
-    written = synthesise(author_of(params), slots(params.per_persona, params.task_seed))
-    if written.failures:
-        causes = "; ".join(f"{task}: {cause}" for task, cause in written.failures.items())
-        message = f"{len(written.failures)} tasks were not written: {causes}"
-        raise HostError(message, f"curl {params.author_base_url}/models")
-    path = context.out / "tasks.jsonl"
-    write_tasks(path, written.tasks)
+    progress.tell("write tasks")
+    wanted = tuple(slots(params.per_persona, params.task_seed))
+    decides: dict[str, Any] = {
+        "author": params.author,
+        "per_persona": params.per_persona,
+        "seed": params.task_seed,
+    }
+    if params.author == "llm":
+        decides |= {"model": params.author_model, "attempts": params.attempts}
+    with context.step(
+        "tasks", decides=decides, code=_AUTHORS, portable=True, keeps=(TASKS,)
+    ) as step:
+        if step.is_new:
+            path = step.folder / TASKS
+            known = {task.task_id for task in begun_tasks(path)}
+            author, failures = author_of(params), dict[str, str]()
+            for slot in wanted:
+                if slot.task_id not in known:
+                    written = synthesise(author, (slot,))
+                    append_tasks(path, written.tasks)
+                    failures.update(written.failures)
+            if failures:
+                causes = "; ".join(f"{task}: {cause}" for task, cause in failures.items())
+                message = f"{len(failures)} tasks were not written: {causes}"
+                raise HostError(message, f"curl {params.author_base_url}/models")
+    path = context.out / TASKS
+    shutil.copyfile(step.folder / TASKS, path)
     context.emit.artefact("tasks", path)
-    return written.tasks
+    tasks = {task.task_id: task for task in read_tasks(path)}
+    return step, tuple(tasks[slot.task_id] for slot in wanted)
 
 
 def chosen(tasks: Sequence[Task], count: int) -> tuple[Task, ...]:

@@ -17,13 +17,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import partial
+from typing import Any
 
 from harness.errors import HostError
 from harness.experiments.a32_34.params import AgentParams
-from harness.records import record
+from harness.records import record, to_json
 from harness.sandbox.choice import Sandboxes
 from harness.sandbox.in_memory import MemorySandbox
 from harness.workloads.api.context import Context
+from harness.workloads.api.steps import Step
 from harness.workloads.envs.files.environment import (
     FileEnvironment,
     FileEpisode,
@@ -40,6 +42,12 @@ from harness.workloads.rl.runner import EnginePolicy, Runner, ScriptedPolicy, ru
 from harness.workloads.training.policy import open_engine, sampling_params
 
 TEACHER = "teacher"
+ROLLOUTS = "rollouts.jsonl"
+_CODE = (
+    "harness.workloads.envs.files.environment",
+    "harness.workloads.inference.choice",
+    "harness.workloads.rl.runner",
+)
 NEAR_MISS = 0.75  # share of the assertions that hold; article 32, section "The corpus"
 NEVER_STOPPING = ScriptedPolicy(name="never-stopping", script=never_stopping)
 
@@ -49,38 +57,67 @@ class SftData:
     """What is imitated, and the two sides of the split.
 
     Attributes:
+        step: that made them.
         rollouts: of tasks of the pool, one each.
         played: all that the teacher played; empty where there was none.
     """
 
+    step: Step
     rollouts: tuple[Rollout[FileEpisode], ...]
     played: tuple[Rollout[FileEpisode], ...]
     pool: tuple[Task, ...]
     held_out: tuple[Task, ...]
 
 
-def sft_data(context: Context, tasks: tuple[Task, ...], sandboxes: Sandboxes) -> SftData:
+def sft_data(
+    context: Context, writing: Step, tasks: tuple[Task, ...], sandboxes: Sandboxes
+) -> SftData:
     """Return what the parameters ask for.
 
     Raises:
         HostError: the teacher did nothing worth imitating, or its model is not here.
     """
     params: AgentParams = context.params
-    played: tuple[Rollout[FileEpisode], ...] = ()
-    if params.sft_data == "rollouts":
-        played = _taught(context, tasks, sandboxes)
-        shown = worth_imitating(played)
+    is_taught = params.sft_data == "rollouts"
+    decides: dict[str, Any] = {"by": params.sft_data, "prompt_style": params.prompt_style}
+    if is_taught:
+        decides |= {
+            "teacher": params.teacher,
+            "dtype": params.dtype,
+            "engine": params.engine,
+            "max_model_len": params.max_model_len,
+            "sampling": to_json(sampling_params(params, context.spec.seed)),
+            "sandbox": sandboxes.kind.value,
+        }
+    ids = {task.task_id for task in tasks if split_of(task.task_id) is Split.TRAIN}
+    with context.step(
+        "demonstrations",
+        decides=decides,
+        reads={"tasks": writing.digest()},
+        code=_CODE,
+        portable=True,
+        keeps=(ROLLOUTS,),
+    ) as step:
+        if step.is_new and is_taught:
+            _teach(context, RolloutLog(step.folder / ROLLOUTS, FileEpisode), tasks, sandboxes)
+        elif step.is_new:
+            pool = [task for task in tasks if task.task_id in ids]
+            (step.folder / ROLLOUTS).unlink(missing_ok=True)
+            log = RolloutLog(step.folder / ROLLOUTS, FileEpisode)
+            for rollout in looking_around(pool, PromptStyle(params.prompt_style)):
+                log.append(rollout)
+    found = {each.task_id: each for each in RolloutLog(step.folder / ROLLOUTS, FileEpisode).read()}
+    played = tuple(found[task.task_id] for task in tasks if task.task_id in found)
+    shown = worth_imitating(played) if is_taught else played
+    if is_taught:
         ids = {each.task_id for each in shown}
-    else:
-        ids = {task.task_id for task in tasks if split_of(task.task_id) is Split.TRAIN}
-        pool = [task for task in tasks if task.task_id in ids]
-        shown = looking_around(pool, PromptStyle(params.prompt_style))
     if not shown:
         message = f"{params.teacher} did nothing that is worth imitating"
         raise HostError(message, "choose another teacher")
     return SftData(
+        step=step,
         rollouts=shown,
-        played=played,
+        played=played if is_taught else (),
         pool=tuple(task for task in tasks if task.task_id in ids),
         held_out=tuple(task for task in tasks if task.task_id not in ids),
     )
@@ -95,9 +132,12 @@ def looking_around(
         return tuple(run_episode(NEVER_STOPPING, environment, task) for task in tasks)
 
 
-def _taught(
-    context: Context, tasks: tuple[Task, ...], sandboxes: Sandboxes
-) -> tuple[Rollout[FileEpisode], ...]:
+def _teach(
+    context: Context,
+    log: RolloutLog[FileEpisode],
+    tasks: tuple[Task, ...],
+    sandboxes: Sandboxes,
+) -> None:
     """Let the teacher play every task, read by the parser that article 32 had."""
     params: AgentParams = context.params
     settings = FileSettings(
@@ -105,7 +145,7 @@ def _taught(
     )
     runner = Runner(
         environment=partial(FileEnvironment, sandboxes.make, settings),
-        log=RolloutLog(context.out / f"{TEACHER}.jsonl", FileEpisode),
+        log=log,
         max_concurrency=params.max_concurrency,
     )
     with open_engine(
@@ -121,7 +161,7 @@ def _taught(
             chat_template=chat_template,
             sampling=sampling_params(params, context.spec.seed),
         )
-        return runner.run(policy, tasks)
+        runner.run(policy, tasks)
 
 
 def worth_imitating(

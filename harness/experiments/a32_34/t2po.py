@@ -53,7 +53,7 @@ def run(context: Context) -> None:
     with open_resources(context) as resources:
         nothing = judge_nothing(resources)
         imitate(resources)
-        tuned = judge(resources, SFT, resources.served.adapter(SFT))
+        tuned = judge(resources, SFT, SFT)
         on_pool = evaluate(resources, resources.policy("sft-pool"), resources.pool)
         start = {TaskSubset.HELD_OUT: tuned, TaskSubset.POOL: on_pool}
         weights = resources.served.policy.weights()
@@ -91,7 +91,7 @@ def _train(
     params, served = resources.params, resources.served
     assert isinstance(params, T2poParams)
     served.policy.put(weights)
-    served.answer_with(served.adapter(SFT))
+    served.answer_with(SFT)
     points: dict[int, Point] = {0: start}
     batches: dict[int, PolicyEvaluation] = {}
     for step in learn(resources, way):

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import partial
+from pathlib import Path
 
 from harness.errors import HostError
 from harness.experiments.a32_34.evaluation import PolicyEvaluation
@@ -60,7 +61,7 @@ def run(context: Context) -> None:
     report_findings(emit, written.tasks)
     for split in Split:
         tasks = [task for task in written.tasks if split_of(task.task_id) is split]
-        report_baselines(context, tasks, split)
+        report_baselines(emit, context.out, tasks, split)
 
 
 def author_of(params: TasksParams) -> TaskAuthor:
@@ -94,9 +95,12 @@ def report_findings(emit: EventWriter, tasks: tuple[Task, ...]) -> None:
     emit.measured("lint.tasks", len({finding.task_id for finding in findings}))
 
 
-def report_baselines(context: Context, tasks: Iterable[Task], split: Split) -> None:
-    """Report the scores of doing nothing and of the oracle, with and without faulty assertions."""
-    emit, given = context.emit, tuple(tasks)
+def report_baselines(emit: EventWriter, folder: Path, tasks: Iterable[Task], split: Split) -> None:
+    """Report the scores of doing nothing and of the oracle, with and without faulty assertions.
+
+    The oracle's rollouts go into `folder`.
+    """
+    given = tuple(tasks)
     where = {"policy": "nothing", "split": split.value}
     _report_rates(emit, do_nothing(given), {**where, "assertions": "all"})
     _report_rates(emit, do_nothing(map(linted, given)), {**where, "assertions": "linted"})
@@ -107,7 +111,7 @@ def report_baselines(context: Context, tasks: Iterable[Task], split: Split) -> N
     runner = Runner(
         environment=partial(FileEnvironment, MemorySandbox),
         max_concurrency=1,
-        log=RolloutLog(context.out / "oracle.jsonl", FileEpisode),
+        log=RolloutLog(folder / "oracle.jsonl", FileEpisode),
     )
     played = runner.run(ORACLE, solved, max_errors=0)
     where = {"policy": "oracle", "split": split.value}

@@ -6,7 +6,6 @@ rollouts left behind, as lists of paths and sizes, and the sizes of the workspac
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -17,6 +16,7 @@ from harness.experiments.a32_34 import printed
 from harness.experiments.a32_34.counts import RATES, WALL, percent
 from harness.experiments.a32_34.metrics import AGENT, WRITTEN
 from harness.experiments.a32_34.printed import BASE, EVALUATIONS, TRAINED
+from harness.reading import read_json
 from harness.records import from_json, record
 from harness.workloads.api.context import Context
 from harness.workloads.api.declare import Workload, param
@@ -77,7 +77,7 @@ def read_end_states(path: Path) -> Runs:
 
 def _read(path: Path, field: str) -> PublishedEndStates:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path.read_bytes())
         return from_json(PublishedEndStates, {"workspaces": {}, "runs": {}, field: document})
     except ValueError as error:
         raise InputError([Problem(message=str(error), path=path)]) from None

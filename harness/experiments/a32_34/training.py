@@ -12,16 +12,33 @@ from harness.experiments.a32_34.evaluation import PolicyEvaluation
 from harness.experiments.a32_34.params import GrpoParams
 from harness.experiments.a32_34.resources import FileAgentResources
 from harness.experiments.a32_34.variants import T2poVariant
-from harness.records import Scalar
+from harness.records import Scalar, to_json
+from harness.workloads.api import progress
 from harness.workloads.envs.files.environment import FileEpisode
 from harness.workloads.inference.engine import SamplingParams
 from harness.workloads.rl import agreement
-from harness.workloads.rl.loop import TrainingStep, train
+from harness.workloads.rl.loop import Training, TrainingStep, train
 from harness.workloads.rl.rollout import Trace
 from harness.workloads.rl.runner import seed_of
 from harness.workloads.training.policy import sampling_params
 
 FileStep = TrainingStep[FileEpisode]
+_CODE = (
+    "harness.experiments.a32_34.variants",
+    "harness.sandbox.choice",
+    "harness.workloads.envs.files.environment",
+)
+# params that decide no step of the training, or that are in what the steps read
+_ELSEWHERE = frozenset(
+    {
+        *("max_steps", "eval_steps", "num_eval_examples", "variants"),
+        *("max_concurrency", "gpu_memory_utilization", "sandbox"),
+        *("author", "per_persona", "author_base_url", "author_model", "attempts", "task_seed"),
+        *("sft_data", "teacher", "sft_learning_rate", "sft_num_train_epochs", "sft_max_length"),
+        *("sft_gradient_accumulation_steps", "sft_stop_when_p_stop_below"),
+        "sft_first_step_lr_zero",
+    }
+)
 _THRESHOLDS = (0.3, 0.1, 0.03, 0.01, 0.003)  # the article's, the one it proposes, and smaller
 
 
@@ -42,11 +59,31 @@ def learn(resources: FileAgentResources, way: T2poVariant) -> Iterator[FileStep]
             alternatives=way.alternatives,
         )
 
+    phase = f"train {way.name}"
+    progress.tell(phase, 0, params.max_steps)
     steps: list[FileStep] = []
-    served, runner, pool = resources.served, resources.runner, resources.pool
-    for step in train(served, way.algorithm, runner, pool, params, sampling):
+    training = Training(
+        context=resources.context,
+        served=resources.served,
+        runner=resources.runner,
+        tasks=resources.pool,
+        params=params,
+        sampling=sampling,
+        decides={
+            **resources.plays,
+            "variant": way.name,
+            "params": {
+                name: value for name, value in to_json(params).items() if name not in _ELSEWHERE
+            },
+        },
+        reads={**resources.reads, "weights": resources.served.version},
+        code=_CODE,
+    )
+    for step in train(training, way.algorithm):
         steps.append(step)
+        resources.trained_on.update(each.task_id for each in step.rollouts)
         report_step(resources, way, step)
+        progress.tell(phase, step.number, params.max_steps, told_of(way, step))
         if step.no_signal:
             emit.note(f"{way.name}: no group of step {step.number} had any variance")
         yield step
@@ -61,6 +98,18 @@ def batch(way: T2poVariant, step: FileStep) -> PolicyEvaluation:
 
 
 # --- Figures --------------------------------------------------------------------------------------
+
+
+def told_of(way: T2poVariant, step: FileStep) -> dict[str, float]:
+    """Return what of a step is shown while the run is at work."""
+    played, update = batch(way, step), step.report.update
+    told = {
+        "reward": fmean(each.reward for each in played.graded if each.reward is not None),
+        "stops_pct": 100 * played.task_complete.rate,
+        "turns": played.mean_turns,
+        "no_signal_pct": 100 * step.report.masked_groups / step.report.groups,
+    }
+    return told if update is None else {**told, "kl": update.statistics["kl"]}
 
 
 def report_step(resources: FileAgentResources, way: T2poVariant, step: FileStep) -> None:
@@ -96,6 +145,8 @@ def report_step(resources: FileAgentResources, way: T2poVariant, step: FileStep)
             ("train.grad_norm", update.gradient_norm),
             ("train.update_norm", update.update_norm),
             ("train.update_norm_ratio", update.update_norm_ratio),
+            ("train.learning_rate", update.learning_rate),
+            ("train.weight_decay", update.weight_decay),
         ):
             emit.measured(name, value, where=where, count=update.tokens)
         agreement.report(emit, update, where)

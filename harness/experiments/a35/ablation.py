@@ -8,6 +8,7 @@ pairs, and their differences can be tested.
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Mapping
 from dataclasses import fields
 from itertools import accumulate
@@ -20,7 +21,7 @@ from harness.records import Scalar
 from harness.workloads.api.context import Context
 from harness.workloads.autoresearch.as_trials import ProposerContext
 from harness.workloads.autoresearch.loop import BASELINE_FILE, Session
-from harness.workloads.autoresearch.loop_process import complete
+from harness.workloads.autoresearch.loop_process import searched
 from harness.workloads.autoresearch.params import LoopParams, SearchParams
 from harness.workloads.autoresearch.summary import (
     FinishedLoop,
@@ -51,10 +52,10 @@ def run(context: Context) -> None:
     arms: dict[str, FinishedLoop] = {}
     measured: tuple[float, ...] = ()  # the noise, in the first search: it is of the baseline alone
     for arm in ARMS if seed % 2 else reversed(ARMS):  # over the replicates neither is always first
-        folder = context.out / arm
-        folder.mkdir()
-        complete(_session(params, seed, ARMS[arm], measured), folder, corpus)
-        arms[arm] = read_finished(folder)
+        session = _session(params, seed, ARMS[arm], measured)
+        step = searched(context, f"search {arm}", session, corpus)
+        shutil.copytree(step.folder, context.out / arm)
+        arms[arm] = read_finished(context.out / arm)
         measured = measured or arms[arm].header.noise_val_bpb
     emit.started(read_baseline(context.out / "with_lineage" / BASELINE_FILE).device)
     found = {arm: figures_of(tally(loop, params.alpha)) for arm, loop in arms.items()}

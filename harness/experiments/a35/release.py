@@ -8,13 +8,13 @@ trial is ``017``, which breaks the tree.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 
 from harness.errors import InputError, Problem
+from harness.reading import read_json
 from harness.records import record
 from harness.workloads.trials.history import History
 from harness.workloads.trials.trial import Label, Layout, Trial, layout_of, trial_of
@@ -179,7 +179,7 @@ def _recorded_best(path: Path) -> str | None:
     if not path.exists():
         return None
     try:
-        return str(json.loads(path.read_bytes())["exp_id"])
+        return str(read_json(path.read_bytes())["exp_id"])
     except (ValueError, TypeError, KeyError) as error:
         message = f"is not an object with an exp_id: {error}"
         raise InputError([Problem(message=message, path=path)]) from None

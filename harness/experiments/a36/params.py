@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.records import record
 from harness.workloads.api.declare import Better, Metric, Workload, override, param
+from harness.workloads.inference.observed import REQUEST_METRICS
 from harness.workloads.rl import agreement
 from harness.workloads.training.params import (
     GenerationParams,
@@ -119,6 +120,7 @@ _BATCH = (
     Metric(name="train.reward", unit="1", doc="mean of the rollouts", better=_HIGHER),
     Metric(name="train.exact_match", unit="%", doc="of the training rollouts", better=_HIGHER),
     Metric(name="train.calls", unit="1", doc="searches of a training rollout, mean"),
+    Metric(name="train.learning_rate", unit="1", doc="as the optimizer held it when it stepped"),
     *agreement.METRICS,
     Metric(
         name="train.zero_variance_groups",
@@ -196,7 +198,7 @@ A2TGPO = Workload(
     name="search.a2tgpo",
     doc="train a policy to search, rewarding each search by its information gain",
     params=A2tgpoParams,
-    metrics=(*_HELD_OUT, *_GAINED, *_BATCH, *_CREDIT, *_TIMES),
+    metrics=(*_HELD_OUT, *_GAINED, *_BATCH, *_CREDIT, *_TIMES, *REQUEST_METRICS),
     entry="harness.experiments.a36.run:run",
     requires=("torch", "transformers", "peft", "bm25s"),
 )

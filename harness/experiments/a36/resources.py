@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import Any
 
 import torch
 
@@ -17,6 +18,7 @@ from harness.workloads.envs.search.protocol import SearchPromptStyle, before_ans
 from harness.workloads.envs.search.retriever import RemoteRetriever, Retriever
 from harness.workloads.envs.search.retriever_server import retriever_service
 from harness.workloads.envs.search.world import Question, World
+from harness.workloads.models.adapter import base_identity
 from harness.workloads.rl.algorithms.information_gain import GoldAnswer, gold_answer
 from harness.workloads.rl.rollout import RolloutLog
 from harness.workloads.rl.runner import Runner
@@ -39,6 +41,7 @@ class SearchAgentResources:
         held_out: questions that never are.
         runner: plays rollouts.
         served: the policy.
+        model: the base that is trained (`base_identity`).
     """
 
     context: Context
@@ -47,6 +50,21 @@ class SearchAgentResources:
     held_out: tuple[Question, ...]
     runner: Runner[Question, SearchEpisode]
     served: ServedPolicy
+    model: str
+
+    @property
+    def plays(self) -> Mapping[str, Any]:
+        """What decides a rollout beside policy, question and sampling, as params of a step."""
+        params = self.params
+        return {
+            "model": self.model,
+            "dtype": params.dtype,
+            "max_model_len": params.max_model_len,
+            "environment": self.runner.environment().settings,
+            "prompt_style": params.prompt_style,
+            "world": [params.world_seed, params.num_entities_per_type, list(params.hops)],
+            "retriever": [params.retriever, params.retriever_top_k, params.max_calls],
+        }
 
     @cached_property
     def gold(self) -> Mapping[str, GoldAnswer]:
@@ -101,6 +119,7 @@ def open_resources(context: Context) -> Iterator[SearchAgentResources]:
                 log=RolloutLog(context.out / "rollouts.jsonl", SearchEpisode),
                 max_concurrency=params.max_concurrency,
             ),
+            model=base_identity(folder),
             served=served,
         )
 

@@ -18,7 +18,8 @@ from statistics import fmean, median
 from harness.experiments.a36.diagnostics import ScoredGroup, figures
 from harness.experiments.a36.resources import SearchAgentResources, open_resources
 from harness.experiments.a36.variants import A2tgpoVariant, variant
-from harness.records import record
+from harness.records import record, to_json
+from harness.workloads.api import progress
 from harness.workloads.api.context import Context
 from harness.workloads.api.device import device_name
 from harness.workloads.envs.search.environment import (
@@ -27,14 +28,38 @@ from harness.workloads.envs.search.environment import (
     eval_results,
 )
 from harness.workloads.inference.engine import SamplingParams
+from harness.workloads.inference.observed import report_requests
 from harness.workloads.models.lora_settings import Dropout
 from harness.workloads.rl import agreement
 from harness.workloads.rl.algorithms.information_gain import Probing, by_engine, by_trainer
-from harness.workloads.rl.loop import Algorithm, TrainingStep, is_evaluated, train
-from harness.workloads.rl.rollout import Key, Rollout
+from harness.workloads.rl.loop import (
+    PLAYED,
+    ROLLOUTS,
+    Algorithm,
+    Training,
+    TrainingStep,
+    is_evaluated,
+    train,
+)
+from harness.workloads.rl.rollout import Key, Rollout, RolloutLog
 from harness.workloads.rl.runner import EnginePolicy, require_equal_errors
 from harness.workloads.rl.trainer import OldLogprobs, TrainerSettings
 from harness.workloads.training.policy import sampling_params
+
+_PLAYING = (
+    "harness.workloads.envs.search.environment",
+    "harness.workloads.envs.search.retriever_server",
+    "harness.workloads.envs.search.world",
+    "harness.workloads.inference.choice",
+    "harness.workloads.rl.runner",
+)
+# params that decide no step of the training
+_ELSEWHERE = frozenset(
+    {
+        *("max_steps", "eval_steps", "num_eval_examples", "max_concurrency"),
+        *("gpu_memory_utilization", "retriever_memory_gib"),
+    }
+)
 
 SearchRollout = Rollout[SearchEpisode]
 SearchStep = TrainingStep[SearchEpisode]
@@ -53,8 +78,9 @@ def run(context: Context) -> None:
         for step in _train(resources, way):
             steps.append(step)
             _report_step(resources, step)
+            progress.tell(f"train {way.name}", step.number, params.max_steps, told_of(step))
             if step.number == 1 and way.settings is not None:
-                _report_two_ways(resources, way, step.rollouts)
+                _compare_two_ways(resources, way, step)
             if is_evaluated(params, step.number):
                 evaluated[step.number] = _evaluate(resources, step.number)
         require_equal_errors({f"@{step}": each.num_errors for step, each in evaluated.items()})
@@ -70,26 +96,28 @@ def run(context: Context) -> None:
             for metric, value, where in figures(scored, way.settings):
                 emit.measured(metric, value, where=where)
         _report_times(resources, steps)
+        report_requests(emit, context.step_folders)
 
 
 def _train(resources: SearchAgentResources, way: A2tgpoVariant) -> Iterator[SearchStep]:
     """Train the policy by one variant."""
     params, seed = resources.params, resources.context.spec.seed
+    settings = TrainerSettings(
+        learning_rate=params.learning_rate,
+        reset_optimizer_each_step=False,
+        dropout=Dropout.OFF,
+        max_length=params.max_model_len + 1,
+        num_minibatches=params.num_minibatches,
+        old_logprobs=OldLogprobs.RECOMPUTED,
+        aggregation=way.aggregation,
+        clip_band=(way.clip.epsilon_low, way.clip.epsilon_high),
+        seed=seed,
+    )
     algorithm = Algorithm(
         name=way.name,
         objective=way.objective,
         loss=way.loss,
-        settings=TrainerSettings(
-            learning_rate=params.learning_rate,
-            reset_optimizer_each_step=False,
-            dropout=Dropout.OFF,
-            max_length=params.max_model_len + 1,
-            num_minibatches=params.num_minibatches,
-            old_logprobs=OldLogprobs.RECOMPUTED,
-            aggregation=way.aggregation,
-            clip_band=(way.clip.epsilon_low, way.clip.epsilon_high),
-            seed=seed,
-        ),
+        settings=settings,
         needs_reference=way.clip.kl_coef > 0,
         gains=partial(_gains, resources, _probing(resources, way)) if way.settings else None,
         seed_has_draw=False,
@@ -98,7 +126,23 @@ def _train(resources: SearchAgentResources, way: A2tgpoVariant) -> Iterator[Sear
     def sampling(step: int) -> SamplingParams:
         return _sampling(resources, params.rollout_temperature, step)
 
-    return train(resources.served, algorithm, resources.runner, resources.pool, params, sampling)
+    training = Training(
+        context=resources.context,
+        served=resources.served,
+        runner=resources.runner,
+        tasks=resources.pool,
+        params=params,
+        sampling=sampling,
+        decides={
+            **resources.plays,
+            "params": {
+                name: value for name, value in to_json(params).items() if name not in _ELSEWHERE
+            },
+        },
+        reads={},
+        code=(*_PLAYING, "harness.experiments.a36.variants"),
+    )
+    return train(training, algorithm)
 
 
 def _gains(
@@ -152,7 +196,28 @@ def _evaluate(resources: SearchAgentResources, step: int) -> _Evaluation:
         sampling=_sampling(resources, resources.params.temperature, 0),
         seed_has_draw=False,
     )
-    rollouts = resources.runner.run(policy, resources.held_out)
+    progress.tell(f"evaluate after step {step}")
+    with resources.context.step(
+        policy.name,
+        decides={
+            **resources.plays,
+            "engine": policy.identity,
+            "sampling": to_json(policy.sampling),
+            "tasks": [each.task_id for each in resources.held_out],
+        },
+        reads={"weights": resources.served.version},
+        code=_PLAYING,
+        keeps=PLAYED,
+    ) as made:
+        if made.is_new:
+            resources.served.settle(made)
+            played = resources.runner.into(made.folder / ROLLOUTS).run(policy, resources.held_out)
+            made.is_whole = not any(each.is_error for each in played)  # else they are played again
+    rollouts = [
+        *RolloutLog(made.folder / ROLLOUTS, SearchEpisode)
+        .find((policy.name, task.task_id, 0) for task in resources.held_out)
+        .values()
+    ]
     hops = {each.task_id: len(each.hops) for each in resources.held_out}
     parts: dict[int, list[SearchEpisode]] = {}  # by the number of facts; 0 for all
     for each in rollouts:
@@ -169,6 +234,16 @@ def _evaluate(resources: SearchAgentResources, step: int) -> _Evaluation:
         ):
             resources.context.emit.measured(metric, value, where=where, count=results.rollouts)
     return _Evaluation(results=found[0], num_errors=sum(each.is_error for each in rollouts))
+
+
+def told_of(step: SearchStep) -> dict[str, float]:
+    """Return what of a step is shown while the run is at work."""
+    results = eval_results([each.episode for each in step.rollouts if not each.is_error])
+    return {
+        "reward": fmean(each.reward for each in step.rollouts if each.reward is not None),
+        "exact_match_pct": 100 * results.exact_match,
+        "searches": results.calls,
+    }
 
 
 def _report_step(resources: SearchAgentResources, step: SearchStep) -> None:
@@ -193,7 +268,28 @@ def _report_step(resources: SearchAgentResources, step: SearchStep) -> None:
         emit.measured(metric, value, where=where, count=update.tokens)
     agreement.report(emit, update, where)
     emit.measured("train.update_norm", update.update_norm, where=where)
+    emit.measured("train.learning_rate", update.learning_rate, where=where)
     emit.measured("train.tokens", update.tokens, where=where)
+
+
+def _compare_two_ways(
+    resources: SearchAgentResources, way: A2tgpoVariant, step: SearchStep
+) -> None:
+    """Have server and trainer score the gold answers by the first step's weights."""
+    with resources.context.step(
+        "two ways of scoring",
+        decides={
+            **resources.plays,
+            "engine": resources.served.engine.identity,
+            "variant": way.name,
+        },
+        reads={"weights": resources.served.version},
+        code=(*_PLAYING, "harness.workloads.rl.algorithms.information_gain"),
+    ) as made:
+        if made.is_new:
+            resources.served.settle(made)
+            resources.served.policy.load(resources.served.adapter(f"{way.name}-{step.number}"))
+            _report_two_ways(resources, way, step.rollouts)
 
 
 def _report_two_ways(

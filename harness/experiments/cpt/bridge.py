@@ -43,6 +43,7 @@ from transformers import AutoTokenizer
 from harness.experiments.cpt.params import BridgeParams
 from harness.experiments.cpt.replay import ALL, NEW, OLD, curve_steps
 from harness.records import Scalar
+from harness.workloads.api import progress
 from harness.workloads.api.context import Context
 from harness.workloads.data.languages import entropy_nats, language
 from harness.workloads.data.mixture import ReplayMixture
@@ -197,8 +198,10 @@ class DomainEvaluationCallback(Callback):  # type: ignore[misc]
     def on_train_step_end(self, context: CallbackContext) -> None:
         """Keep the loss of the step, and measure where the curve has a point."""
         self.steps_done += 1
-        self.context.emit.step(self.steps_done, loss=context.loss_dict["lm loss"].item())
+        loss = context.loss_dict["lm loss"].item()
+        self.context.emit.step(self.steps_done, loss=loss)
         steps = self.context.params.max_steps
+        progress.tell("continue the pretraining", self.steps_done, steps, {"loss": loss})
         if self.steps_done in curve_steps(self.context.params) and self.steps_done < steps:
             paused = time.perf_counter()
             self._measure(context.model)

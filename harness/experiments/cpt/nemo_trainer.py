@@ -23,6 +23,7 @@ with warnings.catch_warnings():
     from nemo.utils.exp_manager import exp_manager
 
 from harness.experiments.cpt.replay import Experiment, Measure, Trained
+from harness.workloads.api import progress
 from harness.workloads.api.context import Context
 from harness.workloads.training.loop import Batch, TrainingRun, cross_entropy
 
@@ -34,7 +35,7 @@ def run(context: Context) -> None:
     folder = context.checkpoints.resolve()
     if folder.is_dir():
         context.emit.note("an attempt was killed: trainings go on from their last checkpoints")
-    Experiment(context, lambda *training: train(folder, *training)).run()
+    Experiment(context, lambda *training: train(folder, *training), __name__).run()
 
 
 def train(
@@ -53,7 +54,7 @@ def train(
         num_steps: of the whole training.
         measure: number of steps -> what to measure after so many; kept in the checkpoints.
     """
-    module = _Module(training, measure)
+    module = _Module(name, training, measure)
     trainer = Trainer(
         accelerator="cpu",
         max_steps=num_steps,
@@ -77,8 +78,9 @@ def train(
 class _Module(LightningModule):  # type: ignore[misc]
     """A `TrainingRun` as Lightning runs it, step by step the same."""
 
-    def __init__(self, training: TrainingRun, measure: Mapping[int, Measure]) -> None:
+    def __init__(self, name: str, training: TrainingRun, measure: Mapping[int, Measure]) -> None:
         super().__init__()
+        self._name = name
         self.automatic_optimization = False
         self.model = training.model
         self.measured: dict[int, Mapping[str, float]] = {}
@@ -113,6 +115,8 @@ class _Module(LightningModule):  # type: ignore[misc]
         self.losses.append(loss.item())
         num_steps = self.trainer.global_step  # this one included
         self.logger.log_metrics({"loss": self.losses[-1]}, num_steps)
+        total = self.trainer.max_steps
+        progress.tell(f"train {self._name}", num_steps, total, {"loss": self.losses[-1]})
         if (measure := self._measure.get(num_steps)) is not None:  # before NeMo saves a checkpoint
             self.measured[num_steps] = measure()
 

@@ -157,7 +157,8 @@ OUTCOMES = (
         better=Better.HIGHER,
     ),
     Metric(name="tokens.continued", unit="token", doc="trained on by a continuation"),
-    Metric(name="tokens.replayed", unit="token", doc="of these, of the old domain"),
+    Metric(name="tokens.replayed", unit="token", doc="of these, of the old domain, as fed"),
+    Metric(name="tokens.distinct", unit="token", doc="of these, without those fed before"),
     Metric(name="parameters.trained", unit="parameter", doc="by a continuation"),
     Metric(name="parameters", unit="parameter", doc="of the base; a tied table once"),
     Metric(

@@ -11,19 +11,21 @@ both languages are generated, so that their entropy is known and every machine h
 
 from __future__ import annotations
 
-import copy
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from harness.experiments.cpt.params import BridgeParams, ReplayParams
-from harness.records import Scalar, record
+from harness.records import Scalar, record, to_json
+from harness.workloads.api import progress
 from harness.workloads.api.context import Context
 from harness.workloads.api.device import device_name, torch_device
+from harness.workloads.api.steps import Step
 from harness.workloads.data.languages import Language, entropy_nats, language, relative
 from harness.workloads.data.mixture import ReplayMixture
 from harness.workloads.models.frameworks import hand_written
@@ -37,6 +39,7 @@ from harness.workloads.training.memory_tracker import peak_counter
 OLD, NEW = "old", "new"  # domains
 BASE = "base"  # the name of its training
 ALL, ADAPTERS = "all", "adapters"  # ways
+_MODEL, _LOSSES = "model.pt", "losses.json"  # of a step's files
 _COUNTED_STEPS = 2  # from the second on, a step holds what every later one holds
 
 
@@ -99,12 +102,15 @@ def run(context: Context) -> None:
     Experiment(context, train).run()
 
 
-def train(_: str, training: TrainingRun, num_steps: int, measure: Mapping[int, Measure]) -> Trained:
+def train(
+    name: str, training: TrainingRun, num_steps: int, measure: Mapping[int, Measure]
+) -> Trained:
     """Train by the harness's own loop."""
     measured, losses = {}, []
     began = time.perf_counter()
     for step in training.steps(num_steps):
         losses.append(step.loss)
+        progress.tell(f"train {name}", step.index + 1, num_steps, {"loss": step.loss})
         if (measure_now := measure.get(step.index + 1)) is not None:
             measured[step.index + 1] = measure_now()
     wall_s = time.perf_counter() - began
@@ -149,34 +155,98 @@ def adamw_of(params: ReplayParams, num_steps: int, learning_rate: float) -> Adam
     )
 
 
+class Replayed:
+    """Batches on their way to the model, counted: which of their texts are of the old corpus.
+
+    Args:
+        batch: makes them.
+        old: the old corpus (N, S + 1).
+
+    Attributes:
+        by_step: step -> how many texts of its batch are old ones.
+        texts: how many were fed.
+        seen: every text that was fed.
+    """
+
+    def __init__(self, batch: Callable[[int], Batch], old: Tensor) -> None:
+        self._batch = batch
+        self._old = {_content(text) for text in old[:, :-1]}
+        self.by_step: dict[int, int] = {}
+        self.texts = 0
+        self.seen: set[bytes] = set()
+
+    def __call__(self, step: int) -> Batch:
+        """Return the batch of a step."""
+        batch = self._batch(step)
+        fed = [_content(text) for text in batch[0].cpu()]
+        self.by_step[step] = sum(text in self._old for text in fed)
+        self.texts += len(fed)
+        self.seen.update(fed)
+        return batch
+
+
+def _content(text: Tensor) -> bytes:
+    return text.contiguous().numpy().tobytes()
+
+
 class Experiment:
     """One run: a base, and every way to go on from it.
 
     Args:
         context: of the run.
         train: runs one training.
+        code: the module that does.
     """
 
-    def __init__(self, context: Context, train: Train) -> None:
+    def __init__(self, context: Context, train: Train, code: str = __name__) -> None:
         self.params: ReplayParams = context.params
         self.train = train
+        self.context, self.code = context, code
         self.emit, self.seed = context.emit, context.spec.seed
         self.device = torch_device(self.params.device, self.params.num_threads)
         self.corpora = sampled_texts(self.params, self.seed)
         self.arithmetic = arithmetic(self.params.conditions.precision, self.device)
 
     def run(self) -> None:
-        """Train the base, continue it in every way, and measure both languages before and after."""
+        """Train the base, continue it in every way, and measure both languages before and after.
+
+        Each training is a step of the run; those of the arms begin with the base's weights.
+        """
         emit = self.emit
         emit.started(device_name(self.device.type), torch=torch.__version__)
-        base = self.base()
-        before = self.losses(base)
+        with self._step(BASE, {}) as made:
+            if made.is_new:
+                trained = self.base()
+                torch.save(trained.state_dict(), made.folder / _MODEL)
+                _write_losses(made, self.losses(trained))
+        before = _read_losses(made)
         for domain, loss in before.items():
             emit.measured("base.loss", loss, where={"domain": domain})
         for arm in arms(self.params):
-            after = self.continued(base, arm)
+            with self._step(arm.name, {"base": made.digest(_MODEL)}) as step:
+                if step.is_new:
+                    base = self.untrained()
+                    base.load_state_dict(torch.load(made.folder / _MODEL, weights_only=True))
+                    _write_losses(step, self.continued(base, arm))
+            after = _read_losses(step)
             emit.measured("forgetting", after[OLD] - before[OLD], where=arm.row)
             emit.measured("gain", before[NEW] - after[NEW], where=arm.row)
+
+    def _step(self, name: str, reads: Mapping[str, str]) -> AbstractContextManager[Step]:
+        params = {
+            key: value for key, value in to_json(self.params).items() if key != "replay_ratios"
+        }
+        return self.context.step(
+            name,
+            decides={"params": params, "seed": self.seed},
+            reads=reads,
+            code=tuple(dict.fromkeys((__name__, self.code))),
+        )
+
+    def untrained(self) -> Gpt:
+        """Return the model, with weights that are drawn."""
+        params = self.params
+        return hand_written(params.shape, params.conditions, self.arithmetic, device=self.device)
 
     def base(self) -> Gpt:
         """Return the base, trained; the first steps under the counter of live memory."""
@@ -184,9 +254,7 @@ class Experiment:
         with ExitStack() as counting:
             counter = counting.enter_context(peak_counter(self.device))
             torch.manual_seed(self.seed)
-            model = hand_written(
-                params.shape, params.conditions, self.arithmetic, device=self.device
-            )
+            model = self.untrained()
             training = self.training(
                 model, self.in_order(), params.base_steps, params.learning_rate
             )
@@ -212,14 +280,15 @@ class Experiment:
         return model
 
     def continued(self, base: Gpt, arm: ReplayVariant) -> Mapping[str, float]:
-        """Train a copy of the base on as the arm does; return what it loses on either language."""
+        """Train the base on as the arm does; return what it loses on either language."""
         params, emit = self.params, self.emit
         torch.manual_seed(self.seed)  # adapters are drawn
-        model, rate = copy.deepcopy(base), params.learning_rate
+        model, rate = base, params.learning_rate
         if arm.variant == ADAPTERS:
             model, rate = adapt(model, params.lora_rank), params.lora_learning_rate
         mixture = ReplayMixture(share=arm.replay_ratio, batch_size=params.batch_size)
-        training = self.training(model, self._mixed(mixture), params.max_steps, rate)
+        replayed = Replayed(self._mixed(mixture), self.corpora.old)
+        training = self.training(model, replayed, params.max_steps, rate)
         first, *later = curve_steps(params)
         curve = {first: self.losses(model)}
         measure = dict.fromkeys(later, lambda: self.losses(model))
@@ -230,10 +299,16 @@ class Experiment:
         last = curve[params.max_steps]
         for domain, loss in last.items():
             emit.measured("loss", loss, where={"domain": domain, **arm.row})
-        replayed = mixture.replayed_before(params.max_steps) * params.seq_len
-        total = params.max_steps * params.tokens_per_step
-        emit.measured("tokens.continued", total, where=arm.row)
-        emit.measured("tokens.replayed", replayed, where=arm.row)
+        absent = ""
+        if len(replayed.by_step) < params.max_steps:
+            absent = "an earlier attempt at this run had taken some of the steps"
+        for metric, texts in (
+            ("tokens.continued", replayed.texts),
+            ("tokens.replayed", sum(replayed.by_step.values())),
+            ("tokens.distinct", len(replayed.seen)),
+        ):
+            value = None if absent else texts * params.seq_len
+            emit.measured(metric, value, where=arm.row, absent=absent)
         emit.measured("parameters.trained", _count(model, trained=True), where=arm.row)
         return last
 
@@ -297,6 +372,15 @@ def curve_steps(params: ReplayParams | BridgeParams) -> list[int]:
     """Return the steps after which both languages are measured: the start and even parts of all."""
     points = params.num_eval_points
     return [round(params.max_steps * point / points) for point in range(points + 1)]
+
+
+def _write_losses(step: Step, losses: Mapping[str, float]) -> None:
+    (step.folder / _LOSSES).write_text(json.dumps(losses), encoding="utf-8")
+
+
+def _read_losses(step: Step) -> Mapping[str, float]:
+    found: Mapping[str, float] = json.loads((step.folder / _LOSSES).read_text(encoding="utf-8"))
+    return found
 
 
 def _count(model: Gpt, *, trained: bool = False) -> int:

@@ -9,8 +9,13 @@ measured   metric, value, unit, where, count, absent: one figure
 step       step, values: one point of the series that a derivation will reduce
 note       text: something a reader should know
 artefact   name, path, sha256, bytes: a file left in the output folder
+begun      name, key, keeps: a step that is being made; whether a part of it can be gone on with
+stored     a finished step (`harness.records.StepTaken`): made now, or taken
 finished   empty: the workload ended normally
 =========  =====================================================================
+
+Events that are written while a step is made are kept with the step too, and come again where
+another run takes it (`harness.workloads.api.steps`).
 """
 
 from __future__ import annotations
@@ -20,15 +25,19 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TextIO
 
+from harness.appended import whole_lines
 from harness.errors import nearest
-from harness.records import Event, Scalar, from_json, to_json
+from harness.reading import read_json
+from harness.records import Event, Scalar, StepTaken, from_json, to_json
 from harness.workloads.api.declare import Metric
 
 EVENTS_FILE = "events.jsonl"
+_MAX_BYTES = 2**30
 
 
 class EventWriter:
@@ -43,6 +52,8 @@ class EventWriter:
         self._path = path
         self._metrics = {metric.name: metric for metric in metrics}
         self._began = time.monotonic()
+        self._copy: TextIO | None = None
+        self.device = "unknown"
 
     def __enter__(self) -> Self:
         self._file = self._path.open("x", encoding="utf-8")
@@ -60,6 +71,7 @@ class EventWriter:
 
     def started(self, device: str, **facts: Scalar) -> None:
         """Say which device the work is done on, e.g. ``NVIDIA GB10`` or a CPU's model name."""
+        self.device = device
         self._write("started", {"device": device, "facts": facts})
 
     def measured(
@@ -109,6 +121,29 @@ class EventWriter:
             },
         )
 
+    def step_begun(self, name: str, key: str, *, keeps: bool) -> None:
+        """Record a step that is going to be made."""
+        self._write("begun", {"name": name, "key": key, "keeps": keeps})
+
+    def step_finished(self, step: StepTaken) -> None:
+        """Record a step that this run has made or taken."""
+        self._write("stored", to_json(step))
+
+    @contextmanager
+    def copied_to(self, path: Path) -> Iterator[None]:
+        """Write the events of the block into another file as well."""
+        with path.open("w", encoding="utf-8") as file:
+            self._copy = file
+            try:
+                yield
+            finally:
+                self._copy = None
+
+    def replay(self, path: Path) -> None:
+        """Write the events of a file that `copied_to` wrote, as of now."""
+        for event in read_events(path):
+            self._write(event.kind, event.payload)
+
     def _declared(self, metric: str) -> Metric:
         if metric not in self._metrics:
             close = nearest(metric, self._metrics)
@@ -118,24 +153,26 @@ class EventWriter:
 
     def _write(self, kind: str, payload: Mapping[str, object]) -> None:
         event = Event(kind=kind, at_s=round(time.monotonic() - self._began, 6), payload=payload)
-        self._file.write(json.dumps(to_json(event), ensure_ascii=False) + "\n")
-        self._file.flush()
+        line = json.dumps(to_json(event), ensure_ascii=False) + "\n"
+        for file in (self._file, self._copy):
+            if file is not None:
+                file.write(line)
+                file.flush()
 
 
 def read_events(path: Path) -> tuple[Event, ...]:
-    """Return the events of a run; a torn last line (the run was killed) is left out.
+    """Return the events of a run; a torn tail (the run was killed) is left out.
 
     Raises:
-        ValueError: a line that is not the last is damaged; names file and line.
+        ValueError: a whole line is damaged; names file and line.
     """
-    return tuple(_events(path)) if path.exists() else ()
+    return tuple(_events(path))
 
 
 def _events(path: Path) -> Iterator[Event]:
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    for number, line in enumerate(lines[:-1], 1):  # what follows the last newline is torn or empty
+    for number, line in enumerate(whole_lines(path, max_bytes=_MAX_BYTES), 1):
         try:
-            yield from_json(Event, json.loads(line))
+            yield from_json(Event, read_json(line))
         except ValueError as error:
             message = f"{path}:{number}: damaged event: {error}"
             raise ValueError(message) from None

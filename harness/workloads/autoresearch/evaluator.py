@@ -19,6 +19,7 @@ from contextlib import suppress
 from typing import Any, Protocol, Self
 
 from harness.errors import HostError
+from harness.reading import read_json
 from harness.records import from_json, record, to_json
 from harness.workloads.autoresearch.trajectory import EvalFailure, EvalMetrics, TrainConfig
 
@@ -211,8 +212,10 @@ class Evaluator:
                     raise _GoneError
                 self._pending += chunk
         line, _, self._pending = self._pending.partition(b"\n")
-        message: dict[str, Any] = json.loads(line)
-        return message
+        try:
+            return from_json(dict[str, Any], read_json(line))
+        except ValueError:  # only a broken server says what is no message
+            raise _GoneError from None
 
 
 class _GoneError(Exception):

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
+from harness.appended import end_of_whole
 from harness.errors import InputError, Problem
 from harness.records import to_json
 from harness.workloads.autoresearch.trajectory import (
@@ -41,7 +42,7 @@ class Journal:
     def __enter__(self) -> Self:
         self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         content = self._path.read_bytes()
-        whole = content.rfind(b"\n") + 1
+        whole = end_of_whole(content)
         if whole < len(content):
             os.ftruncate(self._file, whole)
         return self

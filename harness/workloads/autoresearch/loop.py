@@ -14,6 +14,7 @@ from pathlib import Path
 from harness.errors import HostError
 from harness.probes.energy import EnergyCounter
 from harness.records import digest, record, to_json
+from harness.workloads.api import progress
 from harness.workloads.autoresearch import iteration as outcomes
 from harness.workloads.autoresearch.as_trials import (
     LAYOUT,
@@ -79,8 +80,10 @@ class Session:
 
     @property
     def settings(self) -> str:
-        """A digest of all that decides the loop."""
-        return digest(self)
+        """A digest of all that decides the loop; where its own server listens does not."""
+        if self.params.proposer != "served":
+            return digest(self)
+        return digest(replace(self, params=replace(self.params, proposer_base_url="")))
 
     def weights_seed(self, iteration: int) -> int:
         """Return what the weights of an iteration's candidate are drawn from; 0: the baseline's."""
@@ -162,6 +165,9 @@ class Loop:
                 self._store.append(self._author.trial(done, here))
                 here = after(header, here, done)
                 past.append(done)
+                told = {"val_bpb": done.val_bpb} if isinstance(done, Evaluated) else {}
+                total = self._params.iterations
+                progress.tell("search", iteration, total, told, unit="iteration")
             journal.write(outcomes.summary(header, past))
 
     def _iterate(
@@ -190,6 +196,7 @@ class Loop:
 
     def _baseline(self) -> Header:
         """Evaluate the baseline, and how far its figure scatters; keep the evaluation."""
+        progress.tell("evaluate the baseline")
         cfg = self._session.search_space.baseline
         first = self._evaluated(self._session.weights_seed(0))
         noise = self._session.noise or tuple(

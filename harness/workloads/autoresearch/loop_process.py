@@ -21,6 +21,8 @@ from random import Random
 from harness.errors import HarnessError, HostError
 from harness.probes.energy import energy_counter
 from harness.records import from_json, to_json
+from harness.workloads.api.context import Context
+from harness.workloads.api.steps import Step
 from harness.workloads.autoresearch.bandit import BanditProposer
 from harness.workloads.autoresearch.evaluator import Bench, Evaluator
 from harness.workloads.autoresearch.guardrails import Guardrails
@@ -42,6 +44,7 @@ from harness.workloads.inference.chat import Endpoint
 _LOOP = "harness.workloads.autoresearch.loop_process"
 _POLL_S = 0.01
 _LATEST_S = 0.5  # a kill comes up to so much after the line that it waits for
+PACKED = "packed"
 SESSION_FILE = "session.json"
 REFUSAL_FILE = "refused.json"  # why this machine cannot do the loop
 
@@ -74,6 +77,38 @@ def complete(session: Session, folder: Path, corpus: str = "") -> int:
         message = f"the loop exited with {code}"
         raise HarnessError(message)
     return kills
+
+
+def searched(context: Context, name: str, session: Session, corpus: Step | None) -> Step:
+    """Return a step of a run that does a whole loop; a loop that was killed goes on.
+
+    Its facts say how often the loop was killed because it was to be.
+
+    Args:
+        context: of the run.
+        name: the step's.
+        session: the settings.
+        corpus: the step that packed a corpus into `PACKED`; None draws tokens from a source.
+
+    Raises:
+        HostError: the loop cannot be done here.
+        HarnessError: it broke.
+    """
+    with context.step(
+        name,
+        decides={
+            "settings": session.settings,
+            "proposer": session.params.proposer,
+            "seed": session.seed,
+        },
+        reads={} if corpus is None else {"corpus": corpus.digest()},
+        code=(_LOOP,),
+        keeps=("*",),
+    ) as step:
+        if step.is_new:
+            packed = "" if corpus is None else str(corpus.folder / PACKED)
+            step.facts["kills"] = complete(session, step.folder, packed)
+    return step
 
 
 def _killed(command: list[str], path: Path, line: int, delay_s: float) -> bool:

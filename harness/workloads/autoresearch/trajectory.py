@@ -7,14 +7,14 @@ Names follow the file, except ``iter``, ``ts`` and ``_meta``, which are given pl
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from harness.errors import InputError, Problem, unknown
+from harness.reading import read_json
 from harness.records import Scalar, from_json, record
 from harness.workloads.models.shape import ModelShape, gpt_shape
 
@@ -367,7 +367,7 @@ def read_baseline(path: Path) -> BaselineEval:
         InputError: the file is not JSON, or has not exactly the fields of the record.
     """
     try:
-        return from_json(BaselineEval, json.loads(path.read_text(encoding="utf-8")))
+        return from_json(BaselineEval, read_json(path.read_bytes()))
     except ValueError as error:
         raise InputError([Problem(message=str(error), path=path)]) from None
 
@@ -383,16 +383,11 @@ def _record(document: dict[str, Any]) -> TrajectoryRecord:
 
 
 def _document(line: str) -> dict[str, Any]:
-    document: Any = json.loads(line, parse_constant=_refuse_constant)
+    document = read_json(line, mend=True)  # it holds the answers of models
     if not isinstance(document, dict):
         message = f"wanted an object, got {type(document).__name__}"
         raise ValueError(message)  # noqa: TRY004 - a mistake in the file, not in the program
     return {RENAMED.get(str(name), str(name)): value for name, value in document.items()}
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    message = f"{name} is not a figure: a candidate without one is an eval_failed record"
-    raise ValueError(message)
 
 
 def _repeated_iterations(path: Path, records: dict[int, TrajectoryRecord]) -> Iterator[Problem]:

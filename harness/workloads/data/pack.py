@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from harness.atomic import new_folder
 from harness.errors import InputError, Problem
+from harness.reading import read_json
 from harness.records import from_json, record, to_json
 from harness.workloads.data.tokens import Ids, Vocabulary
 
@@ -170,7 +171,7 @@ def open_packed(folder: Path) -> Packed:
     """
     path = folder / SIDECAR
     try:
-        sidecar = from_json(Sidecar, json.loads(path.read_text(encoding="utf-8")))
+        sidecar = from_json(Sidecar, read_json(path.read_bytes()))
     except FileNotFoundError:
         message = "is not here: the corpus was not packed, or not to its end"
         raise InputError([Problem(message=message, path=path)]) from None

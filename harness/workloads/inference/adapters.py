@@ -6,9 +6,8 @@ later rollout would come from an old policy; so each load asks the server what i
 
 from __future__ import annotations
 
-import json
-
-from harness.records import record
+from harness.reading import read_json
+from harness.records import from_json, record
 from harness.workloads.inference.engine import EngineError
 from harness.workloads.inference.http import Server
 
@@ -50,15 +49,18 @@ def served_models(server: Server) -> ServedModels:
     """
     body = server.ask("GET", "/v1/models")
     try:
-        cards = json.loads(body)["data"]
-        (base,) = [card["id"] for card in cards if card["parent"] is None]
-        adapters = [(card["id"], card["root"]) for card in cards if card["parent"] is not None]
+        cards = read_json(body)["data"]
+        (base,) = [from_json(str, card["id"]) for card in cards if card["parent"] is None]
+        adapters = [
+            from_json(Adapter, {"name": card["id"], "folder": card["root"]})
+            for card in cards
+            if card["parent"] is not None
+        ]
     except (ValueError, LookupError, TypeError):
         said = body[:_SHOWN].decode(errors="replace")
         message = f"{server.url} does not list models as vLLM does: {said}"
         raise EngineError(message) from None
-    loaded = tuple(Adapter(name=name, folder=folder) for name, folder in adapters)
-    return ServedModels(base=base, adapters=loaded)
+    return ServedModels(base=base, adapters=tuple(adapters))
 
 
 def load_adapter(server: Server, adapter: Adapter) -> None:

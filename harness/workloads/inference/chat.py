@@ -17,8 +17,10 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from harness.errors import HostError
+from harness.printable import plain
+from harness.reading import read_json
 from harness.records import record, to_json
-from harness.variables import KEY_VARIABLE
+from harness.variables import KEY_VARIABLE, chat_key
 from harness.workloads.inference.chat_template import Message
 
 _AGAIN = {408, 425, 429, 500, 502, 503, 504}  # the server may answer the same request later
@@ -65,8 +67,8 @@ def chat(endpoint: Endpoint, messages: Sequence[Message], sampling: ChatSampling
     Raises:
         HostError: the server cannot be reached, refuses, or speaks another protocol.
     """
-    if urlsplit(endpoint.base_url).scheme not in {"http", "https"}:
-        message = f"{endpoint.base_url!r} is no address of a server"
+    if problem := address_problem(endpoint.base_url):
+        message = f"{endpoint.base_url!r} is no address of a server: {problem}"
         raise HostError(message, "give base_url as http://HOST:PORT/v1")
     chosen = to_json(sampling)
     chosen["max_tokens"] = chosen.pop("max_new_tokens")  # as OpenAI calls it
@@ -74,18 +76,37 @@ def chat(endpoint: Endpoint, messages: Sequence[Message], sampling: ChatSampling
     body = {"model": endpoint.model, "messages": to_json(list(messages)), **chosen, **extra}
     content = _post(endpoint, json.dumps(body).encode())
     try:
-        reply = json.loads(content)["choices"][0]["message"]["content"]
+        reply = read_json(content, mend=True)["choices"][0]["message"]["content"]
     except (ValueError, LookupError, TypeError):
         message = f"{endpoint.base_url} sends no chat completion: {_shown(repr(content[:200]))}"
         raise HostError(message, "check base_url: it ends in /v1") from None
     return reply if isinstance(reply, str) else ""
 
 
+def address_problem(url: str) -> str:
+    """Return why `url` is no address that a server can be asked at; empty if it is one."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"}:
+            return "it does not begin with http:// or https://"
+        if not parts.hostname or parts.port == 0:
+            return "it names no host and port"
+        if parts.password is not None or parts.username is not None:
+            return f"a name and password do not belong there, but a key into {KEY_VARIABLE}"
+        parts.hostname.encode("idna")
+        url.encode("ascii")
+    except UnicodeError:
+        return "it has characters that addresses do not have"
+    except ValueError as error:  # a port of six digits, a bracket that is not closed
+        return str(error)
+    return "" if url.isprintable() and " " not in url else "it holds spaces or control characters"
+
+
 def _post(endpoint: Endpoint, body: bytes) -> bytes:
     """Send a request until the server answers, at most `Endpoint.attempts` times."""
     url = f"{endpoint.base_url.rstrip('/')}/chat/completions"
     request = Request(url, data=body, headers={"Content-Type": "application/json"})  # noqa: S310 - scheme checked
-    if key := os.environ.get(KEY_VARIABLE):
+    if key := _key():
         request.add_unredirected_header("Authorization", f"Bearer {key}")  # for this server only
     pause_s = endpoint.pause_s
     for attempt in range(1, endpoint.attempts + 1):
@@ -94,12 +115,10 @@ def _post(endpoint: Endpoint, body: bytes) -> bytes:
                 content: bytes = answer.read(_MAX_BYTES)
                 return content
         except HTTPError as error:
-            with error:
-                said = _shown(error.read(500).decode(errors="replace"))
-            message = f"{endpoint.base_url} answers {error.code}: {said}"
+            message = f"{endpoint.base_url} answers {error.code}: {_refusal(error)}"
             if error.code not in _AGAIN or attempt == endpoint.attempts:
                 raise HostError(message, f"check the model's name and {KEY_VARIABLE}") from None
-        except (URLError, OSError, http.client.HTTPException) as error:
+        except (URLError, OSError, http.client.HTTPException, ValueError) as error:
             if attempt == endpoint.attempts:
                 message = f"{endpoint.base_url} does not answer: {_shown(str(error))}"
                 raise HostError(message, f"curl {endpoint.base_url}/models") from None
@@ -109,6 +128,28 @@ def _post(endpoint: Endpoint, body: bytes) -> bytes:
     raise ValueError(message)
 
 
+def _refusal(error: HTTPError) -> str:
+    """Return what a server says beside its refusal, as far as it says it."""
+    try:
+        with error:
+            return _shown(error.read(500).decode(errors="replace"))
+    except (OSError, http.client.HTTPException) as broken:
+        return f"(cut short: {broken!r})"
+
+
+def _key() -> str:
+    """Return the server's key; empty where there is none.
+
+    Raises:
+        HostError: no header can hold it; the key itself is in no message.
+    """
+    key = chat_key(os.environ)
+    if not (key.isascii() and key.isprintable()):
+        message = f"the key in {KEY_VARIABLE} holds characters that no header can"
+        raise HostError(message, f"export {KEY_VARIABLE}=... again, without line ends in it")
+    return key
+
+
 def _shown(text: str) -> str:
-    key = os.environ.get(KEY_VARIABLE)
-    return text.replace(key, "***") if key else text
+    key = chat_key(os.environ)
+    return plain(text.replace(key, "***") if key else text)

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from harness.workloads.inference.engine import EngineError
 
 _SHOWN = 500  # characters of a refusal
+_MAX_BYTES = 64 * 2**20  # of an answer; the log-probabilities of a long prompt are a few MiB
 
 
 class SilentError(EngineError):
@@ -95,9 +96,13 @@ class Server:
         try:
             connection.request(method, path, sent, {"Content-Type": "application/json"})
             answer = connection.getresponse()
-            content = answer.read()
+            content = answer.read(_MAX_BYTES + 1)
         except BaseException:
             connection.close()
             raise
+        if len(content) > _MAX_BYTES:
+            connection.close()
+            message = f"an answer of more than {_MAX_BYTES} bytes"
+            raise http.client.HTTPException(message)
         self._idle.append(connection)
         return answer.status, content

@@ -5,14 +5,14 @@ Every request names everything that decides its reply. Text is never sent and ne
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from harness.records import to_json
+from harness.reading import read_json
+from harness.records import from_json, to_json
 from harness.workloads.inference.adapters import Adapter, load_adapter, unload_adapter
 from harness.workloads.inference.engine import (
     BASE,
@@ -116,13 +116,14 @@ class VllmEngine:
         asked["max_tokens"] = min(asked.pop("max_new_tokens"), room)  # as vLLM calls it
         choice = self._complete(prompt, {**asked, "logprobs": num_alternatives})
         with _expecting("a completion with log-probabilities"):
-            tokens, found = tuple(choice["token_ids"]), choice["logprobs"]
-            logprobs = tuple(map(float, found["token_logprobs"]))
+            tokens, found = from_json(tuple[int, ...], choice["token_ids"]), choice["logprobs"]
+            logprobs = from_json(tuple[float, ...], found["token_logprobs"])
             if len(tokens) != len(logprobs):
                 message = f"{len(tokens)} tokens, {len(logprobs)} log-probabilities"
                 raise ValueError(message)
             # the token that was drawn is among them also where it is none of the likeliest
-            ordered = (sorted(each.values(), reverse=True) for each in found["top_logprobs"])
+            likeliest = from_json(tuple[Mapping[str, float], ...], found["top_logprobs"])
+            ordered = (sorted(each.values(), reverse=True) for each in likeliest)
             alternatives = tuple(tuple(each[:num_alternatives]) for each in ordered)
             return Reply(
                 tokens=tokens,
@@ -150,9 +151,9 @@ class VllmEngine:
         with _expecting("log-probabilities of a prompt"):
             # the first entry stands for the first token, which has none
             shown = zip(prompt[1:], choice["prompt_logprobs"][1:], strict=True)
-            scores = [float(found[str(token)]["logprob"]) for token, found in shown]
+            scores = [found[str(token)]["logprob"] for token, found in shown]
             (of_last,) = choice["logprobs"]["token_logprobs"]
-            return (*scores, float(of_last))
+            return from_json(tuple[float, ...], [*scores, of_last])
 
     def refresh(self, adapter: Path | None) -> None:
         """Answer with this LoRA adapter from now on; None for the base alone.
@@ -206,7 +207,7 @@ class VllmEngine:
         with self._blaming():
             content = self._server.ask("POST", "/v1/completions", body)
         with _expecting("a completion"):
-            return json.loads(content)["choices"][0]
+            return read_json(content, mend=True)["choices"][0]
 
     @contextmanager
     def _blaming(self) -> Iterator[None]:

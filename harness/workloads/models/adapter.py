@@ -14,6 +14,7 @@ from torch import Tensor
 
 from harness.atomic import new_folder
 from harness.errors import InputError, Problem
+from harness.reading import read_json
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -51,7 +52,7 @@ def read_adapter(
     """
     path = folder / WEIGHTS
     try:
-        stored = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        stored = read_json((folder / CONFIG).read_bytes())
         with safe_open(path, framework="pt") as file:
             weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - no mapping
             stored_base = (file.metadata() or {}).get("base", base)  # other tools write none

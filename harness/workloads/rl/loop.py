@@ -8,29 +8,43 @@ An algorithm is a record of what it puts in (`Algorithm`): article 33's GRPO is 
 loss, T2PO adds a filter of sampled turns, A2TGPO adds information gains. Evaluation is the
 caller's: `train` yields each step when the engine answers with its weights.
 
+Each step is one of the run's (`harness.workloads.api.steps`): rollouts, adapter, optimizer and what
+was reported are kept, and a run that was killed goes on behind the last of them, with a partly
+played step's rollouts too. No generator's state is among them, as every random number is drawn from
+the seed and the number of its step.
+
 How it differs from article 33's program, section "The loop": the server is told of new weights
 instead of being started anew, and which prompts a step draws depends on the run's seed alone.
 """
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic
 
-from harness.records import record
+from harness.records import from_json, record, to_json
+from harness.workloads.api.context import Context
+from harness.workloads.api.steps import Step
 from harness.workloads.envs.base import EpisodeT, TaskT
 from harness.workloads.inference.engine import EngineError, SamplingParams
+from harness.workloads.inference.observed import REQUESTS
 from harness.workloads.rl.advantages import Group, Objective, groups
 from harness.workloads.rl.losses import Loss
 from harness.workloads.rl.rollout import Key, Rollout
 from harness.workloads.rl.runner import MAX_ERROR_FRACTION, EnginePolicy, Runner, TurnFilter
-from harness.workloads.rl.trainer import StepReport, Trainer, TrainerSettings
+from harness.workloads.rl.trainer import ADAPTER, StepReport, Trainer, TrainerSettings
 from harness.workloads.training.params import TrainerParams
 from harness.workloads.training.policy import ServedPolicy
 
+ROLLOUTS = "rollouts.jsonl"
+PLAYED = (ROLLOUTS, REQUESTS)  # what a step that is killed while it plays leaves the next attempt
+_TRAINER, _STEP = "trainer", "step.json"  # of a step's files
+_CODE = ("harness.workloads.rl.loop", "harness.workloads.inference.choice")
 _OTHER_WEIGHTS = 0.2  # nats a token, mean; bfloat16 on both sides leaves a tenth of it
 
 Gains = Mapping[Key, tuple[float, ...]]  # of each rollout, one a process turn
@@ -100,23 +114,50 @@ class TrainingStep(Generic[EpisodeT]):
         return self.report.update is None
 
 
-def train(
-    served: ServedPolicy,
-    algorithm: Algorithm,
-    runner: Runner[TaskT, EpisodeT],
-    tasks: Sequence[TaskT],
-    params: TrainerParams,
-    sampling: Callable[[int], SamplingParams],
-) -> Iterator[TrainingStep[EpisodeT]]:
-    """Train the policy from the weights that it has, which the engine answers with too.
+@dataclass(frozen=True, kw_only=True)
+class Training(Generic[TaskT, EpisodeT]):
+    """What is trained, on what, and what decides its steps beside the algorithm's own settings.
 
-    Args:
+    Attributes:
+        context: of the run.
         served: the policy, and its engine.
-        algorithm: how.
         runner: plays the rollouts.
         tasks: what prompts are drawn from.
         params: how many steps, prompts and rollouts.
         sampling: from the number of a step to how its rollouts are sampled.
+        decides: params of policy, algorithm and environment, plain JSON.
+        reads: name -> digest of what is read of other steps: tasks, first weights.
+        code: modules that make a step beside this one and the engine: algorithm and environment.
+    """
+
+    context: Context
+    served: ServedPolicy
+    runner: Runner[TaskT, EpisodeT]
+    tasks: Sequence[TaskT]
+    params: TrainerParams
+    sampling: Callable[[int], SamplingParams]
+    decides: Mapping[str, Any]
+    reads: Mapping[str, str]
+    code: tuple[str, ...]
+
+    @property
+    def prompts_per_step(self) -> int:
+        """Groups a step; none twice within it."""
+        return min(self.params.prompts_per_step, len(self.tasks))
+
+    def prompts(self, seed: int, number: int) -> list[TaskT]:
+        """Return the prompts of a step, which are the same for every algorithm."""
+        draw = random.Random(f"{seed} {number}")  # noqa: S311 - no secret
+        return draw.sample(self.tasks, self.prompts_per_step)
+
+
+def train(
+    training: Training[TaskT, EpisodeT], algorithm: Algorithm
+) -> Iterator[TrainingStep[EpisodeT]]:
+    """Train the policy from the weights that it has, and that the engine is to answer with.
+
+    Steps that are finished are taken: the policy then has the weights of the last step that was
+    made, and the engine is to answer with those of the last step of all.
 
     Raises:
         HostError: more than 1 % of all rollouts of the training broke.
@@ -124,66 +165,137 @@ def train(
         UnscorableError: what nothing can be learnt from; names the rollout.
         DivergedError: a gradient is not finite.
     """
+    served, params, settings = training.served, training.params, algorithm.settings
     trainer = Trainer(
         served.policy,
         algorithm.objective,
         algorithm.loss,
-        algorithm.settings,
+        settings,
         served.policy.weights() if algorithm.needs_reference else None,
     )
-    prompts_per_step = min(params.prompts_per_step, len(tasks))
-    planned = params.max_steps * prompts_per_step * params.num_generations
+    planned = params.max_steps * training.prompts_per_step * params.num_generations
     errors_left = int(MAX_ERROR_FRACTION * planned)
+    behind: Path | None = None  # a step that was taken: the trainer has yet to go on from it
+    reads = dict(training.reads)
     for number in range(1, params.max_steps + 1):
-        began, drawn = time.monotonic(), sampling(number)
+        with training.context.step(
+            f"{algorithm.name}-{number}",
+            decides={
+                **training.decides,
+                "step": number,
+                "prompts_per_step": training.prompts_per_step,
+                "num_generations": params.num_generations,
+                "settings": to_json(settings),
+                "sampling": to_json(training.sampling(number)),
+                "engine": served.engine.identity,
+            },
+            reads=reads,
+            code=(*_CODE, *training.code),
+            keeps=PLAYED,
+        ) as step:
+            if not step.is_new:
+                behind = step.folder / _TRAINER
+            else:
+                if behind is not None:
+                    trainer.resume(behind)
+                    behind = None
+                _take_step(training, algorithm, trainer, step, number, errors_left)
+        done = _read_step(training, step, number, settings.seed)
+        adapter = f"{_TRAINER}/{ADAPTER}"
+        served.keep(step.name, step.folder / adapter, step.digest(adapter))
+        if not done.no_signal:
+            served.answer_with(step.name)
+        reads = {**training.reads, "before": step.digest(_TRAINER)}
+        errors_left -= done.num_errors
+        yield done
 
-        # rollouts: the same prompts for every algorithm, none twice within a step
-        draw = random.Random(f"{algorithm.settings.seed} {number}")  # noqa: S311 - no secret
-        rollouts = runner.run(
-            EnginePolicy(
-                name=f"{algorithm.name}-{number}",
-                engine=served.engine,
-                chat_template=served.chat_template,
-                sampling=drawn,
-                turn_filter=algorithm.turn_filter,
-                seed_has_draw=algorithm.seed_has_draw,
-            ),
-            draw.sample(tasks, prompts_per_step),
-            params.num_generations,
-            errors_left,
+
+def _take_step(
+    training: Training[TaskT, EpisodeT],
+    algorithm: Algorithm,
+    trainer: Trainer,
+    step: Step,
+    number: int,
+    errors_left: int,
+) -> None:
+    """Play, update, hand over the new weights, and leave all of it in the step's folder."""
+    served = training.served
+    served.settle(step)
+    began = time.monotonic()
+    policy = EnginePolicy(
+        name=step.name,
+        engine=served.engine,
+        chat_template=served.chat_template,
+        sampling=training.sampling(number),
+        turn_filter=algorithm.turn_filter,
+        seed_has_draw=algorithm.seed_has_draw,
+    )
+    rollouts = training.runner.into(step.folder / ROLLOUTS).run(
+        policy,
+        training.prompts(algorithm.settings.seed, number),
+        training.params.num_generations,
+        errors_left,
+    )
+    played = time.monotonic()
+
+    # groups, with what each turn gained where the objective asks for it
+    gains = algorithm.gains(rollouts) if algorithm.gains else None
+    grouped = groups(rollouts, gains)
+    scored = time.monotonic()
+
+    # advantages, loss, update
+    report = trainer.step(grouped, policy.sampling)
+    # make sure that the engine sampled with the weights that the step began with
+    difference = report.update.logprob_difference.mean if report.update else 0.0
+    if difference > _OTHER_WEIGHTS:
+        message = (
+            f"step {report.step}: the engine's log-probabilities differ from the trainer's by "
+            f"{difference:.3g} nats a token: it answers with other weights"
         )
-        played = time.monotonic()
+        raise EngineError(message)
+    trainer.save(step.folder / _TRAINER)
 
-        # groups, with what each turn gained where the objective asks for it
-        gains = algorithm.gains(rollouts) if algorithm.gains else None
-        grouped = groups(rollouts, gains)
-        scored = time.monotonic()
+    # weight sync: the next step's rollouts are sampled by what this one has learnt
+    if report.update is not None:
+        served.keep(step.name, step.folder / _TRAINER / ADAPTER)
+        served.answer_with(step.name)
+        served.settle(step)
+    facts = {
+        "report": to_json(report),
+        "gains": None if gains is None else [[*key, list(gains[key])] for key in gains],
+        "rollout_s": played - began,
+        "gain_s": scored - played,
+        "update_s": time.monotonic() - scored,
+    }
+    (step.folder / _STEP).write_text(json.dumps(facts), encoding="utf-8")
 
-        # advantages, loss, update
-        report = trainer.step(grouped, drawn)
-        # make sure that the engine sampled with the weights that the step began with
-        difference = report.update.logprob_difference.mean if report.update else 0.0
-        if difference > _OTHER_WEIGHTS:
-            message = (
-                f"step {report.step}: the engine's log-probabilities differ from the trainer's by "
-                f"{difference:.3g} nats a token: it answers with other weights"
-            )
-            raise EngineError(message)
 
-        # weight sync: the next step's rollouts are sampled by what this one has learnt
-        if report.update is not None:
-            served.sync_weights(f"{algorithm.name}-{number}")
-        step = TrainingStep(
-            number=number,
-            rollouts=rollouts,
-            groups=grouped,
-            report=report,
-            rollout_s=played - began,
-            gain_s=scored - played,
-            update_s=time.monotonic() - scored,
-        )
-        errors_left -= step.num_errors
-        yield step
+def _read_step(
+    training: Training[TaskT, EpisodeT], step: Step, number: int, seed: int
+) -> TrainingStep[EpisodeT]:
+    """Return what `_take_step` left."""
+    facts = json.loads((step.folder / _STEP).read_text(encoding="utf-8"))
+    keys = [
+        (step.name, task.task_id, sample)
+        for task in training.prompts(seed, number)
+        for sample in range(training.params.num_generations)
+    ]
+    log = training.runner.into(step.folder / ROLLOUTS).log
+    assert log is not None, "a step's rollouts are in its log"
+    found = log.find(keys)
+    rollouts = tuple(found[key] for key in keys)
+    gains = facts["gains"]
+    if gains is not None:
+        gains = {(policy, task, sample): tuple(each) for policy, task, sample, each in gains}
+    return TrainingStep(
+        number=number,
+        rollouts=rollouts,
+        groups=groups(rollouts, gains),
+        report=from_json(StepReport, facts["report"]),
+        rollout_s=facts["rollout_s"],
+        gain_s=facts["gain_s"],
+        update_s=facts["update_s"],
+    )
 
 
 def is_evaluated(params: TrainerParams, step: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -9,7 +10,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Generic
 
+from harness.appended import end_of_whole
 from harness.errors import InputError, Problem
+from harness.reading import read_json
 from harness.records import from_json, record, to_json
 from harness.workloads.envs.base import EpisodeT, StopReason
 from harness.workloads.models.example import Example, masked
@@ -135,7 +138,7 @@ class Rollout(Generic[EpisodeT]):
 
 
 class RolloutLog(Generic[EpisodeT]):
-    """A file of rollouts, one whole JSON line each; a killed writer loses at most its last line.
+    """A file of rollouts, one whole JSON line each; of a killed writer's the torn tail is cut off.
 
     It remembers where each rollout stands, and reads only what it is asked for: a long run's log
     holds thousands, most of them of steps long gone. One thread at a time.
@@ -149,6 +152,10 @@ class RolloutLog(Generic[EpisodeT]):
         self._path = path
         self._episode = episode
         self._forget()
+
+    def at(self, path: Path) -> RolloutLog[EpisodeT]:
+        """Return a log of such episodes in another file."""
+        return RolloutLog(path, self._episode)
 
     def read(self) -> tuple[Rollout[EpisodeT], ...]:
         """Return the rollouts, the later one where one was played again.
@@ -194,9 +201,9 @@ class RolloutLog(Generic[EpisodeT]):
             return
         with self._path.open("rb") as file:
             file.seek(self._end)
-            for line in file:
-                if line.endswith(b"\n"):
-                    self._remember(self._key_of(line), len(line))
+            new = file.read()
+        for line in io.BytesIO(new[: end_of_whole(new)]):
+            self._remember(self._key_of(line), len(line))
 
     def _remember(self, key: Key, num_bytes: int) -> None:
         self._lines += 1
@@ -205,15 +212,16 @@ class RolloutLog(Generic[EpisodeT]):
 
     def _key_of(self, line: bytes) -> Key:
         try:
-            facts = json.loads(line)
-            return facts["policy"], facts["task_id"], facts["sample"]
+            facts = read_json(line)
+            policy, task = (from_json(str, facts[name]) for name in ("policy", "task_id"))
+            return policy, task, from_json(int, facts["sample"])
         except (ValueError, LookupError, TypeError) as error:
             raise self._damaged(self._lines + 1, error) from None
 
     def _rollout(self, file: BinaryIO, place: _Place) -> Rollout[EpisodeT]:
         file.seek(place.begin)
         try:
-            rollout: Rollout[Any] = from_json(Rollout, json.loads(file.readline()))
+            rollout: Rollout[Any] = from_json(Rollout, read_json(file.readline()))
             return replace(rollout, episode=from_json(self._episode, rollout.episode))
         except ValueError as error:
             raise self._damaged(place.line, error) from None

@@ -15,10 +15,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Generic, Protocol
 
 from harness.errors import HostError
 from harness.records import digest, record
+from harness.workloads.api import progress
 from harness.workloads.envs.base import (
     Environment,
     EnvironmentFault,
@@ -343,6 +345,11 @@ class Runner(Generic[TaskT, EpisodeT]):
     max_concurrency: int
     log: RolloutLog[EpisodeT] | None = None
 
+    def into(self, path: Path) -> Runner[TaskT, EpisodeT]:
+        """Return the same runner with a log of its own."""
+        assert self.log is not None, "a runner without a log has no kind of it"
+        return replace(self, log=self.log.at(path))
+
     def run(
         self,
         policy: Policy[TaskT],
@@ -408,6 +415,7 @@ class _Session(Generic[TaskT, EpisodeT]):
         self._stopped = threading.Event()
         self._writing = threading.Lock()
         self._num_errors = 0
+        self._began, self._num_tokens = time.monotonic(), 0
 
     @property
     def rollouts(self) -> tuple[Rollout[EpisodeT], ...]:
@@ -440,6 +448,7 @@ class _Session(Generic[TaskT, EpisodeT]):
             if self._runner.log:
                 self._runner.log.append(rollout)
             self._played[rollout.key] = rollout
+            self._tell(rollout)
             self._num_errors += rollout.is_error
             if self._num_errors <= self._max_errors:
                 return
@@ -449,6 +458,14 @@ class _Session(Generic[TaskT, EpisodeT]):
             f"{self._max_errors} may: {rollout.error}"
         )
         raise HostError(message, _AGAIN)
+
+    def _tell(self, rollout: Rollout[EpisodeT]) -> None:
+        """Say how many rollouts there are, and how fast tokens come."""
+        turns = rollout.trace.turns if rollout.trace else ()
+        self._num_tokens += sum(len(turn.reply) * turn.draws for turn in turns)
+        rate = self._num_tokens / max(time.monotonic() - self._began, 1e-9)
+        speed = {"tokens_per_second": rate} if self._num_tokens else {}
+        progress.detail("rollouts", len(self._played), len(self._wanted), speed, unit="rollout")
 
     def _key(self, spec: EpisodeSpec[TaskT]) -> Key:
         return self._policy.name, spec.task.task_id, spec.sample

@@ -56,7 +56,8 @@ from harness.workloads.training.errors import DivergedError
 from harness.workloads.training.loop import synchronise
 from harness.workloads.training.rng import seeded
 
-_STEP, _OPTIMIZER, _ADAPTER = "step.json", "optimizer.pt", "adapter"
+ADAPTER = "adapter"  # of what `Trainer.save` writes
+_STEP, _OPTIMIZER = "step.json", "optimizer.pt"
 
 
 # --- Settings -------------------------------------------------------------------------------------
@@ -162,6 +163,7 @@ class Update:
             update of a fresh AdamW can come to without weight decay, as every weight then moves by
             the learning rate at most. Articles 33 and 34 print 0.0622 of 0.0635.
         logprob_difference: of engine and trainer.
+        learning_rate: in the optimizer when it had stepped; weight decay likewise.
     """
 
     updates: int
@@ -173,6 +175,8 @@ class Update:
     update_norm: float
     update_norm_ratio: float
     logprob_difference: LogprobDifference
+    learning_rate: float
+    weight_decay: float
 
 
 @record
@@ -382,6 +386,8 @@ class Trainer:
             update_norm=update_norm,
             update_norm_ratio=update_norm / largest_norm,
             logprob_difference=_logprob_difference(scores, sampled_N, settings.clip_band),
+            learning_rate=self._optimizer.param_groups[0]["lr"],
+            weight_decay=self._optimizer.param_groups[0]["weight_decay"],
         )
 
     def _minibatches(self, sequences: Sequence[_Sequence]) -> Iterator[Sequence[_Sequence]]:
@@ -496,7 +502,7 @@ class Trainer:
     def save(self, folder: Path) -> None:
         """Write what the next step depends on, whole or not at all: adapter, moments, number."""
         with new_folder(folder) as new:
-            self._policy.save(new / _ADAPTER)
+            self._policy.save(new / ADAPTER)
             if not self._settings.reset_optimizer_each_step:
                 torch.save(self._optimizer.state_dict(), new / _OPTIMIZER)
             (new / _STEP).write_text(json.dumps({"steps": self.steps}), encoding="utf-8")
@@ -514,7 +520,7 @@ class Trainer:
         except OSError as error:
             message = f"no step of a trainer can be read here: {error}"
             raise InputError([Problem(message=message, path=folder)]) from None
-        self._policy.load(folder / _ADAPTER)
+        self._policy.load(folder / ADAPTER)
         self.steps = steps
 
 

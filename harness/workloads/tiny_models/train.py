@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import Qwen2ForCausalLM
 
 from harness.records import record
+from harness.workloads.api import progress
 from harness.workloads.tiny_models.model import new_model, shape_of
 from harness.workloads.tiny_models.recipe import Recipe, TrainingPhase
 from harness.workloads.tiny_models.samples import SequenceSampler, TrainingSequence
@@ -60,6 +61,7 @@ def train(
         model.train()
         for step, batch in zip(range(phase.steps), sampler.batches(phase), strict=False):
             loss = trainer.step(batch, phase.rate(step))
+            progress.detail("make the tiny model", step + 1, phase.steps, {"loss": loss})
             listen(
                 TrainingProgress(
                     phase=phase,

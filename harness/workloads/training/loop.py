@@ -7,6 +7,7 @@ the logits live until the step ends; both show in the peak memory.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -24,19 +25,32 @@ Batch = tuple[Tensor, Tensor]  # input ids (B, S), ids that should follow them (
 
 @record
 class OptimizerStep:
-    """What one optimizer step came to.
+    """What one optimizer step came to, as seen where it happened.
 
     Attributes:
         index: 0-based.
-        learning_rate: the rate it was taken with.
+        learning_rate: in the optimizer when it had stepped.
+        weight_decay: likewise.
+        betas: likewise; None of an optimizer without.
         loss: mean cross-entropy before the step, nats per token.
         step_s: wall clock of the timed window, seconds.
+        batch_s: wall clock of asking for the batch, seconds.
+        whole_s: from asking for the batch to the end of the window, by another clock, seconds: what
+            the two before leave of it was not accounted for.
+        tokens: in the targets that it was fed.
+        batch: digest of the ids that it was fed; equal where the ids are.
     """
 
     index: int
     learning_rate: float
+    weight_decay: float
+    betas: tuple[float, float] | None
     loss: float
     step_s: float
+    batch_s: float
+    whole_s: float
+    tokens: int
+    batch: int
 
 
 @record
@@ -120,13 +134,28 @@ class TrainingRun:
             rate = self.learning_rate(index)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
+            asked = time.monotonic()
             batch = self.batch(index)
             synchronise(batch[0].device)
+            ready = time.monotonic()
             began = time.perf_counter()
             loss = self._step(batch)
             synchronise(batch[0].device)
             step_s = time.perf_counter() - began
-            yield OptimizerStep(index=index, learning_rate=rate, loss=loss.item(), step_s=step_s)
+            whole_s = time.monotonic() - asked
+            group = self.optimizer.param_groups[0]
+            yield OptimizerStep(
+                index=index,
+                learning_rate=group["lr"],
+                weight_decay=group["weight_decay"],
+                betas=group.get("betas"),
+                loss=loss.item(),
+                step_s=step_s,
+                batch_s=ready - asked,
+                whole_s=whole_s,
+                tokens=batch[1].numel(),
+                batch=_digest(batch[0]),
+            )
 
     def _step(self, batch: Batch) -> Tensor:
         ids_BS, targets_BS = batch
@@ -139,6 +168,12 @@ class TrainingRun:
         nn.utils.clip_grad_norm_(self.model.parameters(), self.max_grad_norm, foreach=True)
         self.optimizer.step()
         return loss.detach()
+
+
+def _digest(ids_BS: Tensor) -> int:
+    """Return 48 bits that tell batches apart, which a float holds exactly."""
+    content = hashlib.blake2b(ids_BS.cpu().numpy().tobytes(), digest_size=6)
+    return int.from_bytes(content.digest(), "big")
 
 
 def cross_entropy(logits_BSV: Tensor, targets_BS: Tensor) -> Tensor:

@@ -13,16 +13,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.atomic import new_folder, share
 from harness.workloads.api.context import Context
+from harness.workloads.api.steps import Step
 from harness.workloads.inference.chat_template import ChatTemplate, load_chat_template
 from harness.workloads.inference.choice import EngineKind, Serve, serving_engine
-from harness.workloads.inference.engine import Engine, SamplingParams
+from harness.workloads.inference.engine import BASE, SamplingParams
+from harness.workloads.inference.observed import REQUESTS, ObservedEngine
 from harness.workloads.inference.vllm import VllmDtype
 from harness.workloads.models.lora_settings import Compute, LoraSettings, Product, WeightDtype
 from harness.workloads.training.params import GenerationParams, LoraParams, PolicyParams
 
 if TYPE_CHECKING:  # it needs peft, which a teacher that is only served does not
     from harness.workloads.models.lora import LoraPolicy
+
+WEIGHT_SYNC = "weight_sync_s"  # what new weights took, in the facts of a step
 
 
 def lora_settings(params: LoraParams, seed: int) -> LoraSettings:
@@ -63,7 +68,7 @@ def open_engine(
     max_model_len: int,
     max_concurrency: int,
     lora_rank: int | None = None,
-) -> Iterator[tuple[Engine, ChatTemplate]]:
+) -> Iterator[tuple[ObservedEngine, ChatTemplate]]:
     """Serve the model in `folder`, as `PolicyParams` say; what is started ends with the block.
 
     Args:
@@ -92,47 +97,81 @@ def open_engine(
         lora_rank=lora_rank,
     )
     with serving_engine(wanted, chat_template.end, context.out / f"{name}.log") as engine:
-        yield engine, chat_template
+        yield ObservedEngine(engine), chat_template
 
 
 @dataclass(kw_only=True)
 class ServedPolicy:
     """A policy with gradients, and an engine that answers with its weights.
 
+    The engine is told of new weights when it is to answer with them (`settle`), not before: a run
+    that takes finished steps changes its weights many times and asks for none of them.
+
     Attributes:
         policy: what is trained.
         engine: answers with whatever adapter it was given last.
         chat_template: of both.
         adapters: where versions of the weights are kept, a folder each.
-        weight_sync_s: what giving the engine new weights took, each, seconds.
+        version: digest of the weights that the engine is to answer with; `BASE` for none.
     """
 
     policy: LoraPolicy
-    engine: Engine
+    engine: ObservedEngine
     chat_template: ChatTemplate
     adapters: Path
-    weight_sync_s: list[float] = field(default_factory=list)
+    version: str = BASE
+    _wanted: Path | None = None
+    _versions: dict[str, str] = field(default_factory=dict)
 
     def adapter(self, name: str) -> Path:
         """Return where the weights called `name` are, or will be."""
         return self.adapters / name
 
-    def sync_weights(self, name: str) -> None:
-        """Keep the policy's weights under a new name, and let the engine answer with them.
+    def keep(self, name: str, folder: Path, version: str = "") -> None:
+        """Keep the adapter in `folder` under a name; the files are shared where they can be.
+
+        Args:
+            name: a new one.
+            folder: of peft's two files.
+            version: their digest, once it is known.
+        """
+        self._versions[name] = version
+        if not self.adapter(name).exists():
+            with new_folder(self.adapter(name)) as new:
+                for path in sorted(folder.iterdir()):
+                    share(path, new / path.name)
+
+    def answer_with(self, name: str | None) -> None:
+        """Let the engine answer with these weights from its next reply on; None for the base."""
+        self._wanted = None if name is None else self.adapter(name)
+        self.version = BASE if name is None else self._versions[name]
+
+    def settle(self, step: Step | None = None) -> None:
+        """Tell the engine of the weights that it is to answer with, unless it has them.
 
         The engine keeps running: it takes the adapter's two files. Starting a server anew, as
         article 33 did, takes 190 to 220 s a step.
-        """
-        self.policy.save(self.adapter(name))
-        self.answer_with(self.adapter(name))
 
-    def answer_with(self, adapter: Path | None) -> None:
-        """Let the engine answer with these weights; None for the model as it was published."""
-        if adapter is not None and self.engine.served == adapter.name:
+        Args:
+            step: that it is done for, which notes its requests; its facts then say what it took,
+                seconds.
+        """
+        if step is not None:
+            self.engine.note_in(step.folder / REQUESTS)
+        wanted = BASE if self._wanted is None else self._wanted.name
+        if self.engine.served == wanted:
             return
         began = time.monotonic()
-        self.engine.refresh(adapter)
-        self.weight_sync_s.append(time.monotonic() - began)
+        self.engine.refresh(self._wanted)
+        if step is not None:
+            step.facts.setdefault(WEIGHT_SYNC, []).append(time.monotonic() - began)
+
+    def sync_weights(self, name: str) -> None:
+        """Keep the policy's weights under a new name, and let the engine answer with them."""
+        self.policy.save(self.adapter(name))
+        self._versions[name] = ""
+        self.answer_with(name)
+        self.settle()
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from itertools import islice
 
 import torch
 
+from harness.workloads.api import progress
 from harness.workloads.api.context import Context
 from harness.workloads.api.device import device_name, torch_device
 from harness.workloads.models.frameworks import Library, library
@@ -39,6 +40,23 @@ def run(context: Context) -> None:
     emit.measured("cell.wall_time", time.perf_counter() - began)
     emit.measured("cell.out_of_memory", value=False)
     report_peak(emit, counter)
+
+
+def observed(step: OptimizerStep) -> dict[str, float]:
+    """Return the values of a step's event."""
+    assert step.betas is not None, "AdamW has betas"
+    return {
+        "loss": step.loss,
+        "step_s": step.step_s,
+        "batch_s": step.batch_s,
+        "whole_s": step.whole_s,
+        "learning_rate": step.learning_rate,
+        "weight_decay": step.weight_decay,
+        "beta1": step.betas[0],
+        "beta2": step.betas[1],
+        "tokens": step.tokens,
+        "batch": step.batch,
+    }
 
 
 def training_run(params: CellParams, way: Arithmetic, make: Library) -> TrainingRun:
@@ -73,7 +91,10 @@ def _train(
     emit, seed = context.emit, context.spec.seed
 
     def report(step: OptimizerStep) -> None:
-        emit.step(step.index, loss=step.loss, step_s=step.step_s, learning_rate=step.learning_rate)
+        emit.step(step.index, **observed(step))
+        rate = params.batch_size * params.seq_len / step.step_s
+        told = {"loss": step.loss, "tokens_per_second": rate}
+        progress.tell("train", step.index + 1, params.max_steps, told)
 
     way = arithmetic(params.conditions.precision, device)
     make = library(params.conditions.framework, device)

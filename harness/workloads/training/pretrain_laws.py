@@ -9,6 +9,7 @@ from harness.workloads.api.declare import build, fields_of
 from harness.workloads.models.peak_memory import local_peak_bytes, peak_bytes, published_peak_bytes
 from harness.workloads.models.shape import num_parameters
 from harness.workloads.training.pretrain_params import (
+    AskedParams,
     CellParams,
     EnvelopeParams,
     FrameworksParams,
@@ -37,6 +38,22 @@ def parameter_count(_: ParameterCountParams, keys: Mapping[str, Any]) -> int:
         ValueError: the keys describe no training step.
     """
     return num_parameters(_step(keys).shape)
+
+
+def asked(params: AskedParams, keys: Mapping[str, Any]) -> float:
+    """Return the product of some params of the run.
+
+    Raises:
+        ValueError: the run has no such number.
+    """
+    product = 1.0
+    for name in params.params:
+        value = keys.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            message = f"the run has no number {name!r}"
+            raise ValueError(message)  # noqa: TRY004 - as a law says it
+        product *= value
+    return product
 
 
 def _step(keys: Mapping[str, Any]) -> CellParams:

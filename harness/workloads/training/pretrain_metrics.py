@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
-from harness.records import Event, Measurement, RunSpec
+from harness.records import Event, Measurement, RunSpec, Scalar
 from harness.workloads.api.declare import build
 from harness.workloads.api.registry import workload
 from harness.workloads.training.pretrain_params import CellParams
@@ -34,15 +35,58 @@ def cell(spec: RunSpec, events: Sequence[Event]) -> Iterator[Measurement]:
             yield Measurement(metric=metric, value=value, unit="nat")
         else:
             yield Measurement(metric=metric, value=None, unit="nat", absent=str(value))
-    if reason := why_unfit(losses, params.max_steps):
+    yield from optimizer_figures(values)
+    reason = why_unfit(losses, params.max_steps)
+    for metric, unit, value in (
+        ("batches.distinct", "count", len({each["batch"] for each in values})),
+        ("batches.tokens", "token", only(each["tokens"] for each in values)),
+        ("step_time.unaccounted", "%", unaccounted(values)),
+    ):
+        found = None if reason else value
+        yield Measurement(metric=metric, value=found, unit=unit, absent=reason)
+    if reason:
         yield Measurement(metric="step_time.mean", value=None, unit="ms", absent=reason)
         yield Measurement(metric="tokens_per_second", value=None, unit="token/s", absent=reason)
         return
     timed = [float(each["step_s"]) for each in values[params.warmup_steps :]]
     mean_s, count = math.fsum(timed) / len(timed), len(timed)
-    throughput = params.tokens_per_step / mean_s
+    throughput = (
+        math.fsum(each["tokens"] for each in values[params.warmup_steps :]) / count / mean_s
+    )
     yield Measurement(metric="step_time.mean", value=mean_s * _MS_PER_S, unit="ms", count=count)
     yield Measurement(metric="tokens_per_second", value=throughput, unit="token/s", count=count)
+
+
+Values = Mapping[str, Any]  # of one step's event
+
+
+def optimizer_figures(
+    steps: Sequence[Values], where: Mapping[str, Scalar] | None = None
+) -> Iterator[Measurement]:
+    """Yield what the optimizer held while the steps were taken."""
+    largest = max((each["learning_rate"] for each in steps), default=None)
+    figures = {"optimizer.learning_rate": largest}
+    for name in ("weight_decay", "beta1", "beta2"):
+        figures[f"optimizer.{name}"] = only(each[name] for each in steps)
+    for metric, value in figures.items():
+        absent = "" if value is not None else "no step, or another value in each"
+        yield Measurement(metric=metric, value=value, unit="1", where=where or {}, absent=absent)
+
+
+def only(values: Iterable[float]) -> float | None:
+    """Return the one value that all are; None where they differ, or there is none."""
+    found = set(values)
+    return found.pop() if len(found) == 1 else None
+
+
+def unaccounted(steps: Sequence[Values]) -> float:
+    """Return the share of the steps' time that neither batch nor timed window covers, %.
+
+    A window that leaves part of the step out, or is counted short, leaves it here.
+    """
+    whole_s = math.fsum(each["whole_s"] for each in steps)
+    covered_s = math.fsum(each["step_s"] + each["batch_s"] for each in steps)
+    return 100 * (whole_s - covered_s) / whole_s if whole_s else 0.0
 
 
 def why_unfit(losses: Sequence[float], num_steps: int) -> str:

@@ -153,6 +153,27 @@ CELL_METRICS = (
     Metric(name="parameters", unit="parameter", doc="of the model; the tied table once"),
 )
 
+OPTIMIZER_METRICS = (
+    Metric(name="optimizer.learning_rate", unit="1", doc="largest that the optimizer held"),
+    Metric(name="optimizer.weight_decay", unit="1", doc="as the optimizer held it at every step"),
+    Metric(name="optimizer.beta1", unit="1", doc="as the optimizer held it at every step"),
+    Metric(name="optimizer.beta2", unit="1", doc="as the optimizer held it at every step"),
+)
+
+UNACCOUNTED = Metric(
+    name="step_time.unaccounted",
+    unit="%",
+    doc="of the steps' time, by another clock: neither making the batch nor the timed window",
+    timing=True,
+)
+
+OBSERVED_METRICS = (
+    *OPTIMIZER_METRICS,
+    Metric(name="batches.distinct", unit="count", doc="different batches that steps were fed"),
+    Metric(name="batches.tokens", unit="token", doc="targets of a step, as fed"),
+    UNACCOUNTED,
+)
+
 CONDITION_METRICS = (
     Metric(name="conditions", unit="text", doc="what may differ between cells beside their sizes"),
     Metric(name="framework", unit="text", doc="what the model was made of, with its version"),
@@ -178,7 +199,31 @@ class ParameterCountParams:
     """A GPT has as many parameters as the formula of its shape says."""
 
 
+@record
+class AskedParams:
+    """A figure that was observed is the one that was asked for."""
+
+    params: tuple[str, ...] = param(
+        ("learning_rate",), doc="of the run; their product is what was asked for"
+    )
+
+    def __post_init__(self) -> None:
+        if not self.params:
+            message = "params is empty; name one"
+            raise ValueError(message)
+
+
 PRETRAIN_LAWS = (
+    *(
+        Law(
+            name=name,
+            doc="the product of the run's {params}",
+            params=AskedParams,
+            unit=unit,
+            formula="harness.workloads.training.pretrain_laws:asked",
+        )
+        for name, unit in (("as_asked", "1"), ("tokens_as_asked", "token"))
+    ),
     Law(
         name="memory_law",
         doc="the {loop} loop's memory law",

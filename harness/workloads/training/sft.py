@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from harness.errors import InputError, Problem
 from harness.records import record
+from harness.workloads.api import progress
 from harness.workloads.models.example import Example
 from harness.workloads.models.lora import LoraPolicy
 from harness.workloads.training.errors import DivergedError
@@ -115,6 +116,7 @@ def supervise(
         fused=True,
     )
     number = 0
+    per_epoch = math.ceil(len(fitted.examples) / settings.examples_per_step)
     for epoch in range(1, settings.num_train_epochs + 1):
         for examples in _steps(fitted.examples, settings, epoch):
             rate = schedule.lr_at(number)
@@ -124,6 +126,8 @@ def supervise(
             began = time.perf_counter()
             with seeded(policy.device, f"{settings.seed} supervised {number}"):
                 loss, norm = _step(policy, optimizer, settings, examples, number)
+            total = per_epoch * settings.num_train_epochs
+            progress.tell("supervised fine-tuning", number, total, {"loss": loss})
             yield SupervisedStep(
                 step=number,
                 epoch=epoch,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,14 @@ from harness.report.compare import compare_table
 from harness.report.dossier import ScenarioReport
 from harness.report.github import render_summary
 from harness.report.junit import render_junit
+from harness.report.last_screen import MAX_LINES, last_screen, next_steps
 from harness.report.ledger import ledger_table
 from harness.report.page import Page, render_page
 from harness.report.plots import RenderedPlot, draw_all
 from harness.report.render import TableFormat, render, render_text
 from harness.report.tables import Table
+from harness.results.store import RunStore
+from harness.scenario.schema import Headline
 
 HERE = Path(__file__).parent
 SUFFIXES = {
@@ -37,6 +41,27 @@ TABLES: dict[str, Callable[[ScenarioReport], Table]] = {
     "ledger": ledger_table,
     "compare": lambda dossier: compare_table(dossier, dossier),
 }
+HEADLINE = Headline.model_validate(
+    {
+        "answer": [
+            {"claim": "fp8.faster", "says": "fp8 is faster than bf16 in every cell"},
+            {"claim": "parameters", "says": "the model has the printed size"},
+            {"claim": "loss.first", "says": "it starts at the printed loss"},
+            {"claim": "throughput.peak", "says": "the peak is 14,266 tokens a second"},
+        ],
+        "limits": {"cpu": "how fast a GB10 is"},
+        "table": {
+            "title": "Throughput and memory by batch",
+            "rows": ["precision", "batch_size"],
+            "names": {"batch_size": "batch"},
+            "columns": [
+                {"metric": "throughput", "header": "throughput"},
+                {"metric": "memory.peak", "header": "peak memory"},
+                {"metric": "fits", "header": "fits"},
+            ],
+        },
+    }
+)
 # plots are the same bytes for one version of matplotlib
 MATPLOTLIB = "3.11"
 
@@ -61,6 +86,25 @@ def test_text_for_a_terminal(dossier: ScenarioReport, width: int) -> None:
     text = "\n".join(render_text(make(dossier), width) for make in TABLES.values())
     assert_golden(f"terminal-{width}.txt", text)
     assert max(map(len, text.splitlines())) <= width
+
+
+@pytest.mark.parametrize(("width", "whole"), [(80, False), (120, False), (80, True)])
+def test_last_screen(dossier: ScenarioReport, width: int, *, whole: bool) -> None:
+    scenario = dossier.scenario.model_copy(update={"headline": HEADLINE})
+    answered = replace(dossier, scenario=scenario)
+    given = {"experiment": ["--set=seq_len=1024"], "place": [], "runtime": []}
+    text = last_screen(
+        [answered],
+        RunStore(HERE / "nowhere"),
+        next_steps([answered], given),
+        width=width,
+        took_s=754.0,
+        place="results/local/a19-envelope/cpu",
+        whole=whole,
+    )
+    assert_golden(f"last-screen-{width}{'-whole' if whole else ''}.txt", text)
+    assert max(map(len, text.splitlines())) <= width
+    assert whole or len(text.splitlines()) <= MAX_LINES
 
 
 def test_page(dossier: ScenarioReport) -> None:

@@ -31,6 +31,16 @@ _SPEC = RunSpec(
 )
 
 
+OBSERVED = {
+    "learning_rate": 3e-4,
+    "weight_decay": 0.01,
+    "beta1": 0.9,
+    "beta2": 0.95,
+    "batch_s": 0.1,
+    "whole_s": 0.5,
+}
+
+
 def _event(**values: float | str) -> Event:
     return Event(kind="step", at_s=0.0, payload={"step": 0, "values": values})
 
@@ -38,7 +48,13 @@ def _event(**values: float | str) -> Event:
 def _steps(*, overlapped: int, data_s: float) -> list[Event]:
     ends_s = (1.0, 2.0, 2.5, 3.0)  # the first two warm up
     return [
-        _event(cell=0, overlapped=overlapped, loss=5.0 - n, step_s=0.4, data_s=data_s, at_s=end_s)
+        _event(
+            cell=0,
+            overlapped=overlapped,
+            loss=5.0 - n,
+            step_s=0.4,
+            **{"data_s": data_s, "at_s": end_s, "batch": n, "tokens": 20, **OBSERVED},
+        )
         for n, end_s in enumerate(ends_s)
     ]
 
@@ -131,3 +147,13 @@ def test_every_figure_is_declared_with_its_unit() -> None:
     declared = {metric.name: metric.unit for metric in DATA_PATH.metrics}
     for each in path(_SPEC, []):
         assert declared[each.metric] == each.unit
+
+
+def test_a_batch_that_is_fed_again_is_counted() -> None:
+    events = [*_steps(overlapped=0, data_s=0.1), *_steps(overlapped=1, data_s=0.1)]
+    assert _found(events)["batches.repeated"].value == 0  # the two orders may well share batches
+    for event in events[:4]:
+        event.payload["values"]["batch"] = 0.0
+    assert _found(events)["batches.repeated"].value == 3
+    assert _found(events)["batches.tokens"].value == 20
+    assert _found(events)["optimizer.beta2"].value == 0.95

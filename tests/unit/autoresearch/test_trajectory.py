@@ -98,7 +98,7 @@ def test_fields_are_exactly_those_of_the_record(lines: Lines) -> None:
 
 def test_a_figure_that_is_no_number_is_refused(lines: Lines) -> None:
     path = lines.write(lines.header(), lines.evaluated(1, "n_head=8", math.nan))
-    assert "NaN is not a figure" in problems_of(path)[0].message
+    assert "NaN is not a JSON number" in problems_of(path)[0].message
 
 
 def test_an_iteration_given_twice_is_a_mistake(lines: Lines) -> None:

@@ -10,9 +10,11 @@ import pytest
 import torch
 from torch import nn
 
+from harness.artefacts import ArtefactStore
 from harness.experiments.cpt.params import ReplayParams
-from harness.experiments.cpt.replay import curve_steps, sampled_texts
+from harness.experiments.cpt.replay import Replayed, curve_steps, sampled_texts
 from harness.records import Profile, RunSpec
+from harness.variables import ARTEFACTS_VARIABLE
 from harness.workloads.__main__ import run
 from harness.workloads.api.declare import build, defaults_of
 from harness.workloads.api.emit import EVENTS_FILE, read_events
@@ -21,6 +23,7 @@ from harness.workloads.models.gpt import Gpt
 from harness.workloads.models.gpt_lora import adapt
 from harness.workloads.models.peak_memory import peak_bytes
 from harness.workloads.models.shape import ModelShape, Precision, gpt_shape, num_parameters
+from harness.workloads.training.loop import Batch
 
 TINY = {
     **defaults_of(ReplayParams),
@@ -163,3 +166,34 @@ def _shape() -> ModelShape:
         num_attention_heads=2,
         intermediate_size=48,
     )
+
+
+def test_replayed_texts_are_counted_in_the_batches_that_are_fed() -> None:
+    old = torch.arange(20).view(4, 5)
+    new = 100 + torch.arange(20).view(4, 5)
+
+    def batch(step: int) -> Batch:
+        texts = torch.cat((old[:step], new[: 3 - step]))
+        return texts[:, :-1], texts[:, 1:]
+
+    counted = Replayed(batch, old)
+    for step in (0, 1, 2, 2):
+        counted(step)
+    assert counted.by_step == {0: 0, 1: 1, 2: 2}
+    assert counted.texts == 12
+    assert len(counted.seen) == 5
+
+
+def test_what_is_trained_is_taken_by_the_next_attempt_with_the_same_figures(
+    figures: Figures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ARTEFACTS_VARIABLE, str(tmp_path / "store"))
+    store = ArtefactStore(tmp_path / "store")
+    _run(tmp_path / "first", replay_ratios=[0.0])  # an attempt that came to two of three ways
+    before = set(store.keys())
+    again = _run(tmp_path / "again")
+    clock = ("tokens_per_second",)
+    assert {key: again[key] for key in again if key != clock} == {
+        key: figures[key] for key in figures if key != clock
+    }
+    assert len(set(store.keys()) - before) == 1

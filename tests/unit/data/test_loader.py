@@ -52,6 +52,17 @@ def test_a_batch_is_ids_and_the_ids_that_follow_them(packed: Packed) -> None:
     assert ids_BS.dtype == targets_BS.dtype == torch.int64
 
 
+def test_every_step_is_fed_the_rows_of_its_own_place(packed: Packed) -> None:
+    for order in (
+        InOrder(shape=_SHAPE, num_tokens=100),
+        Shuffled(shape=_SHAPE, num_tokens=100, seed=5),
+    ):
+        batch = loader(packed, order, _SHAPE, _CPU)
+        fed = [batch(step)[0][:, 0].tolist() for step in range(6)]
+        assert fed == [order(step).tolist() for step in range(6)]
+        assert len({tuple(rows) for rows in fed}) == 6  # no batch comes twice
+
+
 def test_in_order_is_the_articles_cursor() -> None:
     order = InOrder(shape=_SHAPE, num_tokens=100, cursor=7)
     cursor = 7

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from harness.errors import HostError, InputError
+from harness.errors import HostError, InputError, Interrupted
+from harness.execution import segments
 from harness.execution.jobs import Crew, room
 from harness.execution.run import RunProgress, RunStage, Surroundings, run_plan
 from harness.plan.expand import Plan
@@ -32,6 +33,7 @@ from harness.runtime.fake import FakeRuntime, ended, play
 from harness.runtime.host import Host, probe_host
 from harness.runtime.memory import floor_gib
 from harness.session.options import RunOptions
+from harness.workloads.api.context import CHECKPOINTS
 
 SPEC = RunSpec(scenario="a99-example", profile=Profile.CPU, workload="noop", params={"index": 0})
 FREE_GIB = 24.0
@@ -129,7 +131,7 @@ def test_runs_side_by_side_are_stored_as_those_one_after_another(tmp_path: Path)
         play(launch, [STORY[0], Event(kind="measured", at_s=0.0, payload=value), STORY[1]])
         if launch.run_dir.is_relative_to(tmp_path / "several"):
             met.wait()
-        return ended()
+        return replace(ended(), runtime="local")
 
     heard: dict[str, list[RunProgress]] = {"one": [], "several": []}
     for name, jobs in (("one", 1), ("several", number)):
@@ -151,7 +153,9 @@ def test_runs_side_by_side_are_stored_as_those_one_after_another(tmp_path: Path)
         strict=True,
     ):
         assert (one.outcome.shared_with, other.outcome.shared_with) == (0, number - 1)
-        assert replace(other.outcome, shared_with=0) == one.outcome
+        assert [each.shared_with for each in other.outcome.segments] == [number - 1]
+        alike = [replace(each.outcome, shared_with=0, segments=()) for each in (one, other)]
+        assert alike[0] == alike[1]
         values = [list(measured(each, {"noop.value"})) for each in (one, other)]
         assert values[0] == values[1] != []
     assert [each.number for each in heard["one"]] == [n for n in range(1, 7) for _ in range(2)]
@@ -160,9 +164,16 @@ def test_runs_side_by_side_are_stored_as_those_one_after_another(tmp_path: Path)
         assert steps == [RunStage.STARTED, RunStage.ENDED]
 
 
-@pytest.mark.parametrize("error", [HostError("no device"), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    ("error", "causes"),
+    [
+        (HostError("no device"), ["no device", "another run of the plan ended all: no device"]),
+        (KeyboardInterrupt(), ["interrupted by Ctrl-C"] * 2),
+        (Interrupted(""), ["ended by SIGTERM"] * 2),
+    ],
+)
 def test_what_ends_one_run_half_way_ends_all_and_stores_none(
-    tmp_path: Path, error: BaseException
+    tmp_path: Path, error: BaseException, causes: list[str]
 ) -> None:
     runs, started = specs(6), threading.Barrier(2, timeout=50)
 
@@ -179,6 +190,8 @@ def test_what_ends_one_run_half_way_ends_all_and_stores_none(
         run_plan(plan_of(runs), around(store, runtime, 2), lambda _: None)
     assert len(runtime.launched) == 2
     assert store.runs(SPEC.scenario, SPEC.profile) == []
+    left = [segments.begin(store.stage(spec), store, across=False).last for spec in runs[:2]]
+    assert [each.cause for each in left if each] == causes
 
 
 def test_timings_of_a_run_that_shared_the_machine_are_absent_and_say_why() -> None:
@@ -209,3 +222,23 @@ def test_a_run_is_counted_with_all_that_overlapped_it() -> None:
     with crew.joined("a") as alone:
         pass
     assert alone() == 0
+
+
+def test_a_run_whose_earlier_attempt_shared_the_machine_has_no_timings_either(
+    tmp_path: Path,
+) -> None:
+    """Its times are of all segments; the earlier one was killed, so what it began with counts."""
+    store = RunStore(tmp_path)
+    staged = store.stage(SPEC)
+    segments.begin(staged, store, across=False, shared_with=3)
+    (staged / CHECKPOINTS).mkdir()
+
+    def script(launch: Launch) -> RunOutcome:
+        play(launch, STORY)
+        return replace(ended(), runtime="local")
+
+    with store.locked(SPEC.scenario, SPEC.profile):
+        run_plan(plan_of([SPEC]), around(store, FakeRuntime(script), 1), lambda _: None)
+    outcome = store.load(SPEC).outcome
+    assert [each.shared_with for each in outcome.segments] == [3, 0]
+    assert outcome.shared_with == 3

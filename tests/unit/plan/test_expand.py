@@ -67,7 +67,12 @@ def test_zipped_axes_advance_together() -> None:
 def test_no_sweep_is_one_cell(loaded: Loaded) -> None:
     (run,) = plan_of(loaded, profile=Profile.SPARK).runs
     assert run.axes == ()
-    assert run.params == {"value": 3, "sleep_s": 0.0, "exit_code": 4, "index": 0}
+    assert {name: run.params[name] for name in ("value", "sleep_s", "exit_code", "index")} == {
+        "value": 3,
+        "sleep_s": 0.0,
+        "exit_code": 4,
+        "index": 0,
+    }
 
 
 def test_every_param_says_where_it_came_from(loaded: Loaded) -> None:
@@ -81,6 +86,8 @@ def test_every_param_says_where_it_came_from(loaded: Loaded) -> None:
         "sleep_s": "default of noop",
         "exit_code": "scenario.yaml:14",
         "index": "--set",
+        "steps": "default of noop",
+        "step_s": "default of noop",
     }
 
 
@@ -149,3 +156,63 @@ def test_ids_depend_on_what_decides_a_result_and_on_nothing_else(loaded: Loaded)
     assert len({each.run_id for each in (*plain, *image)}) == 20
     assert {each.point_id for each in plain} == {each.point_id for each in image}
     assert len({each.point_id for each in plain}) == 5
+
+
+@pytest.mark.parametrize(
+    ("typed", "timeout_s"), [("90", 90.0), ("90s", 90.0), ("30m", 1800.0), ("1.5d", 129_600.0)]
+)
+def test_a_time_out_on_the_command_line_is_no_other_experiment(
+    loaded: Loaded, typed: str, timeout_s: float
+) -> None:
+    plan = expand(loaded, Profile.CPU, read_overrides(timeout=typed))
+    usual = expand(loaded, Profile.CPU, Overrides())
+    assert {run.limits.timeout_s for run in plan.runs} == {timeout_s}
+    assert not plan.changed
+    assert [run.run_id for run in plan.runs] == [run.run_id for run in usual.runs]
+
+
+@pytest.mark.parametrize("typed", ["", "soon", "-3h", "0", "inf", "nan", "3w", "h"])
+def test_what_is_no_time_is_refused(typed: str) -> None:
+    with pytest.raises(InputError, match="--timeout takes a time"):
+        read_overrides(timeout=typed)
+
+
+def test_the_far_fence_leaves_a_slow_machine_room(loaded: Loaded) -> None:
+    week_s = 604_800.0
+    text = loaded.document.path.read_text(encoding="utf-8")
+
+    def fence_s(hours: float, limits: str = "") -> float:
+        estimate = f"estimate: {{hours: {hours}, source: a guess}}{limits}"
+        changed = text.replace("summary: here,", f"summary: here, {estimate},")
+        loaded.document.path.write_text(changed, encoding="utf-8")
+        (fence,) = {
+            run.limits.timeout_s
+            for run in expand(load(loaded.folder), Profile.CPU, Overrides()).runs
+        }
+        return fence
+
+    assert fence_s(1.0) == week_s
+    assert fence_s(48.0) == 10 * 48 * 3600
+    assert fence_s(48.0, ", limits: {timeout_s: 60.0}") == 60.0
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        ("org/name #2", None),
+        ("#2", None),
+        ('"a" #2', None),
+        ("[1, 2] # two", None),
+        ("a #", None),
+        ('"org/name #2"', "org/name #2"),
+        ("'#'", "#"),
+        ("a#2", "a#2"),
+        ('[1, "a #b"]', [1, "a #b"]),
+    ],
+)
+def test_a_value_that_would_lose_its_end_is_refused(given: str, value: object) -> None:
+    if value is not None:
+        assert read_overrides([f"model={given}"]).params == {"model": value}
+        return
+    with pytest.raises(InputError, match="--set model: what follows # would be lost; quote"):
+        read_overrides([f"model={given}"])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.plan import source
+from harness import source
 from harness.plan.source import source_digest
 from harness.workloads.api.declare import Workload
 from harness.workloads.api.registry import workload
@@ -36,6 +36,7 @@ def digest() -> str:
         name="test", doc="none", params=NoopParams, metrics=(), entry=f"{ROOM}.run:run"
     )
     source._file_of.cache_clear()
+    source.digest_of.cache_clear()
     source_digest.cache_clear()
     return source_digest(declared)
 
@@ -76,6 +77,7 @@ def test_what_the_imported_imports_counts_too(room: Path) -> None:
 
 def test_another_workload_of_the_registry_does_not_count() -> None:
     source_digest.cache_clear()
+    source.digest_of.cache_clear()
     read: list[str] = []
 
     def watched(self: Path, encoding: str | None = None) -> str:

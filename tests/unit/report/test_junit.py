@@ -13,7 +13,7 @@ from harness.report.junit import render_junit
 from harness.report.outcome import JunitOutcome, outcome, reason
 from harness.scenario.positions import read
 
-from .conftest import MakeDossier, entry, verdict
+from .conftest import MakeDossier, MakeRun, entry, verdict
 
 CHILD = {
     VerdictKind.REPRODUCED: None,
@@ -84,3 +84,18 @@ def test_annotations_stand_at_the_entry(tmp_path: Path) -> None:
     place = "file=scenarios/t%2C1/expectations.yaml"
     assert failed == f"::error {place},line=5,title=a%3A OUTSIDE::OUTSIDE: 100%25 off here"
     assert missing == f"::warning {place},line=7,title=b%3A MISSING::MISSING"
+
+
+@pytest.mark.parametrize("kind", VerdictKind)
+def test_a_dossier_that_lacks_a_declared_run_never_passes(
+    make_dossier: MakeDossier, make_run: MakeRun, kind: VerdictKind
+) -> None:
+    runs = [make_run(replicate=each) for each in range(2)]
+    for stored, missing in (([], 2), (runs[:1], 1), (runs, 0)):
+        dossier = make_dossier(
+            stored, planned=[each.spec for each in runs], verdicts=[verdict("first", kind)]
+        )
+        assert dossier.missing == (f"{missing} of 2 declared runs missing" if missing else "")
+        errors = ET.fromstring(render_junit([dossier])).get("errors")  # noqa: S314 - our own text
+        assert int(errors or "") == bool(missing) + (CHILD[kind] == "error")
+        assert (dossier.exit_code is ExitCode.OK) <= (not missing)

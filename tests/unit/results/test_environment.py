@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from harness.records import ImageRef, Profile, RunSpec, from_json, to_json
 from harness.results.environment import (
     RunEnvironment,
     capture,
+    clock_warning,
     command_line,
     recorded_variables,
 )
@@ -163,4 +165,29 @@ def test_an_environment_holds_no_secret_and_survives_json(
     assert environment.images == {"torch": "sha256:" + "ab" * 32}
     assert environment.command == ("harness", "run", "a34", "--token", HIDDEN)
     assert environment.code.commit is None
-    assert "not a git tree" in environment.code.absent["commit"]
+    assert "not a git repository" in environment.code.absent["commit"]
+
+
+@pytest.mark.parametrize(
+    ("now", "newest", "said"),
+    [
+        (
+            "1999-12-31T23:59:59+00:00",
+            "",
+            "the clock says 1999-12-31: dates of these runs are wrong",
+        ),
+        (
+            "2101-01-01T00:00:00+00:00",
+            "",
+            "the clock says 2101-01-01: dates of these runs are wrong",
+        ),
+        (
+            "2026-06-01T00:00:00+00:00",
+            "2026-06-02T00:00:00+00:00",
+            "the clock says 2026-06-01, but a stored run is of 2026-06-02: it was set back",
+        ),
+        ("2026-06-01T00:00:00+00:00", "2026-05-31T00:00:00+00:00", ""),
+    ],
+)
+def test_a_clock_that_is_wrong_is_warned_of(now: str, newest: str, said: str) -> None:
+    assert clock_warning(datetime.fromisoformat(now), newest) == said

@@ -15,7 +15,17 @@ import pytest
 
 from harness import atomic
 from harness.errors import InputError
-from harness.records import FinishedRun, Measurement, Profile, RunOutcome, RunSpec, Status, Usage
+from harness.records import (
+    FinishedRun,
+    Measurement,
+    Profile,
+    RunOutcome,
+    RunSpec,
+    Segment,
+    Status,
+    StepTaken,
+    Usage,
+)
 from harness.results import index as indexing
 from harness.results.index import INDEX_FILE, WORTH_INDEXING
 from harness.results.measured import measured
@@ -40,14 +50,19 @@ def finished(spec: RunSpec) -> FinishedRun:
     return FinishedRun(
         spec=spec,
         outcome=RunOutcome(
-            status=Status.FINISHED, runtime="local", device="no device", usage=Usage(wall_s=n / 7)
+            status=Status.FINISHED,
+            runtime="local",
+            device="no device",
+            usage=Usage(wall_s=n / 7),
+            segments=(Segment(began="", ended="", boot_id="", cause="SIGTERM", wall_s=n / 9),),
+            steps=(StepTaken(name="train", key=f"k{n}", made_by="a99-example cpu 1"),),
         ),
         measurements=(
             Measurement(metric="noop.value", value=n, unit="1"),
             Measurement(metric="noop.value", value=n / 3, unit="1", where={"row": "ä", "at": n}),
             Measurement(metric="energy", value=None, unit="Wh", absent="no counter", count=n + 1),
         ),
-        environment={"code": {"commit": "c0ffee"}, "seeds": {"run": spec.seed}},
+        environment={"built": {"commit": "c0ffee"}, "seeds": {"run": spec.seed}},
     )
 
 

@@ -12,7 +12,7 @@ import pytest
 from harness.errors import HostError, InputError
 from harness.records import FinishedRun, Measurement, Profile, RunOutcome, RunSpec, Status, Usage
 from harness.results.selection import Reuse, pending, select
-from harness.results.store import RunStore, load_run
+from harness.results.store import RunStore, load_run, segment_folders
 
 SPEC = RunSpec(scenario="a99-example", profile=Profile.CPU, workload="noop", params={"index": 1})
 
@@ -72,14 +72,57 @@ def test_a_run_of_other_code_answers_for_the_point_and_the_plan_says_so(tmp_path
     assert select(store, [other_seed]) == ()
 
 
-def test_what_a_killed_owner_staged_is_removed_and_never_counted(tmp_path: Path) -> None:
+def test_what_a_killed_owner_staged_is_kept_and_never_counted(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
     with store.locked(SPEC.scenario, SPEC.profile):
         staged = store.stage(SPEC)
-    assert staged.is_dir()
+        for name in ("segment.json", "events.jsonl", "telemetry.csv", "half-written.bin"):
+            (staged / name).write_text(f"first {name}", encoding="utf-8")
     assert not store.has(SPEC)
+    assert store.runs(SPEC.scenario, SPEC.profile) == []
+    assert store.staged(SPEC.scenario, SPEC.profile) == [(SPEC, staged)]
     with store.locked(SPEC.scenario, SPEC.profile):
-        assert not staged.exists()
+        assert store.stage(SPEC) == staged
+    assert {path.name for path in staged.iterdir()} == {"spec.json", "segments"}
+    (segment,) = segment_folders(staged)
+    assert {path.name: path.read_text("utf-8") for path in segment.iterdir()} == {
+        name: f"first {name}" for name in ("segment.json", "events.jsonl", "telemetry.csv")
+    }
+
+
+def test_a_run_that_goes_on_keeps_the_ledger_that_it_began_with(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    began, later = (replace(SPEC, ledger={"loss": mark}) for mark in ("before", "after"))
+    store.stage(began)
+    staged = store.stage(later)
+    assert store.staged(SPEC.scenario, SPEC.profile) == [(began, staged)]
+    store.forget(staged)
+    assert store.stage(later) == staged
+    assert store.staged(SPEC.scenario, SPEC.profile) == [(later, staged)]
+
+
+def test_a_plan_says_that_a_run_goes_on(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    store.stage(SPEC)
+    (state,) = pending(store, [SPEC])
+    assert state.reuse is Reuse.PENDING
+    assert state.reason == "was ended half-way: goes on behind its last step"
+
+
+def test_a_move_of_a_segment_that_was_cut_goes_on(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    staged = store.stage(SPEC)
+    (staged / "segments" / "1").mkdir(parents=True)
+    (staged / "segments" / "1" / "events.jsonl").write_text("moved", encoding="utf-8")
+    (staged / "segment.json").write_text("record", encoding="utf-8")
+    (staged / "telemetry.csv").write_text("not yet", encoding="utf-8")
+    store.stage(SPEC)
+    (segment,) = segment_folders(staged)
+    assert {path.name for path in segment.iterdir()} == {
+        "events.jsonl",
+        "segment.json",
+        "telemetry.csv",
+    }
 
 
 def test_checkpoints_outlive_an_attempt_and_no_finished_run_holds_them(tmp_path: Path) -> None:
@@ -100,12 +143,11 @@ def test_checkpoints_outlive_an_attempt_and_no_finished_run_holds_them(tmp_path:
     with store.locked(SPEC.scenario, SPEC.profile):
         staged = store.stage(SPEC)
         assert kept(staged)
-        leave(staged)
-        store.discard(staged)  # stopped by Ctrl-C
+        leave(staged)  # stopped by Ctrl-C
         staged = store.stage(SPEC)
         assert kept(staged)
         leave(staged)
-        failed = store.commit(staged, finished(status=Status.FAILED))
+        failed = store.commit(staged, finished(status=Status.FAILED), goes_on=True)
         assert not (failed / "checkpoints").exists()
         staged = store.stage(SPEC)
         assert kept(staged)
@@ -114,6 +156,45 @@ def test_checkpoints_outlive_an_attempt_and_no_finished_run_holds_them(tmp_path:
         place = store.commit(staged, finished())
     assert not (place / "checkpoints").exists()
     assert not staged.exists()
+
+
+def test_a_failed_attempt_that_left_nothing_is_no_segment_of_the_next(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    staged = store.stage(SPEC)
+    (staged / "segment.json").write_text("record", encoding="utf-8")
+    store.commit(staged, finished(status=Status.FAILED))
+    assert not staged.exists()
+    staged = store.stage(SPEC)
+    (staged / "segment.json").write_text("record", encoding="utf-8")
+    place = store.commit(staged, finished(status=Status.FAILED), goes_on=True)
+    assert (place / "segment.json").exists()
+    assert [path.name for path in segment_folders(store.stage(SPEC))] == ["1"]
+
+
+def test_a_finished_run_that_cannot_be_put_in_its_place_is_kept_and_named(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    staged = store.stage(SPEC)
+    assert not store.store_ended(SPEC)
+    place = store.folder(SPEC)
+    place.parent.parent.mkdir(parents=True)
+    place.parent.write_text("a file where a folder must be", encoding="utf-8")
+    with pytest.raises(HostError, match="it is kept in") as error:
+        store.commit(staged, finished())
+    assert str(staged) in str(error.value)
+    place.parent.unlink()
+    assert store.store_ended(SPEC)
+    assert store.load(SPEC) == finished()
+    assert not store.store_ended(SPEC)
+
+
+def test_where_a_finished_run_could_not_be_put_is_known_before_it_begins(tmp_path: Path) -> None:
+    (tmp_path / "a99-example").mkdir()
+    (tmp_path / "a99-example" / "cpu").write_text("a file", encoding="utf-8")
+    with (
+        pytest.raises(HostError, match=r"cannot write to .*cpu"),
+        RunStore(tmp_path).locked("a99-example", Profile.CPU),
+    ):
+        pass
 
 
 def test_two_owners_at_once_are_refused(tmp_path: Path) -> None:

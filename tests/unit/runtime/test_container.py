@@ -61,6 +61,18 @@ def test_only_the_run_folder_is_writable(tmp_path: Path) -> None:
     assert told["environment"]["HARNESS_EVIDENCE_DIR"] == "/harness/evidence"
 
 
+def test_the_store_of_steps_is_the_only_other_place_that_is_writable(tmp_path: Path) -> None:
+    spec = RunSpec(scenario="a99", profile=Profile.CPU, workload="noop", params={}, image=IMAGE)
+    launch = Launch(spec=spec, run_dir=tmp_path / "run", artefacts_dir=tmp_path / "steps")
+    told = container_options(launch, OWNER, "1000:1000", None)
+    writable = {each["Target"]: each["Source"] for each in told["mounts"] if not each["ReadOnly"]}
+    assert writable == {
+        "/harness/run": str(tmp_path / "run"),
+        "/harness/artefacts": str(tmp_path / "steps"),
+    }
+    assert told["environment"]["HARNESS_ARTEFACTS_DIR"] == "/harness/artefacts"
+
+
 def test_sandboxes_are_a_socket_and_weaken_nothing(tmp_path: Path) -> None:
     told, plain = options(tmp_path, sandboxes=tmp_path / "open"), options(tmp_path)
     (mount,) = told["mounts"][len(plain["mounts"]) :]

@@ -109,7 +109,30 @@ def test_a_users_file_of_other_contents_is_shown_and_never_replaced(
     ("error", "said"),
     [
         (requests.ConnectionError("HTTPSConnectionPool(...)"), "no connection to example.org"),
-        (requests.Timeout("read timed out"), "no connection to example.org"),
+        (requests.ReadTimeout("read timed out"), "example.org does not answer in time"),
+        (requests.ConnectTimeout("timed out"), "example.org does not answer in time"),
+        (
+            requests.exceptions.SSLError("CERTIFICATE_VERIFY_FAILED"),
+            "the certificate of example.org is not trusted here",
+        ),
+        (
+            requests.exceptions.ProxyError("407"),
+            "a proxy does not let us through to example.org",
+        ),
+        (requests.TooManyRedirects("30"), "example.org redirects without end"),
+        (
+            requests.exceptions.ChunkedEncodingError("IncompleteRead"),
+            "the download from example.org was cut short",
+        ),
+        (requests.HTTPError("no"), "example.org answered with an error"),
+        (
+            requests.exceptions.InvalidURL("no\nhost"),
+            "example.org cannot be asked: no host",
+        ),
+        (
+            PermissionError("no permission to write to cache"),
+            "cannot be written: no permission to write to cache",
+        ),
         (ValueError("SHA256 hash ..."), "what example.org has differs from what was published"),
         (OSError(28, "No space left on device"), "cannot be written: No space left on device"),
     ],
@@ -160,3 +183,36 @@ def test_only_files_that_a_profile_reads_must_be_had(
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["a24/cost_arithmetic.json", "here", "read"] in rows
     assert any(row[-2:] == ["absent", "optional"] for row in rows)
+
+
+@pytest.mark.parametrize("named", ["nowhere", "file", "~/nowhere", "~nobody-of-that-name/x"])
+def test_a_variable_that_names_no_folder_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("HARNESS_EVIDENCE_DIR", named if "~" in named else str(tmp_path / named))
+    with pytest.raises(HostError, match="HARNESS_EVIDENCE_DIR names no folder: ") as refused:
+        evidence_folder(tmp_path / "cache", [ONE])
+    assert refused.value.remedy.startswith("export HARNESS_EVIDENCE_DIR=")
+    assert evidence_folder(tmp_path / "cache", []) == tmp_path / "cache" / "evidence"
+
+
+def test_a_home_that_quotes_kept_from_the_shell_is_a_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("HARNESS_EVIDENCE_DIR", "~/data")
+    _write(tmp_path / "data", ONE)
+    assert evidence_folder(tmp_path / "cache", [ONE]) == tmp_path / "data"
+
+
+def test_the_advice_for_a_wrong_file_of_the_users_is_no_circle(
+    theirs: Path, online: list[str]
+) -> None:
+    _write(theirs, TWO)
+    (theirs / ONE.file).write_text("something else")
+    with pytest.raises(HostError) as refused:
+        fetch([ONE, TWO], theirs)
+    assert refused.value.remedy == f"mv {theirs / ONE.file} elsewhere, then the same command"
+    assert online == []

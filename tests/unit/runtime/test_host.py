@@ -114,7 +114,14 @@ def test_the_session_is_closed_again(spark: Path, fake_nvml: Any) -> None:
 def test_an_empty_machine_is_all_absent_and_never_guessed(tmp_path: Path, fake_nvml: Any) -> None:
     host = _probe(tmp_path, fake_nvml(unopened="none"))
     assert set(host.absent) == {
-        *("cpu_model", "cores", "memory_total_gib", "memory_available_gib", "memory_limit_gib"),
+        *(
+            "cpu_model",
+            "cpu_isa",
+            "cores",
+            "memory_total_gib",
+            "memory_available_gib",
+            "memory_limit_gib",
+        ),
         *("kernel", "system", "product", "gpus", "driver", "cuda", "boot_id", "virtualised"),
         "container",
     }
@@ -139,6 +146,22 @@ def test_x86_names_its_model_and_its_hypervisor(tree: Tree) -> None:
     assert machine.cores(root) == 2
     assert machine.virtualised(root) is True
     assert machine.virtualised(tree({"proc/cpuinfo": X86.format("avx2")})) is False
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "expected"),
+    [
+        ("vendor_id: GenuineIntel\nflags: fpu avx avx2 avx512f avx512bw\n", "GenuineIntel avx512"),
+        ("vendor_id: AuthenticAMD\nflags: fpu avx avx2\n", "AuthenticAMD avx2"),
+        ("CPU implementer: 0x41\nFeatures: fp asimd sve sve2\n", "0x41 sve2"),
+        ("vendor_id: GenuineIntel\nflags: fpu\n", None),
+    ],
+)
+def test_the_vectors_of_a_processor_are_the_widest(
+    tree: Tree, cpuinfo: str, expected: str | None
+) -> None:
+    found = machine.cpu_isa(tree({"proc/cpuinfo": f"processor: 0\n{cpuinfo}"}))
+    assert (found if isinstance(found, str) else None) == expected
 
 
 def test_an_unknown_arm_core_is_given_by_its_numbers(tree: Tree) -> None:

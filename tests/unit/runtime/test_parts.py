@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.artefacts import ArtefactStore
 from harness.records import Limits
 from harness.runtime import environ, owner, processes
 from harness.runtime.base import RunStopReason
@@ -181,6 +182,22 @@ def test_a_run_that_writes_is_not_stalled_and_one_that_does_not_is(
     assert reasons(held, now, 1) == [None, RunStopReason.STALL]
 
 
+def test_what_a_run_writes_for_a_step_is_a_sign_of_life(now: list[float], tmp_path: Path) -> None:
+    run_dir, store = tmp_path / "run", ArtefactStore(tmp_path / "store")
+    run_dir.mkdir()
+    held = RunWatch(Limits(stall_s=10.0), run_dir, artefacts_dir=store.root)
+    assert set(reasons(held, now, 9)) == {None}
+    step = store.begin("key")  # a folder alone is nothing
+    (step / "files" / "rollouts.jsonl").write_text("{}\n", encoding="utf-8")
+    assert set(reasons(held, now, 9)) == {None}
+    with (step / "files" / "rollouts.jsonl").open("a", encoding="utf-8") as file:
+        file.write("{}\n")
+    assert set(reasons(held, now, 9)) == {None}
+    (store.root / "finished").mkdir()
+    (store.root / "finished" / "file").write_text("of another run", encoding="utf-8")
+    assert RunStopReason.STALL in reasons(held, now, 10)
+
+
 def test_a_pause_of_the_machine_is_no_stall(now: list[float], tmp_path: Path) -> None:
     held = RunWatch(Limits(stall_s=10.0), tmp_path)
     now[0] += 3600
@@ -208,3 +225,19 @@ def test_the_watch_waits_for_the_next_look_or_the_end(now: list[float], tmp_path
     assert looks == [100.5, 101.0, 101.5]
     now[0] = 101.7
     assert (held.wait_s(), held.reason()) == (0.0, RunStopReason.TIME)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["HF_TOKEN", "HF_PAT", "HF_SECRETKEY", "HF_SECRET_KEY", "HF_PASS", "HF_CREDS", "CUDA_API_KEY"],
+)
+def test_no_variable_that_is_named_a_secret_reaches_a_run(name: str) -> None:
+    assert environ.looks_secret(name)
+    assert environ.host_environment({name: "value"}) == {}
+
+
+@pytest.mark.parametrize("address", ["https://me:pass@mirror.example/x", "http://token@host"])
+def test_no_password_in_an_address_reaches_a_run(address: str) -> None:
+    assert environ.host_environment({"HF_ENDPOINT": address}) == {}
+    plain = {"HF_ENDPOINT": "https://mirror.example/a@b", "LD_LIBRARY_PATH": "/lib", "PATH": "/bin"}
+    assert environ.host_environment(plain) == plain

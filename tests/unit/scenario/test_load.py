@@ -114,6 +114,7 @@ def test_a_misspelling_has_its_place_and_the_nearest_name(
         ("value: 3}\nsweep", "value: x}\nsweep", "params.value", "wrong type"),
         ("sleep_s: 0", "sleep_s: -1", "profiles.cpu.params.sleep_s", "out of range"),
         ("[1, 2]", "[1, 1]", "sweep.product.index[1]", "occurs twice"),
+        ("[1, 2]}", "[1, 2], value: [1, 1.0]}", "sweep.product.value[1]", "occurs twice"),
         ("[1, 2]", "[]", "sweep.product.index", "at least 1"),
         ("[1, 2]}", "[1, 2]}\n  zip: {index: [1]}", "sweep.zip.index", "both product and zip"),
         (

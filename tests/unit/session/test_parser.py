@@ -132,7 +132,7 @@ def test_quiet_and_verbose_change_what_stands_on_standard_error(
     folders = ["--project", str(project_root), "--store", str(tmp_path)]
     assert main(["run", "a24", "--profile", "cpu", *folders, word]) == 0
     printed = capsys.readouterr()
-    assert "83 REPRODUCED" in printed.out
+    assert "CLAIMS  84: 83 hold here, 0 fail" in printed.out
     if word == "-q":
         assert printed.err == ""
         assert "harness report" not in printed.out

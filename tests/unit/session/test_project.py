@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import pwd
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from harness.cli import main
-from harness.errors import InputError
+from harness.errors import ExitCode, InputError
+from harness.results.redact import redact
 from harness.session.options import ListOptions
-from harness.session.project import find_project, open_project
+from harness.session.project import cache_folder, find_project, open_project
 
 
 def checkout(folder: Path) -> Path:
@@ -78,3 +82,21 @@ def test_a_store_that_is_a_file_is_refused(
     words = ["check", "a24", "--project", str(project_root), "--store", str(tmp_path / "file")]
     assert main(words) == 2
     assert "is not a folder, so it cannot be a store of results" in capsys.readouterr().err
+
+
+def test_a_user_without_a_home_is_given_a_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pwd, "getpwuid", _nobody)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    assert cache_folder() == tmp_path / f"cache-of-{os.getuid()}" / "spark-article-harness"
+    assert redact("~/x and /root/x") == "~/x and /root/x"
+    for command in ("list", "show a24", "plan a24 --profile cpu --runtime local", "doctor"):
+        assert main(command.split()) in (ExitCode.OK, ExitCode.INFRASTRUCTURE), command
+
+
+def _nobody(_: int) -> NoReturn:
+    raise KeyError

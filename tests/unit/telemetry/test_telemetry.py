@@ -15,6 +15,7 @@ from harness.telemetry.reduce import (
     counted_j,
     power_from_counter,
     run_measurements,
+    summed,
 )
 from harness.telemetry.sampler import TelemetrySampler
 from harness.workloads.api.run_metrics import TELEMETRY_METRICS
@@ -53,6 +54,41 @@ def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "telemetry.csv"
     path.write_text(_log(_sample(0.0), _sample(1.0))[:-5])
     assert [sample.at_s for sample in read_samples(path)] == [0.0]
+
+
+def test_zero_bytes_after_a_power_cut_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "telemetry.csv"
+    whole = _log(_sample(0.0), _sample(1.0), _sample(2.0)).encode()
+    for cut in range(len(whole)):
+        path.write_bytes(whole[:cut] + bytes(len(whole) - cut))
+        complete = max(0, whole[:cut].count(b"\n") - 1)  # one of them is the header
+        assert [sample.at_s for sample in read_samples(path)] == [0.0, 1.0, 2.0][:complete]
+
+
+def test_segments_add_energies_and_keep_the_highest_peak() -> None:
+    one, two = (
+        run_measurements(
+            [
+                _sample(0.0, gpu_energy_j=0.0, gpu_power_w=low, memory_used_gib=low),
+                _sample(1.0, gpu_energy_j=3600.0, gpu_power_w=high, memory_used_gib=high),
+            ]
+        )
+        for low, high in ((10.0, 30.0), (20.0, 24.0))
+    )
+    both = summed([one, two])
+    assert _figure(both, "energy", rail="gpu").value == pytest.approx(2.0)
+    assert _figure(both, "power.peak", rail="gpu").value == 30.0
+    assert _figure(both, "power.mean", rail="gpu").value == pytest.approx(21.0)
+    assert _figure(both, "memory.host_peak").value == 30.0
+    assert _figure(both, "power.mean", rail="gpu").count == 4
+    assert summed([one]) == one
+
+
+def test_an_energy_that_one_segment_lacks_is_absent() -> None:
+    known = run_measurements([_sample(0.0, gpu_energy_j=0.0), _sample(1.0, gpu_energy_j=3600.0)])
+    both = summed([run_measurements(()), known])
+    energy = _figure(both, "energy", rail="gpu")
+    assert (energy.value, energy.absent) == (None, "no telemetry was taken")
 
 
 def test_no_file_is_no_samples(tmp_path: Path) -> None:

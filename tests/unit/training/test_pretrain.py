@@ -112,3 +112,18 @@ def test_no_cuda_device_is_said_with_a_remedy(tmp_path: Path) -> None:
         pytest.skip("this machine has a CUDA device")
     with pytest.raises(HostError, match="sees no CUDA device"):
         _figures(_spec(device="cuda"), tmp_path / "out")
+
+
+def test_every_step_holds_what_the_params_ask_for(tmp_path: Path) -> None:
+    asked = {"beta1": 0.7, "beta2": 0.6, "weight_decay": 0.5, "warmup_steps": 4}
+    run("pretrain.envelope", _spec(**asked), tmp_path)
+    events = read_events(tmp_path / EVENTS_FILE)
+    steps = [each.payload["values"] for each in events if each.kind == "step"]
+    assert len(steps) == 8
+    for name in ("beta1", "beta2", "weight_decay"):
+        assert {step[name] for step in steps} == {asked[name]}
+    rates = [step["learning_rate"] for step in steps]
+    assert rates[:4] == pytest.approx([0.0025, 0.005, 0.0075, 0.01])
+    assert rates[4:] == sorted(rates[4:], reverse=True)
+    assert {step["tokens"] for step in steps} == {32}
+    assert len({step["batch"] for step in steps}) == 1

@@ -23,12 +23,25 @@ _SPEC = RunSpec(
 )
 
 
+# what else a step's event holds; see `harness.workloads.training.pretrain.observed`
+OBSERVED = {
+    "learning_rate": 3e-4,
+    "weight_decay": 0.01,
+    "beta1": 0.9,
+    "beta2": 0.95,
+    "tokens": 16,
+    "batch": 7,
+    "batch_s": 0.0,
+    "whole_s": 0.1,
+}
+
+
 def _steps(*values: tuple[float | str, float]) -> list[Event]:
     return [
         Event(
             kind="step",
             at_s=float(index),
-            payload={"step": index, "values": {"loss": loss, "step_s": step_s}},
+            payload={"step": index, "values": {"loss": loss, "step_s": step_s, **OBSERVED}},
         )
         for index, (loss, step_s) in enumerate(values)
     ]
@@ -71,3 +84,34 @@ def test_every_figure_is_declared_with_its_unit() -> None:
     declared = {metric.name: metric.unit for metric in ENVELOPE.metrics}
     for each in cell(_SPEC, _steps((3.0, 9.0), (2.5, 9.0), (2.0, 0.1), (1.0, 0.3))):
         assert declared[each.metric] == each.unit
+
+
+def _observed(**series: list[float]) -> dict[str, Measurement]:
+    """Figures of four steps whose observed values are these."""
+    events = _steps((3.0, 0.1), (2.5, 0.1), (2.0, 0.1), (1.0, 0.1))
+    for name, values in series.items():
+        for event, value in zip(events, values, strict=True):
+            event.payload["values"][name] = value
+    return _derived(events)
+
+
+def test_what_the_optimizer_held_is_a_figure() -> None:
+    found = _observed(learning_rate=[1e-4, 3e-4, 2e-4, 0.0], weight_decay=[0.01, 0.01, 0.01, 0.0])
+    assert found["optimizer.learning_rate"].value == 3e-4
+    assert found["optimizer.beta2"].value == 0.95
+    assert found["optimizer.weight_decay"].absent == "no step, or another value in each"
+
+
+def test_batches_are_counted_as_fed() -> None:
+    assert _observed()["batches.distinct"].value == 1
+    assert _observed(batch=[1, 2, 3, 1])["batches.distinct"].value == 3
+    short = _observed(tokens=[16, 16, 8, 8])
+    assert short["batches.tokens"].value is None
+    assert short["tokens_per_second"].value == pytest.approx(8 / 0.1)
+
+
+def test_a_window_that_is_five_percent_short_leaves_five_percent() -> None:
+    whole = _observed(whole_s=[0.1] * 4)
+    assert whole["step_time.unaccounted"].value == pytest.approx(0.0)
+    short = _observed(whole_s=[0.1] * 4, step_s=[0.095] * 4)
+    assert short["step_time.unaccounted"].value == pytest.approx(5.0)

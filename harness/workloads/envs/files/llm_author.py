@@ -7,10 +7,10 @@ seed, so that a server which honours it writes the same tasks again, and each at
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from harness.errors import InputError
+from harness.reading import objects_in
 from harness.workloads.envs.files.author import AuthorFailedError
 from harness.workloads.envs.files.lint import ASKED_FOR
 from harness.workloads.envs.files.personas import Slot
@@ -125,15 +125,5 @@ def extract(reply: str) -> dict[str, Any]:
 
     What a model thought aloud, up to ``</think>``, is left out, and so is whatever stands around.
     """
-    text = reply.rpartition("</think>")[2]
-    found: list[dict[str, Any]] = []
-    decoder = json.JSONDecoder()
-    at = text.find("{")
-    while at >= 0:
-        try:
-            value, end = decoder.raw_decode(text, at)
-            found.append(value)
-        except (ValueError, RecursionError):
-            end = at + 1
-        at = text.find("{", end)
+    found = objects_in(reply.rpartition("</think>")[2])
     return max(found, key=len, default={})

@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from harness.appended import end_of_whole
 from harness.errors import InputError, Problem
+from harness.reading import read_json
 from harness.workloads.envs.files.task import Assertion, AssertionKind, Difficulty, SeedFile, Task
 from harness.workloads.envs.files.validate import task_problems
 
@@ -83,6 +85,25 @@ def write_tasks(path: Path, tasks: Iterable[Task]) -> None:
     path.write_text("".join(lines), encoding="utf-8")
 
 
+def begun_tasks(path: Path) -> tuple[Task, ...]:
+    """Return the tasks of a file that `append_tasks` was writing when it was killed.
+
+    What it left of a line is cut off.
+    """
+    if not path.exists():
+        return ()
+    with path.open("rb+") as file:
+        file.truncate(end_of_whole(file.read()))
+    return read_tasks(path)
+
+
+def append_tasks(path: Path, tasks: Iterable[Task]) -> None:
+    """Write one task a line, behind those that are there."""
+    lines = [json.dumps(to_document(task), ensure_ascii=False) + "\n" for task in tasks]
+    with path.open("a", encoding="utf-8") as file:
+        file.write("".join(lines))
+
+
 def read_tasks(path: Path) -> tuple[Task, ...]:
     """Return the tasks of a file.
 
@@ -93,9 +114,11 @@ def read_tasks(path: Path) -> tuple[Task, ...]:
     problems: list[Problem] = []
     for number, line in _lines(path):
         try:
-            task = parse_task(json.loads(line))
+            task = parse_task(read_json(line))
         except json.JSONDecodeError as error:
             problems.append(Problem(message=error.msg, line=number, column=error.colno))
+        except ValueError as error:
+            problems.append(Problem(message=str(error), line=number))
         except InputError as error:
             problems += [replace(problem, line=number) for problem in error.problems]
         else:

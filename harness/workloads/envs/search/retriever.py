@@ -10,10 +10,10 @@ with one list for each query. Without ``return_scores`` the documents stand in i
 
 from __future__ import annotations
 
-import json
 from typing import Any, Protocol
 
-from harness.records import record
+from harness.reading import read_json
+from harness.records import from_json, record
 from harness.workloads.inference.engine import EngineError
 from harness.workloads.inference.http import Server, SilentError
 from harness.workloads.inference.service import RunningService
@@ -67,7 +67,7 @@ class RemoteRetriever:
                 self._service.check(within_s=_DEATH_S)
             raise
         try:
-            (found,) = json.loads(answer)["result"]
+            (found,) = read_json(answer, mend=True)["result"]
             return tuple(map(_hit, found))
         except (ValueError, LookupError, TypeError) as error:
             message = f"{self._server.url} answers with something else than passages: {error!r}"
@@ -79,4 +79,5 @@ class RemoteRetriever:
 
 
 def _hit(found: Any) -> Hit:
-    return Hit(contents=str(found["document"]["contents"]), score=float(found["score"]))
+    given = {"contents": found["document"]["contents"], "score": found["score"]}
+    return from_json(Hit, given)

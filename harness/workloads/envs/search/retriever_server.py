@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import harness
+from harness.reading import read_json
 from harness.records import record
 from harness.workloads.envs.search.retriever import Hit, RemoteRetriever, Retriever
 from harness.workloads.inference.service import PORT, RunningService, Service
@@ -132,7 +133,7 @@ def understood(body: bytes) -> RetrievalRequest:
     Raises:
         ValueError: it is not of the contract; says how.
     """
-    given = json.loads(body)
+    given = read_json(body)
     if not isinstance(given, dict) or (
         more := given.keys() - RetrievalRequest.__dataclass_fields__.keys()
     ):

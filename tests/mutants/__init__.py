@@ -1,0 +1,1 @@
+"""Planted faults of the science, and who notices them: tests, pins and claims."""

@@ -1,0 +1,177 @@
+"""Every scenario answers its question in one screen, at every profile and width."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from harness.measure import metrics_by_name
+from harness.plan.expand import Plan, expand
+from harness.plan.overrides import Overrides
+from harness.records import (
+    FinishedRun,
+    Measurement,
+    Profile,
+    RunOutcome,
+    RunSpec,
+    Scalar,
+    Status,
+    Usage,
+)
+from harness.report.dossier import ScenarioReport, assemble
+from harness.report.headline import headline_rows
+from harness.report.last_screen import MAX_LINES, last_screen, next_steps
+from harness.results.store import RunStore
+from harness.scenario.expectations import Expectations
+from harness.scenario.folders import folders
+from harness.scenario.load import Loaded, load
+from harness.scenario.schema import HeadlineTable
+from harness.session.selection import open_ledger
+
+ROOT = Path(__file__).parents[2]
+SCENARIOS = folders(ROOT / "scenarios")
+GIVEN = {"experiment": ["--set=engine=vllm"], "place": ["--store=/tmp/x"], "runtime": []}
+_UNKNOWN = ("first", "second", "third")  # values of a row key that only a run knows
+
+
+@cache
+def loaded_of(folder: Path) -> Loaded:
+    return load(folder)
+
+
+@cache
+def ledger_of(folder: Path) -> Expectations:
+    return open_ledger(loaded_of(folder))
+
+
+@cache
+def nothing_run(folder: Path, profile: Profile) -> ScenarioReport:
+    store = RunStore(Path("/nowhere"))
+    return assemble(loaded_of(folder), ledger_of(folder), planned(folder, profile), store)
+
+
+def planned(folder: Path, profile: Profile, replicates: int | None = None) -> Plan:
+    return expand(loaded_of(folder), profile, Overrides(replicates=replicates))
+
+
+def screen(dossier: ScenarioReport, width: int, *, whole: bool = False) -> list[str]:
+    steps = next_steps([dossier], GIVEN)
+    store = RunStore(Path("/nowhere"))
+    place = f"results/local/{dossier.scenario.scenario}/{dossier.profile}"
+    return last_screen(
+        [dossier], store, steps, width=width, took_s=3.0, place=place, whole=whole
+    ).splitlines()
+
+
+def invented(folder: Path, spec: RunSpec, rng: random.Random) -> FinishedRun:
+    """Return a run that measured something in every cell of its headline table."""
+    scenario = loaded_of(folder).scenario
+    headline = scenario.headline
+    assert headline is not None
+    return FinishedRun(
+        spec=spec,
+        outcome=RunOutcome(
+            status=Status.FINISHED, runtime="local", device="box", usage=Usage(wall_s=1.0)
+        ),
+        measurements=tuple(
+            figures(folder, headline.table_of(spec.profile), spec, rng),
+        ),
+    )
+
+
+def figures(
+    folder: Path, table: HeadlineTable, spec: RunSpec, rng: random.Random
+) -> Iterator[Measurement]:
+    metrics = metrics_by_name(loaded_of(folder).scenario)
+    keys = [key for key in table.rows if key not in spec.params]
+    values: list[tuple[Scalar, ...]] = [
+        tuple(table.only[key]) if key in table.only else _UNKNOWN for key in keys
+    ]
+    seen = set()
+    for column in table.columns:
+        ends = column.interval if isinstance(column.interval, list) else []
+        for place in product(*values):
+            where = {key: value for key, value in column.where.items() if key not in spec.params}
+            where = {**dict(zip(keys, place, strict=True)), **where}
+            for name in (column.metric, *ends):
+                unit = metrics[name].unit
+                value: Scalar = rng.uniform(-2000, 2000)
+                value = (
+                    "a text" if unit == "text" else rng.random() < 0.5 if unit == "flag" else value
+                )
+                key = (name, tuple(where.items()))
+                if key not in seen:
+                    yield Measurement(metric=name, value=value, unit=unit, where=where, count=48)
+                seen.add(key)
+
+
+EVERY = [
+    pytest.param(folder, profile, id=f"{folder.name.partition('-')[0]}-{profile}")
+    for folder in SCENARIOS
+    for profile in load(folder).scenario.profiles
+]
+
+
+@pytest.mark.parametrize("folder", SCENARIOS, ids=lambda folder: folder.name)
+def test_every_scenario_declares_its_answer(folder: Path) -> None:
+    headline = loaded_of(folder).scenario.headline
+    assert headline is not None
+    assert Profile.CPU in headline.limits
+    judged = {
+        entry.id: entry.binds.profile for entry in open_ledger(loaded_of(folder)).expectations
+    }
+    profiles = {each for part in headline.answer for each in judged[part.claim] or Profile}
+    assert {Profile.CPU, Profile.EVIDENCE} <= profiles, "each has a part of the answer"
+
+
+@pytest.mark.parametrize(("folder", "profile"), EVERY)
+def test_a_screen_fits_before_anything_has_run(folder: Path, profile: Profile) -> None:
+    for width in (80, 100, 200):
+        lines = screen(nothing_run(folder, profile), width)
+        assert len(lines) <= MAX_LINES
+        assert max(map(len, lines)) <= width
+
+
+@pytest.mark.parametrize("replicates", [1, 2, 5])
+@pytest.mark.parametrize(("folder", "profile"), EVERY)
+def test_a_screen_fits_whatever_was_measured(
+    folder: Path, profile: Profile, replicates: int
+) -> None:
+    rng = random.Random(f"{folder.name} {profile} {replicates}")  # noqa: S311 - figures
+    plan = planned(folder, profile, replicates)
+    runs = tuple(invented(folder, spec, rng) for spec in plan.runs)
+    dossier = replace(nothing_run(folder, profile), runs=runs, plan=replace(plan, changed=False))
+    table = headline_rows(dossier)
+    assert table is not None
+    assert table.rows
+    assert not any(note.startswith("no ") for note in table.notes), table.notes
+    for width in (80, 132):
+        lines = screen(dossier, width)
+        assert len(lines) <= MAX_LINES
+        assert max(map(len, lines)) <= width
+        assert any(lines[at].startswith("ANSWER") for at in range(1, 6))
+        assert sum(line.startswith("exit ") for line in lines[-2:]) == 1
+    assert len(screen(dossier, 80, whole=True)) >= len(table.rows)
+
+
+@pytest.mark.parametrize("folder", SCENARIOS, ids=lambda folder: folder.name)
+def test_published_results_end_in_one_screen(folder: Path) -> None:
+    """The published runs of this schema; those of an older one have no figures to show."""
+    store = RunStore(ROOT / "results")
+    loaded = loaded_of(folder)
+    for profile in loaded.scenario.profiles:
+        ledger, plan = ledger_of(folder), planned(folder, profile)
+        dossier = assemble(loaded, ledger, plan, store)
+        lines = screen(dossier, 80)
+        assert len(lines) <= MAX_LINES
+        assert max(map(len, lines)) <= 80
+        if store.profiles(folder.name) and profile in store.profiles(folder.name):
+            table = headline_rows(dossier)
+            assert table is not None
+            assert table.rows

@@ -285,13 +285,6 @@ class RunStore:
         found = {_schema(path) for each in profiles for path in self._folders(scenario, each)}
         return {version for version in found if version is not None}
 
-    def names(self) -> list[str]:
-        """Return the names of the scenarios, present and former, that have results."""
-        if not self.root.is_dir():
-            return []
-        every = (path.name for path in self.root.iterdir() if "." not in path.name)
-        return sorted(name for name in every if any(self._folders(name, each) for each in Profile))
-
     def order(self, scenario: str, profile: Profile) -> dict[str, int]:
         """Return run id -> its place in the order in which finished runs were stored.
 

@@ -170,13 +170,6 @@ def _of_all(usage: Usage, earlier: Sequence[Segment]) -> Usage:
     return replace(usage, wall_s=wall_s, cpu_s=None)
 
 
-def _samples(attempt: Path) -> tuple[TelemetrySample, ...]:
-    try:
-        return read_samples(attempt / TELEMETRY_FILE)
-    except ValueError:
-        return ()
-
-
 def _events(staged: Path) -> tuple[tuple[Event, ...], str]:
     try:
         return read_events(staged / EVENTS_FILE), ""
@@ -184,10 +177,10 @@ def _events(staged: Path) -> tuple[tuple[Event, ...], str]:
         return (), str(error)
 
 
-def _samples(staged: Path) -> tuple[TelemetrySample, ...]:
-    """Return the telemetry of a run; none where the disk has damaged it, as that loses no run."""
+def _samples(attempt: Path) -> tuple[TelemetrySample, ...]:
+    """Return the telemetry of an attempt; none if the disk damaged it, as that loses no run."""
     try:
-        return read_samples(staged / TELEMETRY_FILE)
+        return read_samples(attempt / TELEMETRY_FILE)
     except ValueError:
         return ()
 

@@ -235,7 +235,10 @@ def last_screen(  # noqa: PLR0913 - each is a part of the screen
     """
     width = max(_MIN_WIDTH, width)
     prose = min(width, _MAX_WIDTH)
-    first, code = dossiers[0], worst([each.exit_code for each in (*dossiers, *pins)])
+    first, code = (
+        dossiers[0],
+        worst([*(each.exit_code for each in dossiers), *(each.exit_code for each in pins)]),
+    )
     summaries = claim_summaries(dossiers)
     table = headline_rows(first) or _undeclared(first)
     end = _labelled(f"exit {code:d}", _meaning(first, code), prose)

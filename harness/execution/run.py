@@ -195,19 +195,19 @@ def _of_all(usage: Usage, earlier: Sequence[Segment]) -> Usage:
     return replace(usage, wall_s=wall_s, cpu_s=None)
 
 
-def _samples(attempt: Path) -> tuple[TelemetrySample, ...]:
-    """Return the telemetry of an attempt; none where it is damaged, as that loses no run."""
-    try:
-        return read_samples(attempt / TELEMETRY_FILE)
-    except ValueError:
-        return ()
-
-
 def _events(staged: Path) -> tuple[tuple[Event, ...], str]:
     try:
         return read_events(staged / EVENTS_FILE), ""
     except ValueError as error:
         return (), str(error)
+
+
+def _samples(attempt: Path) -> tuple[TelemetrySample, ...]:
+    """Return the telemetry of an attempt; none if the disk damaged it, as that loses no run."""
+    try:
+        return read_samples(attempt / TELEMETRY_FILE)
+    except ValueError:
+        return ()
 
 
 def _measurements(spec: RunSpec, events: tuple[Event, ...]) -> tuple[tuple[Measurement, ...], str]:

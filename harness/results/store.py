@@ -320,13 +320,6 @@ class RunStore:
             index.remember(read)
         return [known.get(folder) or read[folder] for folder in folders]
 
-    def names(self) -> list[str]:
-        """Return the names of the scenarios, present and former, that have results."""
-        if not self.root.is_dir():
-            return []
-        every = (path.name for path in self.root.iterdir() if "." not in path.name)
-        return sorted(name for name in every if any(self._folders(name, each) for each in Profile))
-
     def order(self, scenario: str, profile: Profile) -> dict[str, int]:
         """Return run id -> its place in the order in which finished runs were stored.
 

@@ -33,6 +33,7 @@ _START_S = 30.0  # Python and the modules take 0.1 s on a quiet machine
 # what a supervisor imports, each after what it needs itself
 _MODULES = (
     "harness.errors",
+    "harness.reading",
     "harness.records",
     "harness.sandbox.limits",
     "harness.sandbox.workspace",

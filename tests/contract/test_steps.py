@@ -64,7 +64,7 @@ class Walk:
     def start(self, *words: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "harness", "run", self.name, "--project", str(self.root)]
         return subprocess.Popen(
-            [*command, "--store", str(self.store), "--runtime", "local", *words],
+            [*command, "--all", "--store", str(self.store), "--runtime", "local", *words],
             cwd=self.code,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -83,7 +83,9 @@ def test_figures_of_older_code_are_marked_and_not_published(project: Path) -> No
     of_older_code(project, 0)
     said = "1 of 3 runs of other code or data than this checkout's"
     for words in (CHECK, ("report", "a99", "--profile", "cpu")):
-        done = called(project, *words, "--junit", "j.xml") if words is CHECK else None
+        done = (
+            called(project, *words, "--junit", str(project / "j.xml")) if words is CHECK else None
+        )
         done = done or called(project, *words)
         assert said in " ".join(done.stdout.decode().split()), words
     before = contents(project / "results" / NAME)

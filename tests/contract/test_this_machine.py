@@ -196,7 +196,7 @@ def test_a_tree_without_a_commit_says_so(tmp_path: Path) -> None:
 
 
 def test_no_repository_and_no_git_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "not a git tree" in _state(tmp_path).absent["commit"]
+    assert "not a git repository" in _state(tmp_path).absent["commit"]
     monkeypatch.setenv("PATH", str(tmp_path))
     assert _state(tmp_path).absent["commit"] == "git is not installed"
     code_state.cache_clear()

@@ -64,7 +64,7 @@ def test_the_doctor_says_what_it_cannot_know(words: list[str]) -> None:
 
 
 def test_an_arithmetic_scenario_runs_and_is_checked(words: list[str]) -> None:
-    done = without_proc("run", "a24", "--profile", "cpu", *words)
+    done = without_proc("run", "a24", "--profile", "cpu", "--all", *words)
     assert done.returncode == 0, done.stderr
     assert "83 REPRODUCED" in done.stdout
     again = without_proc("run", "a24", "--profile", "cpu", *words)

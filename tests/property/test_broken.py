@@ -102,6 +102,9 @@ def reads_or_names(read: Callable[[], object], path: Path) -> tuple[Problem, ...
     problems = refused(read)
     lines = path.read_bytes().replace(b"\r\n", b"\n").replace(b"\r", b"\n").count(b"\n") + 1
     for problem in problems:
+        if path.name == "expectations.yaml" and problem.path == path.with_name("scenario.yaml"):
+            assert problem.key.startswith("headline"), problem  # names claims that are gone
+            continue
         assert problem.path == path
         assert problem.message
         assert problem.line is None or (1 <= problem.line <= lines and problem.column)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,9 @@ def test_a_claim_that_cannot_fail_is_named_and_ends_with_1(
     project = tmp_path / "project"
     source = next(each for each in SCENARIOS if each.name.startswith("a23"))
     (folder := project / "scenarios" / source.name).mkdir(parents=True)
-    (folder / "scenario.yaml").write_bytes((source / "scenario.yaml").read_bytes())
+    text = (source / "scenario.yaml").read_text(encoding="utf-8")
+    without_headline = re.sub(r"(?m)^headline:\n(?:[ ].*\n|\n)*", "", text)  # its claims are gone
+    (folder / "scenario.yaml").write_text(without_headline, encoding="utf-8")
     entry = (
         f"scenario: {source.name}\nsections:\n- title: Vacuous\n  entries:\n"
         "  - {id: any.time, metric: run.wall_time, class: relative, expect: {low: 0.0},\n"

@@ -26,8 +26,7 @@ from harness.workloads.envs.files.environment import FileEpisode
 from harness.workloads.envs.files.protocol import ParserVersion
 from harness.workloads.envs.files.task import Task
 from harness.workloads.inference.observed import report_requests
-from harness.workloads.rl.loop import PLAYED, ROLLOUTS
-from harness.workloads.rl.rollout import RolloutLog
+from harness.workloads.rl.rollout import PLAYED, ROLLOUTS, RolloutLog
 from harness.workloads.rl.runner import EnginePolicy, Policy
 from harness.workloads.training.policy import WEIGHT_SYNC
 

@@ -37,12 +37,11 @@ from harness.workloads.envs.files.protocol import ParserVersion, PromptStyle, co
 from harness.workloads.envs.files.task import Task
 from harness.workloads.inference.chat_template import ChatTemplate
 from harness.workloads.models.example import Example
-from harness.workloads.rl.rollout import Rollout, RolloutLog, Trace, TurnTrace
+from harness.workloads.rl.rollout import ROLLOUTS, Rollout, RolloutLog, Trace, TurnTrace
 from harness.workloads.rl.runner import EnginePolicy, Runner, ScriptedPolicy, run_episode
 from harness.workloads.training.policy import open_engine, sampling_params
 
 TEACHER = "teacher"
-ROLLOUTS = "rollouts.jsonl"
 _CODE = (
     "harness.workloads.envs.files.environment",
     "harness.workloads.inference.choice",

@@ -33,15 +33,13 @@ from harness.workloads.models.lora_settings import Dropout
 from harness.workloads.rl import agreement
 from harness.workloads.rl.algorithms.information_gain import Probing, by_engine, by_trainer
 from harness.workloads.rl.loop import (
-    PLAYED,
-    ROLLOUTS,
     Algorithm,
     Training,
     TrainingStep,
     is_evaluated,
     train,
 )
-from harness.workloads.rl.rollout import Key, Rollout, RolloutLog
+from harness.workloads.rl.rollout import PLAYED, ROLLOUTS, Key, Rollout, RolloutLog
 from harness.workloads.rl.runner import EnginePolicy, require_equal_errors
 from harness.workloads.rl.trainer import OldLogprobs, TrainerSettings
 from harness.workloads.training.policy import sampling_params

@@ -32,17 +32,14 @@ from harness.workloads.api.context import Context
 from harness.workloads.api.steps import Step
 from harness.workloads.envs.base import EpisodeT, TaskT
 from harness.workloads.inference.engine import EngineError, SamplingParams
-from harness.workloads.inference.observed import REQUESTS
 from harness.workloads.rl.advantages import Group, Objective, groups
 from harness.workloads.rl.losses import Loss
-from harness.workloads.rl.rollout import Key, Rollout
+from harness.workloads.rl.rollout import PLAYED, ROLLOUTS, Key, Rollout
 from harness.workloads.rl.runner import MAX_ERROR_FRACTION, EnginePolicy, Runner, TurnFilter
 from harness.workloads.rl.trainer import ADAPTER, StepReport, Trainer, TrainerSettings
 from harness.workloads.training.params import TrainerParams
 from harness.workloads.training.policy import ServedPolicy
 
-ROLLOUTS = "rollouts.jsonl"
-PLAYED = (ROLLOUTS, REQUESTS)  # what a step that is killed while it plays leaves the next attempt
 _TRAINER, _STEP = "trainer", "step.json"  # of a step's files
 _CODE = ("harness.workloads.rl.loop", "harness.workloads.inference.choice")
 _OTHER_WEIGHTS = 0.2  # nats a token, mean; bfloat16 on both sides leaves a tenth of it

@@ -15,9 +15,12 @@ from harness.errors import InputError, Problem
 from harness.reading import read_json
 from harness.records import from_json, record, to_json
 from harness.workloads.envs.base import EpisodeT, StopReason
+from harness.workloads.inference.observed import REQUESTS
 from harness.workloads.models.example import Example, masked
 
 Key = tuple[str, str, int]  # of a rollout: policy, task, sample
+ROLLOUTS = "rollouts.jsonl"  # in the folder of a step that plays
+PLAYED = (ROLLOUTS, REQUESTS)  # what such a step leaves to the next attempt when it is killed
 NOT_TRAINED = -1  # the turn of a token that the policy did not sample
 
 

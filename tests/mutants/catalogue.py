@@ -16,6 +16,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "harness/workloads/training/schedule.py": ("unit/training/test_schedule.py",),
     "harness/workloads/training/pretrain.py": ("unit/training/test_pretrain.py",),
     "harness/workloads/training/pretrain_metrics.py": ("unit/training/test_pretrain_metrics.py",),
+    "harness/workloads/training/policy.py": ("rl/test_agent.py",),
     "harness/workloads/training/sft": ("rl/test_supervised.py",),
     "harness/workloads/models/gpt.py": ("unit/models/test_gpt.py",),
     "harness/workloads/models/lora.py": ("rl/test_lora.py", "rl/test_trainer.py"),

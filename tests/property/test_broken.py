@@ -231,7 +231,8 @@ def slips(draw: st.DrawFn, word: str) -> str:
 
 def is_free(key: Key) -> bool:
     """Say whether any name may stand there: a row key, or a number that formulas use."""
-    return any(part in ("where", "cell") for part in key[:-1]) or key[-2:-1] == ("given",)
+    rows = any(part in ("where", "cell", "only") for part in key[:-1])
+    return rows or key[-2:-1] in (("given",), ("names",))
 
 
 @few

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 import shutil
@@ -95,6 +96,7 @@ def daemon(sandbox_image: ImageRef, monkeypatch: pytest.MonkeyPatch) -> Iterator
             process.kill()
             process.wait()
             _end_rest(folder)
+            gc.collect()  # those sockets, while the mark above holds
 
 
 def _end_rest(folder: Path) -> None:

@@ -28,16 +28,16 @@ so it says nothing: it belongs in the class `reported`, or needs a sharper expec
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from harness.check.finding import Judgement, Unanswered
 from harness.check.measured import Measured
 from harness.check.rows import MeasurementRow, Rows, differing, frozen, is_number, matches
 from harness.check.verdicts import elsewhere, judge
-from harness.records import FinishedRun, Measurement, Profile, Scalar, Status, VerdictKind, record
+from harness.records import FinishedRun, Profile, Scalar, Status, VerdictKind, record
 from harness.scenario import expectations as ledger
 from harness.scenario.expectations import EvidenceClass, Expectation, Expectations
 from harness.workloads.api.declare import Metric
@@ -155,8 +155,8 @@ def _turns(before: Judgement, after: Judgement) -> bool:
 
 def _counterfactuals(entry: Expectation, measured: Measured) -> Iterator[_After]:
     """Yield each change that reaches the entry's figures, and the judgement after it."""
-    rows = measured.rows
-    held = [row for name in _metrics_of(entry) for row in rows.of(name)]
+    rows, compared = measured.rows, _metrics_of(entry)
+    held = [row for name in compared for row in rows.of(name)]
     own = [
         row
         for row in held
@@ -164,7 +164,7 @@ def _counterfactuals(entry: Expectation, measured: Measured) -> Iterator[_After]
     ]
 
     def judged(changed: Mapping[int, Scalar]) -> Judgement:
-        return judge(entry, replace(measured, rows=_changed(rows, held, changed)))
+        return judge(entry, replace(measured, rows=rows.with_values(compared, changed)))
 
     for name, change in (*_of_values(entry, own), *_of_partners(entry, own, rows)):
         if _reaches(change, held):
@@ -178,8 +178,9 @@ def _counterfactuals(entry: Expectation, measured: Measured) -> Iterator[_After]
             for value in (ordered[:1] if numeric else ordered[:_MAX_VALUES])
         }
         changes[f"{key} shuffled"] = dict(zip(ordered, [*ordered[1:], *ordered[:1]], strict=True))
+        placed = {(_rest(row, key), frozen(row.keys[key])): row for row in held if key in row.keys}
         for name, takes in changes.items():
-            if _reaches(change := _moved(held, key, takes), held):
+            if _reaches(change := _moved(placed, key, takes), held):
                 yield name, partial(judged, change)
     if any(row.run.spec.replicate for row in held):
         yield ONE_SEED, partial(_on_one_seed, entry, measured)
@@ -293,23 +294,28 @@ def _reaches(change: Mapping[int, Scalar], held: Sequence[MeasurementRow]) -> bo
 
 
 def _moved(
-    held: Sequence[MeasurementRow], key: str, takes: Mapping[Scalar, Scalar]
+    placed: Mapping[tuple[Hashable, Hashable], MeasurementRow],
+    key: str,
+    takes: Mapping[Any, Scalar],
 ) -> dict[int, Scalar]:
-    """Return what each row becomes that takes its figure from another value of `key`."""
-    places: dict[Hashable, MeasurementRow] = {
-        _place(row, key): row for row in held if key in row.keys
-    }
+    """Return what each row becomes that takes its figure from another value of `key`.
+
+    Args:
+        placed: by what a row shares with those that differ in `key` alone, and by its value of it.
+        key: an axis or row key.
+        takes: value -> the value whose figure it is given.
+    """
     moved = {}
-    for row in held:
+    for (rest, _), row in placed.items():
         if _is_label(row, key):
-            source = places.get(_place(row, key, takes[row.keys[key]]))
+            source = placed.get((rest, frozen(takes[row.keys[key]])))
             if source is not None:
                 moved[id(row)] = source.measurement.value
     return moved
 
 
-def _place(row: MeasurementRow, key: str, value: object = None) -> Hashable:
-    keys = {**row.keys, key: row.keys[key] if value is None else value}
+def _rest(row: MeasurementRow, key: str) -> Hashable:
+    keys = {name: value for name, value in row.keys.items() if name != key}
     return row.measurement.metric, row.run.spec.seed, row.run.spec.replicate, frozen(keys)
 
 
@@ -329,15 +335,6 @@ def _on_one_seed(entry: Expectation, measured: Measured) -> Judgement:
 
 
 # --- parts ----------------------------------------------------------------------------------------
-
-
-def _changed(rows: Rows, held: Sequence[MeasurementRow], changed: Mapping[int, Scalar]) -> Rows:
-    """Return the rows of these metrics with the values in `changed`, by the identity of a row."""
-    measurements: dict[int, list[Measurement]] = defaultdict(list)
-    for row in held:
-        value = changed.get(id(row), row.measurement.value)
-        measurements[id(row.run)].append(replace(row.measurement, value=value))
-    return Rows(replace(run, measurements=tuple(measurements[id(run)])) for run in rows.runs)
 
 
 def _is_label(row: MeasurementRow, key: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from math import isfinite
 from statistics import fmean
 from typing import Any, TypeGuard
@@ -118,6 +119,26 @@ class Rows:
         if metric not in self._by_metric:
             self._read({metric})
         return self._by_metric[metric]
+
+    def with_values(self, metrics: Iterable[str], values: Mapping[int, Scalar]) -> Rows:
+        """Return the rows of these metrics alone, some with another value.
+
+        What keeps a figure from being used, `losses` and `unusable`, is left out.
+
+        Args:
+            metrics: their rows share everything but the values with those here.
+            values: by the identity of a row.
+        """
+        other = Rows(())
+        other.runs, other._broken = self.runs, self._broken
+        for metric in metrics:
+            other._by_metric[metric] = [
+                replace(row, measurement=replace(row.measurement, value=values[id(row)]))
+                if id(row) in values
+                else row
+                for row in self.of(metric)
+            ]
+        return other
 
     def select(self, cell: Cell | Entry) -> list[MeasurementRow]:
         """Return the rows of `cell.metric` that match `cell.where`; there is at least one.

@@ -95,15 +95,17 @@ class Crew:
                 self._end_all(error)
                 raise
 
-        with ThreadPoolExecutor(self.jobs, thread_name_prefix="run") as pool:
+        pool = ThreadPoolExecutor(self.jobs, thread_name_prefix="run")
+        try:  # Ctrl-C may come between two submits: the first runs are under way by then
             futures = [pool.submit(one, item) for item in items]
-            try:
-                for future in as_completed(futures):
-                    future.result()
-            except BaseException as error:  # of a run, or Ctrl-C, which only this thread hears
-                if (first := self._end_all(error)) is not error:
-                    raise first from None
-                raise
+            for future in as_completed(futures):
+                future.result()
+        except BaseException as error:  # of a run, or Ctrl-C, which only this thread hears
+            if (first := self._end_all(error)) is not error:
+                raise first from None
+            raise
+        finally:
+            pool.shutdown()
 
     def _end_all(self, error: BaseException) -> BaseException:
         """Stop what is under way; return the first exception: what others end with follows."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -242,3 +243,22 @@ def test_a_run_whose_earlier_attempt_shared_the_machine_has_no_timings_either(
     outcome = store.load(SPEC).outcome
     assert [each.shared_with for each in outcome.segments] == [3, 0]
     assert outcome.shared_with == 3
+
+
+@pytest.mark.parametrize("given", [1, 2, 5])
+def test_ctrl_c_ends_what_is_under_way_even_while_the_rest_is_handed_out(given: int) -> None:
+    crew, ended_by_stop = Crew(jobs=2), []
+
+    class Items(list[int]):
+        def __iter__(self) -> Iterator[int]:
+            yield from range(given)
+            raise KeyboardInterrupt
+
+    def work(item: int) -> None:
+        if crew.stop.wait(timeout=60):
+            ended_by_stop.append(item)
+
+    with pytest.raises(KeyboardInterrupt):
+        crew.each(work, Items())
+    assert isinstance(crew.ended_by, KeyboardInterrupt)
+    assert len(ended_by_stop) == min(given, crew.jobs)

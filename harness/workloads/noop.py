@@ -52,7 +52,7 @@ def _walk(context: Context) -> None:
     """Go one step after the other, each from where the one before has come to."""
     params, here, reads = context.params, 0, dict[str, str]()
     for number in range(1, params.steps + 1):
-        with context.step(
+        with context.steps.step(
             f"walk-{number}",
             decides={"number": number, "value": params.value, "seed": context.spec.seed},
             reads=reads,

@@ -69,7 +69,7 @@ def run(tmp_path: Path) -> Run:
 
 def fit(context: Context, *, portable: bool = False, **decides: Any) -> str:
     """Make or take a step that leaves a word and reports a figure."""
-    with context.step("sft", decides=decides, code=CODE, portable=portable) as step:
+    with context.steps.step("sft", decides=decides, code=CODE, portable=portable) as step:
         if step.is_new:
             (step.folder / "word").write_text(str(decides), encoding="utf-8")
             context.emit.measured("loss", 0.5, where={"step": 1})
@@ -86,7 +86,7 @@ def test_what_is_taken_is_what_was_made(run: Run) -> None:
     assert (step.name, step.made_by, step.made_now) == ("sft", "", True)
     with run("a33") as context:
         assert fit(context, rate=0.1) == made
-        assert [each.name for each in context.steps_done] == ["sft"]
+        assert [each.name for each in context.steps.done] == ["sft"]
     assert [each for each in run.events if each["kind"] == "measured"] == first
     (step,) = run.stored
     assert step.made_by.startswith("a32 cpu ")
@@ -117,7 +117,10 @@ def test_where_it_was_made_decides_a_step_unless_it_is_portable(
 
 def test_a_step_that_broke_leaves_nothing_to_take(run: Run) -> None:
     def broken() -> None:
-        with run() as context, context.step("sft", decides={}, code=CODE, keeps=("log",)) as step:
+        with (
+            run() as context,
+            context.steps.step("sft", decides={}, code=CODE, keeps=("log",)) as step,
+        ):
             (step.folder / "log").write_text("a part", encoding="utf-8")
             (step.folder / "half").write_text("half", encoding="utf-8")
             raise ZeroDivisionError
@@ -125,7 +128,7 @@ def test_a_step_that_broke_leaves_nothing_to_take(run: Run) -> None:
     with pytest.raises(ZeroDivisionError):
         broken()
     assert run.stored == []
-    with run() as context, context.step("sft", decides={}, code=CODE, keeps=("log",)) as step:
+    with run() as context, context.steps.step("sft", decides={}, code=CODE, keeps=("log",)) as step:
         assert step.is_new
         assert [path.name for path in step.folder.iterdir()] == ["log"]
     assert run.stored[0].made_now
@@ -133,14 +136,17 @@ def test_a_step_that_broke_leaves_nothing_to_take(run: Run) -> None:
 
 def test_a_step_that_is_not_whole_can_be_read_and_is_made_again(run: Run) -> None:
     with run() as context:
-        with context.step("evaluation", decides={}, code=CODE, keeps=("log",)) as step:
+        with context.steps.step("evaluation", decides={}, code=CODE, keeps=("log",)) as step:
             (step.folder / "log").write_text("one of them broke", encoding="utf-8")
             context.emit.measured("loss", 0.5)
             step.is_whole = False
         assert (step.folder / "log").read_text(encoding="utf-8") == "one of them broke"
     assert run.stored == []
     assert [each["metric"] for each in run.events if each["kind"] == "measured"] == ["loss"]
-    with run() as context, context.step("evaluation", decides={}, code=CODE, keeps=("log",)) as two:
+    with (
+        run() as context,
+        context.steps.step("evaluation", decides={}, code=CODE, keeps=("log",)) as two,
+    ):
         assert two.is_new
         assert [path.name for path in two.folder.iterdir()] == ["log"]
     assert run.stored[0].made_now
@@ -149,9 +155,9 @@ def test_a_step_that_is_not_whole_can_be_read_and_is_made_again(run: Run) -> Non
 def test_steps_do_not_nest(run: Run) -> None:
     with (
         run() as context,
-        context.step("outer", decides={}, code=CODE),
+        context.steps.step("outer", decides={}, code=CODE),
         pytest.raises(ValueError, match="'inner' begins within step 'outer'"),
-        context.step("inner", decides={}, code=CODE),
+        context.steps.step("inner", decides={}, code=CODE),
     ):
         pass
 
@@ -166,18 +172,21 @@ def test_a_step_of_an_earlier_segment_is_the_run_s_own(run: Run) -> None:
 
 
 def test_a_step_of_other_code_is_taken_where_it_is_asked_for(run: Run) -> None:
-    with run() as context, context.step("sft", decides={}, code=("harness.errors",)) as step:
+    with run() as context, context.steps.step("sft", decides={}, code=("harness.errors",)) as step:
         (step.folder / "word").touch()
     assert step.artefact is not None
     across = {step.artefact.spec.identity: step.artefact.key}
-    with run() as context, context.step("sft", decides={}, code=CODE) as other:
+    with run() as context, context.steps.step("sft", decides={}, code=CODE) as other:
         assert other.is_new
     earlier = EarlierSegments(across=across)
-    with run(earlier=earlier) as context, context.step("sft", decides={}, code=CODE) as own:
+    with run(earlier=earlier) as context, context.steps.step("sft", decides={}, code=CODE) as own:
         assert not own.is_new  # the present code's own is there, and goes before the other's
     assert not run.stored[0].across_changes
     newer = ("harness.statistics",)
-    with run(earlier=earlier) as context, context.step("sft", decides={}, code=newer) as taken:
+    with (
+        run(earlier=earlier) as context,
+        context.steps.step("sft", decides={}, code=newer) as taken,
+    ):
         assert not taken.is_new
     assert run.stored[0].across_changes
 

@@ -54,7 +54,7 @@ def packed_corpus(context: Context) -> Packed:
     Its times are figures of the article, so each seed measures them anew.
     """
     params = to_json(context.params)
-    with context.step(
+    with context.steps.step(
         "packed corpus",
         decides={
             "seed": context.spec.seed,

@@ -40,7 +40,7 @@ def corpus_of(context: Context) -> Step | None:
     """Return the step that packs the corpus, where the loop is to read one."""
     if context.params.corpus == "source":
         return None
-    with context.step(
+    with context.steps.step(
         "packed corpus",
         decides={"files": dict(context.spec.evidence)},
         code=("harness.workloads.data.wikitext",),

@@ -58,7 +58,7 @@ def evaluate(
     if isinstance(policy, EnginePolicy):
         decides |= {"engine": policy.identity, "sampling": to_json(policy.sampling)}
         reads["weights"] = resources.served.version
-    with resources.context.step(
+    with resources.context.steps.step(
         f"evaluation {policy.name}", decides=decides, reads=reads, code=_PLAYING, keeps=PLAYED
     ) as step:
         if step.is_new:
@@ -93,7 +93,7 @@ def report_served(resources: FileAgentResources, found: PolicyEvaluation) -> Non
     report_policy(emit, found)
     seen = {each.task_id for each in found.rollouts} & resources.trained_on
     emit.measured("agent.tasks_trained", len(seen), where={"policy": found.policy})
-    with resources.context.step(
+    with resources.context.steps.step(
         f"stopping {found.policy}",
         decides={
             "model": resources.model,
@@ -117,11 +117,11 @@ def report_serving(resources: FileAgentResources) -> None:
     emit = resources.context.emit
     took_s = [
         seconds
-        for step in resources.context.steps_done
+        for step in resources.context.steps.done
         for seconds in step.facts.get(WEIGHT_SYNC, ())
     ]
     emit.measured("serve.engine", resources.served.engine.identity)
-    report_requests(emit, resources.context.step_folders)
+    report_requests(emit, resources.context.steps.folders)
     emit.measured("serve.sandbox", resources.sandboxes.kind.value)
     emit.note(resources.sandboxes.note)
     emit.measured("serve.weight_sync_time", fmean(took_s), count=len(took_s))

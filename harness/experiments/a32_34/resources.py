@@ -199,7 +199,7 @@ def write(context: Context) -> tuple[Step, tuple[Task, ...]]:
     }
     if params.author == "llm":
         decides |= {"model": params.author_model, "attempts": params.attempts}
-    with context.step(
+    with context.steps.step(
         "tasks", decides=decides, code=_AUTHORS, portable=True, keeps=(TASKS,)
     ) as step:
         if step.is_new:

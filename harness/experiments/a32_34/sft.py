@@ -46,7 +46,7 @@ def run(context: Context) -> None:
         emit.measured("synthesis.task_time", resources.writing.wall_s / len(tasks))
         report_tasks(emit, tasks)
         report_findings(emit, tasks)
-        with context.step(
+        with context.steps.step(
             "baselines", decides={}, reads={"tasks": resources.writing.digest()}, code=_BASELINES
         ) as step:
             for split in Split if step.is_new else ():
@@ -90,7 +90,9 @@ def imitate(resources: FileAgentResources) -> None:
     }
     if params.sft_stop_when_p_stop_below:  # then the engine has a say
         decides["engine"] = served.engine.identity
-    with resources.context.step(SFT, decides=decides, reads=resources.reads, code=_SFT) as step:
+    with resources.context.steps.step(
+        SFT, decides=decides, reads=resources.reads, code=_SFT
+    ) as step:
         if step.is_new:
             _imitate(resources, settings)
             served.policy.save(step.folder / ADAPTER)

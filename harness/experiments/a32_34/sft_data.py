@@ -89,7 +89,7 @@ def sft_data(
             "sandbox": sandboxes.kind.value,
         }
     ids = {task.task_id for task in tasks if split_of(task.task_id) is Split.TRAIN}
-    with context.step(
+    with context.steps.step(
         "demonstrations",
         decides=decides,
         reads={"tasks": writing.digest()},

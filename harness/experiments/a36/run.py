@@ -94,7 +94,7 @@ def run(context: Context) -> None:
             for metric, value, where in figures(scored, way.settings):
                 emit.measured(metric, value, where=where)
         _report_times(resources, steps)
-        report_requests(emit, context.step_folders)
+        report_requests(emit, context.steps.folders)
 
 
 def _train(resources: SearchAgentResources, way: A2tgpoVariant) -> Iterator[SearchStep]:
@@ -195,7 +195,7 @@ def _evaluate(resources: SearchAgentResources, step: int) -> _Evaluation:
         seed_has_draw=False,
     )
     progress.tell(f"evaluate after step {step}")
-    with resources.context.step(
+    with resources.context.steps.step(
         policy.name,
         decides={
             **resources.plays,
@@ -274,7 +274,7 @@ def _compare_two_ways(
     resources: SearchAgentResources, way: A2tgpoVariant, step: SearchStep
 ) -> None:
     """Have server and trainer score the gold answers by the first step's weights."""
-    with resources.context.step(
+    with resources.context.steps.step(
         "two ways of scoring",
         decides={
             **resources.plays,

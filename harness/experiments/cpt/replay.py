@@ -236,7 +236,7 @@ class Experiment:
         params = {
             key: value for key, value in to_json(self.params).items() if key != "replay_ratios"
         }
-        return self.context.step(
+        return self.context.steps.step(
             name,
             decides={"params": params, "seed": self.seed},
             reads=reads,

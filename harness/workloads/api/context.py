@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from harness.artefacts import Artefact
 from harness.errors import HostError
 from harness.records import RunSpec, record
 from harness.variables import EVIDENCE_VARIABLE, MODELS_VARIABLE
 from harness.workloads.api.emit import EventWriter
-from harness.workloads.api.steps import Step, Steps
+from harness.workloads.api.steps import Steps
 
 CHECKPOINTS = "checkpoints"  # the only folder of a run that outlives an attempt
 
@@ -28,14 +25,14 @@ class Context:
         params: the workload's own parameter record, built from ``spec.params``.
         out: the folder for artefacts; it exists, and is the only writable place.
         emit: the event writer.
-        steps: finished ones, of this run and others; by default in the run's own folder.
+        steps: its expensive parts, to be made, or taken where they are there already.
     """
 
     spec: RunSpec
     params: Any
     out: Path
     emit: EventWriter
-    steps: Steps | None = None
+    steps: Steps
 
     @property
     def checkpoints(self) -> Path:
@@ -44,34 +41,6 @@ class Context:
         It outlives an attempt that is killed or fails, and is removed when the run has finished.
         """
         return self.out / CHECKPOINTS
-
-    def step(
-        self,
-        name: str,
-        *,
-        decides: Mapping[str, Any],
-        code: tuple[str, ...],
-        reads: Mapping[str, str] | None = None,
-        portable: bool = False,
-        keeps: tuple[str, ...] = (),
-    ) -> AbstractContextManager[Step]:
-        """Give a step of the run, to be made or taken; see `harness.workloads.api.steps`."""
-        assert self.steps is not None, "whoever starts a workload gives it a store of steps"
-        return self.steps.step(
-            name, decides=decides, code=code, reads=reads, portable=portable, keeps=keeps
-        )
-
-    @property
-    def steps_done(self) -> tuple[Artefact, ...]:
-        """The steps that the run has made or taken so far, in their order."""
-        assert self.steps is not None, "whoever starts a workload gives it a store of steps"
-        return tuple(self.steps.done)
-
-    @property
-    def step_folders(self) -> tuple[Path, ...]:
-        """The folders of their files."""
-        assert self.steps is not None, "whoever starts a workload gives it a store of steps"
-        return tuple(self.steps.folder(each) for each in self.steps.done)
 
     def evidence(self, name: str) -> Path:
         """Return the path of a published file whose contents have the sha256 the spec names.

@@ -2,7 +2,7 @@
 
 ::
 
-    with context.step("tasks", decides={"seed": 42}, code=(__name__,)) as step:
+    with context.steps.step("tasks", decides={"seed": 42}, code=(__name__,)) as step:
         if step.is_new:
             write_tasks(step.folder / "tasks.jsonl", ...)
     tasks = read_tasks(step.folder / "tasks.jsonl")
@@ -101,6 +101,9 @@ class Steps:
         emit: its event writer.
         root: the store of finished steps.
         earlier: attempts at this run before this one.
+
+    Attributes:
+        done: what the run has made or taken so far, in their order.
     """
 
     def __init__(
@@ -165,9 +168,10 @@ class Steps:
                 return
         yield self._taken(found, across=across)
 
-    def folder(self, step: Artefact) -> Path:
-        """Return the folder of a finished step's files."""
-        return self._store.files(step.key)
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The folders of the files of the steps that are done."""
+        return tuple(self._store.files(step.key) for step in self.done)
 
     def _found(self, asked: StepSpec) -> tuple[Artefact | None, bool]:
         """Return the finished step, and whether other code made it."""

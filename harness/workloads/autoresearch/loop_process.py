@@ -94,7 +94,7 @@ def searched(context: Context, name: str, session: Session, corpus: Step | None)
         HostError: the loop cannot be done here.
         HarnessError: it broke.
     """
-    with context.step(
+    with context.steps.step(
         name,
         decides={
             "settings": session.settings,

@@ -175,7 +175,7 @@ def train(
     behind: Path | None = None  # a step that was taken: the trainer has yet to go on from it
     reads = dict(training.reads)
     for number in range(1, params.max_steps + 1):
-        with training.context.step(
+        with training.context.steps.step(
             f"{algorithm.name}-{number}",
             decides={
                 **training.decides,

@@ -31,6 +31,7 @@ from harness.workloads.__main__ import run
 from harness.workloads.api.context import Context
 from harness.workloads.api.declare import build, defaults_of
 from harness.workloads.api.emit import EVENTS_FILE, EventWriter, read_events
+from harness.workloads.api.steps import Steps
 from harness.workloads.models.frameworks import hand_written
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # NeMo and Lightning warn of much
@@ -93,7 +94,9 @@ def base_training(out: Path) -> tuple[torch.nn.Module, Any]:
     """Return the base, and what decides its training."""
     params: ReplayParams = build(ReplayParams, TINY)
     with EventWriter(out / "events.jsonl", REPLAY.metrics) as emit:
-        context = Context(spec=spec_of("continued.replay"), params=params, out=out, emit=emit)
+        spec = spec_of("continued.replay")
+        steps = Steps(spec, emit, out / "steps")
+        context = Context(spec=spec, params=params, out=out, emit=emit, steps=steps)
         experiment = Experiment(context, train_by_the_loop)
     torch.manual_seed(3)
     model = hand_written(

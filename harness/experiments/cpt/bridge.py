@@ -11,8 +11,7 @@ called: it looks the model up on the Hub, and a run has no network. Set beside i
   gradients and moments are bfloat16, and the float32 master is kept as the 16 bits that the weight
   lacks: 10 bytes, by Megatron-Core's precision-aware optimizer.
 - Activations of every layer are recomputed in the backward pass. Offloading saves nothing where CPU
-and GPU
-  share one memory.
+  and GPU share one memory.
 - Gradients are accumulated over micro-batches of one window.
 
 The base is read from the published weights, without a checkpoint of Megatron's in between. Both
@@ -48,7 +47,7 @@ from harness.workloads.api.context import Context
 from harness.workloads.data.languages import entropy_nats, language
 from harness.workloads.data.mixture import ReplayMixture
 from harness.workloads.data.prose import documents, installed
-from harness.workloads.data.windows import MixedWindows, windows
+from harness.workloads.data.windows import MixedWindows, ObservedWindows, windows
 
 _BYTES_PER_GIB = 1024.0**3
 
@@ -60,13 +59,14 @@ def run(context: Context) -> None:
     release = version("megatron-bridge")
     context.emit.started(torch.cuda.get_device_name(), torch=torch.__version__, bridge=release)
     held_out, trained = _corpora(params, folder, context.spec.seed)
-    config = configuration(params, folder, trained, context.spec.seed)
+    fed = ObservedWindows(trained)
+    config = configuration(params, folder, fed, context.spec.seed)
     torch.cuda.reset_peak_memory_stats()
-    pretrain(config, forward_step, callbacks=[DomainEvaluationCallback(context, held_out)])
+    pretrain(config, forward_step, callbacks=[DomainEvaluationCallback(context, held_out, fed)])
 
 
 def configuration(
-    params: BridgeParams, folder: Path, trained: MixedWindows, seed: int
+    params: BridgeParams, folder: Path, trained: ObservedWindows, seed: int
 ) -> ConfigContainer:
     """Return the common start of Bridge's recipes, with what one GPU and one memory ask for."""
     config = _pretrain_common()
@@ -133,11 +133,11 @@ def configuration(
 class Windows(DatasetProvider):  # type: ignore[misc]
     """The training windows, in the order of the mixture; none for Bridge's own evaluation."""
 
-    trained: MixedWindows
+    trained: ObservedWindows
     seq_length: int
     skip_getting_attention_mask_from_dataset: bool = True
 
-    def build_datasets(self, _: DatasetBuildContext) -> tuple[MixedWindows, None, None]:
+    def build_datasets(self, _: DatasetBuildContext) -> tuple[ObservedWindows, None, None]:
         """Return the training set."""
         return self.trained, None, None
 
@@ -179,6 +179,7 @@ class DomainEvaluationCallback(Callback):  # type: ignore[misc]
 
     context: Context
     held_out: dict[str, Tensor]
+    fed: ObservedWindows
     before: dict[str, float] = field(default_factory=dict)
     steps_done: int = 0
     began: float = 0.0
@@ -218,22 +219,15 @@ class DomainEvaluationCallback(Callback):  # type: ignore[misc]
             emit.measured("loss", loss, where={"domain": domain, **self.row})
         emit.measured("forgetting", after[OLD] - self.before[OLD], where=self.row)
         emit.measured("gain", self.before[NEW] - after[NEW], where=self.row)
-        self._counts(params, context.model)
+        parameters = sum(each.numel() for part in context.model for each in part.parameters())
+        emit.measured("tokens.continued", self.fed.num_tokens, where=self.row)
+        emit.measured("tokens.replayed", self.fed.num_replayed, where=self.row)
+        emit.measured("parameters.trained", parameters, where=self.row)
+        emit.measured("parameters", parameters)
         emit.measured("tokens_per_second", params.max_steps * params.tokens_per_step / wall_s)
         emit.measured("memory.peak_allocated", peak_bytes / _BYTES_PER_GIB)
         emit.measured("memory.counter", "torch.cuda.max_memory_allocated")
         emit.measured("loss.entropy_floor", entropy_nats(params.branching_factor))
-
-    def _counts(self, params: BridgeParams, model: list[Any]) -> None:
-        mixture = ReplayMixture(share=params.replay_ratio, batch_size=params.batch_size)
-        replayed = mixture.replayed_before(params.max_steps) * params.seq_len
-        total = params.max_steps * params.tokens_per_step
-        parameters = sum(each.numel() for part in model for each in part.parameters())
-        emit = self.context.emit
-        emit.measured("tokens.continued", total, where=self.row)
-        emit.measured("tokens.replayed", replayed, where=self.row)
-        emit.measured("parameters.trained", parameters, where=self.row)
-        emit.measured("parameters", parameters)
 
     def _measure(self, model: list[Any]) -> dict[str, float]:
         """Return the mean loss of both held-out sets, nats a token, as a point of the curve."""

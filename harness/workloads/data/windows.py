@@ -68,3 +68,33 @@ class MixedWindows(Dataset[dict[str, Tensor]]):
         if within < replayed:
             return self.old[(before + within) % len(self.old)]
         return self.new[self.mixture.new_before(step) + within - replayed]
+
+
+class ObservedWindows(Dataset[dict[str, Tensor]]):
+    """Windows on their way to the model, counted: which of them are of the old corpus.
+
+    Attributes:
+        num_tokens: how many were fed.
+        num_replayed: how many of these are of old windows, recognised by what they say.
+    """
+
+    def __init__(self, mixed: MixedWindows) -> None:
+        self._mixed = mixed
+        self._old = {_content(window) for window in mixed.old[:, :-1]}
+        self.num_tokens = 0
+        self.num_replayed = 0
+
+    def __len__(self) -> int:
+        return len(self._mixed)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """Return one window as `MixedWindows` does."""
+        item = self._mixed[index]
+        tokens = item["tokens"]
+        self.num_tokens += len(tokens)
+        self.num_replayed += len(tokens) * (_content(tokens) in self._old)
+        return item
+
+
+def _content(window: Tensor) -> bytes:
+    return window.contiguous().numpy().tobytes()

@@ -10,7 +10,7 @@ import torch
 
 from harness.workloads.data.mixture import ReplayMixture
 from harness.workloads.data.prose import documents, installed
-from harness.workloads.data.windows import MixedWindows, windows
+from harness.workloads.data.windows import MixedWindows, ObservedWindows, windows
 
 END = 99
 
@@ -43,6 +43,14 @@ def test_a_batch_has_its_share_and_old_windows_start_again() -> None:
 
 def test_without_replay_every_window_is_new() -> None:
     assert [int(_mixed(0.0).window(index)[0]) for index in range(12)] == [*range(100, 112)]
+
+
+def test_what_is_fed_is_counted_where_it_passes() -> None:
+    fed = ObservedWindows(_mixed(0.5))
+    assert len(fed) == 12
+    for index in range(6):  # two old windows, two new ones, two old ones
+        assert fed[index]["tokens"].equal(_mixed(0.5)[index]["tokens"])
+    assert (fed.num_tokens, fed.num_replayed) == (6 * 4, 4 * 4)
 
 
 def test_a_window_is_what_megatron_reads() -> None:

@@ -43,7 +43,7 @@ from harness.workloads.envs.files.protocol import (
     ParserVersion,
     parse,
 )
-from harness.workloads.envs.files.task import AssertionKind
+from harness.workloads.envs.files.task import AssertionKind, Task
 from harness.workloads.inference.chat_template import ChatTemplate
 from harness.workloads.inference.engine import Engine, PromptTooLongError
 from harness.workloads.rl.rollout import Rollout, Trace
@@ -63,6 +63,12 @@ class PolicyEvaluation:
 
     policy: str
     rollouts: tuple[FileRollout, ...]
+
+    def on(self, policy: str, tasks: Iterable[Task]) -> PolicyEvaluation:
+        """Return the rollouts of some of the tasks, as an evaluation under another name."""
+        ids = {task.task_id for task in tasks}
+        own = tuple(each for each in self.rollouts if each.task_id in ids)
+        return PolicyEvaluation(policy=policy, rollouts=own)
 
     @property
     def graded(self) -> tuple[FileRollout, ...]:

@@ -25,7 +25,7 @@ from harness.workloads.inference.engine import (
 )
 from harness.workloads.inference.http import RefusedError, Server, SilentError
 from harness.workloads.inference.service import RunningService
-from harness.workloads.inference.vllm import Serving, installed, vllm_service
+from harness.workloads.inference.vllm import OnGpu, Serving, installed, vllm_service
 
 _ADAPTER = "adapter"  # one name for every version
 _TOO_LONG = "maximum context length"  # how vLLM refuses a prompt for its length
@@ -53,15 +53,20 @@ _FIXED = {
 def serve(serving: Serving, end_token: int, log_file: Path) -> Iterator[VllmEngine]:
     """Start vLLM, and end it with all its processes.
 
+    On a CPU the block is entered at once, and the first request waits until the server is healthy:
+    imports and fine-tuning need half a minute too. On a GPU vLLM measures free memory while it
+    starts, so nothing else may be loaded meanwhile, and the block waits.
+
     Args:
         serving: what is served.
         end_token: the model's token that ends a reply.
         log_file: takes what vLLM prints; put it into the run's folder.
 
     Raises:
-        ServiceDied: the server ended, or was not healthy in time.
+        ServiceDied: the server ended, or was not healthy in time; on a CPU requests raise it.
     """
-    with RunningService(vllm_service(serving), log_file) as service:
+    is_awaited = isinstance(serving.place, OnGpu)
+    with RunningService(vllm_service(serving), log_file, is_awaited=is_awaited) as service:
         engine = VllmEngine(service, serving, end_token)
         try:
             yield engine
@@ -73,7 +78,7 @@ class VllmEngine:
     """An engine (`harness.workloads.inference.engine`) whose replies vLLM draws.
 
     Args:
-        service: the server, healthy.
+        service: the server, started; each request waits until it is healthy.
         serving: what it serves.
         end_token: the model's token that ends a reply.
 
@@ -211,7 +216,8 @@ class VllmEngine:
 
     @contextmanager
     def _blaming(self) -> Iterator[None]:
-        """Let the end of the server explain why it does not answer."""
+        """Ask once the server is healthy, and let its end explain why it does not answer."""
+        self.service.wait_until_healthy()
         try:
             yield
         except SilentError:

@@ -191,10 +191,8 @@ def open_policy(
         HostError: the engine that is asked for is not installed.
         EngineError: the model cannot be served.
     """
-    from harness.workloads.models.lora import LoraPolicy  # noqa: PLC0415 - needs peft
-
     params = context.params
-    policy = LoraPolicy.open(folder, lora_settings(params, context.spec.seed), compute(params))
+    # the engine first: it starts while peft is imported
     with open_engine(
         context,
         folder,
@@ -203,8 +201,11 @@ def open_policy(
         max_concurrency=max_concurrency,
         lora_rank=params.lora_rank,
     ) as (engine, chat_template):
+        from harness.workloads.models.lora import LoraPolicy  # noqa: PLC0415 - needs peft
+
+        lora, settings = lora_settings(params, context.spec.seed), compute(params)
         yield ServedPolicy(
-            policy=policy,
+            policy=LoraPolicy.open(folder, lora, settings),
             engine=engine,
             chat_template=chat_template,
             adapters=context.out / "adapters",

@@ -107,8 +107,13 @@ class Engine(Protocol):
         """
         ...
 
-    def score(self, tokens: Sequence[int]) -> tuple[float, ...]:
-        """Return the log-probability of every token after the first, given those before it."""
+    def score(self, tokens: Sequence[int], behind: int = 1) -> tuple[float, ...]:
+        """Return the log-probability of each token of ``tokens[behind:]``, given all before it.
+
+        Args:
+            tokens: the whole text.
+            behind: how many of them are only given, at least 1.
+        """
         ...
 
     def refresh(self, adapter: Path | None) -> None:

@@ -137,25 +137,30 @@ class VllmEngine:
                 finish=Finish(choice["finish_reason"]),
             )
 
-    def score(self, tokens: Sequence[int]) -> tuple[float, ...]:
-        """Return the log-probability of every token after the first, given those before it.
+    def score(self, tokens: Sequence[int], behind: int = 1) -> tuple[float, ...]:
+        """Return the log-probability of each token of ``tokens[behind:]``, given all before it.
+
+        The last one alone is much cheaper than any more: a prompt whose own log-probabilities are
+        asked for is computed from its first token, cached or not.
 
         Raises:
             PromptTooLongError: the tokens do not fit into the context.
             EngineError: as for `reply`.
         """
-        if len(tokens) < 2:  # noqa: PLR2004 - the first has nothing before it
+        if len(tokens) <= behind:
             return ()
         *prompt, last = tokens
         room_behind(prompt, self.max_model_len)
         # vLLM must draw something, and what it draws must fit: let it draw the last token. Its
         # log-probability is of the model, before that restriction.
         drawn = {"allowed_token_ids": [last], "max_tokens": 1, "temperature": 0.0, "seed": 0}
-        shape = {"top_p": 1.0, "top_k": 0, "logprobs": 0, "prompt_logprobs": 0}
+        shape = {"top_p": 1.0, "top_k": 0, "logprobs": 0}
+        if behind < len(prompt):
+            shape["prompt_logprobs"] = 0
         choice = self._complete(prompt, {**drawn, **shape})
         with _expecting("log-probabilities of a prompt"):
-            # the first entry stands for the first token, which has none
-            shown = zip(prompt[1:], choice["prompt_logprobs"][1:], strict=True)
+            of_prompt = choice["prompt_logprobs"][behind:] if behind < len(prompt) else ()
+            shown = zip(prompt[behind:], of_prompt, strict=True)
             scores = [found[str(token)]["logprob"] for token, found in shown]
             (of_last,) = choice["logprobs"]["token_logprobs"]
             return from_json(tuple[float, ...], [*scores, of_last])

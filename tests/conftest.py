@@ -22,8 +22,8 @@ from harness.scenario.images import SANDBOX_IMAGE
 # `rl` and `serving` run them where these are installed
 collect_ignore = [] if find_spec("peft") else ["rl", "serving"]
 
-# Tests start a thousand programs. Where the machine says to write no bytecode, each of them compiles
-# the harness again, which is more than half of what a short command costs; and pytest its tests.
+# Tests start a thousand programs. Where the machine says to write no bytecode, each of those
+# compiles the harness again, half of what a short command costs; and pytest compiles its tests.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 

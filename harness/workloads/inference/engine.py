@@ -98,6 +98,14 @@ class Engine(Protocol):
         """Prompt and reply together, at most."""
         ...
 
+    def wait_until_ready(self) -> None:
+        """Return once it can answer; whoever takes the time of replies waits before.
+
+        Raises:
+            EngineError: it never can.
+        """
+        ...
+
     def reply(self, prompt: Sequence[int], sampling: SamplingParams) -> Reply:
         """Sample one reply from the weights that `served` names.
 

@@ -85,6 +85,10 @@ class ObservedEngine:
         with self._lock:
             self._file, self._is_new_attempt = file, True
 
+    def wait_until_ready(self) -> None:
+        """Return once the other engine can answer."""
+        self._engine.wait_until_ready()
+
     def reply(self, prompt: Sequence[int], sampling: SamplingParams) -> Reply:
         """Draw one reply, and note how it was asked for."""
         request = Request(

@@ -65,6 +65,9 @@ class TransformersEngine:
             raise EngineError(message) from None
         self._model: Any = model.to("cpu" if isinstance(serving.place, OnCpu) else "cuda").eval()
 
+    def wait_until_ready(self) -> None:
+        """Return at once: the model has been loaded."""
+
     def reply(self, prompt: Sequence[int], sampling: SamplingParams) -> Reply:
         """Sample one reply from the weights that `served` names.
 

@@ -108,6 +108,14 @@ class VllmEngine:
         """Which weights answer: the adapter's folder name, or ``base``."""
         return self._adapter.name if self._adapter else BASE
 
+    def wait_until_ready(self) -> None:
+        """Return once the server is healthy.
+
+        Raises:
+            ServiceDied: it ended, or was not healthy in time.
+        """
+        self.service.wait_until_healthy()
+
     def reply(self, prompt: Sequence[int], sampling: SamplingParams) -> Reply:
         """Sample one reply from the weights that `served` names.
 

@@ -147,7 +147,7 @@ class ServedPolicy:
         self.version = BASE if name is None else self._versions[name]
 
     def settle(self, step: Step | None = None) -> None:
-        """Tell the engine of the weights that it is to answer with, unless it has them.
+        """Tell the engine of the weights that it is to answer with, once it can answer at all.
 
         The engine keeps running: it takes the adapter's two files. Starting a server anew, as
         article 33 did, takes 190 to 220 s a step.
@@ -158,6 +158,7 @@ class ServedPolicy:
         """
         if step is not None:
             self.engine.note_in(step.folder / REQUESTS)
+        self.engine.wait_until_ready()  # else its start counts as time of a sync or of replies
         wanted = BASE if self._wanted is None else self._wanted.name
         if self.engine.served == wanted:
             return

@@ -73,6 +73,9 @@ class SayingEngine:
         self.scored.append("".join(map(chr, tokens)))
         return tuple(logprob(token, at) for at, token in enumerate(tokens) if at >= behind)
 
+    def wait_until_ready(self) -> None:
+        pass
+
     def refresh(self, adapter: Path | None) -> None:
         raise NotImplementedError
 

@@ -33,6 +33,9 @@ class _Engine:
     def score(self, tokens: Sequence[int], behind: int = 1) -> tuple[float, ...]:
         return (0.0,) * (len(tokens) - behind)
 
+    def wait_until_ready(self) -> None:
+        pass
+
     def refresh(self, adapter: Path | None) -> None:
         self.served = adapter.name if adapter else BASE
 

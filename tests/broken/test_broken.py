@@ -207,7 +207,7 @@ def test_every_mistake_is_reported_and_nothing_is_touched(
 def test_the_program_says_the_same(project: Project, case: Case) -> None:
     place = project.put(case)
     command = [sys.executable, "-m", "harness", *project.words(case.command)]
-    env = {**os.environ, "PYTHONPATH": str(HERE.parents[1]), "PYTHONDONTWRITEBYTECODE": "1"}
+    env = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     assert done.returncode == case.exit_code
     assert "Traceback" not in done.stderr

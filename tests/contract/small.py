@@ -64,7 +64,7 @@ def harness(
     Args:
         env: variables to set beside this process's; None removes one.
     """
-    around = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", **(env or {})}
+    around = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **popen}
     return subprocess.run(
         [sys.executable, "-m", "harness", *words, "--project", str(project)],

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,6 +70,32 @@ def test_a_service_is_healthy_when_entered_and_gone_when_left(tmp_path: Path) ->
         assert len(running.processes()) == NUM_PROCESSES
         assert 0 < running.start_s < 20
     assert running.processes() == ()
+
+
+def test_a_service_starts_while_others_work_and_is_waited_for_once(tmp_path: Path) -> None:
+    slow = f"import pathlib, time\nwhile not pathlib.Path({str(tmp_path / 'go')!r}).exists(): "
+    slow += f"time.sleep(0.01)\n{SERVER}"
+    running = RunningService(service(slow), tmp_path / "service.log", is_awaited=False)
+    with running, ThreadPoolExecutor(4) as threads:
+        waiting = [threads.submit(running.wait_until_healthy) for _ in range(4)]
+        assert not any(each.done() for each in waiting)
+        (tmp_path / "go").touch()
+        for each in waiting:
+            each.result(timeout=60.0)
+        assert running.start_s > 0
+        with urllib.request.urlopen(f"{running.url}/health") as answer:  # noqa: S310 - our own
+            assert answer.status == 200
+    assert running.processes() == ()
+
+
+def test_whoever_waits_for_a_service_that_ends_is_told_why(tmp_path: Path) -> None:
+    program = "print('no module named vllm'); raise SystemExit(4)"
+    running = RunningService(service(program), tmp_path / "service.log", is_awaited=False)
+    with running:
+        for _ in range(2):  # each who asks, not the first alone
+            with pytest.raises(ServiceDied) as died:
+                running.wait_until_healthy()
+            assert died.value.cause == "service test ended with exit code 4"
 
 
 def test_a_service_that_ends_at_once_is_not_waited_for(tmp_path: Path) -> None:

@@ -112,6 +112,7 @@ def test_logprobs_are_the_models_whatever_it_is_drawn_with(
     scored = engine.score((*prompt, *reply.tokens))
     assert len(scored) == len(prompt) + len(reply.tokens) - 1
     assert scored[len(prompt) - 1 :] == pytest.approx(reply.logprobs, rel=0, abs=BOUND)
+    assert engine.score((*prompt, *reply.tokens), len(prompt)) == scored[len(prompt) - 1 :]
     for logprob, likeliest in zip(reply.logprobs, reply.alternatives, strict=True):
         assert len(likeliest) == 5
         assert list(likeliest) == sorted(likeliest, reverse=True)

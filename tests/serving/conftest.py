@@ -50,6 +50,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
 def shared(tiny: Tiny) -> Iterator[VllmEngine]:
     """The one server, which ends with all that it started."""
     with serve(tiny.serving(), END_TOKEN, tiny.folder / "vllm.log") as engine:
+        engine.service.wait_until_healthy()
         pids = engine.service.processes()
         assert is_vllm(pids)
         assert {os.getpgid(pid) for pid in pids} == {os.getpgid(0)}

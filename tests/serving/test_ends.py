@@ -47,6 +47,7 @@ hold_lifeline()
 serving = Serving(model_dir=pathlib.Path("model").resolve(), name="owned", dtype=VllmDtype.FLOAT32,
                   max_model_len=512, max_num_seqs=4, seed=0, place=OnCpu(kv_cache_gib=1))
 with serve(serving, 0, pathlib.Path("owned.log")) as engine:
+    engine.service.wait_until_healthy()
     pathlib.Path("pids").write_text(" ".join(map(str, engine.service.processes())))
     pathlib.Path("begun").touch()
     time.sleep(60)
@@ -97,6 +98,7 @@ def test_a_server_that_is_killed_at_work_is_an_error_with_its_cause(
         serve(tiny.serving(), END_TOKEN, tmp_path / "vllm.log") as engine,
         ThreadPoolExecutor(4) as threads,
     ):
+        engine.service.wait_until_healthy()
         stop = threading.Event()
 
         def ask() -> None:

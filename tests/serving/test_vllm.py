@@ -78,6 +78,9 @@ def test_logprobs_are_the_models_whatever_it_is_drawn_with(engine: VllmEngine, t
     scored = engine.score((*prompt, *reply.tokens))
     assert len(scored) == len(prompt) + len(reply.tokens) - 1
     assert scored[len(prompt) - 1 :] == pytest.approx(reply.logprobs, rel=0, abs=BOUND)
+    for behind in (2, len(scored)):  # with and without log-probabilities of the prompt
+        some = engine.score((*prompt, *reply.tokens), behind)
+        assert some == pytest.approx(scored[behind - 1 :], rel=0, abs=BOUND)
     assert [len(each) for each in reply.alternatives] == [5] * len(reply.tokens)
     for logprob, likeliest in zip(reply.logprobs, reply.alternatives, strict=True):
         assert list(likeliest) == sorted(likeliest, reverse=True)

@@ -43,7 +43,7 @@ from harness.workloads.envs.files.protocol import (
     ParserVersion,
     parse,
 )
-from harness.workloads.envs.files.task import AssertionKind
+from harness.workloads.envs.files.task import AssertionKind, Task
 from harness.workloads.inference.chat_template import ChatTemplate
 from harness.workloads.inference.engine import Engine, PromptTooLongError
 from harness.workloads.rl.rollout import Rollout, Trace
@@ -63,6 +63,12 @@ class PolicyEvaluation:
 
     policy: str
     rollouts: tuple[FileRollout, ...]
+
+    def on(self, policy: str, tasks: Iterable[Task]) -> PolicyEvaluation:
+        """Return the rollouts of some of the tasks, as an evaluation under another name."""
+        ids = {task.task_id for task in tasks}
+        own = tuple(each for each in self.rollouts if each.task_id in ids)
+        return PolicyEvaluation(policy=policy, rollouts=own)
 
     @property
     def graded(self) -> tuple[FileRollout, ...]:
@@ -334,7 +340,7 @@ def parser_split(old: float, matched: float, new: float) -> ParserSplit:
 
 # --- The probability of stopping ------------------------------------------------------------------
 
-_AT_ONCE = 8  # questions; a server answers several in hardly more time than one
+_AT_ONCE = 48  # questions; a server answers several in hardly more time than one
 
 
 @record
@@ -391,15 +397,13 @@ def stop_probability(
 
     def probability(tokens: Sequence[int]) -> float | None:
         try:
-            return math.exp(math.fsum(engine.score(tokens)[-len(stop_word) :]))
+            return math.exp(math.fsum(engine.score(tokens, len(tokens) - len(stop_word))))
         except PromptTooLongError:
             return None  # at the end of its context a model cannot stop either
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        of_early, of_late = (
-            [each for each in pool.map(probability, asked) if each is not None]
-            for asked in (early, late)
-        )
+        found = [pool.map(probability, asked) for asked in (early, late)]  # both under way at once
+        of_early, of_late = ([each for each in own if each is not None] for own in found)
     return StopProbability(
         early=fmean(of_early) if of_early else None,
         late=fmean(of_late) if of_late else None,

@@ -43,14 +43,23 @@ if TYPE_CHECKING:  # it needs peft, which reporting does not
 
 
 def evaluate(
-    resources: FileAgentResources, policy: Policy[Task], tasks: Sequence[Task]
+    resources: FileAgentResources,
+    policy: Policy[Task],
+    tasks: Sequence[Task],
+    max_errors: int | None = None,
 ) -> PolicyEvaluation:
     """Run a policy on every task once: a step of the run.
 
     The weights are those that the engine is to answer with.
 
+    Args:
+        resources: of the run.
+        policy: who plays.
+        tasks: the tasks.
+        max_errors: how many rollouts may break; None for 1 % of them.
+
     Raises:
-        HostError: more than 1 % of the rollouts broke.
+        HostError: more of the rollouts broke.
     """
     progress.tell(f"evaluate {policy.name}")
     decides: dict[str, Any] = {**resources.plays, "tasks": [task.task_id for task in tasks]}
@@ -64,7 +73,9 @@ def evaluate(
         if step.is_new:
             if isinstance(policy, EnginePolicy):
                 resources.served.settle(step)
-            played = resources.runner.into(step.folder / ROLLOUTS).run(policy, tasks)
+            played = resources.runner.into(step.folder / ROLLOUTS).run(
+                policy, tasks, max_errors=max_errors
+            )
             step.is_whole = not any(each.is_error for each in played)  # else they are played again
     found = RolloutLog(step.folder / ROLLOUTS, FileEpisode).find(
         (policy.name, task.task_id, 0) for task in tasks

@@ -154,6 +154,7 @@ def _teach(
         max_model_len=params.max_model_len,
         max_concurrency=params.max_concurrency,
     ) as (engine, chat_template):
+        engine.wait_until_ready()
         policy = EnginePolicy(
             name=TEACHER,
             engine=engine,

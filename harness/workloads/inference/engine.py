@@ -98,6 +98,14 @@ class Engine(Protocol):
         """Prompt and reply together, at most."""
         ...
 
+    def wait_until_ready(self) -> None:
+        """Return once it can answer; whoever takes the time of replies waits before.
+
+        Raises:
+            EngineError: it never can.
+        """
+        ...
+
     def reply(self, prompt: Sequence[int], sampling: SamplingParams) -> Reply:
         """Sample one reply from the weights that `served` names.
 
@@ -107,8 +115,13 @@ class Engine(Protocol):
         """
         ...
 
-    def score(self, tokens: Sequence[int]) -> tuple[float, ...]:
-        """Return the log-probability of every token after the first, given those before it."""
+    def score(self, tokens: Sequence[int], behind: int = 1) -> tuple[float, ...]:
+        """Return the log-probability of each token of ``tokens[behind:]``, given all before it.
+
+        Args:
+            tokens: the whole text.
+            behind: how many of them are only given, at least 1.
+        """
         ...
 
     def refresh(self, adapter: Path | None) -> None:

@@ -85,6 +85,10 @@ class ObservedEngine:
         with self._lock:
             self._file, self._is_new_attempt = file, True
 
+    def wait_until_ready(self) -> None:
+        """Return once the other engine can answer."""
+        self._engine.wait_until_ready()
+
     def reply(self, prompt: Sequence[int], sampling: SamplingParams) -> Reply:
         """Draw one reply, and note how it was asked for."""
         request = Request(
@@ -105,9 +109,9 @@ class ObservedEngine:
                 self._is_new_attempt = False
         return self._engine.reply(prompt, sampling)
 
-    def score(self, tokens: Sequence[int]) -> tuple[float, ...]:
-        """Return the log-probability of every token after the first."""
-        return self._engine.score(tokens)
+    def score(self, tokens: Sequence[int], behind: int = 1) -> tuple[float, ...]:
+        """Return the log-probability of each token of ``tokens[behind:]``."""
+        return self._engine.score(tokens, behind)
 
     def refresh(self, adapter: Path | None) -> None:
         """Answer with this LoRA adapter from now on."""

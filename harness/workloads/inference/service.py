@@ -12,6 +12,7 @@ import secrets
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -73,33 +74,37 @@ class ServiceDied(EngineError):  # noqa: N818 - it says what happened
 
 
 class RunningService:
-    """A service while its ``with`` block runs; entered once it is healthy.
+    """A service while its ``with`` block runs.
 
     Args:
         service: what to start.
         log_file: takes its standard output and error.
+        is_awaited: whether the block is entered once the service is healthy; else at once, and
+            whoever asks it calls `wait_until_healthy` before.
 
     Attributes:
         log_file: as given.
         port: where it listens, on loopback.
-        start_s: time until it was healthy, seconds.
     """
 
-    def __init__(self, service: Service, log_file: Path) -> None:
+    def __init__(self, service: Service, log_file: Path, *, is_awaited: bool = True) -> None:
         self._service = service
+        self._is_awaited = is_awaited
+        self._waiting = threading.Lock()
         self.log_file = log_file
+        self._start_s: float | None = None
 
     def __enter__(self) -> Self:
-        """Start the service and wait until it is healthy.
+        """Start the service.
 
         Raises:
-            ServiceDied: it ended, or was not healthy in time; no process is left.
+            ServiceDied: as `wait_until_healthy`, where that is awaited; no process is left.
         """
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             probe.bind((_HOST, 0))  # to a port without a listener now
             self.port: int = probe.getsockname()[1]
         self._mark = secrets.token_hex(8)
-        began = time.monotonic()
+        self._began = time.monotonic()
         given = {name: text for name, text in os.environ.items() if name not in _NOT_INHERITED}
         with self.log_file.open("wb") as log:
             # no new session: what ends the workload's process group ends the server
@@ -110,12 +115,12 @@ class RunningService:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        try:
-            self._wait_until_healthy()
-        except BaseException:
-            self._stop()
-            raise
-        self.start_s = time.monotonic() - began
+        if self._is_awaited:
+            try:
+                self.wait_until_healthy()
+            except BaseException:
+                self._stop()
+                raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -125,6 +130,25 @@ class RunningService:
     def url(self) -> str:
         """Where it answers, without a slash at the end."""
         return f"http://{_HOST}:{self.port}"
+
+    @property
+    def start_s(self) -> float:
+        """Time until it was found healthy, seconds."""
+        assert self._start_s is not None, "a service has started once it was found healthy"
+        return self._start_s
+
+    def wait_until_healthy(self) -> None:
+        """Return once the service can work; called by any number of threads.
+
+        Raises:
+            ServiceDied: it ended, or was not healthy in time.
+        """
+        if self._start_s is not None:
+            return
+        with self._waiting:
+            if self._start_s is None:
+                self._wait_until_healthy()
+                self._start_s = time.monotonic() - self._began
 
     def check(self, within_s: float = 0.0) -> None:
         """Make sure that it still runs.
@@ -156,7 +180,7 @@ class RunningService:
         return f"{_MARK_VARIABLE}={self._mark}".encode() in environment.split(b"\0")
 
     def _wait_until_healthy(self) -> None:
-        deadline = time.monotonic() + self._service.start_timeout_s
+        deadline = self._began + self._service.start_timeout_s
         while not self._is_healthy():
             self.check()
             if time.monotonic() > deadline:

@@ -65,6 +65,9 @@ class TransformersEngine:
             raise EngineError(message) from None
         self._model: Any = model.to("cpu" if isinstance(serving.place, OnCpu) else "cuda").eval()
 
+    def wait_until_ready(self) -> None:
+        """Return at once: the model has been loaded."""
+
     def reply(self, prompt: Sequence[int], sampling: SamplingParams) -> Reply:
         """Sample one reply from the weights that `served` names.
 
@@ -93,20 +96,20 @@ class TransformersEngine:
                 finish=Finish.STOP if tokens[-1] == self._end_token else Finish.LENGTH,
             )
 
-    def score(self, tokens: Sequence[int]) -> tuple[float, ...]:
-        """Return the log-probability of every token after the first, given those before it.
+    def score(self, tokens: Sequence[int], behind: int = 1) -> tuple[float, ...]:
+        """Return the log-probability of each token of ``tokens[behind:]``, given all before it.
 
         Raises:
             PromptTooLongError: the tokens do not fit into the context.
         """
-        if len(tokens) < 2:  # noqa: PLR2004 - the first has nothing before it
+        if len(tokens) <= behind:
             return ()
         room_behind(tokens[:-1], self.max_model_len)
         with self._lock, torch.inference_mode():
             logits_TV = self._model(self._row(tokens[:-1]), use_cache=False).logits[0]
             logprobs_TV = torch.log_softmax(logits_TV.float(), dim=-1)
             targets_T1 = self._row(tokens[1:]).T
-            return tuple(logprobs_TV.gather(1, targets_T1).squeeze(1).tolist())
+            return tuple(logprobs_TV.gather(1, targets_T1).squeeze(1)[behind - 1 :].tolist())
 
     def refresh(self, adapter: Path | None) -> None:
         """Answer with this LoRA adapter from now on; None for the base alone.

@@ -25,7 +25,7 @@ from harness.workloads.inference.engine import (
 )
 from harness.workloads.inference.http import RefusedError, Server, SilentError
 from harness.workloads.inference.service import RunningService
-from harness.workloads.inference.vllm import Serving, installed, vllm_service
+from harness.workloads.inference.vllm import OnGpu, Serving, installed, vllm_service
 
 _ADAPTER = "adapter"  # one name for every version
 _TOO_LONG = "maximum context length"  # how vLLM refuses a prompt for its length
@@ -53,15 +53,20 @@ _FIXED = {
 def serve(serving: Serving, end_token: int, log_file: Path) -> Iterator[VllmEngine]:
     """Start vLLM, and end it with all its processes.
 
+    On a CPU the block is entered at once, and the first request waits until the server is healthy:
+    imports and fine-tuning need half a minute too. On a GPU vLLM measures free memory while it
+    starts, so nothing else may be loaded meanwhile, and the block waits.
+
     Args:
         serving: what is served.
         end_token: the model's token that ends a reply.
         log_file: takes what vLLM prints; put it into the run's folder.
 
     Raises:
-        ServiceDied: the server ended, or was not healthy in time.
+        ServiceDied: the server ended, or was not healthy in time; on a CPU requests raise it.
     """
-    with RunningService(vllm_service(serving), log_file) as service:
+    is_awaited = isinstance(serving.place, OnGpu)
+    with RunningService(vllm_service(serving), log_file, is_awaited=is_awaited) as service:
         engine = VllmEngine(service, serving, end_token)
         try:
             yield engine
@@ -73,7 +78,7 @@ class VllmEngine:
     """An engine (`harness.workloads.inference.engine`) whose replies vLLM draws.
 
     Args:
-        service: the server, healthy.
+        service: the server, started; each request waits until it is healthy.
         serving: what it serves.
         end_token: the model's token that ends a reply.
 
@@ -102,6 +107,14 @@ class VllmEngine:
     def served(self) -> str:
         """Which weights answer: the adapter's folder name, or ``base``."""
         return self._adapter.name if self._adapter else BASE
+
+    def wait_until_ready(self) -> None:
+        """Return once the server is healthy.
+
+        Raises:
+            ServiceDied: it ended, or was not healthy in time.
+        """
+        self.service.wait_until_healthy()
 
     def reply(self, prompt: Sequence[int], sampling: SamplingParams) -> Reply:
         """Sample one reply from the weights that `served` names.
@@ -132,25 +145,30 @@ class VllmEngine:
                 finish=Finish(choice["finish_reason"]),
             )
 
-    def score(self, tokens: Sequence[int]) -> tuple[float, ...]:
-        """Return the log-probability of every token after the first, given those before it.
+    def score(self, tokens: Sequence[int], behind: int = 1) -> tuple[float, ...]:
+        """Return the log-probability of each token of ``tokens[behind:]``, given all before it.
+
+        The last one alone is much cheaper than any more: a prompt whose own log-probabilities are
+        asked for is computed from its first token, cached or not.
 
         Raises:
             PromptTooLongError: the tokens do not fit into the context.
             EngineError: as for `reply`.
         """
-        if len(tokens) < 2:  # noqa: PLR2004 - the first has nothing before it
+        if len(tokens) <= behind:
             return ()
         *prompt, last = tokens
         room_behind(prompt, self.max_model_len)
         # vLLM must draw something, and what it draws must fit: let it draw the last token. Its
         # log-probability is of the model, before that restriction.
         drawn = {"allowed_token_ids": [last], "max_tokens": 1, "temperature": 0.0, "seed": 0}
-        shape = {"top_p": 1.0, "top_k": 0, "logprobs": 0, "prompt_logprobs": 0}
+        shape = {"top_p": 1.0, "top_k": 0, "logprobs": 0}
+        if behind < len(prompt):
+            shape["prompt_logprobs"] = 0
         choice = self._complete(prompt, {**drawn, **shape})
         with _expecting("log-probabilities of a prompt"):
-            # the first entry stands for the first token, which has none
-            shown = zip(prompt[1:], choice["prompt_logprobs"][1:], strict=True)
+            of_prompt = choice["prompt_logprobs"][behind:] if behind < len(prompt) else ()
+            shown = zip(prompt[behind:], of_prompt, strict=True)
             scores = [found[str(token)]["logprob"] for token, found in shown]
             (of_last,) = choice["logprobs"]["token_logprobs"]
             return from_json(tuple[float, ...], [*scores, of_last])
@@ -211,7 +229,8 @@ class VllmEngine:
 
     @contextmanager
     def _blaming(self) -> Iterator[None]:
-        """Let the end of the server explain why it does not answer."""
+        """Ask once the server is healthy, and let its end explain why it does not answer."""
+        self.service.wait_until_healthy()
         try:
             yield
         except SilentError:

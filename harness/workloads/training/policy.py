@@ -147,7 +147,7 @@ class ServedPolicy:
         self.version = BASE if name is None else self._versions[name]
 
     def settle(self, step: Step | None = None) -> None:
-        """Tell the engine of the weights that it is to answer with, unless it has them.
+        """Tell the engine of the weights that it is to answer with, once it can answer at all.
 
         The engine keeps running: it takes the adapter's two files. Starting a server anew, as
         article 33 did, takes 190 to 220 s a step.
@@ -158,6 +158,7 @@ class ServedPolicy:
         """
         if step is not None:
             self.engine.note_in(step.folder / REQUESTS)
+        self.engine.wait_until_ready()  # else its start counts as time of a sync or of replies
         wanted = BASE if self._wanted is None else self._wanted.name
         if self.engine.served == wanted:
             return
@@ -191,10 +192,8 @@ def open_policy(
         HostError: the engine that is asked for is not installed.
         EngineError: the model cannot be served.
     """
-    from harness.workloads.models.lora import LoraPolicy  # noqa: PLC0415 - needs peft
-
     params = context.params
-    policy = LoraPolicy.open(folder, lora_settings(params, context.spec.seed), compute(params))
+    # the engine first: it starts while peft is imported
     with open_engine(
         context,
         folder,
@@ -203,8 +202,11 @@ def open_policy(
         max_concurrency=max_concurrency,
         lora_rank=params.lora_rank,
     ) as (engine, chat_template):
+        from harness.workloads.models.lora import LoraPolicy  # noqa: PLC0415 - needs peft
+
+        lora, settings = lora_settings(params, context.spec.seed), compute(params)
         yield ServedPolicy(
-            policy=policy,
+            policy=LoraPolicy.open(folder, lora, settings),
             engine=engine,
             chat_template=chat_template,
             adapters=context.out / "adapters",

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from harness.check import rows
 from harness.check.audit import Audited, audit, cannot_fail
 from harness.records import FinishedRun, Profile, VerdictKind
 from harness.scenario.expectations import Expectations
@@ -136,3 +137,34 @@ def test_what_is_not_counted_is_not_asked(facts: dict[str, Any]) -> None:
     runs = replicates("loss", [1.0, 2.0])
     assert audit(ledger, runs, Profile.SPARK, METRICS) == ()
     assert cannot_fail(ledger, runs, Profile.SPARK, METRICS) == ((), 0)
+
+
+def test_a_ledger_twice_as_long_over_twice_as_many_rows_is_twice_the_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each change is judged by the index of the rows; none of them places all rows again."""
+    compared, frozen = 0, rows.frozen
+
+    def counting(value: object) -> object:
+        nonlocal compared
+        compared += 1
+        return frozen(value)
+
+    monkeypatch.setattr(rows, "frozen", counting)
+
+    def work(count: int) -> int:
+        nonlocal compared
+        runs = [run(*(row("loss", 2.0, where={"cell": cell}) for cell in range(count)))]
+        asked = [
+            {
+                **entry("bound", "loss", {"value": 2.0, "rel": 0.04}, where={"cell": cell}),
+                "id": f"cell-{cell}",
+            }
+            for cell in range(count)
+        ]
+        ledger = Expectations.model_validate({"scenario": "a00-test", "expectations": asked})
+        compared = 0
+        assert cannot_fail(ledger, runs, Profile.SPARK, METRICS) == ((), count)
+        return compared
+
+    assert work(100) < 2.5 * work(50)

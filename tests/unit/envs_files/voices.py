@@ -106,8 +106,11 @@ class VoiceEngine:
             finish=Finish.STOP if tokens[-1] == END_TOKEN else Finish.LENGTH,
         )
 
-    def score(self, tokens: Sequence[int]) -> tuple[float, ...]:
-        return tuple(_logprob(token, at) for at, token in enumerate(tokens) if at)
+    def score(self, tokens: Sequence[int], behind: int = 1) -> tuple[float, ...]:
+        return tuple(_logprob(token, at) for at, token in enumerate(tokens) if at >= behind)
+
+    def wait_until_ready(self) -> None:
+        pass
 
     def refresh(self, adapter: Path | None) -> None:
         self.served = "base" if adapter is None else adapter.name

@@ -69,9 +69,12 @@ class SayingEngine:
             finish=Finish.STOP if tokens[-1] == END else Finish.LENGTH,
         )
 
-    def score(self, tokens: Sequence[int]) -> tuple[float, ...]:
+    def score(self, tokens: Sequence[int], behind: int = 1) -> tuple[float, ...]:
         self.scored.append("".join(map(chr, tokens)))
-        return tuple(logprob(token, at) for at, token in enumerate(tokens) if at)
+        return tuple(logprob(token, at) for at, token in enumerate(tokens) if at >= behind)
+
+    def wait_until_ready(self) -> None:
+        pass
 
     def refresh(self, adapter: Path | None) -> None:
         raise NotImplementedError

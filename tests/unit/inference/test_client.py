@@ -88,7 +88,7 @@ class Standing(RunningService):
 
     def __init__(self, port: int) -> None:
         super().__init__(Service(name="fake", argv=()), Path("/dev/null"))
-        self.port = port
+        self.port, self._start_s = port, 0.0
 
     def check(self, within_s: float = 0.0) -> None:
         pass

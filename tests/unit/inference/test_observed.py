@@ -30,8 +30,11 @@ class _Engine:
     def reply(self, prompt: Sequence[int], sampling: SamplingParams) -> Reply:
         return Reply(tokens=(len(prompt), sampling.seed), logprobs=(0.0, 0.0))
 
-    def score(self, tokens: Sequence[int]) -> tuple[float, ...]:
-        return (0.0,) * (len(tokens) - 1)
+    def score(self, tokens: Sequence[int], behind: int = 1) -> tuple[float, ...]:
+        return (0.0,) * (len(tokens) - behind)
+
+    def wait_until_ready(self) -> None:
+        pass
 
     def refresh(self, adapter: Path | None) -> None:
         self.served = adapter.name if adapter else BASE

@@ -152,8 +152,8 @@ def test_a_score_that_is_no_number_stops_the_run_and_names_the_rollout() -> None
 
 def test_an_engine_that_scores_too_few_tokens_stops_the_run() -> None:
     class Short(SayingEngine):
-        def score(self, tokens: Sequence[int]) -> tuple[float, ...]:
-            return super().score(tokens)[:-1]
+        def score(self, tokens: Sequence[int], behind: int = 1) -> tuple[float, ...]:
+            return super().score(tokens, behind)[:-1]
 
     with pytest.raises(UnscorableError, match="log-probabilities of"):
         _PROBING.gains([_rollout()], by_engine(Short(_say), 1))

@@ -35,6 +35,7 @@ from typing import Any
 
 from harness import atomic
 from harness.errors import InputError, Problem
+from harness.reading import read_json, read_regular_file
 from harness.records import digest, from_json, record, to_json
 from harness.source import digest_of
 
@@ -371,7 +372,7 @@ def read_record(folder: Path) -> Artefact:
         DamagedError: the record cannot be read.
     """
     try:
-        return from_json(Artefact, json.loads((folder / _RECORD).read_text(encoding="utf-8")))
+        return from_json(Artefact, read_json(read_regular_file(folder / _RECORD)))
     except (OSError, ValueError) as error:
         message = f"is damaged: {error}"
         raise DamagedError([Problem(message=message, path=folder / _RECORD)]) from None
@@ -384,7 +385,7 @@ def verified(folder: Path) -> Artefact:
         DamagedError: it is not what was written; names the first such file.
     """
     try:
-        stated: dict[str, Any] = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        stated: dict[str, Any] = read_json(read_regular_file(folder / _MANIFEST), holds_paths=True)
         paths = {str(path.relative_to(folder)): path for path in _tree(folder)}
         paths.pop(_MANIFEST, None)
         for name in sorted({*stated, *paths}):

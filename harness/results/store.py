@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -104,11 +103,13 @@ class RunStore:
     def _require_place(self, scenario: str, profile: Profile) -> None:
         """Put a folder in a run's place and take it away, as `commit` will after hours of work."""
         place = self.root / scenario / profile
-        probe = self.root / _STAGING / f".probe.{scenario}.{profile}.{os.getpid()}"
+        probe = self.root / _STAGING / f".probe.{scenario}.{profile}"
+        moved = place / probe.name
         try:
             place.mkdir(parents=True, exist_ok=True)
+            for left in (probe, moved):  # by one that was killed: whoever is here holds the lock
+                shutil.rmtree(left, ignore_errors=True)
             probe.mkdir()
-            moved = place / probe.name
             try:
                 (probe / SPEC_FILE).write_text("{}", encoding="utf-8")
                 atomic.move(probe, moved)

@@ -234,6 +234,10 @@ class ArtefactStore:
         self.make_folder()
         return os.open(self.root / _LOCKS / key, os.O_RDONLY | os.O_CREAT, 0o644)
 
+    def unfinished_folder(self, key: str) -> Path:
+        """Return the folder that a step is made in, whether it is there or not."""
+        return self.root / f"{_NEW}{key}"
+
     def begin(self, key: str, keeps: Iterable[str] = ()) -> Path:
         """Return the folder to make a locked step in.
 
@@ -242,7 +246,7 @@ class ArtefactStore:
             keeps: files, by path or pattern, that a killed maker may have left and this one goes
                 on with; all else that it left is removed.
         """
-        new, files = self.root / f"{_NEW}{key}", self.root / f"{_NEW}{key}" / FILES
+        new, files = self.unfinished_folder(key), self.unfinished_folder(key) / FILES
         try:
             kept = tuple(keeps)
             for path in [*new.rglob("*")] if new.is_dir() else []:
@@ -286,7 +290,7 @@ class ArtefactStore:
 
     def has_part(self, key: str) -> bool:
         """Return whether a maker that was killed left a file of a step."""
-        return any(path.is_file() for path in (self.root / f"{_NEW}{key}" / FILES).rglob("*"))
+        return any(path.is_file() for path in (self.unfinished_folder(key) / FILES).rglob("*"))
 
     def begun(self) -> list[Path]:
         """Return the folders of steps that are being made, or were when their maker was killed."""

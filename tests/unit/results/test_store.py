@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import harness.results.store
 from harness.errors import HostError, InputError
 from harness.records import FinishedRun, Measurement, Profile, RunOutcome, RunSpec, Status, Usage
 from harness.results.selection import Reuse, pending, select
@@ -59,6 +60,25 @@ def test_a_failed_run_is_kept_and_still_owed(tmp_path: Path) -> None:
     assert [each.outcome.status for each in select(store, [SPEC])] == [Status.TIMED_OUT]
     put(store, finished())
     assert [each.outcome.status for each in select(store, [SPEC])] == [Status.FINISHED]
+
+
+def test_failed_attempts_are_looked_for_once_however_many_runs_are_owed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = RunStore(tmp_path)
+    put(store, finished(status=Status.FAILED))
+    looks: list[Path] = []
+    look = harness.results.store._attempts
+
+    def counted(profile: Path) -> list[tuple[Path, Path]]:
+        looks.append(profile)
+        return look(profile)
+
+    monkeypatch.setattr(harness.results.store, "_attempts", counted)
+    owed = [SPEC, *(replace(SPEC, seed=SPEC.seed + n) for n in range(1, 50))]
+    assert [state.reason for state in pending(store, owed)] == ["failed before: why", *[""] * 49]
+    assert len(select(store, owed)) == 1
+    assert len(looks) == 2
 
 
 def test_a_run_of_other_code_answers_for_the_point_and_the_plan_says_so(tmp_path: Path) -> None:

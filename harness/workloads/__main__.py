@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 
 from harness.artefacts import FOLDER
-from harness.errors import HarnessError
+from harness.errors import HarnessError, HostError
 from harness.reading import read_json
 from harness.records import RunSpec, from_json
 from harness.variables import ARTEFACTS_VARIABLE
@@ -44,7 +44,8 @@ def main(arguments: list[str]) -> int:
     try:
         run(name, spec, out)
     except HarnessError as error:
-        print(error, file=sys.stderr)
+        said = error.about(spec.scenario) if isinstance(error, HostError) else error
+        print(said, file=sys.stderr)
         return error.exit_code
     return 0
 

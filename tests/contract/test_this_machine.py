@@ -56,7 +56,9 @@ def test_this_machine_is_sampled_cheaply() -> None:
 def test_a_run_leaves_whole_lines_and_figures(tmp_path: Path) -> None:
     path = tmp_path / TELEMETRY_FILE
     with TelemetrySampler(path, period_s=0.05):
-        time.sleep(0.2)
+        until = time.monotonic() + 60
+        while len(read_samples(path)) < 3 and time.monotonic() < until:
+            time.sleep(0.01)
     samples = read_samples(path)
     assert len(samples) >= 3
     assert path.read_text().endswith("\n")
@@ -73,15 +75,15 @@ def test_a_driver_that_hangs_does_not_hang_the_harness(
 
     @contextmanager
     def hanging() -> Iterator[Probe]:
-        released.wait(10.0)
+        released.wait(300.0)
         yield lambda: dict.fromkeys(Channel, 0.0)
 
     began = time.monotonic()
     with TelemetrySampler(tmp_path / TELEMETRY_FILE, hanging) as sampler:
         pass
-    assert time.monotonic() - began < 5.0
+    assert time.monotonic() - began < 60.0
     released.set()
-    sampler._thread.join(5.0)
+    sampler._thread.join(60.0)
     assert not sampler._thread.is_alive()
 
 

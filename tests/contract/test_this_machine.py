@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +22,7 @@ from harness.records import Profile, from_json, to_json
 from harness.results.code import Code, code_state
 from harness.runtime.daemon import EngineState, ask_engine
 from harness.runtime.host import Host, default_profile, probe_host
+from harness.sandbox.cgroups import GroupLimits, make_group
 from harness.telemetry.log import TELEMETRY_FILE, read_samples
 from harness.telemetry.reduce import run_measurements
 from harness.telemetry.sampler import TelemetrySampler
@@ -202,3 +205,27 @@ def test_no_repository_and_no_git_are_said(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("PATH", str(tmp_path))
     assert _state(tmp_path).absent["commit"] == "git is not installed"
     code_state.cache_clear()
+
+
+HOLDS = """
+import os
+input()
+held = os.memfd_create("held")
+for _ in range(256):
+    os.write(held, bytes(1 << 20))
+print("held it")
+"""
+
+
+def test_a_control_group_bounds_memory_that_no_process_maps() -> None:
+    """By the real kernel, in whichever version of groups it has and this user may use."""
+    group = make_group(GroupLimits(memory_bytes=64 << 20, processes=16, cpus=1.0))
+    if group is None:
+        pytest.skip("this user may make no control group here")
+    command = [sys.executable, "-I", "-S", "-c", HOLDS]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        group.add(process.pid)
+        said, _ = process.communicate(b"\n", timeout=120)
+    group.remove()
+    assert (process.returncode, said) == (-signal.SIGKILL, b"")
+    assert not any(folder.exists() for folder in group.folders)

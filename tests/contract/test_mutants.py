@@ -39,7 +39,7 @@ from .mutants import mutate
 from .small import NAME, called, make_project, runs_of
 
 NUM = 160  # of each kind of file
-LIMIT_S = 20
+LIMIT_S = 60
 CHECK = ("check", "a99", "--profile", "cpu")
 PLAN = ("plan", "a99", "--profile", "cpu", "--runtime", "local")
 REPORT = ("report", "a99", "--profile", "cpu")

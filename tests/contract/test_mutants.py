@@ -105,7 +105,7 @@ TARGETS = {
         commands=(CHECK, REPORT),
         free=(
             ("words of the workload", r"cause|log_tail(\..*)?|device"),
-            ("shown, not judged", r"usage(\..*)?|started_at|runtime"),
+            ("shown, not judged", r"(usage|segments)(\..*)?|started_at|runtime"),
             ("default", r"exit_code|schema_version"),
         ),
     ),

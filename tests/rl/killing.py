@@ -98,6 +98,10 @@ class Command:
 
         return is_at_work
 
+    def has_steps(self, number: int) -> Callable[[], bool]:
+        """Return what says whether so many steps are finished."""
+        return lambda: self.num_steps >= number
+
     @property
     def num_rollouts(self) -> int:
         """How many rollouts are in the logs of all steps."""

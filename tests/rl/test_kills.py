@@ -138,7 +138,7 @@ def test_a_run_that_is_killed_twice_ends_with_the_same_figures(
     assert code == 4, said  # parts of the experiment are left out
     for number, victim in enumerate(("workload", "harness"), 1):
         wanted = number * whole.num_steps // 3
-        code, said = killed.kill(victim, lambda wanted=wanted: killed.num_steps >= wanted)
+        code, said = killed.kill(victim, killed.has_steps(wanted))
         assert code == {"workload": 3, "harness": -signal.SIGKILL}[victim], said
     code, said = killed.run()
     assert code == 4, said

@@ -26,8 +26,9 @@ def texts(source: Path) -> Iterator[tuple[str, str]]:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         prose = {id(each.value) for each in ast.walk(tree) if isinstance(each, ast.Expr)}
         for node in ast.walk(tree):
-            is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
-            if is_text and id(node) not in prose:
+            if not isinstance(node, ast.Constant) or id(node) in prose:
+                continue
+            if isinstance(node.value, str):
                 yield str(path.relative_to(source)), node.value
 
 

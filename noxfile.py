@@ -34,12 +34,14 @@ REQUIREMENTS = ROOT / "requirements"
 BENCH_REQUIREMENTS = ROOT / "tests" / "bench" / "requirements"
 COULD_NOT_RUN = 3  # the harness's exit code where the machine or a run broke
 HAS_GPU = Path("/dev/nvidiactl").exists()
-TORCH = "2.13.0"
 # PyTorch is installed before a lock, as one version has many builds; those for CUDA bring triton
 TORCH_BUILDS = ("torch", "triton")
-WITH_TORCH = "rl-gpu"  # the one lock that holds them: vLLM for a GPU fits only one build
+TORCH_LOCK = REQUIREMENTS / f"torch-{'gpu' if HAS_GPU else 'cpu'}.txt"
+WITH_TORCH = ("torch-gpu", "rl-gpu")  # the locks that hold them; torch-cpu.txt is kept by hand
 # vLLM asks for these, but serves text without; one that does not match PyTorch's build does harm
 NOT_LOCKED = ("torchaudio", "torchcodec", "torchvision")
+
+IMAGE_PYTHON = {"cpu": "3.11", "curator": "3.12", "rl": "3.12"}  # of containers with a lock
 
 nox.needs_version = ">=2025.2.9"
 nox.options.sessions = ["lint", "types", "tests"]
@@ -64,7 +66,7 @@ class Environment:
 
 def _environments(*, has_gpu: bool) -> dict[str, Environment]:
     base = REQUIREMENTS / "base.txt"
-    rl = REQUIREMENTS / (f"{WITH_TORCH}.txt" if has_gpu else "rl.txt")
+    rl = REQUIREMENTS / ("rl-gpu.txt" if has_gpu else "rl.txt")
     of_users = {
         "base": Environment(lock=base, project=True),
         "torch": Environment(lock=base, torch=True, project=True),
@@ -149,7 +151,7 @@ def _wanted(name: str) -> dict[str, str]:
         "the recipe in noxfile.py": _digest("".join(map(inspect.getsource, RECIPE)).encode()),
     }
     if env.torch:
-        wanted["PyTorch"] = f"{TORCH} {'with a GPU' if HAS_GPU else 'without a GPU'}"
+        wanted["PyTorch"] = f"{TORCH_LOCK.stem} {_digest(TORCH_LOCK.read_bytes())}"
     if env.over:
         below = {fact: value for fact, value in _wanted(env.over).items() if fact != PROJECT}
         wanted["the environment below"] = _digest(json.dumps(below).encode())
@@ -277,29 +279,33 @@ def _pins(lock: Path) -> list[tuple[str, str]]:
     return [(entry.partition("==")[0], entry) for entry in entries if "==" in entry]
 
 
+_BY_HASH = ("--no-deps", "--require-hashes", "--requirement")
+
+
 def _install_lock(session: nox.Session, python: str, lock: Path) -> None:
-    _pip(session, python, "--no-deps", "--require-hashes", "--requirement", str(lock))
+    _pip(session, python, *_BY_HASH, str(lock))
 
 
 def _install_torch(session: nox.Session, python: str) -> None:
-    """Install PyTorch: the CPU build where that will do, as the CUDA one is gigabytes.
+    """Install PyTorch, by its hash: the CPU build where that will do, as CUDA's is gigabytes.
 
-    pip takes a CPU wheel that this machine is set up to offer; else uv knows where PyTorch
-    publishes its builds.
+    pip takes a CPU build that this machine is set up to offer; else uv knows where PyTorch
+    publishes it.
     """
-    cpu = not HAS_GPU
-    if cpu and _pip_can(python, f"torch=={TORCH}+cpu"):
+    if HAS_GPU:
+        _install_lock(session, python, TORCH_LOCK)
+        return
+    if _pip_can(python, TORCH_LOCK):
         return
     _install_lock(session, python, REQUIREMENTS / "uv.txt")
-    backend = "cpu" if cpu else "auto"
     _run(
         *(session, python, "-m", "uv", "pip", "install", "--python", python),
-        *(f"--torch-backend={backend}", f"torch=={TORCH}"),
+        *("--torch-backend=cpu", *_BY_HASH, str(TORCH_LOCK)),
     )
 
 
-def _pip_can(python: str, requirement: str) -> bool:
-    command = [python, "-m", "pip", "install", "--quiet", requirement]
+def _pip_can(python: str, lock: Path) -> bool:
+    command = [python, "-m", "pip", "install", "--quiet", *_BY_HASH, str(lock)]
     return not subprocess.run(
         command, check=False, stderr=subprocess.DEVNULL, pass_fds=[*_held.values()]
     ).returncode
@@ -636,16 +642,26 @@ def update_requirements(session: nox.Session) -> None:
     """
     python = environment(session, "tools")
     overrides = Path(session.create_tmp()) / "overrides.txt"
-    sources = [*sorted(REQUIREMENTS.glob("*.in")), *sorted(BENCH_REQUIREMENTS.glob("*.in"))]
-    for source in sources:
-        left_out = NOT_LOCKED if source.stem == WITH_TORCH else (*TORCH_BUILDS, *NOT_LOCKED)
-        overrides.write_text("".join(f"{name} ; sys_platform == 'never'\n" for name in left_out))
+
+    def compiled(source: Path, *arguments: str) -> None:
         session.run(
-            *(python, "-m", "uv", "pip", "compile", "--quiet", "--universal"),
+            *(python, "-m", "uv", "pip", "compile", "--quiet"),
             *(session.posargs or ["--upgrade"]),
-            *("--python-version", "3.11", "--generate-hashes", "--no-header", "--no-annotate"),
-            *("--override", str(overrides)),
-            *(f"--no-emit-package={name}" for name in left_out),
+            *("--generate-hashes", "--no-header", "--no-annotate", *arguments),
             *(str(source), "--output-file", str(source.with_suffix(".txt"))),
             external=True,
         )
+
+    for folder in (REQUIREMENTS, BENCH_REQUIREMENTS):
+        for source in sorted(folder.glob("*.in")):
+            left_out = NOT_LOCKED if source.stem in WITH_TORCH else (*TORCH_BUILDS, *NOT_LOCKED)
+            overrides.write_text(
+                "".join(f"{name} ; sys_platform == 'never'\n" for name in left_out)
+            )
+            compiled(
+                *(source, "--universal", "--python-version=3.11", f"--override={overrides}"),
+                *(f"--no-emit-package={name}" for name in left_out),
+            )
+    for source in sorted((ROOT / "containers").glob("*/*.in")):  # each lists all that it installs
+        version = IMAGE_PYTHON[source.parent.name]
+        compiled(source, "--no-deps", f"--python-version={version}", "--python-platform=linux")

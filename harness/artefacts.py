@@ -35,6 +35,7 @@ from typing import Any
 
 from harness import atomic
 from harness.errors import InputError, Problem
+from harness.reading import read_json, read_regular_file
 from harness.records import digest, from_json, record, to_json
 from harness.source import digest_of
 
@@ -233,6 +234,10 @@ class ArtefactStore:
         self.make_folder()
         return os.open(self.root / _LOCKS / key, os.O_RDONLY | os.O_CREAT, 0o644)
 
+    def unfinished_folder(self, key: str) -> Path:
+        """Return the folder that a step is made in, whether it is there or not."""
+        return self.root / f"{_NEW}{key}"
+
     def begin(self, key: str, keeps: Iterable[str] = ()) -> Path:
         """Return the folder to make a locked step in.
 
@@ -241,7 +246,7 @@ class ArtefactStore:
             keeps: files, by path or pattern, that a killed maker may have left and this one goes
                 on with; all else that it left is removed.
         """
-        new, files = self.root / f"{_NEW}{key}", self.root / f"{_NEW}{key}" / FILES
+        new, files = self.unfinished_folder(key), self.unfinished_folder(key) / FILES
         try:
             kept = tuple(keeps)
             for path in [*new.rglob("*")] if new.is_dir() else []:
@@ -285,7 +290,7 @@ class ArtefactStore:
 
     def has_part(self, key: str) -> bool:
         """Return whether a maker that was killed left a file of a step."""
-        return any(path.is_file() for path in (self.root / f"{_NEW}{key}" / FILES).rglob("*"))
+        return any(path.is_file() for path in (self.unfinished_folder(key) / FILES).rglob("*"))
 
     def begun(self) -> list[Path]:
         """Return the folders of steps that are being made, or were when their maker was killed."""
@@ -371,7 +376,7 @@ def read_record(folder: Path) -> Artefact:
         DamagedError: the record cannot be read.
     """
     try:
-        return from_json(Artefact, json.loads((folder / _RECORD).read_text(encoding="utf-8")))
+        return from_json(Artefact, read_json(read_regular_file(folder / _RECORD)))
     except (OSError, ValueError) as error:
         message = f"is damaged: {error}"
         raise DamagedError([Problem(message=message, path=folder / _RECORD)]) from None
@@ -384,7 +389,7 @@ def verified(folder: Path) -> Artefact:
         DamagedError: it is not what was written; names the first such file.
     """
     try:
-        stated: dict[str, Any] = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        stated: dict[str, Any] = read_json(read_regular_file(folder / _MANIFEST), holds_paths=True)
         paths = {str(path.relative_to(folder)): path for path in _tree(folder)}
         paths.pop(_MANIFEST, None)
         for name in sorted({*stated, *paths}):

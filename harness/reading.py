@@ -23,7 +23,14 @@ _SHOWN = 80
 _HALF = re.compile("[\ud800-\udfff]")
 
 
-def read_json(text: str | bytes, *, max_bytes: int = MAX_BYTES, mend: bool = False) -> Any:
+def read_json(
+    text: str | bytes,
+    *,
+    max_bytes: int = MAX_BYTES,
+    mend: bool = False,
+    as_python: bool = False,
+    holds_paths: bool = False,
+) -> Any:
     """Return the value of a JSON text that somebody else wrote.
 
     It has finite numbers, whole ones of less than 300 digits, at most `MAX_DEPTH` levels, each key
@@ -34,6 +41,10 @@ def read_json(text: str | bytes, *, max_bytes: int = MAX_BYTES, mend: bool = Fal
         max_bytes: more is refused; of text, characters.
         mend: put U+FFFD in the place of half a surrogate pair, and do not refuse it, as for
             sentences that a model wrote.
+        as_python: take numbers and keys as Python's own parser does: NaN and infinity, whole
+            numbers of up to 4,300 digits, and a key twice, of which the last counts.
+        holds_paths: leave half a surrogate pair as it is: so Python writes the bytes of a file's
+            name that are not UTF-8.
 
     Raises:
         ValueError: one line that says why there is no such value; a `json.JSONDecodeError` where
@@ -45,13 +56,15 @@ def read_json(text: str | bytes, *, max_bytes: int = MAX_BYTES, mend: bool = Fal
     if isinstance(text, bytes):
         text = text.decode("utf-8")
     try:
-        value = _DECODER.decode(text)
+        value = (_AS_PYTHON if as_python else _DECODER).decode(text)
     except RecursionError:
         _refuse_depth()
     # most documents have fewer brackets than levels are allowed, and need no walk
     may_be_deep = text.count("[") + text.count("{") > MAX_DEPTH
     may_be_half = "\\ud" in text or "\\uD" in text or _HALF.search(text)
-    return _checked(value, mend=mend) if may_be_deep or may_be_half else value
+    if may_be_deep or (may_be_half and not holds_paths):
+        return _checked(value, mend=mend, keep=holds_paths)
+    return value
 
 
 def objects_in(text: str, *, max_characters: int = 2**16) -> list[dict[str, Any]]:
@@ -100,7 +113,7 @@ def shown(value: object) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
-def _checked(value: Any, *, mend: bool) -> Any:
+def _checked(value: Any, *, mend: bool, keep: bool = False) -> Any:
     """Return a decoded value, level by level: no recursion, however deep it is.
 
     Raises:
@@ -111,11 +124,11 @@ def _checked(value: Any, *, mend: bool) -> Any:
     for _ in range(MAX_DEPTH + 1):
         below: list[Any] = []
         for holder in level:
-            if isinstance(holder, dict) and any(map(_HALF.search, holder)):
+            if isinstance(holder, dict) and not keep and any(map(_HALF.search, holder)):
                 _refuse_half()
             items = holder.items() if isinstance(holder, dict) else enumerate(holder)
             for key, item in list(items):
-                if isinstance(item, str) and _HALF.search(item):
+                if isinstance(item, str) and not keep and _HALF.search(item):
                     if not mend:
                         _refuse_half()
                     holder[key] = _HALF.sub("\ufffd", item)
@@ -175,3 +188,4 @@ _DECODER = json.JSONDecoder(
     parse_float=_finite,
     parse_int=_whole,
 )
+_AS_PYTHON = json.JSONDecoder()

@@ -23,6 +23,7 @@ from typing import Any
 from harness import atomic
 from harness.check.wording import several
 from harness.errors import ExitCode, InputError, Problem
+from harness.reading import read_json, read_regular_file
 from harness.records import (
     Event,
     FinishedRun,
@@ -301,9 +302,9 @@ def read_pins(folder: Path) -> tuple[PlatformPins, ...]:
     if not path.is_file():
         return ()
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(read_regular_file(path))
         return from_json(tuple[PlatformPins, ...], document)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise InputError([Problem(message=f"is damaged: {error}", path=path)]) from None
 
 

@@ -35,7 +35,7 @@ def main(options: AuditOptions) -> ExitCode:
         chosen = [each for each in folders(project.scenarios) if store.profiles(each.name)]
     if not chosen:
         message = f"no results of any scenario in {store.root}"
-        raise HostError(message, "harness run SCENARIO")
+        raise HostError(message, "harness list  # what can be run")
 
     def ask(folder: Path) -> Answer:
         loaded = load(folder)

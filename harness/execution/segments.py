@@ -18,6 +18,7 @@ from harness.artefacts import DamagedError, read_record
 from harness.errors import InputError, Interrupted, Problem, first_line
 from harness.probes.channels import Channel
 from harness.probes.reading import NotSupported
+from harness.reading import read_json, read_regular_file
 from harness.records import Event, RunSpec, Segment, StepTaken, from_json, record, to_json
 from harness.results.store import SEGMENT_FILE, RunStore, segment_folders
 from harness.runtime.postmortem import Signs, signs_now, why_ended
@@ -215,7 +216,7 @@ def _last_sample(folder: Path) -> str:
 
 def _read(folder: Path) -> _Begun | None:
     try:
-        return from_json(_Begun, json.loads((folder / SEGMENT_FILE).read_text(encoding="utf-8")))
+        return from_json(_Begun, read_json(read_regular_file(folder / SEGMENT_FILE)))
     except (OSError, ValueError):  # cut before it was whole: nothing had begun
         return None
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from harness.errors import InputError, Problem
 from harness.follow.told import ProgressLine
+from harness.installed import to_install
 from harness.records import RunSpec
 
 Write = Callable[[int, Mapping[str, float], float], None]
@@ -105,5 +106,4 @@ def run_name(spec: RunSpec) -> str:
 def _require(package: str, extra: str) -> None:
     if find_spec(package) is None:
         message = f"{package} is not installed"
-        allowed = f"pip install 'spark-article-harness[{extra}]'"
-        raise InputError([Problem(message=message, key=f"--{extra}", allowed=allowed)])
+        raise InputError([Problem(message=message, key=f"--{extra}", allowed=to_install(extra))])

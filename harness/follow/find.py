@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from harness.follow.remaining import Timeline, timeline_of
+from harness.reading import read_json, read_regular_file
 from harness.records import Profile, RunSpec, Status, from_json, record
 from harness.results.store import ENVIRONMENT_FILE, SPEC_FILE, RunStore
 
@@ -159,7 +159,7 @@ def _changed(path: Path) -> float:
 
 def _spec(folder: Path) -> RunSpec | None:
     try:
-        document = json.loads((folder / SPEC_FILE).read_text(encoding="utf-8"))
+        document = read_json(read_regular_file(folder / SPEC_FILE))
         return from_json(RunSpec, document)
     except (OSError, ValueError):
         return None

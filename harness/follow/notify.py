@@ -23,6 +23,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from harness.errors import InputError, Problem
+from harness.installed import to_install
 from harness.records import record
 from harness.report.clean import plain
 
@@ -150,7 +151,7 @@ def notifier(given: str) -> Notifier:
     if scheme not in _WEB and find_spec("apprise") is None:
         _refuse(
             f"addresses of {scheme}:// need apprise, which is not installed",
-            allowed="pip install 'spark-article-harness[notify]', or a web hook (https://...)",
+            allowed=f"{to_install('notify')}; or a web hook (https://...)",
         )
     return Notifier(address)
 

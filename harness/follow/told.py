@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from harness.follow.tail import Tail
+from harness.reading import read_json
 from harness.records import record
 from harness.workloads.api.progress import PROGRESS_FILE
 
@@ -127,7 +127,7 @@ class Progress:
     def _read(self, text: str) -> ProgressLine | None:
         """Return a line; None where it is none: what is damaged is skipped."""
         try:
-            document = json.loads(text)
+            document = read_json(text)
             clock = float(document["at"])
             phase = _count(document, "phase")
             inner = document.get("detail")

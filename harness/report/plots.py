@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HostError
+from harness.installed import to_install
 from harness.records import Scalar, record
 from harness.report import clean
 from harness.report.cells import spoken
@@ -110,7 +111,7 @@ def _svg(shown: Curves, origin: str) -> str:
         from matplotlib.layout_engine import ConstrainedLayoutEngine  # noqa: PLC0415 - see above
     except ImportError:
         message = "plots need matplotlib, which is not installed"
-        raise HostError(message, "pip install 'spark-article-harness[plots]'") from None
+        raise HostError(message, to_install("plots")) from None
 
     style = {**_STYLE, "svg.hashsalt": shown.plot.file}
     with matplotlib.style.context(["default", style]):

@@ -32,15 +32,17 @@ class Pending:
 
 def pending(store: RunStore, specs: Iterable[RunSpec]) -> Iterator[Pending]:
     """Yield, for each planned run, whether it is finished, and if not why it is not reused."""
+    planned = tuple(specs)
+    failures = store.failures_of([spec for spec in planned if not store.has(spec)])
     earlier: dict[tuple[str, int], FinishedRun] | None = None
-    for spec in specs:
+    for spec in planned:
         if store.has(spec):
             yield Pending(spec=spec, reuse=Reuse.FINISHED)
             continue
         if earlier is None:
             earlier = _by_point(store, spec.scenario, spec.profile)
         like = earlier.get((spec.point_id, spec.seed))
-        failed = store.failures(spec)
+        failed = failures.get(spec.run_id)
         reason = _difference(like.spec, spec) if like else ""
         if store.is_staged(spec):
             reason = "was ended half-way: goes on behind its last step"
@@ -62,12 +64,16 @@ def select(store: RunStore, specs: Iterable[RunSpec]) -> tuple[FinishedRun, ...]
     earlier: dict[tuple[str, int], FinishedRun] = {}
     if len(finished) < len(planned):
         earlier = _by_point(store, planned[0].scenario, planned[0].profile)
+    found = {
+        spec.run_id: finished.get(spec.run_id) or earlier.get((spec.point_id, spec.seed))
+        for spec in planned
+    }
+    failures = store.failures_of([spec for spec in planned if found[spec.run_id] is None])
 
     def answer(spec: RunSpec) -> FinishedRun | None:
-        found = finished.get(spec.run_id) or earlier.get((spec.point_id, spec.seed))
-        return found or next(iter(store.failures(spec)[::-1]), None)
+        return found[spec.run_id] or next(iter(failures.get(spec.run_id, [])[::-1]), None)
 
-    return tuple(found for spec in planned if (found := answer(spec)) is not None)
+    return tuple(run for spec in planned if (run := answer(spec)) is not None)
 
 
 def _by_point(

@@ -15,6 +15,7 @@ from harness.records import (
     RunOutcome,
     RunSpec,
     Scalar,
+    Segment,
     Status,
     Usage,
     from_json,
@@ -22,6 +23,7 @@ from harness.records import (
 from harness.results.environment import RunEnvironment
 from harness.units import UNITS
 
+_BOOT = re.compile(r"|0{8}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # none where /proc is absent
 _METRIC = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*")
 _RUNTIMES = ("local", "docker")
 _LONGEST_S = 1e9  # thirty years
@@ -53,6 +55,21 @@ def outcome_faults(outcome: RunOutcome) -> Iterator[tuple[str, str]]:
         used = getattr(outcome.usage, each.name)
         if used is not None and not 0 <= used <= limits[each.name]:
             yield f"usage.{each.name}", "is out of range"
+    for index, segment in enumerate(outcome.segments):
+        yield from ((f"segments[{index}].{key}", why) for key, why in _segment_faults(segment))
+
+
+def _segment_faults(segment: Segment) -> Iterator[tuple[str, str]]:
+    if not _BOOT.fullmatch(segment.boot_id):
+        yield "boot_id", f"{segment.boot_id!r} is no id of a boot"
+    for name in ("began", "ended"):
+        if (text := getattr(segment, name)) and not _is_time(text):
+            yield name, "is no time"
+    if not 0 <= segment.wall_s <= _LONGEST_S:
+        yield "wall_s", "is out of range"
+    for name in ("steps", "shared_with"):
+        if getattr(segment, name) < 0:
+            yield name, "is below 0"
 
 
 def measurement_faults(measurements: Sequence[Measurement]) -> Iterator[tuple[str, str]]:

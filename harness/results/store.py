@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -104,11 +103,13 @@ class RunStore:
     def _require_place(self, scenario: str, profile: Profile) -> None:
         """Put a folder in a run's place and take it away, as `commit` will after hours of work."""
         place = self.root / scenario / profile
-        probe = self.root / _STAGING / f".probe.{scenario}.{profile}.{os.getpid()}"
+        probe = self.root / _STAGING / f".probe.{scenario}.{profile}"
+        moved = place / probe.name
         try:
             place.mkdir(parents=True, exist_ok=True)
+            for left in (probe, moved):  # by one that was killed: whoever is here holds the lock
+                shutil.rmtree(left, ignore_errors=True)
             probe.mkdir()
-            moved = place / probe.name
             try:
                 (probe / SPEC_FILE).write_text("{}", encoding="utf-8")
                 atomic.move(probe, moved)
@@ -203,7 +204,8 @@ class RunStore:
         spec, is_finished = finished.spec, finished.outcome.status is Status.FINISHED
         place = self.folder(spec)
         if not is_finished:
-            last = max((_attempt(path) for path in _attempts(place)), default=0)
+            mine = (path for path, run in _attempts(place.parent) if run == place)
+            last = max(map(_attempt, mine), default=0)
             place = place.with_name(f"{place.name}.failed-{last + 1}")
         try:
             _write_json(staged / MEASUREMENTS_FILE, to_json(finished.measurements))
@@ -276,7 +278,21 @@ class RunStore:
 
     def failures(self, spec: RunSpec) -> list[FinishedRun]:
         """Return the failed attempts at `spec`, oldest first."""
-        return self._load_all(_attempts(self.folder(spec)))
+        return self.failures_of([spec]).get(spec.run_id, [])
+
+    def failures_of(self, specs: Sequence[RunSpec]) -> dict[str, list[FinishedRun]]:
+        """Return the failed attempts at runs, oldest first, by run id; none for one without any."""
+        wanted = {self.folder(spec) for spec in specs}
+        found = [
+            path
+            for parent in {place.parent for place in wanted}
+            for path, place in _attempts(parent)
+            if place in wanted
+        ]
+        failures: dict[str, list[FinishedRun]] = {}
+        for run in self._load_all(found):
+            failures.setdefault(run.spec.run_id, []).append(run)
+        return failures
 
     def runs(self, scenario: str, profile: Profile) -> list[FinishedRun]:
         """Return every finished run of a profile, in a stable order (cell, then replicate)."""
@@ -464,9 +480,12 @@ def _make_folder(folder: Path) -> None:
         raise atomic.unwritable(folder, error) from None
 
 
-def _attempts(place: Path) -> list[Path]:
-    found = [path for path in place.parent.glob(f"{place.name}.failed-*") if _attempt(path)]
-    return sorted(found, key=_attempt)
+def _attempts(profile: Path) -> list[tuple[Path, Path]]:
+    """Return the failed attempts in a profile's folder, oldest first, each with its run's place."""
+    found = [path for path in profile.glob("*.failed-*") if _attempt(path)]
+    return [
+        (path, path.with_name(path.name.partition(".")[0])) for path in sorted(found, key=_attempt)
+    ]
 
 
 def _attempt(path: Path) -> int:

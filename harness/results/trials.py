@@ -48,9 +48,10 @@ def _unrecorded(
 ) -> Iterator[tuple[str, FinishedRun, str]]:
     """Yield the id of each new trial, its run, and its replicate's first finished run's id."""
     roots: dict[int, str] = {}
+    failures = store.failures_of(plan.runs)
     for spec in plan.runs:
         root = roots.get(spec.replicate, "")
-        for number, failed in enumerate(store.failures(spec), start=1):
+        for number, failed in enumerate(failures.get(spec.run_id, []), start=1):
             if history.get(name := f"{spec.run_id}.failed-{number}") is None:
                 yield name, failed, root
         if store.has(spec):

@@ -14,6 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from harness.errors import HostError, first_line
+from harness.installed import to_install
 from harness.records import ImageRef, Limits, Profile, SandboxKind, SandboxSpec, record
 from harness.runtime.daemon import EngineState
 from harness.runtime.host import Host, profile_problem
@@ -256,7 +257,7 @@ def _gpu(host: Host) -> HostFinding:
         what="gpu",
         state=State.MISSING if has_driver else State.LIMITED,
         detail=f"{host.absent['gpus']}; {_driver(host)}: only cpu and evidence profiles",
-        remedy="pip install nvidia-ml-py" if has_driver else "",
+        remedy=to_install("gpu") if has_driver else "",
     )
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from harness.errors import HostError
+from harness.installed import to_upgrade
 from harness.records import record
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class _Complaint:
     Attributes:
         text: a regular expression; its groups may be named in the other two.
         means: our sentence; ``{host}`` is the engine's address, ``{what}`` the requested object.
-        remedy: the next command.
+        remedy: the next command; ``{newer}`` is the one that upgrades the client.
     """
 
     text: str
@@ -71,7 +72,7 @@ _COMPLAINTS = (
     _Complaint(
         text=r"client version (?P<ours>\S+) is too old\. .* API version is (?P<its>[\d.]*\d)",
         means="the Docker engine speaks API {its} and later; this client speaks {ours}",
-        remedy="python -m pip install --upgrade docker",
+        remedy="{newer}",
     ),
     _Complaint(
         text=r"No such image",
@@ -141,7 +142,8 @@ def meaning(text: str, what: str) -> HostError | None:
     """Return the error for a known text of Docker; None for any other text."""
     for complaint in _COMPLAINTS:
         if match := re.search(complaint.text, text, re.DOTALL):
-            facts = {"host": host(), "what": what, **match.groupdict()}
+            newer = to_upgrade("docker")
+            facts = {"host": host(), "what": what, "newer": newer, **match.groupdict()}
             return HostError(complaint.means.format(**facts), complaint.remedy.format(**facts))
     return None
 

@@ -13,7 +13,6 @@ so large headers are read one at a time, and the bytes behind a header pass in p
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import shutil
@@ -27,6 +26,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from harness.errors import HostError
+from harness.reading import read_json
 from harness.records import RunSpec, SandboxKind, SandboxSpec, from_json, to_json
 from harness.runtime.owner import parse, this_process
 from harness.runtime.processes import Mark
@@ -288,7 +288,7 @@ class SandboxServer:
 
         header_bytes, blob_bytes = read_lengths(read, max_blob, max_header=_MAX_HEADER)
         with self._large_header if header_bytes > _SMALL_HEADER else nullcontext():
-            header = json.loads(read(header_bytes))
+            header = read_json(read(header_bytes), holds_paths=True)
             _require_few(header)
             return from_json(kind, header), blob_bytes
 

@@ -9,16 +9,19 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
 from harness.artefacts import ArtefactStore
 from harness.errors import HostError
-from harness.records import Limits
+from harness.reading import read_json
+from harness.records import Event, Limits, from_json
 from harness.runtime.base import RunStopReason
 from harness.runtime.host import ON_CPU, Host
 from harness.runtime.memory import memory_problem
 from harness.telemetry.log import TELEMETRY_FILE
+from harness.workloads.api.emit import EVENTS_FILE
 
 _LOOK_S = 0.5
 _FILES_S = 5.0  # a run that has just written need not have its folder read
@@ -35,8 +38,8 @@ class RunWatch:
         limits: what the run may use.
         run_dir: the run's folder; a file written there is a sign of life, but for the telemetry,
             which the harness writes.
-        artefacts_dir: the store of finished steps; a file written to one that is being made is a
-            sign of life too.
+        artefacts_dir: the store of finished steps; a file written to the one that this run is
+            making is a sign of life too, one that a run beside it writes is none.
         memory_gib: reads how much memory it uses; None where the container holds that limit.
         each_look: called at every look.
         stop: once it is set, the run is to end.
@@ -55,6 +58,8 @@ class RunWatch:
         self._limits = limits
         self._run_dir = run_dir
         self._artefacts = None if artefacts_dir is None else ArtefactStore(artefacts_dir)
+        self._step = ""  # the key of the one that it has begun last
+        self._heard = 0  # bytes of its events
         self._files = self._newest_files()
         self._idle_s = 0.0
         self._looked = time.monotonic()
@@ -110,8 +115,10 @@ class RunWatch:
     def _newest_files(self) -> tuple[int, int]:
         """Return how many bytes the files of a run have, and when the newest was written, ns."""
         size = newest = 0
-        begun = [] if self._artefacts is None else self._artefacts.begun()
-        for folder, _, names in chain.from_iterable(map(os.walk, (self._run_dir, *begun))):
+        folders = [self._run_dir]
+        if self._artefacts is not None and (key := self._begun()):
+            folders.append(self._artefacts.unfinished_folder(key))
+        for folder, _, names in chain.from_iterable(map(os.walk, folders)):
             for name in names:
                 if name == TELEMETRY_FILE:
                     continue
@@ -122,6 +129,22 @@ class RunWatch:
                 size += seen.st_size
                 newest = max(newest, seen.st_mtime_ns)
         return size, newest
+
+    def _begun(self) -> str:
+        """Return the key of the step that the run has begun last; empty before the first."""
+        with suppress(FileNotFoundError), (self._run_dir / EVENTS_FILE).open("rb") as events:
+            events.seek(self._heard)
+            for line in events:
+                if not line.endswith(b"\n"):  # it is being written
+                    break
+                self._heard += len(line)
+                if b'"begun"' not in line:
+                    continue
+                with suppress(ValueError):  # a damaged line ends the run later, with its place
+                    event = from_json(Event, read_json(line))
+                    if event.kind == "begun":
+                        self._step = str(event.payload.get("key", ""))
+        return self._step
 
 
 def host_problems(limits: Limits, host: Host) -> Iterator[HostError]:

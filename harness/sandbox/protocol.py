@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
 
+from harness.reading import read_json
 from harness.records import record, to_json
 from harness.sandbox.base import CommandResult
 from harness.sandbox.limits import CommandLimits
@@ -93,7 +94,7 @@ def read_message(
         ValueError: it is too long, or its header is not JSON.
     """
     header_bytes, blob_bytes = read_lengths(read, max_blob, max_header=max_header)
-    return json.loads(read(header_bytes)), read(blob_bytes)
+    return read_json(read(header_bytes), holds_paths=True), read(blob_bytes)
 
 
 def read_lengths(read: Reader, max_blob: int, *, max_header: int = _MAX_HEADER) -> tuple[int, int]:

@@ -7,8 +7,8 @@ however it dies, this process and all it started are ended.
 
 from __future__ import annotations
 
-import json
 import os
+import select
 import signal
 import sys
 import threading
@@ -16,7 +16,8 @@ from importlib import import_module
 from pathlib import Path
 
 from harness.artefacts import FOLDER
-from harness.errors import HarnessError
+from harness.errors import HarnessError, HostError
+from harness.reading import read_json
 from harness.records import RunSpec, from_json
 from harness.variables import ARTEFACTS_VARIABLE
 from harness.workloads.api.context import Context
@@ -39,11 +40,12 @@ def main(arguments: list[str]) -> int:
         return 2
     hold_lifeline()
     name, spec_file, out = arguments[0], Path(arguments[1]), Path(arguments[2])
-    spec = from_json(RunSpec, json.loads(spec_file.read_text(encoding="utf-8")))
+    spec = from_json(RunSpec, read_json(spec_file.read_bytes()))
     try:
         run(name, spec, out)
     except HarnessError as error:
-        print(error, file=sys.stderr)
+        said = error.about(spec.scenario) if isinstance(error, HostError) else error
+        print(said, file=sys.stderr)
         return error.exit_code
     return 0
 
@@ -73,12 +75,18 @@ def _earlier(out: Path) -> EarlierSegments:
     path = out / EARLIER_FILE
     if not path.exists():
         return EarlierSegments()
-    return from_json(EarlierSegments, json.loads(path.read_text(encoding="utf-8")))
+    return from_json(EarlierSegments, read_json(path.read_bytes()))
 
 
 def hold_lifeline() -> None:
-    """End this process group when standard input, whose other end the runtime holds, closes."""
+    """End this process group when standard input, whose other end the runtime holds, closes.
+
+    One that is closed already ends it before anything is written: the next harness may be at work
+    in the same folder.
+    """
     if os.environ.get(LIFELINE_VARIABLE):
+        if select.select([0], [], [], 0)[0]:  # nothing is ever written to it
+            _end_with_lifeline()
         threading.Thread(target=_end_with_lifeline, name="lifeline", daemon=True).start()
 
 

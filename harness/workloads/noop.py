@@ -7,6 +7,7 @@ import os
 import random
 import time
 
+from harness.reading import read_json
 from harness.records import record
 from harness.workloads.api.context import Context
 from harness.workloads.api.declare import Metric, Workload, param
@@ -65,5 +66,5 @@ def _walk(context: Context) -> None:
                 here += chance.randint(1, 1_000_000)
                 (step.folder / "here.json").write_text(json.dumps(here), encoding="utf-8")
                 context.emit.measured("noop.walk", here, where={"step": number})
-        here = json.loads((step.folder / "here.json").read_text(encoding="utf-8"))
+        here = read_json((step.folder / "here.json").read_bytes())
         reads = {"before": step.digest()}

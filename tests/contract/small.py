@@ -69,7 +69,7 @@ def harness(
     return subprocess.run(
         [sys.executable, "-m", "harness", *words, "--project", str(project)],
         check=False,
-        timeout=120,
+        timeout=600,
         env={name: value for name, value in around.items() if value is not None},
         **streams,
     )

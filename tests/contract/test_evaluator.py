@@ -200,6 +200,6 @@ def test_a_killed_loop_leaves_no_process_behind(tmp_path: Path) -> None:
     finally:
         os.kill(loop.pid, signal.SIGKILL)
         loop.wait()
-    gone, alive = psutil.wait_procs(children, timeout=10)
+    gone, alive = psutil.wait_procs(children, timeout=120)
     assert not alive
     assert gone

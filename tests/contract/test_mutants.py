@@ -39,7 +39,7 @@ from .mutants import mutate
 from .small import NAME, called, make_project, runs_of
 
 NUM = 160  # of each kind of file
-LIMIT_S = 20
+LIMIT_S = 60
 CHECK = ("check", "a99", "--profile", "cpu")
 PLAN = ("plan", "a99", "--profile", "cpu", "--runtime", "local")
 REPORT = ("report", "a99", "--profile", "cpu")
@@ -105,7 +105,7 @@ TARGETS = {
         commands=(CHECK, REPORT),
         free=(
             ("words of the workload", r"cause|log_tail(\..*)?|device"),
-            ("shown, not judged", r"usage(\..*)?|started_at|runtime"),
+            ("shown, not judged", r"(usage|segments)(\..*)?|started_at|runtime"),
             ("default", r"exit_code|schema_version"),
         ),
     ),

@@ -125,7 +125,7 @@ def test_a_run_that_takes_too_long_is_ended_with_its_children(bench: Bench) -> N
     outcome, run_dir = bench.run(CHILDREN + "time.sleep(60)", limits=Limits(timeout_s=2.0))
     assert outcome.status is Status.TIMED_OUT
     assert outcome.cause == "did not end within 2 s"
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 40
     assert not is_beating(run_dir)
 
 
@@ -138,8 +138,8 @@ def test_a_run_in_which_nothing_happens_has_stalled_and_is_ended(bench: Bench) -
 
 @pytest.mark.parametrize("sign", ["print('.', flush=True)", "open('journal', 'a').write('.')"])
 def test_a_slow_run_that_shows_signs_of_life_is_left_alone(bench: Bench, sign: str) -> None:
-    program = f"import time\nfor _ in range(8):\n {sign}; time.sleep(0.5)"
-    outcome, _ = bench.run(program, limits=Limits(stall_s=2.0))
+    program = f"import time\nfor _ in range(12):\n {sign}; time.sleep(0.5)"
+    outcome, _ = bench.run(program, limits=Limits(stall_s=5.0))
     assert outcome.status is Status.FINISHED
 
 
@@ -160,7 +160,7 @@ def test_a_memory_budget_is_held(bench: Bench) -> None:
         "import time\nkept = []\n"
         "for _ in range(60): kept.append(b'x' * (32 << 20)); time.sleep(0.05)"
     )
-    outcome, _ = bench.run(program, limits=Limits(timeout_s=30.0, memory_gib=0.25))
+    outcome, _ = bench.run(program, limits=Limits(timeout_s=120.0, memory_gib=0.25))
     assert outcome.status is Status.OUT_OF_MEMORY
     assert outcome.cause == "used up its 0.25 GiB"
 

@@ -70,7 +70,7 @@ def test_no_process_outlives_its_command(
     result = sandbox.run(f"echo begun; {command.format(sleep=marker.sleep)}")
     assert (result.stdout, result.timed_out) == ("begun\n", False)
     assert marker.pids() == []
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 40  # what it started would go on for longer
 
 
 def test_no_process_outlives_its_time(sandbox: SupervisedSandbox, marker: Marker) -> None:
@@ -179,9 +179,9 @@ def test_one_process_cannot_hold_too_much_memory(held: SupervisedSandbox) -> Non
 
 
 def test_many_processes_cannot_hold_too_much_memory_together(held: SupervisedSandbox) -> None:
-    hog = "import time; a = bytearray(b'x') * (40 << 20); time.sleep(1); print('kept')"
+    hog = "import time; a = bytearray(b'x') * (40 << 20); time.sleep(5); print('kept')"
     many = f'for i in 1 2 3 4 5 6 7 8; do python3 -c "{hog}" & done; wait'
-    result = held.run(many)
+    result = held.run(many, CommandLimits(timeout_s=60.0))
     assert result.stdout.count("kept") < 8
     assert not result.timed_out
 
@@ -303,7 +303,7 @@ def test_what_is_no_file_blocks_nobody(sandbox: SupervisedSandbox, special: str)
     assert sandbox.list() == ("file",)
     sandbox.reset()
     assert sandbox.run("ls -A").stdout == ""
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 40  # opening one of them blocks for ever
 
 
 def test_a_pipe_that_nobody_writes_to_is_given_up(sandbox: SupervisedSandbox) -> None:

@@ -71,14 +71,14 @@ def answer(line: socket.socket) -> SandboxResponse:
     return from_json(SandboxResponse, read_message(lambda size: read_exactly(line, size), 0)[0])
 
 
-def until_none(marker: Marker, timeout_s: float = 20.0) -> None:
+def until_none(marker: Marker, timeout_s: float = 120.0) -> None:
     deadline = time.monotonic() + timeout_s
     while marker.pids():
         assert time.monotonic() < deadline, "a command outlived its sandbox"
         time.sleep(0.02)
 
 
-def until_some(marker: Marker, timeout_s: float = 20.0) -> None:
+def until_some(marker: Marker, timeout_s: float = 120.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not marker.pids():
         assert time.monotonic() < deadline, "the command does not start"
@@ -284,7 +284,7 @@ def test_every_sandbox_ends_with_the_run(marker: Marker) -> None:
         assert marker.pids() == []
         assert not folder.parent.exists()
         with pytest.raises(SandboxUnavailable):
-            running.result(timeout=20)
+            running.result(timeout=120)
     sandbox.destroy()
 
 
@@ -301,7 +301,7 @@ def test_every_sandbox_ends_with_the_harness_and_the_next_one_removes_its_folder
             until_some(marker)
             os.kill(server.pid, signal.SIGKILL)
             with pytest.raises(SandboxUnavailable):
-                running.result(timeout=20)
+                running.result(timeout=120)
         until_none(marker)
     assert folder.exists()
     with serve_sandboxes(A_RUN):

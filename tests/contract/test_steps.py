@@ -74,7 +74,7 @@ class Walk:
     def run(self, *words: str) -> tuple[int, str]:
         """Run it to its end; return the exit code and all that is said."""
         with self.start(*words) as process:
-            said, _ = process.communicate(timeout=120)
+            said, _ = process.communicate(timeout=600)
         return process.returncode, " ".join(said.split())
 
     def end(self, with_signal: int, steps: int, delay_s: float = 0.0) -> None:
@@ -83,10 +83,10 @@ class Walk:
             self.wait_for(steps, process)
             time.sleep(delay_s)
             process.send_signal(with_signal)
-            process.communicate(timeout=60)
+            process.communicate(timeout=300)
 
     def wait_for(self, steps: int, process: subprocess.Popen[str]) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while len(self.artefacts.keys()) < steps and process.poll() is None:
             assert time.monotonic() < deadline, "it makes no step"
             time.sleep(0.01)
@@ -167,10 +167,11 @@ def test_killed_at_random_moments_it_loses_and_doubles_nothing(
     walk = Walk(tmp_path, project_root, step_s=0.05)
     made: dict[str, float] = {}
     for _ in range(num_kills):
-        with walk.start() as process:
-            time.sleep(chance.uniform(0.3, 2.0))
+        with walk.start() as process:  # killed while it starts, or soon after a further step
+            walk.wait_for(len(made) + chance.choice((0, 1)), process)
+            time.sleep(chance.uniform(0.0, 0.8))
             process.send_signal(signal.SIGKILL)
-            process.communicate(timeout=60)
+            process.communicate(timeout=300)
         now = {
             key: (walk.artefacts.root / key / "artefact.json").stat().st_mtime
             for key in walk.artefacts.keys()  # noqa: SIM118 - no mapping
@@ -228,7 +229,7 @@ def test_a_killed_workload_goes_on(walk: Walk, whole: dict[str, Any]) -> None:
         walk.wait_for(2, process)
         for pid in walk.orphans:  # no orphan yet: the workload at work
             os.kill(pid, signal.SIGKILL)
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=300)
     assert process.returncode == 3, said
     assert "ended by SIGKILL" in said
     code, said = walk.run()
@@ -321,7 +322,7 @@ def test_two_harnesses_after_one_step_make_it_once(tmp_path: Path, project_root:
     two = Walk(tmp_path / "two", project_root, number=99, step_s=0.3)
     two.store = one.store
     with one.start() as first, two.start() as second:
-        said = [process.communicate(timeout=120)[0] for process in (first, second)]
+        said = [process.communicate(timeout=600)[0] for process in (first, second)]
     assert (first.returncode, second.returncode) == (0, 0), said
     assert one.figures == two.figures
     assert len(one.artefacts.keys()) == STEPS
@@ -418,7 +419,7 @@ def test_a_disk_that_is_full_half_way_loses_nothing(
         with filler.open("wb", buffering=0) as file, suppress(OSError):
             while True:
                 file.write(bytes(4096))
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=300)
     assert process.returncode == 3, said
     assert "Traceback" not in said
     steps = [

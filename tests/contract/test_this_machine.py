@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +22,7 @@ from harness.records import Profile, from_json, to_json
 from harness.results.code import Code, code_state
 from harness.runtime.daemon import EngineState, ask_engine
 from harness.runtime.host import Host, default_profile, probe_host
+from harness.sandbox.cgroups import GroupLimits, make_group
 from harness.telemetry.log import TELEMETRY_FILE, read_samples
 from harness.telemetry.reduce import run_measurements
 from harness.telemetry.sampler import TelemetrySampler
@@ -56,7 +59,9 @@ def test_this_machine_is_sampled_cheaply() -> None:
 def test_a_run_leaves_whole_lines_and_figures(tmp_path: Path) -> None:
     path = tmp_path / TELEMETRY_FILE
     with TelemetrySampler(path, period_s=0.05):
-        time.sleep(0.2)
+        until = time.monotonic() + 60
+        while len(read_samples(path)) < 3 and time.monotonic() < until:
+            time.sleep(0.01)
     samples = read_samples(path)
     assert len(samples) >= 3
     assert path.read_text().endswith("\n")
@@ -73,15 +78,15 @@ def test_a_driver_that_hangs_does_not_hang_the_harness(
 
     @contextmanager
     def hanging() -> Iterator[Probe]:
-        released.wait(10.0)
+        released.wait(300.0)
         yield lambda: dict.fromkeys(Channel, 0.0)
 
     began = time.monotonic()
     with TelemetrySampler(tmp_path / TELEMETRY_FILE, hanging) as sampler:
         pass
-    assert time.monotonic() - began < 5.0
+    assert time.monotonic() - began < 60.0
     released.set()
-    sampler._thread.join(5.0)
+    sampler._thread.join(60.0)
     assert not sampler._thread.is_alive()
 
 
@@ -200,3 +205,27 @@ def test_no_repository_and_no_git_are_said(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("PATH", str(tmp_path))
     assert _state(tmp_path).absent["commit"] == "git is not installed"
     code_state.cache_clear()
+
+
+HOLDS = """
+import os
+input()
+held = os.memfd_create("held")
+for _ in range(256):
+    os.write(held, bytes(1 << 20))
+print("held it")
+"""
+
+
+def test_a_control_group_bounds_memory_that_no_process_maps() -> None:
+    """By the real kernel, in whichever version of groups it has and this user may use."""
+    group = make_group(GroupLimits(memory_bytes=64 << 20, processes=16, cpus=1.0))
+    if group is None:
+        pytest.skip("this user may make no control group here")
+    command = [sys.executable, "-I", "-S", "-c", HOLDS]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        group.add(process.pid)
+        said, _ = process.communicate(b"\n", timeout=120)
+    group.remove()
+    assert (process.returncode, said) == (-signal.SIGKILL, b"")
+    assert not any(folder.exists() for folder in group.folders)

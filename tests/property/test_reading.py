@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import http.server
+import io
 import json
 import math
 import os
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -16,12 +19,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.artefacts import verified
+from harness.check.pins import PINS_FILE, read_pins
 from harness.errors import HostError, InputError
 from harness.experiments.a25.race import read_pick
+from harness.follow.told import Progress
 from harness.reading import MAX_DEPTH, objects_in, read_json, read_regular_file
 from harness.records import Event, Measurement, RunOutcome, RunSpec, from_json, to_json
 from harness.runtime.daemon import _version
+from harness.sandbox.protocol import SandboxResponse, read_message
 from harness.workloads.api.emit import read_events
+from harness.workloads.api.progress import PROGRESS_FILE
 from harness.workloads.autoresearch.guardrails import Gate, Guardrails, Passed, Refused
 from harness.workloads.autoresearch.search_space import ARTICLE
 from harness.workloads.autoresearch.trajectory import read_trajectory
@@ -136,6 +144,38 @@ def test_the_limits() -> None:
         read_json('"\ud800"')
 
 
+# what reads only what its own process, or its parent, has written a moment before
+_OWN = {
+    "reading.py": "the reader",
+    "results/index.py": "a cache with a checksum, read a thousand times a second",
+    "results/measured.py": "rows that this process has packed",
+    "workloads/autoresearch/guardrail_cases.py": "a text of its own",
+    "workloads/envs/files/regex_child.py": "its parent's question, by the standard library alone",
+}
+
+
+def test_nothing_else_reads_json(project_root: Path) -> None:
+    """A parser of one's own, under an `except` that is too narrow, is how a reply ends a run."""
+    source = project_root / "harness"
+    parsers = {"load", "loads", "JSONDecoder"}
+    found = {
+        str(path.relative_to(source))
+        for path in source.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and (node.value.id, node.attr in parsers) == ("json", True)
+    }
+    assert found == {*_OWN}
+
+
+def test_names_of_files_are_read_as_python_writes_them() -> None:
+    named = {"\udcff": ["\udcfe"]}
+    assert read_json(json.dumps(named), holds_paths=True) == named
+    with pytest.raises(ValueError, match="deeper than 64"):
+        read_json("[" * 100 + json.dumps("\udcff") + "]" * 100, holds_paths=True)
+
+
 def test_objects_are_found_in_what_stands_around_them() -> None:
     said = 'So: {"a": {"b": 1}} and {"c": "\\ud800"} {broken {"d": 2'
     assert objects_in(said) == [{"a": {"b": 1}}, {"c": "\ufffd"}]
@@ -159,13 +199,28 @@ def written(read: Callable[[Path], object], path: Path) -> Callable[[str], objec
 def judged(text: str) -> Passed | Refused:
     gates = [Gate(space=ARTICLE, guardrails=rules) for rules in Guardrails]
     answers = [gate.judge(text, ARTICLE.baseline) for gate in gates]
-    assert all(isinstance(each, Passed | Refused) for each in answers)
+    for each in answers:
+        assert isinstance(each, Passed | Refused)
+        if each.proposal is not None:  # it goes into a journal, which others read
+            json.dumps(each.proposal.reason, ensure_ascii=False).encode()
     return answers[0]
 
 
 def rollouts(path: Path) -> object:
     log: RolloutLog[Any] = RolloutLog(path, Event)
     return log.read()
+
+
+def progress(path: Path) -> object:
+    told = Progress(path.parent)
+    told.update()
+    return told.lines
+
+
+def message(text: str) -> object:
+    header = in_utf_8(text)
+    sent = io.BytesIO(struct.pack(">II", len(header), 0) + header)
+    return from_json(SandboxResponse, read_message(sent.read, 0)[0])
 
 
 def decoded(kind: Any, text: str) -> object:
@@ -187,6 +242,13 @@ def readers(folder: Path) -> dict[str, tuple[Callable[[str], object], tuple[type
         "tasks": (written(read_tasks, folder / "tasks.jsonl"), (InputError,)),
         "events": (written(read_events, folder / "events.jsonl"), (ValueError,)),
         "trajectory": (written(read_trajectory, folder / "trajectory.jsonl"), (InputError,)),
+        "progress": (written(progress, folder / PROGRESS_FILE), ()),
+        "pins": (written(lambda path: read_pins(path.parent), folder / PINS_FILE), (InputError,)),
+        "step": (
+            written(lambda path: verified(path.parent), folder / "manifest.json"),
+            (InputError,),
+        ),
+        "message of a sandbox": (message, (ValueError,)),
         "rollouts": (written(rollouts, folder / "rollouts.jsonl"), (InputError,)),
         "retrieval request": (lambda text: understood(in_utf_8(text)), (ValueError,)),
         "engine": (lambda text: _version(b"HTTP/1.1 200 OK\r\n\r\n" + in_utf_8(text)), ()),
@@ -205,6 +267,10 @@ FORMS = [
     '{{"queries": {}}}',
     '{{"task_id": {}, "intent": "", "skills_required": [], "estimated_steps": {}}}',
     '{{"Version": {}}}',
+    '{{"at": {}, "phase": "a", "step": 1}}',
+    '{{"at": 1, "phase": {}, "step": {}, "detail": {{"what": {}}}, "values": {{"a": {}}}}}',
+    '{{"record.json": {}}}',
+    '{{"result": {}, "paths": [{}]}}',
     '{{"stage": {}, "iter": {}}}',
 ]
 

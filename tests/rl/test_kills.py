@@ -27,6 +27,7 @@ from harness.runtime.local import LocalRuntime
 from harness.sandbox.config import WORKSPACE
 from harness.workloads.envs.base import StopReason
 from tests.contract.conftest import bubblewrap
+from tests.rl.killing import A34, A36, Command
 from tests.rl.test_faults import FILES, SEARCH, metrics, spec
 
 START_S = 240.0  # importing torch and loading a model, on a busy machine
@@ -123,3 +124,23 @@ def test_a_file_agents_run_outlives_a_sandbox_and_no_sandbox_outlives_the_run(
         outcome = running.result(timeout=START_S)
     assert outcome.status is Status.FAILED
     assert children("sys.modules") == children("harness.workloads") == []
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(("scenario", "params"), [("a34", A34), ("a36", A36)])
+def test_a_run_that_is_killed_twice_ends_with_the_same_figures(
+    scenario: str, params: dict[str, Any], tmp_path: Path
+) -> None:
+    where = {"a34": {"sandbox": "memory"}, "a36": {}}[scenario]
+    given = {**params, **where, "engine": "transformers"}
+    whole, killed = (Command(scenario, tmp_path / name, **given) for name in ("whole", "killed"))
+    code, said = whole.run()
+    assert code == 4, said  # parts of the experiment are left out
+    for number, victim in enumerate(("workload", "harness"), 1):
+        wanted = number * whole.num_steps // 3
+        code, said = killed.kill(victim, killed.has_steps(wanted))
+        assert code == {"workload": 3, "harness": -signal.SIGKILL}[victim], said
+    code, said = killed.run()
+    assert code == 4, said
+    assert killed.figures() == whole.figures()
+    assert len(killed.finished.outcome.segments) == 3

@@ -97,6 +97,66 @@ def test_a_lock_names_no_server(noxfile: Any) -> None:
         assert "index-url" not in text
 
 
+def _entries(lock: Path) -> list[str]:
+    """Return the requirements of a lock, each with its hashes."""
+    text = re.sub(r"^#.*\n", "", lock.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return [entry for entry in re.split(r"(?<!\\)\n", text) if entry.strip()]
+
+
+def test_nothing_is_installed_without_its_hash(noxfile: Any) -> None:
+    folders = (
+        *(noxfile.REQUIREMENTS, noxfile.BENCH_REQUIREMENTS),
+        *(path for path in (noxfile.ROOT / "containers").iterdir() if path.is_dir()),
+    )
+    locks = [lock for folder in folders for lock in folder.glob("*.txt")]
+    assert len(locks) > 15
+    for lock in locks:
+        for entry in _entries(lock):
+            assert re.match(r"[\w.-]+(\[[\w,-]+\])?==\S+", entry), f"{lock}: {entry}"
+            assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), f"{lock}: {entry}"
+
+
+_INSTALLS = re.compile(r"\bpip3?[\"', ]+(?:install|download)\b|[\"']pip[\"'], *[\"']install[\"']")
+_HASHED = re.compile(r"--require-hashes|_BY_HASH|--no-index|--editable|\*arguments")
+
+
+def test_every_program_that_installs_asks_for_hashes(noxfile: Any) -> None:
+    """Or takes files that are there, such as the wheels that a `prepare` has fetched by hash."""
+    programs = [
+        noxfile.ROOT / "noxfile.py",
+        *(noxfile.ROOT / ".ci").iterdir(),
+        *(noxfile.ROOT / ".github").rglob("*.yml"),
+        *(noxfile.ROOT / "containers").glob("*/prepare"),
+        *(noxfile.ROOT / "containers").glob("*/Dockerfile"),
+    ]
+    commands = []
+    for program in programs:
+        lines = program.read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
+        for number, line in enumerate(lines, 1):
+            if _INSTALLS.search(line) and not line.lstrip().startswith("#"):
+                commands.append(f"{program}:{number}: {' '.join(lines[number - 1 : number + 2])}")
+    assert len(commands) > 8
+    assert [command for command in commands if not _HASHED.search(command)] == []
+
+
+def test_pytorch_without_a_gpu_has_one_file_for_each_machine(noxfile: Any) -> None:
+    entries = _entries(noxfile.REQUIREMENTS / "torch-cpu.txt")
+    assert [entry.split(" \\")[0] for entry in entries] == [
+        "torch==2.13.0+cpu ; sys_platform == 'linux'",
+        "torch==2.13.0 ; sys_platform == 'darwin'",
+    ]
+    hashes = [set(re.findall(r"sha256:(\w+)", entry)) for entry in entries]
+    assert list(map(len, hashes)) == [2 * 4, 4]  # machines by Python's versions
+    common = _pin(noxfile.REQUIREMENTS / "torch-gpu.txt", "torch")
+    assert common[0] == "2.13.0"
+    assert hashes[1] < common[1]
+    image = set(
+        re.findall(r"sha256:(\w+)", (noxfile.ROOT / "containers/cpu/torch.txt").read_text())
+    )
+    assert len(image) == 1
+    assert image < hashes[0]
+
+
 def test_every_lock_is_resolved_from_a_file_beside_it(noxfile: Any) -> None:
     for has_gpu in (False, True):
         for env in noxfile._environments(has_gpu=has_gpu).values():
@@ -130,7 +190,15 @@ def test_vllm_for_a_gpu_brings_its_pytorch(noxfile: Any) -> None:
     without, with_gpu = (noxfile._environments(has_gpu=has)["rl"] for has in (False, True))
     assert (without.lock.stem, without.torch) == ("rl", True)
     assert (with_gpu.lock.stem, with_gpu.torch) == ("rl-gpu", False)
-    assert f"\ntorch=={noxfile.TORCH} " in with_gpu.lock.read_text(encoding="utf-8")
+    assert _pin(with_gpu.lock, "torch") == _pin(noxfile.REQUIREMENTS / "torch-gpu.txt", "torch")
+
+
+def _pin(lock: Path, package: str) -> tuple[str, set[str]]:
+    """Return the version of a package, and the hashes of its files."""
+    (entry,) = re.findall(rf"^{package}==.*(?:\n .*)*", lock.read_text("utf-8"), re.MULTILINE)
+    version = re.match(r"[^=]+==(\S+)", entry)
+    assert version is not None
+    return version[1], set(re.findall(r"--hash=sha256:(\w+)", entry))
 
 
 # --- environments ---------------------------------------------------------------------------------
@@ -157,7 +225,10 @@ class _Workshop:
         }
         monkeypatch.setattr(noxfile, "ROOT", root)
         monkeypatch.setattr(noxfile, "ENVIRONMENTS", environments)
+        for name in ("torch.txt", "other.txt"):
+            (root / name).write_text(f"torch==2.0 --hash=sha256:{name}\n")
         monkeypatch.setattr(noxfile, "HAS_GPU", False)
+        monkeypatch.setattr(noxfile, "TORCH_LOCK", root / "torch.txt")
         monkeypatch.setattr(noxfile, "_held", {})
         monkeypatch.setattr(noxfile, "_run", self._run)
         monkeypatch.setattr(noxfile, "_pip_can", lambda *_: True)
@@ -242,8 +313,7 @@ def test_a_layer_has_the_programs_of_the_environment_below(workshop: _Workshop) 
 @pytest.mark.parametrize(
     ("name", "value", "fact"),
     [
-        ("HAS_GPU", True, "PyTorch"),  # a driver came later: the CPU build has to go
-        ("TORCH", "9.9.9", "PyTorch"),
+        ("TORCH_LOCK", "other.txt", "PyTorch"),  # a driver came later: the CPU build has to go
         ("RECIPE", (), "the recipe in noxfile.py"),
     ],
 )
@@ -251,6 +321,7 @@ def test_an_environment_is_made_again_where_the_machine_or_the_noxfile_changed(
     workshop: _Workshop, monkeypatch: pytest.MonkeyPatch, name: str, value: object, fact: str
 ) -> None:
     workshop.environment("torch")
+    value = workshop.root / value if isinstance(value, str) else value
     monkeypatch.setattr(workshop.noxfile, name, value)
     assert workshop.made("torch") == [f"making .nox/env-torch: {fact} changed"]
     assert workshop.made("torch") == []

@@ -17,6 +17,7 @@ from typing import Any
 
 from harness.experiments.a23_24 import formulas
 from harness.experiments.a23_24.params import CampaignParams
+from harness.reading import read_json
 from harness.records import record
 from harness.workloads.api import rates
 from harness.workloads.api.context import Context
@@ -396,8 +397,7 @@ comparison("published.fields_matching", "count", "how many of them were recomput
 def run(context: Context) -> None:
     """Report every figure, and write the document."""
     published = tuple(
-        json.loads(context.evidence(name).read_text(encoding="utf-8"))
-        for name in context.spec.evidence
+        read_json(context.evidence(name).read_bytes()) for name in context.spec.evidence
     )
     context.emit.started("no device")
     path = context.out / DOCUMENT

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +29,7 @@ from harness.experiments.a25.race import (
     rates,
     read_pick,
 )
+from harness.reading import read_json
 from harness.records import record
 from harness.statistics import ALPHA, Proportion, fisher_exact, mcnemar_exact, trials_per_arm
 from harness.workloads.api import figures as api
@@ -144,7 +144,7 @@ class PublishedRace:
 
 def asking_of(train: str) -> PublishedQuestion:
     """Return the published wording, from the first of the published training rows."""
-    system, user, _ = json.loads(train.partition("\n")[0])["messages"]
+    system, user, _ = read_json(train.partition("\n")[0])["messages"]
     return PublishedQuestion.of_first(system["content"], user["content"])
 
 
@@ -407,8 +407,10 @@ def run(context: Context) -> None:
         trajectory=read_trajectory(context.evidence(params.trajectory)),
         train=text(params.train),
         test=text(params.test),
-        predictions=tuple(json.loads(line) for line in text(params.predictions).splitlines()),
-        summary=json.loads(text(params.summary)),
+        predictions=tuple(
+            read_json(line, mend=True) for line in text(params.predictions).splitlines()
+        ),
+        summary=read_json(text(params.summary)),
         params=params,
     )
     context.emit.started("NVIDIA GB10")  # the answers' latencies are of one

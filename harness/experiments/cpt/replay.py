@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from harness.experiments.cpt.params import BridgeParams, ReplayParams
+from harness.reading import read_json
 from harness.records import Scalar, record, to_json
 from harness.workloads.api import progress
 from harness.workloads.api.context import Context
@@ -379,7 +380,7 @@ def _write_losses(step: Step, losses: Mapping[str, float]) -> None:
 
 
 def _read_losses(step: Step) -> Mapping[str, float]:
-    found: Mapping[str, float] = json.loads((step.folder / _LOSSES).read_text(encoding="utf-8"))
+    found: Mapping[str, float] = read_json((step.folder / _LOSSES).read_bytes())
     return found
 
 

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 import torch
 
 from harness.errors import InputError
+from harness.reading import read_json
 from harness.records import from_json, to_json
 from harness.workloads.autoresearch import candidate as training
 from harness.workloads.autoresearch.evaluator import Bench, CandidateEvaluation
@@ -36,7 +37,7 @@ def main() -> None:
     end_with_parent(os.getppid())
     answers = os.dup(1)
     os.dup2(2, 1)
-    bench = from_json(Bench, json.loads(sys.stdin.readline()))
+    bench = from_json(Bench, read_json(sys.stdin.readline()))
     try:
         corpus = training.corpus_of(bench)
     except InputError as error:
@@ -48,7 +49,7 @@ def main() -> None:
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:
-            _evaluate(bench, corpus, json.loads(line), answers)
+            _evaluate(bench, corpus, read_json(line), answers)
         _say(answers, {"pid": pid})
         _, status = os.waitpid(pid, 0)
         _say(answers, {"ended": status})

@@ -9,12 +9,12 @@ whether a change is wise: that is for the evaluator.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from enum import StrEnum
 from typing import Any, NoReturn
 
+from harness.reading import read_json
 from harness.records import record
 from harness.workloads.autoresearch.search_space import Knob, KnobType, Space, changed
 from harness.workloads.autoresearch.trajectory import Proposal, TrainConfig
@@ -157,12 +157,8 @@ class Gate:
         if self.guardrails is Guardrails.CLOSED and len(text) > _LONGEST_ANSWER:
             _refuse(Guardrail.SCHEMA, f"the answer has {len(text)} characters")
         try:
-            if self.guardrails is Guardrails.PUBLISHED:
-                given = json.loads(text)
-            else:
-                given = json.loads(text, object_pairs_hook=_distinct, parse_constant=_no_number)
-        except RecursionError:
-            _refuse(Guardrail.SCHEMA, "the answer is nested too deep")
+            is_published = self.guardrails is Guardrails.PUBLISHED
+            given = read_json(text, mend=True, as_python=is_published)
         except ValueError as error:
             _refuse(Guardrail.SCHEMA, f"the answer is no JSON object: {_plain(str(error))}")
         if not isinstance(given, dict):
@@ -223,19 +219,6 @@ def reason_fault(reason: str) -> str:
     if _CODE.search(reason):
         return "the reason holds code or an address"
     return ""
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        message = "a key occurs twice"
-        raise ValueError(message)
-    return found
-
-
-def _no_number(name: str) -> NoReturn:
-    message = f"{name} is not a number"
-    raise ValueError(message)
 
 
 def _plain(text: str) -> str:

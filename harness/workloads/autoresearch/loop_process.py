@@ -20,6 +20,7 @@ from random import Random
 
 from harness.errors import HarnessError, HostError
 from harness.probes.energy import energy_counter
+from harness.reading import read_json
 from harness.records import from_json, to_json
 from harness.workloads.api.context import Context
 from harness.workloads.api.steps import Step
@@ -72,7 +73,7 @@ def complete(session: Session, folder: Path, corpus: str = "") -> int:
         code = process.wait()
     refusal = folder / REFUSAL_FILE
     if code and refusal.exists():
-        raise HostError(**json.loads(refusal.read_text(encoding="utf-8")))
+        raise HostError(**read_json(refusal.read_bytes()))
     if code:  # standard error has the cause
         message = f"the loop exited with {code}"
         raise HarnessError(message)
@@ -132,7 +133,7 @@ def main(arguments: list[str]) -> int:
     """Do the loop of a folder, and return the exit code."""
     end_with_parent(os.getppid())
     folder, corpus = Path(arguments[0]), "".join(arguments[1:])
-    session = from_json(Session, json.loads((folder / SESSION_FILE).read_text(encoding="utf-8")))
+    session = from_json(Session, read_json((folder / SESSION_FILE).read_bytes()))
     try:
         with (
             Evaluator(bench_of(session, corpus)) as evaluator,

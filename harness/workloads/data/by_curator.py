@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from harness.errors import HostError
+from harness.reading import read_json
 from harness.records import record, to_json
 from harness.workloads.data.clean import FilterLimits
 from harness.workloads.data.corpus import lines_of
@@ -59,4 +60,4 @@ def curated(files: Sequence[Path], folder: Path, limits: FilterLimits, executor:
     if code or not cleaned:
         message = f"NeMo Curator exits {code} and leaves {len(cleaned)} files"
         raise HostError(message, "see the run's stderr.log")
-    return [json.loads(line)["text"] for path in cleaned for line in lines_of(path)]
+    return [read_json(line, mend=True)["text"] for path in cleaned for line in lines_of(path)]

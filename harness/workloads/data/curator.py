@@ -7,7 +7,6 @@ Its pipeline is article 20's: reader, two modifiers, three filters, writer.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from nemo_curator.stages.text.io.writer import JsonlWriter
 from nemo_curator.stages.text.modifiers import NewlineNormalizer, UnicodeReformatter
 from nemo_curator.stages.text.modules import Modify, ScoreFilter
 
+from harness.reading import read_json
 from harness.records import from_json
 from harness.workloads.data.by_curator import CurationRequest
 
@@ -36,7 +36,7 @@ _STORE_PER_FILE_BYTE = 8  # whole files pass from stage to stage through it, unp
 
 def main(request: str) -> None:
     """Clean what a request, in JSON, asks for."""
-    asked = from_json(CurationRequest, json.loads(request))
+    asked = from_json(CurationRequest, read_json(request))
     files = [Path(file) for file in asked.files]
     reader = ParquetReader if files[0].suffix == ".parquet" else JsonlReader
     filters = (

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
 from harness.atomic import new_folder
+from harness.reading import read_json
 
 _WEIGHTS = "model.safetensors"
 _PREFIX, _A, _B = "base_model.model.", ".lora_A.weight", ".lora_B.weight"
@@ -22,7 +22,7 @@ def fold(base: Path, adapter: Path, folder: Path) -> None:
         adapter: peft's two files.
         folder: takes the model; it must not exist.
     """
-    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    config = read_json((adapter / "adapter_config.json").read_bytes())
     low_rank = load_file(adapter / "adapter_model.safetensors")
     weights = load_file(base / _WEIGHTS)
     scale = config["lora_alpha"] / config["r"]

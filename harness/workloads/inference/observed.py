@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from harness.reading import read_json
 from harness.workloads.api.declare import Metric
 from harness.workloads.api.emit import EventWriter
 from harness.workloads.inference.engine import Engine, Reply, SamplingParams
@@ -127,7 +128,7 @@ def requests_in(file: Path) -> Counter[Request]:
     attempts: list[Counter[Request]] = [Counter()]
     for line in file.read_bytes().splitlines():
         try:
-            written = json.loads(line)
+            written = read_json(line)
         except ValueError:  # the torn end of an attempt that was killed
             continue
         if written is None:

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic
 
+from harness.reading import read_json
 from harness.records import from_json, record, to_json
 from harness.workloads.api.context import Context
 from harness.workloads.api.steps import Step
@@ -271,7 +272,7 @@ def _read_step(
     training: Training[TaskT, EpisodeT], step: Step, number: int, seed: int
 ) -> TrainingStep[EpisodeT]:
     """Return what `_take_step` left."""
-    facts = json.loads((step.folder / _STEP).read_text(encoding="utf-8"))
+    facts = read_json((step.folder / _STEP).read_bytes())
     keys = [
         (step.name, task.task_id, sample)
         for task in training.prompts(seed, number)

@@ -37,6 +37,7 @@ from torch import Tensor, nn
 
 from harness.atomic import new_folder
 from harness.errors import InputError, Problem
+from harness.reading import read_json
 from harness.records import record
 from harness.workloads.inference.engine import SamplingParams
 from harness.workloads.models.adapter import Weights
@@ -514,7 +515,7 @@ class Trainer:
             InputError: it is not there, or of another policy.
         """
         try:
-            steps = json.loads((folder / _STEP).read_text(encoding="utf-8"))["steps"]
+            steps = read_json((folder / _STEP).read_bytes())["steps"]
             if not self._settings.reset_optimizer_each_step:
                 self._optimizer.load_state_dict(torch.load(folder / _OPTIMIZER, weights_only=True))
         except OSError as error:

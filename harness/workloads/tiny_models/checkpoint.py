@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HostError
+from harness.reading import read_json
 from harness.records import from_json, record, to_json
 from harness.workloads.tiny_models.recipe import RECIPES
 
@@ -63,7 +64,7 @@ def tiny_model(name: str, folder: Path | None = None) -> Path:
 
 def read_card(folder: Path) -> ModelCard:
     """Return what is known of the model in a folder."""
-    return from_json(ModelCard, json.loads((folder / CARD).read_text(encoding="utf-8")))
+    return from_json(ModelCard, read_json((folder / CARD).read_bytes()))
 
 
 def write_card(folder: Path, card: ModelCard) -> None:

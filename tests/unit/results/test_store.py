@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import harness.results.store
 from harness.errors import HostError, InputError
-from harness.records import FinishedRun, Measurement, Profile, RunOutcome, RunSpec, Status, Usage
+from harness.records import (
+    FinishedRun,
+    Measurement,
+    Profile,
+    RunOutcome,
+    RunSpec,
+    Segment,
+    Status,
+    Usage,
+)
 from harness.results.selection import Reuse, pending, select
 from harness.results.store import RunStore, load_run, segment_folders
 
@@ -59,6 +71,25 @@ def test_a_failed_run_is_kept_and_still_owed(tmp_path: Path) -> None:
     assert [each.outcome.status for each in select(store, [SPEC])] == [Status.TIMED_OUT]
     put(store, finished())
     assert [each.outcome.status for each in select(store, [SPEC])] == [Status.FINISHED]
+
+
+def test_failed_attempts_are_looked_for_once_however_many_runs_are_owed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = RunStore(tmp_path)
+    put(store, finished(status=Status.FAILED))
+    looks: list[Path] = []
+    look = harness.results.store._attempts
+
+    def counted(profile: Path) -> list[tuple[Path, Path]]:
+        looks.append(profile)
+        return look(profile)
+
+    monkeypatch.setattr(harness.results.store, "_attempts", counted)
+    owed = [SPEC, *(replace(SPEC, seed=SPEC.seed + n) for n in range(1, 50))]
+    assert [state.reason for state in pending(store, owed)] == ["failed before: why", *[""] * 49]
+    assert len(select(store, owed)) == 1
+    assert len(looks) == 2
 
 
 def test_a_run_of_other_code_answers_for_the_point_and_the_plan_says_so(tmp_path: Path) -> None:
@@ -271,3 +302,29 @@ def test_a_store_that_cannot_be_written_to_says_so(tmp_path: Path) -> None:
         RunStore(tmp_path / "file" / "store").locked("a99-example", Profile.CPU),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"boot_id": "c{fe"}, "is no id of a boot"),
+        ({"began": "yesterday"}, "is no time"),
+        ({"wall_s": -1.0}, "is out of range"),
+        ({"steps": -1}, "is below 0"),
+    ],
+)
+def test_a_segment_that_cannot_have_been_is_damage(
+    tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    began, boot = "2026-05-01T17:00:00+00:00", "9f0e2f5c-4f0a-4c27-8d0e-1d2f3a4b5c6d"
+    whole = finished()
+    segment = Segment(began=began, ended=began, boot_id=boot)
+    outcome = replace(whole.outcome, segments=(segment,))
+    store = RunStore(tmp_path)
+    place = put(store, replace(whole, outcome=outcome))
+    assert load_run(place).outcome == outcome
+    document = json.loads((place / "outcome.json").read_text(encoding="utf-8"))
+    document["segments"][0] |= change
+    (place / "outcome.json").write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(InputError, match=said):
+        load_run(place)

@@ -10,6 +10,7 @@ import pytest
 from harness.cli import main
 from harness.commands.doctor import render
 from harness.errors import HostError
+from harness.installed import to_install
 from harness.records import Limits, Profile, SandboxKind, SandboxSpec
 from harness.runtime.daemon import DockerEngine, EngineState
 from harness.runtime.doctor import (
@@ -100,7 +101,7 @@ def test_a_driver_without_the_library_is_missing_a_package(plain_host: Host) -> 
     host = replace(plain_host, driver="580.95.05", absent=absent)
     gpu = _of(diagnose(host, TOOLS), "gpu")
     assert gpu.state is State.MISSING
-    assert gpu.remedy == "pip install nvidia-ml-py"
+    assert gpu.remedy == to_install("gpu")
 
 
 @pytest.mark.parametrize("state", [each for each in EngineState if each != EngineState.REACHABLE])

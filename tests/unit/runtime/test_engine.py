@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from harness.installed import to_upgrade
 from harness.runtime.engine import host_error, meaning
 
 ABORTED = "Error while fetching server API version: ('Connection aborted.', {})"
@@ -49,7 +50,7 @@ CAPTURED = [
             'version is 1.44, please upgrade your client to a newer version")'
         ),
         "the Docker engine speaks API 1.44 and later; this client speaks 1.22",
-        "python -m pip install --upgrade docker",
+        to_upgrade("docker"),
     ),
     (
         '404 Client Error: Not Found ("No such image: sha256:00")',

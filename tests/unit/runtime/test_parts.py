@@ -18,6 +18,7 @@ from harness.runtime.frames import Frames
 from harness.runtime.logs import BoundedLog
 from harness.runtime.processes import mark_of
 from harness.runtime.watch import RunWatch
+from harness.workloads.api.emit import EventWriter
 
 
 def test_an_owner_survives_its_token() -> None:
@@ -186,6 +187,8 @@ def test_what_a_run_writes_for_a_step_is_a_sign_of_life(now: list[float], tmp_pa
     run_dir, store = tmp_path / "run", ArtefactStore(tmp_path / "store")
     run_dir.mkdir()
     held = RunWatch(Limits(stall_s=10.0), run_dir, artefacts_dir=store.root)
+    with EventWriter(run_dir / "events.jsonl", ()) as emit:
+        emit.step_begun("one", "key", keeps=True)
     assert set(reasons(held, now, 9)) == {None}
     step = store.begin("key")  # a folder alone is nothing
     (step / "files" / "rollouts.jsonl").write_text("{}\n", encoding="utf-8")
@@ -196,6 +199,25 @@ def test_what_a_run_writes_for_a_step_is_a_sign_of_life(now: list[float], tmp_pa
     (store.root / "finished").mkdir()
     (store.root / "finished" / "file").write_text("of another run", encoding="utf-8")
     assert RunStopReason.STALL in reasons(held, now, 10)
+
+
+def test_the_step_of_a_run_beside_it_is_no_sign_of_life(now: list[float], tmp_path: Path) -> None:
+    store = ArtefactStore(tmp_path / "store")
+    store.make_folder()
+    watched = {}
+    for name in ("alive", "stalled"):
+        (tmp_path / name).mkdir()
+        watched[name] = RunWatch(Limits(stall_s=10.0), tmp_path / name, artefacts_dir=store.root)
+        with EventWriter(tmp_path / name / "events.jsonl", ()) as emit:
+            emit.step_begun("step", f"key-of-{name}", keeps=False)
+        store.begin(f"key-of-{name}")
+    found: dict[str, set[RunStopReason | None]] = {"alive": set(), "stalled": set()}
+    for second in range(30):
+        (store.unfinished_folder("key-of-alive") / "files" / str(second)).touch()
+        for name, held in watched.items():
+            found[name].add(held.reason())
+        now[0] += 1.0
+    assert found == {"alive": {None}, "stalled": {None, RunStopReason.STALL}}
 
 
 def test_a_pause_of_the_machine_is_no_stall(now: list[float], tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def main(arguments: Sequence[str]) -> None:
     """Answer until somebody ends the process."""
     path, port, *encoder = arguments
     with Path(path).open(encoding="utf-8") as file:
-        passages = [json.loads(line)["contents"] for line in file]
+        passages = [read_json(line, mend=True)["contents"] for line in file]
     new_server(_open(passages, *map(Path, encoder)), int(port)).serve_forever()
 
 

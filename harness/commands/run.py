@@ -9,6 +9,7 @@ from pathlib import Path
 from harness.check.pins import PinsReport, check_pins, read_pins
 from harness.errors import ExitCode, HarnessError, HostError, Interrupted, worst
 from harness.execution.environment import EnvironmentRecorder
+from harness.execution.host_probe import HostProber, skipped
 from harness.execution.jobs import Crew, room
 from harness.execution.prepare import Preparation, prepare
 from harness.execution.progress import Narrator, described
@@ -118,6 +119,9 @@ def reproduce(
         side_by_side = room(options.most_jobs, owed, ready.host)
         if options.most_jobs != 1 and owed:
             console.say(f"{counted(side_by_side.jobs, 'run')} at a time: {side_by_side.reason}")
+        why = skipped(ready.plan, len(owed), side_by_side.jobs)
+        if owed:
+            console.explain(f"the machine is {f'not probed: {why}' if why else 'probed'}")
         around = Surroundings(
             runtime=ready.choice.runtime,
             store=store,
@@ -127,6 +131,7 @@ def reproduce(
             crew=Crew(side_by_side.jobs),
             across_changes=options.continue_across_changes,
             restart=options.restart,
+            prober=HostProber(ready.choice.runtime, why, console.say),
         )
         for each in pending(store, ready.plan.runs):
             if each.reason:

@@ -327,7 +327,13 @@ class ArtefactsOptions(Options):
 
 @options
 class DoctorOptions(Options):
-    """``harness doctor``."""
+    """``harness doctor``.
+
+    Attributes:
+        probe: measure what the machine can do now, and say whether it is itself.
+    """
+
+    probe: bool = False
 
 
 @options

@@ -283,7 +283,15 @@ def _add_machine(commands: _Commands) -> None:
     command.add_argument(
         "--dry-run", action="store_true", help="of prune: only say what would be deleted"
     )
-    _command(commands, "doctor", "say what this machine can run, and the next command to type")
+    command = _command(
+        commands, "doctor", "say what this machine can run, and the next command to type"
+    )
+    command.add_argument(
+        "--probe",
+        action="store_true",
+        help="measure instead what the machine can do now, and say whether it is itself; exit code "
+        "3 where it is not",
+    )
     command = _command(
         commands, "completion", "print a script that completes this program's words in a shell"
     )

@@ -272,6 +272,73 @@ class CompareOptions(Options):
 
 
 @options
+class HistoryOptions(Options):
+    """``harness history``.
+
+    Attributes:
+        scenario: one scenario; or the word ``import`` or ``rename``.
+        names: of ``import``: stores, folders of stores, zip files; of ``rename``: the scenario, the
+            old name and the new one.
+        profile: a profile's name, or ``auto``.
+        metric: only these metrics.
+        plot: draw each series.
+        format: ``text``, ``csv`` or ``html``.
+        out: a file to write instead of printing.
+        why: of ``rename``: the reason.
+        history: the folder of histories; None for the usual one.
+    """
+
+    scenario: str
+    names: tuple[str, ...] = ()
+    profile: str = "auto"
+    metric: tuple[str, ...] = ()
+    plot: bool = False
+    format: str = "text"
+    out: Path | None = None
+    why: str = ""
+    history: Path | None = None
+
+
+@options
+class RegressOptions(Options):
+    """``harness regress``.
+
+    Attributes:
+        scenario: one scenario.
+        profile: a profile's name, or ``auto``.
+        metric: only these metrics.
+        only: ``AXIS=VALUE`` each: the cells to look at.
+        history: the folder of histories; None for the usual one.
+        no_confirm: run no pairs.
+        pairs: the most pairs of runs that confirm one cell.
+        budget: no pair is begun after so long.
+        first_bad: look for the first bad commit of a confirmed regression.
+        bisect: a good and a bad commit to look between.
+        accept: id of a finding whose level is the new baseline.
+        why: the reason for that.
+        junit: a file to write JUnit XML into.
+        summary: a file to append a Markdown summary to.
+        notify: an address that is told of a new alarm.
+    """
+
+    scenario: str
+    profile: str = "auto"
+    metric: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    history: Path | None = None
+    no_confirm: bool = False
+    pairs: int = 30
+    budget: str = "2h"
+    first_bad: bool = False
+    bisect: tuple[str, ...] = ()
+    accept: str | None = None
+    why: str = ""
+    junit: Path | None = None
+    summary: Path | None = None
+    notify: str | None = None
+
+
+@options
 class PublishOptions(ProfileOptions):
     """``harness publish``.
 
@@ -359,6 +426,8 @@ OF_COMMAND: dict[str, type[Options]] = {
     "pin": PinOptions,
     "report": ReportOptions,
     "compare": CompareOptions,
+    "history": HistoryOptions,
+    "regress": RegressOptions,
     "publish": PublishOptions,
     "fetch": FetchOptions,
     "build": BuildOptions,

@@ -239,6 +239,7 @@ def _add_reporting(commands: _Commands) -> None:
     command.add_argument(
         "--other-profile", metavar="PROFILE", help="the profile to look at there (default the same)"
     )
+    _add_nightly(commands)
     command = _command(
         commands, "publish", "copy finished runs into results/ and render their tables"
     )
@@ -251,6 +252,103 @@ def _add_reporting(commands: _Commands) -> None:
         "--stale",
         action="store_true",
         help="change nothing, and exit with 1 if a table is out of date",
+    )
+
+
+def _add_nightly(commands: _Commands) -> None:
+    command = _command(
+        commands, "history", "show what was measured night after night; import older results"
+    )
+    command.add_argument(
+        "scenario", metavar="SCENARIO|import|rename", help=f"{_SCENARIO_HELP}; or what to do"
+    )
+    command.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="of import: stores, folders with stores in them, zip files of a nightly; of rename: "
+        "the scenario, a metric's old name and its new one",
+    )
+    _profile(command)
+    _metrics(command)
+    command.add_argument("--plot", action="store_true", help="draw each figure over the nights")
+    command.add_argument(
+        "--format",
+        choices=("text", "csv", "html"),
+        default="text",
+        help="print in this format (default text)",
+    )
+    command.add_argument(
+        "--out", type=Path, metavar="FILE", help="write this file instead of printing"
+    )
+    command.add_argument("--why", default="", metavar="TEXT", help="of rename: the reason")
+    command = _command(
+        commands,
+        "regress",
+        "add the store's runs to the history, and say whether tonight is a regression: suspected "
+        "by the nights before, confirmed by running the old version and the new one in turn",
+    )
+    command.add_argument("scenario", metavar="SCENARIO", help=_SCENARIO_HELP)
+    _profile(command)
+    _metrics(command)
+    command.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="AXIS=VALUE",
+        help="look only at these cells of the sweep; repeatable",
+    )
+    command.add_argument(
+        "--no-confirm", action="store_true", help="run no pairs: say what is suspected"
+    )
+    command.add_argument(
+        "--pairs",
+        type=int,
+        default=30,
+        metavar="N",
+        help="the most pairs of runs that confirm the figures of a cell (default 30)",
+    )
+    command.add_argument(
+        "--budget",
+        default="2h",
+        metavar="TIME",
+        help="begin no pair after so long, e.g. 30m (default 2h)",
+    )
+    command.add_argument(
+        "--first-bad",
+        action="store_true",
+        help="look for the first bad commit of a confirmed regression, by pairs",
+    )
+    command.add_argument(
+        "--bisect",
+        nargs=2,
+        default=[],
+        metavar=("GOOD", "BAD"),
+        help="look for the first bad commit between two, whatever the history says",
+    )
+    command.add_argument(
+        "--accept", metavar="ID", help="take the level of a finding as the new baseline"
+    )
+    command.add_argument("--why", default="", metavar="TEXT", help="of --accept: the reason")
+    _outputs(command)
+    command.add_argument(
+        "--notify",
+        metavar="URL",
+        help="tell this web hook of a new alarm; env:NAME or file:PATH keep a secret address out "
+        "of the command line; other addresses need apprise (an extra)",
+    )
+
+
+def _metrics(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--metric", action="append", default=[], metavar="METRIC", help="only this; repeatable"
+    )
+    command.add_argument(
+        "--history",
+        type=Path,
+        metavar="FOLDER",
+        help="the folder of histories (default $HARNESS_HISTORY, else results/history in the "
+        "project)",
     )
 
 

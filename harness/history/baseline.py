@@ -30,7 +30,7 @@ _WORTH = 0.8
 _MAD_TO_SD = 1.4826
 _CLIP = 3.0  # one night counts for no more than so many standard deviations
 _MOST_MEMORY = 0.9
-_RECORD = 1.25  # a night alone counts where it is a quarter further out than any before
+_RECORD = 2.0  # a night alone counts where it is twice as far out as any before
 _POWER_Z = 0.84  # of power 0.8
 _NEAR = 2.5
 _NEAR_VARIANCE = 0.978  # of a standard normal variable, clipped at 2.5
@@ -98,12 +98,11 @@ def look(values: Sequence[float], cleared: float | None = None) -> Look | None:
         last = [(each - reference) / scale for each in values[-nights - 1 :]]
         if nights == 1 and abs(last[1] - memory * last[0]) < _RECORD * farthest:
             continue
-        before_it, *those = map(_clipped, last)
+        before_it, *those = last if nights == 1 else map(_clipped, last)
         z = those[0] - memory * before_it
-        for one, two in pairwise(those):
-            z += (1 - memory) * (two - memory * one)
-        z /= innovation * math.sqrt(_energy(nights, memory))
-        z /= math.sqrt(1 + _energy(nights, memory) * doubt)
+        z += math.fsum((1 - memory) * (two - memory * one) for one, two in pairwise(those))
+        energy = _energy(nights, memory)
+        z /= innovation * math.sqrt(energy) * math.sqrt(1 + energy * doubt)
         p_value = min(1.0, 2 * RECENT * t_tail(abs(z), degrees))
         if p_value < found.p_value:
             shift = median([each - reference for each in values[-nights:]])

@@ -129,8 +129,7 @@ def _drawing(seen: Tonight, width: int) -> Iterator[str]:
     if len(values) > columns:
         edges = [round(at * len(values) / columns) for at in range(columns + 1)]
         values = [
-            sorted(part)[len(part) // 2]
-            for part in (values[a:b] for a, b in pairwise(edges))
+            sorted(part)[len(part) // 2] for part in (values[a:b] for a, b in pairwise(edges))
         ]
     low, high = min(values), max(values)
     step = (high - low) / (_HEIGHT - 1) or 1.0

@@ -101,7 +101,7 @@ class RegressionReport:
             title=f"Regression: {self.name}",
             caption=(*caption, *self.notes),
             columns=_COLUMNS,
-            groups=(RowGroup(rows=tuple(map(_row, told))),),
+            groups=(RowGroup(rows=tuple(map(_row, told))),) if told else (),
         )
 
     @property

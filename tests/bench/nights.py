@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +140,7 @@ def thermal(telemetry: Path) -> Callable[[Draw], History]:
     return make
 
 
+@cache
 def models(telemetry: Path) -> tuple[NoiseModel, ...]:
     """Return the eight models."""
     quiet = (

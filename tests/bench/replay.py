@@ -25,13 +25,23 @@ from tabulate import tabulate
 
 from harness import atomic
 from harness.execution.confirm import Wanted
-from harness.history.baseline import FALSE_DISCOVERIES, LEAST, explained, look, normalised
+from harness.history.baseline import (
+    FALSE_DISCOVERIES,
+    FEWEST,
+    LEAST,
+    RECENT,
+    WINDOW,
+    explained,
+    look,
+    normalised,
+)
 from harness.history.memory import Past, memory
 from harness.history.pairs import MOST_PAIRS, Outcome, answer, decide
 from harness.records import record
+from harness.statistics import t_quantile
 from harness.workloads.api.declare import Metric
 from tests.bench.cost import ROOT
-from tests.bench.nights import NIGHTS, Draw, History, models
+from tests.bench.nights import NIGHTS, Draw, History, Values, models
 from tests.bench.table import machine
 
 SHIFT, SHIFT_AT, WITHIN = float(np.log(0.97)), 50, 5
@@ -65,6 +75,7 @@ def play(
     probe: Sequence[float] | None,
     shift: float = 0.0,
     before: Sequence[Past] = (),
+    screened: Values | None = None,
 ) -> Play:
     """Play the nights of a history; with a shift, only those from it on.
 
@@ -74,11 +85,15 @@ def play(
         probe: logarithm of what a probe measured, one a night; None for no probe.
         shift: of the figure, from `SHIFT_AT` on.
         before: what was found in the nights before a shift.
+        screened: of each night, whether it can be suspected at all (`screen`); None: not known.
     """
     values = history.values.copy()
     values[SHIFT_AT:] += shift
     findings, told, sees, blind = [*before], 0, [], 0.0
     for night in range(SHIFT_AT if shift else 0, NIGHTS):
+        # a history without findings is a plain comparison, which the screen has made for all
+        if screened is not None and not findings and not screened[night] and night < NIGHTS - 1:
+            continue
         seen = values[: night + 1].tolist()
         known = memory(seen, findings)
         host = None if probe is None else [*probe[: night + 1]]
@@ -118,19 +133,71 @@ def play(
     return Play(alarm=None, findings=tuple(findings), told=told, sees=tuple(sees), blind=blind)
 
 
-def _both(task: tuple[int, int, bool, Path]) -> tuple[Play, Play, list[float], list[float]]:
-    number, seed, has_probe, telemetry = task
-    model, random = models(telemetry)[number], np.random.default_rng([number, seed])
-    history = model.make(random)
+def screen(values: Values) -> Values:
+    """Return of each history and night whether `look` can suspect a loss there.
+
+    The same comparison for all histories at once, at twice the level: what it passes over, `look`
+    does not suspect either, which a test holds it to.
+
+    Args:
+        values: (histories, nights).
+    """
+    may = np.zeros(values.shape, bool)
+    for night in range(FEWEST, values.shape[1]):
+        recent = min(RECENT, night + 1 - FEWEST)
+        before = values[:, max(0, night + 1 - WINDOW - recent) : night + 1 - recent]
+        level = np.median(before, axis=1, keepdims=True)
+        scale = np.maximum(1.4826 * np.median(np.abs(before - level), axis=1, keepdims=True), 1e-9)
+        near = np.clip((before - level) / scale, -2.5, 2.5)
+        middle = near.mean(axis=1, keepdims=True)
+        spread = near.var(axis=1, keepdims=True, ddof=1)
+        level = level + scale * middle
+        scale = np.maximum(scale * np.sqrt(spread / 0.978), 1e-9)
+        unlike = np.clip((before - level) / scale, -3.0, 3.0)
+        count = unlike.shape[1]
+        off = unlike - unlike.mean(axis=1, keepdims=True)
+        total = np.maximum((off * off).sum(axis=1), 1e-12)
+        rho = (off[:, :-1] * off[:, 1:]).sum(axis=1) / total
+        rho = np.clip((count * rho + 1) / (count - 3), 0.0, 0.9)
+        last = (values[:, night - recent : night + 1] - level) / scale
+        critical = t_quantile(1 - 2 * FALSE_DISCOVERIES / (2 * RECENT), count - 1)
+        for nights in range(1, recent + 1):
+            those = last[:, -nights - 1 :]
+            those = those if nights == 1 else np.clip(those, -3.0, 3.0)
+            z = those[:, 1] - rho * those[:, 0]
+            z += ((1 - rho)[:, None] * (those[:, 2:] - rho[:, None] * those[:, 1:-1])).sum(axis=1)
+            energy = 1 + (nights - 1) * (1 - rho) ** 2
+            doubt = 1 / count / (1 - rho) ** 2
+            z /= np.sqrt(1 - rho**2) * np.sqrt(energy * (1 + energy * doubt))
+            may[:, night] |= z < -critical
+    return may
+
+
+_Task = tuple[int, int, bool, Path, Values | None]
+
+
+def _both(task: _Task) -> tuple[Play, Play]:
+    number, seed, has_probe, telemetry, screened = task
+    random = np.random.default_rng([number, seed])
+    history = models(telemetry)[number].make(random)
     probe = None
     if has_probe:
         probe = (history.host + _PROBE_NOISE * random.normal(size=NIGHTS)).tolist()
-    still = play(history, random, probe)
+    of_still, of_lost = (None, None) if screened is None else screened
+    still = play(history, random, probe, screened=of_still)
     earlier = [each for each in still.findings if each.night < SHIFT_AT]
-    shifted = play(history, random, probe, SHIFT, earlier)
-    lost = history.values.copy()
-    lost[SHIFT_AT:] += SHIFT
-    return still, shifted, np.exp(history.values).tolist(), np.exp(lost).tolist()
+    return still, play(history, random, probe, SHIFT, earlier, of_lost)
+
+
+def _drawn(number: int, count: int, telemetry: Path) -> tuple[Values, Values]:
+    """Return the values of a model's histories, without a loss and with it."""
+    model = models(telemetry)[number]
+    still = np.stack(
+        [model.make(np.random.default_rng([number, seed])).values for seed in range(count)]
+    )
+    lost = still.copy()
+    lost[:, SHIFT_AT:] += SHIFT
+    return still, lost
 
 
 def row_of(name: str, noise: str, plays: Sequence[tuple[Play, Play]]) -> dict[str, Any]:
@@ -181,18 +248,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for number, model in enumerate(every):
             has_host = any(word in model.name for word in ("slow", "thermal", "hidden"))
             for has_probe in (False, True) if has_host else (False,):
-                tasks = [
-                    (number, seed, has_probe, options.telemetry)
-                    for seed in range(options.histories)
-                ]
+                still, lost = _drawn(number, options.histories, options.telemetry)
+                screened = None if has_probe else np.stack([screen(still), screen(lost)], axis=1)
+                tasks: list[_Task] = []
+                for at in range(options.histories):
+                    its = None if screened is None else screened[at]
+                    tasks.append((number, at, has_probe, options.telemetry, its))
                 played = pool.map(_both, tasks, chunksize=20)
                 name = f"{model.name}, probed" if has_probe else model.name
-                row = row_of(name, model.noise, [(still, lost) for still, lost, *_ in played])
+                row = row_of(name, model.noise, played)
                 row["must_be_found"] = model.quiet
                 if options.peers and not has_probe:
-                    some = played[: options.peer_histories]
-                    still, lost = [each[2] for each in some], [each[3] for each in some]
-                    row["peers"] = _peers(options.peers, still, lost)
+                    some = options.peer_histories
+                    row["peers"] = _peers(
+                        options.peers, np.exp(still[:some]).tolist(), np.exp(lost[:some]).tolist()
+                    )
                 rows.append(row)
                 print(json.dumps(row), file=sys.stderr, flush=True)
     print(table(rows))

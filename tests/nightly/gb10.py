@@ -1,8 +1,8 @@
 """The program on a simulated DGX Spark: its GB10 computes nothing, and says how fast it was.
 
 ``python -m tests.nightly.gb10 ARGUMENTS`` is `harness` where runs take no time. The speed of a run
-is that of a GB10 whose nights differ by 0.5 %, and of the commit: one whose tree has a file ``SLOW``
-loses what that says, in per cent. The day is ``SIMULATED_NIGHT`` days after the first one.
+is that of a GB10 whose nights differ by 0.5 %, and of the commit: a tree that has a file ``SLOW``
+loses what that says, in per cent. With each night in the history a day has passed.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from typing import Any
 
 import harness.commands.doctor
 import harness.commands.regress
+import harness.execution.environment
 import harness.execution.prepare
 import harness.execution.versions
 from harness import cli
 from harness.execution.versions import Cell, Version
 from harness.records import Event, ImageRef, RunOutcome, canonical_json
+from harness.results.interpreter import this_interpreter
 from harness.runtime.base import Launch
 from harness.runtime.choice import Choice
 from harness.runtime.fake import FakeRuntime, ended, play
@@ -43,7 +45,7 @@ _IMAGE = ImageRef(name="nemo", digest=f"sha256:{0:064x}")
 
 def main() -> int:
     """Answer as `harness` would on the simulated machine."""
-    night = int(os.environ.get("SIMULATED_NIGHT", "0"))
+    night = _nights()
     host = spark()
     for module in (harness.commands.doctor, harness.execution.prepare):
         module.probe_host = lambda: host  # type: ignore[attr-defined]
@@ -75,8 +77,16 @@ def main() -> int:
 
     harness.execution.prepare.choose = choose  # type: ignore[assignment]
     harness.commands.regress.executor = executor
+    harness.execution.environment.EnvironmentRecorder._ask = lambda *_: this_interpreter()
     harness.execution.versions._require = lambda _: None
     return cli.main()
+
+
+def _nights() -> int:
+    """Return how many nights the history has."""
+    folder = Path(os.environ.get("HARNESS_HISTORY", "results/history"))
+    lines = [line for file in folder.rglob("*.jsonl") for line in file.read_text().splitlines()]
+    return sum('"kind":"night"' in line for line in lines)
 
 
 def spark() -> Host:
@@ -90,9 +100,15 @@ def _steps(params: Mapping[str, Any], rate: float) -> list[Event]:
     """Return the events of the steps of a cell, so many tokens a second fast."""
     tokens = params["batch_size"] * params["seq_len"]
     values = {
-        **{"loss": 10.0, "tokens": tokens, "step_s": tokens / rate, "batch_s": 0.0},
-        **{"whole_s": tokens / rate, "learning_rate": params["learning_rate"]},
-        **{"weight_decay": 0.1, "beta1": 0.9, "beta2": 0.95},
+        "loss": 10.0,
+        "tokens": tokens,
+        "step_s": tokens / rate,
+        "batch_s": 0.0,
+        "whole_s": tokens / rate,
+        "learning_rate": params["learning_rate"],
+        "weight_decay": 0.1,
+        "beta1": 0.9,
+        "beta2": 0.95,
     }
     return [
         Event(kind="step", at_s=1.0, payload={"step": at, "values": {**values, "batch": f"{at}"}})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -46,6 +46,7 @@ from harness.report.regression import (
     regression_summary,
     regression_text,
     told_of,
+    told_text,
 )
 from harness.results.code import code_state
 from harness.results.store import RunStore
@@ -526,16 +527,15 @@ def _document(report: RegressionReport) -> object:
 
 def _tell(options: RegressOptions, told: Notifier | None, report: RegressionReport) -> None:
     """Tell whoever wants to know of what is new; that it could not be done ends nothing."""
-    new: Iterable[Judgement] = told_of(report)
+    new = told_of(report)
     if told is None or not new:
         return
-    body = regression_text(report, 100)
     worst_ones = [each.id for each in alarms(report)]
     facts = {"exit_code": int(report.exit_code), "alarms": ", ".join(worst_ones)}
     message = Notice(
         happening=Happening.REGRESSED if worst_ones else Happening.SUSPECTED,
         title=report.headline,
-        body=body,
+        body=told_text(new),
         facts=facts,
     )
     if why := told.send(message):

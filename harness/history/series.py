@@ -297,7 +297,8 @@ def _key(finding: Finding) -> Key:
 
 def _suspected(seen: Tonight) -> Tonight:
     assert seen.look is not None
-    if abs(seen.look.shift) < LEAST:
+    is_told = seen.open is not None and seen.open.night == seen.night.id
+    if abs(seen.look.shift) < LEAST or is_told:
         return seen
     if seen.look.shift > 0:
         return replace(seen, state=State.BETTER)

@@ -162,6 +162,17 @@ def regression_text(report: RegressionReport, width: int) -> str:
     return "\n".join([*lines, ""])
 
 
+def told_text(judgements: Sequence[Judgement]) -> str:
+    """Return a message about some figures, a line each, for a chat."""
+    lines = []
+    for each in judgements:
+        told = [box.text for box in _row(each)]
+        parts = zip(_COLUMNS[1:], told[1:], strict=True)
+        facts = ", ".join(f"{column.header} {text}" for column, text in parts if text)
+        lines.append(clean.plain(f"{told[0]}: {facts}"))
+    return "\n".join(lines)
+
+
 def alarms(report: RegressionReport) -> list[Finding]:
     """Return the confirmed regressions."""
     return [

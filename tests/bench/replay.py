@@ -1,10 +1,10 @@
 """``python -m tests.bench.replay``: a thousand histories of each noise, replayed night by night.
 
 The program itself is replayed, all three steps of it (`harness.history`): each night is looked at,
-a suspicion is confirmed by pairs of runs of the same night, and what that found is remembered.
-Each history is played twice: as it is, where each alarm is false, and with a loss of 3 % from its 51st
+a suspicion is confirmed by pairs of runs of the same night, and what that found is remembered. Each
+history is played twice: as it is, where each alarm is false, and with a loss of 3 % from its 51st
 night on. Noise that the machine's own state explains is played with a probe too, whose readings
-repeat to 0.3 %. Three known tools see the same histories, all sixty nights at once.
+repeat to 0.3 %. Known tools see the same histories, all sixty nights at once.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -47,6 +48,7 @@ from tests.bench.table import machine
 SHIFT, SHIFT_AT, WITHIN = float(np.log(0.97)), 50, 5
 FILE = ROOT / "results" / "bench" / "regression-replay.json"
 _PROBE_NOISE = 0.003
+_FEWEST = 1000  # fewer do not show an error rate of 1 %
 _METRIC = Metric(name="rate", unit="1", doc="a figure")
 
 
@@ -69,7 +71,7 @@ class Play:
     blind: float
 
 
-def play(
+def play(  # noqa: C901 - the three steps, in order
     history: History,
     random: Draw,
     probe: Sequence[float] | None,
@@ -242,34 +244,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args(arguments)
-    every = models(options.telemetry)
-    rows = []
+    rows: list[dict[str, Any]] = []
     with multiprocessing.get_context("spawn").Pool(options.jobs) as pool:
-        for number, model in enumerate(every):
-            has_host = any(word in model.name for word in ("slow", "thermal", "hidden"))
-            for has_probe in (False, True) if has_host else (False,):
-                still, lost = _drawn(number, options.histories, options.telemetry)
-                screened = None if has_probe else np.stack([screen(still), screen(lost)], axis=1)
-                tasks: list[_Task] = []
-                for at in range(options.histories):
-                    its = None if screened is None else screened[at]
-                    tasks.append((number, at, has_probe, options.telemetry, its))
-                played = pool.map(_both, tasks, chunksize=20)
-                name = f"{model.name}, probed" if has_probe else model.name
-                row = row_of(name, model.noise, played)
-                row["must_be_found"] = model.quiet
-                if options.peers and not has_probe:
-                    some = options.peer_histories
-                    row["peers"] = _peers(
-                        options.peers, np.exp(still[:some]).tolist(), np.exp(lost[:some]).tolist()
-                    )
-                rows.append(row)
-                print(json.dumps(row), file=sys.stderr, flush=True)
+        for number, has_probe in _parts(options.telemetry):
+            model = models(options.telemetry)[number]
+            still, lost = _drawn(number, options.histories, options.telemetry)
+            screened = None if has_probe else np.stack([screen(still), screen(lost)], axis=1)
+            tasks: list[_Task] = []
+            for at in range(options.histories):
+                its = None if screened is None else screened[at]
+                tasks.append((number, at, has_probe, options.telemetry, its))
+            played = pool.map(_both, tasks, chunksize=20)
+            name = f"{model.name}, probed" if has_probe else model.name
+            row = {**row_of(name, model.noise, played), "must_be_found": model.quiet}
+            rows.append(row)
+            print(json.dumps(row), file=sys.stderr, flush=True)
+            _keep(rows, options.histories)
+    for row, (number, has_probe) in zip(rows, _parts(options.telemetry), strict=True):
+        if options.peers and not has_probe:
+            still, lost = _drawn(number, options.peer_histories, options.telemetry)
+            row["peers"] = _peers(options.peers, np.exp(still).tolist(), np.exp(lost).tolist())
+            print(json.dumps(row["peers"]), file=sys.stderr, flush=True)
+            _keep(rows, options.histories)
     print(table(rows))
-    if options.histories >= 1000:
-        document = {"machine": machine(None), "histories": options.histories, "rows": rows}
-        atomic.write_text(FILE, json.dumps(document, indent=1) + "\n")
     return 0
+
+
+def _parts(telemetry: Path) -> list[tuple[int, bool]]:
+    """Return the number of each model, and whether it is played with a probe; with one last."""
+    names = [each.name for each in models(telemetry)]
+    with_host = [at for at, name in enumerate(names) if re.search("slow|thermal|hidden", name)]
+    return [*((at, False) for at in range(len(names))), *((at, True) for at in with_host)]
+
+
+def _keep(rows: Sequence[dict[str, Any]], histories: int) -> None:
+    if histories >= _FEWEST:
+        document = {"machine": machine(None), "histories": histories, "rows": rows}
+        atomic.write_text(FILE, json.dumps(document, indent=1) + "\n")
 
 
 def _peers(python: Path, still: list[list[float]], lost: list[list[float]]) -> dict[str, Any]:

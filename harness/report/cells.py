@@ -21,11 +21,17 @@ _UNSPOKEN = frozenset({"1", "text", "flag", "count"})
 
 @record
 class Replicates:
-    """Finished runs of one cell that differ only in their seed."""
+    """Finished runs of one cell that differ only in their seed.
+
+    Attributes:
+        readings: of each run.
+        seeds: of each run.
+    """
 
     spec: RunSpec
     origin: Origin
     readings: tuple[RunValues, ...]
+    seeds: tuple[int, ...]
 
 
 def cells_table(dossier: ScenarioReport) -> Table:
@@ -87,7 +93,10 @@ def replicates(dossier: ScenarioReport) -> tuple[Replicates, ...]:
             together.setdefault((run.spec.point_id, origin(run)), []).append(run)
     return tuple(
         Replicates(
-            spec=runs[0].spec, origin=where, readings=tuple(values_of(run, shown) for run in runs)
+            spec=runs[0].spec,
+            origin=where,
+            readings=tuple(values_of(run, shown) for run in runs),
+            seeds=tuple(run.spec.seed for run in runs),
         )
         for (_, where), runs in together.items()
     )

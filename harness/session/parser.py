@@ -232,12 +232,32 @@ def _add_reporting(commands: _Commands) -> None:
         action="store_true",
         help="with --splice: change nothing, and exit with 1 if the file is out of date",
     )
-    command = _command(commands, "compare", "compare two stores of results, cell by cell")
+    command = _command(
+        commands,
+        "compare",
+        "compare two stores of results, or two variants of a scenario, figure by figure",
+    )
     command.add_argument("scenario", metavar="SCENARIO", help=_SCENARIO_HELP)
-    _profile(command)
-    command.add_argument("other", type=Path, metavar="STORE", help="the other folder of results")
+    command.add_argument(
+        "other",
+        type=Path,
+        nargs="?",
+        metavar="STORE",
+        help="the other folder of results; without one, a key that --set gives twice makes two "
+        "variants, which are run in blocks where the store does not have them",
+    )
+    _experiment(command)
+    _runtime(command)
     command.add_argument(
         "--other-profile", metavar="PROFILE", help="the profile to look at there (default the same)"
+    )
+    command.add_argument(
+        "--fail-over",
+        action="append",
+        default=[],
+        metavar="METRIC=SHARE%",
+        help="exit with 1 if B is shown to be worse than A by more, with 4 if nobody can tell; "
+        "repeatable",
     )
     command = _command(
         commands, "publish", "copy finished runs into results/ and render their tables"

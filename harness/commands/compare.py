@@ -53,11 +53,12 @@ class Comparison:
 def main(options: CompareOptions) -> ExitCode:
     """Print every figure of either set, and whether replicates can tell the two apart."""
     project = open_project(options)
-    folder = find(project.scenarios, options.scenario)
+    (name,) = options.scenarios
+    folder = find(project.scenarios, name)
     limits = _limits(options.fail_over)  # refused before anything is done
     variants = _variants(options.set)
     if (options.other is None) == (len(variants) == 1):
-        raise InputError([_ambiguous(options, variants)])
+        raise InputError([_ambiguous(name, variants)])
     if options.other is not None:
         compared = _stores(load(folder), project, options, options.other)
     else:
@@ -157,10 +158,9 @@ def _variants(given: Iterable[str]) -> list[tuple[str, ...]]:
     return [tuple(words[min(i, len(words) - 1)] for words in by_key.values()) for i in range(2)]
 
 
-def _ambiguous(options: CompareOptions, variants: Sequence[tuple[str, ...]]) -> Problem:
+def _ambiguous(name: str, variants: Sequence[tuple[str, ...]]) -> Problem:
     allowed = (
-        f"harness compare {options.scenario} STORE, or "
-        f"harness compare {options.scenario} --set KEY=ONE --set KEY=OTHER"
+        f"harness compare {name} STORE, or harness compare {name} --set KEY=ONE --set KEY=OTHER"
     )
     what = "two variants and another store" if len(variants) > 1 else "nothing to compare with"
     return Problem(message=f"{what}; give one or the other", allowed=allowed)

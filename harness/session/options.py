@@ -256,16 +256,14 @@ class ReportOptions(ExperimentOptions):
 
 @options
 class CompareOptions(PlanOptions):
-    """``harness compare``.
+    """``harness compare``, of one scenario.
 
     Attributes:
-        scenario: one scenario.
         other: the other store; None to compare two variants within one.
         other_profile: the profile to look at there; None for the same.
         fail_over: ``METRIC=SHARE%`` each: by how much it may be worse in B.
     """
 
-    scenario: str
     other: Path | None = None
     other_profile: str | None = None
     fail_over: tuple[str, ...] = ()

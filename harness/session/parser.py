@@ -48,6 +48,11 @@ class _Parser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse the words of one command; argparse calls this for each level."""
         options, left = super().parse_known_args(args, namespace)
+        for action in self._get_positional_actions():
+            # argparse looks for a word that may be absent beside the one before it only
+            is_absent = action.nargs == "?" and getattr(options, action.dest) is action.default
+            if is_absent and left and not left[0].startswith("-"):
+                setattr(options, action.dest, self._get_values(action, [left.pop(0)]))
         known = [name for name in self._option_string_actions if name.startswith("--")]
         wrong = [word.partition("=")[0] for word in left if word.startswith("-")]
         if wrong:
@@ -237,7 +242,7 @@ def _add_reporting(commands: _Commands) -> None:
         "compare",
         "compare two stores of results, or two variants of a scenario, figure by figure",
     )
-    command.add_argument("scenario", metavar="SCENARIO", help=_SCENARIO_HELP)
+    _scenarios(command, nargs=1)
     command.add_argument(
         "other",
         type=Path,
@@ -358,7 +363,9 @@ def _common(parser: argparse.ArgumentParser, argument_default: str | None = None
 _SCENARIO_HELP = "a scenario: its id (a34-t2po-...), its number (a34, 34) or a unique beginning"
 
 
-def _scenarios(command: argparse.ArgumentParser, *, nargs: str = "+", otherwise: str = "") -> None:
+def _scenarios(
+    command: argparse.ArgumentParser, *, nargs: str | int = "+", otherwise: str = ""
+) -> None:
     words = f"{_SCENARIO_HELP}; {otherwise}" if otherwise else _SCENARIO_HELP
     command.add_argument("scenarios", nargs=nargs, metavar="SCENARIO", help=words)
 

@@ -114,8 +114,8 @@ _LEAST_P = 1e-4  # below it the normality of a few replicates is doubtful, not t
 _ENOUGH = 3  # values for a spread
 _TESTS = (
     "Significant: t-tests, paired by seed where a pair has something in common, else Welch's; of "
-    f"counts, permutations; Holm's correction, {ALPHA:g}. 95 %: of B - A; over cells, of B / A. n "
-    "needed: replicates, or cells, that see the difference with power 0.8."
+    f"counts, permutations; Holm's correction, {ALPHA:g}. From, to: 95 % of B - A; over cells, of "
+    "B / A. n needed: replicates, or cells, that see the difference with power 0.8."
 )
 _COLUMNS = (
     Column(key="where", header="where", names_row=True),
@@ -125,7 +125,8 @@ _COLUMNS = (
     Column(key="b", header="B", align=Align.RIGHT),
     Column(key="difference", header="B - A", align=Align.RIGHT),
     Column(key="ratio", header="B / A", align=Align.RIGHT),
-    Column(key="interval", header="95 %", align=Align.RIGHT),
+    Column(key="low", header="from", align=Align.RIGHT),
+    Column(key="high", header="to", align=Align.RIGHT),
     Column(key="apart", header="significant?"),
     Column(key="p", header="p", align=Align.RIGHT),
     Column(key="n", header="n", align=Align.RIGHT),
@@ -290,15 +291,6 @@ def _relative(each: FigureDifference) -> Sample | None:
 
 
 def _row(each: FigureDifference) -> tuple[TableCell, ...]:
-    interval: TableCell = absent("")
-    if each.interval is not None:
-        low, high = each.interval.low, each.interval.high
-        text = (
-            f"{math.exp(low):.4g} to {math.exp(high):.4g}"
-            if each.cells
-            else f"{figure(low)} to {figure(high)}"
-        )
-        interval = words(text)
     return (
         words(f"{each.cells} cells" if each.cells else keys_text(each.place) or "-"),
         words(each.metric.name),
@@ -306,7 +298,7 @@ def _row(each: FigureDifference) -> tuple[TableCell, ...]:
         absent("") if each.cells else cell_of(each.metric, each.one),
         absent("") if each.cells else cell_of(each.metric, each.other),
         *_distance(each),
-        interval,
+        *_ends(each),
         words(each.apart),
         absent("")
         if each.p_value is None
@@ -320,6 +312,20 @@ def _row(each: FigureDifference) -> tuple[TableCell, ...]:
         absent("") if each.needed is None else TableCell(text=f"{each.needed:,}", raw=each.needed),
         words("timing" if each.metric.timing else ""),
     )
+
+
+def _ends(each: FigureDifference) -> tuple[TableCell, TableCell]:
+    """Return the ends of the interval: of a ratio over cells, else of a difference."""
+    if each.interval is None:
+        return absent(""), absent("")
+    low, high = each.interval.low, each.interval.high
+    if each.cells:
+        return _ratio(math.exp(low)), _ratio(math.exp(high))
+    return TableCell(text=figure(low), raw=low), TableCell(text=figure(high), raw=high)
+
+
+def _ratio(value: float) -> TableCell:
+    return TableCell(text=f"{value:.4g}", raw=value)
 
 
 def _by_point(
@@ -502,15 +508,14 @@ def _corrected(found: Sequence[FigureDifference]) -> Iterator[FigureDifference]:
 def _distance(each: FigureDifference) -> tuple[TableCell, TableCell]:
     """Return the difference and the ratio of the means."""
     if each.cells and each.change is not None:
-        ratio = math.exp(each.change.mean)
-        return absent(""), TableCell(text=f"{ratio:.4g}", raw=ratio)
+        return absent(""), _ratio(math.exp(each.change.mean))
     if not each.one.numbers or not each.other.numbers:
         return absent(""), absent("")
     one, other = each.one.mean, each.other.mean
     shown = TableCell(text=figure(other - one), raw=other - one)
     if one == 0:
         return shown, absent("A is 0")
-    return shown, TableCell(text=f"{other / one:.4g}", raw=other / one)
+    return shown, _ratio(other / one)
 
 
 def _percent(share: float) -> str:

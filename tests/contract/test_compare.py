@@ -62,14 +62,15 @@ def test_variants_are_run_in_common_blocks_and_compared(project: Path) -> None:
     assert b"started" not in again.stderr
 
 
-def test_a_limit_decides_the_exit_code(project: Path, tmp_path: Path) -> None:
-    called(project, "run", NAME, "--profile", "cpu", "-q")
+def test_a_limit_decides_the_exit_code(project: Path) -> None:
+    called(project, "run", NAME, "--profile", "cpu", "-q", "--only", "index=0", "--replicates=1")
     other = project / "results" / "local"
     same = called(project, "compare", NAME, str(other), "--fail-over", "noop.value=3%")
     assert same.returncode == 0, same.stdout
     assert same.stdout.endswith(b"noop.value is not worse by 3 % or more\n")
     shifted = ("compare", NAME, "--profile", "cpu", "--set", "value=3.0", "--set", "value=4.5")
-    far = called(project, *shifted, "--fail-over", "noop.value=3%", "--store", str(tmp_path / "s"))
+    more = ("--only", "index=0", "--replicates=4", "--fail-over", "noop.value=3%")
+    far = called(project, *shifted, *more)
     assert far.returncode == 1, far.stdout
     assert b"noop.value is worse by more than 3 %: +50 %" in far.stdout
 
@@ -97,7 +98,7 @@ def test_what_cannot_be_compared_is_refused_before_anything_runs(
 
 
 def test_a_limit_of_no_metric_names_the_nearest(project: Path) -> None:
-    called(project, "run", NAME, "--profile", "cpu", "-q")
+    called(project, "run", NAME, "--profile", "cpu", "-q", "--only", "index=0", "--replicates=1")
     done = called(
         project, "compare", NAME, str(project / "results/local"), "--fail-over", "noop.valu=3%"
     )

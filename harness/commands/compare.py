@@ -16,11 +16,11 @@ from harness.plan.overrides import Overrides
 from harness.records import record
 from harness.report.cells import report_metrics
 from harness.report.compare import (
+    Allowance,
     FigureDifference,
-    Limit,
     compare_table,
     differences,
-    judge_limit,
+    judge_allowance,
 )
 from harness.report.dossier import ScenarioReport, assemble
 from harness.report.render import json_document, render_text
@@ -37,7 +37,7 @@ _PERCENT = 100.0
 
 
 @record
-class Comparison:
+class _Compared:
     """Two sets of runs, and what tells them apart.
 
     Attributes:
@@ -64,7 +64,7 @@ def main(options: CompareOptions) -> ExitCode:
     else:
         compared = _two_variants(folder, project, options, variants)
     _refuse_unknown(limits, compared.one)
-    verdicts = [judge_limit(limit, compared.found) for limit in limits]
+    verdicts = [judge_allowance(limit, compared.found) for limit in limits]
     table = compare_table(compared.one, compared.other, compared.found, compared.names)
     if options.json:
         document = json_document(table)
@@ -76,12 +76,12 @@ def main(options: CompareOptions) -> ExitCode:
     return worst(each.code for each in verdicts)
 
 
-def _stores(loaded: Loaded, project: Project, options: CompareOptions, other: Path) -> Comparison:
+def _stores(loaded: Loaded, project: Project, options: CompareOptions, other: Path) -> _Compared:
     ledger, overrides = open_ledger(loaded), overrides_of(options)
     ours = _stored(loaded, ledger, overrides, options.profile, RunStore(project.store))
     word = options.other_profile or options.profile
     theirs = _stored(loaded, ledger, overrides, word, RunStore(other))
-    return Comparison(one=ours, other=theirs, found=differences(ours, theirs))
+    return _Compared(one=ours, other=theirs, found=differences(ours, theirs))
 
 
 def _stored(
@@ -98,7 +98,7 @@ def _stored(
 
 def _two_variants(
     folder: Path, project: Project, options: CompareOptions, variants: Sequence[tuple[str, ...]]
-) -> Comparison:
+) -> _Compared:
     """Run what the store does not have of two variants, in common blocks, and compare them."""
     common = {each.name: getattr(options, each.name) for each in fields(PlanOptions)}
     asked = [RunOptions(**{**common, "set": variant}) for variant in variants]
@@ -117,7 +117,7 @@ def _two_variants(
         " ".join(f"{name}={each.overrides.params[name]}" for name in varied)
         for each in (one, other)
     ]
-    return Comparison(
+    return _Compared(
         one=reports[0],
         other=reports[1],
         found=differences(*reports, in_blocks=True, varied=varied),
@@ -166,7 +166,7 @@ def _ambiguous(name: str, variants: Sequence[tuple[str, ...]]) -> Problem:
     return Problem(message=f"{what}; give one or the other", allowed=allowed)
 
 
-def _limits(given: Iterable[str]) -> list[Limit]:
+def _limits(given: Iterable[str]) -> list[Allowance]:
     """Read ``--fail-over``.
 
     Raises:
@@ -185,13 +185,13 @@ def _limits(given: Iterable[str]) -> list[Limit]:
                 Problem(message="--fail-over takes a share", value=ascii(text), allowed=allowed)
             )
         else:
-            limits.append(Limit(metric=name, share=value))
+            limits.append(Allowance(metric=name, share=value))
     if problems:
         raise InputError(problems)
     return limits
 
 
-def _refuse_unknown(limits: Iterable[Limit], report: ScenarioReport) -> None:
+def _refuse_unknown(limits: Iterable[Allowance], report: ScenarioReport) -> None:
     known = [each.name for each in report_metrics(report)]
     wrong = [each.metric for each in limits if each.metric not in known]
     if wrong:

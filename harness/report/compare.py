@@ -90,7 +90,7 @@ class FigureDifference:
 
 
 @record
-class Limit:
+class Allowance:
     """By how much a metric may be worse in B before a comparison fails.
 
     Attributes:
@@ -103,7 +103,7 @@ class Limit:
 
 
 @record
-class LimitVerdict:
+class AllowanceVerdict:
     """What a comparison says of one limit, in one line."""
 
     code: ExitCode
@@ -210,7 +210,7 @@ def differences(
     return tuple(_corrected([*found, *(each for each in over if each is not None)]))
 
 
-def judge_limit(limit: Limit, found: Sequence[FigureDifference]) -> LimitVerdict:
+def judge_allowance(limit: Allowance, found: Sequence[FigureDifference]) -> AllowanceVerdict:
     """Return whether a metric is worse in B by more than it may be.
 
     It fails where a test, corrected for how many there are, shows a change beyond the limit, in one
@@ -224,7 +224,7 @@ def judge_limit(limit: Limit, found: Sequence[FigureDifference]) -> LimitVerdict
     if not known:
         needs = f"it needs {_ENOUGH} replicates, or cells"
         sentence = f"{limit.metric}: nobody can tell whether it is worse by {allowed}; {needs}"
-        return LimitVerdict(code=ExitCode.INCONCLUSIVE, sentence=sentence)
+        return AllowanceVerdict(code=ExitCode.INCONCLUSIVE, sentence=sentence)
     beyond = holm([_beyond(seen, each.metric, limit.share) for each, seen in known])
     worst = min(range(len(known)), key=beyond.__getitem__)
     if beyond[worst] < ALPHA:
@@ -233,12 +233,12 @@ def judge_limit(limit: Limit, found: Sequence[FigureDifference]) -> LimitVerdict
         change = _percent(math.expm1(seen.mean))
         found_text = f"{change} at {place}, p = {beyond[worst]:.2g}"
         sentence = f"{limit.metric} is worse by more than {allowed}: {found_text}"
-        return LimitVerdict(code=ExitCode.OUTSIDE, sentence=sentence)
+        return AllowanceVerdict(code=ExitCode.OUTSIDE, sentence=sentence)
     judges = [each for each in known if each[0].cells] or known
     within = holm([_within(seen, each.metric, limit.share) for each, seen in judges])
     if max(within) < ALPHA:
         sentence = f"{limit.metric} is not worse by {allowed} or more"
-        return LimitVerdict(code=ExitCode.OK, sentence=sentence)
+        return AllowanceVerdict(code=ExitCode.OK, sentence=sentence)
     noisiest = max((seen for _, seen in judges), key=lambda seen: seen.std)
     what = "cell" if judges[0][0].cells else "replicate"
     more = ""
@@ -248,7 +248,7 @@ def judge_limit(limit: Limit, found: Sequence[FigureDifference]) -> LimitVerdict
         f"{limit.metric}: {counted(noisiest.count, what)} cannot tell whether it is worse by "
         f"{allowed}{more}"
     )
-    return LimitVerdict(code=ExitCode.INCONCLUSIVE, sentence=sentence)
+    return AllowanceVerdict(code=ExitCode.INCONCLUSIVE, sentence=sentence)
 
 
 def _beyond(seen: Sample, metric: Metric, share: float) -> float:

@@ -10,12 +10,12 @@ import pytest
 from harness.errors import ExitCode, InputError
 from harness.records import FinishedRun, Measurement, Profile
 from harness.report.compare import (
+    Allowance,
     Apart,
     FigureDifference,
-    Limit,
     compare_table,
     differences,
-    judge_limit,
+    judge_allowance,
 )
 from harness.report.dossier import ScenarioReport
 
@@ -216,7 +216,7 @@ def test_equal_stores_raise_nothing(make_run: MakeRun, make_dossier: MakeDossier
     runs = sweep(make_run, lambda: draw.gauss(0, 0.01), cells=4, replicates=3)
     found = differences(make_dossier(runs), make_dossier(runs))
     assert {each.apart for each in found} == {Apart.SAME}
-    verdict = judge_limit(Limit(metric="step_time", share=0.03), found)
+    verdict = judge_allowance(Allowance(metric="step_time", share=0.03), found)
     assert verdict.code is ExitCode.OK
 
 
@@ -225,7 +225,7 @@ def test_two_stores_of_one_machine_raise_an_alarm_in_one_comparison_of_twenty_at
     make_run: MakeRun, make_dossier: MakeDossier, cells: int, replicates: int
 ) -> None:
     draw, alarms, failures, times = seeded(7), 0, 0, 300
-    limit = Limit(metric="step_time", share=0.03)
+    limit = Allowance(metric="step_time", share=0.03)
     for _ in range(times):
         one, other = (
             make_dossier(
@@ -235,7 +235,7 @@ def test_two_stores_of_one_machine_raise_an_alarm_in_one_comparison_of_twenty_at
         )
         found = differences(one, other)
         alarms += any(each.apart is Apart.APART for each in found)
-        failures += judge_limit(limit, found).code is ExitCode.OUTSIDE
+        failures += judge_allowance(limit, found).code is ExitCode.OUTSIDE
     # the bound of 5 %, and what chance adds to it in a thousandth of the cases
     assert alarms <= 0.05 * times + 3.1 * math.sqrt(0.05 * 0.95 * times)
     assert failures <= 1
@@ -297,7 +297,7 @@ def test_a_limit_fails_holds_or_cannot_be_told(  # noqa: PLR0913, PLR0917 - a li
         )
         for each in (1.0, factor)
     )
-    verdict = judge_limit(Limit(metric="step_time", share=0.03), differences(one, other))
+    verdict = judge_allowance(Allowance(metric="step_time", share=0.03), differences(one, other))
     assert verdict.code is code
     if code is ExitCode.OUTSIDE:
         assert verdict.sentence.startswith("step_time is worse by more than 3 %: +")
@@ -323,4 +323,4 @@ def test_a_metric_without_a_direction_fails_both_ways(
             replace(each, metric=replace(each.metric, better=None))
             for each in differences(side(1.0), side(factor))
         ]
-        assert judge_limit(Limit(metric="loss", share=0.03), found).code is ExitCode.OUTSIDE
+        assert judge_allowance(Allowance(metric="loss", share=0.03), found).code is ExitCode.OUTSIDE

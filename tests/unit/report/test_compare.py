@@ -105,7 +105,7 @@ def test_both_values_difference_ratio_and_timing(
             "s",
             "1.000",
             "not measured",
-            *[""] * 3,
+            *[""] * 4,
             alone,
             *[""] * 3,
             "timing",

@@ -22,7 +22,7 @@ from typing import Any
 from harness.errors import HostError, first_line
 from harness.plan.expand import Plan
 from harness.probes.benchmark import Benchmark
-from harness.probes.machine_state import REMEDIES, state_of
+from harness.probes.machine_state import REMEDIES, Signature, state_of
 from harness.probes.nvml import NvmlGpu, first_gpu
 from harness.probes.reading import NotSupported, Reading, Reasons
 from harness.probes.thermal import hottest_zone_c
@@ -101,6 +101,7 @@ class HostProber:
         self._say = say
         self._clock = clock
         self._last: HostProbe | None = None
+        self._told: Signature | None = None
         self._last_s = 0.0
 
     def before(self, launch: Launch) -> tuple[HostProbe, ...]:
@@ -124,11 +125,10 @@ class HostProber:
         self._last = probe(self._runtime, launch, when)
         self._last_s = self._clock()
         state = state_of(self._last)
-        if state.signature is not None:
-            self._say(
-                f"{VerdictKind.HOST_DEGRADED}: {state.sentence}; no timing of the run counts\n"
-                f"  next: {REMEDIES[state.signature]}"
-            )
+        if state.signature is not None and state.signature is not self._told:
+            self._say(f"{VerdictKind.HOST_DEGRADED}: {state.sentence}; no timing of the run counts")
+            self._say(f"  next: {REMEDIES[state.signature]}")
+        self._told = state.signature
         return self._last
 
 

@@ -241,7 +241,7 @@ def _placed(probe: HostProbe) -> str:
         band = band_of(probe.gpu_temperature_c)
         share = _share_below(probe.gpu_clock_mhz, band)
         parts.append(
-            f"{_clock_text(probe)}, above {share} of {band.count} published samples as warm"
+            f"{_clock_text(probe)}, above {share} of {band.count:,} published samples as warm"
         )
     if probe.matmul_tflop_s is not None:
         parts.append(f"{probe.matmul_tflop_s:.1f} TFLOP/s (published 91.5 to 92.6)")
@@ -255,7 +255,7 @@ def _share_below(clock_mhz: float, band: Band) -> str:
     above = [
         share for share, value in zip(SHARES, band.quantiles_mhz, strict=True) if clock_mhz > value
     ]
-    return f"{100 * max(above):g} % or more" if above else "hardly any"
+    return f"at least {100 * max(above):g} %" if above else "hardly any"
 
 
 def _clock_text(probe: HostProbe) -> str:

@@ -255,20 +255,18 @@ class ReportOptions(ExperimentOptions):
 
 
 @options
-class CompareOptions(Options):
-    """``harness compare``.
+class CompareOptions(PlanOptions):
+    """``harness compare``, of one scenario.
 
     Attributes:
-        scenario: one scenario.
-        profile: a profile's name, or ``auto``.
-        other: the other store.
+        other: the other store; None to compare two variants within one.
         other_profile: the profile to look at there; None for the same.
+        fail_over: ``METRIC=SHARE%`` each: by how much it may be worse in B.
     """
 
-    scenario: str
-    profile: str = "auto"
-    other: Path
+    other: Path | None = None
     other_profile: str | None = None
+    fail_over: tuple[str, ...] = ()
 
 
 @options

@@ -48,6 +48,11 @@ class _Parser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse the words of one command; argparse calls this for each level."""
         options, left = super().parse_known_args(args, namespace)
+        for action in self._get_positional_actions():
+            # argparse looks for a word that may be absent beside the one before it only
+            is_absent = action.nargs == "?" and getattr(options, action.dest) is action.default
+            if is_absent and left and not left[0].startswith("-"):
+                setattr(options, action.dest, self._get_values(action, [left.pop(0)]))
         known = [name for name in self._option_string_actions if name.startswith("--")]
         wrong = [word.partition("=")[0] for word in left if word.startswith("-")]
         if wrong:
@@ -232,12 +237,32 @@ def _add_reporting(commands: _Commands) -> None:
         action="store_true",
         help="with --splice: change nothing, and exit with 1 if the file is out of date",
     )
-    command = _command(commands, "compare", "compare two stores of results, cell by cell")
-    command.add_argument("scenario", metavar="SCENARIO", help=_SCENARIO_HELP)
-    _profile(command)
-    command.add_argument("other", type=Path, metavar="STORE", help="the other folder of results")
+    command = _command(
+        commands,
+        "compare",
+        "compare two stores of results, or two variants of a scenario, figure by figure",
+    )
+    _scenarios(command, nargs=1)
+    command.add_argument(
+        "other",
+        type=Path,
+        nargs="?",
+        metavar="STORE",
+        help="the other folder of results; without one, a key that --set gives twice makes two "
+        "variants, which are run in blocks where the store does not have them",
+    )
+    _experiment(command)
+    _runtime(command)
     command.add_argument(
         "--other-profile", metavar="PROFILE", help="the profile to look at there (default the same)"
+    )
+    command.add_argument(
+        "--fail-over",
+        action="append",
+        default=[],
+        metavar="METRIC=SHARE%",
+        help="exit with 1 if B is shown to be worse than A by more, with 4 if nobody can tell; "
+        "repeatable",
     )
     _add_nightly(commands)
     command = _command(
@@ -436,7 +461,9 @@ def _common(parser: argparse.ArgumentParser, argument_default: str | None = None
 _SCENARIO_HELP = "a scenario: its id (a34-t2po-...), its number (a34, 34) or a unique beginning"
 
 
-def _scenarios(command: argparse.ArgumentParser, *, nargs: str = "+", otherwise: str = "") -> None:
+def _scenarios(
+    command: argparse.ArgumentParser, *, nargs: str | int = "+", otherwise: str = ""
+) -> None:
     words = f"{_SCENARIO_HELP}; {otherwise}" if otherwise else _SCENARIO_HELP
     command.add_argument("scenarios", nargs=nargs, metavar="SCENARIO", help=words)
 

@@ -136,7 +136,8 @@ def _profile(options: RegressOptions, loaded: Loaded, store: RunStore, folder: P
 def _regression(asked: _Asked, profile: Profile) -> RegressionReport:
     rows = read_rows(asked.path)
     tonight = nights_of(RunStore(asked.project.store), asked.loaded.scenario, profile)
-    new = sorted((each for each in tonight if each.id not in rows.ids), key=lambda one: one.time)
+    known = rows.ids
+    new = sorted((each for each in tonight if each.id not in known), key=lambda one: one.time)
     append_rows(asked.path, new)
     if new:
         asked.say(f"{counted(len(new), 'row')} added to {asked.path}")
@@ -155,7 +156,9 @@ def _regression(asked: _Asked, profile: Profile) -> RegressionReport:
     for line in notes:
         asked.say(line)
     if not last:
-        notes.append("No figure of tonight is tested: its runs measured none.")
+        notes.append(
+            "No figure of tonight is tested: its runs measured none, or the machine was not itself."
+        )
     judgements = _confirmed(asked, rows, judge(rows, last, asked.metrics))
     return RegressionReport(
         name=f"{asked.loaded.scenario.scenario} {profile}",
@@ -269,8 +272,10 @@ def _same_version(
     """Return the outcome where there are no two versions to compare; None where there are."""
     assert good is not None
     same_code = bool(night.commit) and good.commit == night.commit and night.dirty is False
-    by_source = good.source == night.source and not any(
-        each.series.metric.startswith("run.") for each in some
+    by_source = (
+        bool(night.source)
+        and good.source == night.source
+        and not any(each.series.metric.startswith("run.") for each in some)
     )
     if not (same_code or by_source) or good.image != night.image:
         return None

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -22,7 +21,6 @@ from docker.errors import ImageNotFound
 from harness import atomic
 from harness.errors import HostError
 from harness.history.rows import Night
-from harness.history.series import oriented
 from harness.records import ImageRef, Profile, Scalar, Status, canonical_json, record
 from harness.report.figures import setting
 from harness.results.measured import measured
@@ -33,7 +31,6 @@ from harness.units import convert
 from harness.variables import PROBE_VARIABLE
 from harness.workloads.api.declare import Metric
 
-__all__ = ["Cell", "Version", "VersionFailed", "at_commit", "checked_out", "oriented", "run_once"]
 _TAIL = 3  # lines of a run's last words in a message
 
 
@@ -214,8 +211,3 @@ def run_once(
                 key = each.metric, canonical_json(each.where)
                 figures[key] = convert(float(each.value), each.unit, metrics[each.metric].unit)
         return figures
-
-
-def remove_trees(trees: Path) -> None:
-    """Delete the trees of earlier commits."""
-    shutil.rmtree(trees, ignore_errors=True)

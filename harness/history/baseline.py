@@ -25,7 +25,7 @@ WINDOW = 45  # nights that make a baseline
 FEWEST = 10  # less say nothing of their own noise
 RECENT = 5  # nights a shift is looked for in
 LEAST = 0.01  # a smaller change is not worth a second run
-FALSE_DISCOVERIES = 0.02  # of all figures suspected in a night, expected share of false ones
+FALSE_DISCOVERIES = 0.01  # of all figures suspected in a night, expected share of false ones
 _WORTH = 0.8
 _MAD_TO_SD = 1.4826
 _CLIP = 3.0  # one night counts for no more than so many standard deviations
@@ -61,13 +61,14 @@ class Look:
     baseline: int
 
 
-def look(values: Sequence[float], cleared: float | None = None) -> Look | None:
+def look(values: Sequence[float], cleared: float | None = None, fresh: int = RECENT) -> Look | None:
     """Compare the last nights with those before; None where there are too few.
 
     Args:
         values: one a night, in order, tonight's last; logarithms where the figure is positive.
         cleared: a lower level that is known to be the host's doing, and has held since: what is no
             lower than it is no shift.
+        fresh: how many of the last nights may be evidence for a shift.
     """
     recent = min(RECENT, len(values) - FEWEST)
     if recent < 1:
@@ -94,7 +95,7 @@ def look(values: Sequence[float], cleared: float | None = None) -> Look | None:
         sees=_sees(scale, memory, degrees),
         baseline=len(before),
     )
-    for nights in range(1, recent + 1):
+    for nights in range(1, min(recent, fresh) + 1):
         last = [(each - reference) / scale for each in values[-nights - 1 :]]
         if nights == 1 and abs(last[1] - memory * last[0]) < _RECORD * farthest:
             continue

@@ -2,9 +2,11 @@
 
 - An accepted change begins a new baseline. So does a confirmed regression, for telling whether the
   figure changes again: it stays an open alarm until somebody accepts it or the figure recovers.
-- A suspicion that the pairs did not confirm was the host's doing. Its level stays known for as long
-  as the figure stays there, so that a Spark in its slow state is not suspected every night; two
-  nights in a row nearer to the old level end that.
+- A suspicion that the pairs did not confirm was noise, or the host's doing. It was the host's where
+  the old version was slow that night too. Its level then stays known for as long as the figure
+  stays there, so that a Spark in its slow state is not suspected every night; two nights in a row
+  nearer to the old level end that.
+- Nights that a finding has looked at are no evidence for the next one.
 - Confirming costs device time: a figure is confirmed at most `MOST_CONFIRMATIONS` times in
   `WITHIN_NIGHTS` nights. After that a suspicion is told without (SUSPECTED).
 """
@@ -32,12 +34,14 @@ class Past:
         outcome: what the pairs said.
         nights: how many nights its shift was seen in.
         is_costly: whether pairs were run for it.
+        level: of the old version in the pairs; None where none were run.
     """
 
     night: int
     outcome: Outcome
     nights: int
     is_costly: bool = True
+    level: float | None = None
 
 
 @record
@@ -47,10 +51,12 @@ class Memory:
     Attributes:
         cleared: a level that is the host's doing and has held since it was cleared; None: none.
         may_confirm: whether a suspicion may be confirmed tonight.
+        fresh: how many nights no finding has looked at, tonight included.
     """
 
     cleared: float | None
     may_confirm: bool
+    fresh: int
 
 
 def memory(values: Sequence[float], findings: Sequence[Past]) -> Memory:
@@ -65,11 +71,16 @@ def memory(values: Sequence[float], findings: Sequence[Past]) -> Memory:
     cleared = None
     for each in findings:
         if each.outcome is Outcome.NOT_REGRESSED and each.night > tonight - WINDOW:
-            level = median(values[each.night - each.nights + 1 : each.night + 1])
+            seen = median(values[each.night - each.nights + 1 : each.night + 1])
             before = median(values[max(0, each.night - each.nights - WINDOW) : each.night])
-            if _holds(values[each.night + 1 :], level, before):
+            level = seen if each.level is None else each.level
+            is_host = level < (seen + before) / 2
+            if is_host and _holds(values[each.night + 1 :], level, before):
                 cleared = level if cleared is None else min(level, cleared)
-    return Memory(cleared=cleared, may_confirm=len(spent) < MOST_CONFIRMATIONS)
+    last = max((each.night for each in findings), default=-1)
+    return Memory(
+        cleared=cleared, may_confirm=len(spent) < MOST_CONFIRMATIONS, fresh=tonight - last
+    )
 
 
 def _holds(since: Sequence[float], level: float, before: float) -> bool:

@@ -227,6 +227,12 @@ def oriented(values: Sequence[float], better: Better | None) -> list[float] | No
     return [sign * each / size for each in values] if size else None
 
 
+def _oriented_one(value: float, series: Series, metric: Metric) -> float | None:
+    """Return one more value as `oriented` takes those of a series."""
+    found = oriented([*series.values, value], metric.better)
+    return found[-1] if found and value > 0 else None
+
+
 def relative(difference: float) -> float:
     """Return a difference of `oriented` values as a relative change, which is what people read."""
     return math.expm1(max(-50.0, min(50.0, difference)))
@@ -256,6 +262,7 @@ def _judged(series: Series, rows: Rows, metric: Metric) -> Tonight:
             outcome=each.outcome,
             nights=each.nights,
             is_costly=each.pairs > 0,
+            level=_oriented_one(each.old, series, metric) if each.pairs else None,
         )
         for each in found
         if each.outcome is not None
@@ -266,7 +273,7 @@ def _judged(series: Series, rows: Rows, metric: Metric) -> Tonight:
     known = memory(values, past)
     speeds = _host_of(series.readings[begin:], values)
     even, share = normalised(values, speeds)
-    looked = look(even, known.cleared)
+    looked = look(even, known.cleared, known.fresh)
     if looked is None:
         state = State.KNOWN if alarm is not None else State.TOO_FEW
         return Tonight(

@@ -101,7 +101,7 @@ def play(  # noqa: C901 - the three steps, in order
         host = None if probe is None else [*probe[: night + 1]]
         if host is not None:
             seen, _ = normalised(seen, host)
-        found = look(seen, known.cleared)
+        found = look(seen, known.cleared, known.fresh)
         if found is None:
             continue
         blind = found.sees
@@ -113,15 +113,16 @@ def play(  # noqa: C901 - the three steps, in order
             told += 1
             continue
         wanted = Wanted(key=("rate", ""), metric=_METRIC, shift=found.shift)
-        differences, runs = list[float](), history.runs(night)
+        differences, olds, runs = list[float](), list[float](), history.runs(night)
         outcome = Outcome.INCONCLUSIVE
         while len(differences) < MOST_PAIRS and outcome is Outcome.INCONCLUSIVE:
             one, other = next(runs), next(runs)
             is_new_first = random.random() < 0.5
             new, old = (one, other) if is_new_first else (other, one)
             differences.append(new + shift - old)
+            olds.append(old)
             outcome = decide(differences, wanted.margin)
-        findings.append(Past(night=night, outcome=outcome, nights=found.nights))
+        findings.append(Past(night=night, outcome=outcome, nights=found.nights, level=median(olds)))
         if outcome is Outcome.REGRESSED:
             return Play(
                 alarm=night,
@@ -248,10 +249,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with multiprocessing.get_context("spawn").Pool(options.jobs) as pool:
         for number, has_probe in _parts(options.telemetry):
             model = models(options.telemetry)[number]
-            still, lost = _drawn(number, options.histories, options.telemetry)
+            count = options.histories // (4 if has_probe else 1)  # no screen knows the probe
+            still, lost = _drawn(number, count, options.telemetry)
             screened = None if has_probe else np.stack([screen(still), screen(lost)], axis=1)
             tasks: list[_Task] = []
-            for at in range(options.histories):
+            for at in range(count):
                 its = None if screened is None else screened[at]
                 tasks.append((number, at, has_probe, options.telemetry, its))
             played = pool.map(_both, tasks, chunksize=20)

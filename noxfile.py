@@ -80,6 +80,7 @@ def _environments(*, has_gpu: bool) -> dict[str, Environment]:
         "tests": Environment(lock=tests, over="torch"),
         "fieldkit": Environment(lock=BENCH_REQUIREMENTS / "fieldkit.txt", over="tests"),
         "curator": Environment(lock=BENCH_REQUIREMENTS / "curator.txt", torch=True),
+        "regression": Environment(lock=BENCH_REQUIREMENTS / "regression.txt"),
         "reframe": Environment(lock=BENCH_REQUIREMENTS / "reframe.txt"),
         "trl": Environment(lock=BENCH_REQUIREMENTS / "trl.txt", torch=True),
     }
@@ -427,6 +428,15 @@ def _add_scenario(scenario: Path) -> None:
     short = name.partition("-")[0]
     nox.session(name=f"reproduce-{short}", venv_backend="none", default=False)(reproduce)
 
+    def regress(session: nox.Session) -> None:
+        python = environment(session, _head(scenario, "environment", "base"))
+        command = [python, "-m", "harness", "regress", name, *session.posargs]
+        # 4: suspected or inconclusive, which the summary says and nobody is woken for
+        session.run(*command, external=True, success_codes=[0, 4])
+
+    regress.__doc__ = f"Tell a regression from a slow night: {_head(scenario, 'title', name)}."
+    nox.session(name=f"regress-{short}", venv_backend="none", default=False)(regress)
+
 
 SCENARIOS = sorted((ROOT / "scenarios").glob("*/scenario.yaml"))
 for _scenario in SCENARIOS:
@@ -565,6 +575,17 @@ def bench(session: nox.Session) -> None:
         return
     reframe = Path(environment(session, "reframe")).with_name("reframe")
     command = [python, "-m", "tests.bench", "--reframe", str(reframe)]
+    session.run(*command, *session.posargs, external=True)
+
+
+@nox.session(name="bench-regression", venv_backend="none", default=False)
+def bench_regression(session: nox.Session) -> None:
+    """Replay a thousand histories of each noise, beside Otava, asv and ruptures.
+
+    Words after `--` must name a real machine's telemetry: `-- --telemetry gb10/telemetry.csv`.
+    """
+    python = environment(session, "tests")
+    command = [python, "-m", "tests.bench.replay", "--peers", environment(session, "regression")]
     session.run(*command, *session.posargs, external=True)
 
 

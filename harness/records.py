@@ -63,6 +63,14 @@ class Status(StrEnum):
     INTERRUPTED = "interrupted"
 
 
+class ProbeMoment(StrEnum):
+    """When the machine was probed."""
+
+    BEFORE = "before"  # a run
+    AFTER = "after"  # a run
+    ALONE = "alone"  # without one: `harness doctor --probe`
+
+
 class VerdictKind(StrEnum):
     """The result of comparing a measurement with its expectation."""
 
@@ -74,6 +82,7 @@ class VerdictKind(StrEnum):
     ARTICLE_DIFFERS = "ARTICLE DIFFERS"  # the claim differs, as the entry declares
     UNEXPECTED_MATCH = "UNEXPECTED MATCH"  # a declared difference is not there
     RUN_FAILED = "RUN FAILED"  # the run failed, or its figures cannot be used
+    HOST_DEGRADED = "HOST DEGRADED"  # a timing of a machine that was not itself
     REPORTED = "REPORTED"  # shown, not counted, cannot fail
     ARITHMETIC = "ARITHMETIC"  # follows from printed numbers alone, without a run
 
@@ -165,6 +174,9 @@ class RunSpec(_Ids):
         evidence: published file (relative path) -> sha256 of its contents.
         ledger: expectation -> fingerprint, as the ledger stood when the run was decided. It
             decides nothing of the run, and is in neither of its ids.
+        position: its turn among the runs of its plan, from 1 (`harness.plan.order`); None where
+            nobody wrote it down. It decides nothing of the run: it is in neither of its ids, and
+            two specs that differ only in it are equal.
     """
 
     scenario: str
@@ -181,6 +193,7 @@ class RunSpec(_Ids):
     ledger: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     schema_version: int = SCHEMA_VERSION
+    position: int | None = field(default=None, compare=False)
 
     @property
     def point_id(self) -> str:
@@ -312,6 +325,91 @@ class Segment:
 
 
 @record
+class HostProbe:
+    """What the machine could do when nothing of ours was at work on it; see docs/machine-state.md.
+
+    A figure is None where it could not be measured, with the reason in `absent`.
+
+    Attributes:
+        when: before or after a run.
+        at: UTC, when it began.
+        device: the exact name of the GPU, else of the processor.
+        took_s: the time that the products and the copy were given, seconds.
+        threads: of the processor that computed; None on a GPU.
+        matmul_tflop_s: rate of a product of two square matrices (bf16 on a GPU, else fp32).
+        matvec_gb_s: rate at which a product of a matrix and a vector reads the matrix; it is bound
+            by memory, as decoding is.
+        copy_gb_s: rate of a copy within memory, bytes read and written together.
+        gpu_clock_mhz: clock of the multiprocessors, median during the matrix product.
+        gpu_power_w: power of the GPU, median during the matrix product.
+        gpu_temperature_c: of the GPU, the highest during the matrix product.
+        gpu_utilisation_before_pct: share of the time in which a kernel ran before ours did.
+        gpu_processes: how many other processes compute on the GPU.
+        gpu_throttle: reasons that the driver gave for a lowered clock during the matrix product.
+        cpu_clock_mhz: clock of the fastest core, the highest that was seen.
+        host_temperature_c: the hottest thermal zone.
+        other_cores: how many cores the processes of others kept busy meanwhile.
+        cores: how many the machine has.
+        absent: field -> why it is None.
+    """
+
+    when: ProbeMoment
+    at: str
+    device: str
+    took_s: float
+    threads: int | None = None
+    matmul_tflop_s: float | None = None
+    matvec_gb_s: float | None = None
+    copy_gb_s: float | None = None
+    gpu_clock_mhz: float | None = None
+    gpu_power_w: float | None = None
+    gpu_temperature_c: float | None = None
+    gpu_utilisation_before_pct: float | None = None
+    gpu_processes: int | None = None
+    gpu_throttle: tuple[str, ...] = ()
+    cpu_clock_mhz: float | None = None
+    host_temperature_c: float | None = None
+    other_cores: float | None = None
+    cores: int | None = None
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+
+# figure of a `HostProbe` -> its unit
+PROBE_UNITS: Mapping[str, str] = {
+    "matmul_tflop_s": "TFLOP/s",
+    "matvec_gb_s": "GB/s",
+    "copy_gb_s": "GB/s",
+    "gpu_clock_mhz": "MHz",
+    "gpu_power_w": "W",
+    "gpu_temperature_c": "degC",
+    "gpu_utilisation_before_pct": "%",
+    "gpu_processes": "count",
+    "cpu_clock_mhz": "MHz",
+    "host_temperature_c": "degC",
+    "other_cores": "count",
+}
+
+
+@record
+class HostLog:
+    """What is known of the machine that a run had.
+
+    Attributes:
+        probes: in the order of time, of all segments.
+        skipped: why the machine was not probed; empty where it was.
+        gpu_temperature_c: at the start of the run, by its telemetry; None where it does not say.
+        gpu_clock_mhz: likewise.
+        host_temperature_c: likewise, of the hottest thermal zone.
+    """
+
+    probes: tuple[HostProbe, ...] = ()
+    skipped: str = ""
+    gpu_temperature_c: float | None = None
+    gpu_clock_mhz: float | None = None
+    host_temperature_c: float | None = None
+
+
+@record
 class RunOutcome:
     """How one execution went.
 
@@ -325,6 +423,7 @@ class RunOutcome:
             on from; the last one is that of this outcome.
         steps: made or taken.
         shared_with: the most other runs that this harness had under way meanwhile, in any segment.
+        host: the machine meanwhile; None for a run that an older harness stored.
     """
 
     status: Status
@@ -339,6 +438,7 @@ class RunOutcome:
     steps: tuple[StepTaken, ...] = ()
     schema_version: int = SCHEMA_VERSION
     shared_with: int = 0
+    host: HostLog | None = None
 
 
 @record

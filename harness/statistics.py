@@ -29,6 +29,7 @@ _TINY = 1e-300
 _MAX_ARRANGEMENTS = 20_000  # more than these are drawn instead of listed
 _DRAWS = 9_999
 _SQUARES_OVERFLOW = 1e100
+_MANY = 200  # degrees of freedom, beyond which t is normal
 _FEW_STEPS = 10  # a spread of three steps and more is as good as continuous
 
 T = TypeVar("T")
@@ -398,6 +399,37 @@ def equivalence_margin(seen: Sample, alpha: float = ALPHA, power: float = POWER)
     Both tests must reject, so each may miss only half of ``1 - power``.
     """
     return noninferiority_margin(seen, alpha, (1 + power) / 2)
+
+
+def differs_test(seen: Sample, value: float = 0.0) -> float:
+    """Return the two-sided p-value of "the mean is `value`"; of differences, the paired t-test."""
+    return min(1.0, 2 * min(above_test(seen, value), below_test(seen, value)))
+
+
+def mean_interval(seen: Sample, alpha: float = ALPHA) -> Interval:
+    """Return the t interval of a mean, at confidence ``1 - alpha``; of two values or more."""
+    reach = t_quantile(1 - alpha / 2, seen.count - 1) * seen.standard_error if seen.std else 0.0
+    return Interval(low=seen.mean - reach, high=seen.mean + reach)
+
+
+def values_needed(effect: float, std: float, alpha: float = ALPHA, power: float = POWER) -> int:
+    """Return how many values a two-sided t-test needs to see a mean of `effect` with `power`.
+
+    Args:
+        effect: not 0.
+        std: of one value.
+        alpha: of the test.
+        power: the chance to see it.
+    """
+    z = _normal_quantile(1 - alpha / 2) + _normal_quantile(power)
+    count = max(2, math.ceil((z * std / effect) ** 2))
+    if count > _MANY:  # as good as normal
+        return count
+    while (
+        t_power(abs(effect) * math.sqrt(count) / std if std else 1e3, count - 1, alpha / 2) < power
+    ):
+        count += 1
+    return count
 
 
 def largest_spread(noise: float, count: int, alpha: float = ALPHA) -> float:

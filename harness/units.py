@@ -68,6 +68,7 @@ UNITS = _table(
     ("W", "power", 1.0),
     ("kW", "power", 1e3),
     ("degC", "temperature", 1.0),
+    ("MHz", "frequency", 1e6),
     # rates
     ("token/s", "token/time", 1.0),
     ("document/s", "document/time", 1.0),

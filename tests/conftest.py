@@ -17,6 +17,7 @@ from hypothesis import settings
 from harness.records import ImageRef
 from harness.runtime.images import build
 from harness.scenario.images import SANDBOX_IMAGE
+from harness.variables import PROBE_VARIABLE
 
 # their modules import peft, safetensors and a retriever as soon as they are collected; the sessions
 # `rl` and `serving` run them where these are installed
@@ -39,6 +40,7 @@ def pytest_configure() -> None:
     # an example's time says how busy the machine is, not whether the code is right
     settings.register_profile("project", deadline=None)
     settings.load_profile("project")
+    os.environ[PROBE_VARIABLE] = "off"  # seconds around each run that a test asks for by name
     # in the background SIGINT is ignored, here and in all that the tests start and interrupt
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

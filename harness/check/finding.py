@@ -55,8 +55,8 @@ class Unanswered(Exception):  # noqa: N818 - not an error: a verdict
     """The entry could not be compared, or the sample is too small.
 
     Args:
-        kind: MISSING if a figure is absent, RUN FAILED if it cannot be used,
-            INCONCLUSIVE where there is too little of it.
+        kind: MISSING if a figure is absent, RUN FAILED if it cannot be used, HOST DEGRADED if the
+            machine was not itself, INCONCLUSIVE where there is too little of it.
         detail: why, in one line.
     """
 
@@ -68,6 +68,11 @@ class Unanswered(Exception):  # noqa: N818 - not an error: a verdict
 def call_missing(detail: str) -> NoReturn:
     """Give up: a figure is absent."""
     raise Unanswered(VerdictKind.MISSING, detail) from None
+
+
+def call_degraded(detail: str) -> NoReturn:
+    """Give up: a figure of timing is of a machine that was not itself."""
+    raise Unanswered(VerdictKind.HOST_DEGRADED, detail) from None
 
 
 def call_invalid(detail: str) -> NoReturn:

@@ -14,11 +14,11 @@ from math import isfinite
 from statistics import fmean
 from typing import Any, TypeGuard
 
-from harness.check.finding import call_invalid, call_missing
+from harness.check.finding import call_degraded, call_invalid, call_missing
 from harness.check.wording import keys as keys_text
 from harness.check.wording import several
 from harness.errors import nearest
-from harness.records import FinishedRun, Measurement, Scalar, Status, record
+from harness.records import FinishedRun, Measurement, Scalar, Status, VerdictKind, record
 from harness.results.measured import measured
 from harness.scenario.expectations import Cell, Entry
 from harness.units import convert
@@ -135,7 +135,8 @@ class Rows:
 
         Raises:
             Unanswered: RUN FAILED, a run that could hold one failed, or one occurs twice; MISSING,
-                there is none, or one is absent.
+                there is none, or one is absent; HOST DEGRADED, it is one of timing, and the machine
+                was not itself.
         """
         self._refuse_broken(cell)
         rows = self.matching(cell.metric, cell.where)
@@ -321,6 +322,8 @@ def _refuse_absent(rows: Sequence[MeasurementRow]) -> None:
     if absent:
         row, reason = absent[0]
         count = f" ({len(absent)} of {len(rows)} rows)" if len(rows) > 1 else ""
+        if reason.startswith(VerdictKind.HOST_DEGRADED):
+            call_degraded(f"{row.label}: {reason.partition(': ')[2]}{count}")
         call_missing(f"{row.label}: {reason}{count}")
 
 

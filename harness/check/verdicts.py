@@ -78,7 +78,7 @@ def exit_code(verdicts: Iterable[Verdict]) -> ExitCode:
 
     1. OUTSIDE: a compared figure is out of tolerance, or the ledger is wrong (it hides a
        disagreement, or declares one that is not there). True whatever else failed.
-    2. INFRASTRUCTURE: a run failed, or figures contradict each other.
+    2. INFRASTRUCTURE: a run failed, the machine was not itself, or figures contradict each other.
     3. INCONCLUSIVE: too few samples, a figure is missing, or nothing at all could be compared.
     4. OK: every compared figure is reproduced, and there was at least one.
 
@@ -90,7 +90,7 @@ def exit_code(verdicts: Iterable[Verdict]) -> ExitCode:
     claims = {each.claim for each in known}
     if (kinds | claims) & {VerdictKind.OUTSIDE, VerdictKind.UNEXPECTED_MATCH}:
         return ExitCode.OUTSIDE
-    if VerdictKind.RUN_FAILED in kinds:
+    if kinds & {VerdictKind.RUN_FAILED, VerdictKind.HOST_DEGRADED}:
         return ExitCode.INFRASTRUCTURE
     if kinds & {VerdictKind.INCONCLUSIVE, VerdictKind.MISSING}:
         return ExitCode.INCONCLUSIVE

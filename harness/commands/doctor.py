@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from harness.errors import ExitCode, HostError, InputError, Problem
+from harness.execution.host_probe import probe, seconds_for
 from harness.plan.expand import params_of, sandbox_of
 from harness.plan.overrides import Overrides
-from harness.records import Limits, to_json
+from harness.probes.machine_state import REMEDIES, state_of
+from harness.records import PROBE_UNITS, Limits, ProbeMoment, RunSpec, to_json
+from harness.results.store import RunStore
+from harness.runtime.base import Launch
 from harness.runtime.daemon import EngineState
 from harness.runtime.doctor import (
     Demand,
@@ -21,14 +26,15 @@ from harness.runtime.doctor import (
     probe_tools,
 )
 from harness.runtime.evidence import EvidenceState, evidence_folder, statuses
-from harness.runtime.host import Host, probe_host
+from harness.runtime.host import Host, default_profile, probe_host
 from harness.runtime.images import built
+from harness.runtime.local import LocalRuntime
 from harness.scenario.folders import survey
 from harness.scenario.images import SANDBOX_IMAGE, locked_image, read_lock, this_platform
 from harness.scenario.load import Loaded, load
 from harness.session.console import Colour, paint
 from harness.session.options import DoctorOptions
-from harness.session.project import cache_folder, open_project
+from harness.session.project import Project, cache_folder, open_project
 from harness.workloads.api.registry import workload
 from harness.workloads.models.presets import Use, holdings
 
@@ -36,8 +42,13 @@ _COLOURS = {State.OK: Colour.GREEN, State.LIMITED: Colour.YELLOW, State.MISSING:
 
 
 def main(options: DoctorOptions) -> ExitCode:
-    """Print the state of the machine; a missing part is a finding, not a failure."""
+    """Print the state of the machine; a missing part is a finding, not a failure.
+
+    Probed, a machine that is not itself is one: whoever times something on it asks before.
+    """
     project, host = open_project(options), probe_host()
+    if options.probe:
+        return _probed(options, project, host)
     # the scenarios that can be read, and what is wrong with others
     folders, problems = survey(project.scenarios)
     faults = [_fault("scenarios", [problem]) for problem in problems]
@@ -59,6 +70,34 @@ def main(options: DoctorOptions) -> ExitCode:
     for fact, why in host.absent.items():
         options.console.explain(f"unknown about this machine: {fact}: {why}")
     return ExitCode.OK
+
+
+def _probed(options: DoctorOptions, project: Project, host: Host) -> ExitCode:
+    """Print what the machine can do now, and whether it is itself."""
+    spec = RunSpec(
+        scenario="doctor",
+        profile=default_profile(host),
+        workload="noop",
+        params={},
+        limits=Limits(gpus=min(1, len(host.gpus))),
+    )
+    options.console.say(f"probing for {seconds_for(spec):g} s; let nothing else be at work")
+    with tempfile.TemporaryDirectory() as folder, LocalRuntime() as runtime:
+        found = probe(runtime, Launch(spec=spec, run_dir=Path(folder)), ProbeMoment.ALONE)
+    state = state_of(found, RunStore(project.store).host_probes())
+    remedy = REMEDIES[state.signature] if state.signature is not None else ""
+    if options.json:
+        document = {"probe": found, "state": state, "next": remedy}
+        print(json.dumps(to_json(document), indent=1))
+    else:
+        print(state.sentence + (f"\n  next: {remedy}" if remedy else ""))
+    for name in PROBE_UNITS:
+        value = getattr(found, name)
+        if value is not None:
+            options.console.explain(f"{name}: {value:.4g}")
+    for name, why in found.absent.items():
+        options.console.explain(f"{name}: {why}")
+    return ExitCode.INFRASTRUCTURE if state.is_degraded else ExitCode.OK
 
 
 def render(findings: Sequence[HostFinding]) -> str:

@@ -43,8 +43,12 @@ def _lines(
 ) -> Iterator[str]:
     plan = ready.plan
     yield f"plan: {plan.scenario}, profile {plan.profile}, {ready.where}"
-    rows = [(each.spec.label, each.spec.run_id, each.reuse.value, each.reason) for each in states]
-    yield tabulate(rows, headers=("cell", "run", "state", "why not reused"), tablefmt="simple")
+    rows = [
+        (each.spec.position, each.spec.label, each.spec.run_id, each.reuse.value, each.reason)
+        for each in states
+    ]
+    headers = ("turn", "cell", "run", "state", "why not reused")
+    yield tabulate(rows, headers=headers, tablefmt="simple")
     for skipped in plan.skipped:
         cell = " ".join(f"{axis}={value}" for axis, value in skipped.cell.items())
         yield f"skipped  {cell}: {skipped.reason}"
@@ -89,6 +93,7 @@ def _document(
                 "params": to_json(each.spec.params),
                 "seed": each.spec.seed,
                 "replicate": each.spec.replicate,
+                "position": each.spec.position,
                 "state": each.reuse.value,
                 "reason": each.reason,
             }

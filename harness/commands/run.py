@@ -8,11 +8,8 @@ from pathlib import Path
 
 from harness.check.pins import PinsReport, check_pins, read_pins
 from harness.errors import ExitCode, HarnessError, HostError, Interrupted, worst
-from harness.execution.environment import EnvironmentRecorder
-from harness.execution.jobs import Crew, room
+from harness.execution.owed import run_owed
 from harness.execution.prepare import Preparation, prepare
-from harness.execution.progress import Narrator, described
-from harness.execution.run import Surroundings, refuse, run_plan
 from harness.follow.notify import Happening, Notice, Notifier, notifier
 from harness.records import Profile
 from harness.report.cells import cells_table
@@ -21,16 +18,12 @@ from harness.report.files import tables_of, write_for_ci
 from harness.report.last_screen import answer_document, last_screen, meaning, next_steps
 from harness.report.ledger import brief_table, judged
 from harness.report.render import json_document, render_text
-from harness.results.selection import pending
-from harness.results.trials import write_trials
 from harness.runtime.evidence import fetch
 from harness.scenario.folders import find_all
 from harness.session.console import Console, terminal_width
 from harness.session.options import RunOptions, as_typed
 from harness.session.project import open_project
 from harness.session.several import Answer, answer_each
-from harness.units import counted
-from harness.workloads.api.registry import workload
 
 
 def main(options: RunOptions) -> ExitCode:
@@ -110,38 +103,8 @@ def reproduce(
     Raises:
         HostError: this machine cannot execute it.
     """
-    refuse(ready.problems())
-    console, store = ready.options.console, ready.store
-    # locked before an image is built, so that a second harness stops before it changes anything
-    with store.locked(ready.loaded.scenario.scenario, ready.profile):
-        owed = [spec for spec in ready.plan.runs if not store.has(spec)]
-        side_by_side = room(options.most_jobs, owed, ready.host)
-        if options.most_jobs != 1 and owed:
-            console.say(f"{counted(side_by_side.jobs, 'run')} at a time: {side_by_side.reason}")
-        around = Surroundings(
-            runtime=ready.choice.runtime,
-            store=store,
-            evidence_dir=ready.evidence_dir if ready.evidence_files else None,
-            models_dir=ready.models_dir if ready.models else None,
-            environment=EnvironmentRecorder(ready),
-            crew=Crew(side_by_side.jobs),
-            across_changes=options.continue_across_changes,
-            restart=options.restart,
-        )
-        for each in pending(store, ready.plan.runs):
-            if each.reason:
-                console.explain(f"{described(each.spec)} runs again: {each.reason}")
-        store.keep_ledger(ready.ledger)
-        what = f"{ready.plan.scenario} {ready.profile}, {ready.where}"
-        with Narrator(what, len(ready.plan.runs), console, store, told) as narrator:
-            run_plan(ready.plan, around, narrator)
-        # add the runs to the scenario's record of trials, where it has one for this profile
-        scenario = ready.loaded.scenario
-        score, program = scenario.report.lineage, workload(scenario.workload_of(ready.profile))
-        is_scored = any(metric.name == score for metric in program.metrics)
-        if score is not None and is_scored and not ready.plan.changed:
-            write_trials(ready.plan, ready.store, score)
-    return assemble(ready.loaded, ready.ledger, ready.plan, store)
+    run_owed(ready, options, told)
+    return assemble(ready.loaded, ready.ledger, ready.plan, ready.store)
 
 
 def _recomputed(

@@ -13,14 +13,18 @@ from typing import Any
 
 from harness.errors import HostError, InputError, Interrupted
 from harness.execution import segments
+from harness.execution.host_probe import HostProber
 from harness.execution.jobs import Crew
 from harness.execution.segments import Attempts
 from harness.measure import came_to_its_end, device_of, measure, usage_measurements
 from harness.plan.expand import Plan
-from harness.probes.channels import TelemetrySample
+from harness.probes.channels import Channel, TelemetrySample
+from harness.probes.reading import NotSupported
 from harness.records import (
     Event,
     FinishedRun,
+    HostLog,
+    HostProbe,
     Measurement,
     RunOutcome,
     RunSpec,
@@ -30,7 +34,7 @@ from harness.records import (
     record,
 )
 from harness.results.redact import redact, redact_logs
-from harness.results.store import RunStore
+from harness.results.store import HOST_PROBE_FILE, RunStore
 from harness.runtime.base import Launch, Runtime
 from harness.telemetry.log import TELEMETRY_FILE, read_samples
 from harness.telemetry.reduce import run_measurements, summed
@@ -51,7 +55,7 @@ class RunProgress:
     """One step of one run.
 
     Attributes:
-        number: its place in the plan, from 1.
+        number: its turn in the plan, from 1.
         total: how many runs the plan has.
         finished: the result of a run that ended.
         earlier: what attempts before this one left of a run that starts.
@@ -73,6 +77,7 @@ class Surroundings:
         crew: how many runs are done side by side.
         across_changes: whether a run that was ended half-way goes on with steps of other code.
         restart: whether it begins anew.
+        prober: probes the machine around runs; None for no probes.
     """
 
     runtime: Runtime
@@ -83,6 +88,7 @@ class Surroundings:
     crew: Crew = field(default_factory=Crew)
     across_changes: bool = False
     restart: bool = False
+    prober: HostProber | None = None
 
 
 Listener = Callable[[RunProgress], None]
@@ -120,7 +126,7 @@ def run_plan(plan: Plan, around: Surroundings, listen: Listener) -> None:
                 progress = replace(progress, step=RunStage.ENDED, finished=finished)
             tell(progress)
 
-        around.crew.each(do, [*enumerate(plan.runs, 1)])
+        around.crew.each(do, [*enumerate(plan.in_order, 1)])
 
 
 def _run(
@@ -131,8 +137,9 @@ def _run(
         staged, around.store, across=around.across_changes, shared_with=around.crew.jobs - 1
     )
     listen(replace(progress, earlier=earlier))
+    launch = _launch(spec, staged, around)
     try:
-        finished = _execute(spec, staged, around, earlier)
+        finished = _execute(launch, around, earlier)
     except BaseException as error:  # what is done is kept, and the next attempt goes on from it
         first = around.crew.ended_by or error
         cause = segments.said_of(first)
@@ -141,13 +148,15 @@ def _run(
         with suppress(HostError):  # a full disk must not take the place of what ended the run
             segments.end(staged, cause)
         raise
-    around.store.commit(staged, finished, goes_on=segments.goes_on(staged, around.store))
+    try:
+        finished = _probed_after(finished, launch, around)
+    finally:  # whatever ends the probe, the run is done and is kept
+        around.store.commit(staged, finished, goes_on=segments.goes_on(staged, around.store))
     return finished
 
 
-def _execute(spec: RunSpec, staged: Path, around: Surroundings, earlier: Attempts) -> FinishedRun:
-    around.store.artefacts.make_folder()
-    launch = Launch(
+def _launch(spec: RunSpec, staged: Path, around: Surroundings) -> Launch:
+    return Launch(
         spec=spec,
         run_dir=staged,
         evidence_dir=around.evidence_dir,
@@ -156,6 +165,13 @@ def _execute(spec: RunSpec, staged: Path, around: Surroundings, earlier: Attempt
         label=spec.label,
         stop=around.crew.stop,
     )
+
+
+def _execute(launch: Launch, around: Surroundings, earlier: Attempts) -> FinishedRun:
+    spec, staged = launch.spec, launch.run_dir
+    around.store.artefacts.make_folder()
+    before = around.prober.before(launch) if around.prober else ()
+    segments.keep_probes(staged, before)
     with (
         around.crew.joined(spec.run_id) as others,
         TelemetrySampler(staged / TELEMETRY_FILE),
@@ -170,7 +186,9 @@ def _execute(spec: RunSpec, staged: Path, around: Surroundings, earlier: Attempt
     measured, damage = _measurements(spec, events)
     outcome = _judged(outcome, events, damage)
     this = segments.end(staged, outcome.cause, outcome.usage.wall_s)
-    parts = [run_measurements(_samples(folder)) for folder in (*earlier.folders, staged)]
+    samples = [_samples(folder) for folder in (*earlier.folders, staged)]
+    parts = [run_measurements(each) for each in samples]
+    probes = (*(each for folder in earlier.folders for each in segments.probes_of(folder)), *before)
     outcome = replace(
         outcome,
         usage=_of_all(outcome.usage, earlier.segments),
@@ -178,13 +196,44 @@ def _execute(spec: RunSpec, staged: Path, around: Surroundings, earlier: Attempt
         shared_with=max([others(), *(each.shared_with for each in earlier.segments)]),
         segments=(*earlier.segments, this),
         steps=tuple(segments.steps_of(staged)),
+        host=_host(probes, samples[0], around),
     )
+    if outcome.status is Status.FINISHED:  # else the next attempt may go on from this one
+        (staged / HOST_PROBE_FILE).unlink(missing_ok=True)
     return FinishedRun(
         spec=spec,
         outcome=outcome,
         measurements=(*measured, *usage_measurements(outcome.usage), *summed(parts)),
         environment=around.environment(spec),
     )
+
+
+def _host(
+    probes: tuple[HostProbe, ...], samples: Sequence[TelemetrySample], around: Surroundings
+) -> HostLog:
+    """Return the machine of a run: its probes, and what its first sample says."""
+    readings = samples[0].readings if samples else {}
+
+    def known(channel: Channel) -> float | None:
+        value = readings.get(channel)
+        return None if isinstance(value, NotSupported) else value
+
+    return HostLog(
+        probes=probes,
+        skipped=around.prober.skipped if around.prober else "not asked for",
+        gpu_temperature_c=known(Channel.GPU_TEMPERATURE_C),
+        gpu_clock_mhz=known(Channel.GPU_CLOCK_MHZ),
+        host_temperature_c=known(Channel.HOST_TEMPERATURE_C),
+    )
+
+
+def _probed_after(finished: FinishedRun, launch: Launch, around: Surroundings) -> FinishedRun:
+    host = finished.outcome.host
+    found = around.prober.after(launch) if around.prober else ()
+    if not found or host is None:
+        return finished
+    host = replace(host, probes=(*host.probes, *found))
+    return replace(finished, outcome=replace(finished.outcome, host=host))
 
 
 def _of_all(usage: Usage, earlier: Sequence[Segment]) -> Usage:

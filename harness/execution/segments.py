@@ -19,8 +19,17 @@ from harness.errors import InputError, Interrupted, Problem, first_line
 from harness.probes.channels import Channel
 from harness.probes.reading import NotSupported
 from harness.reading import read_json, read_regular_file
-from harness.records import Event, RunSpec, Segment, StepTaken, from_json, record, to_json
-from harness.results.store import SEGMENT_FILE, RunStore, segment_folders
+from harness.records import (
+    Event,
+    HostProbe,
+    RunSpec,
+    Segment,
+    StepTaken,
+    from_json,
+    record,
+    to_json,
+)
+from harness.results.store import HOST_PROBE_FILE, SEGMENT_FILE, RunStore, segment_folders
 from harness.runtime.postmortem import Signs, signs_now, why_ended
 from harness.telemetry.log import TELEMETRY_FILE, read_samples
 from harness.workloads.__main__ import EARLIER_FILE
@@ -146,6 +155,21 @@ def steps_of(attempt: Path) -> list[StepTaken]:
     """Return the steps that an attempt has made or taken, as far as its events can be read."""
     stored = [each.payload for each in _events(attempt) if each.kind == "stored"]
     return [from_json(StepTaken, dict(payload)) for payload in stored]
+
+
+def keep_probes(attempt: Path, probes: Sequence[HostProbe]) -> None:
+    """Write down the machine before an attempt, so that it is known of one that is killed."""
+    if probes:
+        atomic.write_text(attempt / HOST_PROBE_FILE, json.dumps(to_json(probes)))
+
+
+def probes_of(attempt: Path) -> tuple[HostProbe, ...]:
+    """Return what `keep_probes` wrote; nothing where it did not, or the disk damaged it."""
+    try:
+        text = (attempt / HOST_PROBE_FILE).read_text(encoding="utf-8")
+        return from_json(tuple[HostProbe, ...], json.loads(text))
+    except (OSError, ValueError):
+        return ()
 
 
 def _events(attempt: Path) -> tuple[Event, ...]:

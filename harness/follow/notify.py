@@ -1,4 +1,4 @@
-"""Telling somebody elsewhere that a run has ended, stalled or failed.
+"""Telling somebody elsewhere that a run has ended, stalled or failed, or that a figure regressed.
 
 A web hook is an address that takes a POST: its JSON has the message as ``text`` and as ``content``,
 which chat services show, and the facts beside it. Any other address, such as ``mailto://`` or
@@ -38,6 +38,8 @@ class Happening(StrEnum):
     ENDED = "ended"
     FAILED = "failed"
     STALLED = "stalled"
+    REGRESSED = "regressed"
+    SUSPECTED = "suspected"
 
 
 @record

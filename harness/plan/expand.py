@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from harness.errors import InputError, Problem, nearest, unknown
+from harness.plan.order import blocks
 from harness.plan.overrides import Overrides
 from harness.plan.source import source_digest
 from harness.records import (
@@ -61,7 +62,8 @@ class Plan:
     """What will be done, decided completely.
 
     Attributes:
-        runs: in the order they will be executed.
+        runs: cell by cell as the sweep declares them, each with its replicates; `in_order` is the
+            order in which they will be executed.
         skipped: declared runs left out.
         estimate: what the scenario says the whole profile costs; None where it does not say.
         changed: whether the command line changed the declared experiment.
@@ -73,6 +75,11 @@ class Plan:
     skipped: tuple[Skipped, ...]
     estimate: Estimate | None
     changed: bool
+
+    @property
+    def in_order(self) -> list[RunSpec]:
+        """The runs in the order of their positions."""
+        return sorted(self.runs, key=lambda spec: spec.position or 0)
 
     @property
     def num_declared(self) -> int:
@@ -173,8 +180,12 @@ def expand(
     )
     if problems := [*_cell_problems(loaded, declared, runs)]:
         raise InputError(problems)
+    turns = _turns(len(cells), replicates, seed, profile)
     runs = tuple(
-        replace(spec, sandbox=sandbox_of(declared, spec.params, sandbox_image)) for spec in runs
+        replace(
+            spec, sandbox=sandbox_of(declared, spec.params, sandbox_image), position=turns[number]
+        )
+        for number, spec in enumerate(runs)
     )
     return Plan(
         scenario=scenario.scenario,
@@ -191,6 +202,18 @@ def expand(
         estimate=model.estimate,
         changed=overrides.partial,
     )
+
+
+def _turns(num_cells: int, replicates: int, seed: int, profile: Profile) -> list[int]:
+    """Return the position, from 1, of each replicate of each cell; published data has no drift."""
+    if profile is Profile.EVIDENCE:
+        return [*range(1, num_cells * replicates + 1)]
+    turns = [0] * (num_cells * replicates)
+    in_blocks = enumerate(blocks(range(num_cells), replicates, seed))
+    numbers = (cell * replicates + block for block, cells in in_blocks for cell in cells)
+    for position, number in enumerate(numbers, 1):
+        turns[number] = position
+    return turns
 
 
 def _limits(model: ProfileModel, overrides: Overrides) -> Limits:

@@ -17,6 +17,15 @@ from harness.probes.reading import NotSupported, Reading
 _BYTES_PER_GIB = 1024.0**3
 _MILLI = 1e-3
 
+# nvml.h, nvmlClocksEventReasons: idle and the clocks that a user set are no sign of trouble
+_REASONS = {
+    0x04: "SW power cap",
+    0x08: "HW slowdown",
+    0x20: "SW thermal slowdown",
+    0x40: "HW thermal slowdown",
+    0x80: "HW power brake slowdown",
+}
+
 T = TypeVar("T")
 
 
@@ -77,6 +86,19 @@ class NvmlGpu:
         """Return the clock of the multiprocessors now, MHz."""
         api, handle = self._api, self._handle
         return self._number(lambda: api.nvmlDeviceGetClockInfo(handle, api.NVML_CLOCK_SM))
+
+    def throttle_reasons(self) -> tuple[str, ...] | NotSupported:
+        """Return why the driver holds the clock below what it could be; empty where it does not."""
+        api, handle = self._api, self._handle
+        bits = self._ask(lambda: int(api.nvmlDeviceGetCurrentClocksThrottleReasons(handle)))
+        if isinstance(bits, NotSupported):
+            return bits
+        return tuple(name for bit, name in _REASONS.items() if bits & bit)
+
+    def num_compute_processes(self) -> Reading:
+        """Return how many processes have a compute context on the device."""
+        api, handle = self._api, self._handle
+        return self._number(lambda: len(api.nvmlDeviceGetComputeRunningProcesses(handle)))
 
     def _memory_gib(self, part: str) -> Reading:
         memory = self._ask(lambda: self._api.nvmlDeviceGetMemoryInfo(self._handle))

@@ -10,6 +10,7 @@ from harness.records import FinishedRun, RunSpec, Scalar, Status, canonical_json
 from harness.report.dossier import Origin, ScenarioReport, origin
 from harness.report.figures import setting
 from harness.report.readings import Place, RunValues, cell_of, place, pool, values_of
+from harness.report.roofline import share_of, shares
 from harness.report.tables import Align, Column, RowGroup, Table, TableCell, absent, words
 from harness.scenario.cells import cells_of
 from harness.workloads.api.declare import Metric
@@ -21,11 +22,17 @@ _UNSPOKEN = frozenset({"1", "text", "flag", "count"})
 
 @record
 class Replicates:
-    """Finished runs of one cell that differ only in their seed."""
+    """Finished runs of one cell that differ only in their seed.
+
+    Attributes:
+        readings: of each run.
+        seeds: of each run.
+    """
 
     spec: RunSpec
     origin: Origin
     readings: tuple[RunValues, ...]
+    seeds: tuple[int, ...]
 
 
 def cells_table(dossier: ScenarioReport) -> Table:
@@ -82,12 +89,21 @@ def replicates(dossier: ScenarioReport) -> tuple[Replicates, ...]:
     in_order = _cell_order(dossier)
     shown = {metric.name for metric in report_metrics(dossier)}
     shown.update(plot.y for plot in dossier.scenario.report.plots)
+    metrics = report_metrics(dossier)
     for run in sorted(dossier.runs, key=lambda run: (*in_order(run.spec), run.spec.replicate)):
         if run.outcome.status is Status.FINISHED:
             together.setdefault((run.spec.point_id, origin(run)), []).append(run)
+
+    def values(run: FinishedRun) -> RunValues:
+        found = values_of(run, shown)
+        return {**found, **shares(run, found, metrics)}
+
     return tuple(
         Replicates(
-            spec=runs[0].spec, origin=where, readings=tuple(values_of(run, shown) for run in runs)
+            spec=runs[0].spec,
+            origin=where,
+            readings=tuple(values(run) for run in runs),
+            seeds=tuple(run.spec.seed for run in runs),
         )
         for (_, where), runs in together.items()
     )
@@ -238,17 +254,21 @@ def _cell_order(dossier: ScenarioReport) -> Callable[[RunSpec], tuple[int, str]]
 def _cell_metrics(dossier: ScenarioReport, finished: Sequence[Replicates]) -> list[Metric]:
     """Return the report's metrics, without those that are only measured by row key.
 
-    It also leaves out metrics of other profiles' workloads.
+    It also leaves out metrics of other profiles' workloads. Shares of what the machine can do come
+    last, where it was probed.
     """
     key_sets = _key_sets(finished)
-    if not dossier.scenario.report.metrics:
-        return [each for each in dossier.workload.metrics if () in key_sets.get(each.name, {})]
-    its_own = {each.name for each in (*dossier.workload.metrics, *RUN_METRICS)}
-    return [
-        each
-        for each in report_metrics(dossier)
-        if (() in key_sets[each.name] if each.name in key_sets else each.name in its_own)
-    ]
+    if dossier.scenario.report.metrics:
+        its_own = {each.name for each in (*dossier.workload.metrics, *RUN_METRICS)}
+        found = [
+            each
+            for each in report_metrics(dossier)
+            if (() in key_sets[each.name] if each.name in key_sets else each.name in its_own)
+        ]
+    else:
+        found = [each for each in dossier.workload.metrics if () in key_sets.get(each.name, {})]
+    limited = [share_of(each) for each in found if each.flop]
+    return [*found, *(each for each in limited if () in key_sets.get(each.name, {}))]
 
 
 def report_metrics(dossier: ScenarioReport) -> list[Metric]:

@@ -13,6 +13,7 @@ from harness.check.verdicts import exit_code
 from harness.errors import ExitCode, InputError, Problem, worst
 from harness.measure import metrics_by_name
 from harness.plan.expand import Plan
+from harness.probes.machine_state import degraded
 from harness.records import FinishedRun, Profile, RunSpec, Status, Verdict, VerdictKind, record
 from harness.report import facts
 from harness.results.selection import is_of_this_code, select
@@ -63,7 +64,7 @@ class ScenarioReport:
         """Where the figures come from; shown under every table and plot of this dossier."""
         asked = f"Profile {self.profile}: {self.scenario.profiles[self.profile].summary}."
         outdated = [f"{self.outdated}."] if self.outdated else []
-        made = (*_segments(self.runs), *_steps(self.runs), *outdated)
+        made = (*_segments(self.runs), *_steps(self.runs), *_hosts(self.runs), *outdated)
         still = (f"Does not vary: {sentence}." for sentence in self.unvarying)
         return (asked, *provenance(self.runs), *made, *_left_out(self.plan), *still)
 
@@ -258,6 +259,14 @@ def _segments(runs: Sequence[FinishedRun]) -> Iterator[str]:
                 f"{_which(run.spec)} in {len(earlier) + 1} segments, whose times and energies are "
                 f"added. Ended before: {ends}."
             )
+
+
+def _hosts(runs: Sequence[FinishedRun]) -> Iterator[str]:
+    """Yield what was wrong with the machine, and how many runs it cost their timings."""
+    found = [state.sentence for run in runs if (state := degraded(run.outcome.host))]
+    for sentence, count in Counter(found).items():
+        runs_text = counted(count, "run")
+        yield f"{VerdictKind.HOST_DEGRADED}, no timing of {runs_text} counts: {sentence}."
 
 
 def _which(spec: RunSpec) -> str:

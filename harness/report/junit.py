@@ -42,6 +42,11 @@ def render_junit(dossiers: Sequence[ScenarioReport]) -> str:
         if missing := dossier.missing:
             case = ET.SubElement(suite, "testcase", classname=name, name="declared runs")
             ET.SubElement(case, JunitOutcome.ERROR, message=missing, type=VerdictKind.MISSING)
+    return xml_text(root)
+
+
+def xml_text(root: ET.Element) -> str:
+    """Return a document as the text of a file."""
     ET.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 

@@ -23,6 +23,7 @@ _OUTCOMES = {
     VerdictKind.OUTSIDE: JunitOutcome.FAILED,
     VerdictKind.UNEXPECTED_MATCH: JunitOutcome.FAILED,
     VerdictKind.RUN_FAILED: JunitOutcome.ERROR,
+    VerdictKind.HOST_DEGRADED: JunitOutcome.ERROR,
     VerdictKind.MISSING: JunitOutcome.ERROR,
     VerdictKind.INCONCLUSIVE: JunitOutcome.ERROR,
     VerdictKind.OTHER_PROFILE: JunitOutcome.SKIPPED,

@@ -1,18 +1,27 @@
 """The measurements of stored runs, as tables and verdicts may use them.
 
 They are decoded when they are looked at. A figure that depends on the clock counts only where its
-run had the machine to itself.
+run had the machine to itself, and the machine was itself.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, overload
 
-from harness.records import FinishedRun, Measurement, Profile, RunSpec, Scalar, to_json
+from harness.probes.machine_state import degraded
+from harness.records import (
+    FinishedRun,
+    Measurement,
+    Profile,
+    RunSpec,
+    Scalar,
+    VerdictKind,
+    to_json,
+)
 from harness.units import counted
 from harness.workloads.api.registry import workload
 from harness.workloads.api.run_metrics import RUN_METRICS
@@ -77,22 +86,35 @@ class StoredMeasurements(Sequence[Measurement]):
 def measured(run: FinishedRun, metrics: Container[str]) -> Iterator[Measurement]:
     """Yield a run's measurements of these metrics, in their order.
 
-    What depends on the clock is absent where other runs shared the machine.
+    What depends on the clock is absent where other runs shared the machine, or it was not itself.
     """
     if isinstance(run.measurements, StoredMeasurements):
         found = run.measurements.of(metrics)
     else:
         found = (each for each in run.measurements if each.metric in metrics)
-    if not run.outcome.shared_with:
-        return found
-    clocked, others = _clocked(run.spec), counted(run.outcome.shared_with, "other run")
-    why = f"not compared: the run shared the machine with {others} (--jobs)"
-    return (
-        replace(each, value=None, absent=why)
-        if each.metric in clocked and not each.absent
-        else each
-        for each in found
-    )
+    if run.outcome.shared_with:
+        others = counted(run.outcome.shared_with, "other run")
+        why = f"not compared: the run shared the machine with {others} (--jobs)"
+        return _without_clock(run.spec, found, lambda _: why)
+    if state := degraded(run.outcome.host):
+        why = f"{VerdictKind.HOST_DEGRADED}: {state.signature}"
+        return _without_clock(run.spec, found, lambda each: f"{why} ({_shown(each)})")
+    return found
+
+
+def _without_clock(
+    spec: RunSpec, found: Iterable[Measurement], why: Callable[[Measurement], str]
+) -> Iterator[Measurement]:
+    """Yield measurements, of which those that depend on the clock are absent."""
+    clocked = _clocked(spec)
+    for each in found:
+        is_lost = each.metric in clocked and not each.absent
+        yield replace(each, value=None, absent=why(each)) if is_lost else each
+
+
+def _shown(each: Measurement) -> str:
+    """Return a value that is no figure, for people: four digits of it."""
+    return f"{each.value:.4g}" if isinstance(each.value, float) else str(each.value)
 
 
 def _clocked(spec: RunSpec) -> frozenset[str]:

@@ -37,6 +37,7 @@ from harness.reading import read_json, read_regular_file
 from harness.records import (
     SCHEMA_VERSION,
     FinishedRun,
+    HostProbe,
     Measurement,
     Profile,
     RunOutcome,
@@ -59,7 +60,11 @@ _RECORDS = (SPEC_FILE, OUTCOME_FILE, MEASUREMENTS_FILE, ENVIRONMENT_FILE)
 SEGMENTS = "segments"  # folder of a run: what its attempts but the last have left, a folder each
 SEGMENT_FILE = "segment.json"
 # what is kept of an attempt
-_OF_SEGMENT = ("events.jsonl", "telemetry.csv", "progress.jsonl", "stdout.log", "stderr.log")
+HOST_PROBE_FILE = "host_probe.json"
+_OF_SEGMENT = (
+    *("events.jsonl", "telemetry.csv", "progress.jsonl", "stdout.log", "stderr.log"),
+    HOST_PROBE_FILE,
+)
 LEDGERS = "ledgers"
 _STAGING = ".staging"
 _LOCK = "lock"
@@ -272,7 +277,7 @@ class RunStore:
         runs = self._load_all([self.folder(spec) for spec in finished])
         # thousands of equal specs are held once
         return {
-            spec.run_id: replace(run, spec=spec) if run.spec == spec else run
+            spec.run_id: replace(run, spec=spec) if _is_same(run.spec, spec) else run
             for spec, run in zip(finished, runs, strict=True)
         }
 
@@ -336,6 +341,18 @@ class RunStore:
             index.remember(read)
         return [known.get(folder) or read[folder] for folder in folders]
 
+    def host_probes(self) -> list[HostProbe]:
+        """Return every probe of this machine that runs of the store hold; damaged ones not."""
+        found: dict[str, HostProbe] = {}
+        for path in self.root.glob(f"[!.]*/*/*/{OUTCOME_FILE}"):
+            try:
+                host = _read(RunOutcome, path).host
+            except InputError:  # whoever reads the run says so
+                continue
+            # runs that follow each other share probes
+            found.update({each.at: each for each in (host.probes if host else ())})
+        return [found[at] for at in sorted(found)]
+
     def order(self, scenario: str, profile: Profile) -> dict[str, int]:
         """Return run id -> its place in the order in which finished runs were stored.
 
@@ -353,6 +370,10 @@ class RunStore:
         if not place.is_dir():
             return []
         return sorted(path for path in place.iterdir() if path.is_dir() and "." not in path.name)
+
+
+def _is_same(one: RunSpec, other: RunSpec) -> bool:
+    return one == other and one.position == other.position
 
 
 def said_of(schemas: set[int]) -> str:

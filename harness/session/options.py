@@ -255,20 +255,85 @@ class ReportOptions(ExperimentOptions):
 
 
 @options
-class CompareOptions(Options):
-    """``harness compare``.
+class CompareOptions(PlanOptions):
+    """``harness compare``, of one scenario.
+
+    Attributes:
+        other: the other store; None to compare two variants within one.
+        other_profile: the profile to look at there; None for the same.
+        fail_over: ``METRIC=SHARE%`` each: by how much it may be worse in B.
+    """
+
+    other: Path | None = None
+    other_profile: str | None = None
+    fail_over: tuple[str, ...] = ()
+
+
+@options
+class HistoryOptions(Options):
+    """``harness history``.
+
+    Attributes:
+        scenario: one scenario; or the word ``import`` or ``rename``.
+        names: of ``import``: stores, folders of stores, zip files; of ``rename``: the scenario, the
+            old name and the new one.
+        profile: a profile's name, or ``auto``.
+        metric: only these metrics.
+        plot: draw each series.
+        format: ``text``, ``csv`` or ``html``.
+        out: a file to write instead of printing.
+        why: of ``rename``: the reason.
+        history: the folder of histories; None for the usual one.
+    """
+
+    scenario: str
+    names: tuple[str, ...] = ()
+    profile: str = "auto"
+    metric: tuple[str, ...] = ()
+    plot: bool = False
+    format: str = "text"
+    out: Path | None = None
+    why: str = ""
+    history: Path | None = None
+
+
+@options
+class RegressOptions(Options):
+    """``harness regress``.
 
     Attributes:
         scenario: one scenario.
         profile: a profile's name, or ``auto``.
-        other: the other store.
-        other_profile: the profile to look at there; None for the same.
+        metric: only these metrics.
+        only: ``AXIS=VALUE`` each: the cells to look at.
+        history: the folder of histories; None for the usual one.
+        no_confirm: run no pairs.
+        pairs: the most pairs of runs that confirm one cell.
+        budget: no pair is begun after so long.
+        first_bad: look for the first bad commit of a confirmed regression.
+        bisect: a good and a bad commit to look between.
+        accept: id of a finding whose level is the new baseline.
+        why: the reason for that.
+        junit: a file to write JUnit XML into.
+        summary: a file to append a Markdown summary to.
+        notify: an address that is told of a new alarm.
     """
 
     scenario: str
     profile: str = "auto"
-    other: Path
-    other_profile: str | None = None
+    metric: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    history: Path | None = None
+    no_confirm: bool = False
+    pairs: int = 30
+    budget: str = "2h"
+    first_bad: bool = False
+    bisect: tuple[str, ...] = ()
+    accept: str | None = None
+    why: str = ""
+    junit: Path | None = None
+    summary: Path | None = None
+    notify: str | None = None
 
 
 @options
@@ -327,7 +392,13 @@ class ArtefactsOptions(Options):
 
 @options
 class DoctorOptions(Options):
-    """``harness doctor``."""
+    """``harness doctor``.
+
+    Attributes:
+        probe: measure what the machine can do now, and say whether it is itself.
+    """
+
+    probe: bool = False
 
 
 @options
@@ -353,6 +424,8 @@ OF_COMMAND: dict[str, type[Options]] = {
     "pin": PinOptions,
     "report": ReportOptions,
     "compare": CompareOptions,
+    "history": HistoryOptions,
+    "regress": RegressOptions,
     "publish": PublishOptions,
     "fetch": FetchOptions,
     "build": BuildOptions,

@@ -48,6 +48,11 @@ class _Parser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse the words of one command; argparse calls this for each level."""
         options, left = super().parse_known_args(args, namespace)
+        for action in self._get_positional_actions():
+            # argparse looks for a word that may be absent beside the one before it only
+            is_absent = action.nargs == "?" and getattr(options, action.dest) is action.default
+            if is_absent and left and not left[0].startswith("-"):
+                setattr(options, action.dest, self._get_values(action, [left.pop(0)]))
         known = [name for name in self._option_string_actions if name.startswith("--")]
         wrong = [word.partition("=")[0] for word in left if word.startswith("-")]
         if wrong:
@@ -232,13 +237,34 @@ def _add_reporting(commands: _Commands) -> None:
         action="store_true",
         help="with --splice: change nothing, and exit with 1 if the file is out of date",
     )
-    command = _command(commands, "compare", "compare two stores of results, cell by cell")
-    command.add_argument("scenario", metavar="SCENARIO", help=_SCENARIO_HELP)
-    _profile(command)
-    command.add_argument("other", type=Path, metavar="STORE", help="the other folder of results")
+    command = _command(
+        commands,
+        "compare",
+        "compare two stores of results, or two variants of a scenario, figure by figure",
+    )
+    _scenarios(command, nargs=1)
+    command.add_argument(
+        "other",
+        type=Path,
+        nargs="?",
+        metavar="STORE",
+        help="the other folder of results; without one, a key that --set gives twice makes two "
+        "variants, which are run in blocks where the store does not have them",
+    )
+    _experiment(command)
+    _runtime(command)
     command.add_argument(
         "--other-profile", metavar="PROFILE", help="the profile to look at there (default the same)"
     )
+    command.add_argument(
+        "--fail-over",
+        action="append",
+        default=[],
+        metavar="METRIC=SHARE%",
+        help="exit with 1 if B is shown to be worse than A by more, with 4 if nobody can tell; "
+        "repeatable",
+    )
+    _add_nightly(commands)
     command = _command(
         commands, "publish", "copy finished runs into results/ and render their tables"
     )
@@ -251,6 +277,103 @@ def _add_reporting(commands: _Commands) -> None:
         "--stale",
         action="store_true",
         help="change nothing, and exit with 1 if a table is out of date",
+    )
+
+
+def _add_nightly(commands: _Commands) -> None:
+    command = _command(
+        commands, "history", "show what was measured night after night; import older results"
+    )
+    command.add_argument(
+        "scenario", metavar="SCENARIO|import|rename", help=f"{_SCENARIO_HELP}; or what to do"
+    )
+    command.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="of import: stores, folders with stores in them, zip files of a nightly; of rename: "
+        "the scenario, a metric's old name and its new one",
+    )
+    _profile(command)
+    _metrics(command)
+    command.add_argument("--plot", action="store_true", help="draw each figure over the nights")
+    command.add_argument(
+        "--format",
+        choices=("text", "csv", "html"),
+        default="text",
+        help="print in this format (default text)",
+    )
+    command.add_argument(
+        "--out", type=Path, metavar="FILE", help="write this file instead of printing"
+    )
+    command.add_argument("--why", default="", metavar="TEXT", help="of rename: the reason")
+    command = _command(
+        commands,
+        "regress",
+        "add the store's runs to the history, and say whether tonight is a regression: suspected "
+        "by the nights before, confirmed by running the old version and the new one in turn",
+    )
+    command.add_argument("scenario", metavar="SCENARIO", help=_SCENARIO_HELP)
+    _profile(command)
+    _metrics(command)
+    command.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="AXIS=VALUE",
+        help="look only at these cells of the sweep; repeatable",
+    )
+    command.add_argument(
+        "--no-confirm", action="store_true", help="run no pairs: say what is suspected"
+    )
+    command.add_argument(
+        "--pairs",
+        type=int,
+        default=30,
+        metavar="N",
+        help="the most pairs of runs that confirm the figures of a cell (default 30)",
+    )
+    command.add_argument(
+        "--budget",
+        default="2h",
+        metavar="TIME",
+        help="begin no pair after so long, e.g. 30m (default 2h)",
+    )
+    command.add_argument(
+        "--first-bad",
+        action="store_true",
+        help="look for the first bad commit of a confirmed regression, by pairs",
+    )
+    command.add_argument(
+        "--bisect",
+        nargs=2,
+        default=[],
+        metavar=("GOOD", "BAD"),
+        help="look for the first bad commit between two, whatever the history says",
+    )
+    command.add_argument(
+        "--accept", metavar="ID", help="take the level of a finding as the new baseline"
+    )
+    command.add_argument("--why", default="", metavar="TEXT", help="of --accept: the reason")
+    _outputs(command)
+    command.add_argument(
+        "--notify",
+        metavar="URL",
+        help="tell this web hook of a new alarm; env:NAME or file:PATH keep a secret address out "
+        "of the command line; other addresses need apprise (an extra)",
+    )
+
+
+def _metrics(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--metric", action="append", default=[], metavar="METRIC", help="only this; repeatable"
+    )
+    command.add_argument(
+        "--history",
+        type=Path,
+        metavar="FOLDER",
+        help="the folder of histories (default $HARNESS_HISTORY, else results/history in the "
+        "project)",
     )
 
 
@@ -283,7 +406,15 @@ def _add_machine(commands: _Commands) -> None:
     command.add_argument(
         "--dry-run", action="store_true", help="of prune: only say what would be deleted"
     )
-    _command(commands, "doctor", "say what this machine can run, and the next command to type")
+    command = _command(
+        commands, "doctor", "say what this machine can run, and the next command to type"
+    )
+    command.add_argument(
+        "--probe",
+        action="store_true",
+        help="measure instead what the machine can do now, and say whether it is itself; exit code "
+        "3 where it is not",
+    )
     command = _command(
         commands, "completion", "print a script that completes this program's words in a shell"
     )
@@ -330,7 +461,9 @@ def _common(parser: argparse.ArgumentParser, argument_default: str | None = None
 _SCENARIO_HELP = "a scenario: its id (a34-t2po-...), its number (a34, 34) or a unique beginning"
 
 
-def _scenarios(command: argparse.ArgumentParser, *, nargs: str = "+", otherwise: str = "") -> None:
+def _scenarios(
+    command: argparse.ArgumentParser, *, nargs: str | int = "+", otherwise: str = ""
+) -> None:
     words = f"{_SCENARIO_HELP}; {otherwise}" if otherwise else _SCENARIO_HELP
     command.add_argument("scenarios", nargs=nargs, metavar="SCENARIO", help=words)
 

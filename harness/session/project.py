@@ -10,6 +10,7 @@ import harness
 from harness.errors import InputError, Problem
 from harness.records import record
 from harness.session.options import Options
+from harness.variables import HISTORY_VARIABLE
 
 PROJECT_VARIABLE = "HARNESS_PROJECT"
 CODE = Path(harness.__file__).resolve().parent.parent  # the checkout, unless it is site-packages
@@ -79,6 +80,12 @@ def find_project(
     start = start or Path.cwd()
     around = [each for each in (start, *start.parents) if (each / "harness").is_dir()]
     return next((each for each in (code, *around) if (each / "scenarios").is_dir()), start)
+
+
+def history_folder(project: Project, given: Path | None) -> Path:
+    """Return the folder of histories: as given, else ``HARNESS_HISTORY``, else the project's."""
+    named = os.environ.get(HISTORY_VARIABLE)
+    return given or (Path(named) if named else project.root / "results" / "history")
 
 
 def cache_folder() -> Path:

@@ -44,6 +44,9 @@ class Metric:
         resolution: its smallest step; a tolerance is never smaller.
         is_loss: it counts what a run had to leave out of its other figures, so those of two runs
             are compared only where both left out as much.
+        flop: of a throughput, ``module:function`` from the params of a run to the floating-point
+            operations that one unit of it takes; tables then show how much of the machine's rate of
+            matrix products it is. It must import without torch.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Metric:
     timing: bool = False
     resolution: float | None = None
     is_loss: bool = False
+    flop: str = ""
 
     def __post_init__(self) -> None:
         if self.unit not in UNITS:

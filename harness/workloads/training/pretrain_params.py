@@ -116,6 +116,7 @@ CELL_METRICS = (
         doc="training tokens of a step / step_time.mean",
         better=Better.HIGHER,
         timing=True,
+        flop="harness.workloads.training.pretrain_laws:flop_per_token",
     ),
     Metric(
         name="loss.first",

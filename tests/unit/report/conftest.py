@@ -29,7 +29,7 @@ from harness.workloads.api.declare import Better, Metric, Workload, param
 
 METRICS = (
     Metric(name="loss", unit="nat", doc="of the last step", better=Better.LOWER),
-    Metric(name="step_time", unit="s", doc="of one step", timing=True),
+    Metric(name="step_time", unit="s", doc="of one step", better=Better.LOWER, timing=True),
     Metric(name="grade", unit="text", doc="a word"),
 )
 

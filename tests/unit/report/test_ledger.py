@@ -93,8 +93,8 @@ def test_entries_and_verdicts_are_one_to_one(
 def test_the_counts_add_up() -> None:
     verdicts = [verdict(str(i), kind) for i, kind in enumerate([*VerdictKind, *VerdictKind])]
     counted = summary([*verdicts, verdict("x", claim=VerdictKind.OUTSIDE)])
-    assert sum(counted.kinds.values()) == counted.total == 21
-    assert str(counted).startswith("21 entries: 3 REPRODUCED, 2 OUTSIDE, ")
+    assert sum(counted.kinds.values()) == counted.total == 23
+    assert str(counted).startswith("23 entries: 3 REPRODUCED, 2 OUTSIDE, ")
     assert ", 2 REPORTED (shown, not counted), 2 ARITHMETIC" in str(counted)
     assert str(counted).endswith("; 1 printed claim differs")
     assert str(summary([])) == "0 entries"

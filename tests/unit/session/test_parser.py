@@ -84,8 +84,9 @@ def test_words_become_a_frozen_record() -> None:
 def test_defaults_are_those_of_the_records() -> None:
     assert parse(["validate"])[1] == ValidateOptions()
     assert parse(["build"])[1] == BuildOptions()
-    compared = CompareOptions(scenario="a24", other=Path("there"))
+    compared = CompareOptions(scenarios=("a24",), other=Path("there"))
     assert parse(["compare", "a24", "there"])[1] == compared
+    assert parse(["compare", "a24", "--profile", "auto", "there"])[1] == compared
 
 
 @pytest.mark.parametrize(

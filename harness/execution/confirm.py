@@ -1,0 +1,166 @@
+"""Step three, done: two versions of a cell run in turn until the pairs decide.
+
+One execution of each comes first and is not counted: it compiles, fills caches and shows whether
+the version runs at all. Then a coin decides for each pair which version comes first.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from harness.execution.versions import Cell, Version, VersionFailed, run_once
+from harness.history.baseline import LEAST
+from harness.history.pairs import MOST_PAIRS, Outcome, PairTest, answer, decide
+from harness.history.series import oriented
+from harness.records import record
+from harness.workloads.api.declare import Metric
+
+Figures = Mapping[tuple[str, str], float]
+Execute = Callable[[Version], Figures]
+_MOST_MARGIN = 2 * LEAST
+
+
+@record
+class Wanted:
+    """A figure to confirm.
+
+    Attributes:
+        key: metric and row keys, as `run_once` gives them.
+        shift: the suspected one, in the unit of `oriented`; negative is worse.
+    """
+
+    key: tuple[str, str]
+    metric: Metric
+    shift: float
+
+    @property
+    def margin(self) -> float:
+        """A loss below this need not be ruled out for clearing: half of what is suspected."""
+        return min(_MOST_MARGIN, max(LEAST, -self.shift / 2))
+
+
+@record
+class Confirmation:
+    """What the pairs say of one figure.
+
+    Attributes:
+        old: median of the old version's values; None without a pair.
+        new: likewise.
+        why: where no pair could be run.
+    """
+
+    wanted: Wanted
+    test: PairTest | None
+    old: float | None = None
+    new: float | None = None
+    why: str = ""
+
+
+@record
+class Budget:
+    """How much a confirmation may cost.
+
+    Attributes:
+        pairs: at most.
+        seconds: no pair is begun after them.
+    """
+
+    pairs: int = MOST_PAIRS
+    seconds: float = 7200.0
+
+
+@record
+class Bench:
+    """How versions are run.
+
+    Attributes:
+        execute: runs the cell once in a version.
+        say: is told how it gets on.
+    """
+
+    execute: Execute
+    budget: Budget
+    say: Callable[[str], None]
+
+
+def confirm(
+    wanted: Sequence[Wanted], old: Version, new: Version, bench: Bench, seed: str
+) -> list[Confirmation]:
+    """Run pairs until each figure is decided, or the budget ends.
+
+    Args:
+        wanted: figures of one cell.
+        old: the last good version.
+        new: the suspected one.
+        bench: how they are run.
+        seed: of the coin.
+
+    Raises:
+        VersionFailed: a version does not run.
+    """
+    coin, began = random.Random(seed), time.monotonic()  # noqa: S311 - no secret
+    differences: dict[tuple[str, str], list[float]] = {each.key: [] for each in wanted}
+    values: dict[tuple[str, str], list[tuple[float, float]]] = {each.key: [] for each in wanted}
+    _require(wanted, bench.execute(old), old)
+    _require(wanted, bench.execute(new), new)
+
+    def undecided() -> list[Wanted]:
+        return [
+            each
+            for each in wanted
+            if decide(differences[each.key], each.margin, len(wanted)) is Outcome.INCONCLUSIVE
+        ]
+
+    for number in range(1, bench.budget.pairs + 1):
+        open_ones = undecided()
+        if not open_ones or (number > 1 and time.monotonic() - began > bench.budget.seconds):
+            break
+        first_new = coin.random() < 0.5  # noqa: PLR2004 - a fair coin
+        order = (new, old) if first_new else (old, new)
+        one, other = bench.execute(order[0]), bench.execute(order[1])
+        after, before = (one, other) if first_new else (other, one)
+        for each in wanted:
+            pair = before.get(each.key), after.get(each.key)
+            if pair[0] is None or pair[1] is None:
+                message = f"{each.metric.name} is missing from a run of the pair"
+                raise VersionFailed(message)
+            values[each.key].append((pair[0], pair[1]))
+            way = oriented(pair, each.metric.better)
+            differences[each.key].append(way[1] - way[0] if way else 0.0)
+        bench.say(f"pair {number}: {_told(wanted, differences)}")
+    return [
+        _confirmation(each, differences[each.key], values[each.key], len(wanted)) for each in wanted
+    ]
+
+
+def _require(wanted: Sequence[Wanted], figures: Figures, version: Version) -> None:
+    for each in wanted:
+        if each.key not in figures:
+            message = f"{version.name} does not measure {each.metric.name}"
+            raise VersionFailed(message)
+
+
+def _told(wanted: Sequence[Wanted], differences: Mapping[tuple[str, str], list[float]]) -> str:
+    return ", ".join(
+        f"{each.metric.name} {100 * differences[each.key][-1]:+.2f} %" for each in wanted
+    )
+
+
+def _confirmation(
+    each: Wanted, differences: Sequence[float], values: Sequence[tuple[float, float]], tests: int
+) -> Confirmation:
+    ordered = sorted(before for before, _ in values), sorted(after for _, after in values)
+    middle = len(values) // 2
+    return Confirmation(
+        wanted=each,
+        test=answer(differences, each.margin, tests),
+        old=ordered[0][middle],
+        new=ordered[1][middle],
+    )
+
+
+def executor(cell: Cell, metrics: Mapping[str, Metric], timeout_s: float) -> Execute:
+    """Return what runs a cell in a version."""
+    return lambda version: run_once(version, cell, metrics, timeout_s)

@@ -1,0 +1,74 @@
+"""Execute what a plan owes, with everything around it: lock, ledger, probes, progress, trials."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from harness.execution.environment import EnvironmentRecorder
+from harness.execution.host_probe import HostProber, skipped
+from harness.execution.jobs import Crew, room
+from harness.execution.prepare import Preparation
+from harness.execution.progress import Narrator, described
+from harness.execution.run import Surroundings, refuse, run_plan
+from harness.follow.notify import Notifier
+from harness.plan.expand import Plan
+from harness.results.selection import pending
+from harness.results.trials import write_trials
+from harness.session.options import RunOptions
+from harness.units import counted
+from harness.workloads.api.registry import workload
+
+
+def run_owed(
+    ready: Preparation,
+    options: RunOptions,
+    told: Notifier | None = None,
+    planned: Callable[[], Plan] | None = None,
+) -> None:
+    """Execute what is not finished of a plan.
+
+    Args:
+        ready: where, and with what.
+        options: how many runs go side by side, and what to do with those begun before.
+        told: is told of a run that fails or shows no sign of life.
+        planned: gives the plan, if it is not that of `ready`; asked for when nobody else can write.
+
+    Raises:
+        HostError: this machine cannot execute it.
+    """
+    refuse(ready.problems())
+    console, store = ready.options.console, ready.store
+    # locked before an image is built, so that a second harness stops before it changes anything
+    with store.locked(ready.loaded.scenario.scenario, ready.profile):
+        plan = ready.plan if planned is None else planned()
+        owed = [spec for spec in plan.runs if not store.has(spec)]
+        side_by_side = room(options.most_jobs, owed, ready.host)
+        if options.most_jobs != 1 and owed:
+            console.say(f"{counted(side_by_side.jobs, 'run')} at a time: {side_by_side.reason}")
+        why = skipped(plan, len(owed), side_by_side.jobs)
+        if owed:
+            console.explain(f"the machine is {f'not probed: {why}' if why else 'probed'}")
+        around = Surroundings(
+            runtime=ready.choice.runtime,
+            store=store,
+            evidence_dir=ready.evidence_dir if ready.evidence_files else None,
+            models_dir=ready.models_dir if ready.models else None,
+            environment=EnvironmentRecorder(ready),
+            crew=Crew(side_by_side.jobs),
+            across_changes=options.continue_across_changes,
+            restart=options.restart,
+            prober=HostProber(ready.choice.runtime, why, console.say),
+        )
+        for each in pending(store, plan.runs):
+            if each.reason:
+                console.explain(f"{described(each.spec)} runs again: {each.reason}")
+        store.keep_ledger(ready.ledger)
+        what = f"{plan.scenario} {ready.profile}, {ready.where}"
+        with Narrator(what, len(plan.runs), console, store, told) as narrator:
+            run_plan(plan, around, narrator)
+        # add the runs to the scenario's record of trials, where it has one for this profile
+        scenario = ready.loaded.scenario
+        score, program = scenario.report.lineage, workload(scenario.workload_of(ready.profile))
+        is_scored = any(metric.name == score for metric in program.metrics)
+        if score is not None and is_scored and not plan.changed:
+            write_trials(plan, ready.store, score)

@@ -1,0 +1,1 @@
+"""What was measured night after night, and whether tonight differs."""

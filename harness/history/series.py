@@ -1,0 +1,373 @@
+"""From the rows of a history to one series a figure, and to what tonight looks like in it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from enum import StrEnum
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from harness.errors import Problem
+from harness.history.baseline import LEAST, Look, discoveries, explained, look, normalised
+from harness.history.memory import Past, memory
+from harness.history.pairs import Outcome
+from harness.history.rows import Finding, Night, Rows
+from harness.records import Scalar, canonical_json, record
+from harness.units import UNITS, convert
+from harness.workloads.api.declare import Better, Metric
+
+# figures of a probe that a throughput can follow, whatever it is bound by
+_HOST = ("matmul_tflop_s", "matvec_gb_s", "copy_gb_s", "gpu_clock_mhz", "cpu_clock_mhz")
+Key = tuple[str, str, str, str]
+
+
+@record
+class Reading:
+    """One night's value of a series, in the unit of the series."""
+
+    night: Night
+    value: float
+    n: int
+    spread: float | None
+
+
+@record
+class Series:
+    """One figure of one cell on one kind of device, night after night.
+
+    Attributes:
+        point: of the cell.
+        cell: swept params and their values.
+        where: row keys.
+        unit: that of the newest night.
+    """
+
+    metric: str
+    point: str
+    cell: Mapping[str, Any]
+    where: Mapping[str, Scalar]
+    device: str
+    unit: str
+    readings: tuple[Reading, ...]
+
+    @property
+    def key(self) -> Key:
+        """What tells it from others."""
+        return key_of(self.point, self.metric, self.where, self.device)
+
+    @property
+    def label(self) -> str:
+        """Metric and cell, for people."""
+        keys = ", ".join(f"{name}={value}" for name, value in {**self.cell, **self.where}.items())
+        return f"{self.metric} ({keys})" if keys else self.metric
+
+    @property
+    def values(self) -> list[float]:
+        """One a night."""
+        return [each.value for each in self.readings]
+
+
+def key_of(point: str, metric: str, where: Mapping[str, Scalar], device: str) -> Key:
+    """Return the key of a series."""
+    return point, metric, canonical_json(where), device
+
+
+def series_of(
+    rows: Rows, metrics: Iterable[str] | None = None, path: Path | None = None
+) -> tuple[list[Series], list[Problem]]:
+    """Return the series of a history, and what is odd about them.
+
+    A metric that was renamed by a row goes on under its new name. A unit that changed is converted;
+    where the new one measures something else, the older nights are another quantity and left out.
+
+    Args:
+        rows: the history.
+        metrics: only these; None for all.
+        path: of the file, for problems.
+    """
+    names = {each.old: each.new for each in rows.renamed}
+    wanted = None if metrics is None else set(metrics)
+    found: dict[Key, list[tuple[Night, Any]]] = {}
+    for night in rows.nights:
+        for figure in night.figures:
+            metric = figure.metric
+            while metric in names:
+                metric = names[metric]
+            if wanted is None or metric in wanted:
+                key = key_of(night.point, metric, figure.where, night.device)
+                found.setdefault(key, []).append((night, figure))
+    series, problems = [], []
+    for (point, metric, _, device), measured in found.items():
+        newest, figure = measured[-1]
+        readings = []
+        others = set()
+        for night, each in measured:
+            if not _comparable(each.unit, figure.unit):
+                others.add(each.unit)
+                continue
+            readings.append(
+                Reading(
+                    night=night,
+                    value=_in(each.value, each.unit, figure.unit),
+                    n=each.n,
+                    spread=None
+                    if each.spread is None
+                    else _in(each.spread, each.unit, figure.unit),
+                )
+            )
+        if others:
+            units = ", ".join(sorted(others))
+            message = (
+                f"{metric} was in {units} and is in {figure.unit}: what was measured before is "
+                "another quantity, and a new series begins"
+            )
+            problems.append(Problem(message=message, path=path))
+        series.append(
+            Series(
+                metric=metric,
+                point=point,
+                cell=newest.cell,
+                where=figure.where,
+                device=device,
+                unit=figure.unit,
+                readings=tuple(readings),
+            )
+        )
+    return series, problems
+
+
+def _comparable(one: str, other: str) -> bool:
+    if one == other:
+        return True
+    known = one in UNITS and other in UNITS
+    return known and UNITS[one].dimension == UNITS[other].dimension
+
+
+def _in(value: float, unit: str, to: str) -> float:
+    return value if unit == to else convert(value, unit, to)
+
+
+class State(StrEnum):
+    """What tonight looks like in a series."""
+
+    NOTHING = "nothing seen"
+    TOO_FEW = "too few nights"
+    BETTER = "better"
+    HOST = "the machine"
+    SUSPECTED = "suspected"
+    KNOWN = "known alarm"
+    UNTESTABLE = "not testable"
+
+
+@record
+class Tonight:
+    """The newest night of a series, judged by those before it.
+
+    Attributes:
+        state: before any pairs.
+        look: None for too few nights.
+        share: by which share the figure follows the host's probe; 0 where it is not normalised.
+        effect: relative change of the last nights; negative is worse.
+        sees: the relative change that would be seen within five nights; None where nothing is.
+        old: the baseline's level, in the unit of the series.
+        may_confirm: whether pairs may be run tonight.
+        open: the finding of the alarm that is still open.
+        good: the night whose version pairs are run against; None for none.
+        why: of `UNTESTABLE` and `TOO_FEW`.
+    """
+
+    series: Series
+    state: State
+    look: Look | None = None
+    share: float = 0.0
+    effect: float = 0.0
+    sees: float | None = None
+    old: float = math.nan
+    may_confirm: bool = True
+    open: Finding | None = None
+    good: Night | None = None
+    why: str = ""
+
+    @property
+    def night(self) -> Night:
+        """The newest."""
+        return self.series.readings[-1].night
+
+
+def judge(rows: Rows, series: Sequence[Series], metrics: Mapping[str, Metric]) -> list[Tonight]:
+    """Judge the newest night of each series; false discoveries are controlled over all of them."""
+    seen = [_judged(each, rows, metrics[each.metric]) for each in series]
+    tested = [each for each in seen if each.look is not None]
+    unlike = {
+        id(each)
+        for each, is_found in zip(
+            tested,
+            discoveries([each.look.p_value for each in tested if each.look is not None]),
+            strict=True,
+        )
+        if is_found
+    }
+    return [_suspected(each) if id(each) in unlike else each for each in seen]
+
+
+def oriented(values: Sequence[float], better: Better | None) -> list[float] | None:
+    """Return values as differences can be taken of them: positive is better.
+
+    Logarithms, so that a difference is a relative change; of a figure that is not positive, shares
+    of its median's size. None where that is 0.
+    """
+    sign = -1.0 if better is Better.LOWER else 1.0
+    if all(each > 0 for each in values):
+        return [sign * math.log(each) for each in values]
+    size = abs(median(values))
+    return [sign * each / size for each in values] if size else None
+
+
+def _oriented_one(value: float, series: Series, metric: Metric) -> float | None:
+    """Return one more value as `oriented` takes those of a series."""
+    found = oriented([*series.values, value], metric.better)
+    return found[-1] if found and value > 0 else None
+
+
+def relative(difference: float) -> float:
+    """Return a difference of `oriented` values as a relative change, which is what people read."""
+    return math.expm1(max(-50.0, min(50.0, difference)))
+
+
+def _judged(series: Series, rows: Rows, metric: Metric) -> Tonight:
+    found = [each for each in rows.findings if _key(each) == series.key]
+    places = {each.night.id: at for at, each in enumerate(series.readings)}
+    accepted = {each.finding for each in rows.accepted}
+    begin = max(
+        (places[each.night] for each in found if each.id in accepted and each.night in places),
+        default=0,
+    )
+    values = oriented(series.values, metric.better)
+    if values is None:
+        return Tonight(
+            series=series, state=State.UNTESTABLE, why="a figure around 0 has no relative change"
+        )
+    tonight = len(values) - 1
+    alarm = _open_alarm(found, accepted, places, values)
+    if alarm is not None and alarm.night in places:
+        first = max(begin, places[alarm.night] - alarm.nights + 1)
+        begin = first if tonight > places[alarm.night] else begin
+    past = [
+        Past(
+            night=places[each.night] - begin,
+            outcome=each.outcome,
+            nights=each.nights,
+            is_costly=each.pairs > 0,
+            level=_oriented_one(each.old, series, metric) if each.pairs else None,
+        )
+        for each in found
+        if each.outcome is not None
+        and each.night in places
+        and begin <= places[each.night] < tonight
+    ]
+    values = values[begin:]
+    known = memory(values, past)
+    speeds = _host_of(series.readings[begin:], values)
+    even, share = normalised(values, speeds)
+    looked = look(even, known.cleared, known.fresh)
+    if looked is None:
+        state = State.KNOWN if alarm is not None else State.TOO_FEW
+        return Tonight(
+            series=series, state=state, open=alarm, why=f"{len(values)} nights since the baseline"
+        )
+    sign = -1.0 if metric.better is Better.LOWER else 1.0
+    positive = all(each > 0 for each in series.values)
+    size = abs(median(series.values))
+    old = math.exp(sign * looked.level) if positive else sign * looked.level * size
+    return Tonight(
+        series=series,
+        state=State.KNOWN if alarm is not None else State.NOTHING,
+        look=looked,
+        share=share,
+        effect=relative(looked.shift),
+        sees=-relative(-looked.sees),
+        old=old,
+        may_confirm=known.may_confirm,
+        open=alarm,
+        good=_good(series.readings[begin:], looked.nights, alarm),
+        why="the machine" if explained(looked.shift, speeds, looked.nights) else "",
+    )
+
+
+def _key(finding: Finding) -> Key:
+    return key_of(finding.point, finding.metric, finding.where, finding.device)
+
+
+def _suspected(seen: Tonight) -> Tonight:
+    assert seen.look is not None
+    is_told = seen.open is not None and seen.open.night == seen.night.id
+    if abs(seen.look.shift) < LEAST or is_told:
+        return seen
+    if seen.look.shift > 0:
+        return replace(seen, state=State.BETTER)
+    return replace(seen, state=State.HOST if seen.why else State.SUSPECTED)
+
+
+def _open_alarm(
+    found: Sequence[Finding],
+    accepted: set[str],
+    places: Mapping[str, int],
+    values: Sequence[float],
+) -> Finding | None:
+    """Return the last confirmed regression that nobody accepted and the figure has not left.
+
+    It has left it when two nights in a row are nearer to what it was before.
+    """
+    for each in reversed(found):
+        if each.outcome is not Outcome.REGRESSED or each.id in accepted:
+            continue
+        if each.night not in places:
+            return each
+        at = places[each.night]
+        before = median(values[max(0, at - each.nights - 30) : max(1, at - each.nights + 1)])
+        level = before + math.log1p(max(-0.99, each.effect))
+        left = [value > (before + level) / 2 for value in values[at + 1 :]]
+        if any(one and two for one, two in pairwise(left)):
+            return None
+        return each
+    return None
+
+
+def _host_of(readings: Sequence[Reading], values: Sequence[float]) -> list[float | None]:
+    """Return the logarithm of the probe's figure that these values follow best, night by night."""
+    best: list[float | None] = [None] * len(readings)
+    least = math.inf
+    for name in _HOST:
+        speeds = [
+            math.log(value) if (value := each.night.probe.get(name)) else None for each in readings
+        ]
+        known = [(v, s) for v, s in zip(values, speeds, strict=True) if s is not None]
+        if not known:
+            continue
+        still, middle = median([v for v, _ in known]), median([s for _, s in known])
+        left = median([abs((v - still) - (s - middle)) for v, s in known])
+        if left < least:
+            best, least = speeds, left
+    return best
+
+
+def _good(readings: Sequence[Reading], nights: int, alarm: Finding | None) -> Night | None:
+    """Return the last night before the shift whose version can be had again: a clean commit."""
+    if alarm is not None and alarm.good:
+        for each in readings:
+            if each.night.commit == alarm.good:
+                return each.night
+    before = readings[: len(readings) - nights]
+    return next(
+        (each.night for each in reversed(before) if each.night.commit and not each.night.dirty),
+        None,
+    )
+
+
+def series_by_label(series: Sequence[Series]) -> Iterator[Series]:
+    """Yield series in the order that people look for them."""
+    yield from sorted(series, key=lambda each: (each.metric, each.label, each.device))

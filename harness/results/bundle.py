@@ -11,7 +11,9 @@ statement follows from the archive. Who published it, only a signature tells.
 
 from __future__ import annotations
 
+import atexit
 import functools
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import field
@@ -125,26 +127,31 @@ def unpacked(folder: Path) -> Unpacked:
         problem = Problem(message=f"cannot be read: {error.strerror}", path=Path(error.filename))
         raise InputError([problem]) from None
     known = tuple((each.st_ino, each.st_size, each.st_mtime_ns) for each in stamps)
-    return _unpacked(folder.resolve(), known)[0]
+    return _unpacked(folder.resolve(), known)
 
 
-@functools.lru_cache(maxsize=64)
-def _unpacked(
-    folder: Path, _stamps: tuple[tuple[int, int, int], ...]
-) -> tuple[Unpacked, tempfile.TemporaryDirectory[str]]:
+@functools.cache
+def _scratch() -> Path:
+    """Return a folder that is removed when the process ends."""
+    folder = tempfile.mkdtemp(prefix="harness-bundles-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
+@functools.cache
+def _unpacked(folder: Path, _stamps: tuple[tuple[int, int, int], ...]) -> Unpacked:
     archive, stated = folder / ARCHIVE_FILE, folder / STATEMENT_FILE
     envelope = read_envelope(stated)
     bundle = _stated(envelope, stated)
     if envelope.payload != bundle.statement(archive):
         message = f"is not as {STATEMENT_FILE} says: one of the two was changed"
         raise InputError([Problem(message=message, path=archive)])
-    place = tempfile.TemporaryDirectory(prefix="harness-bundle-")
-    store = Path(place.name)
+    store = Path(tempfile.mkdtemp(dir=_scratch()))
     digests = unpack(archive, store)
     found = Unpacked(bundle=bundle, envelope=envelope, store=store, digests=digests)
     if problems := [*_faults(found, archive)]:
         raise InputError(problems)
-    return found, place
+    return found
 
 
 def _stated(envelope: Envelope, path: Path) -> Bundle:

@@ -29,11 +29,21 @@ from harness.results.bundle import (
 from harness.results.crate import CRATE_FILE, crate
 from harness.results.remeasured import differences
 from harness.results.statement import Envelope, Signature
-from harness.results.store import LEDGERS, SEGMENT_FILE, RunStore
+from harness.results.store import (
+    ENVIRONMENT_FILE,
+    LEDGERS,
+    MEASUREMENTS_FILE,
+    OUTCOME_FILE,
+    SEGMENT_FILE,
+    SPEC_FILE,
+    RunStore,
+)
 from harness.workloads.__main__ import EARLIER_FILE
+from harness.workloads.api.emit import EVENTS_FILE
 
 # what a run's folder holds for whoever watches it or looks for a fault; nothing is read from it
 _FOR_PEOPLE = {"progress.jsonl", SEGMENT_FILE, EARLIER_FILE}
+_WHOLE = (SPEC_FILE, OUTCOME_FILE, MEASUREMENTS_FILE, ENVIRONMENT_FILE, EVENTS_FILE)
 _LARGEST = 16 * 2**20  # of a file that is published whole
 
 
@@ -171,12 +181,15 @@ def _contents(
     """Return the files of some runs and their ledgers, by path in the archive; and the large ones.
 
     Raises:
-        HostError: a run's folder holds something that is no file.
+        HostError: a run's folder lacks a file, or holds something that is none.
     """
     files: dict[str, Path] = {}
     left_out: dict[str, LeftOut] = {}
     for run in runs:
         folder, spec = source.folder(run.spec), run.spec
+        if absent := [name for name in _WHOLE if not (folder / name).is_file()]:
+            message = f"a stored run is not whole: {folder / absent[0]} is missing"
+            raise HostError(message, f"mv {folder} elsewhere, then run it again")
         for path in sorted(folder.rglob("*")):
             if path.is_symlink() or not (path.is_file() or path.is_dir()):
                 message = f"a stored run holds something that is no file: {path}"

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import functools
 import json
-import os
 import random
 import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from harness.errors import ExitCode
-from harness.results.archive import pack, unpack
+from harness.results.archive import pack, sha256, unpack
 from harness.results.bundle import ARCHIVE_FILE, MANIFEST_FILE, STATEMENT_FILE, manifest
 from harness.results.signature import sign
 from harness.results.statement import Envelope, Signature, read_envelope
@@ -25,14 +22,11 @@ from .small import LEDGER, NAME, SCENARIO, called, make_project
 OTHER = "a98-other"
 SIGNER = "publisher@example.org"
 _GIT = ("-c", "user.name=Somebody", "-c", "user.email=somebody@example.org")
-_PLOT = """\
-  plots:
-  - {file: values, title: Values, x: params.value, y: noop.value}
-"""
 
 
 def git(project: Path, *words: str) -> None:
-    subprocess.run(["git", "-C", str(project), *_GIT, *words], check=True, capture_output=True)
+    command = ["git", "-C", str(project), *_GIT, *words]
+    subprocess.run(command, check=True, capture_output=True)
 
 
 def committed(project: Path) -> Path:
@@ -66,7 +60,8 @@ def make_publication(root: Path, key: Path) -> Path:
     other = project / "scenarios" / OTHER
     other.mkdir()
     for name, text in (("scenario.yaml", SCENARIO), ("expectations.yaml", LEDGER)):
-        (other / name).write_text(text.replace(NAME, OTHER), encoding="utf-8")
+        own = text.replace(NAME, OTHER).replace("replicates: 3", "replicates: 1")
+        (other / name).write_text(own, encoding="utf-8")
     committed(project)
     for scenario, words in ((NAME, ("--sign", str(key))), (OTHER, ())):
         run = called(project, "run", scenario, "--profile", "cpu", "--runtime", "local")
@@ -215,7 +210,7 @@ def repacked(bundle: Path, change: Callable[[Path], None]) -> Path:
             for path in folder.rglob("*")
             if path.is_file()
         }
-        digests = {path: _sha256(file) for path, file in files.items()}
+        digests = {path: sha256(file) for path, file in files.items()}
         pack({**files, MANIFEST_FILE: manifest(digests)}, bundle / ARCHIVE_FILE)
     rewrite(bundle, {})
     return bundle / ARCHIVE_FILE
@@ -225,16 +220,10 @@ def rewrite(bundle: Path, predicate: dict[str, object]) -> None:
     """Write an unsigned statement that fits the archive, with changes of its predicate."""
     path = bundle / STATEMENT_FILE
     document = json.loads(read_envelope(path).payload)
-    document["subject"][0]["digest"]["sha256"] = _sha256(bundle / ARCHIVE_FILE)
+    document["subject"][0]["digest"]["sha256"] = sha256(bundle / ARCHIVE_FILE)
     document["predicate"].update(predicate)
     payload = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     path.write_bytes(Envelope(payload=payload.encode()).line)
-
-
-def _sha256(path: Path) -> str:
-    import hashlib  # noqa: PLC0415
-
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _fingerprint(key: Path) -> str:

@@ -614,7 +614,7 @@ def hooks(session: nox.Session) -> None:
 def schema(session: nox.Session) -> None:
     """Export the JSON Schemas of scenario.yaml and expectations.yaml for editors."""
     python = environment(session, "base")
-    for name in ("scenario", "expectations"):
+    for name in ("scenario", "expectations", "output"):
         command = [python, "-m", "harness", "validate", "--schema", name]
         text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         (ROOT / "docs" / "schema" / f"{name}.json").write_text(text, encoding="utf-8")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
 
 from harness.check.measured import Measured
+from harness.check.rows import is_number
 from harness.check.verdicts import elsewhere
-from harness.records import FinishedRun, Profile, Scalar, Status, record
+from harness.records import FinishedRun, Profile, Scalar, Status, canonical_json, record
 from harness.scenario.expectations import Cell, Entry, Expectation, Expectations
+from harness.units import convert
 from harness.workloads.api.declare import Metric
 
 
@@ -20,6 +23,7 @@ class Sample:
     """
 
     run_id: str
+    point_id: str
     metric: str
     value: Scalar
     unit: str
@@ -51,6 +55,7 @@ def samples_by_entry(
         found[entry.id] = tuple(
             Sample(
                 run_id=row.run.spec.run_id,
+                point_id=row.run.spec.point_id,
                 metric=row.measurement.metric,
                 value=row.measurement.value,
                 unit=row.measurement.unit,
@@ -61,6 +66,20 @@ def samples_by_entry(
             if entry.binds.device in (None, row.run.outcome.device)
         )
     return found
+
+
+def mean(entry: Expectation, samples: Sequence[Sample]) -> float | None:
+    """Return the mean of an entry's own figures, in its unit; None where they have none.
+
+    They have none where one is no number, or where they are of several places.
+    """
+    own = [each for each in samples if each.metric == entry.metric]
+    values = [each.value for each in own if is_number(each.value)]
+    places = {canonical_json(each.where) for each in own}
+    cells = {each.point_id for each in own}
+    if not values or len(values) < len(own) or len(places) > 1 or len(cells) > 1:
+        return None
+    return fmean(convert(value, own[0].unit, entry.unit) for value in values)
 
 
 def _cells(entry: Expectation) -> Iterator[Cell | Entry]:

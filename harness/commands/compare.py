@@ -7,13 +7,14 @@ from harness.plan.expand import expand
 from harness.plan.overrides import Overrides
 from harness.report.compare import compare_table
 from harness.report.dossier import ScenarioReport, assemble
-from harness.report.render import render_json, render_text
+from harness.report.render import json_document, render_text
 from harness.results.store import RunStore
 from harness.scenario.expectations import Expectations
 from harness.scenario.folders import find
 from harness.scenario.load import Loaded, load
 from harness.session.console import terminal_width
 from harness.session.options import CompareOptions
+from harness.session.output import print_answer
 from harness.session.project import open_project
 from harness.session.selection import open_ledger, stored_profile
 
@@ -27,7 +28,10 @@ def main(options: CompareOptions) -> ExitCode:
     word = options.other_profile or options.profile
     theirs = _dossier(loaded, ledger, word, RunStore(options.other))
     table = compare_table(ours, theirs)
-    print(render_json(table) if options.json else render_text(table, terminal_width()), end="")
+    if options.json:
+        print_answer(options, json_document(table))
+    else:
+        print(render_text(table, terminal_width()), end="")
     return ExitCode.OK
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from harness.errors import ExitCode, HostError, InputError, Problem
 from harness.plan.expand import params_of, sandbox_of
 from harness.plan.overrides import Overrides
-from harness.records import Limits, to_json
+from harness.records import Limits, record
 from harness.runtime.daemon import EngineState
 from harness.runtime.doctor import (
     Demand,
@@ -28,11 +27,19 @@ from harness.scenario.images import SANDBOX_IMAGE, locked_image, read_lock, this
 from harness.scenario.load import Loaded, load
 from harness.session.console import Colour, paint
 from harness.session.options import DoctorOptions
+from harness.session.output import print_answer
 from harness.session.project import cache_folder, open_project
 from harness.workloads.api.registry import workload
 from harness.workloads.models.presets import Use, holdings
 
 _COLOURS = {State.OK: Colour.GREEN, State.LIMITED: Colour.YELLOW, State.MISSING: Colour.RED}
+
+
+@record
+class DoctorAnswer:
+    """The answer of ``harness doctor --json``."""
+
+    findings: tuple[HostFinding, ...]
 
 
 def main(options: DoctorOptions) -> ExitCode:
@@ -55,7 +62,10 @@ def main(options: DoctorOptions) -> ExitCode:
         models_that_fit=_models_that_fit,
     )
     findings += tuple(faults)
-    print(json.dumps(to_json(findings), indent=1) if options.json else render(findings))
+    if options.json:
+        print_answer(options, DoctorAnswer(findings=tuple(findings)))
+    else:
+        print(render(findings))
     for fact, why in host.absent.items():
         options.console.explain(f"unknown about this machine: {fact}: {why}")
     return ExitCode.OK

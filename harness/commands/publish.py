@@ -17,7 +17,7 @@ from harness import atomic
 from harness.errors import ExitCode, HostError, InputError, Problem, worst
 from harness.plan.expand import expand
 from harness.plan.overrides import Overrides
-from harness.records import FinishedRun, Profile, Status
+from harness.records import FinishedRun, Profile, Status, record
 from harness.report.dossier import ScenarioReport, assemble
 from harness.report.files import published_files
 from harness.results import published
@@ -32,6 +32,21 @@ from harness.session.selection import open_ledger, stored_profile
 from harness.session.several import Answer, answer_each
 from harness.session.strangers import tell_of_strangers
 from harness.units import counted
+
+
+@record
+class PublishAnswer:
+    """The answer of ``harness publish --json``.
+
+    Attributes:
+        changed: tables and plots that were written; with ``--stale`` those that should be.
+        is_stale: whether something should be written.
+        before_bundles: profiles that stay as an older harness published them.
+    """
+
+    changed: tuple[str, ...]
+    is_stale: bool
+    before_bundles: tuple[Profile, ...]
 
 
 def main(options: PublishOptions) -> ExitCode:
@@ -58,9 +73,18 @@ def main(options: PublishOptions) -> ExitCode:
         changed = [str(path) for path in _render(loaded, project, keep=options.stale)]
         code = ExitCode.OUTSIDE if options.stale and changed else ExitCode.OK
         what = "out of date" if options.stale else "written"
-        lines = "".join(f"{each}\n" for each in what_stands(loaded, RunStore(project.published)))
+        store = RunStore(project.published)
+        lines = "".join(f"{each}\n" for each in what_stands(loaded, store))
         lines += "".join(f"{what}: {path}\n" for path in changed)
-        return Answer(code=code, text=lines, document={what.replace(" ", "_"): changed})
+        return Answer(
+            code=code,
+            text=lines,
+            document=PublishAnswer(
+                changed=tuple(changed),
+                is_stale=options.stale and bool(changed),
+                before_bundles=tuple(before_bundles(folder.name, store)),
+            ),
+        )
 
     every = folders(project.scenarios)
     chosen = every if options.all else find_all(project.scenarios, options.scenarios)

@@ -14,13 +14,19 @@ from harness.execution.prepare import Preparation, prepare
 from harness.execution.progress import Narrator, described
 from harness.execution.run import Surroundings, refuse, run_plan
 from harness.follow.notify import Happening, Notice, Notifier, notifier
-from harness.records import Profile
+from harness.records import Profile, record
 from harness.report.cells import cells_table
 from harness.report.dossier import ScenarioReport, assemble
 from harness.report.files import tables_of, write_for_ci
-from harness.report.last_screen import answer_document, last_screen, meaning, next_steps
+from harness.report.last_screen import (
+    AnswerDocument,
+    answer_document,
+    last_screen,
+    meaning,
+    next_steps,
+)
 from harness.report.ledger import brief_table, judged
-from harness.report.render import json_document, render_text
+from harness.report.render import TableDocument, json_document, render_text
 from harness.results.selection import pending
 from harness.results.trials import write_trials
 from harness.runtime.evidence import fetch
@@ -31,6 +37,15 @@ from harness.session.project import open_project
 from harness.session.several import Answer, answer_each
 from harness.units import counted
 from harness.workloads.api.registry import workload
+
+
+@record
+class RunAnswer:
+    """The answer of ``harness run --json``: the runs, the last screen, and every table."""
+
+    run_ids: tuple[str, ...]
+    screen: AnswerDocument
+    tables: tuple[TableDocument, ...]
 
 
 def main(options: RunOptions) -> ExitCode:
@@ -76,8 +91,13 @@ def main(options: RunOptions) -> ExitCode:
         title = f"{folder.name} {ready.profile}: exit {code:d}, {meaning(code)}"
         _tell(told, options.console, Happening.ENDED, title, screen)
         if options.json:
-            tables = [json_document(table) for each in dossiers for table in tables_of(each)]
-            document = {**answer_document(dossiers, steps), "tables": tables, "exit_code": code}
+            document = RunAnswer(
+                run_ids=tuple(run.spec.run_id for each in dossiers for run in each.runs),
+                screen=answer_document(dossiers, steps),
+                tables=tuple(
+                    json_document(table) for each in dossiers for table in tables_of(each)
+                ),
+            )
             return Answer(code=code, document=document)
         text = f"{_tables(dossiers, pins)}\n{screen}" if options.all else screen
         return Answer(code=code, text=text)

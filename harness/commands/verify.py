@@ -20,6 +20,7 @@ from harness.results.store import LEDGERS, RunStore
 from harness.scenario.folders import folders
 from harness.scenario.load import Loaded, load
 from harness.session.options import VerifyOptions
+from harness.session.output import OutputError, error_of, print_answer
 from harness.session.project import open_project
 from harness.units import counted
 
@@ -75,6 +76,16 @@ class Verification:
         return ExitCode.INCONCLUSIVE if self.before_bundles or self.unpublished else ExitCode.OK
 
 
+@record
+class VerifyAnswer:
+    """The answer of ``harness verify --json`` (`Verification`)."""
+
+    profiles: tuple[VerifiedProfile, ...]
+    before_bundles: tuple[str, ...]
+    unpublished: tuple[str, ...]
+    problems: tuple[OutputError, ...]
+
+
 def main(options: VerifyOptions) -> ExitCode:
     """Verify what is published of every scenario; exit 1 if anything is not as it was published.
 
@@ -94,7 +105,16 @@ def main(options: VerifyOptions) -> ExitCode:
     for loaded in every:
         for line in what_stands(loaded, RunStore(root)):
             options.console.say(line)
-    print(printable_lines("\n".join(_lines(found))))
+    if options.json:
+        answer = VerifyAnswer(
+            profiles=found.profiles,
+            before_bundles=found.before_bundles,
+            unpublished=found.unpublished,
+            problems=tuple(map(error_of, found.problems)),
+        )
+        print_answer(options, answer, found.exit_code)
+    else:
+        print(printable_lines("\n".join(_lines(found))))
     return found.exit_code
 
 

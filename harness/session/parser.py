@@ -95,8 +95,8 @@ def _add_listing(commands: _Commands) -> None:
     _scenarios(command, nargs="*", otherwise="all scenarios if none is given")
     command.add_argument(
         "--schema",
-        choices=("scenario", "expectations"),
-        help="print the JSON Schema of this file for an editor, and check nothing",
+        choices=("scenario", "expectations", "output"),
+        help="print the JSON Schema of this file, or of what --json prints, and check nothing",
     )
 
 

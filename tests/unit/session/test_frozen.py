@@ -36,8 +36,9 @@ def checked(
 ) -> dict[str, dict[str, Any]]:
     capsys.readouterr()
     main(["check", "a24", "--profile", "cpu", "--json", "--project", str(project), *words])
-    verdicts = json.loads(capsys.readouterr().out)
-    return {each["expectation"]: each for each in verdicts}
+    document = json.loads(capsys.readouterr().out)
+    entries = document["scenarios"][SCENARIO]["answer"]["entries"]
+    return {each["expectation"]: each for each in entries}
 
 
 def test_a_bound_moved_after_a_run_saves_and_spoils_nothing(
@@ -55,7 +56,7 @@ def test_a_bound_moved_after_a_run_saves_and_spoils_nothing(
     assert changed
     for name, each in changed.items():
         assert each["kind"] == before[name]["kind"] == "REPRODUCED"
-        assert each["expected"] == before[name]["expected"]
+        assert each["expected_text"] == before[name]["expected_text"]
         assert each["detail"].startswith("changed after results: judged as it was; the present ")
     assert any("gives OUTSIDE" in each["detail"] for each in changed.values())
     assert main(["check", "a24", "--profile", "cpu", "--project", str(project)]) == 0

@@ -120,7 +120,7 @@ def test_several_are_run_and_checked_into_one_junit_file(
     assert list(codes.values()) == [0, 0, 3]
     assert (
         "no results of a19-"
-        in document["scenarios"]["a19-gb10-pretrain-envelope"]["answer"]["error"]
+        in document["scenarios"]["a19-gb10-pretrain-envelope"]["errors"][0]["message"]
     )
     suites = junit.read_text(encoding="utf-8")
     assert suites.count("<testsuite ") == 2

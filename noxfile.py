@@ -78,6 +78,7 @@ def _environments(*, has_gpu: bool) -> dict[str, Environment]:
         "tests": Environment(lock=tests, over="torch"),
         "fieldkit": Environment(lock=BENCH_REQUIREMENTS / "fieldkit.txt", over="tests"),
         "curator": Environment(lock=BENCH_REQUIREMENTS / "curator.txt", torch=True),
+        "crate": Environment(lock=BENCH_REQUIREMENTS / "crate.txt"),
         "reframe": Environment(lock=BENCH_REQUIREMENTS / "reframe.txt"),
         "trl": Environment(lock=BENCH_REQUIREMENTS / "trl.txt", torch=True),
     }
@@ -501,6 +502,15 @@ def fieldkit(session: nox.Session) -> None:
     """Run the tests of the record of trials beside the author's own library."""
     default = ["tests/unit/trials/test_fieldkit.py"]
     _pytest(session, *(session.posargs or default), within="fieldkit")
+
+
+@nox.session(venv_backend="none", default=False)
+def crate(session: nox.Session) -> None:
+    """Validate a published bundle as an RO-Crate, by the validator of the format's makers."""
+    env = {"HARNESS_CRATE_PYTHON": environment(session, "crate")}
+    python = environment(session, "tests")
+    words = session.posargs or ["tests/contract/test_crate.py"]
+    session.run(python, "-m", "pytest", *words, env=env, external=True)
 
 
 @nox.session(venv_backend="none", default=False)

@@ -157,7 +157,9 @@ def test_a_table_without_a_column_to_see_is_its_caption(
     figures = [Measurement(metric="loss", value=1.0, unit="nat", where={"step": 1})]
     table = cells_table(make_dossier([make_run({}, figures)], metrics=["loss"]))
     assert "Device box" in render(table, form) or form is TableFormat.CSV
-    assert render_text(table, 80).splitlines()[-1].endswith("1 run: 1 finished.")
+    *_, counts, ids = render_text(table, 80).splitlines()
+    assert counts.endswith("1 run: 1 finished.")
+    assert ids.startswith("Run ids: ")
 
 
 def test_words_that_differ_between_replicates_are_all_named(

@@ -15,7 +15,7 @@ from harness.workloads.api.declare import Metric
 
 
 @record
-class Sample:
+class ComparedFigure:
     """One figure that a verdict rests on.
 
     Attributes:
@@ -35,7 +35,7 @@ def samples_by_entry(
     runs: Sequence[FinishedRun],
     profile: Profile,
     metrics: Mapping[str, Metric],
-) -> dict[str, tuple[Sample, ...]]:
+) -> dict[str, tuple[ComparedFigure, ...]]:
     """Return the figures that each entry of a ledger is compared with, by its id.
 
     Args:
@@ -49,11 +49,11 @@ def samples_by_entry(
     finished = [run for run in here if run.outcome.status is Status.FINISHED]
     asked = {cell.metric for entry in ledger.expectations for cell in _cells(entry)}
     rows = Measured.of(finished, metrics, asked).rows
-    found: dict[str, tuple[Sample, ...]] = {}
+    found: dict[str, tuple[ComparedFigure, ...]] = {}
     for entry in ledger.expectations:
         is_here = not elsewhere(entry.binds, profile, devices)
         found[entry.id] = tuple(
-            Sample(
+            ComparedFigure(
                 run_id=row.run.spec.run_id,
                 point_id=row.run.spec.point_id,
                 metric=row.measurement.metric,
@@ -68,7 +68,7 @@ def samples_by_entry(
     return found
 
 
-def mean(entry: Expectation, samples: Sequence[Sample]) -> float | None:
+def mean(entry: Expectation, samples: Sequence[ComparedFigure]) -> float | None:
     """Return the mean of an entry's own figures, in its unit; None where they have none.
 
     They have none where one is no number, or where they are of several places.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.check.pins import check_pins, read_pins
-from harness.check.samples import Sample, mean, samples_by_entry
+from harness.check.samples import ComparedFigure, mean, samples_by_entry
 from harness.errors import ExitCode, worst
 from harness.plan.expand import expand
 from harness.records import Profile, Scalar, VerdictKind, record, to_json
@@ -53,7 +53,7 @@ class CheckedEntry:
     expected_text: str
     measured: float | None
     measured_text: str
-    samples: tuple[Sample, ...]
+    samples: tuple[ComparedFigure, ...]
     detail: str
     sees: str
     changed: bool

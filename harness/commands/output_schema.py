@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
@@ -52,9 +52,11 @@ OF_ALL: Mapping[str, Any] = {
 def output_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of the document of every command."""
     every = {**OF_SCENARIOS, **OF_ALL, "": OutputError}
-    inputs = [(name, "serialization", TypeAdapter(kind)) for name, kind in every.items()]
-    schemas, definitions = TypeAdapter.json_schemas(inputs)
-    of = {name: schemas[name, "serialization"] for name in every}
+    mode: Literal["serialization"] = "serialization"
+    schemas, definitions = TypeAdapter.json_schemas(
+        (name, mode, TypeAdapter(kind)) for name, kind in every.items()
+    )
+    of = {name: schemas[name, mode] for name in every}
     definitions = {name: _closed(each) for name, each in definitions["$defs"].items()}
     commands = [_document(name, of[name], of[""], by_scenario=True) for name in OF_SCENARIOS]
     commands += [_document(name, of[name], of[""], by_scenario=False) for name in OF_ALL]

@@ -16,7 +16,7 @@ import tarfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, NoReturn
 
 from harness.errors import InputError, Problem
 from harness.reading import shown
@@ -67,8 +67,7 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int = MAX_BYTES) -> dict[s
     try:
         if archive.stat().st_size > MAX_ARCHIVE_BYTES:
             _refuse(archive, f"is larger than {MAX_ARCHIVE_BYTES} bytes")
-        with archive.open("rb") as raw, gzip.GzipFile(fileobj=raw) as zipped:
-            bounded = _Bounded(zipped, archive, max_bytes)
+        with _Bounded(archive, max_bytes) as bounded:
             with tarfile.open(fileobj=bounded, mode="r|") as tar:
                 for member in tar:
                     path = _safe(member, archive)
@@ -122,19 +121,20 @@ def _write(content: IO[bytes], place: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-class _Bounded:
-    """A stream of which no more than so many bytes are read: a bomb ends here."""
+class _Bounded(gzip.GzipFile):
+    """A file of which no more than so many bytes are read: a bomb ends here."""
 
-    def __init__(self, stream: gzip.GzipFile, archive: Path, most: int) -> None:
-        self._stream, self._archive, self._left = stream, archive, most
+    def __init__(self, archive: Path, most: int) -> None:
+        super().__init__(archive, "rb")
+        self._archive, self._left = archive, most
 
-    def read(self, size: int) -> bytes:
-        read = self._stream.read(size)
+    def read(self, size: int | None = -1) -> bytes:
+        read = super().read(size)
         self._left -= len(read)
         if self._left < 0:
             _refuse(self._archive, "unpacks to more than is allowed")
         return read
 
 
-def _refuse(archive: Path, message: str, value: str = "") -> None:
+def _refuse(archive: Path, message: str, value: str = "") -> NoReturn:
     raise InputError([Problem(message=message, path=archive, value=value)])

@@ -12,7 +12,7 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from harness.errors import InputError, Problem
 from harness.reading import read_json, read_regular_file
@@ -114,5 +114,5 @@ def _signatures(documents: Sequence[Mapping[str, str]]) -> list[Signature]:
     ]
 
 
-def _refuse(path: Path, message: str, value: object = "") -> Any:
+def _refuse(path: Path, message: str, value: object = "") -> NoReturn:
     raise InputError([Problem(message=message, path=path, value=repr(value) if value else "")])

@@ -13,8 +13,8 @@ from harness.results.archive import unpack
 from harness.results.bundle import ARCHIVE_FILE
 from harness.results.crate import CRATE_FILE
 
-from .publication import NAME, make_key, make_publication
-from .small import ROOT
+from .publication import make_key, make_publication
+from .small import NAME, ROOT
 
 VALIDATOR = os.environ.get("HARNESS_CRATE_PYTHON", "")
 

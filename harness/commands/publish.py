@@ -74,7 +74,7 @@ def main(options: PublishOptions) -> ExitCode:
         code = ExitCode.OUTSIDE if options.stale and changed else ExitCode.OK
         what = "out of date" if options.stale else "written"
         store = RunStore(project.published)
-        lines = "".join(f"{each}\n" for each in what_stands(loaded, store))
+        lines = "".join(f"{each}\n" for each in what_stands(folder.name, store))
         lines += "".join(f"{what}: {path}\n" for path in changed)
         return Answer(
             code=code,
@@ -94,9 +94,8 @@ def main(options: PublishOptions) -> ExitCode:
     return worst([code, ExitCode.OUTSIDE]) if is_stale else code
 
 
-def what_stands(loaded: Loaded, store: RunStore) -> Iterator[str]:
+def what_stands(name: str, store: RunStore) -> Iterator[str]:
     """Yield a line for each profile that was published before bundles, and is as it was."""
-    name = loaded.scenario.scenario
     for profile in before_bundles(name, store):
         schemas = store.other_schemas(name, profile)
         by = f", by {said_of(schemas)}" if schemas else ""

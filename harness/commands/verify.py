@@ -6,7 +6,11 @@ signers it also says who published it, and takes nothing that none of them did.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 from harness.commands.publish import before_bundles, published_reports, what_stands
@@ -15,7 +19,7 @@ from harness.printable import printable_lines
 from harness.records import Profile, record
 from harness.report.files import published_files
 from harness.results import published, signature
-from harness.results.bundle import ARCHIVE_FILE, STATEMENT_FILE, Unpacked, unpacked
+from harness.results.bundle import ARCHIVE_FILE, STATEMENT_FILE, Unpacked, forget, unpacked
 from harness.results.store import LEDGERS, RunStore
 from harness.scenario.folders import folders
 from harness.scenario.load import Loaded, load
@@ -26,6 +30,8 @@ from harness.units import counted
 
 # what lies beside the scenarios' results
 _BESIDE = frozenset({signature.ALLOWED_SIGNERS_FILE, "README.md", "bench", "local"})
+
+_AT_ONCE = 3  # scenarios a process: fewer are not worth one
 
 
 @record
@@ -100,10 +106,10 @@ def main(options: VerifyOptions) -> ExitCode:
         raise InputError([Problem(message="is no file of allowed signers", path=options.key)])
     beside = root / signature.ALLOWED_SIGNERS_FILE
     allowed = options.key or (beside if beside.is_file() else None)
-    every = [load(folder) for folder in folders(project.scenarios)]
+    every = folders(project.scenarios)
     found = verify(every, root, allowed, must_be_signed=options.key is not None)
-    for loaded in every:
-        for line in what_stands(loaded, RunStore(root)):
+    for folder in every:
+        for line in what_stands(folder.name, RunStore(root)):
             options.console.say(line)
     if options.json:
         answer = VerifyAnswer(
@@ -119,42 +125,58 @@ def main(options: VerifyOptions) -> ExitCode:
 
 
 def verify(
-    scenarios: Sequence[Loaded], root: Path, allowed: Path | None, *, must_be_signed: bool
+    scenarios: Sequence[Path], root: Path, allowed: Path | None, *, must_be_signed: bool
 ) -> Verification:
-    """Verify the results under `root`.
+    """Verify the results under `root`, several scenarios at once: drawing plots takes the time.
 
     Args:
-        scenarios: all that results may be of.
+        scenarios: the folders of all that results may be of.
         root: the folder ``results``.
         allowed: a list of allowed signers; None for none.
         must_be_signed: whether a bundle that none of them signed is refused.
     """
-    store = RunStore(root)
-    profiles, problems = [], [*_strays(scenarios, root)]
-    old, unpublished = [], []
-    for loaded in scenarios:
-        name, before = loaded.scenario.scenario, before_bundles(loaded.scenario.scenario, store)
-        bundles = [each for each in Profile if store.is_bundle(name, each)]
-        wrong: list[Problem] = []
-        for profile in bundles:
-            folder = root / name / profile
-            if faults := [*published.faults(folder)]:
-                wrong += faults
-                continue
-            seen = unpacked(folder)
-            signers = _signers(seen, allowed)
-            path = folder / STATEMENT_FILE
-            wrong += _unsigned(signers, path, allowed, must_be_signed=must_be_signed)
-            profiles.append(_described(seen, signers))
-        problems += wrong or _derived(loaded, store, bundles, before)
-        old += [f"{name} {profile}" for profile in before]
-        if not bundles and not before:
-            unpublished.append(name)
+    ask = partial(_of_scenario, root=root, allowed=allowed, must_be_signed=must_be_signed)
+    workers = min(len(scenarios) // _AT_ONCE, len(os.sched_getaffinity(0)))
+    if workers > 1:
+        with ProcessPoolExecutor(workers, mp_context=get_context("fork")) as pool:
+            parts = [*pool.map(ask, scenarios)]
+    else:
+        parts = [*map(ask, scenarios)]
+    strays = tuple(_strays(scenarios, root))
+    return Verification(
+        profiles=tuple(each for part in parts for each in part.profiles),
+        before_bundles=tuple(each for part in parts for each in part.before_bundles),
+        unpublished=tuple(each for part in parts for each in part.unpublished),
+        problems=(*strays, *(each for part in parts for each in part.problems)),
+    )
+
+
+def _of_scenario(
+    folder: Path, root: Path, allowed: Path | None, *, must_be_signed: bool
+) -> Verification:
+    """Verify the results of one scenario."""
+    loaded, store = load(folder), RunStore(root)
+    name, before = folder.name, before_bundles(folder.name, store)
+    bundles = [each for each in Profile if store.is_bundle(name, each)]
+    profiles: list[VerifiedProfile] = []
+    wrong: list[Problem] = []
+    for profile in bundles:
+        place = root / name / profile
+        if faults := [*published.faults(place)]:
+            wrong += faults
+            continue
+        seen = unpacked(place)
+        signers = _signers(seen, allowed)
+        path = place / STATEMENT_FILE
+        wrong += _unsigned(signers, path, allowed, must_be_signed=must_be_signed)
+        profiles.append(_described(seen, signers))
+    wrong = wrong or [*_derived(loaded, store, bundles, before)]
+    forget()  # a process of a pool ends without its last rites
     return Verification(
         profiles=tuple(profiles),
-        before_bundles=tuple(old),
-        unpublished=tuple(unpublished),
-        problems=tuple(problems),
+        before_bundles=tuple(f"{name} {profile}" for profile in before),
+        unpublished=() if bundles or before else (name,),
+        problems=tuple(wrong),
     )
 
 
@@ -205,9 +227,9 @@ def _first_difference(one: bytes, other: bytes) -> int:
     return same + 1
 
 
-def _strays(scenarios: Sequence[Loaded], root: Path) -> Iterator[Problem]:
+def _strays(scenarios: Sequence[Path], root: Path) -> Iterator[Problem]:
     """Yield what lies among the results and belongs to none."""
-    names = {loaded.scenario.scenario for loaded in scenarios} | _BESIDE
+    names = {folder.name for folder in scenarios} | _BESIDE
     for path in sorted(root.iterdir()):
         if path.name not in names and path.name[0] != ".":
             yield Problem(message="is no part of what is published", path=path)

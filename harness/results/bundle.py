@@ -115,6 +115,14 @@ def manifest(digests: Mapping[str, str]) -> bytes:
     return "".join(f"{digest}  {path}\n" for path, digest in sorted(digests.items())).encode()
 
 
+def forget() -> None:
+    """Remove all that was unpacked, as the end of a process does that may."""
+    if _scratch.cache_info().currsize:
+        shutil.rmtree(_scratch(), ignore_errors=True)
+    _scratch.cache_clear()
+    _unpacked.cache_clear()
+
+
 def unpacked(folder: Path) -> Unpacked:
     """Return the bundle in a profile's folder, unpacked; it is removed when the process ends.
 
@@ -134,7 +142,7 @@ def unpacked(folder: Path) -> Unpacked:
 def _scratch() -> Path:
     """Return a folder that is removed when the process ends."""
     folder = tempfile.mkdtemp(prefix="harness-bundles-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    atexit.register(forget)
     return Path(folder)
 
 
@@ -144,7 +152,7 @@ def _unpacked(folder: Path, _stamps: tuple[tuple[int, int, int], ...]) -> Unpack
     envelope = read_envelope(stated)
     bundle = _stated(envelope, stated)
     if envelope.payload != bundle.statement(archive):
-        message = f"is not as {STATEMENT_FILE} says: one of the two was changed"
+        message = f"is not as {stated} says: one of the two was changed"
         raise InputError([Problem(message=message, path=archive)])
     store = Path(tempfile.mkdtemp(dir=_scratch()))
     digests = unpack(archive, store)

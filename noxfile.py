@@ -81,6 +81,7 @@ def _environments(*, has_gpu: bool) -> dict[str, Environment]:
         "fieldkit": Environment(lock=BENCH_REQUIREMENTS / "fieldkit.txt", over="tests"),
         "curator": Environment(lock=BENCH_REQUIREMENTS / "curator.txt", torch=True),
         "regression": Environment(lock=BENCH_REQUIREMENTS / "regression.txt"),
+        "crate": Environment(lock=BENCH_REQUIREMENTS / "crate.txt"),
         "reframe": Environment(lock=BENCH_REQUIREMENTS / "reframe.txt"),
         "trl": Environment(lock=BENCH_REQUIREMENTS / "trl.txt", torch=True),
     }
@@ -520,6 +521,15 @@ def fieldkit(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", default=False)
+def crate(session: nox.Session) -> None:
+    """Validate a published bundle as an RO-Crate, by the validator of the format's makers."""
+    env = {"HARNESS_CRATE_PYTHON": environment(session, "crate")}
+    python = environment(session, "tests")
+    words = session.posargs or ["tests/contract/test_crate.py"]
+    session.run(python, "-m", "pytest", *words, env=env, external=True)
+
+
+@nox.session(venv_backend="none", default=False)
 def nemo(session: nox.Session) -> None:
     """Run the test of NeMo's experiment manager around the small GPT."""
     default = ["tests/unit/cpt/test_nemo_trainer.py"]
@@ -641,7 +651,7 @@ def hooks(session: nox.Session) -> None:
 def schema(session: nox.Session) -> None:
     """Export the JSON Schemas of scenario.yaml and expectations.yaml for editors."""
     python = environment(session, "base")
-    for name in ("scenario", "expectations"):
+    for name in ("scenario", "expectations", "output"):
         command = [python, "-m", "harness", "validate", "--schema", name]
         text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         (ROOT / "docs" / "schema" / f"{name}.json").write_text(text, encoding="utf-8")

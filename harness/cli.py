@@ -36,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _answer(arguments: Sequence[str] | None) -> ExitCode:
-    began, name = time.monotonic(), "harness"
+    began, name, command = time.monotonic(), "harness", ""
+    as_json = "--json" in (sys.argv[1:] if arguments is None else arguments)
     try:
         command, options = parse(arguments)
         name = f"harness {command}"
@@ -45,10 +46,9 @@ def _answer(arguments: Sequence[str] | None) -> ExitCode:
     except SystemExit as end:  # --help and --version, and what argparse refuses
         return ExitCode(end.code) if isinstance(end.code, int) else ExitCode.OK
     except HarnessError as error:
-        failure = error
+        failure: HarnessError = error
     except KeyboardInterrupt:
-        print(f"{name}: interrupted; what was finished is kept", file=sys.stderr)
-        return ExitCode.INTERRUPTED
+        failure = Interrupted("interrupted; what was finished is kept")
     except OSError as error:  # a disk or a file system that fails under us
         failure = HostError(str(error))
     except Exception as error:  # noqa: BLE001 - nobody is above us but the user
@@ -59,6 +59,11 @@ def _answer(arguments: Sequence[str] | None) -> ExitCode:
         return code
     said = printable_lines(str(failure))
     print(f"{paint(name, Colour.RED, sys.stderr)}: {said}", file=sys.stderr)
+    if as_json:
+        from harness.session.output import Output, errors_of, print_output  # noqa: PLC0415 - rare
+
+        errors = errors_of(failure)
+        print_output(Output(command=command, exit_code=failure.exit_code, errors=errors))
     return failure.exit_code
 
 

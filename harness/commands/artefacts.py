@@ -11,14 +11,39 @@ from tabulate import tabulate
 from harness.artefacts import Artefact, ArtefactStore, DamagedError, read_record, verified
 from harness.errors import ExitCode, InputError, Problem, nearest
 from harness.execution.segments import steps_of
-from harness.records import Profile, to_json
+from harness.records import Profile, record
 from harness.results.store import RunStore
 from harness.session.options import ArtefactsOptions
+from harness.session.output import print_answer
 from harness.session.project import open_project
 from harness.units import counted, duration
 
 _MIB = 2**20
 _SHOWN_DIGITS = 10  # of a key in a list
+
+
+@record
+class StepAnswer:
+    """A finished step; where it is damaged why in place of it."""
+
+    key: str
+    step: Artefact | None = None
+    damaged: str = ""
+
+
+@record
+class ArtefactsAnswer:
+    """The answer of ``harness artefacts --json``.
+
+    Attributes:
+        steps: what ``list`` and ``show`` are asked for.
+        done: what another action did, in words.
+        keys: the steps that it was done with.
+    """
+
+    steps: tuple[StepAnswer, ...] = ()
+    done: str = ""
+    keys: tuple[str, ...] = ()
 
 
 def main(options: ArtefactsOptions) -> ExitCode:
@@ -61,13 +86,7 @@ def _require_words(options: ArtefactsOptions) -> None:
 def _list(store: ArtefactStore, options: ArtefactsOptions) -> ExitCode:
     found = [(key, _read(store, key)) for key in _chosen(store, options.names)]
     if options.json:
-        documents = [
-            {"key": key, "damaged": str(each)}
-            if isinstance(each, DamagedError)
-            else {"key": key, **to_json(each)}
-            for key, each in found
-        ]
-        print(json.dumps(documents, indent=1))
+        print_answer(options, ArtefactsAnswer(steps=tuple(_step(*each) for each in found)))
         return ExitCode.OK
     rows = []
     for key, each in found:
@@ -88,7 +107,8 @@ def _list(store: ArtefactStore, options: ArtefactsOptions) -> ExitCode:
 def _show(store: ArtefactStore, options: ArtefactsOptions) -> ExitCode:
     found = [verified(store.root / key) for key in _chosen(store, options.names)]
     if options.json:
-        print(json.dumps([{"key": each.key, **to_json(each)} for each in found], indent=1))
+        steps = tuple(_step(each.key, each) for each in found)
+        print_answer(options, ArtefactsAnswer(steps=steps))
         return ExitCode.OK
     for each in found:
         spec, cost = each.spec, each.cost
@@ -133,8 +153,8 @@ def _prune(results: RunStore, options: ArtefactsOptions) -> ExitCode:
     done = "would be deleted" if options.dry_run else "deleted"
     parts = [counted(len(gone), "step"), f"{len(left)} unfinished"]
     kept = len(store.keys()) - (len(gone) if options.dry_run else 0)
-    print(f"{' and '.join(parts)} {done}, {freed / _MIB:.1f} MiB; {counted(kept, 'step')} kept")
-    return ExitCode.OK
+    text = f"{' and '.join(parts)} {done}, {freed / _MIB:.1f} MiB; {counted(kept, 'step')} kept"
+    return _did(text, gone, options)
 
 
 def _used(results: RunStore) -> Iterator[str]:
@@ -153,18 +173,34 @@ def _export(store: ArtefactStore, options: ArtefactsOptions) -> ExitCode:
     if not keys:
         raise InputError([Problem(message="there is no step to export", path=store.root)])
     store.export(keys, options.out)
-    print(f"{counted(len(keys), 'step')} written to {options.out}")
-    return ExitCode.OK
+    return _did(f"{counted(len(keys), 'step')} written to {options.out}", keys, options)
 
 
 def _import(store: ArtefactStore, options: ArtefactsOptions) -> ExitCode:
+    lines, taken = [], []
     for name in options.names:
         new, known = store.take_in(Path(name))
-        print(f"{name}: {counted(len(new), 'step')} taken, {known} here before")
+        lines.append(f"{name}: {counted(len(new), 'step')} taken, {known} here before")
+        taken += [each.key for each in new]
         for each in new:
             note = "" if each.is_current else ": of other code than this, so no run takes it"
             options.console.say(f"  {each.key[:_SHOWN_DIGITS]} {each.name} of {each.made_by}{note}")
+    return _did("\n".join(lines), taken, options)
+
+
+def _did(text: str, keys: Sequence[str], options: ArtefactsOptions) -> ExitCode:
+    """Say what was done with some steps."""
+    if options.json:
+        print_answer(options, ArtefactsAnswer(done=text, keys=tuple(keys)))
+    else:
+        print(text)
     return ExitCode.OK
+
+
+def _step(key: str, found: Artefact | DamagedError) -> StepAnswer:
+    if isinstance(found, DamagedError):
+        return StepAnswer(key=key, damaged=str(found))
+    return StepAnswer(key=key, step=found)
 
 
 def _chosen(store: ArtefactStore, words: Sequence[str]) -> list[str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from harness.check.audit import audit
+from harness.check.audit import Audited, audit
 from harness.errors import ExitCode, HostError
 from harness.plan.expand import expand
 from harness.plan.overrides import Overrides
-from harness.records import to_json
+from harness.records import Profile, record
 from harness.report.dossier import assemble
 from harness.report.falsification import audit_table
 from harness.report.render import render_text
@@ -20,6 +21,13 @@ from harness.session.options import AuditOptions
 from harness.session.project import open_project
 from harness.session.selection import open_ledger, stored_profile
 from harness.session.several import Answer, answer_each
+
+
+@record
+class AuditAnswer:
+    """The answer of ``harness audit --json``: profile -> what each entry notices."""
+
+    profiles: Mapping[Profile, tuple[Audited, ...]]
 
 
 def main(options: AuditOptions) -> ExitCode:
@@ -43,16 +51,17 @@ def main(options: AuditOptions) -> ExitCode:
         profiles = store.profiles(folder.name)
         if options.profile != "auto" or not profiles:
             profiles = [stored_profile(options.profile, loaded.scenario, store)]
-        code, texts, document = ExitCode.OK, [], {}
+        code, texts = ExitCode.OK, []
+        audited: dict[Profile, tuple[Audited, ...]] = {}
         for profile in profiles:
             dossier = assemble(loaded, ledger, expand(loaded, profile, Overrides()), store)
             found = audit(dossier.ledger, dossier.runs, profile, dossier.metrics)
             if dossier.blind:
                 code = ExitCode.OUTSIDE
             texts.append(render_text(audit_table(dossier, found), terminal_width()))
-            document[profile.value] = [to_json(each) for each in found]
+            audited[profile] = found
         if options.json:
-            return Answer(code=code, document=document)
+            return Answer(code=code, document=AuditAnswer(profiles=audited))
         return Answer(code=code, text="\n".join(texts))
 
     return answer_each(chosen, ask, options)

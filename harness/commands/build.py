@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 
 from harness.errors import ExitCode, InputError, Problem
+from harness.records import record
 from harness.runtime.images import build, resolve
 from harness.scenario.images import read_lock
 from harness.session.options import BuildOptions
+from harness.session.output import print_answer
 from harness.session.project import open_project
+
+
+@record
+class BuildAnswer:
+    """The answer of ``harness build --json``: image -> digest; None for one without a base."""
+
+    digests: Mapping[str, str | None]
 
 
 def main(options: BuildOptions) -> ExitCode:
@@ -31,7 +40,7 @@ def main(options: BuildOptions) -> ExitCode:
             made = build(containers, name, accept=options.accept, listen=options.console.say)
             digests[name] = made.digest
     if options.json:
-        print(json.dumps(digests, indent=1))
+        print_answer(options, BuildAnswer(digests=digests))
         return ExitCode.OK
     for name, digest in digests.items():
         print(f"{name}  {digest or 'no base image'}")

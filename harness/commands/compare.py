@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -23,17 +22,34 @@ from harness.report.compare import (
     judge_allowance,
 )
 from harness.report.dossier import ScenarioReport, assemble
-from harness.report.render import json_document, render_text
+from harness.report.render import TableDocument, json_document, render_text
 from harness.results.store import RunStore
 from harness.scenario.expectations import Expectations
 from harness.scenario.folders import find
 from harness.scenario.load import Loaded, load
 from harness.session.console import terminal_width
 from harness.session.options import CompareOptions, PlanOptions, RunOptions
+from harness.session.output import print_answer
 from harness.session.project import Project, open_project
 from harness.session.selection import open_ledger, overrides_of, stored_profile
 
 _PERCENT = 100.0
+
+
+@record
+class LimitAnswer:
+    """What became of one ``--fail-over``."""
+
+    says: str
+    exit_code: int
+
+
+@record
+class CompareAnswer:
+    """The answer of ``harness compare --json``."""
+
+    table: TableDocument
+    limits: tuple[LimitAnswer, ...]
 
 
 @record
@@ -66,14 +82,14 @@ def main(options: CompareOptions) -> ExitCode:
     _refuse_unknown(limits, compared.one)
     verdicts = [judge_allowance(limit, compared.found) for limit in limits]
     table = compare_table(compared.one, compared.other, compared.found, compared.names)
+    code = worst(each.code for each in verdicts)
     if options.json:
-        document = json_document(table)
-        document["limits"] = [{"says": each.sentence, "exit_code": each.code} for each in verdicts]
-        print(json.dumps(document, indent=1, ensure_ascii=False))
+        limits_said = tuple(LimitAnswer(says=v.sentence, exit_code=v.code) for v in verdicts)
+        print_answer(options, CompareAnswer(table=json_document(table), limits=limits_said), code)
     else:
         lines = [render_text(table, terminal_width()).rstrip("\n"), *(v.sentence for v in verdicts)]
         print("\n".join(lines))
-    return worst(each.code for each in verdicts)
+    return code
 
 
 def _stores(loaded: Loaded, project: Project, options: CompareOptions, other: Path) -> _Compared:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,8 +11,8 @@ from harness.errors import ExitCode, HostError, InputError, Problem
 from harness.execution.host_probe import probe, seconds_for
 from harness.plan.expand import params_of, sandbox_of
 from harness.plan.overrides import Overrides
-from harness.probes.machine_state import REMEDIES, state_of
-from harness.records import PROBE_UNITS, Limits, ProbeMoment, RunSpec, to_json
+from harness.probes.machine_state import REMEDIES, MachineState, state_of
+from harness.records import PROBE_UNITS, HostProbe, Limits, ProbeMoment, RunSpec, record
 from harness.results.store import RunStore
 from harness.runtime.base import Launch
 from harness.runtime.daemon import EngineState
@@ -34,11 +33,37 @@ from harness.scenario.images import SANDBOX_IMAGE, locked_image, read_lock, this
 from harness.scenario.load import Loaded, load
 from harness.session.console import Colour, paint
 from harness.session.options import DoctorOptions
+from harness.session.output import print_answer
 from harness.session.project import Project, cache_folder, open_project
 from harness.workloads.api.registry import workload
 from harness.workloads.models.presets import Use, holdings
 
 _COLOURS = {State.OK: Colour.GREEN, State.LIMITED: Colour.YELLOW, State.MISSING: Colour.RED}
+
+
+@record
+class Probed:
+    """What ``harness doctor --probe`` found.
+
+    Attributes:
+        next: the remedy, where the machine is not itself.
+    """
+
+    probe: HostProbe
+    state: MachineState
+    next: str
+
+
+@record
+class DoctorAnswer:
+    """The answer of ``harness doctor --json``.
+
+    Attributes:
+        probed: with ``--probe``, instead of findings.
+    """
+
+    findings: tuple[HostFinding, ...] = ()
+    probed: Probed | None = None
 
 
 def main(options: DoctorOptions) -> ExitCode:
@@ -66,7 +91,10 @@ def main(options: DoctorOptions) -> ExitCode:
         models_that_fit=_models_that_fit,
     )
     findings += tuple(faults)
-    print(json.dumps(to_json(findings), indent=1) if options.json else render(findings))
+    if options.json:
+        print_answer(options, DoctorAnswer(findings=tuple(findings)))
+    else:
+        print(render(findings))
     for fact, why in host.absent.items():
         options.console.explain(f"unknown about this machine: {fact}: {why}")
     return ExitCode.OK
@@ -86,9 +114,10 @@ def _probed(options: DoctorOptions, project: Project, host: Host) -> ExitCode:
         found = probe(runtime, Launch(spec=spec, run_dir=Path(folder)), ProbeMoment.ALONE)
     state = state_of(found, RunStore(project.store).host_probes())
     remedy = REMEDIES[state.signature] if state.signature is not None else ""
+    code = ExitCode.INFRASTRUCTURE if state.is_degraded else ExitCode.OK
     if options.json:
-        document = {"probe": found, "state": state, "next": remedy}
-        print(json.dumps(to_json(document), indent=1))
+        probed = Probed(probe=found, state=state, next=remedy)
+        print_answer(options, DoctorAnswer(probed=probed), code)
     else:
         print(state.sentence + (f"\n  next: {remedy}" if remedy else ""))
     for name in PROBE_UNITS:
@@ -97,7 +126,7 @@ def _probed(options: DoctorOptions, project: Project, host: Host) -> ExitCode:
             options.console.explain(f"{name}: {value:.4g}")
     for name, why in found.absent.items():
         options.console.explain(f"{name}: {why}")
-    return ExitCode.INFRASTRUCTURE if state.is_degraded else ExitCode.OK
+    return code
 
 
 def render(findings: Sequence[HostFinding]) -> str:

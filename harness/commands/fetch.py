@@ -8,12 +8,29 @@ from pathlib import Path
 from tabulate import tabulate
 
 from harness.errors import ExitCode, HostError
+from harness.records import record
 from harness.runtime.evidence import evidence_folder, fetch, statuses
 from harness.scenario.folders import find_all
 from harness.scenario.load import load
 from harness.session.options import FetchOptions
 from harness.session.project import cache_folder, open_project
 from harness.session.several import Answer, answer_each
+
+
+@record
+class EvidenceAnswer:
+    """A published file: its state here, and whether a profile reads it."""
+
+    file: str
+    state: str
+    need: str
+
+
+@record
+class FetchAnswer:
+    """The answer of ``harness fetch --json``."""
+
+    files: tuple[EvidenceAnswer, ...]
 
 
 def main(options: FetchOptions) -> ExitCode:
@@ -39,8 +56,8 @@ def main(options: FetchOptions) -> ExitCode:
             for each in statuses(scenario.evidence, place)
         ]
         if options.json:
-            keys = ("file", "state", "need")
-            return Answer(document=[dict(zip(keys, row, strict=True)) for row in rows])
+            files = tuple(EvidenceAnswer(file=file, state=state, need=n) for file, state, n in rows)
+            return Answer(document=FetchAnswer(files=files))
         if not rows:
             return Answer(text=f"{scenario.scenario} has no published raw data\n")
         table = tabulate(rows, headers=("file", "state", "by profiles"), tablefmt="simple")

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import json
-
 from harness.errors import ExitCode
-from harness.records import to_json
-from harness.scenario.index import summaries
+from harness.records import record
+from harness.scenario.index import ScenarioSummary, summaries
 from harness.session.options import ListOptions
+from harness.session.output import print_answer
 from harness.session.project import cache_folder, open_project
 from harness.session.strangers import tell_of_strangers
 from harness.units import counted
+
+
+@record
+class ListAnswer:
+    """The answer of ``harness list --json``."""
+
+    scenarios: tuple[ScenarioSummary, ...]
 
 
 def main(options: ListOptions) -> ExitCode:
@@ -18,7 +24,7 @@ def main(options: ListOptions) -> ExitCode:
     project = open_project(options)
     listed = summaries(project.scenarios, cache_folder())
     if options.json:
-        print(json.dumps(to_json(listed), indent=1))
+        print_answer(options, ListAnswer(scenarios=tuple(listed)))
         return ExitCode.OK
     width = max(len(each.scenario) for each in listed)
     for each in listed:

@@ -19,7 +19,7 @@ from harness.errors import ExitCode, HostError, InputError, Problem
 from harness.measure import metrics_by_name
 from harness.plan.expand import expand
 from harness.plan.overrides import Overrides
-from harness.records import FinishedRun, Scalar
+from harness.records import FinishedRun, Scalar, record
 from harness.results.store import RunStore
 from harness.scenario.folders import find_all
 from harness.scenario.load import Loaded, load
@@ -33,6 +33,13 @@ from harness.workloads.api.emit import EVENTS_FILE, read_events
 FIRST = "first recorded"
 
 
+@record
+class PinAnswer:
+    """The answer of ``harness pin --json``: what was recorded, in words."""
+
+    done: str
+
+
 def main(options: PinOptions) -> ExitCode:
     """Record the pins of each scenario from its stored runs."""
     project = open_project(options)
@@ -43,7 +50,7 @@ def main(options: PinOptions) -> ExitCode:
         runs = _runs(loaded, store, options.profile)
         again = RunStore(options.again) if options.again else None
         text = _pin(loaded, runs, store, again, options.why)
-        return Answer(text=f"{text}\n", document={"pinned": text})
+        return Answer(text=f"{text}\n", document=PinAnswer(done=text))
 
     return answer_each(find_all(project.scenarios, options.scenarios), pin, options)
 

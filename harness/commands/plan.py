@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tabulate import tabulate
 
 from harness.errors import ExitCode
 from harness.execution.prepare import Preparation, prepare
-from harness.records import to_json
+from harness.plan.expand import Skipped
+from harness.records import Profile, record
 from harness.results.selection import Pending, Reuse, pending
 from harness.runtime.evidence import statuses
 from harness.scenario.folders import find_all
@@ -19,6 +21,40 @@ from harness.session.several import Answer, answer_each
 from harness.units import duration
 
 _S_PER_HOUR = 3600.0
+
+
+@record
+class PlannedRun:
+    """A run of a plan, and what the store says of it (`harness.results.selection.Pending`)."""
+
+    run_id: str
+    point_id: str
+    cell: Mapping[str, Any]
+    params: Mapping[str, Any]
+    seed: int
+    replicate: int
+    position: int
+    state: Reuse
+    reason: str
+
+
+@record
+class PlanAnswer:
+    """The answer of ``harness plan --json``.
+
+    Attributes:
+        where: the runtime, in words.
+        estimate: as the scenario gives it; None where it gives none.
+        obstacles: why this machine cannot execute it.
+    """
+
+    scenario: str
+    profile: Profile
+    where: str
+    runs: tuple[PlannedRun, ...]
+    skipped: tuple[Skipped, ...]
+    estimate: Mapping[str, Any] | None
+    obstacles: tuple[str, ...]
 
 
 def main(options: PlanOptions) -> ExitCode:
@@ -79,27 +115,27 @@ def _lines(
 
 def _document(
     ready: Preparation, states: Sequence[Pending], obstacles: Sequence[str]
-) -> dict[str, object]:
+) -> PlanAnswer:
     plan = ready.plan
-    return {
-        "scenario": plan.scenario,
-        "profile": plan.profile.value,
-        "where": ready.where,
-        "runs": [
-            {
-                "run_id": each.spec.run_id,
-                "point_id": each.spec.point_id,
-                "cell": each.spec.cell,
-                "params": to_json(each.spec.params),
-                "seed": each.spec.seed,
-                "replicate": each.spec.replicate,
-                "position": each.spec.position,
-                "state": each.reuse.value,
-                "reason": each.reason,
-            }
+    return PlanAnswer(
+        scenario=plan.scenario,
+        profile=plan.profile,
+        where=ready.where,
+        runs=tuple(
+            PlannedRun(
+                run_id=each.spec.run_id,
+                point_id=each.spec.point_id,
+                cell=each.spec.cell,
+                params=each.spec.params,
+                seed=each.spec.seed,
+                replicate=each.spec.replicate,
+                position=each.spec.position,
+                state=each.reuse,
+                reason=each.reason,
+            )
             for each in states
-        ],
-        "skipped": [to_json(each) for each in plan.skipped],
-        "estimate": plan.estimate.model_dump() if plan.estimate else None,
-        "obstacles": obstacles,
-    }
+        ),
+        skipped=plan.skipped,
+        estimate=plan.estimate.model_dump() if plan.estimate else None,
+        obstacles=tuple(obstacles),
+    )

@@ -1,9 +1,9 @@
-"""``harness publish``: copy finished runs into ``results/`` and render the tables beside them.
+"""``harness publish``: put finished runs into ``results/`` as a bundle, tables and plots beside it.
 
-Only what a table is made from is copied: spec, outcome, measurements, environment and events;
-never logs. The tables are functions of those files, the scenario and its ledger, so anyone can
-render them again and compare them byte for byte (``--stale``). What an older harness published
-stays as its commit rendered it, until it is published again.
+The bundle (`harness.results.bundle`) is the result. Tables and plots are functions of it, the
+scenario and its ledger, so anyone can render them again and compare them byte for byte
+(``--stale``, and ``harness verify``). What was published before there were bundles stays as its
+commit rendered it, until it is published again.
 """
 
 from __future__ import annotations
@@ -17,18 +17,13 @@ from harness import atomic
 from harness.errors import ExitCode, HostError, InputError, Problem, worst
 from harness.plan.expand import expand
 from harness.plan.overrides import Overrides
-from harness.records import Profile, Status
-from harness.report.dossier import assemble
-from harness.report.files import files_of
+from harness.records import FinishedRun, Profile, Status, record
+from harness.report.dossier import ScenarioReport, assemble
+from harness.report.files import published_files
+from harness.results import published
+from harness.results.code import Code, code_state
 from harness.results.selection import is_of_this_code, select
-from harness.results.store import (
-    ENVIRONMENT_FILE,
-    MEASUREMENTS_FILE,
-    OUTCOME_FILE,
-    SPEC_FILE,
-    RunStore,
-    said_of,
-)
+from harness.results.store import LEDGERS, RunStore, said_of
 from harness.scenario.folders import find_all, folders
 from harness.scenario.load import Loaded, load
 from harness.session.options import PublishOptions
@@ -36,9 +31,22 @@ from harness.session.project import Project, open_project
 from harness.session.selection import open_ledger, stored_profile
 from harness.session.several import Answer, answer_each
 from harness.session.strangers import tell_of_strangers
-from harness.workloads.api.emit import EVENTS_FILE
+from harness.units import counted
 
-_PUBLISHED = (SPEC_FILE, OUTCOME_FILE, MEASUREMENTS_FILE, ENVIRONMENT_FILE, EVENTS_FILE)
+
+@record
+class PublishAnswer:
+    """The answer of ``harness publish --json``.
+
+    Attributes:
+        changed: tables and plots that were written; with ``--stale`` those that should be.
+        is_stale: whether something should be written.
+        before_bundles: profiles that stay as an older harness published them.
+    """
+
+    changed: tuple[str, ...]
+    is_stale: bool
+    before_bundles: tuple[Profile, ...]
 
 
 def main(options: PublishOptions) -> ExitCode:
@@ -46,22 +54,37 @@ def main(options: PublishOptions) -> ExitCode:
 
     Raises:
         InputError: neither a scenario nor ``--all`` is given, or both.
+        HostError: the tree is not as committed, so nobody could make these results again.
     """
     project = open_project(options)
     if options.all == bool(options.scenarios):
         message = "publish takes either scenarios, or --all to render every table again"
         raise InputError([Problem(message=message)])
+    copies = not options.stale and not options.all
+    if copies and (why := _unreproducible(code_state(project.root), "this tree")):
+        raise HostError(why, "commit, run again, and publish from a clone of that commit")
 
     def publish(folder: Path) -> Answer:
         loaded = load(folder)
-        if not options.stale and not options.all:
-            _copy(loaded, project, options)
+        if copies:
+            _publish(loaded, project, options)
+        elif options.sign and not options.stale:
+            _sign(loaded, project, options)
         changed = [str(path) for path in _render(loaded, project, keep=options.stale)]
         code = ExitCode.OUTSIDE if options.stale and changed else ExitCode.OK
         what = "out of date" if options.stale else "written"
-        lines = _what_stands(loaded, RunStore(project.published))
+        store = RunStore(project.published)
+        lines = "".join(f"{each}\n" for each in what_stands(folder.name, store))
         lines += "".join(f"{what}: {path}\n" for path in changed)
-        return Answer(code=code, text=lines, document={what.replace(" ", "_"): changed})
+        return Answer(
+            code=code,
+            text=lines,
+            document=PublishAnswer(
+                changed=tuple(changed),
+                is_stale=options.stale and bool(changed),
+                before_bundles=tuple(before_bundles(folder.name, store)),
+            ),
+        )
 
     every = folders(project.scenarios)
     chosen = every if options.all else find_all(project.scenarios, options.scenarios)
@@ -71,19 +94,49 @@ def main(options: PublishOptions) -> ExitCode:
     return worst([code, ExitCode.OUTSIDE]) if is_stale else code
 
 
-def _copy(loaded: Loaded, project: Project, options: PublishOptions) -> None:
+def what_stands(name: str, store: RunStore) -> Iterator[str]:
+    """Yield a line for each profile that was published before bundles, and is as it was."""
+    for profile in before_bundles(name, store):
+        schemas = store.other_schemas(name, profile)
+        by = f", by {said_of(schemas)}" if schemas else ""
+        yield (
+            f"{name} {profile}: published before bundles{by}; "
+            "as its commit rendered it, until it is published again"
+        )
+
+
+def before_bundles(scenario: str, store: RunStore) -> list[Profile]:
+    """Return the profiles of a scenario that are published as folders of runs."""
+    return [
+        profile
+        for profile in Profile
+        if not store.is_bundle(scenario, profile)
+        and any((store.root / scenario / profile).glob("*/*.json"))
+    ]
+
+
+def published_reports(loaded: Loaded, store: RunStore) -> list[ScenarioReport]:
+    """Return the report of each profile whose published runs this harness can read."""
+    profiles = store.profiles(loaded.scenario.scenario)
+    plans = [expand(loaded, profile, Overrides()) for profile in profiles]
+    ledger = open_ledger(loaded)
+    return [replace(assemble(loaded, ledger, plan, store), is_published=True) for plan in plans]
+
+
+def _publish(loaded: Loaded, project: Project, options: PublishOptions) -> None:
     """Replace a profile's published runs by those of the store.
 
     Raises:
-        HostError: a planned run is not finished; half a profile is not published.
+        HostError: a planned run is not finished, or was not made by code that anybody has: half a
+            profile is not published.
     """
-    source, target = RunStore(project.store), RunStore(project.published)
+    source, name = RunStore(project.store), loaded.scenario.scenario
     profile = stored_profile(options.profile, loaded.scenario, source)
     plan = expand(loaded, profile, Overrides())
     runs = [run for run in select(source, plan.runs) if run.outcome.status is Status.FINISHED]
-    again = f"harness run {loaded.scenario.scenario} --profile {profile}"
-    if len(runs) < len(plan.runs):
-        message = f"{len(plan.runs) - len(runs)} of {len(plan.runs)} runs are not finished"
+    again = f"harness run {name} --profile {profile}"
+    if len(runs) < plan.num_required:
+        message = f"{plan.num_required - len(runs)} of {plan.num_required} runs are not finished"
         raise HostError(message, again)
     pairs = zip(runs, plan.runs, strict=True)
     if outdated := [run for run, spec in pairs if not is_of_this_code(run, spec)]:
@@ -91,31 +144,53 @@ def _copy(loaded: Loaded, project: Project, options: PublishOptions) -> None:
             f"{len(outdated)} of {len(runs)} runs are of other code or data than this checkout's"
         )
         raise HostError(message, again)
-    source.copy_ledgers(runs, target)
-    with atomic.new_folder(target.root / loaded.scenario.scenario / profile) as new:
-        for run in runs:
-            stored, place = source.folder(run.spec), new / run.spec.run_id
-            place.mkdir()
-            for name in _PUBLISHED:
-                try:
-                    shutil.copyfile(stored / name, place / name)
-                except FileNotFoundError:
-                    message = f"a stored run is not whole: {stored / name} is missing"
-                    raise HostError(message, f"mv {stored} elsewhere, then {again}") from None
+    if unknown := [why for run in runs if (why := _why_not(run))]:
+        message = f"{len(unknown)} of {counted(len(runs), 'run')} cannot be published: {unknown[0]}"
+        raise HostError(message, f"commit, and {again} --store A-NEW-FOLDER")
+    published.publish(runs, source, project.published / name / profile, options.sign)
     for run in runs:
-        options.console.explain(f"copied {source.folder(run.spec)}")
+        options.console.explain(f"published {source.folder(run.spec)}")
+    _remove_what_stood(name, profile, RunStore(project.published))
 
 
-def _what_stands(loaded: Loaded, store: RunStore) -> str:
-    """Return a line on profiles that another harness published; they stay as they are."""
-    name = loaded.scenario.scenario
-    if not (schemas := store.other_schemas(name)):
-        return ""
-    profiles = ", ".join(each for each in Profile if store.other_schemas(name, each))
-    return (
-        f"{name} {profiles}: of {said_of(schemas)}; "
-        "as their commit rendered them, until they are published again\n"
+def _why_not(run: FinishedRun) -> str:
+    """Return why a run's code is not known to the last byte; empty where it is."""
+    code = run.environment.get("code") or {}
+    return _unreproducible(
+        Code(
+            commit=code.get("commit"),
+            dirty=code.get("dirty"),
+            difference=code.get("difference"),
+            absent=code.get("absent") or {},
+        ),
+        "its tree",
     )
+
+
+def _unreproducible(code: Code, tree: str) -> str:
+    if code.commit is None:
+        return f"{tree} has no commit: {code.absent.get('commit', 'nothing says why')}"
+    return f"{tree} differs from commit {code.commit[:10]}" if code.dirty else ""
+
+
+def _remove_what_stood(scenario: str, profile: Profile, store: RunStore) -> None:
+    """Remove what was derived from the results that a bundle has taken the place of."""
+    folder = store.root / scenario
+    for path in (*folder.glob(f"{profile}.*.csv"), *folder.glob(f"{profile}.*.svg")):
+        path.unlink()
+    (folder / "page.html").unlink(missing_ok=True)  # a site makes it
+    if not before_bundles(scenario, store):
+        shutil.rmtree(folder / LEDGERS, ignore_errors=True)
+
+
+def _sign(loaded: Loaded, project: Project, options: PublishOptions) -> None:
+    """Sign what is published of a scenario."""
+    assert options.sign is not None
+    name, store = loaded.scenario.scenario, RunStore(project.published)
+    for profile in Profile:
+        if store.is_bundle(name, profile):
+            key = published.sign(store.root / name / profile, options.sign)
+            options.console.say(f"{name} {profile}: signed by {key}")
 
 
 def _render(loaded: Loaded, project: Project, *, keep: bool) -> Iterator[Path]:
@@ -124,11 +199,8 @@ def _render(loaded: Loaded, project: Project, *, keep: bool) -> Iterator[Path]:
     Paths are from the project's folder.
     """
     store = RunStore(project.published)
-    profiles = store.profiles(loaded.scenario.scenario)
-    plans = [expand(loaded, profile, Overrides()) for profile in profiles]
-    ledger = open_ledger(loaded)
-    dossiers = [replace(assemble(loaded, ledger, plan, store), is_published=True) for plan in plans]
-    for name, text in (files_of(dossiers) if dossiers else {}).items():
+    reports = published_reports(loaded, store)
+    for name, text in published_files(reports).items():
         path = store.root / loaded.scenario.scenario / name
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             if not keep:

@@ -10,13 +10,20 @@ from harness import atomic
 from harness.errors import ExitCode
 from harness.plan.expand import expand
 from harness.plan.overrides import Overrides
+from harness.records import Profile, record
 from harness.report.cells import cells_table, rows_tables
 from harness.report.dossier import ScenarioReport, assemble
 from harness.report.files import files_of, tables_of
 from harness.report.ledger import ledger_table
 from harness.report.page import Page, render_page
 from harness.report.plots import draw_all
-from harness.report.render import TableFormat, json_document, render, render_text
+from harness.report.render import (
+    TableDocument,
+    TableFormat,
+    json_document,
+    render,
+    render_text,
+)
 from harness.report.splice import Marker, block, splice, stale
 from harness.report.tables import Table
 from harness.results.store import RunStore
@@ -32,6 +39,23 @@ from harness.session.selection import (
     stored_profile,
 )
 from harness.session.several import Answer, answer_each
+
+
+@record
+class ReportAnswer:
+    """The answer of ``harness report --json``: tables (`harness.report.render.TableDocument`)."""
+
+    scenario: str
+    profile: Profile
+    run_ids: tuple[str, ...]
+    tables: tuple[TableDocument, ...]
+
+
+@record
+class WrittenAnswer:
+    """The answer of ``harness report --json --out``: the files."""
+
+    written: tuple[str, ...]
 
 
 def main(options: ReportOptions) -> ExitCode:
@@ -61,7 +85,14 @@ def _rendered(folder: Path, project: Project, options: ReportOptions) -> Answer:
         case TableFormat.HTML:
             return Answer(text=render_page([Page(dossier=dossier, plots=draw_all(dossier))]))
         case TableFormat.JSON:
-            return Answer(document={"tables": [json_document(table) for table in tables]})
+            return Answer(
+                document=ReportAnswer(
+                    scenario=dossier.scenario.scenario,
+                    profile=dossier.profile,
+                    run_ids=tuple(run.spec.run_id for run in dossier.runs),
+                    tables=tuple(json_document(table) for table in tables),
+                )
+            )
         case TableFormat.TEXT:
             width = terminal_width()
             return Answer(text="\n".join(render_text(table, width) for table in _once(tables)))
@@ -75,7 +106,7 @@ def _written(folder: Path, out: Path, project: Project, options: ReportOptions) 
     for name, text in files.items():
         atomic.write_text(out / name, text)
     written = [str(out / name) for name in files]
-    return Answer(text="\n".join([*written, ""]), document={"written": written})
+    return Answer(text="\n".join([*written, ""]), document=WrittenAnswer(written=tuple(written)))
 
 
 def _dossiers(folder: Path, project: Project, options: ReportOptions) -> list[ScenarioReport]:

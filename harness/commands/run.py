@@ -11,19 +11,34 @@ from harness.errors import ExitCode, HarnessError, HostError, Interrupted, worst
 from harness.execution.owed import run_owed
 from harness.execution.prepare import Preparation, prepare
 from harness.follow.notify import Happening, Notice, Notifier, notifier
-from harness.records import Profile
+from harness.records import Profile, record
 from harness.report.cells import cells_table
 from harness.report.dossier import ScenarioReport, assemble
 from harness.report.files import tables_of, write_for_ci
-from harness.report.last_screen import answer_document, last_screen, meaning, next_steps
+from harness.report.last_screen import (
+    AnswerDocument,
+    answer_document,
+    last_screen,
+    meaning,
+    next_steps,
+)
 from harness.report.ledger import brief_table, judged
-from harness.report.render import json_document, render_text
+from harness.report.render import TableDocument, json_document, render_text
 from harness.runtime.evidence import fetch
 from harness.scenario.folders import find_all
 from harness.session.console import Console, terminal_width
 from harness.session.options import RunOptions, as_typed
 from harness.session.project import open_project
 from harness.session.several import Answer, answer_each
+
+
+@record
+class RunAnswer:
+    """The answer of ``harness run --json``: the runs, the last screen, and every table."""
+
+    run_ids: tuple[str, ...]
+    screen: AnswerDocument
+    tables: tuple[TableDocument, ...]
 
 
 def main(options: RunOptions) -> ExitCode:
@@ -69,8 +84,13 @@ def main(options: RunOptions) -> ExitCode:
         title = f"{folder.name} {ready.profile}: exit {code:d}, {meaning(code)}"
         _tell(told, options.console, Happening.ENDED, title, screen)
         if options.json:
-            tables = [json_document(table) for each in dossiers for table in tables_of(each)]
-            document = {**answer_document(dossiers, steps), "tables": tables, "exit_code": code}
+            document = RunAnswer(
+                run_ids=tuple(run.spec.run_id for each in dossiers for run in each.runs),
+                screen=answer_document(dossiers, steps),
+                tables=tuple(
+                    json_document(table) for each in dossiers for table in tables_of(each)
+                ),
+            )
             return Answer(code=code, document=document)
         text = f"{_tables(dossiers, pins)}\n{screen}" if options.all else screen
         return Answer(code=code, text=text)

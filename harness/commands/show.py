@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from harness.errors import ExitCode
 from harness.plan.expand import Sourced, expand, free_axes, params_of
-from harness.records import Profile
+from harness.records import Profile, record
 from harness.report.figures import setting
 from harness.report.render import render_text
 from harness.report.tables import Column, RowGroup, Table, words
@@ -27,6 +28,20 @@ from harness.workloads.api.registry import workload
 _NAMES = ("param", "metric")  # columns of names, which are read whole
 
 
+@record
+class ShowAnswer:
+    """The answer of ``harness show --json``.
+
+    Attributes:
+        scenario: as scenario.yaml has it, with every default (docs/schema/scenario.json).
+        params: name -> value, and where it was said.
+    """
+
+    scenario: Mapping[str, Any]
+    profile: Profile
+    params: Mapping[str, Sourced]
+
+
 def main(options: ShowOptions) -> ExitCode:
     """Print the question, the profile's params with their origins, the sweep and the metrics."""
     project = open_project(options)
@@ -38,14 +53,11 @@ def main(options: ShowOptions) -> ExitCode:
         params = params_of(loaded, profile, overrides)
         if options.json:
             return Answer(
-                document={
-                    "scenario": loaded.scenario.model_dump(mode="json"),
-                    "profile": profile.value,
-                    "params": {
-                        name: {"value": each.value, "from": each.origin}
-                        for name, each in params.items()
-                    },
-                }
+                document=ShowAnswer(
+                    scenario=loaded.scenario.model_dump(mode="json"),
+                    profile=profile,
+                    params=params,
+                )
             )
         sweep = free_axes(loaded.scenario.sweep_of(profile), overrides)
         return Answer(text="\n".join([*_lines(loaded, profile, params, sweep), ""]))

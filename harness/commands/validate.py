@@ -10,16 +10,25 @@ from pathlib import Path
 from harness.errors import ExitCode, InputError, Problem, nearest
 from harness.plan.expand import expand
 from harness.plan.overrides import Overrides
+from harness.records import record
 from harness.scenario.expectations import Ledger
 from harness.scenario.folders import find_all, survey
 from harness.scenario.images import read_lock
 from harness.scenario.load import load
 from harness.scenario.schema import Scenario, Strict
 from harness.session.options import ValidateOptions
+from harness.session.output import print_answer
 from harness.session.project import Project, open_project
 from harness.session.selection import open_ledger
 from harness.session.strangers import tell_of_strangers
 from harness.units import counted
+
+
+@record
+class ValidateAnswer:
+    """The answer of ``harness validate --json``: the scenarios without a mistake."""
+
+    valid: tuple[str, ...]
 
 
 def main(options: ValidateOptions) -> ExitCode:
@@ -44,14 +53,18 @@ def main(options: ValidateOptions) -> ExitCode:
         raise InputError(problems)
     tell_of_strangers(project, options.console)
     if options.json:
-        print(json.dumps({"valid": [folder.name for folder in chosen]}))
+        print_answer(options, ValidateAnswer(valid=tuple(folder.name for folder in chosen)))
     else:
         print(f"{counted(len(chosen), 'scenario')} valid")
     return ExitCode.OK
 
 
 def schema_text(name: str) -> str:
-    """Return the JSON Schema of ``scenario.yaml`` or ``expectations.yaml``, for editors."""
+    """Return the JSON Schema of ``scenario.yaml``, ``expectations.yaml``, or of all ``--json``."""
+    if name == "output":
+        from harness.commands.output_schema import output_schema  # noqa: PLC0415 - of all commands
+
+        return json.dumps(output_schema(), indent=1, sort_keys=True) + "\n"
     models: dict[str, type[Strict]] = {"scenario": Scenario, "expectations": Ledger}
     return json.dumps(models[name].model_json_schema(), indent=1, sort_keys=True) + "\n"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -22,6 +21,7 @@ from harness.results.store import RunStore
 from harness.scenario.folders import find
 from harness.session.console import Console, terminal_width
 from harness.session.options import WatchOptions
+from harness.session.output import print_answer
 from harness.session.project import open_project
 
 _LOOK_S = 1.0
@@ -36,7 +36,7 @@ def main(options: WatchOptions) -> ExitCode:
     store = RunStore(project.store)
     scenario = find(project.scenarios, options.scenario).name if options.scenario else None
     if options.json:
-        return _as_json(store, scenario)
+        return _as_json(store, scenario, options)
     run = _first(store, scenario)
     told = notifier(options.notify) if options.notify else None
     follower = _Follower(store, options.console, told, options)
@@ -73,11 +73,11 @@ def _said(run: Followed) -> str:
     return f"{run.state}: {run.cause}" if run.cause else run.state.value
 
 
-def _as_json(store: RunStore, scenario: str | None) -> ExitCode:
+def _as_json(store: RunStore, scenario: str | None, options: WatchOptions) -> ExitCode:
     run = _first(store, scenario)
     watched = Watched(run, store)
     others = [each for each in at_work(store) if each.folder != run.folder]
-    print(json.dumps(document(watched, watched.look(_said(run)), store, others), indent=1))
+    print_answer(options, document(watched, watched.look(_said(run)), store, others))
     return ExitCode.OK
 
 

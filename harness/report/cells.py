@@ -33,6 +33,7 @@ class Replicates:
     origin: Origin
     readings: tuple[RunValues, ...]
     seeds: tuple[int, ...]
+    run_ids: tuple[str, ...]
 
 
 def cells_table(dossier: ScenarioReport) -> Table:
@@ -103,6 +104,7 @@ def replicates(dossier: ScenarioReport) -> tuple[Replicates, ...]:
             spec=runs[0].spec,
             origin=where,
             readings=tuple(values(run) for run in runs),
+            run_ids=tuple(run.spec.run_id for run in runs),
             seeds=tuple(run.spec.seed for run in runs),
         )
         for (_, where), runs in together.items()
@@ -130,6 +132,7 @@ class _Line:
     status: str
     count: int
     figures: tuple[TableCell, ...]
+    run_ids: tuple[str, ...] = ()
 
 
 def _finished_line(
@@ -144,6 +147,7 @@ def _finished_line(
         figures=tuple(
             cell_of(metric, pool(metric, place(where), each.readings)) for metric in metrics
         ),
+        run_ids=each.run_ids,
     )
 
 
@@ -177,6 +181,7 @@ def _table(
         *(_settings(key, [line.where[key] for line in ordered]) for key in keys),
         *_origin_columns(ordered),
         *_ending_columns(ordered),
+        _run_column(ordered),
     ]
     rows = tuple(
         (*(each.boxes[index] for each in leading), *line.figures)
@@ -237,6 +242,14 @@ def _ending_columns(lines: Sequence[_Line]) -> Iterator[_Filled]:
             column=Column(key="n", header="n", align=Align.RIGHT),
             boxes=tuple(TableCell(text=str(line.count), raw=line.count) for line in lines),
         )
+
+
+def _run_column(lines: Sequence[_Line]) -> _Filled:
+    """Return which runs each line's figures come from."""
+    return _Filled(
+        column=Column(key="runs", header="runs", quiet=True),
+        boxes=tuple(words(" ".join(line.run_ids)) for line in lines),
+    )
 
 
 def _cell_order(dossier: ScenarioReport) -> Callable[[RunSpec], tuple[int, str]]:

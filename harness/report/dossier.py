@@ -25,7 +25,7 @@ from harness.units import UNITS, counted
 from harness.workloads.api.declare import Metric, Workload, fields_of
 from harness.workloads.api.registry import workload
 
-_NAMED = 6  # steps that a line of a caption names
+_NAMED = 6  # steps, or runs, that a line of a caption names
 
 
 @record
@@ -245,8 +245,16 @@ def provenance(runs: Sequence[FinishedRun]) -> tuple[str, ...]:
     return (
         *places,
         " ".join([*history, f"{counted(len(runs), 'run')}: {shown}."]),
+        f"Run ids: {_ids(runs)}.",
         *sorted(warnings),
     )
+
+
+def _ids(runs: Sequence[FinishedRun]) -> str:
+    """Return the ids of a few runs; of many the first, as the csv has all of them."""
+    ids = [run.spec.run_id for run in runs]
+    more = len(ids) - _NAMED
+    return ", ".join(ids) if more <= 0 else f"{', '.join(ids[:_NAMED])} and {more} more"
 
 
 def _segments(runs: Sequence[FinishedRun]) -> Iterator[str]:

@@ -28,9 +28,21 @@ def tables_of(dossier: ScenarioReport) -> tuple[Table, ...]:
 def files_of(dossiers: Sequence[ScenarioReport]) -> dict[str, str]:
     """Return file name -> contents: one table.md, one page, and csv and plots for each profile."""
     sheets = [Page(dossier=each, plots=draw_all(each)) for each in dossiers]
+    return {**_tables_and_plots(sheets), "page.html": render_page(sheets)}
+
+
+def published_files(dossiers: Sequence[ScenarioReport]) -> dict[str, str]:
+    """Return what stands beside published bundles: `files_of` without the page: sites have it."""
+    if not dossiers:
+        return {}
+    return _tables_and_plots([Page(dossier=each, plots=draw_all(each)) for each in dossiers])
+
+
+def _tables_and_plots(sheets: Sequence[Page]) -> dict[str, str]:
+    dossiers = [sheet.dossier for sheet in sheets]
     title = f"# {dossiers[0].scenario.title}\n"
     tables = [render_markdown(table) for each in dossiers for table in tables_of(each)]
-    files = {"table.md": "\n".join([title, *tables]), "page.html": render_page(sheets)}
+    files = {"table.md": "\n".join([title, *tables])}
     for sheet in sheets:
         profile = sheet.dossier.profile
         files[f"{profile}.cells.csv"] = render_csv(cells_table(sheet.dossier))

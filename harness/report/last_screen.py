@@ -274,43 +274,102 @@ def last_screen(  # noqa: PLR0913 - each is a part of the screen
     return "\n".join(clean.printable(line).rstrip() for line in lines) + "\n"
 
 
+@record
+class AnswerPart:
+    """A clause of the answer, and the claim that it rests on."""
+
+    claim: str
+    says: str
+    state: str
+    verdict: VerdictKind
+    profile: Profile
+
+
+@record
+class HeadlineDocument:
+    """The table that carries the answer, as it is printed."""
+
+    title: str
+    headers: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...]
+
+
+@record
+class ArticleError:
+    """A figure that the article prints and its own data contradicts."""
+
+    claim: str
+    printed: str
+    true: str
+    unit: str
+
+
+@record
+class NextDocument:
+    """A command to type next."""
+
+    command: str
+    gives: str
+
+
+@record
+class AnswerDocument:
+    """The last screen, for a program.
+
+    Attributes:
+        limits: what this profile cannot say.
+        claims: state -> how many.
+    """
+
+    question: str
+    answer: tuple[AnswerPart, ...]
+    limits: str | None
+    headline: HeadlineDocument | None
+    claims: Mapping[str, int]
+    article_errors: tuple[ArticleError, ...]
+    next: tuple[NextDocument, ...]
+
+
 def answer_document(
     dossiers: Sequence[ScenarioReport], steps: Sequence[NextStep]
-) -> dict[str, object]:
+) -> AnswerDocument:
     """Return the last screen for a program."""
     first, summaries = dossiers[0], claim_summaries(dossiers)
     by_id = {each.entry.id: each for each in summaries}
     headline = first.scenario.headline
     table = headline_rows(first)
-    return {
-        "question": first.scenario.question,
-        "answer": [
-            {
-                "claim": part.claim,
-                "says": part.says,
-                "state": by_id[part.claim].state.value,
-                "verdict": by_id[part.claim].verdict.kind.value,
-                "profile": by_id[part.claim].profile.value,
-            }
+    return AnswerDocument(
+        question=first.scenario.question,
+        answer=tuple(
+            AnswerPart(
+                claim=part.claim,
+                says=part.says,
+                state=by_id[part.claim].state.value,
+                verdict=by_id[part.claim].verdict.kind,
+                profile=by_id[part.claim].profile,
+            )
             for part in (headline.answer if headline else ())
             if part.claim in by_id
-        ],
-        "limits": headline.limits.get(first.profile) if headline else None,
-        "headline": {
-            "title": table.title,
-            "headers": [*table.headers],
-            "rows": [[*row] for row in table.rows],
-            "notes": [*table.notes],
-        }
+        ),
+        limits=headline.limits.get(first.profile) if headline else None,
+        headline=HeadlineDocument(
+            title=table.title,
+            headers=tuple(table.headers),
+            rows=tuple(tuple(row) for row in table.rows),
+            notes=tuple(table.notes),
+        )
         if table
         else None,
-        "claims": dict(Counter(each.state.value for each in summaries)),
-        "article_errors": [
-            {"claim": each.entry.id, "printed": said, "true": true, "unit": each.entry.unit}
+        claims=dict(Counter(each.state.value for each in summaries)),
+        article_errors=tuple(
+            ArticleError(claim=each.entry.id, printed=said, true=true, unit=each.entry.unit)
             for each, said, true in _misprints(summaries)
-        ],
-        "next": [{"command": shlex.join(step.command), "gives": step.gives} for step in steps],
-    }
+        ),
+        next=tuple(
+            NextDocument(command=shlex.join(step.command), gives=step.gives) for step in steps
+        ),
+    )
 
 
 # --- parts ----------------------------------------------------------------------------------------

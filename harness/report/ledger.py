@@ -8,6 +8,7 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
+from harness.check.samples import samples_by_entry
 from harness.records import Profile, Scalar, Verdict, VerdictKind, record
 from harness.report.cells import spoken
 from harness.report.dossier import ScenarioReport
@@ -36,6 +37,7 @@ _COLUMNS = (
     Column(key="source", header="source and note", prose=True),
     Column(key="profile", header="profile", quiet=True),
     Column(key="device", header="device", quiet=True),
+    Column(key="runs", header="runs", quiet=True),
 )
 
 _BRIEF = (
@@ -112,8 +114,10 @@ def ledger_table(dossier: ScenarioReport) -> Table:
     """
     rows: dict[_Part, list[Row]] = {part: [] for part in _Part}
     here = (words(dossier.profile), words(" | ".join(dossier.devices)))
+    samples = samples_by_entry(dossier.ledger, dossier.runs, dossier.profile, dossier.metrics)
     for entry, verdict in _paired(dossier.ledger, dossier.verdicts):
-        rows[_part(verdict)].append((*_row(entry, verdict), *here))
+        read = dict.fromkeys(sample.run_id for sample in samples[entry.id])
+        rows[_part(verdict)].append((*_row(entry, verdict), *here, words(" ".join(read))))
     return Table(
         title=f"{dossier.scenario.title}: claims, {dossier.profile} profile",
         caption=(f"{judged(dossier)}.", *dossier.caption),

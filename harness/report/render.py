@@ -16,7 +16,7 @@ from enum import StrEnum
 
 from tabulate import tabulate
 
-from harness.records import Scalar, record
+from harness.records import Scalar, record, to_json
 from harness.report import clean
 from harness.report.html import render_html
 from harness.report.tables import Align, Row, RowGroup, Table, TableCell, visible
@@ -258,38 +258,84 @@ def _parts(table: Table, index: int) -> Iterator[_Part]:
 
 def render_json(table: Table) -> str:
     """Return `json_document` as text."""
-    return json.dumps(json_document(table), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(to_json(json_document(table)), indent=1, ensure_ascii=False) + "\n"
 
 
-def json_document(table: Table) -> dict[str, object]:
-    """Return everything the table holds: text as people read it, and values in full."""
-    return {
-        "title": clean.plain(table.title),
-        "caption": [clean.plain(line) for line in table.caption],
-        "columns": [
-            {"key": clean.plain(each.key), "header": clean.plain(each.header), "unit": each.unit}
+@record
+class ColumnDocument:
+    """A column of a table, for a program."""
+
+    key: str
+    header: str
+    unit: str
+
+
+@record
+class CellDocument:
+    """A field of a table, for a program.
+
+    Attributes:
+        value: in full; None where there is none.
+        text: as people read it.
+        sd: sample standard deviation over replicates.
+        n: how many replicates.
+        absent: why there is no value.
+    """
+
+    value: Scalar
+    text: str
+    sd: float | None
+    n: int | None
+    absent: str
+
+
+@record
+class GroupDocument:
+    """Rows under a heading, for a program."""
+
+    title: str
+    rows: tuple[tuple[CellDocument, ...], ...]
+
+
+@record
+class TableDocument:
+    """Everything a table holds: text as people read it, and values in full."""
+
+    title: str
+    caption: tuple[str, ...]
+    columns: tuple[ColumnDocument, ...]
+    groups: tuple[GroupDocument, ...]
+
+
+def json_document(table: Table) -> TableDocument:
+    """Return a table for a program."""
+    return TableDocument(
+        title=clean.plain(table.title),
+        caption=tuple(clean.plain(line) for line in table.caption),
+        columns=tuple(
+            ColumnDocument(
+                key=clean.plain(each.key), header=clean.plain(each.header), unit=each.unit
+            )
             for each in table.columns
-        ],
-        "groups": [
-            {
-                "title": clean.plain(group.title),
-                "rows": [[_json_box(box) for box in row] for row in group.rows],
-            }
+        ),
+        groups=tuple(
+            GroupDocument(
+                title=clean.plain(group.title),
+                rows=tuple(tuple(_json_box(box) for box in row) for row in group.rows),
+            )
             for group in table.groups
-        ],
-    }
+        ),
+    )
 
 
-def _json_box(box: TableCell) -> dict[str, Scalar]:
-    raw = clean.plain(box.raw) if isinstance(box.raw, str) else box.raw
-    shown: dict[str, Scalar] = {"value": raw, "text": clean.plain(box.text)}
-    if box.std is not None:
-        shown["sd"] = box.std
-    if box.count is not None:
-        shown["n"] = box.count
-    if box.absent:
-        shown["absent"] = clean.plain(box.absent)
-    return shown
+def _json_box(box: TableCell) -> CellDocument:
+    return CellDocument(
+        value=clean.plain(box.raw) if isinstance(box.raw, str) else box.raw,
+        text=clean.plain(box.text),
+        sd=box.std,
+        n=box.count,
+        absent=clean.plain(box.absent),
+    )
 
 
 def _joined(lines: Sequence[str]) -> str:

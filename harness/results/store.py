@@ -13,6 +13,9 @@ in a store of their own (`harness.artefacts`), under ``<root>/.artefacts``.
 Beside the profiles, ``<root>/<scenario>/ledgers/`` holds the ledgers that results were made with,
 each once, so that an expectation that is changed afterwards is still known as it stood.
 
+A profile that is published is one archive of its runs (`harness.results.bundle`). It is read as if
+its runs were in their folders, and nothing is ever written to it.
+
 Every spec says which version of the records wrote it. A run of another version is no result of this
 harness: it is neither listed nor damaged, but left as it is (`RunStore.other_schemas`).
 """
@@ -47,7 +50,7 @@ from harness.records import (
     from_json,
     to_json,
 )
-from harness.results import sound
+from harness.results import bundle, sound
 from harness.results.index import WORTH_INDEXING, RunIndex
 from harness.scenario.expectations import Expectations, fingerprints
 from harness.workloads.api.context import CHECKPOINTS
@@ -79,8 +82,26 @@ class RunStore:
         self.root = root
 
     def folder(self, spec: RunSpec) -> Path:
-        """Return the folder of a finished run of `spec`, whether it exists or not."""
-        return self.root / spec.scenario / spec.profile / spec.run_id
+        """Return the folder of a finished run of `spec`, whether it exists or not.
+
+        Raises:
+            InputError: it is in a bundle, which is not as it was written.
+        """
+        return self._place(spec.scenario, spec.profile) / spec.run_id
+
+    def is_bundle(self, scenario: str, profile: Profile) -> bool:
+        """Return whether a profile's runs are published as one archive."""
+        return bundle.is_bundle(self.root / scenario / profile)
+
+    def _place(self, scenario: str, profile: Profile) -> Path:
+        """Return the folder that holds the runs of a profile."""
+        return self._opened_root(scenario, profile) / scenario / profile
+
+    def _opened_root(self, scenario: str, profile: Profile) -> Path:
+        """Return the root of the store that a profile is read from: a bundle is one by itself."""
+        if self.is_bundle(scenario, profile):
+            return bundle.unpacked(self.root / scenario / profile).store
+        return self.root
 
     def has(self, spec: RunSpec) -> bool:
         """Return whether `spec` has been finished; then it need not run again."""
@@ -98,6 +119,9 @@ class RunStore:
         Raises:
             HostError: another process holds it; or a finished run could not be put in its place.
         """
+        if self.is_bundle(scenario, profile):
+            message = f"{self.root / scenario / profile} is published, and no place to run in"
+            raise HostError(message, "give another --store")
         staging = self.root / _STAGING
         _make_folder(staging)
         with _opened(staging / f"{scenario}.{profile}.{_LOCK}") as lock:
@@ -238,7 +262,8 @@ class RunStore:
 
     def keep_ledger(self, ledger: Expectations) -> None:
         """Keep a ledger, for the results that will be made with it."""
-        path = self._ledger(ledger.scenario, fingerprints(ledger))
+        name = _ledger_name(fingerprints(ledger))
+        path = self.root / ledger.scenario / LEDGERS / name
         if not path.is_file():
             _make_folder(path.parent)
             atomic.write_text(path, ledger.model_dump_json(by_alias=True, indent=1) + "\n")
@@ -249,8 +274,8 @@ class RunStore:
         It is not where the run's spec names none, its file is gone, or a harness wrote it that
         knew other kinds of entries.
         """
-        path = self._ledger(spec.scenario, spec.ledger)
-        if not spec.ledger:
+        path = self.ledger_file(spec)
+        if path is None:
             return None
         try:
             kept = Expectations.model_validate_json(read_regular_file(path))
@@ -258,14 +283,13 @@ class RunStore:
             return None
         return kept if fingerprints(kept) == spec.ledger else None  # else it was changed since
 
-    def copy_ledgers(self, runs: Iterable[FinishedRun], target: RunStore) -> None:
-        """Copy the ledgers of some runs to another store."""
-        for run in runs:
-            if (kept := self.ledger(run.spec)) is not None:
-                target.keep_ledger(kept)
-
-    def _ledger(self, scenario: str, fingerprints: Mapping[str, str]) -> Path:
-        return self.root / scenario / LEDGERS / f"{digest(fingerprints)[:16]}.json"
+    def ledger_file(self, spec: RunSpec) -> Path | None:
+        """Return the file of the ledger that a run was decided with; None where there is none."""
+        if not spec.ledger:
+            return None
+        root = self._opened_root(spec.scenario, spec.profile)
+        path = root / spec.scenario / LEDGERS / _ledger_name(spec.ledger)
+        return path if path.is_file() else None
 
     def load(self, spec: RunSpec) -> FinishedRun:
         """Return a finished run."""
@@ -324,7 +348,9 @@ class RunStore:
         Raises:
             InputError: every one that is damaged.
         """
-        index = RunIndex(self.root, _RECORDS) if len(folders) >= WORTH_INDEXING else None
+        is_here = all(folder.is_relative_to(self.root) for folder in folders)
+        is_worth_it = is_here and len(folders) >= WORTH_INDEXING  # a bundle is read once
+        index = RunIndex(self.root, _RECORDS) if is_worth_it else None
         known = index.known(folders) if index else {}
         read: dict[Path, FinishedRun] = {}
         problems: list[Problem] = []
@@ -360,13 +386,13 @@ class RunStore:
         were copied here have no place.
         """
         try:
-            content = read_regular_file(self.root / scenario / profile / _ORDER)
+            content = read_regular_file(self._place(scenario, profile) / _ORDER)
         except OSError:
             return {}
         return {name: at for at, name in enumerate(content.decode(errors="replace").split("\n"))}
 
     def _folders(self, scenario: str, profile: Profile) -> list[Path]:
-        place = self.root / scenario / profile
+        place = self._place(scenario, profile)
         if not place.is_dir():
             return []
         return sorted(path for path in place.iterdir() if path.is_dir() and "." not in path.name)
@@ -374,6 +400,10 @@ class RunStore:
 
 def _is_same(one: RunSpec, other: RunSpec) -> bool:
     return one == other and one.position == other.position
+
+
+def _ledger_name(fingerprints: Mapping[str, str]) -> str:
+    return f"{digest(fingerprints)[:16]}.json"
 
 
 def said_of(schemas: set[int]) -> str:

@@ -343,10 +343,25 @@ class PublishOptions(ProfileOptions):
     Attributes:
         all: render every published table again, and copy nothing.
         stale: change nothing, and fail if a table is out of date.
+        sign: the file of an SSH key to sign with.
     """
 
     all: bool = False
     stale: bool = False
+    sign: Path | None = None
+
+
+@options
+class VerifyOptions(Options):
+    """``harness verify``.
+
+    Attributes:
+        results: the folder of published results; None for the project's.
+        key: a file of allowed signers; every bundle must then be signed by one of them.
+    """
+
+    results: Path | None = None
+    key: Path | None = None
 
 
 @options
@@ -427,6 +442,7 @@ OF_COMMAND: dict[str, type[Options]] = {
     "history": HistoryOptions,
     "regress": RegressOptions,
     "publish": PublishOptions,
+    "verify": VerifyOptions,
     "fetch": FetchOptions,
     "build": BuildOptions,
     "artefacts": ArtefactsOptions,

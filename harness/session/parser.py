@@ -100,8 +100,8 @@ def _add_listing(commands: _Commands) -> None:
     _scenarios(command, nargs="*", otherwise="all scenarios if none is given")
     command.add_argument(
         "--schema",
-        choices=("scenario", "expectations"),
-        help="print the JSON Schema of this file for an editor, and check nothing",
+        choices=("scenario", "expectations", "output"),
+        help="print the JSON Schema of this file, or of what --json prints, and check nothing",
     )
 
 
@@ -266,7 +266,7 @@ def _add_reporting(commands: _Commands) -> None:
     )
     _add_nightly(commands)
     command = _command(
-        commands, "publish", "copy finished runs into results/ and render their tables"
+        commands, "publish", "put finished runs into results/ as a bundle, with their tables"
     )
     _scenarios(command, nargs="*", otherwise="none with --all")
     _profile(command)
@@ -277,6 +277,28 @@ def _add_reporting(commands: _Commands) -> None:
         "--stale",
         action="store_true",
         help="change nothing, and exit with 1 if a table is out of date",
+    )
+    command.add_argument(
+        "--sign",
+        type=Path,
+        metavar="KEY",
+        help="sign the bundles with this SSH key, by ssh-keygen; with --all those that are there",
+    )
+    command = _command(
+        commands, "verify", "derive all that is published from its bundles again, and compare"
+    )
+    command.add_argument(
+        "results",
+        nargs="?",
+        type=Path,
+        metavar="FOLDER",
+        help="the published results (default results/ in the project)",
+    )
+    command.add_argument(
+        "--key",
+        type=Path,
+        metavar="FILE",
+        help="a list of allowed signers (ssh-keygen); one of them must have signed each bundle",
     )
 
 

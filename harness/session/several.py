@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.errors import ExitCode, HarnessError, HostError, Interrupted, worst
 from harness.printable import printable_lines
-from harness.records import record
+from harness.records import record, to_json
 from harness.session.console import Colour, paint
 from harness.session.options import Options
+from harness.session.output import (
+    Output,
+    OutputError,
+    ScenarioOutput,
+    command_of,
+    errors_of,
+    print_output,
+)
 from harness.session.unexpected import unexpected
 from harness.units import counted
 
@@ -31,12 +38,14 @@ class Answer:
 
     Attributes:
         text: for people, ended by a newline; empty with ``--json``.
-        document: for programs; None without ``--json``.
+        document: for programs, a record; None without ``--json``.
+        errors: what went wrong, for programs.
     """
 
     code: ExitCode = ExitCode.OK
     text: str = ""
     document: Any = None
+    errors: tuple[OutputError, ...] = ()
 
 
 def answer_each(
@@ -45,7 +54,7 @@ def answer_each(
     """Print the answer of each scenario as soon as it is there, and return the worst exit code.
 
     Of a single scenario the answer is all that is printed. Of several, each failure is told where
-    it happens and in a summary at the end; as JSON they are one object, by scenario.
+    it happens and in a summary at the end. As JSON they are one `Output`, by scenario.
 
     Raises:
         HarnessError: the only scenario failed, or the user interrupted.
@@ -56,7 +65,7 @@ def answer_each(
         except HostError as error:
             raise error.about(folders[0].name) from None
         if options.json:
-            print(json.dumps(answer.document, indent=1))
+            _print_json({folders[0].name: answer}, options)
         else:
             print(printable_lines(answer.text), end="")
         return answer.code
@@ -67,14 +76,25 @@ def answer_each(
             print(printable_lines(answer.text), flush=True)
     code = worst(each.code for each in answers.values())
     if options.json:
-        documents = {
-            name: {"exit_code": each.code, "answer": each.document}
-            for name, each in answers.items()
-        }
-        print(json.dumps({"exit_code": code, "scenarios": documents}, indent=1))
+        _print_json(answers, options)
     else:
         print(_summary(answers))
     return code
+
+
+def _print_json(answers: Mapping[str, Answer], options: Options) -> None:
+    print_output(
+        Output(
+            command=command_of(options),
+            exit_code=worst(each.code for each in answers.values()),
+            scenarios={
+                name: ScenarioOutput(
+                    exit_code=each.code, answer=to_json(each.document), errors=each.errors
+                )
+                for name, each in answers.items()
+            },
+        )
+    )
 
 
 def _ask(folder: Path, ask: Callable[[Path], Answer]) -> Answer:
@@ -92,7 +112,7 @@ def _ask(folder: Path, ask: Callable[[Path], Answer]) -> Answer:
         failure = unexpected(error)
     said = printable_lines(str(failure))
     print(f"{paint(folder.name, Colour.RED, sys.stderr)}: {said}", file=sys.stderr, flush=True)
-    return Answer(code=failure.exit_code, document={"error": str(failure)})
+    return Answer(code=failure.exit_code, errors=errors_of(failure))
 
 
 def _summary(answers: dict[str, Answer]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.records import Profile
+from harness.results.bundle import ARCHIVE_FILE
 from harness.session.console import Console
 from harness.session.project import Project
 
@@ -26,6 +27,11 @@ def tell_of_strangers(project: Project, console: Console) -> list[Path]:
 
 def _with_results(store: Path) -> list[str]:
     """Return the names of scenarios that have finished runs; no run is read, so that it is fast."""
-    places = (store.glob(f"[!.]*/{profile}/*/") for profile in Profile)
-    runs = (run for found in places for run in found if "." not in run.name)
+    places = (store.glob(f"[!.]*/{profile}/*") for profile in Profile)
+    runs = (
+        each
+        for found in places
+        for each in found
+        if each.name == ARCHIVE_FILE or ("." not in each.name and each.is_dir())
+    )
     return sorted({run.parents[1].name for run in runs})

@@ -49,8 +49,8 @@ def test_steps_are_listed_with_what_they_took(
     assert "a99-walk cpu " in said
     assert f"3 steps, 0.0 MiB, in {store.root}" in said
     assert asked(store, "list", "walk-2", "--json") == 0
-    (document,) = json.loads(capsys.readouterr().out)
-    assert document["spec"]["name"] == "walk-2"
+    (document,) = json.loads(capsys.readouterr().out)["answer"]["steps"]
+    assert document["step"]["spec"]["name"] == "walk-2"
 
 
 def test_a_step_is_shown_by_name_or_by_the_beginning_of_its_key(

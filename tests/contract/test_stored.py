@@ -13,6 +13,7 @@ import pytest
 from harness.errors import ExitCode
 from harness.records import SCHEMA_VERSION, RunSpec, from_json
 
+from .publication import committed
 from .small import NAME, SCENARIO, called, harness, make_project, runs_of
 
 RUN = ("run", "a99", "--profile", "cpu", "--runtime", "local")
@@ -23,7 +24,7 @@ RECORDS = ("spec.json", "outcome.json", "measurements.json", "environment.json")
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    project = make_project(tmp_path_factory.mktemp("stored") / "project")
+    project = committed(make_project(tmp_path_factory.mktemp("stored") / "project"))
     assert called(project, *RUN).returncode == ExitCode.OK
     assert called(project, *PUBLISH).returncode == ExitCode.OK
     return project
@@ -84,7 +85,9 @@ def test_figures_of_older_code_are_marked_and_not_published(project: Path) -> No
     said = "1 of 3 runs of other code or data than this checkout's"
     for words in (CHECK, ("report", "a99", "--profile", "cpu")):
         done = (
-            called(project, *words, "--junit", str(project / "j.xml")) if words is CHECK else None
+            called(project, *words, "--junit", str(project.parent / "j.xml"))
+            if words is CHECK
+            else None
         )
         done = done or called(project, *words)
         assert said in " ".join(done.stdout.decode().split()), words
@@ -96,13 +99,11 @@ def test_figures_of_older_code_are_marked_and_not_published(project: Path) -> No
 
 
 def test_published_tables_do_not_change_with_every_commit(project: Path) -> None:
-    run = next((project / "results" / NAME / "cpu").glob("*/spec.json")).parent
-    local = project / "results" / "local" / NAME
-    shutil.rmtree(local)
-    shutil.copytree(project / "results" / NAME / "cpu", local / "cpu")
+    """Here those of folders of runs; those of a bundle are asked in test_published.py."""
     of_older_code(project, 0)
-    shutil.rmtree(run.parent)
-    shutil.copytree(local / "cpu", run.parent)
+    published = project / "results" / NAME / "cpu"
+    shutil.rmtree(published)
+    shutil.copytree(project / "results" / "local" / NAME / "cpu", published)
     assert called(project, "publish", "--all").returncode == ExitCode.OK
     assert b"other code" not in (project / "results" / NAME / "table.md").read_bytes()
 

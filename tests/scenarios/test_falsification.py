@@ -52,7 +52,8 @@ def test_the_command_lists_what_each_claim_notices(
     text = capsys.readouterr().out
     assert "42 claims compared, each can fail." in text
     assert main(["audit", "a23", "--json", *calculated]) == ExitCode.OK
-    (profile,) = json.loads(capsys.readouterr().out).items()
+    (document,) = json.loads(capsys.readouterr().out)["scenarios"].values()
+    (profile,) = document["answer"]["profiles"].items()
     assert profile[0] == "cpu"
     assert all(each["noticed"] for each in profile[1])
 

@@ -141,6 +141,8 @@ def test_a_store_keeps_the_ledgers_of_its_runs(tmp_path: Path) -> None:
     found = made_with(TIGHT, OTHER)
     assert store.ledger(found.spec) == ledger(TIGHT, OTHER)
     assert other.ledger(found.spec) is None
-    store.copy_ledgers([found], other)
-    assert other.ledger(found.spec) == ledger(TIGHT, OTHER)
+    kept = store.ledger_file(found.spec)
+    assert kept is not None
+    assert kept.parent == tmp_path / "one" / "a00-test" / "ledgers"
+    assert other.ledger_file(found.spec) is None
     assert store.ledger(made_with().spec) is None

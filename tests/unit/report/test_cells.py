@@ -144,7 +144,7 @@ def test_a_failed_run_shows_its_status_and_cause(
     table = cells_table(make_dossier(runs))
     assert texts(table, "status") == ["finished", "timed-out: 600 s were over"]
     assert texts(table, "loss") == ["1", "timed-out"]  # its figures are not to be trusted
-    assert "2 runs: 1 finished, 1 timed-out." in table.caption[-1]
+    assert any("2 runs: 1 finished, 1 timed-out." in line for line in table.caption)
 
 
 def test_a_planned_run_that_nobody_started_is_shown(
@@ -171,7 +171,9 @@ def test_a_table_without_a_column_to_see_is_its_caption(
     figures = [Measurement(metric="loss", value=1.0, unit="nat", where={"step": 1})]
     table = cells_table(make_dossier([make_run({}, figures)], metrics=["loss"]))
     assert "Device box" in render(table, form) or form is TableFormat.CSV
-    assert render_text(table, 80).splitlines()[-1].endswith("1 run: 1 finished.")
+    *_, counts, ids = render_text(table, 80).splitlines()
+    assert counts.endswith("1 run: 1 finished.")
+    assert ids.startswith("Run ids: ")
 
 
 def test_words_that_differ_between_replicates_are_all_named(

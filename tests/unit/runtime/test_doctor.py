@@ -167,7 +167,8 @@ def test_one_broken_scenario_is_a_finding_beside_the_healthy_ones(
     name = "a24-derisk-cloud-pretraining"
     (tmp_path / "scenarios" / name).symlink_to(project_root / "scenarios" / name)
     assert main(["doctor", "--project", str(tmp_path), "--json"]) == 0
-    findings = {each["what"]: each for each in json.loads(capsys.readouterr().out)}
+    answer = json.loads(capsys.readouterr().out)["answer"]
+    findings = {each["what"]: each for each in answer["findings"]}
     assert "scenario.yaml" in findings["scenario a99"]["detail"]
     assert findings["scenario a99"]["remedy"] == "harness validate"
     assert " of 1 scenarios" in findings["profile cpu"]["detail"]

@@ -43,7 +43,7 @@ def test_a_command_declares_just_the_fields_of_its_record(name: str) -> None:
 
 def test_every_command_has_a_record_and_a_module_whose_main_takes_it(project_root: Path) -> None:
     modules = {each.stem for each in (project_root / "harness" / "commands").glob("[a-z]*.py")}
-    assert set(OF_COMMAND) == set(commands()) == modules
+    assert set(OF_COMMAND) == set(commands()) == modules - {"output_schema"}  # of all of them
     for name, record in OF_COMMAND.items():
         source = (project_root / "harness" / "commands" / f"{name}.py").read_text(encoding="utf-8")
         assert f"def main(options: {record.__name__}) -> ExitCode:" in source

@@ -9,7 +9,7 @@ import pytest
 
 from harness.cli import main
 from harness.errors import ExitCode, HostError, InputError, Interrupted, Problem, worst
-from harness.session.options import Options
+from harness.session.options import CheckOptions, Options
 from harness.session.several import Answer, answer_each
 
 FOLDERS = [Path("scenarios") / name for name in ("a1-one", "a2-two", "a3-three")]
@@ -52,16 +52,22 @@ def test_one_failure_does_not_stop_the_next(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_as_json_they_are_one_object(capsys: pytest.CaptureFixture[str]) -> None:
-    assert answer_each(FOLDERS, _answer, Options(json=True)) is ExitCode.USAGE
+    assert answer_each(FOLDERS, _answer, CheckOptions(json=True)) is ExitCode.USAGE
     document = json.loads(capsys.readouterr().out)
+    one, two, three = (document["scenarios"].pop(each.name) for each in FOLDERS)
     assert document == {
+        "schema_version": 1,
+        "command": "check",
         "exit_code": 2,
-        "scenarios": {
-            "a1-one": {"exit_code": 2, "answer": {"error": "scenarios/a1-one: is damaged"}},
-            "a2-two": {"exit_code": 3, "answer": {"error": "no GPU\n  next: nvidia-smi"}},
-            "a3-three": {"exit_code": 0, "answer": {"table": 1}},
-        },
+        "answer": None,
+        "scenarios": {},
+        "errors": [],
     }
+    assert (one["exit_code"], one["answer"]) == (2, None)
+    assert {"message": "is damaged", "file": "scenarios/a1-one"}.items() <= one["errors"][0].items()
+    assert (two["exit_code"], two["answer"]) == (3, None)
+    assert {"message": "no GPU", "next": "nvidia-smi"}.items() <= two["errors"][0].items()
+    assert three == {"exit_code": 0, "answer": {"table": 1}, "errors": []}
 
 
 def test_of_one_scenario_the_answer_is_all(capsys: pytest.CaptureFixture[str]) -> None:
@@ -120,7 +126,7 @@ def test_several_are_run_and_checked_into_one_junit_file(
     assert list(codes.values()) == [0, 0, 3]
     assert (
         "no results of a19-"
-        in document["scenarios"]["a19-gb10-pretrain-envelope"]["answer"]["error"]
+        in document["scenarios"]["a19-gb10-pretrain-envelope"]["errors"][0]["message"]
     )
     suites = junit.read_text(encoding="utf-8")
     assert suites.count("<testsuite ") == 2

@@ -151,7 +151,7 @@ class Rows:
 
     def found(self, cell: Cell | Entry) -> Sequence[MeasurementRow]:
         """Return the rows of `cell.metric` that match `cell.where`, absent ones too."""
-        return self._matching(cell.metric, cell.where)
+        return self.matching(cell.metric, cell.where)
 
     def samples(self, cell: Cell | Entry) -> list[MeasurementRow]:
         """Return the rows of one cell: a row for each replicate.

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from harness import atomic
 from harness.errors import ExitCode, HarnessError, HostError, InputError, Problem, unknown, worst
 from harness.history.collect import nights_of, stores_in, tested_metrics
 from harness.history.rows import (
+    Accepted,
+    Finding,
     Renamed,
     append_rows,
     id_of,
@@ -18,10 +21,10 @@ from harness.history.rows import (
     profiles_of,
     read_rows,
 )
-from harness.history.series import judge, series_by_label, series_of
+from harness.history.series import State, judge, series_by_label, series_of
 from harness.measure import metrics_by_name
 from harness.printable import printable_lines
-from harness.records import Profile, to_json
+from harness.records import Profile, Scalar, record
 from harness.report.history import (
     HistoryReport,
     history_csv,
@@ -33,10 +36,45 @@ from harness.scenario.folders import find, survey
 from harness.scenario.load import Loaded, load
 from harness.session.console import terminal_width
 from harness.session.options import HistoryOptions
+from harness.session.output import print_answer, print_said
 from harness.session.project import Project, history_folder, open_project
 from harness.session.selection import declared_profile
 from harness.units import counted
 from harness.workloads.api.declare import Metric
+
+
+@record
+class SeriesAnswer:
+    """One figure of one cell over the nights.
+
+    Attributes:
+        effect: relative change of the last nights; None where too little is known.
+        sees: the relative change that would be seen within five nights; None where none would.
+        times: UTC, of each value.
+    """
+
+    metric: str
+    unit: str
+    cell: Mapping[str, Any]
+    where: Mapping[str, Scalar]
+    device: str
+    state: State
+    effect: float | None
+    sees: float | None
+    times: tuple[str, ...]
+    values: tuple[float, ...]
+
+
+@record
+class HistoryAnswer:
+    """The answer of ``harness history SCENARIO --json``."""
+
+    scenario: str
+    profile: Profile
+    problems: tuple[str, ...]
+    series: tuple[SeriesAnswer, ...]
+    findings: tuple[Finding, ...]
+    accepted: tuple[Accepted, ...]
 
 
 def main(options: HistoryOptions) -> ExitCode:
@@ -57,7 +95,7 @@ def main(options: HistoryOptions) -> ExitCode:
     for problem in report.rows.problems:
         options.console.say(str(problem))
     if options.json:
-        print(json.dumps(_document(report), indent=1))
+        print_answer(options, _answer(report))
         return ExitCode.OK
     if options.format == "csv":
         text = history_csv(report)
@@ -128,29 +166,29 @@ def chosen_metrics(loaded: Loaded, profile: Profile, asked: tuple[str, ...]) -> 
     return {each.name: each for each in tested_metrics(loaded.scenario, profile)}
 
 
-def _document(report: HistoryReport) -> object:
-    return {
-        "scenario": report.scenario.scenario,
-        "profile": report.profile,
-        "problems": [str(each) for each in report.rows.problems],
-        "series": [
-            {
-                "metric": each.series.metric,
-                "unit": each.series.unit,
-                "cell": to_json(each.series.cell),
-                "where": to_json(each.series.where),
-                "device": each.series.device,
-                "state": each.state,
-                "effect": each.effect if each.look else None,
-                "sees": each.sees,
-                "times": [reading.night.time for reading in each.series.readings],
-                "values": each.series.values,
-            }
+def _answer(report: HistoryReport) -> HistoryAnswer:
+    return HistoryAnswer(
+        scenario=report.scenario.scenario,
+        profile=report.profile,
+        problems=tuple(map(str, report.rows.problems)),
+        series=tuple(
+            SeriesAnswer(
+                metric=each.series.metric,
+                unit=each.series.unit,
+                cell=each.series.cell,
+                where=each.series.where,
+                device=each.series.device,
+                state=each.state,
+                effect=each.effect if each.look else None,
+                sees=each.sees,
+                times=tuple(reading.night.time for reading in each.series.readings),
+                values=tuple(each.series.values),
+            )
             for each in report.seen
-        ],
-        "findings": to_json(report.rows.findings),
-        "accepted": to_json(report.rows.accepted),
-    }
+        ),
+        findings=report.rows.findings,
+        accepted=report.rows.accepted,
+    )
 
 
 def _import(options: HistoryOptions, project: Project, folder: Path) -> ExitCode:
@@ -159,26 +197,29 @@ def _import(options: HistoryOptions, project: Project, folder: Path) -> ExitCode
         problem = Problem(message="nothing to import is named", allowed="a store, a folder, a zip")
         raise InputError([problem])
     scenarios = {each.name: each for each in survey(project.scenarios)[0]}
-    codes = []
+    codes: list[ExitCode] = []
+    said: list[str] = []
     for name in options.names:
         try:
             with stores_in(Path(name)) as stores:
-                codes += [
-                    _import_store(options, RunStore(found.root), found.name, scenarios, folder)
-                    for found in stores
-                ]
+                for found in stores:
+                    store = RunStore(found.root)
+                    code, lines = _import_store(options, store, found.name, scenarios, folder)
+                    codes.append(code)
+                    said += lines
         except InputError as error:
             if len(options.names) == 1:
                 raise
             print(f"harness history: {error}", file=sys.stderr)
             codes.append(error.exit_code)
-    return worst(codes)
+    return print_said(options, said, worst(codes))
 
 
 def _import_store(
     options: HistoryOptions, store: RunStore, name: str, scenarios: dict[str, Path], folder: Path
-) -> ExitCode:
+) -> tuple[ExitCode, list[str]]:
     codes = [ExitCode.OK]
+    said = []
     for scenario in sorted(each.name for each in store.root.iterdir() if each.is_dir()):
         if scenario.startswith("."):
             continue
@@ -208,11 +249,11 @@ def _import_store(
             append_rows(path, new)
             if nights:
                 old = len(nights) - len(new)
-                print(
+                said.append(
                     f"{scenario} {profile}: {counted(len(new), 'row')} added from {name}"
                     + (f", {old} known already" if old else "")
                 )
-    return worst(codes)
+    return worst(codes), said
 
 
 def _rename(options: HistoryOptions, project: Project, folder: Path) -> ExitCode:
@@ -239,5 +280,4 @@ def _rename(options: HistoryOptions, project: Project, folder: Path) -> ExitCode
             raise InputError([Problem(message=message, path=path)])
     row = Renamed(id=id_of("renamed", old, new), time=now(), old=old, new=new, why=options.why)
     append_rows(path, [row])
-    print(f"{old} goes on as {new}: {options.why}")
-    return ExitCode.OK
+    return print_said(options, [f"{old} goes on as {new}: {options.why}"])

@@ -14,16 +14,18 @@ from harness.commands.check import CheckAnswer
 from harness.commands.compare import CompareAnswer
 from harness.commands.doctor import DoctorAnswer
 from harness.commands.fetch import FetchAnswer
+from harness.commands.history import HistoryAnswer
 from harness.commands.list import ListAnswer
 from harness.commands.pin import PinAnswer
 from harness.commands.plan import PlanAnswer
 from harness.commands.publish import PublishAnswer
+from harness.commands.regress import BisectAnswer, RegressAnswer
 from harness.commands.report import ReportAnswer, WrittenAnswer
 from harness.commands.run import RunAnswer
 from harness.commands.show import ShowAnswer
 from harness.commands.validate import ValidateAnswer
 from harness.commands.verify import VerifyAnswer
-from harness.session.output import OUTPUT_VERSION, OutputError
+from harness.session.output import OUTPUT_VERSION, OutputError, SaidAnswer
 
 # command -> the type of its answer
 OF_SCENARIOS: Mapping[str, Any] = {
@@ -42,7 +44,9 @@ OF_ALL: Mapping[str, Any] = {
     "build": BuildAnswer,
     "compare": CompareAnswer,
     "doctor": DoctorAnswer,
+    "history": HistoryAnswer | SaidAnswer,
     "list": ListAnswer,
+    "regress": RegressAnswer | BisectAnswer | SaidAnswer,
     "validate": ValidateAnswer,
     "verify": VerifyAnswer,
     "watch": Mapping[str, Any],

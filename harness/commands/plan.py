@@ -33,7 +33,7 @@ class PlannedRun:
     params: Mapping[str, Any]
     seed: int
     replicate: int
-    position: int
+    position: int | None
     state: Reuse
     reason: str
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from harness import atomic
 from harness.commands.history import chosen_metrics, history_profile
@@ -37,7 +37,7 @@ from harness.history.rows import (
     read_rows,
 )
 from harness.history.series import State, Tonight, judge, relative, series_by_label, series_of
-from harness.records import Profile, canonical_json, record, to_json
+from harness.records import Profile, Scalar, canonical_json, record
 from harness.report.regression import (
     Judgement,
     RegressionReport,
@@ -54,6 +54,7 @@ from harness.scenario.folders import find
 from harness.scenario.load import Loaded, load
 from harness.session.console import terminal_width
 from harness.session.options import RegressOptions
+from harness.session.output import print_answer, print_said
 from harness.session.project import Project, cache_folder, history_folder, open_project
 from harness.session.selection import declared_profile
 from harness.units import counted, seconds_of
@@ -61,6 +62,43 @@ from harness.workloads.api.declare import Metric
 
 _TIMEOUT_S = 7 * 24 * 3600.0  # of one execution; its own stall limit ends it long before
 _NO_REPEAT_DAYS = 60  # in which the same suspicion is not told again
+
+
+@record
+class FigureAnswer:
+    """What is said of one figure of one cell tonight.
+
+    Attributes:
+        sees: the relative change that would be seen within five nights; None where none would.
+        is_new: whether nobody has been told of it yet.
+        finding: what came of a suspicion; None without one.
+    """
+
+    metric: str
+    cell: Mapping[str, Any]
+    where: Mapping[str, Scalar]
+    result: str
+    sees: float | None
+    is_new: bool
+    finding: Finding | None
+
+
+@record
+class RegressAnswer:
+    """The answer of ``harness regress SCENARIO --json``."""
+
+    name: str
+    notes: tuple[str, ...]
+    figures: tuple[FigureAnswer, ...]
+
+
+@record
+class BisectAnswer:
+    """The answer of ``harness regress SCENARIO --bisect GOOD BAD --json``: commits."""
+
+    good: str
+    bad: str
+    first_bad: tuple[str, ...]
 
 
 def main(options: RegressOptions) -> ExitCode:
@@ -192,9 +230,9 @@ def _confirmed(asked: _Asked, rows: Rows, seen: Sequence[Tonight]) -> list[Judge
     append_rows(asked.path, [*found.values()])
     judgements = []
     for each in seen:
-        if (finding := found.get(each.series.key)) is not None:
-            is_new = not _is_told(finding, rows)
-            judgements.append(Judgement(seen=each, finding=finding, is_new=is_new))
+        if (new := found.get(each.series.key)) is not None:
+            is_new = not _is_told(new, rows)
+            judgements.append(Judgement(seen=each, finding=new, is_new=is_new))
         else:
             known = each.open or before.get(each.series.key)
             judgements.append(Judgement(seen=each, finding=known))
@@ -450,12 +488,16 @@ def _bisect_command(asked: _Asked, profile: Profile) -> ExitCode:
     if not worse:
         said = {each.wanted.metric.name: each.test.outcome for each in ends if each.test}
         told = ", ".join(f"{name} {outcome}" for name, outcome in said.items())
-        print(f"{bad[:10]} is not shown to be slower than {good[:10]}: {told}")
         decided = set(said.values()) == {Outcome.NOT_REGRESSED}
-        return ExitCode.OK if decided else ExitCode.INCONCLUSIVE
+        return print_said(
+            asked.options,
+            [f"{bad[:10]} is not shown to be slower than {good[:10]}: {told}"],
+            ExitCode.OK if decided else ExitCode.INCONCLUSIVE,
+        )
     first = _first_bad(asked, night, (good, bad), worse)
     if asked.options.json:
-        print(json.dumps({"good": good, "bad": bad, "first_bad": first}, indent=1))
+        answer = BisectAnswer(good=good, bad=bad, first_bad=tuple(first))
+        print_answer(asked.options, answer, ExitCode.OUTSIDE)
         return ExitCode.OUTSIDE
     for commit in first:
         subject = git(asked.project.root, "log", "-1", "--format=%h %s", commit).strip()
@@ -485,19 +527,16 @@ def _accept(options: RegressOptions, loaded: Loaded, folder: Path) -> ExitCode:
                 why=options.why,
             )
             if row.id in rows.ids:
-                print(f"{options.accept} is accepted already")
-                return ExitCode.OK
+                return print_said(options, [f"{options.accept} is accepted already"])
             append_rows(path, [row])
-            print(
-                f"{given[0].metric}: the baseline begins anew at {given[0].new:.4g} {given[0].unit}"
-            )
-            return ExitCode.OK
+            new = f"{given[0].new:.4g} {given[0].unit}"
+            return print_said(options, [f"{given[0].metric}: the baseline begins anew at {new}"])
     raise InputError([unknown("finding", options.accept, known, path=folder, key="--accept")])
 
 
 def _show(options: RegressOptions, report: RegressionReport) -> None:
     if options.json:
-        print(json.dumps(_document(report), indent=1))
+        print_answer(options, _answer(report), report.exit_code)
     else:
         print(regression_text(report, terminal_width()), end="")
     if options.junit is not None:
@@ -510,24 +549,23 @@ def _show(options: RegressOptions, report: RegressionReport) -> None:
             raise atomic.unwritable(options.summary, error) from None
 
 
-def _document(report: RegressionReport) -> object:
-    return {
-        "name": report.name,
-        "exit_code": report.exit_code,
-        "notes": report.notes,
-        "figures": [
-            {
-                "metric": each.seen.series.metric,
-                "cell": to_json(each.seen.series.cell),
-                "where": to_json(each.seen.series.where),
-                "result": each.result,
-                "sees": each.seen.sees,
-                "is_new": each.is_new,
-                "finding": to_json(each.finding),
-            }
+def _answer(report: RegressionReport) -> RegressAnswer:
+    return RegressAnswer(
+        name=report.name,
+        notes=report.notes,
+        figures=tuple(
+            FigureAnswer(
+                metric=each.seen.series.metric,
+                cell=each.seen.series.cell,
+                where=each.seen.series.where,
+                result=each.result,
+                sees=each.seen.sees,
+                is_new=each.is_new,
+                finding=each.finding,
+            )
             for each in report.judgements
-        ],
-    }
+        ),
+    )
 
 
 def _tell(options: RegressOptions, told: Notifier | None, report: RegressionReport) -> None:
@@ -536,7 +574,10 @@ def _tell(options: RegressOptions, told: Notifier | None, report: RegressionRepo
     if told is None or not new:
         return
     worst_ones = [each.id for each in alarms(report)]
-    facts = {"exit_code": int(report.exit_code), "alarms": ", ".join(worst_ones)}
+    facts: dict[str, str | float | int | None] = {
+        "exit_code": int(report.exit_code),
+        "alarms": ", ".join(worst_ones),
+    }
     message = Notice(
         happening=Happening.REGRESSED if worst_ones else Happening.SUSPECTED,
         title=report.headline,

@@ -122,12 +122,12 @@ def confirm(
         one, other = bench.execute(order[0]), bench.execute(order[1])
         after, before = (one, other) if first_new else (other, one)
         for each in wanted:
-            pair = before.get(each.key), after.get(each.key)
-            if pair[0] is None or pair[1] is None:
+            earlier, later = before.get(each.key), after.get(each.key)
+            if earlier is None or later is None:
                 message = f"{each.metric.name} is missing from a run of the pair"
                 raise VersionFailed(message)
-            values[each.key].append((pair[0], pair[1]))
-            way = oriented(pair, each.metric.better)
+            values[each.key].append((earlier, later))
+            way = oriented((earlier, later), each.metric.better)
             differences[each.key].append(way[1] - way[0] if way else 0.0)
         bench.say(f"pair {number}: {_told(wanted, differences)}")
     return [

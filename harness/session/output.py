@@ -8,7 +8,7 @@ time. Each command's ``answer`` has a type (`harness.commands.output_schema`), f
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
@@ -81,6 +81,13 @@ class Output:
     schema_version: int = OUTPUT_VERSION
 
 
+@record
+class SaidAnswer:
+    """The answer of a command that has only words for what it did, a line each."""
+
+    said: tuple[str, ...]
+
+
 def command_of(options: Options) -> str:
     """Return the name of the command that some options are of."""
     return next(name for name, kind in OF_COMMAND.items() if kind is type(options))
@@ -89,6 +96,16 @@ def command_of(options: Options) -> str:
 def print_answer(options: Options, answer: object, code: ExitCode = ExitCode.OK) -> None:
     """Print the answer of a command that is not asked of scenarios."""
     print_output(Output(command=command_of(options), exit_code=code, answer=to_json(answer)))
+
+
+def print_said(options: Options, lines: Sequence[str], code: ExitCode = ExitCode.OK) -> ExitCode:
+    """Print what a command that changes something did, a line each; return its exit code."""
+    if options.json:
+        print_answer(options, SaidAnswer(said=tuple(lines)), code)
+    else:
+        for line in lines:
+            print(line)
+    return code
 
 
 def print_output(output: Output) -> None:

@@ -99,7 +99,7 @@ def rate(computer: Computer, work: Work, seconds: float) -> float:
     work.once()
     computer.wait()
     batch = max(1, round(_BATCH_S / max(time.perf_counter() - began, 1e-9)))
-    rates = []
+    rates: list[float] = []
     while not rates or time.perf_counter() - began < seconds:
         at = time.perf_counter()
         for _ in range(batch):

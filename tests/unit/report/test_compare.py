@@ -186,7 +186,7 @@ def test_what_is_5_percent_off_in_each_of_16_cells_is_seen_without_replicates(
     assert math.exp(over.change.mean) == pytest.approx(0.95, abs=0.01)
     assert over.interval is not None
     assert over.interval.low < math.log(0.95) < over.interval.high
-    (row,) = compare_table(*sides).groups[1].rows
+    (row,) = compare_table(sides[0], sides[1]).groups[1].rows
     assert [row[0].text, row[9].text, row[11].text] == ["16 cells", "yes", "16"]
 
 

@@ -21,7 +21,7 @@ from harness.history.rows import (
     profiles_of,
     read_rows,
 )
-from harness.history.series import State, judge, series_by_label, series_of
+from harness.history.series import NightState, judge, series_by_label, series_of
 from harness.measure import metrics_by_name
 from harness.printable import printable_lines
 from harness.records import Profile, Scalar, record
@@ -58,7 +58,7 @@ class SeriesAnswer:
     cell: Mapping[str, Any]
     where: Mapping[str, Scalar]
     device: str
-    state: State
+    state: NightState
     effect: float | None
     sees: float | None
     times: tuple[str, ...]

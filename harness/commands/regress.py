@@ -12,9 +12,9 @@ from harness import atomic
 from harness.commands.history import chosen_metrics, history_profile
 from harness.errors import ExitCode, HostError, InputError, Problem, first_line, unknown
 from harness.execution.bisect import bisect
-from harness.execution.confirm import Bench, Budget, Confirmation, Wanted, confirm, executor
+from harness.execution.confirm import Budget, Confirmation, PairBench, Wanted, confirm, executor
 from harness.execution.versions import (
-    Cell,
+    AskedCell,
     Version,
     VersionFailed,
     at_commit,
@@ -27,8 +27,8 @@ from harness.history.pairs import Outcome
 from harness.history.rows import (
     Accepted,
     Finding,
+    HistoryRows,
     Night,
-    Rows,
     append_rows,
     id_of,
     now,
@@ -36,10 +36,10 @@ from harness.history.rows import (
     profiles_of,
     read_rows,
 )
-from harness.history.series import State, Tonight, judge, relative, series_by_label, series_of
+from harness.history.series import NightState, Tonight, judge, relative, series_by_label, series_of
 from harness.records import Profile, Scalar, canonical_json, record
 from harness.report.regression import (
-    Judgement,
+    FigureJudgement,
     RegressionReport,
     alarms,
     regression_junit,
@@ -141,9 +141,9 @@ class _Asked:
     def say(self, line: str) -> None:
         self.options.console.say(line)
 
-    def bench(self, night: Night) -> Bench:
-        execute = executor(Cell.of(night), self.metrics, _TIMEOUT_S)
-        return Bench(execute=execute, budget=self.budget, say=self.say)
+    def bench(self, night: Night) -> PairBench:
+        execute = executor(AskedCell.of(night), self.metrics, _TIMEOUT_S)
+        return PairBench(execute=execute, budget=self.budget, say=self.say)
 
 
 def _budget(options: RegressOptions) -> Budget:
@@ -210,7 +210,7 @@ def _is_asked(cell: Mapping[str, object], only: Sequence[str]) -> bool:
     return all(str(cell.get(axis)) == value for axis, _, value in wanted)
 
 
-def _confirmed(asked: _Asked, rows: Rows, seen: Sequence[Tonight]) -> list[Judgement]:
+def _confirmed(asked: _Asked, rows: HistoryRows, seen: Sequence[Tonight]) -> list[FigureJudgement]:
     """Return a judgement of each figure; suspicions are confirmed, cell by cell."""
     judged = {each.series.key: each.night.id for each in seen}
     before = {
@@ -221,7 +221,7 @@ def _confirmed(asked: _Asked, rows: Rows, seen: Sequence[Tonight]) -> list[Judge
     }  # a second call of one night runs nothing again
     cells: dict[tuple[str, str], list[Tonight]] = {}
     for each in seen:
-        if each.state is State.SUSPECTED and each.series.key not in before:
+        if each.state is NightState.SUSPECTED and each.series.key not in before:
             cells.setdefault((each.series.point, each.series.device), []).append(each)
     found: dict[tuple[str, ...], Finding] = {}
     for some in cells.values():
@@ -232,14 +232,14 @@ def _confirmed(asked: _Asked, rows: Rows, seen: Sequence[Tonight]) -> list[Judge
     for each in seen:
         if (new := found.get(each.series.key)) is not None:
             is_new = not _is_told(new, rows)
-            judgements.append(Judgement(seen=each, finding=new, is_new=is_new))
+            judgements.append(FigureJudgement(seen=each, finding=new, is_new=is_new))
         else:
             known = each.open or before.get(each.series.key)
-            judgements.append(Judgement(seen=each, finding=known))
+            judgements.append(FigureJudgement(seen=each, finding=known))
     return judgements
 
 
-def _is_told(finding: Finding, rows: Rows) -> bool:
+def _is_told(finding: Finding, rows: HistoryRows) -> bool:
     """Return whether the same was found before, and nobody has accepted it."""
     accepted = {each.finding for each in rows.accepted}
     for each in rows.findings:

@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from harness.execution.versions import Cell, Version, VersionFailed, run_once
+from harness.execution.versions import AskedCell, Version, VersionFailed, run_once
 from harness.history.baseline import LEAST
 from harness.history.pairs import MOST_PAIRS, Outcome, PairTest, answer, decide
 from harness.history.series import oriented
@@ -72,7 +72,7 @@ class Budget:
 
 
 @record
-class Bench:
+class PairBench:
     """How versions are run.
 
     Attributes:
@@ -86,7 +86,7 @@ class Bench:
 
 
 def confirm(
-    wanted: Sequence[Wanted], old: Version, new: Version, bench: Bench, seed: str
+    wanted: Sequence[Wanted], old: Version, new: Version, bench: PairBench, seed: str
 ) -> list[Confirmation]:
     """Run pairs until each figure is decided, or the budget ends.
 
@@ -161,6 +161,6 @@ def _confirmation(
     )
 
 
-def executor(cell: Cell, metrics: Mapping[str, Metric], timeout_s: float) -> Execute:
+def executor(cell: AskedCell, metrics: Mapping[str, Metric], timeout_s: float) -> Execute:
     """Return what runs a cell in a version."""
     return lambda version: run_once(version, cell, metrics, timeout_s)

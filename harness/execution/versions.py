@@ -39,7 +39,7 @@ class VersionFailed(Exception):  # noqa: N818 - what `git bisect` calls a commit
 
 
 @record
-class Cell:
+class AskedCell:
     """One cell of a scenario, as it is asked for on the command line."""
 
     scenario: str
@@ -49,7 +49,7 @@ class Cell:
     seed: int
 
     @classmethod
-    def of(cls, night: Night) -> Cell:
+    def of(cls, night: Night) -> AskedCell:
         """Return the cell that a night measured."""
         return cls(
             scenario=night.scenario,
@@ -165,7 +165,7 @@ def _require(image: ImageRef) -> None:
 
 
 def run_once(
-    version: Version, cell: Cell, metrics: Mapping[str, Metric], timeout_s: float
+    version: Version, cell: AskedCell, metrics: Mapping[str, Metric], timeout_s: float
 ) -> dict[tuple[str, str], float]:
     """Run a cell once, and return its figures: metric and row keys -> value in the metric's unit.
 

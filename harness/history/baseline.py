@@ -39,7 +39,7 @@ _TINY = 1e-9
 
 
 @record
-class Look:
+class NightLook:
     """What the nights before say of the last ones.
 
     Attributes:
@@ -61,7 +61,9 @@ class Look:
     baseline: int
 
 
-def look(values: Sequence[float], cleared: float | None = None, fresh: int = RECENT) -> Look | None:
+def look(
+    values: Sequence[float], cleared: float | None = None, fresh: int = RECENT
+) -> NightLook | None:
     """Compare the last nights with those before; None where there are too few.
 
     Args:
@@ -86,7 +88,7 @@ def look(values: Sequence[float], cleared: float | None = None, fresh: int = REC
     degrees = len(before) - 1
     # of the level, in variances of what a night adds: a mean of autocorrelated nights
     doubt = 1 / len(before) / (1 - memory) ** 2
-    found = Look(
+    found = NightLook(
         level=level,
         scale=scale,
         shift=values[-1] - reference,
@@ -107,7 +109,7 @@ def look(values: Sequence[float], cleared: float | None = None, fresh: int = REC
         p_value = min(1.0, 2 * RECENT * t_tail(abs(z), degrees))
         if p_value < found.p_value:
             shift = median([each - reference for each in values[-nights:]])
-            found = Look(
+            found = NightLook(
                 level=level,
                 scale=scale,
                 shift=shift,

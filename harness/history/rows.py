@@ -170,7 +170,7 @@ _NAMES = {kind: name for name, kind in _KINDS.items()}
 
 
 @record
-class Rows:
+class HistoryRows:
     """The rows of a file.
 
     Attributes:
@@ -212,11 +212,11 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def read_rows(path: Path, today: datetime | None = None) -> Rows:
+def read_rows(path: Path, today: datetime | None = None) -> HistoryRows:
     """Return the rows of a file; none where there is no file.
 
     A line that is damaged, that a merge left, or that some other version wrote is named in
-    `Rows.problems`, and all others are used.
+    `HistoryRows.problems`, and all others are used.
 
     Raises:
         InputError: the file cannot be read.
@@ -224,7 +224,7 @@ def read_rows(path: Path, today: datetime | None = None) -> Rows:
     try:
         content = read_regular_file(path, max_bytes=_MOST_BYTES)
     except FileNotFoundError:
-        return Rows()
+        return HistoryRows()
     except OSError as error:
         message = f"cannot be read: {error.strerror}"
         raise InputError([Problem(message=message, path=path)]) from None
@@ -243,7 +243,7 @@ def read_rows(path: Path, today: datetime | None = None) -> Rows:
                 problems.append(Problem(message=message, path=path, line=number))
             found.setdefault(row.id, row)
     rows = found.values()
-    return Rows(
+    return HistoryRows(
         nights=_in_order([each for each in rows if isinstance(each, Night)], today),
         findings=tuple(each for each in rows if isinstance(each, Finding)),
         accepted=tuple(each for each in rows if isinstance(each, Accepted)),

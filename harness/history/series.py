@@ -12,10 +12,10 @@ from statistics import median
 from typing import Any
 
 from harness.errors import Problem
-from harness.history.baseline import LEAST, Look, discoveries, explained, look, normalised
+from harness.history.baseline import LEAST, NightLook, discoveries, explained, look, normalised
 from harness.history.memory import Past, memory
 from harness.history.pairs import Outcome
-from harness.history.rows import Finding, Night, Rows
+from harness.history.rows import Finding, HistoryRows, Night
 from harness.records import Scalar, canonical_json, record
 from harness.units import UNITS, convert
 from harness.workloads.api.declare import Better, Metric
@@ -36,7 +36,7 @@ class Reading:
 
 
 @record
-class Series:
+class HistorySeries:
     """One figure of one cell on one kind of device, night after night.
 
     Attributes:
@@ -77,8 +77,8 @@ def key_of(point: str, metric: str, where: Mapping[str, Scalar], device: str) ->
 
 
 def series_of(
-    rows: Rows, metrics: Iterable[str] | None = None, path: Path | None = None
-) -> tuple[list[Series], list[Problem]]:
+    rows: HistoryRows, metrics: Iterable[str] | None = None, path: Path | None = None
+) -> tuple[list[HistorySeries], list[Problem]]:
     """Return the series of a history, and what is odd about them.
 
     A metric that was renamed by a row goes on under its new name. A unit that changed is converted;
@@ -127,7 +127,7 @@ def series_of(
             )
             problems.append(Problem(message=message, path=path))
         series.append(
-            Series(
+            HistorySeries(
                 metric=metric,
                 point=point,
                 cell=newest.cell,
@@ -151,7 +151,7 @@ def _in(value: float, unit: str, to: str) -> float:
     return value if unit == to else convert(value, unit, to)
 
 
-class State(StrEnum):
+class NightState(StrEnum):
     """What tonight looks like in a series."""
 
     NOTHING = "nothing seen"
@@ -180,9 +180,9 @@ class Tonight:
         why: of `UNTESTABLE` and `TOO_FEW`.
     """
 
-    series: Series
-    state: State
-    look: Look | None = None
+    series: HistorySeries
+    state: NightState
+    look: NightLook | None = None
     share: float = 0.0
     effect: float = 0.0
     sees: float | None = None
@@ -198,7 +198,9 @@ class Tonight:
         return self.series.readings[-1].night
 
 
-def judge(rows: Rows, series: Sequence[Series], metrics: Mapping[str, Metric]) -> list[Tonight]:
+def judge(
+    rows: HistoryRows, series: Sequence[HistorySeries], metrics: Mapping[str, Metric]
+) -> list[Tonight]:
     """Judge the newest night of each series; false discoveries are controlled over all of them."""
     seen = [_judged(each, rows, metrics[each.metric]) for each in series]
     tested = [each for each in seen if each.look is not None]
@@ -227,7 +229,7 @@ def oriented(values: Sequence[float], better: Better | None) -> list[float] | No
     return [sign * each / size for each in values] if size else None
 
 
-def _oriented_one(value: float, series: Series, metric: Metric) -> float | None:
+def _oriented_one(value: float, series: HistorySeries, metric: Metric) -> float | None:
     """Return one more value as `oriented` takes those of a series."""
     found = oriented([*series.values, value], metric.better)
     return found[-1] if found and value > 0 else None
@@ -238,7 +240,7 @@ def relative(difference: float) -> float:
     return math.expm1(max(-50.0, min(50.0, difference)))
 
 
-def _judged(series: Series, rows: Rows, metric: Metric) -> Tonight:
+def _judged(series: HistorySeries, rows: HistoryRows, metric: Metric) -> Tonight:
     found = [each for each in rows.findings if _key(each) == series.key]
     places = {each.night.id: at for at, each in enumerate(series.readings)}
     accepted = {each.finding for each in rows.accepted}
@@ -249,7 +251,9 @@ def _judged(series: Series, rows: Rows, metric: Metric) -> Tonight:
     values = oriented(series.values, metric.better)
     if values is None:
         return Tonight(
-            series=series, state=State.UNTESTABLE, why="a figure around 0 has no relative change"
+            series=series,
+            state=NightState.UNTESTABLE,
+            why="a figure around 0 has no relative change",
         )
     tonight = len(values) - 1
     alarm = _open_alarm(found, accepted, places, values)
@@ -275,7 +279,7 @@ def _judged(series: Series, rows: Rows, metric: Metric) -> Tonight:
     even, share = normalised(values, speeds)
     looked = look(even, known.cleared, known.fresh)
     if looked is None:
-        state = State.KNOWN if alarm is not None else State.TOO_FEW
+        state = NightState.KNOWN if alarm is not None else NightState.TOO_FEW
         return Tonight(
             series=series, state=state, open=alarm, why=f"{len(values)} nights since the baseline"
         )
@@ -285,7 +289,7 @@ def _judged(series: Series, rows: Rows, metric: Metric) -> Tonight:
     old = math.exp(sign * looked.level) if positive else sign * looked.level * size
     return Tonight(
         series=series,
-        state=State.KNOWN if alarm is not None else State.NOTHING,
+        state=NightState.KNOWN if alarm is not None else NightState.NOTHING,
         look=looked,
         share=share,
         effect=relative(looked.shift),
@@ -308,8 +312,8 @@ def _suspected(seen: Tonight) -> Tonight:
     if abs(seen.look.shift) < LEAST or is_told:
         return seen
     if seen.look.shift > 0:
-        return replace(seen, state=State.BETTER)
-    return replace(seen, state=State.HOST if seen.why else State.SUSPECTED)
+        return replace(seen, state=NightState.BETTER)
+    return replace(seen, state=NightState.HOST if seen.why else NightState.SUSPECTED)
 
 
 def _open_alarm(
@@ -368,6 +372,6 @@ def _good(readings: Sequence[Reading], nights: int, alarm: Finding | None) -> Ni
     )
 
 
-def series_by_label(series: Sequence[Series]) -> Iterator[Series]:
+def series_by_label(series: Sequence[HistorySeries]) -> Iterator[HistorySeries]:
     """Yield series in the order that people look for them."""
     yield from sorted(series, key=lambda each: (each.metric, each.label, each.device))

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
-from harness.history.rows import Finding, Rows
+from harness.history.rows import Finding, HistoryRows
 from harness.history.series import Tonight, key_of
 from harness.records import Profile, canonical_json, record
 from harness.report import clean
@@ -34,7 +34,7 @@ class HistoryReport:
 
     scenario: Scenario
     profile: Profile
-    rows: Rows
+    rows: HistoryRows
     seen: tuple[Tonight, ...]
 
     @property

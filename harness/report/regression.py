@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 from harness.errors import ExitCode, worst
 from harness.history.pairs import Outcome
 from harness.history.rows import Finding
-from harness.history.series import State, Tonight
+from harness.history.series import NightState, Tonight
 from harness.records import record
 from harness.report import clean
 from harness.report.history import percent
@@ -32,7 +32,7 @@ SUSPECTED = "SUSPECTED"
 
 
 @record
-class Judgement:
+class FigureJudgement:
     """One figure of tonight.
 
     Attributes:
@@ -50,7 +50,7 @@ class Judgement:
         """In a word or two."""
         if self.finding is None:
             return self.seen.state
-        if not self.is_new and self.seen.state is State.KNOWN:
+        if not self.is_new and self.seen.state is NightState.KNOWN:
             return f"{self.finding.outcome}, known"
         return self.finding.outcome or SUSPECTED
 
@@ -74,7 +74,7 @@ class RegressionReport:
     """
 
     name: str
-    judgements: tuple[Judgement, ...]
+    judgements: tuple[FigureJudgement, ...]
     notes: tuple[str, ...] = ()
 
     @property
@@ -85,10 +85,10 @@ class RegressionReport:
     @property
     def table(self) -> Table:
         """The figures of which there is something to say; all of them where there are few."""
-        quiet = {State.NOTHING, State.TOO_FEW, State.UNTESTABLE}
+        quiet = {NightState.NOTHING, NightState.TOO_FEW, NightState.UNTESTABLE}
         told = [each for each in self.judgements if each.finding or each.seen.state not in quiet]
         rest = len(self.judgements) - len(told)
-        few = [each for each in self.judgements if each.seen.state is State.TOO_FEW]
+        few = [each for each in self.judgements if each.seen.state is NightState.TOO_FEW]
         caption = [f"{len(self.judgements)} figures tested; of {rest} there is nothing to say."]
         if few:
             caption.append(f"{len(few)} have too few nights yet: {few[0].seen.why}.")
@@ -115,7 +115,7 @@ class RegressionReport:
         return f"{self.name}: {told or 'no regression suspected'}"
 
 
-def _row(each: Judgement) -> tuple:  # type: ignore[type-arg]
+def _row(each: FigureJudgement) -> tuple:  # type: ignore[type-arg]
     finding, unit = each.finding, each.seen.series.unit
     if finding is None:
         new = each.seen.series.values[-1]
@@ -131,7 +131,7 @@ def _row(each: Judgement) -> tuple:  # type: ignore[type-arg]
                     "",
                     "",
                     "",
-                    "" if each.seen.state is State.BETTER else each.seen.why,
+                    "" if each.seen.state is NightState.BETTER else each.seen.why,
                 ),
             )
         )
@@ -162,7 +162,7 @@ def regression_text(report: RegressionReport, width: int) -> str:
     return "\n".join([*lines, ""])
 
 
-def told_text(judgements: Sequence[Judgement]) -> str:
+def told_text(judgements: Sequence[FigureJudgement]) -> str:
     """Return a message about some figures, a line each, for a chat."""
     lines = []
     for each in judgements:
@@ -220,6 +220,6 @@ def regression_junit(report: RegressionReport) -> str:
     return xml_text(root)
 
 
-def told_of(report: RegressionReport) -> Sequence[Judgement]:
+def told_of(report: RegressionReport) -> Sequence[FigureJudgement]:
     """Return what nobody has been told of yet."""
     return [each for each in report.judgements if each.is_new and each.exit_code]

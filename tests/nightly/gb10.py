@@ -22,7 +22,7 @@ import harness.execution.environment
 import harness.execution.prepare
 import harness.execution.versions
 from harness import cli
-from harness.execution.versions import Cell, Version
+from harness.execution.versions import AskedCell, Version
 from harness.records import Event, ImageRef, RunOutcome, canonical_json
 from harness.results.interpreter import this_interpreter
 from harness.runtime.base import Launch
@@ -65,7 +65,7 @@ def main() -> int:
     def choose(*_: object) -> Choice:
         return Choice(runtime=FakeRuntime(script), image=_IMAGE, reason="simulated")
 
-    def executor(cell: Cell, metrics: Mapping[str, Metric], _timeout_s: float) -> Any:
+    def executor(cell: AskedCell, metrics: Mapping[str, Metric], _timeout_s: float) -> Any:
         counted = iter(range(10_000))
 
         def execute(version: Version) -> dict[tuple[str, str], float]:

@@ -22,7 +22,7 @@ from harness.history.rows import append_rows, read_rows
 
 _STEP = re.compile(
     r"^```console\n(?P<console>.*?)^```$|^```sh\n# (?P<file>\S+)\n(?P<text>.*?)^```$"
-    r"|^<!-- (?P<event>.*?) -->$",
+    r"|^<!-- (?P<event>(?:25 nights|a commit).*?) -->$",
     re.DOTALL | re.MULTILINE,
 )
 _HOOK = "https://hooks.example/services/T0/B0/secret"

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.execution.confirm import Bench, Budget, Wanted, confirm
+from harness.execution.confirm import Budget, PairBench, Wanted, confirm
 from harness.execution.versions import Version, VersionFailed
 from harness.history.pairs import MOST_PAIRS, Outcome
 from tests.unit.history.builders import LATENCY, RATE
@@ -13,7 +13,7 @@ KEY = ("throughput", "{}")
 WANTED = Wanted(key=KEY, metric=RATE, shift=-0.05)
 
 
-def bench(slow: float, noise: float, asked: list[str], **budget: float) -> Bench:
+def bench(slow: float, noise: float, asked: list[str], **budget: float) -> PairBench:
     draw = random.Random(0)  # noqa: S311 - noise
 
     def execute(version: Version) -> dict[tuple[str, str], float]:
@@ -22,7 +22,7 @@ def bench(slow: float, noise: float, asked: list[str], **budget: float) -> Bench
         value = 100.0 * loss * (1 + draw.gauss(0, noise))
         return {KEY: value, ("latency", "{}"): 1000.0 / value}
 
-    return Bench(execute=execute, budget=Budget(**budget), say=lambda _: None)  # type: ignore[arg-type]
+    return PairBench(execute=execute, budget=Budget(**budget), say=lambda _: None)  # type: ignore[arg-type]
 
 
 def test_a_slower_version_is_shown() -> None:
@@ -72,7 +72,7 @@ def test_a_version_without_the_figure_is_no_baseline() -> None:
     def execute(version: Version) -> dict[tuple[str, str], float]:
         return {} if version is OLD else {KEY: 1.0}
 
-    lacking = Bench(execute=execute, budget=Budget(), say=lambda _: None)
+    lacking = PairBench(execute=execute, budget=Budget(), say=lambda _: None)
     with pytest.raises(VersionFailed, match="old does not measure throughput"):
         confirm([WANTED], OLD, NEW, lacking, "coin")
 

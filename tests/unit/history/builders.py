@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from harness.history.pairs import Outcome
-from harness.history.rows import Finding, HistoryFigure, Night, Rows
+from harness.history.rows import Finding, HistoryFigure, HistoryRows, Night
 from harness.records import Profile
 from harness.workloads.api.declare import Better, Metric
 
@@ -43,9 +43,9 @@ def night(at: int, value: float | Sequence[HistoryFigure], **changes: Any) -> Ni
     return Night(**{**facts, **changes})
 
 
-def history(values: Sequence[float], findings: Sequence[Finding] = ()) -> Rows:
+def history(values: Sequence[float], findings: Sequence[Finding] = ()) -> HistoryRows:
     """Return the rows of some nights."""
-    return Rows(
+    return HistoryRows(
         nights=tuple(night(at, value) for at, value in enumerate(values)),
         findings=tuple(findings),
     )

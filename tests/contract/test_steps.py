@@ -48,6 +48,8 @@ sections:
     source: this test
 """
 
+ANOTHER_BOOT = "00000000-1111-4222-8333-444444444444"
+
 
 class Walk:
     """A project with a scenario of steps, and a store."""
@@ -244,7 +246,7 @@ def test_after_a_restart_of_the_machine_it_goes_on_and_says_so(
     walk.end(signal.SIGKILL, steps=2)
     path = walk.staged / "segment.json"
     text = path.read_text(encoding="utf-8")
-    path.write_text(text.replace(boot_id(), "0" * 8 + "-another-boot"), encoding="utf-8")
+    path.write_text(text.replace(boot_id(), ANOTHER_BOOT), encoding="utf-8")
     (walk.staged / "server.sock").touch()  # what a server leaves behind
     code, said = walk.run()
     assert code == 0, said

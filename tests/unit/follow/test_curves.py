@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from contextlib import closing
 from importlib.util import find_spec
@@ -14,6 +15,7 @@ from harness.errors import InputError
 from harness.follow import curves
 from harness.follow.curves import TensorBoard, Trackio, run_name
 from harness.follow.told import Progress
+from harness.installed import to_install
 from tests.unit.follow.conftest import BEGAN, line, spec
 
 
@@ -22,7 +24,7 @@ def test_an_extra_that_is_missing_is_named(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(curves, "find_spec", lambda _: None)
-    with pytest.raises(InputError, match=rf"spark-article-harness\[{name}\]"):
+    with pytest.raises(InputError, match=re.escape(to_install(name))):
         TensorBoard(spec(), tmp_path) if name == "tensorboard" else Trackio(spec())
 
 

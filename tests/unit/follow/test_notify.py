@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -14,6 +15,7 @@ import pytest
 from harness.errors import InputError
 from harness.follow import notify
 from harness.follow.notify import Happening, Notice, notifier
+from harness.installed import to_install
 from harness.results.redact import redact_arguments
 
 SECRET = "xoxb-T0KEN"
@@ -128,7 +130,7 @@ def test_an_address_of_apprise_names_the_extra_where_it_is_missing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(notify, "find_spec", lambda _: None)
-    with pytest.raises(InputError, match=r"spark-article-harness\[notify\]") as refused:
+    with pytest.raises(InputError, match=re.escape(to_install("notify"))) as refused:
         notifier(f"tgram://{SECRET}/1")
     assert SECRET not in str(refused.value)
 

@@ -255,6 +255,32 @@ class ReportOptions(ExperimentOptions):
 
 
 @options
+class OpenOptions(Options):
+    """``harness open``.
+
+    Attributes:
+        scenario: one scenario.
+        profile: the profile that answers first, or ``auto``.
+        no_browser: only write the pages.
+    """
+
+    scenario: str = ""
+    profile: str = "auto"
+    no_browser: bool = False
+
+
+@options
+class SiteOptions(Options):
+    """``harness site``.
+
+    Attributes:
+        out: the folder of the site; None for the project's ``build/site``.
+    """
+
+    out: Path | None = None
+
+
+@options
 class CompareOptions(Options):
     """``harness compare``.
 
@@ -352,6 +378,8 @@ OF_COMMAND: dict[str, type[Options]] = {
     "audit": AuditOptions,
     "pin": PinOptions,
     "report": ReportOptions,
+    "open": OpenOptions,
+    "site": SiteOptions,
     "compare": CompareOptions,
     "publish": PublishOptions,
     "fetch": FetchOptions,

@@ -347,7 +347,7 @@ def run_line(run: FinishedRun) -> RunLine:
         ended=outcome.status,
         device=outcome.device or "",
         began=outcome.started_at[:16].replace("T", " "),
-        took=duration(outcome.usage.wall_s) if outcome.usage else "",
+        took=duration(outcome.usage.wall_s),
         commit=facts.commit(run.environment) or "not recorded",
         is_broken=outcome.status is not Status.FINISHED,
         cause=outcome.cause,

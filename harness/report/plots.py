@@ -200,13 +200,12 @@ def _svg(shown: Curves, article: Curves | None, looks: Looks, origin: str) -> st
     style = {**_STYLE, "svg.hashsalt": shown.plot.file}
     with matplotlib.style.context(["default", style]):
         canvas = _Canvas(looks=looks)
-        match shown.plot.kind:
-            case PlotKind.TORNADO:
-                figure = _tornado(canvas, shown)
-            case PlotKind.LINE if shown.plot.panels and len(shown.series) > 1:
-                figure = _panels(canvas, shown)
-            case PlotKind.LINE | PlotKind.SCATTER | PlotKind.BAR:
-                figure = _together(canvas, shown, article)
+        if shown.plot.kind is PlotKind.TORNADO:
+            figure = _tornado(canvas, shown)
+        elif shown.plot.panels and len(shown.series) > 1:
+            figure = _panels(canvas, shown)
+        else:
+            figure = _together(canvas, shown, article)
         cut = _cut_axis(figure, shown.plot.kind)
         _put_title(figure, shown, "; ".join([origin, *_meaning_of_intervals(shown), *cut]))
         stream = io.StringIO()
@@ -504,6 +503,7 @@ def _tornado(canvas: _Canvas, shown: Curves) -> Figure:
     axes.tick_params(axis="y", labelsize=8)
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
+    axes.use_sticky_edges = False  # the words at an end need room at 0 too
     axes.margins(x=0.14)
     axes.xaxis.set_major_locator(_few_ticks())
     axes.xaxis.set_major_formatter(_formatter(axes, "x"))

@@ -174,7 +174,7 @@ def _printed_points(entry: Expectation, x: str) -> Iterator[tuple[Scalar, float]
         return
     given = entry.recorded or entry.claimed
     if given is not None and x in entry.where and is_number(given.value):
-        yield entry.where[x], float(given.value)  # type: ignore[arg-type] - it is a number
+        yield entry.where[x], float(given.value)
 
 
 def _interval(
@@ -193,7 +193,7 @@ def _interval(
         return intervals.of_runs(numbers, metric.unit)
     ends = [run.get((name, where)) for name in plot.interval for run in each.readings]
     low, high = (
-        convert(float(one.value), one.unit, metric.unit)  # type: ignore[arg-type] - a number
+        convert(float(one.value), one.unit, metric.unit)
         if one is not None and is_number(one.value)
         else None
         for one in ends

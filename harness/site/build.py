@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import __version__
-from harness.records import VerdictKind, record
+from harness.records import Profile, VerdictKind, record
 from harness.report import facts
 from harness.report.answer import (
     ClaimState,
@@ -37,7 +37,7 @@ from harness.scenario.load import Loaded
 from harness.scenario.schema import ScenarioStatus
 from harness.site.docs import DocPage
 from harness.site.history import Publication
-from harness.site.published import RUN_FILES, PublishedProfile, Run
+from harness.site.published import RUN_FILES, PublishedProfile, StoredRun
 from harness.site.trace import MOST_EVENTS, EventIndex, EventLine, ledger_lines
 from harness.site.transcripts import TranscriptLog
 from harness.units import counted
@@ -257,7 +257,7 @@ class ScenarioPages:
         site: Site,
         path: str,
         summary: ClaimSummary,
-        index: Mapping[Any, EventIndex],
+        index: Mapping[Profile, EventIndex],
         lines: Mapping[str, int],
     ) -> str:
         entry = summary.entry
@@ -310,7 +310,7 @@ class ScenarioPages:
             trail=self._trail(entry.id),
         )
 
-    def _run_page(self, site: Site, path: str, run: Run) -> str:
+    def _run_page(self, site: Site, path: str, run: StoredRun) -> str:
         stored = [name for name in RUN_FILES if (run.folder / name).is_file()]
         files = [
             (name, f"{run.id}/{name}", _size((run.folder / name).stat().st_size)) for name in stored
@@ -337,7 +337,7 @@ class ScenarioPages:
             trail=self._trail(f"run {run.id}"),
         )
 
-    def _commands(self, profile: str) -> str:
+    def _commands(self, profile: Profile) -> str:
         estimate = self.scenario.profiles[profile].estimate
         about = f"  # about {estimate.hours:g} h" if estimate else ""
         return (

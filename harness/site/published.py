@@ -52,7 +52,7 @@ _PLACE = re.compile(r"(?P<metric>[^ (]+)(?: \((?P<where>.*)\))?")
 
 
 @record
-class Run:
+class StoredRun:
     """A run's folder, read without asking which harness wrote it.
 
     Attributes:
@@ -109,7 +109,7 @@ class PublishedProfile:
     """
 
     page: Page
-    runs: tuple[Run, ...]
+    runs: tuple[StoredRun, ...]
     claims: Mapping[str, ClaimResult]
     files: Mapping[str, bytes]
 
@@ -306,14 +306,14 @@ def _short(text: str) -> str:
     return text if number == int(number) and abs(number) < 1e15 else f"{number:.6g}"  # noqa: PLR2004
 
 
-def _span(runs: tuple[Run, ...]) -> str:
+def _span(runs: tuple[StoredRun, ...]) -> str:
     days = sorted({run.began[:10] for run in runs if run.began})
     devices = sorted({str(run.outcome.get("device")) for run in runs})
     when = f"{days[0]} to {days[-1]}" if len(days) > 1 else "".join(days)
     return f"{', '.join(devices)}, {when}" if when else ", ".join(devices)
 
 
-def _line(run: Run) -> RunLine:
+def _line(run: StoredRun) -> RunLine:
     usage = run.outcome.get("usage")
     wall_s = usage.get("wall_s") if isinstance(usage, dict) else None
     return RunLine(
@@ -327,8 +327,8 @@ def _line(run: Run) -> RunLine:
     )
 
 
-def _run(folder: Path, profile: Profile) -> Run:
-    return Run(
+def _run(folder: Path, profile: Profile) -> StoredRun:
+    return StoredRun(
         id=folder.name,
         profile=profile,
         folder=folder,

@@ -12,7 +12,7 @@ from harness.records import record
 from harness.report.figures import setting
 from harness.scenario.folders import EXPECTATIONS_FILE
 from harness.scenario.positions import read
-from harness.site.published import ClaimResult, Run
+from harness.site.published import ClaimResult, StoredRun
 from harness.workloads.api.emit import EVENTS_FILE
 
 MOST_EVENTS = 12
@@ -36,7 +36,7 @@ class EventLine:
 class EventIndex:
     """The measured events of some runs, found by metric."""
 
-    def __init__(self, runs: Sequence[Run]) -> None:
+    def __init__(self, runs: Sequence[StoredRun]) -> None:
         self._found: dict[str, list[tuple[EventLine, Mapping[str, Any]]]] = {}
         for run in runs:
             for number, line in enumerate(_lines(run.folder / EVENTS_FILE), 1):

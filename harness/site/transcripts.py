@@ -37,7 +37,7 @@ class Part:
 
 
 @record
-class Turn:
+class ShownTurn:
     """One turn: the parts in their order."""
 
     parts: tuple[Part, ...]
@@ -71,7 +71,7 @@ class Transcript:
     stop_reason: str
     reward: float | None
     turn_rewards: tuple[float, ...]
-    turns: tuple[Turn, ...]
+    turns: tuple[ShownTurn, ...]
     checks: tuple[Check, ...]
     verdict: str
     error: str
@@ -151,9 +151,9 @@ def transcript(rollout: Mapping[str, Any], rewards: Sequence[float] = ()) -> Tra
     turns = [_turn(_mapping(each)) for each in _list(episode.get("turns"))]
     turns = turns or [_call(_mapping(each)) for each in _list(episode.get("calls"))]
     if episode.get("answer") is not None:
-        turns.append(Turn(parts=(Part(label="answer", text=_text(episode["answer"])),)))
+        turns.append(ShownTurn(parts=(Part(label="answer", text=_text(episode["answer"])),)))
     shown = [
-        Turn(parts=turn.parts, entropy=_entropy(trace, at), num_tokens=_num_tokens(trace, at))
+        ShownTurn(parts=turn.parts, entropy=_entropy(trace, at), num_tokens=_num_tokens(trace, at))
         for at, turn in enumerate(turns[:MOST_TURNS])
     ]
     checks = [
@@ -186,7 +186,7 @@ def transcript(rollout: Mapping[str, Any], rewards: Sequence[float] = ()) -> Tra
     )
 
 
-def _turn(turn: Mapping[str, Any]) -> Turn:
+def _turn(turn: Mapping[str, Any]) -> ShownTurn:
     """Return a turn of a file task: the reply, the command that it holds, and what came back."""
     action, back = _mapping(turn.get("action")), _mapping(turn.get("observation"))
     parts = [("reply", turn.get("response")), ("command", action.get("command"))]
@@ -195,15 +195,17 @@ def _turn(turn: Mapping[str, Any]) -> Turn:
         ended += ", timed out" if back.get("timed_out") is True else ""
         parts += [("output", back.get("stdout")), ("errors", back.get("stderr")), ("", ended)]
     parts.append(("not understood", turn.get("parse_error")))
-    return Turn(parts=tuple(Part(label=name, text=_text(text)) for name, text in parts if text))
+    return ShownTurn(
+        parts=tuple(Part(label=name, text=_text(text)) for name, text in parts if text)
+    )
 
 
-def _call(call: Mapping[str, Any]) -> Turn:
+def _call(call: Mapping[str, Any]) -> ShownTurn:
     """Return a search: what was asked, and the passages that were found."""
     passages = _list(call.get("passages"))
     parts = [Part(label="search", text=_text(call.get("query") or ""))]
     parts += [Part(label="found", text=_text(each)) for each in passages[:_MOST_PASSAGES]]
-    return Turn(parts=tuple(parts))
+    return ShownTurn(parts=tuple(parts))
 
 
 def _verdict(episode: Mapping[str, Any], checks: Sequence[Check]) -> str:

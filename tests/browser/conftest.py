@@ -87,7 +87,7 @@ def page(browser: Any) -> Iterator[Any]:
         lambda said: faults.append(f"console: {said.text}") if said.type == "error" else None,
     )
     opened.on("requestfailed", lambda request: faults.append(f"failed: {request.url}"))
-    opened.on("dialog", lambda dialog: (faults.append("dialog"), dialog.dismiss()))
+    opened.on("dialog", lambda dialog: faults.append(f"dialog: {dialog.message}"))
     opened.on(
         "request",
         lambda request: (

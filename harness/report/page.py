@@ -362,7 +362,8 @@ def inline(svg: str, prefix: str, title: str) -> str:
     `harness.report.palette` become variables of the page's style sheet.
     """
     body = svg[svg.index("<svg ") :]
-    body = re.sub(r"\s*<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    body = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", body, flags=re.DOTALL)
+    body = re.sub(r">\s+<", "><", body)
     body = re.sub(r'\bid="', f'id="{prefix}', body)
     body = re.sub(r'(url\(|href=")#', rf"\1#{prefix}", body)
     for name, colour in LIGHT.items():

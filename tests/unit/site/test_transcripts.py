@@ -12,6 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.records import (
+    FinishedRun,
+    Profile,
+    RunOutcome,
+    RunSpec,
+    Status,
+    StepTaken,
+    Usage,
+)
+from harness.results.store import RunStore
 from harness.site.build import Site
 from harness.site.transcripts import (
     MOST_CHARACTERS,
@@ -20,6 +30,7 @@ from harness.site.transcripts import (
     TranscriptLog,
     read_log,
     transcript,
+    transcript_logs,
 )
 
 CONTROLS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -205,3 +216,27 @@ def test_a_turn_shows_reply_command_output_and_grade() -> None:
     )
     assert [part.text for turn in search.turns for part in turn.parts] == ["q", "p", "x"]
     assert search.verdict == "right"
+
+
+def test_the_rollouts_of_a_run_are_found_by_the_steps_that_it_took(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    steps = [
+        StepTaken(name="train.full.1", key="aaaa"),
+        StepTaken(name="sft", key="bbbb"),
+        StepTaken(name="train.full.1", key="aaaa"),
+    ]
+    log = store.artefacts.files("aaaa") / "rollouts.jsonl"
+    log.parent.mkdir(parents=True)
+    log.write_text('{"task_id": "t", "policy": "full-1"}\n')
+    spec = RunSpec(scenario="s", profile=Profile.CPU, workload="w", params={})
+    outcome = RunOutcome(
+        status=Status.FINISHED,
+        runtime="local",
+        device="box",
+        usage=Usage(wall_s=1.0),
+        steps=tuple(steps),
+    )
+    run = FinishedRun(spec=spec, outcome=outcome, measurements=(), environment={})
+    (found,) = transcript_logs([run, run], store)
+    assert (found.step, found.run) == ("train.full.1", spec.run_id)
+    assert [each.policy for each in found.transcripts] == ["full-1"]

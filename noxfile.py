@@ -78,6 +78,7 @@ def _environments(*, has_gpu: bool) -> dict[str, Environment]:
     for_tests = {
         "tools": Environment(lock=REQUIREMENTS / "tools.txt"),
         "tests": Environment(lock=tests, over="torch"),
+        "browser": Environment(lock=REQUIREMENTS / "browser.txt", over="tests"),
         "fieldkit": Environment(lock=BENCH_REQUIREMENTS / "fieldkit.txt", over="tests"),
         "curator": Environment(lock=BENCH_REQUIREMENTS / "curator.txt", torch=True),
         "regression": Environment(lock=BENCH_REQUIREMENTS / "regression.txt"),
@@ -564,6 +565,14 @@ def tables(session: nox.Session) -> None:
     """Render every published table again and compare it byte for byte."""
     python = environment(session, "base")
     harness(session, python, "publish", "--all", "--stale")
+
+
+@nox.session(venv_backend="none", default=False)
+def site(session: nox.Session) -> None:
+    """Build build/site from what is published, and test it in this machine's Chromium or Chrome."""
+    out = str(ROOT / "build" / "site")
+    harness(session, environment(session, "base"), "site", "--out", out, *session.posargs)
+    _pytest(session, "--site", out, "tests/browser", within="browser")
 
 
 @nox.session(venv_backend="none", default=False)

@@ -49,6 +49,7 @@ def pytest_configure() -> None:
 def pytest_addoption(parser: pytest.Parser) -> None:
     for name, need in _FLAGS.items():
         parser.addoption(f"--run-{name}", action="store_true", help=f"run tests that need {need}")
+    parser.addoption("--site", type=Path, help="test this site, instead of one built for the tests")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

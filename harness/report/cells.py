@@ -89,7 +89,7 @@ def replicates(dossier: ScenarioReport) -> tuple[Replicates, ...]:
     together: dict[tuple[str, Origin], list[FinishedRun]] = {}
     in_order = _cell_order(dossier)
     shown = {metric.name for metric in report_metrics(dossier)}
-    shown.update(plot.y for plot in dossier.scenario.report.plots)
+    shown.update(name for plot in dossier.scenario.report.plots for name in plot.metrics)
     metrics = report_metrics(dossier)
     for run in sorted(dossier.runs, key=lambda run: (*in_order(run.spec), run.spec.replicate)):
         if run.outcome.status is Status.FINISHED:

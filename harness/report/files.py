@@ -12,7 +12,7 @@ from harness.report.dossier import ScenarioReport
 from harness.report.github import annotate, render_summary
 from harness.report.junit import render_junit
 from harness.report.ledger import ledger_table
-from harness.report.page import Page, render_page
+from harness.report.page import Page, render_page, rows_file
 from harness.report.plots import draw_all
 from harness.report.render import render_csv, render_markdown
 from harness.report.tables import Table
@@ -47,9 +47,11 @@ def _tables_and_plots(sheets: Sequence[Page]) -> dict[str, str]:
         profile = sheet.dossier.profile
         files[f"{profile}.cells.csv"] = render_csv(cells_table(sheet.dossier))
         files[f"{profile}.ledger.csv"] = render_csv(ledger_table(sheet.dossier))
+        for table in rows_tables(sheet.dossier):
+            files[rows_file(sheet.dossier, table)] = render_csv(table)
         for drawn in sheet.plots:
             if drawn.svg:
-                files[f"{profile}.{drawn.plot.file}.svg"] = drawn.svg
+                files[drawn.file_of(sheet.dossier)] = drawn.svg
     return files
 
 

@@ -12,15 +12,14 @@ from harness.records import Measurement, Status, record
 from harness.report.cells import spoken
 from harness.report.dossier import Origin, ScenarioReport, origin
 from harness.report.figures import figure, last_digit, setting
+from harness.report.intervals import MIN_RUNS, of_runs, of_trials
 from harness.scenario.schema import HeadlineColumn, HeadlineTable, IntervalKind
-from harness.statistics import ALPHA, Interval, Proportion, sample, t_quantile, wilson
-from harness.units import UNITS, convert
+from harness.statistics import Interval
+from harness.units import convert
 from harness.workloads.api.declare import Metric
 
-_MIN_RUNS = 3  # below it a spread says too little
 _SEPARATE_RUNS = 2  # that many are shown one by one
 _NOUNS = ("turn", "step", "token", "document", "character", "parameter")  # the header says it
-_WHOLE = 1e-3  # how far share times trials may lie from a whole number
 
 
 @record
@@ -186,23 +185,14 @@ def _text(rows: Rows, metric: Metric, column: HeadlineColumn, found: list[Measur
     numbers = [float(value) for value in values if is_number(value)]
     if len(numbers) < len(values):
         return " / ".join(dict.fromkeys(figure(value, metric) for value in values))
-    if len(numbers) >= _MIN_RUNS:
+    if len(numbers) >= MIN_RUNS:
         of_share = column.interval is IntervalKind.WILSON
-        return _with_interval(fmean(numbers), _over_runs(numbers, metric, of_share), metric)
+        interval = of_runs(numbers, metric.unit, is_share=of_share)
+        return _with_interval(fmean(numbers), interval, metric)
     ends = [_ends(rows, metric, column, row) for row in present]
     return " / ".join(
         _with_interval(number, end, metric) for number, end in zip(numbers, ends, strict=True)
     )
-
-
-def _over_runs(numbers: Sequence[float], metric: Metric, of_share: bool) -> Interval:  # noqa: FBT001 - says what is averaged
-    """Return the 95 % t interval of the mean of replicates; of a share, what of it is possible."""
-    seen = sample(numbers)
-    reach = t_quantile(1 - ALPHA / 2, seen.count - 1) * seen.standard_error
-    low, high = seen.mean - reach, seen.mean + reach
-    if of_share:
-        low, high = max(low, 0.0), min(high, 1 / UNITS[metric.unit].factor)
-    return Interval(low=low, high=high)
 
 
 def _ends(
@@ -212,13 +202,7 @@ def _ends(
     if column.interval is IntervalKind.RUNS:
         return None
     if column.interval is IntervalKind.WILSON:
-        factor = UNITS[metric.unit].factor
-        trials = row.measurement.count
-        successes = row.number(metric.unit) * factor * trials
-        if abs(successes - round(successes)) > _WHOLE or not 0 <= round(successes) <= trials:
-            return None
-        reach = wilson(Proportion(successes=round(successes), trials=trials))
-        return Interval(low=reach.low / factor, high=reach.high / factor)
+        return of_trials([row.number(metric.unit)], [row.measurement.count], metric.unit)
     low, high = (_beside(rows, name, row, metric.unit) for name in column.interval)
     return None if low is None or high is None else Interval(low=low, high=high)
 
@@ -266,5 +250,5 @@ def _legend(rows: Rows, texts: Sequence[str]) -> Iterator[str]:
     if any(" / " in text for text in texts) and num_runs == _SEPARATE_RUNS:
         yield "a / b: one run each"
     if any("[" in text for text in texts):
-        many = f", over {int(num_runs)} runs" if num_runs >= _MIN_RUNS else ""
+        many = f", over {int(num_runs)} runs" if num_runs >= MIN_RUNS else ""
         yield f"[low, high]: 95 % interval{many}"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
+from harness.printable import printable_lines
 from harness.report import clean
 from harness.report.tables import Table, visible
 
@@ -23,6 +25,11 @@ def render_html(table: Table) -> str:
 def fill(template: str, **values: Any) -> str:
     """Return a template of ``harness/report/templates`` filled in; ends in one newline."""
     return _environment().get_template(template).render(**values).rstrip("\n") + "\n"
+
+
+def template_text(name: str) -> str:
+    """Return a file of ``harness/report/templates`` as it is."""
+    return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
 
 
 @cache
@@ -41,6 +48,7 @@ def _environment() -> Environment:
     )
     environment.globals.update(visible=visible, zip=zip)
     environment.filters["breakable"] = _breakable
+    environment.filters["lines"] = _lines
     return environment
 
 
@@ -48,3 +56,8 @@ def _breakable(text: str) -> Markup:
     """Let a dotted name break after its dots and underscores, and nowhere else."""
     escaped = str(escape(clean.printable(text)))
     return Markup(re.sub(r"([._])(?=\w)", r"\1<wbr>", escaped))  # noqa: S704 - escaped above
+
+
+def _lines(text: str) -> Markup:
+    """Return a text with its lines, where all else that is printed is one line."""
+    return Markup(escape(printable_lines(text)))  # noqa: S704 - escaped

@@ -11,21 +11,25 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from decimal import Decimal
-from enum import StrEnum
 from pathlib import Path
 
 from harness.check.pins import PinsReport
 from harness.errors import ExitCode, worst
-from harness.records import Profile, Status, Verdict, VerdictKind, record
+from harness.records import Profile, Status, record
 from harness.report import clean
+from harness.report.answer import (
+    ClaimState,
+    ClaimSummary,
+    answer_clauses,
+    claim_summaries,
+    counts_text,
+    misprints,
+)
 from harness.report.cells import cells_table, spoken
 from harness.report.dossier import ScenarioReport
-from harness.report.figures import figure, printed
 from harness.report.headline import HeadlineRows, headline_rows
 from harness.report.tables import visible
 from harness.results.store import RunStore
-from harness.scenario.expectations import Entry, Printed
 from harness.units import counted, duration
 
 MAX_LINES = 25
@@ -36,38 +40,7 @@ _LEAST_ROWS = 3
 _GAP = 2
 _COMMAND = 36  # columns of a command, so that what they give stands in line
 _S_PER_HOUR = 3600.0
-_MISPRINT = 0.01  # a truth rounded as the claim is may be off by this share before it gets a digit
 
-
-class ClaimState(StrEnum):
-    """What a run says of a claim, in plain words."""
-
-    HOLDS = "hold here"
-    FAILS = "fail"
-    UNDECIDED = "are not decided"
-    UNMEASURED = "were not measured"
-    ARITHMETIC = "hold as arithmetic only"
-    SPARK = "need a Spark"
-    ELSEWHERE = "need another profile"
-    REPORTED = "are shown, not judged"
-    NOT_JUDGED = "are not judged: the experiment was changed"
-
-
-# the clauses of an answer, in the order that a reader asks for them
-_INTRODUCED = {
-    ClaimState.FAILS: "Not so",
-    ClaimState.HOLDS: "Shown",
-    "published": "In the published data",
-    ClaimState.ARITHMETIC: "By the article's own numbers",
-    ClaimState.UNDECIDED: "Not decided, too few samples",
-    ClaimState.UNMEASURED: "Not measured",
-    ClaimState.REPORTED: "Only reported",
-    ClaimState.SPARK: "Needs a Spark",
-    ClaimState.ELSEWHERE: "Not asked here",
-    ClaimState.NOT_JUDGED: "Not judged, as the experiment was changed",
-}
-
-_PUBLISHED = _INTRODUCED["published"]
 
 _MEANS = {
     ExitCode.OK: "OK: every figure that was compared holds",
@@ -83,90 +56,6 @@ class NextStep:
 
     command: tuple[str, ...]
     gives: str
-
-
-@record
-class ClaimSummary:
-    """One claim of the ledger over all profiles that were run."""
-
-    entry: Entry
-    verdict: Verdict
-    state: ClaimState
-    profile: Profile
-
-
-def claim_summaries(dossiers: Sequence[ScenarioReport]) -> list[ClaimSummary]:
-    """Return each claim once, judged by the first of the dossiers that can judge it."""
-    entries = {
-        entry.id: entry for one in reversed(dossiers) for entry in one.ledger.expectations
-    }  # each profile's runs are judged by the ledger that they were made with
-    order = dict.fromkeys(entry.id for one in dossiers for entry in one.ledger.expectations)
-    places = [({each.expectation: each for each in one.verdicts}, one) for one in dossiers]
-    summaries = []
-    for name in order:
-        found = [(verdicts[name], one) for verdicts, one in places if name in verdicts]
-        verdict, judge = next(
-            (each for each in found if each[0].kind is not VerdictKind.OTHER_PROFILE), found[0]
-        )
-        entry = entries[name]
-        changed = judge.plan is not None and judge.plan.changed
-        state = _state(entry, verdict, changed=changed)
-        summaries.append(
-            ClaimSummary(entry=entry, verdict=verdict, state=state, profile=judge.profile)
-        )
-    return summaries
-
-
-def _state(entry: Entry, verdict: Verdict, *, changed: bool) -> ClaimState:
-    if verdict.kind is VerdictKind.REPORTED:
-        return ClaimState.REPORTED
-    wrong = (VerdictKind.OUTSIDE, VerdictKind.UNEXPECTED_MATCH)
-    if verdict.kind in wrong or verdict.claim in wrong:
-        return ClaimState.FAILS
-    match verdict.kind:
-        case VerdictKind.REPRODUCED | VerdictKind.ARTICLE_DIFFERS:
-            return ClaimState.HOLDS
-        case VerdictKind.ARITHMETIC:
-            return ClaimState.ARITHMETIC
-        case VerdictKind.INCONCLUSIVE:
-            return ClaimState.UNDECIDED
-        case VerdictKind.OTHER_PROFILE if changed:
-            return ClaimState.NOT_JUDGED
-        case VerdictKind.OTHER_PROFILE:
-            on_spark = [*entry.binds.profile] == [Profile.SPARK] or entry.binds.device is not None
-            return ClaimState.SPARK if on_spark else ClaimState.ELSEWHERE
-        case _:
-            return ClaimState.UNMEASURED
-
-
-def counts_text(summaries: Sequence[ClaimSummary]) -> list[str]:
-    """Return how many claims came to what, in words; the numbers add up to all of them."""
-    counts = Counter(each.state for each in summaries)
-    parts = [f"{counts[state]} {state}" for state in ClaimState if counts[state]]
-    if counts[ClaimState.ELSEWHERE]:
-        asked = {
-            profile.value
-            for each in summaries
-            if each.state is ClaimState.ELSEWHERE
-            for profile in each.entry.binds.profile
-        }
-        where = f"need another profile ({', '.join(sorted(asked))})"
-        parts = [part.replace(ClaimState.ELSEWHERE, where) for part in parts]
-    if not counts[ClaimState.FAILS] and counts[ClaimState.HOLDS]:
-        parts.insert(1, f"0 {ClaimState.FAILS}")
-    changed = sum(each.verdict.changed for each in summaries)
-    late = [f"{changed} changed after the results"] if changed else []
-    return [*map(_singular, parts), *late]
-
-
-def _singular(part: str) -> str:
-    """Return ``1 holds here`` for ``1 hold here``."""
-    number, _, said = part.partition(" ")
-    verb, space, rest = said.partition(" ")
-    if number != "1":
-        return part
-    one = {"are": "is", "were": "was"}.get(verb, f"{verb}s")
-    return f"{number} {one}{space}{rest}"
 
 
 @record
@@ -364,7 +253,7 @@ def answer_document(
         claims=dict(Counter(each.state.value for each in summaries)),
         article_errors=tuple(
             ArticleError(claim=each.entry.id, printed=said, true=true, unit=each.entry.unit)
-            for each, said, true in _misprints(summaries)
+            for each, said, true in misprints(summaries)
         ),
         next=tuple(
             NextDocument(command=shlex.join(step.command), gives=step.gives) for step in steps
@@ -408,38 +297,15 @@ def _answer(
     width: int,
     room: _Room,
 ) -> list[str]:
-    """Return the answer: the clauses whose claims hold, fail, or could not be asked."""
-    first = dossiers[0]
-    headline = first.scenario.headline
-    if headline is None:
-        return _labelled("ANSWER", _counted_answer(summaries), width, room.answer[0])
-    by_id = {each.entry.id: each for each in summaries}
-    said: dict[str, list[str]] = {introduced: [] for introduced in _INTRODUCED.values()}
-    for part in headline.answer:
-        if (found := by_id.get(part.claim)) is None:  # written after the runs were made
-            continue
-        published = found.state is ClaimState.HOLDS and found.profile is Profile.EVIDENCE
-        said[_PUBLISHED if published else _INTRODUCED[found.state]].append(part.says)
-    clauses = [f"{introduced}: {'; '.join(says)}." for introduced, says in said.items() if says]
-    if limit := headline.limits.get(first.profile):
-        kept = clauses[: len(room.answer) - 1]
-        clauses = [*kept, f"Cannot be said here: {limit.rstrip('.')}."]
+    """Return the answer in as many lines as there is room for; its limit is never left out."""
+    clauses, limit = answer_clauses(dossiers, summaries)
+    if limit is not None:
+        clauses = [*clauses[: len(room.answer) - 1], limit]
     return [
         line
         for number, (clause, most) in enumerate(zip(clauses, room.answer, strict=False))
-        for line in _labelled("" if number else "ANSWER", clause, width, most)
+        for line in _labelled("" if number else "ANSWER", str(clause), width, most)
     ]
-
-
-def _counted_answer(summaries: Sequence[ClaimSummary]) -> str:
-    """Return the answer of a scenario that declares none."""
-    judged = [each for each in summaries if each.state in (ClaimState.HOLDS, ClaimState.FAILS)]
-    if not judged:
-        return "None: no claim could be judged."
-    held = sum(each.state is ClaimState.HOLDS for each in judged)
-    failing = [each.entry.id for each in judged if each.state is ClaimState.FAILS]
-    text = f"{held} of {counted(len(judged), 'claim')} that could be judged hold"
-    return f"{text}; not: {', '.join(failing)}." if failing else f"{text}."
 
 
 def _failures(dossiers: Sequence[ScenarioReport], store: RunStore, width: int) -> Iterator[str]:
@@ -467,38 +333,10 @@ def _log_of(store: RunStore, scenario: str, profile: Profile, run_id: str) -> Pa
     return max(places, key=lambda path: path.stat().st_mtime, default=None)
 
 
-def _misprints(summaries: Sequence[ClaimSummary]) -> Iterator[tuple[ClaimSummary, str, str]]:
-    """Yield the claims that the article's own data contradicts: as printed, and as is true."""
-    for each in summaries:
-        claimed, truth = each.entry.claimed, each.entry.derived or each.entry.recorded
-        if each.verdict.claim is VerdictKind.ARTICLE_DIFFERS and claimed and truth:
-            yield each, printed(claimed), _truth(claimed, truth)
-
-
-def _truth(claimed: Printed, truth: Printed) -> str:
-    """Return the true figure with the claim's last digit, or the next where that would mislead."""
-    value = truth.value
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return printed(truth)
-    if isinstance(value, int) or isinstance(claimed.value, str | bool | None):
-        return printed(truth)
-    step = Decimal(repr(claimed.step))
-    for _ in range(4):
-        rounded = Decimal(repr(float(value))).quantize(step.normalize()) if step < 1 else None
-        shown = float(value) if rounded is None else float(rounded)
-        if rounded is None:
-            return figure(float(f"{float(value):.4g}"))
-        off = abs(shown - float(value))
-        if off <= _MISPRINT * abs(float(value)) and shown != claimed.value:
-            return f"{rounded:,f}"
-        step /= 10
-    return printed(truth)
-
-
 def _errors(summaries: Sequence[ClaimSummary], width: int, most: int) -> list[str]:
     """Return the article's errors in at most so many lines, as many in each as fit."""
     entries = []
-    for each, said, true in _misprints(summaries):
+    for each, said, true in misprints(summaries):
         unit = spoken(each.entry.unit)
         unit = f" {unit}" if unit and unit not in ("text", "x") else ""
         entries.append(clean.plain(f"{each.entry.id} {said} -> {true}{unit}"))
@@ -702,8 +540,13 @@ def next_steps(
         steps.append(NextStep(command=command, gives=f"{counted(owed, 'run')} still to do"))
     command = ("harness", "check", short, *here, *experiment, *place)
     steps.append(NextStep(command=command, gives="every claim"))
-    command = ("harness", "report", short, *here, *experiment, "--out", f"{short}-report", *place)
-    steps.append(NextStep(command=command, gives="page, plots, tables"))
+    if experiment:
+        out = ("--out", f"{short}-report")
+        command = ("harness", "report", short, *here, *experiment, *out, *place)
+        steps.append(NextStep(command=command, gives="page, plots, tables"))
+    else:
+        command = ("harness", "open", short, *here, *place)
+        steps.append(NextStep(command=command, gives="page, plots, where each figure is from"))
     states = Counter(each.state for each in summaries)
     ran = {each.profile for each in dossiers}
     for profile, state in (

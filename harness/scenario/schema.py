@@ -145,16 +145,41 @@ class EvidenceFile(Strict):
     size: Annotated[int, Field(ge=0)] | None = None
 
 
+class IntervalKind(StrEnum):
+    """How far a figure may be off, where no metric says so."""
+
+    RUNS = "runs"  # 95 %, Student's t over three replicates or more
+    WILSON = "wilson"  # 95 % of a share of `count` trials, of one run
+
+
+IntervalOf = (
+    Annotated[IntervalKind, Field(strict=False)]
+    | Annotated[list[Name], Field(min_length=2, max_length=2)]
+)
+"""A kind of interval, or the metrics of its two ends."""
+
+Label = Annotated[str, StringConstraints(min_length=1, max_length=60)]
+
+
 class PlotKind(StrEnum):
-    """How a plot joins its points."""
+    """How a plot shows its points."""
 
     LINE = "line"
     BAR = "bar"
     SCATTER = "scatter"
+    TORNADO = "tornado"  # of each series the span of y, the widest first; x is written at the ends
 
 
 class Plot(Strict):
-    """One plot of the report: a metric against a param or a row key, of the cells that match."""
+    """One plot of the report: a metric against a param or a row key, of the cells that match.
+
+    Attributes:
+        x_label: x in words, without unit; of its name without it.
+        y_label: y in words, without unit; of its name without it.
+        interval: how far a figure may be off.
+        panels: a panel for each series, the others behind it in grey: for curves that lie on each
+            other.
+    """
 
     file: Slug
     title: Text
@@ -163,6 +188,16 @@ class Plot(Strict):
     y: Name
     series: list[RowKey] = []
     where: Mapping[RowKey, Scalar] = {}
+    x_label: Label | None = None
+    y_label: Label | None = None
+    interval: IntervalOf = IntervalKind.RUNS
+    panels: bool = False
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that it is drawn from."""
+        ends = () if isinstance(self.interval, IntervalKind) else self.interval
+        return (self.y, *ends)
 
 
 class Report(Strict):
@@ -175,13 +210,6 @@ class Report(Strict):
     metrics: list[Name] = []
     plots: list[Plot] = []
     lineage: Name | None = None
-
-
-class IntervalKind(StrEnum):
-    """How far a figure of the headline table may be off, where no metric says so."""
-
-    RUNS = "runs"  # 95 %, Student's t over three replicates or more
-    WILSON = "wilson"  # 95 % of a share of `count` trials, of one run
 
 
 class HeadlineColumn(Strict):
@@ -197,10 +225,7 @@ class HeadlineColumn(Strict):
     metric: Name
     header: Annotated[str, StringConstraints(min_length=1, max_length=40)]
     where: Mapping[RowKey, Scalar] = {}
-    interval: (
-        Annotated[IntervalKind, Field(strict=False)]
-        | Annotated[list[Name], Field(min_length=2, max_length=2)]
-    ) = IntervalKind.RUNS
+    interval: IntervalOf = IntervalKind.RUNS
 
 
 class HeadlineTable(Strict):

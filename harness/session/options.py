@@ -255,6 +255,31 @@ class ReportOptions(ExperimentOptions):
 
 
 @options
+class OpenOptions(Options):
+    """``harness open``.
+
+    Attributes:
+        scenario: one scenario.
+        profile: the profile that answers first, or ``auto``.
+        no_browser: only write the pages.
+    """
+
+    scenario: str = ""
+    profile: str = "auto"
+    no_browser: bool = False
+
+
+@options
+class SiteOptions(Options):
+    """``harness site``.
+
+    Attributes:
+        out: the folder of the site; None for the project's ``build/site``.
+    """
+
+    out: Path | None = None
+
+
 class CompareOptions(PlanOptions):
     """``harness compare``, of one scenario.
 
@@ -438,6 +463,8 @@ OF_COMMAND: dict[str, type[Options]] = {
     "audit": AuditOptions,
     "pin": PinOptions,
     "report": ReportOptions,
+    "open": OpenOptions,
+    "site": SiteOptions,
     "compare": CompareOptions,
     "history": HistoryOptions,
     "regress": RegressOptions,

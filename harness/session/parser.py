@@ -238,6 +238,18 @@ def _add_reporting(commands: _Commands) -> None:
         help="with --splice: change nothing, and exit with 1 if the file is out of date",
     )
     command = _command(
+        commands, "open", "show the page of stored results in a browser, rollouts included"
+    )
+    command.add_argument("scenario", metavar="SCENARIO", help=_SCENARIO_HELP)
+    _profile(command)
+    command.add_argument(
+        "--no-browser", action="store_true", help="only write the pages and say where"
+    )
+    command = _command(commands, "site", "write all published results as a folder of web pages")
+    command.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="this folder (default build/site in the project)"
+    )
+    command = _command(
         commands,
         "compare",
         "compare two stores of results, or two variants of a scenario, figure by figure",

@@ -10,18 +10,10 @@ from typing import Any
 import pytest
 
 from harness.records import Measurement, Profile, Status, VerdictKind, to_json
+from harness.report.answer import ClaimState, claim_summaries, counts_text
 from harness.report.dossier import ScenarioReport
 from harness.report.headline import headline_rows
-from harness.report.last_screen import (
-    MAX_LINES,
-    ClaimState,
-    NextStep,
-    answer_document,
-    claim_summaries,
-    counts_text,
-    last_screen,
-    next_steps,
-)
+from harness.report.last_screen import MAX_LINES, NextStep, answer_document, last_screen, next_steps
 from harness.results.store import RunStore
 from harness.scenario.schema import Headline
 from tests.unit.report.conftest import MakeDossier, MakeRun, entry, verdict

@@ -72,16 +72,19 @@ def test_verdicts_are_told_in_words(page: Tags) -> None:
 
 
 def test_broken_runs_keep_their_log(page: Tags) -> None:
-    assert "size=4: failed: it broke" in page.text
+    assert "size=4, seed 0: failed: it broke" in page.text
     assert "one\n  two\n" in page.text
 
 
 def test_long_tables_start_folded(page: Tags) -> None:
     folded = [attrs for tag, attrs in page.seen if tag == "details" and "open" not in attrs]
-    assert len(folded) == 2  # 39 steps, the broken run
+    # 39 steps, the broken run, how to run it again, what the figures are
+    assert len(folded) == 4
 
 
-def test_several_profiles_share_a_page(make_run: MakeRun, make_dossier: MakeDossier) -> None:
+def test_several_profiles_share_a_page_and_the_first_is_open(
+    make_run: MakeRun, make_dossier: MakeDossier
+) -> None:
     sheets = [
         Page(
             dossier=make_dossier([make_run({}, {"loss": 1.0}, profile=each)], profile=each),
@@ -90,8 +93,19 @@ def test_several_profiles_share_a_page(make_run: MakeRun, make_dossier: MakeDoss
         for each in (Profile.CPU, Profile.CUDA)
     ]
     tags = parsed(render_page(sheets))
-    sections = [attrs["id"] for tag, attrs in tags.seen if tag == "section"]
-    assert sections == ["cpu", "cuda"]
+    profiles = {
+        attrs["id"]: "open" in attrs for _, attrs in tags.seen if attrs.get("class") == "profile"
+    }
+    assert profiles == {"cpu": True, "cuda": False}
+    assert sum(attrs.get("id") == "claim-first" for _, attrs in tags.seen) == 1
+
+
+def test_the_answer_comes_first(page: Tags) -> None:
+    headings = [attrs.get("id") for tag, attrs in page.seen if tag == "h2"]
+    assert headings[0] == "answer-title"
+    assert [attrs["id"] for tag, attrs in page.seen if tag == "figure"] == [
+        "plot-cpu-curve-svg-lead"
+    ]
 
 
 def test_a_plot_in_a_page_follows_its_theme() -> None:

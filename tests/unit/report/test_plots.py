@@ -6,13 +6,17 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from harness.records import Measurement
+from harness.records import FinishedRun, Measurement
 from harness.report.dossier import ScenarioReport
-from harness.report.plots import draw, draw_all, look_of
-from harness.report.series import Curves, curves
+from harness.report.intervals import of_trials
+from harness.report.plots import draw, draw_all, look_of, looks_of
+from harness.report.series import Curves, article_curves, curves
+from harness.statistics import Proportion, wilson
 
-from .conftest import MakeDossier, MakeRun
+from .conftest import MakeDossier, MakeRun, entry, verdict
 
 
 def plot(**facts: Any) -> dict[str, Any]:
@@ -49,7 +53,7 @@ def test_points_stand_in_order_of_x_in_their_series(
         for name in "ab"
     ]
     found = shown(make_dossier(runs, plots=[plot(series=["name"])]))
-    assert drawn_points(found) == {"name a": [(2, 2), (4, 4)], "name b": [(2, 3), (4, 5)]}
+    assert drawn_points(found) == {"a": [(2, 2), (4, 4)], "b": [(2, 3), (4, 5)]}
     assert found.x_unit == "token"
 
 
@@ -58,7 +62,7 @@ def test_what_the_plot_does_not_name_is_told_apart_all_the_same(
 ) -> None:
     runs = [make_run({"name": n, "size": 2}, {"loss": i}) for i, n in enumerate("ab")]
     found = shown(make_dossier(runs, plots=[plot()]))
-    assert drawn_points(found) == {"name a": [(2, 0)], "name b": [(2, 1)]}
+    assert drawn_points(found) == {"a": [(2, 0)], "b": [(2, 1)]}
 
 
 def test_a_plot_shows_the_points_that_it_asks_for(
@@ -75,8 +79,8 @@ def test_a_plot_shows_the_points_that_it_asks_for(
 def test_devices_are_told_apart(make_run: MakeRun, make_dossier: MakeDossier) -> None:
     runs = [make_run({"size": 2}, {"loss": 1.0}, device=device) for device in ("box", "other")]
     assert [*drawn_points(shown(make_dossier(runs, plots=[plot()])))] == [
-        "device box",
-        "device other",
+        "box",
+        "other",
     ]
 
 
@@ -87,11 +91,106 @@ def test_an_axis_that_advances_with_x_makes_no_series(
     assert [*drawn_points(shown(make_dossier(runs, plots=[plot()])))] == [""]
 
 
-def test_replicates_give_error_bars(make_run: MakeRun, make_dossier: MakeDossier) -> None:
-    runs = [make_run({"size": 2}, {"loss": v}, replicate=i) for i, v in enumerate((1.0, 3.0))]
-    ((point,),) = [each.points for each in shown(make_dossier(runs, plots=[plot()])).series]
-    assert (point.y, point.count) == (2.0, 2)
-    assert point.spread == pytest.approx(2**0.5)
+def test_three_replicates_give_an_interval_and_two_none(
+    make_run: MakeRun, make_dossier: MakeDossier
+) -> None:
+    values = (1.0, 3.0, 2.0)
+    runs = [make_run({"size": 2}, {"loss": v}, replicate=i) for i, v in enumerate(values)]
+    ((two,),) = [each.points for each in shown(make_dossier(runs[:2], plots=[plot()])).series]
+    assert (two.y, two.values, two.interval) == (2.0, (1.0, 3.0), None)
+    ((three,),) = [each.points for each in shown(make_dossier(runs, plots=[plot()])).series]
+    assert three.interval is not None
+    # Student's t for two degrees of freedom, over the square root of three
+    assert three.interval.high - three.y == pytest.approx(4.302653 / 3**0.5)
+    assert three.y - three.interval.low == pytest.approx(4.302653 / 3**0.5)
+
+
+def test_an_interval_of_a_time_does_not_reach_below_nothing(
+    make_run: MakeRun, make_dossier: MakeDossier
+) -> None:
+    runs = [
+        make_run({"size": 2}, {"step_time": v, "loss": v}, replicate=i)
+        for i, v in enumerate((0.1, 0.2, 3.0))
+    ]
+    plots = [plot(y="step_time"), plot(file="loss")]
+    dossier = make_dossier(runs, plots=plots)
+    time, loss = (
+        curves(each, dossier).points[0].interval for each in dossier.scenario.report.plots
+    )
+    assert time is not None
+    assert loss is not None
+    assert time.low == 0.0
+    assert loss.low < 0.0  # a loss may be a difference
+    assert time.high == loss.high
+
+
+@given(st.lists(st.integers(0, 20), min_size=1, max_size=5))
+def test_a_share_of_trials_has_wilsons_interval_within_its_range(successes: list[int]) -> None:
+    shares = [100 * each / 20 for each in successes]
+    found = of_trials(shares, [20] * len(shares), "%")
+    assert found is not None
+    expected = wilson(Proportion(successes=sum(successes), trials=20 * len(successes)))
+    assert (found.low, found.high) == pytest.approx((100 * expected.low, 100 * expected.high))
+    assert 0 <= found.low <= sum(shares) / len(shares) + 1e-9
+    assert found.high <= 100
+
+
+def test_what_is_no_share_of_so_many_trials_has_no_interval() -> None:
+    assert of_trials([33.3], [20], "%") is None
+    assert of_trials([120.0], [10], "%") is None
+
+
+def test_a_name_has_one_colour_in_all_plots(make_run: MakeRun, make_dossier: MakeDossier) -> None:
+    def figures(names: str, metric: str) -> list[FinishedRun]:
+        return [make_run({"name": n, "size": s}, {metric: s}) for n in names for s in (1, 2)]
+
+    runs = [*figures("bca", "loss"), *figures("ca", "step_time")]
+    plots = [
+        plot(series=["name"], where={"name": "a"}),
+        plot(file="all", series=["name"]),
+        plot(file="time", y="step_time", series=["name"]),
+    ]
+    dossier = make_dossier(runs, plots=plots)
+    looks = looks_of([curves(each, dossier) for each in dossier.scenario.report.plots])
+    assert len({look.colour for look in looks.values()}) == len(looks) == 3
+
+
+def test_the_articles_own_figures_stand_beside_ours(
+    make_run: MakeRun, make_dossier: MakeDossier
+) -> None:
+    def printed(size: int, value: float, **where: Any) -> dict[str, Any]:
+        of = {"size": size, **where}
+        return entry(f"e{size}{len(where)}", where=of, claimed=value, kind="exact")
+
+    runs = [make_run({"size": size}, {"loss": 1.0}) for size in (1, 2)]
+    entries = [printed(1, 5.0), printed(2, 4.0), printed(2, 9.0, name="other")]
+    verdicts = [verdict(each["id"]) for each in entries]
+    dossier = make_dossier(runs, plots=[plot()], entries=entries, verdicts=verdicts)
+    found = article_curves(shown(dossier), dossier)
+    assert found is not None
+    assert drawn_points(found) == {"": [(1, 5.0), (2, 4.0)]}
+    assert "the article's own figures" in words_of(svg(dossier))
+    one = make_dossier(runs, plots=[plot()], entries=entries[:1], verdicts=verdicts[:1])
+    assert article_curves(shown(one), one) is None
+
+
+def test_every_mark_says_its_value(make_run: MakeRun, make_dossier: MakeDossier) -> None:
+    runs = [make_run({"name": n, "size": s}, {"loss": s / 4}) for n in "ab" for s in (1, 2, 4)]
+    for kind in ("line", "bar", "scatter"):
+        dossier = make_dossier(runs, plots=[plot(kind=kind, series=["name"])])
+        text = svg(dossier)
+        root = ET.fromstring(text)  # noqa: S314 - our own text
+        titles = [each.text for each in root.iter("{http://www.w3.org/2000/svg}title")]
+        assert titles == [f"{n}, size {s}: {s / 4:g} nat" for n in "ab" for s in (1, 2, 4)]
+
+
+def test_small_multiples_and_a_tornado_name_every_series(
+    make_run: MakeRun, make_dossier: MakeDossier
+) -> None:
+    runs = [make_run({"name": n, "size": s}, {"loss": s}) for n in "abc" for s in (1, 2)]
+    for more in ({"panels": True}, {"kind": "tornado"}):
+        text = svg(make_dossier(runs, plots=[plot(series=["name"], **more)]))
+        assert {"a", "b", "c"} <= set(words_of(text).split())
 
 
 def test_absent_points_are_counted_with_their_reason(
@@ -129,12 +228,12 @@ def test_a_plot_names_its_axes_profile_device_and_spread(
     text = words_of(svg(make_dossier(runs, plots=plots)))
     for part in (
         "A curve",
-        "cpu profile on box",
-        "mean ± 1 sd of 3 runs",
+        "cpu profile, box",
+        "mean and 95 % interval of 3 runs",
         "size [token]",
-        "step_time [s]",
-        "name a",
-        "name b",
+        "step time [s]",
+        "a",
+        "b",
     ):
         assert part in text
 

@@ -1,0 +1,47 @@
+"""``harness open``: the page of stored results in a browser, with figures, runs and rollouts."""
+
+from __future__ import annotations
+
+import webbrowser
+
+from harness.errors import ExitCode, HostError
+from harness.results.code import code_state
+from harness.results.store import RunStore
+from harness.scenario.folders import find
+from harness.scenario.load import load
+from harness.session.options import OpenOptions
+from harness.session.project import open_project
+from harness.session.selection import open_ledger, stored_profile
+from harness.site.build import OF_ONE, ScenarioPages, Site, made_by
+from harness.site.folder import write_site
+from harness.site.published import stored
+from harness.site.transcripts import transcript_logs
+
+PAGES = ".pages"  # folder of a store: pages that can be made again at any time
+
+
+def main(options: OpenOptions) -> ExitCode:
+    """Write the pages of a scenario's stored results, and show them.
+
+    Raises:
+        HostError: the store has no results of the scenario.
+    """
+    project = open_project(options)
+    loaded, store = load(find(project.scenarios, options.scenario)), RunStore(project.store)
+    first = stored_profile(options.profile, loaded.scenario, store)
+    profiles = stored(loaded, open_ledger(loaded), store)
+    profiles = tuple(sorted(profiles, key=lambda each: each.profile is not first))
+    if not profiles or profiles[0].profile is not first:
+        message = f"no results of {loaded.scenario.scenario}, profile {first}, in {store.root}"
+        raise HostError(message, f"harness run {options.scenario} --profile {first}")
+    runs = [run for each in profiles for run in each.page.dossier.runs]
+    pages = ScenarioPages(loaded, profiles, logs=[*transcript_logs(runs, store)])
+    out = store.root / PAGES / loaded.scenario.scenario
+    commit = (code_state(project.root).commit or "")[:10]
+    site = Site(made=made_by(commit), navigation=OF_ONE)
+    write_site(out, site, [pages])
+    page = out / pages.place
+    print(page)
+    if not options.no_browser and not webbrowser.open(page.resolve().as_uri()):
+        options.console.say("no browser was found: open this file in one")
+    return ExitCode.OK

@@ -1,0 +1,34 @@
+"""``harness site``: the published results of every scenario as one folder of pages."""
+
+from __future__ import annotations
+
+from harness.errors import ExitCode
+from harness.results.code import code_state
+from harness.scenario.folders import folders
+from harness.scenario.load import load
+from harness.session.options import SiteOptions
+from harness.session.project import open_project
+from harness.session.selection import open_ledger
+from harness.site.build import ScenarioPages, Site, made_by
+from harness.site.folder import write_site
+from harness.site.history import publications
+from harness.site.published import published
+
+
+def main(options: SiteOptions) -> ExitCode:
+    """Write the site, in the place of an earlier one."""
+    project = open_project(options)
+    out = options.out or project.root / "build" / "site"
+    scenarios = []
+    for folder in folders(project.scenarios):
+        loaded = load(folder)
+        ledger = open_ledger(loaded)
+        found = published(loaded, ledger, project.published)
+        name, profiles = loaded.scenario.scenario, tuple(each.profile for each in found)
+        history = publications(project.root, name, profiles)
+        scenarios.append(ScenarioPages(loaded, found, history=history))
+        options.console.explain(f"{name}: {', '.join(profiles) or 'nothing is published'}")
+    commit = (code_state(project.root).commit or "")[:10]
+    number = write_site(out, Site(made=made_by(commit)), scenarios, project.root)
+    print(f"{out / 'index.html'}: {number} files")
+    return ExitCode.OK

@@ -1,0 +1,1 @@
+"""A folder of pages: every article with its answer, every figure with where it comes from."""

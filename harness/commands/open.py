@@ -5,11 +5,13 @@ from __future__ import annotations
 import webbrowser
 
 from harness.errors import ExitCode, HostError
+from harness.records import record
 from harness.results.code import code_state
 from harness.results.store import RunStore
 from harness.scenario.folders import find
 from harness.scenario.load import load
 from harness.session.options import OpenOptions
+from harness.session.output import print_answer
 from harness.session.project import open_project
 from harness.session.selection import open_ledger, stored_profile
 from harness.site.build import OF_ONE, ScenarioPages, Site, made_by
@@ -18,6 +20,13 @@ from harness.site.published import stored
 from harness.site.transcripts import transcript_logs
 
 PAGES = ".pages"  # folder of a store: pages that can be made again at any time
+
+
+@record
+class OpenAnswer:
+    """The answer of ``harness open --json``: the page that was written."""
+
+    page: str
 
 
 def main(options: OpenOptions) -> ExitCode:
@@ -41,7 +50,10 @@ def main(options: OpenOptions) -> ExitCode:
     site = Site(made=made_by(commit), navigation=OF_ONE)
     write_site(out, site, [pages])
     page = out / pages.place
-    print(page)
+    if options.json:
+        print_answer(options, OpenAnswer(page=str(page)))
+    else:
+        print(page)
     if not options.no_browser and not webbrowser.open(page.resolve().as_uri()):
         options.console.say("no browser was found: open this file in one")
     return ExitCode.OK

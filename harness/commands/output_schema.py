@@ -16,6 +16,7 @@ from harness.commands.doctor import DoctorAnswer
 from harness.commands.fetch import FetchAnswer
 from harness.commands.history import HistoryAnswer
 from harness.commands.list import ListAnswer
+from harness.commands.open import OpenAnswer
 from harness.commands.pin import PinAnswer
 from harness.commands.plan import PlanAnswer
 from harness.commands.publish import PublishAnswer
@@ -23,6 +24,7 @@ from harness.commands.regress import BisectAnswer, RegressAnswer
 from harness.commands.report import ReportAnswer, WrittenAnswer
 from harness.commands.run import RunAnswer
 from harness.commands.show import ShowAnswer
+from harness.commands.site import SiteAnswer
 from harness.commands.validate import ValidateAnswer
 from harness.commands.verify import VerifyAnswer
 from harness.session.output import OUTPUT_VERSION, OutputError, SaidAnswer
@@ -46,7 +48,9 @@ OF_ALL: Mapping[str, Any] = {
     "doctor": DoctorAnswer,
     "history": HistoryAnswer | SaidAnswer,
     "list": ListAnswer,
+    "open": OpenAnswer,
     "regress": RegressAnswer | BisectAnswer | SaidAnswer,
+    "site": SiteAnswer,
     "validate": ValidateAnswer,
     "verify": VerifyAnswer,
     "watch": Mapping[str, Any],

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from harness.errors import ExitCode
+from harness.records import record
 from harness.results.code import code_state
 from harness.scenario.folders import folders
 from harness.scenario.load import load
 from harness.session.options import SiteOptions
+from harness.session.output import print_answer
 from harness.session.project import open_project
 from harness.session.selection import open_ledger
 from harness.site.build import ScenarioPages, Site, made_by
 from harness.site.folder import write_site
 from harness.site.history import publications
 from harness.site.published import published
+
+
+@record
+class SiteAnswer:
+    """The answer of ``harness site --json``.
+
+    Attributes:
+        index: the first page.
+        files: how many were written.
+    """
+
+    index: str
+    files: int
 
 
 def main(options: SiteOptions) -> ExitCode:
@@ -30,5 +45,9 @@ def main(options: SiteOptions) -> ExitCode:
         options.console.explain(f"{name}: {', '.join(profiles) or 'nothing is published'}")
     commit = (code_state(project.root).commit or "")[:10]
     number = write_site(out, Site(made=made_by(commit)), scenarios, project.root)
-    print(f"{out / 'index.html'}: {number} files")
+    index = out / "index.html"
+    if options.json:
+        print_answer(options, SiteAnswer(index=str(index), files=number))
+    else:
+        print(f"{index}: {number} files")
     return ExitCode.OK

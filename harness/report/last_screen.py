@@ -15,7 +15,7 @@ from pathlib import Path
 
 from harness.check.pins import PinsReport
 from harness.errors import ExitCode, worst
-from harness.records import Profile, Status, record
+from harness.records import Profile, Status, VerdictKind, record
 from harness.report import clean
 from harness.report.answer import (
     ClaimState,

@@ -11,7 +11,6 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 
@@ -19,13 +18,14 @@ from harness.check.pins import PinsReport
 from harness.errors import ExitCode, worst
 from harness.records import Profile, Status, Verdict, VerdictKind, record
 from harness.report import clean
+from harness.report.article_errors import true_figure
 from harness.report.cells import cells_table, spoken
 from harness.report.dossier import ScenarioReport
-from harness.report.figures import figure, printed
+from harness.report.figures import printed
 from harness.report.headline import HeadlineRows, headline_rows
 from harness.report.tables import visible
 from harness.results.store import RunStore
-from harness.scenario.expectations import Entry, Printed
+from harness.scenario.expectations import Entry
 from harness.units import counted, duration
 
 MAX_LINES = 25
@@ -36,7 +36,6 @@ _LEAST_ROWS = 3
 _GAP = 2
 _COMMAND = 36  # columns of a command, so that what they give stands in line
 _S_PER_HOUR = 3600.0
-_MISPRINT = 0.01  # a truth rounded as the claim is may be off by this share before it gets a digit
 
 
 class ClaimState(StrEnum):
@@ -413,27 +412,7 @@ def _misprints(summaries: Sequence[ClaimSummary]) -> Iterator[tuple[ClaimSummary
     for each in summaries:
         claimed, truth = each.entry.claimed, each.entry.derived or each.entry.recorded
         if each.verdict.claim is VerdictKind.ARTICLE_DIFFERS and claimed and truth:
-            yield each, printed(claimed), _truth(claimed, truth)
-
-
-def _truth(claimed: Printed, truth: Printed) -> str:
-    """Return the true figure with the claim's last digit, or the next where that would mislead."""
-    value = truth.value
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return printed(truth)
-    if isinstance(value, int) or isinstance(claimed.value, str | bool | None):
-        return printed(truth)
-    step = Decimal(repr(claimed.step))
-    for _ in range(4):
-        rounded = Decimal(repr(float(value))).quantize(step.normalize()) if step < 1 else None
-        shown = float(value) if rounded is None else float(rounded)
-        if rounded is None:
-            return figure(float(f"{float(value):.4g}"))
-        off = abs(shown - float(value))
-        if off <= _MISPRINT * abs(float(value)) and shown != claimed.value:
-            return f"{rounded:,f}"
-        step /= 10
-    return printed(truth)
+            yield each, printed(claimed), true_figure(claimed, truth)
 
 
 def _errors(summaries: Sequence[ClaimSummary], width: int, most: int) -> list[str]:

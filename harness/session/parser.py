@@ -201,7 +201,7 @@ def _add_reporting(commands: _Commands) -> None:
     command = _command(
         commands, "report", "render stored results as text, csv, JSON, page or plots"
     )
-    _scenarios(command)
+    _scenarios(command, nargs="*", otherwise="with --splice, none for all that have a marker")
     _experiment(command)
     command.add_argument(
         "--format",
@@ -225,12 +225,14 @@ def _add_reporting(commands: _Commands) -> None:
         "--splice",
         type=Path,
         metavar="ARTICLE",
-        help="fill the markers of these scenarios in a Markdown file",
+        help="fill the markers of these scenarios in a Markdown, MyST, Quarto or HTML file, from "
+        "the published results or from --store",
     )
     command.add_argument(
         "--stale",
         action="store_true",
-        help="with --splice: change nothing, and exit with 1 if the file is out of date",
+        help="with --splice: change nothing; name each line that is out of date and the true "
+        "value, and exit with 1 if there is one",
     )
     command = _command(commands, "compare", "compare two stores of results, cell by cell")
     command.add_argument("scenario", metavar="SCENARIO", help=_SCENARIO_HELP)

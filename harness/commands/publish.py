@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from harness import atomic
@@ -17,8 +18,8 @@ from harness.errors import ExitCode, HostError, InputError, Problem, worst
 from harness.plan.expand import expand
 from harness.plan.overrides import Overrides
 from harness.records import Profile, Status
+from harness.report.dossier import assemble
 from harness.report.files import files_of
-from harness.report.published import published_report
 from harness.results.selection import is_of_this_code, select
 from harness.results.store import (
     ENVIRONMENT_FILE,
@@ -124,8 +125,9 @@ def _render(loaded: Loaded, project: Project, *, keep: bool) -> Iterator[Path]:
     """
     store = RunStore(project.published)
     profiles = store.profiles(loaded.scenario.scenario)
+    plans = [expand(loaded, profile, Overrides()) for profile in profiles]
     ledger = open_ledger(loaded)
-    dossiers = [published_report(loaded, ledger, profile, store) for profile in profiles]
+    dossiers = [replace(assemble(loaded, ledger, plan, store), is_published=True) for plan in plans]
     for name, text in (files_of(dossiers) if dossiers else {}).items():
         path = store.root / loaded.scenario.scenario / name
         if not path.is_file() or path.read_text(encoding="utf-8") != text:

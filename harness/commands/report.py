@@ -30,7 +30,6 @@ from harness.report.ledger import ledger_table
 from harness.report.markers import Marker, Shown
 from harness.report.page import Page, render_page
 from harness.report.plots import draw_all
-from harness.report.published import published_report
 from harness.report.render import TableFormat, json_document, render, render_text
 from harness.report.splice import Excerpt, splice, stale
 from harness.report.tables import Table
@@ -237,10 +236,9 @@ class _Filler:
             declared_profile(profile, loaded.scenario)
             if profile not in self._store.profiles(loaded.scenario.scenario):
                 raise InputError([Problem(message=self._why_none(loaded, profile))])
-            if self._is_published:
-                report = published_report(loaded, ledger, profile, self._store)
-            else:
-                report = assemble(loaded, ledger, expand(loaded, profile, Overrides()), self._store)
+            plan = expand(loaded, profile, Overrides())
+            report = assemble(loaded, ledger, plan, self._store)
+            report = replace(report, is_published=self._is_published)
             if report.missing:  # the figures of the others stand, and are not the whole experiment
                 name = f"{loaded.scenario.scenario} {profile}"
                 print(f"harness report: {name}: {report.missing}", file=sys.stderr)

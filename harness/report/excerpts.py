@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from enum import StrEnum
@@ -25,7 +26,7 @@ from harness.report.headline import headline_rows
 from harness.report.html import render_html
 from harness.report.ledger import ledger_table
 from harness.report.markers import HTML_SUFFIXES, Marker, Of, Shown
-from harness.report.plots import RenderedPlot, draw_all
+from harness.report.plots import RenderedPlot, draw
 from harness.report.render import render_markdown
 from harness.report.splice import PLOT_MARK, Excerpt
 from harness.report.tables import Align, Column, RowGroup, Table, TableCell, words
@@ -40,6 +41,8 @@ from harness.scenario.expectations import (
 from harness.scenario.schema import Scenario
 from harness.units import UNITS, convert, same_dimension
 from harness.workloads.api.declare import Metric
+
+_NUMBER = re.compile(r"[ +-]?\d[\d,]*(\.\d+)?(e[+-]?\d+)?%?")  # which Markdown takes as it is
 
 
 class ArticleFormat(StrEnum):
@@ -188,12 +191,13 @@ def _plot(marker: Marker, report: ScenarioReport, form: ArticleFormat) -> Excerp
     declared = [plot.file for plot in report.scenario.report.plots]
     if marker.name not in declared:
         raise InputError([unknown("plot", marker.name, declared)])
-    drawn = next(each for each in draw_all(report) if each.plot.file == marker.name)
-    if not drawn.svg:
-        raise InputError([Problem(message=f"plot {marker.name} is {drawn.note}")])
     short = report.scenario.scenario.partition("-")[0]
     name = marker.options.get("path") or f"{short}-{report.profile}-{marker.name}.svg"
     _check_path(name)
+    asked = next(plot for plot in report.scenario.report.plots if plot.file == marker.name)
+    drawn = draw(asked, report)
+    if not drawn.svg:
+        raise InputError([Problem(message=f"plot {marker.name} is {drawn.note}")])
     alt = clean.field(marker.options.get("alt") or drawn.plot.title)
     caption = " ".join(clean.field(line) for line in (*_notes(drawn), *report.caption))
     if form is ArticleFormat.HTML:
@@ -283,20 +287,30 @@ def figure_excerpt(
     entry = _entry(marker, ledger)
     if entry is None and marker.name not in metrics:
         ids = [each.id for each in ledger.expectations]
+        if marker.name in ids:
+            message = f"{marker.name} is a claim, which row keys do not choose"
+            raise InputError([Problem(message=message, value=next(iter(marker.rows)))])
         raise InputError([unknown("claim or metric", marker.name, [*ids, *metrics])])
-    if entry is not None and marker.rows:
-        message = f"{entry.id} is a claim, which row keys do not choose"
-        raise InputError([Problem(message=message, key=next(iter(marker.rows)))])
     if entry is None or report is not None:
         assert report is not None, "a measured figure has a profile"
         found = _measured(marker, entry, metrics, report)
     else:
         found = _from_ledger(entry, _of(marker, entry))
-    text = clean.field(_written(marker, found))
-    return Excerpt(text=str(escape(text)) if form is ArticleFormat.HTML else clean.markdown(text))
+    return Excerpt(text=_written_text(_written(marker, found), form))
+
+
+def _written_text(text: str, form: ArticleFormat) -> str:
+    """Return text for the middle of a sentence."""
+    shown = clean.field(text)
+    if form is ArticleFormat.HTML:
+        return str(escape(shown))
+    return shown if _NUMBER.fullmatch(shown) else clean.markdown_line(shown)
 
 
 def _entry(marker: Marker, ledger: Expectations) -> Expectation | None:
+    """Return the claim that is meant; None for a metric, which row keys choose a value of."""
+    if marker.rows:
+        return None
     return next((each for each in ledger.expectations if each.id == marker.name), None)
 
 
@@ -337,7 +351,8 @@ def _measured(
             values = values_of(entry, measured)
         else:
             where = {
-                key: _key(report.runs, metric.name, key, each) for key, each in marker.rows.items()
+                key: _key(report.runs, metric.name, key, ",".join(values))
+                for key, values in marker.rows.items()
             }
             rows = measured.rows.samples(Cell(metric=metric.name, where=where))
             values = [row.value(unit) for row in rows]
@@ -382,10 +397,8 @@ def _written(marker: Marker, found: _Number) -> str:
     if not unit and not marker.format:
         return found.usual
     if not is_number(found.value):
-        message = (
-            f"{marker.name} is {clean.brief(setting(found.value))}, which has no unit or format"
-        )
-        raise InputError([Problem(message=message)])
+        message, value = f"{marker.name} is no number", clean.brief(setting(found.value))
+        raise InputError([Problem(message=f"{message}, and has no unit or format", value=value)])
     number = float(found.value)
     if marker.format.endswith("%"):
         unit = unit or "1"

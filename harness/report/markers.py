@@ -30,8 +30,8 @@ from harness.records import Profile, record
 HTML_SUFFIXES = frozenset({".html", ".htm", ".xhtml"})
 CLOSING = "<!-- /harness -->"
 _BEGINNING = re.compile(r"<!--[ \t]*(?=/?[ \t]*harness\b)")
-# bounded: a megabyte of beginnings without an end is read in a second all the same
-_COMMENT = re.compile(r"<!--[ \t]*(/?[ \t]*harness\b[^\n]{0,2000}?)[ \t]*-->")
+# up to the next comment and bounded, so that a megabyte of beginnings is read in a second
+_COMMENT = re.compile(r"<!--[ \t]*(/?[ \t]*harness\b[^\n<]{0,2000}?)[ \t]*-->")
 _MYST = re.compile(r"^[ \t]*%[ \t]*(harness:[^\n]*?|/[ \t]*harness)[ \t]*\r?$", re.MULTILINE)
 _CLOSES = re.compile(r"/[ \t]*harness")
 _FENCE = re.compile(r"[ \t]*(`{3,}|~{3,})(.*)")

@@ -272,6 +272,23 @@ class CompareOptions(Options):
 
 
 @options
+class ExportOptions(Options):
+    """``harness export``.
+
+    Attributes:
+        scenario: one scenario.
+        profile: a profile's name, or ``auto``.
+        to: the form: one of `EXPORTS`.
+        path: a new folder.
+    """
+
+    scenario: str
+    profile: str = "auto"
+    to: str
+    path: Path
+
+
+@options
 class PublishOptions(ProfileOptions):
     """``harness publish``.
 
@@ -353,6 +370,7 @@ OF_COMMAND: dict[str, type[Options]] = {
     "pin": PinOptions,
     "report": ReportOptions,
     "compare": CompareOptions,
+    "export": ExportOptions,
     "publish": PublishOptions,
     "fetch": FetchOptions,
     "build": BuildOptions,

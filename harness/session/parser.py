@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 PROFILES = ("auto", "spark", "cuda", "cpu", "evidence")
 SHELLS = ("bash", "zsh", "fish")
+# each a module of `harness.export`
+EXPORTS = ("inspect", "mlflow", "trackio", "parquet", "every-eval-ever", "harbor", "verifiers")
 ACTIONS = ("list", "show", "prune", "export", "import")
 _RUNTIMES = ("auto", "local", "docker")
 
@@ -241,6 +243,13 @@ def _add_reporting(commands: _Commands) -> None:
     command.add_argument(
         "--other-profile", metavar="PROFILE", help="the profile to look at there (default the same)"
     )
+    command = _command(commands, "export", "write stored results in the form of another tool")
+    command.add_argument("scenario", metavar="SCENARIO", help=_SCENARIO_HELP)
+    _profile(command)
+    command.add_argument(
+        "--to", required=True, choices=EXPORTS, metavar="FORM", help=", ".join(EXPORTS)
+    )
+    command.add_argument("path", type=Path, metavar="PATH", help="a new folder")
     command = _command(
         commands, "publish", "copy finished runs into results/ and render their tables"
     )

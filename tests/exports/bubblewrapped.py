@@ -9,6 +9,8 @@ from typing import Any
 
 from harbor.environments.base import BaseEnvironment, ExecResult
 
+BWRAP = shutil.which("bwrap") or "bwrap"
+
 
 class Bubblewrapped(BaseEnvironment):  # type: ignore[misc] # harbor is no dependency of ours
     """``/app``, ``/tests`` and ``/logs`` lie below `root`; all else is the system's, read-only.
@@ -58,16 +60,15 @@ class Bubblewrapped(BaseEnvironment):  # type: ignore[misc] # harbor is no depen
         user: str | int | None = None,
     ) -> ExecResult:
         del cwd, user
-        binds = [
-            word for name in ("usr", "bin", "lib", "lib64", "etc") for word in _read_only(name)
-        ]
+        system = ("/usr", "/bin", "/lib", "/lib64", "/etc")
+        binds = [word for path in system for word in ("--ro-bind-try", path, path)]
         own = [
             *("--bind", str(self._root / "tests"), "/tests"),
             *("--bind", str(self._root / "logs"), "/logs"),
             *("--bind", str(self._app), "/app"),
         ]
         done = subprocess.run(  # noqa: ASYNC221 - one at a time
-            ["bwrap", *binds, "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp", *own,
+            [BWRAP, *binds, "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp", *own,
              "--unshare-all", "--chdir", "/app", "--clearenv", "--setenv", "PATH", "/usr/bin:/bin",
              "bash", "-c", command],
             env=env, timeout=timeout_sec, capture_output=True, check=False, encoding="utf-8",
@@ -76,7 +77,3 @@ class Bubblewrapped(BaseEnvironment):  # type: ignore[misc] # harbor is no depen
 
     def _place(self, path: str) -> Path:
         return self._root / path.lstrip("/")
-
-
-def _read_only(name: str) -> list[str]:
-    return ["--ro-bind-try", f"/{name}", f"/{name}"]

@@ -33,7 +33,6 @@ from harness.report.tables import Align, Column, RowGroup, Table, TableCell, wor
 from harness.scenario.expectations import (
     Cell,
     Entry,
-    EvidenceClass,
     Expectation,
     Expectations,
     Printed,
@@ -316,9 +315,7 @@ def _entry(marker: Marker, ledger: Expectations) -> Expectation | None:
 
 def _of(marker: Marker, entry: Entry) -> Of:
     """Return which number is meant: of arithmetic, which nothing measures, the true one."""
-    is_arithmetic = entry.evidence_class is EvidenceClass.ARITHMETIC
-    has_truth = entry.derived is not None or entry.recorded is not None
-    usual = Of.TRUE if is_arithmetic and has_truth and entry.kind == "arithmetic" else Of.MEASURED
+    usual = Of.TRUE if entry.kind == "arithmetic" else Of.MEASURED
     return Of(marker.options.get("of", usual))
 
 

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from harness.errors import ExitCode, InputError
-from harness.export import every_eval_ever, inspect, mlflow, parquet, source, trackio, verifiers
+from harness.export import every_eval_ever, inspect, parquet, source
 from harness.export.source import Exported
 from harness.session.parser import EXPORTS
 from tests.contract.small import called
@@ -34,7 +29,7 @@ def test_a_package_that_is_missing_is_named_with_the_extra(
     exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(source, "find_spec", lambda _: None)
-    for module in (inspect, mlflow, parquet, trackio):
+    for module in (inspect, parquet):
         with pytest.raises(InputError, match=r"pip install 'spark-article-harness\[exports\]'"):
             module.export(exported, tmp_path / "new")
     assert list(tmp_path.iterdir()) == []
@@ -101,50 +96,6 @@ def test_inspect_opens_its_logs(exported: Exported, tmp_path: Path) -> None:
         assert means["reward"] == pytest.approx(sum(rewards) / len(rewards))
 
 
-def test_mlflow_has_runs_and_curves(exported: Exported, tmp_path: Path) -> None:
-    pytest.importorskip("mlflow", reason="needs the extra `exports`")
-    pytest.importorskip("sqlalchemy", reason="needs the extra `exports`")
-    from mlflow import MlflowClient  # noqa: PLC0415 - an extra
-
-    mlflow.export(exported, tmp_path / "m")
-    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'm' / mlflow.DATABASE}")
-    experiment = client.get_experiment_by_name(exported.name)
-    assert experiment is not None
-    (found,) = client.search_runs([experiment.experiment_id])
-    (run,) = exported.runs
-    assert found.info.status == "FINISHED"
-    assert found.data.tags["harness.run_id"] == run.spec.run_id
-    assert found.data.metrics["agent.pass_rate/policy:oracle"] == 100.0
-    assert set(found.data.params) == set(run.spec.params)
-    history = client.get_metric_history(found.info.run_id, "curve/reward")
-    assert [(each.step, each.value) for each in history] == [*enumerate(REWARDS, 1)]
-
-
-def test_trackio_has_runs_and_curves(exported: Exported, tmp_path: Path) -> None:
-    if find_spec("trackio") is None:
-        pytest.skip("needs the extra `exports`")
-    trackio.export(exported, tmp_path / "t")
-    (run,) = exported.runs
-    program = Path(sys.executable).with_name("trackio")
-
-    def asked(*words: str) -> Any:
-        """Ask trackio as a user does; it reads the name of its folder once, when it starts."""
-        done = subprocess.run(
-            [str(program), *words, "--project", exported.name, "--json"],
-            env={**os.environ, "TRACKIO_DIR": str(tmp_path / "t"), "HF_HUB_OFFLINE": "1"},
-            capture_output=True,
-            check=False,
-            encoding="utf-8",
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    name = source.title(run)
-    assert name in json.dumps(asked("list", "runs"))
-    rewards = asked("get", "metric", "--run", name, "--metric", "reward")["values"]
-    assert [(each["step"], each["value"]) for each in rewards] == [*enumerate(REWARDS, 1)]
-
-
 def test_every_eval_ever_is_valid(exported: Exported, tmp_path: Path) -> None:
     every_eval_ever.export(exported, tmp_path / "e")
     files = sorted((tmp_path / "e").glob("*.json"))
@@ -166,24 +117,3 @@ def test_every_eval_ever_is_valid(exported: Exported, tmp_path: Path) -> None:
         eval_types.EvaluationLog.model_validate(document)
     broken = {**documents[0], "model_info": {}}
     assert list(Draft7Validator(schema).iter_errors(broken))
-
-
-def test_verifiers_plays_the_tasks(exported: Exported, tmp_path: Path) -> None:
-    pytest.importorskip("verifiers", reason="needs the extra `exports`")
-    verifiers.export(exported, tmp_path / "v")
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "exports" / "play_verifiers.py")],
-        cwd=tmp_path / "v",
-        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path / 'v'}"},
-        capture_output=True,
-        check=False,
-        encoding="utf-8",
-    )
-    assert done.returncode == 0, done.stderr
-    (run,) = exported.runs
-    ours = {
-        (each.policy, each.task_id): [each.reward, float(each.episode.grade.passed)]  # type: ignore[union-attr]
-        for each in exported.rollouts(run)
-    }
-    theirs = json.loads(done.stdout.splitlines()[-1])
-    assert {(policy, task): found for policy, task, *found in theirs} == ours

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PROFILES = ("auto", "spark", "cuda", "cpu", "evidence")
 SHELLS = ("bash", "zsh", "fish")
 # each a module of `harness.export`
-EXPORTS = ("inspect", "parquet", "every-eval-ever", "harbor")
+EXPORTS = ("inspect", "trackio", "parquet", "every-eval-ever", "harbor")
 ACTIONS = ("list", "show", "prune", "export", "import")
 _RUNTIMES = ("auto", "local", "docker")
 

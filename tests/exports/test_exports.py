@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.errors import ExitCode, InputError
-from harness.export import every_eval_ever, inspect, parquet, source
+from harness.export import every_eval_ever, inspect, parquet, source, trackio
 from harness.export.source import Exported
 from harness.session.parser import EXPORTS
 from tests.contract.small import called
@@ -29,7 +34,7 @@ def test_a_package_that_is_missing_is_named_with_the_extra(
     exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(source, "find_spec", lambda _: None)
-    for module in (inspect, parquet):
+    for module in (inspect, parquet, trackio):
         with pytest.raises(InputError, match=r"pip install 'spark-article-harness\[exports\]'"):
             module.export(exported, tmp_path / "new")
     assert list(tmp_path.iterdir()) == []
@@ -94,6 +99,31 @@ def test_inspect_opens_its_logs(exported: Exported, tmp_path: Path) -> None:
         means = {score.name: score.metrics["mean"].value for score in log.results.scores}
         rewards = [each.reward for each in of_policy.values() if each.reward is not None]
         assert means["reward"] == pytest.approx(sum(rewards) / len(rewards))
+
+
+def test_trackio_has_runs_and_curves(exported: Exported, tmp_path: Path) -> None:
+    if find_spec("trackio") is None:
+        pytest.skip("needs the extra `exports`")
+    trackio.export(exported, tmp_path / "t")
+    (run,) = exported.runs
+    program = Path(sys.executable).with_name("trackio")
+
+    def asked(*words: str) -> Any:
+        """Ask trackio as a user does; it reads the name of its folder once, when it starts."""
+        done = subprocess.run(
+            [str(program), *words, "--project", exported.name, "--json"],
+            env={**os.environ, "TRACKIO_DIR": str(tmp_path / "t"), "HF_HUB_OFFLINE": "1"},
+            capture_output=True,
+            check=False,
+            encoding="utf-8",
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    name = source.title(run)
+    assert name in json.dumps(asked("list", "runs"))
+    rewards = asked("get", "metric", "--run", name, "--metric", "reward")["values"]
+    assert [(each["step"], each["value"]) for each in rewards] == [*enumerate(REWARDS, 1)]
 
 
 def test_every_eval_ever_is_valid(exported: Exported, tmp_path: Path) -> None:

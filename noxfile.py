@@ -83,6 +83,7 @@ def _environments(*, has_gpu: bool) -> dict[str, Environment]:
         "curator": Environment(lock=BENCH_REQUIREMENTS / "curator.txt", torch=True),
         "regression": Environment(lock=BENCH_REQUIREMENTS / "regression.txt"),
         "crate": Environment(lock=BENCH_REQUIREMENTS / "crate.txt"),
+        "exports": Environment(lock=REQUIREMENTS / "exports.txt"),
         "reframe": Environment(lock=BENCH_REQUIREMENTS / "reframe.txt"),
         "trl": Environment(lock=BENCH_REQUIREMENTS / "trl.txt", torch=True),
     }
@@ -546,6 +547,12 @@ def curator(session: nox.Session) -> None:
         within="curator-tests",
     )
     session.run(environment(session, "curator"), "-m", "tests.bench.curator", external=True)
+
+
+@nox.session(venv_backend="none", default=False)
+def exports(session: nox.Session) -> None:
+    """Open every export with its tool's own program, or check it by its owner's schema."""
+    _pytest(session, *(session.posargs or ["tests/exports"]), within="exports")
 
 
 @nox.session(venv_backend="none", default=False)

@@ -94,17 +94,7 @@ def bound(entry: ledger.BoundEntry, measured: Measured) -> Judgement:
 
 def ratio(entry: ledger.RatioEntry, measured: Measured) -> Judgement:
     """One metric over another lies in the interval, in every cell that pairs."""
-    if UNITS[entry.unit].dimension != "number":
-        call_invalid(f"a ratio has the unit x, 1 or %, not {entry.unit}")
-    groups: dict[Hashable, list[float]] = defaultdict(list)
-    labels: dict[Hashable, str] = {}
-    for one, other in measured.rows.pairs(entry, entry.expect.to):
-        unit = one.measurement.unit
-        below = other.number(unit)
-        if below == 0:
-            call_invalid(f"{other.label} is 0: cannot divide by it")
-        groups[one.cell].append((one.number(unit) / below) / UNITS[entry.unit].factor)
-        labels.setdefault(one.cell, one.label)
+    groups, labels = _ratios(entry, measured)
     means = {cell: fmean(values) for cell, values in groups.items()}
     interval = accepted(entry.expect)
     worst = max(means, key=lambda cell: shortfall(interval, means[cell]))
@@ -161,6 +151,22 @@ def trajectory(entry: ledger.TrajectoryEntry, measured: Measured) -> Judgement:
     return judged(near and steady, f"{len(residuals)} points", detail, sees)
 
 
+def values_of(entry: ledger.Expectation, measured: Measured) -> list[Scalar]:
+    """Return the samples of the one figure that an entry is about, in its unit.
+
+    Raises:
+        Unanswered: there is none, it cannot be used, or the entry is about several.
+    """
+    if isinstance(entry, ledger.TrajectoryEntry):
+        call_invalid("is about a series")
+    if not isinstance(entry, ledger.RatioEntry):
+        return [row.value(entry.unit) for row in measured.rows.samples(entry)]
+    groups, _ = _ratios(entry, measured)
+    if len(groups) > 1:
+        call_invalid(f"is about {len(groups)} cells")
+    return [value for values in groups.values() for value in values]
+
+
 # --- exact and bound ------------------------------------------------------------------------------
 
 
@@ -214,6 +220,24 @@ def _joined(*parts: str) -> str:
 
 
 # --- ratio and trajectory -------------------------------------------------------------------------
+
+
+def _ratios(
+    entry: ledger.RatioEntry, measured: Measured
+) -> tuple[dict[Hashable, list[float]], dict[Hashable, str]]:
+    """Return the ratios of each cell that pairs, and the cells' names."""
+    if UNITS[entry.unit].dimension != "number":
+        call_invalid(f"a ratio has the unit x, 1 or %, not {entry.unit}")
+    groups: dict[Hashable, list[float]] = defaultdict(list)
+    labels: dict[Hashable, str] = {}
+    for one, other in measured.rows.pairs(entry, entry.expect.to):
+        unit = one.measurement.unit
+        below = other.number(unit)
+        if below == 0:
+            call_invalid(f"{other.label} is 0: cannot divide by it")
+        groups[one.cell].append((one.number(unit) / below) / UNITS[entry.unit].factor)
+        labels.setdefault(one.cell, one.label)
+    return groups, labels
 
 
 def _series(rows: list[MeasurementRow], key: str, unit: str) -> dict[float, float]:

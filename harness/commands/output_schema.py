@@ -13,6 +13,7 @@ from harness.commands.build import BuildAnswer
 from harness.commands.check import CheckAnswer
 from harness.commands.compare import CompareAnswer
 from harness.commands.doctor import DoctorAnswer
+from harness.commands.export import ExportAnswer
 from harness.commands.fetch import FetchAnswer
 from harness.commands.history import HistoryAnswer
 from harness.commands.list import ListAnswer
@@ -21,7 +22,7 @@ from harness.commands.pin import PinAnswer
 from harness.commands.plan import PlanAnswer
 from harness.commands.publish import PublishAnswer
 from harness.commands.regress import BisectAnswer, RegressAnswer
-from harness.commands.report import ReportAnswer, WrittenAnswer
+from harness.commands.report import ReportAnswer, SplicedAnswer, StaleAnswer, WrittenAnswer
 from harness.commands.run import RunAnswer
 from harness.commands.show import ShowAnswer
 from harness.commands.site import SiteAnswer
@@ -46,9 +47,11 @@ OF_ALL: Mapping[str, Any] = {
     "build": BuildAnswer,
     "compare": CompareAnswer,
     "doctor": DoctorAnswer,
+    "export": ExportAnswer,
     "history": HistoryAnswer | SaidAnswer,
     "list": ListAnswer,
     "open": OpenAnswer,
+    "report": SplicedAnswer | StaleAnswer,
     "regress": RegressAnswer | BisectAnswer | SaidAnswer,
     "site": SiteAnswer,
     "validate": ValidateAnswer,
@@ -59,19 +62,24 @@ OF_ALL: Mapping[str, Any] = {
 
 def output_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of the document of every command."""
-    every = {**OF_SCENARIOS, **OF_ALL, "": OutputError}
+    every = {(name, True): kind for name, kind in OF_SCENARIOS.items()}
+    every |= {(name, False): kind for name, kind in OF_ALL.items()}
+    every["", False] = OutputError
     mode: Literal["serialization"] = "serialization"
     schemas, definitions = TypeAdapter.json_schemas(
         (name, mode, TypeAdapter(kind)) for name, kind in every.items()
     )
     of = {name: schemas[name, mode] for name in every}
     definitions = {name: _closed(each) for name, each in definitions["$defs"].items()}
-    commands = [_document(name, of[name], of[""], by_scenario=True) for name in OF_SCENARIOS]
-    commands += [_document(name, of[name], of[""], by_scenario=False) for name in OF_ALL]
+    error = of.pop(("", False))
+    commands = [
+        _document(name, answer, error, by_scenario=by_scenario)
+        for (name, by_scenario), answer in of.items()
+    ]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "What harness prints with --json",
-        "oneOf": [*commands, _document("", {"type": "null"}, of[""], by_scenario=False)],
+        "oneOf": [*commands, _document("", {"type": "null"}, error, by_scenario=False)],
         "$defs": definitions,
     }
 

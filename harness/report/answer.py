@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from decimal import Decimal
 from enum import StrEnum
 
 from harness.records import Profile, Verdict, VerdictKind, record
+from harness.report.article_errors import true_figure
 from harness.report.dossier import ScenarioReport
-from harness.report.figures import figure, printed
-from harness.scenario.expectations import Entry, Printed
+from harness.report.figures import printed
+from harness.scenario.expectations import Entry
 from harness.units import counted
-
-_MISPRINT = 0.01  # a truth rounded as the claim is may be off by this share before it gets a digit
 
 
 class ClaimState(StrEnum):
@@ -201,24 +199,4 @@ def misprints(summaries: Sequence[ClaimSummary]) -> Iterator[tuple[ClaimSummary,
     for each in summaries:
         claimed, truth = each.entry.claimed, each.entry.derived or each.entry.recorded
         if each.verdict.claim is VerdictKind.ARTICLE_DIFFERS and claimed and truth:
-            yield each, printed(claimed), _truth(claimed, truth)
-
-
-def _truth(claimed: Printed, truth: Printed) -> str:
-    """Return the true figure with the claim's last digit, or the next where that would mislead."""
-    value = truth.value
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return printed(truth)
-    if isinstance(value, int) or isinstance(claimed.value, str | bool | None):
-        return printed(truth)
-    step = Decimal(repr(claimed.step))
-    for _ in range(4):
-        rounded = Decimal(repr(float(value))).quantize(step.normalize()) if step < 1 else None
-        shown = float(value) if rounded is None else float(rounded)
-        if rounded is None:
-            return figure(float(f"{float(value):.4g}"))
-        off = abs(shown - float(value))
-        if off <= _MISPRINT * abs(float(value)) and shown != claimed.value:
-            return f"{rounded:,f}"
-        step /= 10
-    return printed(truth)
+            yield each, printed(claimed), true_figure(claimed, truth)

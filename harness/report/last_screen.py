@@ -185,7 +185,7 @@ class HeadlineDocument:
 
 
 @record
-class ArticleError:
+class MisprintDocument:
     """A figure that the article prints and its own data contradicts."""
 
     claim: str
@@ -216,7 +216,7 @@ class AnswerDocument:
     limits: str | None
     headline: HeadlineDocument | None
     claims: Mapping[str, int]
-    article_errors: tuple[ArticleError, ...]
+    article_errors: tuple[MisprintDocument, ...]
     next: tuple[NextDocument, ...]
 
 
@@ -252,7 +252,7 @@ def answer_document(
         else None,
         claims=dict(Counter(each.state.value for each in summaries)),
         article_errors=tuple(
-            ArticleError(claim=each.entry.id, printed=said, true=true, unit=each.entry.unit)
+            MisprintDocument(claim=each.entry.id, printed=said, true=true, unit=each.entry.unit)
             for each, said, true in misprints(summaries)
         ),
         next=tuple(

@@ -1,139 +1,70 @@
-"""Tables inside an article, between markers that stay there.
+"""Results inside an article, between markers that stay there (`harness.report.markers`).
 
-::
-
-    <!-- harness:a19 cells cpu -->
-    ... replaced by the table ...
-    <!-- /harness -->
-
-A marker is alone on its line and names a scenario, what to show and a profile. Markers inside
-fenced code are examples, and left alone.
+An article is filled whole or not at all: every marker that cannot be filled is told, with its line,
+and nothing is written. What is filled in never comes to nothing.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from enum import StrEnum
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import field, replace
 from pathlib import Path
 
 from harness import atomic
-from harness.errors import InputError, Problem, unknown
+from harness.errors import InputError, Problem
 from harness.reading import read_regular_file
-from harness.records import Profile, record
-from harness.report.cells import cells_table, rows_tables
-from harness.report.dossier import ScenarioReport
-from harness.report.ledger import ledger_table
-from harness.report.render import render_markdown
+from harness.records import record
+from harness.report import clean
+from harness.report.markers import Marker, lines_of, markers
 
-_COMMENT = re.compile(r"\s*<!--\s*(/?\s*harness\b.*?)\s*-->\s*")
-_OPENING = re.compile(r"harness:(\S+)\s+(\S+)\s+(\S+)")
-_CLOSING = re.compile(r"/\s*harness")
-_FENCE = re.compile(r"\s*(`{3,}|~{3,})(.*)")
-_WANTED = "harness:SCENARIO TABLE PROFILE, or /harness"
-
-
-class Shown(StrEnum):
-    """What a marker asks for."""
-
-    CELLS = "cells"
-    ROWS = "rows"
-    LEDGER = "ledger"
+PLOT_MARK = "<!-- harness:"  # in the first line of every plot that lies beside an article
 
 
 @record
-class Marker:
-    """A pair of markers.
+class Excerpt:
+    """What stands for a marker.
 
     Attributes:
-        scenario: as written: a scenario's id, or its part before the first dash.
-        line: of the opening marker, 1-based.
-        end: of the closing marker.
+        text: for the article, in its own format.
+        files: name -> content of what the text refers to; the folder is the article's.
     """
 
-    scenario: str
-    shown: Shown
-    profile: Profile
+    text: str
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+# what stands for a marker, or None to leave its text as it is; raises InputError without a line
+Fill = Callable[[Marker], Excerpt | None]
+
+
+@record
+class StaleLine:
+    """A place in an article that says something else than the results.
+
+    Attributes:
+        line: 1-based.
+        says: what stands there.
+        true: what should.
+        words: the marker's.
+    """
+
     line: int
-    end: int
+    says: str
+    true: str
+    words: str
+
+    def __str__(self) -> str:
+        return f"{self.line}: says {self.says}, is {self.true} (harness:{self.words})"
 
 
-Words = tuple[str, str, str]  # scenario, what to show, profile: as written
-
-# the Markdown for a marker, or None to leave the text as it is
-Fill = Callable[[Marker], str | None]
-
-
-def block(dossier: ScenarioReport, shown: Shown) -> str:
-    """Return the Markdown that a marker stands for."""
-    if shown is Shown.CELLS:
-        return render_markdown(cells_table(dossier), level=None)
-    if shown is Shown.LEDGER:
-        return render_markdown(ledger_table(dossier), level=None)
-    return "\n".join(render_markdown(table, level=None) for table in rows_tables(dossier))
-
-
-def find_markers(article: Path) -> tuple[Marker, ...]:
-    """Return every pair of markers in an article.
+def read_article(article: Path) -> str:
+    """Return the text of an article, its line ends as they are.
 
     Raises:
-        InputError: the file cannot be read, has no marker, or has one that is misspelt, unclosed,
-            stray or there twice; all of them, with their lines.
+        InputError: it cannot be read, or is not UTF-8.
     """
-    return _markers(article, _read(article))
-
-
-def splice(article: Path, fill: Fill) -> bool:
-    """Put the tables into an article, whole or not at all; an unchanged file stays untouched.
-
-    Returns:
-        Whether the article changed.
-
-    Raises:
-        InputError: see `find_markers`.
-    """
-    text = _read(article)
-    lines = _lines(text)
-    for marker in reversed(_markers(article, text)):  # from the end: earlier lines keep their place
-        new = _block_lines(marker, fill, _ending(text))
-        if new is not None:
-            lines[marker.line : marker.end - 1] = [new]
-    filled = "".join(lines)
-    if filled != text:
-        atomic.write_text(article, filled)
-    return filled != text
-
-
-def stale(article: Path, fill: Fill) -> tuple[Marker, ...]:
-    """Return the markers whose tables are out of date; changes nothing.
-
-    Raises:
-        InputError: see `find_markers`.
-    """
-    text = _read(article)
-    lines = _lines(text)
-    return tuple(
-        marker
-        for marker in _markers(article, text)
-        if (new := _block_lines(marker, fill, _ending(text))) is not None
-        and "".join(lines[marker.line : marker.end - 1]) != new
-    )
-
-
-def _block_lines(marker: Marker, fill: Fill, ending: str) -> str | None:
-    """Return the text between two markers: the table with a blank line on each side."""
-    markdown = fill(marker)
-    return None if markdown is None else f"\n{markdown}\n".replace("\n", ending)
-
-
-def _ending(text: str) -> str:
-    return "\r\n" if "\r\n" in text else "\n"
-
-
-def _read(article: Path) -> str:
     try:
-        return read_regular_file(article).decode("utf-8")  # as bytes: line ends are the author's
+        return read_regular_file(article).decode("utf-8")
     except OSError as error:
         message = f"cannot be read: {error.strerror}"
     except UnicodeDecodeError:
@@ -141,84 +72,167 @@ def _read(article: Path) -> str:
     raise InputError([Problem(message=message, path=article)])
 
 
-def _markers(article: Path, text: str) -> tuple[Marker, ...]:
-    pairs, problems = _pairs(article, text)
-    markers: dict[Words, Marker] = {}
-    for line, end, words in pairs:
-        if found := [*_word_problems(article, line, words)]:
-            problems += found
-        elif words in markers:
-            message = f"is already at line {markers[words].line}"
-            problems.append(_problem(article, line, message, " ".join(words)))
-        else:
-            scenario, shown, profile = words
-            markers[words] = Marker(
-                scenario=scenario, shown=Shown(shown), profile=Profile(profile), line=line, end=end
-            )
-    if not pairs and not problems:
-        problems = [Problem(message="has no marker", path=article, allowed=f"<!-- {_WANTED} -->")]
-    if problems:
-        raise InputError(sorted(problems, key=lambda problem: problem.line or 0))
-    return tuple(markers.values())
+def splice(
+    article: Path, fill: Fill, before_writing: Callable[[Path], None] = lambda _: None
+) -> bool:
+    """Put the results into an article, whole or not at all; an unchanged file stays untouched.
+
+    Args:
+        article: the file.
+        fill: finds what stands for a marker.
+        before_writing: may still refuse, by an `InputError`.
+
+    Returns:
+        Whether the article, or a file that it shows, changed.
+
+    Raises:
+        InputError: see `markers.markers`; or a marker cannot be filled. All of them.
+    """
+    text = read_article(article)
+    filled = _filled(article, text, fill)
+    parts, at, changed = [], 0, False
+    for marker, excerpt in filled:
+        parts += [text[at : marker.start], _between(text, marker, excerpt)]
+        at = marker.end
+    new = "".join([*parts, text[at:]])
+    before_writing(article)
+    for path, content in _files(article, filled):
+        if not _is_file_with(path, content):
+            atomic.write_text(path, content)
+            changed = True
+    if new != text:
+        atomic.write_text(article, new)
+    return changed or new != text
 
 
-def _pairs(article: Path, text: str) -> tuple[list[tuple[int, int, Words]], list[Problem]]:
-    """Return (opening line, closing line, words) of every closed pair, and the mistakes."""
-    pairs: list[tuple[int, int, Words]] = []
+def stale(article: Path, fill: Fill) -> tuple[StaleLine, ...]:
+    """Return what an article says that the results do not; changes nothing.
+
+    Raises:
+        InputError: see `splice`.
+    """
+    text = read_article(article)
+    filled = _filled(article, text, fill)
+    found = [each for marker, excerpt in filled for each in _differences(text, marker, excerpt)]
+    for marker, excerpt in filled:
+        for name, content in excerpt.files.items():
+            if not _is_file_with(article.parent / name, content):
+                true = "another plot"
+                found.append(_difference(marker, marker.line, f"the file {name}", true))
+    return tuple(sorted(found, key=lambda each: each.line))
+
+
+def _filled(article: Path, text: str, fill: Fill) -> list[tuple[Marker, Excerpt]]:
+    """Return the markers that are to be filled, and with what; of all that cannot be, why."""
+    filled: list[tuple[Marker, Excerpt]] = []
     problems: list[Problem] = []
-    opened: tuple[int, Words] | None = None
-    for line, comment in _comments(text):
-        opening = _OPENING.fullmatch(comment)
-        closing = _CLOSING.fullmatch(comment)
-        if not opening and not closing:
-            problems.append(_problem(article, line, "is misspelt", comment, allowed=_WANTED))
-        if closing and opened is None:
-            problems.append(_problem(article, line, "closes no marker", comment))
-        if opening and opened is not None:
-            problems.append(_unclosed(article, *opened))
-        if closing and opened is not None:
-            pairs.append((opened[0], line, opened[1]))
-            opened = None
-        if opening:
-            opened = line, (opening[1], opening[2], opening[3])
-    if opened is not None:
-        problems.append(_unclosed(article, *opened))
-    return pairs, problems
+    for marker in markers(article, text):
+        try:
+            excerpt = fill(marker)
+        except InputError as error:
+            problems += [_here(each, article, marker) for each in error.problems]
+            continue
+        if excerpt is not None:
+            filled.append((marker, excerpt))
+    owners: dict[str, Marker] = {}
+    for marker, excerpt in filled:
+        for name, content in excerpt.files.items():
+            if _is_foreign(article.parent / name):
+                message = f"{name} is there, and no plot of the harness"
+                problems.append(_here(Problem(message=message), article, marker))
+            other = owners.setdefault(name, marker)
+            if other is not marker and content != dict(filled)[other].files[name]:
+                message = f"{name} is the file of the plot at line {other.line} already"
+                problems.append(_here(Problem(message=message), article, marker))
+    if problems:
+        raise InputError(problems)
+    return filled
 
 
-def _comments(text: str) -> Iterator[tuple[int, str]]:
-    """Yield (line, words) of every comment that begins like a marker, fenced code aside."""
-    fence = ""
-    for line, content in enumerate(_lines(text), 1):
-        mark = _FENCE.fullmatch(content.rstrip("\r\n"))
-        if fence:
-            if mark and mark[1].startswith(fence) and not mark[2].strip():
-                fence = ""
-        elif mark:
-            fence = mark[1]
-        elif comment := _COMMENT.fullmatch(content):
-            yield line, comment[1]
+def _here(problem: Problem, article: Path, marker: Marker) -> Problem:
+    if problem.path is not None:  # a file of the scenario or of the results
+        message = f"{problem.place}: {problem.message}"
+        return replace(problem, message=message, path=article, line=marker.line, column=None)
+    return replace(problem, path=article, line=marker.line)
 
 
-def _word_problems(article: Path, line: int, words: Words) -> Iterator[Problem]:
-    _, shown, profile = words
-    tables, profiles = [each.value for each in Shown], [each.value for each in Profile]
-    if shown not in tables:
-        yield replace(unknown("table", shown, tables, path=article), line=line)
-    if profile not in profiles:
-        yield replace(unknown("profile", profile, profiles, path=article), line=line)
+def _between(text: str, marker: Marker, excerpt: Excerpt) -> str:
+    """Return what stands between two markers: of a figure with the space that was around it."""
+    if marker.is_inline:
+        old = text[marker.start : marker.end]
+        if not old.strip():
+            return excerpt.text
+        lead = old[: len(old) - len(old.lstrip())]
+        return lead + excerpt.text + old[len(old.rstrip()) :]
+    ending = "\r\n" if "\r\n" in text else "\n"
+    return f"\n{excerpt.text}\n".replace("\n", ending)
 
 
-def _unclosed(article: Path, line: int, words: Words) -> Problem:
-    return _problem(article, line, "is not closed", " ".join(words), allowed="<!-- /harness -->")
+def _files(article: Path, filled: Sequence[tuple[Marker, Excerpt]]) -> Iterator[tuple[Path, str]]:
+    for _, excerpt in filled:
+        for name, content in excerpt.files.items():
+            yield article.parent / name, content
 
 
-def _problem(article: Path, line: int, message: str, value: str, allowed: str = "") -> Problem:
-    return Problem(
-        message=f"marker {message}", path=article, line=line, value=repr(value), allowed=allowed
+def _is_file_with(path: Path, content: str) -> bool:
+    try:
+        return read_regular_file(path) == content.encode()
+    except OSError:
+        return False
+
+
+def _is_foreign(path: Path) -> bool:
+    """Say whether a file is there that no plot of ours may replace."""
+    try:
+        content = read_regular_file(path)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return PLOT_MARK.encode() not in content[:200]
+
+
+# --- what is stale --------------------------------------------------------------------------------
+
+
+def _differences(text: str, marker: Marker, excerpt: Excerpt) -> Iterator[StaleLine]:
+    """Yield each line that is not as the results have it; of a table the fields that are not."""
+    old, new = text[marker.start : marker.end], _between(text, marker, excerpt)
+    if old == new:
+        return
+    first = text.count("\n", 0, marker.start) + 1
+    if marker.is_inline:
+        lead = len(old) - len(old.lstrip())
+        line = first + (old.count("\n", 0, lead) if old.strip() else 0)
+        yield _difference(marker, line, old.strip() or "nothing", new.strip())
+        return
+    were, are = lines_of(old), lines_of(new)
+    if len(were) != len(are):
+        number = next(
+            (at for at, (one, other) in enumerate(zip(were, are, strict=False)) if one != other),
+            min(len(were), len(are)),
+        )
+        pair = (each[number] if number < len(each) else "" for each in (were, are))
+        says, true = (each.strip() or "nothing" for each in pair)
+        yield _difference(marker, first + number, says, true)
+        return
+    for number, (says, true) in enumerate(zip(were, are, strict=True)):
+        if says != true:
+            yield _difference(marker, first + number, *_fields(says, true))
+
+
+def _fields(says: str, true: str) -> tuple[str, str]:
+    """Return the fields in which two lines of a table differ; of other text all of both."""
+    old, new = ([each.strip() for each in line.split("|")] for line in (says, true))
+    differing = [at for at in range(len(new)) if len(old) == len(new) and old[at] != new[at]]
+    if not differing:  # only the space between them
+        return says.strip() or "nothing", true.strip() or "nothing"
+    old_text, new_text = ("; ".join(row[at] for at in differing) for row in (old, new))
+    return old_text or "nothing", new_text or "nothing"
+
+
+def _difference(marker: Marker, line: int, says: str, true: str) -> StaleLine:
+    words = marker.words.removeprefix("harness:")
+    return StaleLine(
+        line=line, says=clean.brief(says), true=clean.brief(true), words=clean.brief(words)
     )
-
-
-def _lines(text: str) -> list[str]:
-    """Return the lines with their ends; only LF ends one, as in editors."""
-    return re.findall(r"[^\n]*\n|[^\n]+", text)

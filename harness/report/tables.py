@@ -6,6 +6,7 @@ from dataclasses import replace
 from enum import StrEnum
 
 from harness.records import Scalar, VerdictKind, record
+from harness.report import clean
 
 
 class Align(StrEnum):
@@ -111,22 +112,32 @@ def visible(table: Table) -> Table:
     """Return the table as people see it.
 
     Quiet columns are left out; a column that is absent in every row, and why, becomes a line of
-    the caption. If no column is left, there are no rows either.
+    the caption. If no column is left, there are no rows either. A text that nobody would read to
+    its end is cut short.
     """
     columns = range(len(table.columns))
     reasons = {index: why for index in columns if (why := _absent_throughout(table, index))}
     kept = [index for index in columns if not table.columns[index].quiet and index not in reasons]
     groups = tuple(
-        replace(group, rows=tuple(tuple(row[index] for index in kept) for row in group.rows))
+        replace(
+            group,
+            title=clean.field(group.title),
+            rows=tuple(tuple(_readable(row[index]) for index in kept) for row in group.rows),
+        )
         for group in table.groups
     )
     notes = tuple(f"No {table.columns[index].header}: {why}." for index, why in reasons.items())
     return replace(
         table,
-        caption=(*table.caption, *notes),
+        title=clean.field(table.title),
+        caption=tuple(clean.field(line) for line in (*table.caption, *notes)),
         columns=tuple(table.columns[index] for index in kept),
         groups=groups if kept else (),
     )
+
+
+def _readable(cell: TableCell) -> TableCell:
+    return cell if len(cell.text) <= clean.MAX_CHARS else replace(cell, text=clean.field(cell.text))
 
 
 def _absent_throughout(table: Table, index: int) -> str:

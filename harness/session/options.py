@@ -362,6 +362,23 @@ class RegressOptions(Options):
 
 
 @options
+class ExportOptions(Options):
+    """``harness export``.
+
+    Attributes:
+        scenario: one scenario.
+        profile: a profile's name, or ``auto``.
+        to: the form: one of `EXPORTS`.
+        path: a new folder.
+    """
+
+    scenario: str
+    profile: str = "auto"
+    to: str
+    path: Path
+
+
+@options
 class PublishOptions(ProfileOptions):
     """``harness publish``.
 
@@ -466,6 +483,7 @@ OF_COMMAND: dict[str, type[Options]] = {
     "open": OpenOptions,
     "site": SiteOptions,
     "compare": CompareOptions,
+    "export": ExportOptions,
     "history": HistoryOptions,
     "regress": RegressOptions,
     "publish": PublishOptions,

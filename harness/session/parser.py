@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 PROFILES = ("auto", "spark", "cuda", "cpu", "evidence")
 SHELLS = ("bash", "zsh", "fish")
+# each a module of `harness.export`
+EXPORTS = ("inspect", "trackio", "parquet", "every-eval-ever", "harbor")
 ACTIONS = ("list", "show", "prune", "export", "import")
 _RUNTIMES = ("auto", "local", "docker")
 
@@ -206,7 +208,7 @@ def _add_reporting(commands: _Commands) -> None:
     command = _command(
         commands, "report", "render stored results as text, csv, JSON, page or plots"
     )
-    _scenarios(command)
+    _scenarios(command, nargs="*", otherwise="with --splice, none for all that have a marker")
     _experiment(command)
     command.add_argument(
         "--format",
@@ -230,12 +232,14 @@ def _add_reporting(commands: _Commands) -> None:
         "--splice",
         type=Path,
         metavar="ARTICLE",
-        help="fill the markers of these scenarios in a Markdown file",
+        help="fill the markers of these scenarios in a Markdown, MyST, Quarto or HTML file, from "
+        "the published results or from --store",
     )
     command.add_argument(
         "--stale",
         action="store_true",
-        help="with --splice: change nothing, and exit with 1 if the file is out of date",
+        help="with --splice: change nothing; name each line that is out of date and the true "
+        "value, and exit with 1 if there is one",
     )
     command = _command(
         commands, "open", "show the page of stored results in a browser, rollouts included"
@@ -277,6 +281,13 @@ def _add_reporting(commands: _Commands) -> None:
         "repeatable",
     )
     _add_nightly(commands)
+    command = _command(commands, "export", "write stored results in the form of another tool")
+    command.add_argument("scenario", metavar="SCENARIO", help=_SCENARIO_HELP)
+    _profile(command)
+    command.add_argument(
+        "--to", required=True, choices=EXPORTS, metavar="FORM", help=", ".join(EXPORTS)
+    )
+    command.add_argument("path", type=Path, metavar="PATH", help="a new folder")
     command = _command(
         commands, "publish", "put finished runs into results/ as a bundle, with their tables"
     )

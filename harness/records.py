@@ -300,6 +300,7 @@ class Segment:
         steps: how many steps it finished.
         wall_s: how long it was at work, seconds.
         shared_with: how many other runs of this harness may have been at work meanwhile.
+        node: of a cluster, that it was at work on; empty for the machine of the harness.
     """
 
     began: str
@@ -309,6 +310,7 @@ class Segment:
     steps: int = 0
     wall_s: float = 0.0
     shared_with: int = 0
+    node: str = ""
 
 
 @record
@@ -325,6 +327,7 @@ class RunOutcome:
             on from; the last one is that of this outcome.
         steps: made or taken.
         shared_with: the most other runs that this harness had under way meanwhile, in any segment.
+        node: of a cluster, that the last segment was at work on; empty for the harness's machine.
     """
 
     status: Status
@@ -339,6 +342,7 @@ class RunOutcome:
     steps: tuple[StepTaken, ...] = ()
     schema_version: int = SCHEMA_VERSION
     shared_with: int = 0
+    node: str = ""
 
 
 @record

@@ -14,12 +14,12 @@ from math import isfinite
 from statistics import fmean
 from typing import Any, TypeGuard
 
-from harness.check.finding import call_invalid, call_missing
+from harness.check.finding import call_inconclusive, call_invalid, call_missing
 from harness.check.wording import keys as keys_text
 from harness.check.wording import several
 from harness.errors import nearest
 from harness.records import FinishedRun, Measurement, Scalar, Status, record
-from harness.results.measured import measured
+from harness.results.measured import clocked, measured
 from harness.scenario.expectations import Cell, Entry
 from harness.units import convert
 
@@ -145,7 +145,8 @@ class Rows:
 
         Raises:
             Unanswered: RUN FAILED, a run that could hold one failed, or one occurs twice; MISSING,
-                there is none, or one is absent.
+                there is none, or one is absent; INCONCLUSIVE, times of one replicate were taken on
+                several nodes of a cluster.
         """
         self._refuse_broken(cell)
         rows = self._matching(cell.metric, cell.where)
@@ -156,6 +157,7 @@ class Rows:
         for row in rows:
             if id(row.run) in self._unusable:
                 call_invalid(self._unusable[id(row.run)])
+        _refuse_two_nodes(rows)
         return rows
 
     def samples(self, cell: Cell | Entry) -> list[MeasurementRow]:
@@ -175,7 +177,8 @@ class Rows:
 
         Raises:
             Unanswered: as `select`; also MISSING, a row has no partner; RUN FAILED, it has several,
-                or its run left out more than its partner's.
+                or its run left out more than its partner's; INCONCLUSIVE, a time of one was taken
+                on another node than its partner's.
         """
         left, right = self.select(one), self.select(other)
         common = set(left[0].keys).intersection(*(row.keys for row in [*left, *right]))
@@ -183,6 +186,7 @@ class Rows:
         partners = _grouped(right, free)
         pairs = [(row, found) for row in left for found in partners.get(_at(row, free), ())]
         _refuse_unpaired(left, right, pairs, free)
+        _refuse_two_nodes([*left, *right])
         for pair in pairs:
             self._refuse_unequal_losses(*pair)
         return pairs
@@ -304,6 +308,24 @@ def _refuse_absent(rows: Sequence[MeasurementRow]) -> None:
         row, reason = absent[0]
         count = f" ({len(absent)} of {len(rows)} rows)" if len(rows) > 1 else ""
         call_missing(f"{row.label}: {reason}{count}")
+
+
+def _refuse_two_nodes(rows: Sequence[MeasurementRow]) -> None:
+    """Raise `Unanswered` where times of one replicate are of several nodes of a cluster.
+
+    A node is a block, as a replicate is: what differs within a block is the cell alone. Figures
+    that no clock has a part in are the same on every node, as these are alike.
+    """
+    first: dict[Hashable, MeasurementRow] = {}
+    for row in rows:
+        one = first.setdefault(_replicate(row), row)
+        there, here = one.run.outcome.node, row.run.outcome.node
+        if here != there and row.measurement.metric in clocked(row.run.spec):
+            call_inconclusive(
+                f"{row.measurement.metric} was taken on node {there or 'none'} at {one.label}, on "
+                f"{here or 'none'} at {row.label}: times are compared within one node; with "
+                "--replicates 2 or more, each of them is done by one"
+            )
 
 
 def _absence(found: Measurement) -> str:

@@ -7,6 +7,10 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from tabulate import tabulate
+
+from harness.cluster.connection import RayCluster
+from harness.cluster.survey import NodeRow, node_rows
 from harness.errors import ExitCode, HostError, InputError, Problem
 from harness.plan.expand import params_of, sandbox_of
 from harness.plan.overrides import Overrides
@@ -37,6 +41,8 @@ _COLOURS = {State.OK: Colour.GREEN, State.LIMITED: Colour.YELLOW, State.MISSING:
 
 def main(options: DoctorOptions) -> ExitCode:
     """Print the state of the machine; a missing part is a finding, not a failure."""
+    if options.address is not None:
+        return _of_cluster(options)
     project, host = open_project(options), probe_host()
     # the scenarios that can be read, and what is wrong with others
     folders, problems = survey(project.scenarios)
@@ -59,6 +65,32 @@ def main(options: DoctorOptions) -> ExitCode:
     for fact, why in host.absent.items():
         options.console.explain(f"unknown about this machine: {fact}: {why}")
     return ExitCode.OK
+
+
+def _of_cluster(options: DoctorOptions) -> ExitCode:
+    """Print the nodes of a cluster as a table, and what keeps each from runs."""
+    assert options.address is not None
+    with RayCluster(options.address) as cluster:
+        rows = node_rows(cluster)
+    if options.json:
+        print(json.dumps(to_json(rows), indent=1))
+        return ExitCode.OK
+    headers = ("node", "address", "CPU", "GPU", "memory", "device", "driver", "disk", "link here")
+    print(tabulate([_cells(row) for row in rows], headers=headers, tablefmt="simple"))
+    for row in rows:
+        if row.problem:
+            print(f"{row.name}: {row.problem}\n  next: {row.remedy}")
+    return ExitCode.OK
+
+
+def _cells(row: NodeRow) -> tuple[str, ...]:
+    return (
+        *(row.name, row.address, f"{row.cpus:g}", f"{row.gpus:g}"),
+        f"{row.memory_gib:.4g} GiB",
+        *(row.gpu or "-", row.driver or "-"),
+        "-" if row.disk_free_gib is None else f"{row.disk_free_gib:.0f} GiB free",
+        "-" if row.link_gbit_s is None else f"{row.link_gbit_s:.3g} Gb/s",
+    )
 
 
 def render(findings: Sequence[HostFinding]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.check.pins import PinsReport, check_pins, read_pins
 from harness.errors import ExitCode, HarnessError, HostError, Interrupted, worst
 from harness.execution.environment import EnvironmentRecorder
-from harness.execution.jobs import Crew, room
+from harness.execution.jobs import crew_for, room
 from harness.execution.prepare import Preparation, prepare
 from harness.execution.progress import Narrator, described
 from harness.execution.run import Surroundings, refuse, run_plan
@@ -115,16 +115,24 @@ def reproduce(
     # locked before an image is built, so that a second harness stops before it changes anything
     with store.locked(ready.loaded.scenario.scenario, ready.profile):
         owed = [spec for spec in ready.plan.runs if not store.has(spec)]
-        side_by_side = room(options.most_jobs, owed, ready.host)
+        nodes = None
+        if ready.cluster is not None and owed:  # a node that cannot is named before anything starts
+            refuse(ready.cluster.problems(owed[0]))
+            nodes = len(ready.cluster.fitting(owed[0]))
+        side_by_side = room(options.most_jobs, owed, ready.machine)
+        if ready.cluster is not None:
+            ready.cluster.per_node = side_by_side.jobs
         if options.most_jobs != 1 and owed:
-            console.say(f"{counted(side_by_side.jobs, 'run')} at a time: {side_by_side.reason}")
+            where = "" if nodes is None else " on each node"
+            at_once = f"{counted(side_by_side.jobs, 'run')} at a time{where}"
+            console.say(f"{at_once}: {side_by_side.reason}")
         around = Surroundings(
             runtime=ready.choice.runtime,
             store=store,
             evidence_dir=ready.evidence_dir if ready.evidence_files else None,
             models_dir=ready.models_dir if ready.models else None,
             environment=EnvironmentRecorder(ready),
-            crew=Crew(side_by_side.jobs),
+            crew=crew_for(side_by_side, nodes, ready.plan.runs),
             across_changes=options.continue_across_changes,
             restart=options.restart,
         )

@@ -85,18 +85,18 @@ def measured(run: FinishedRun, metrics: Container[str]) -> Iterator[Measurement]
         found = (each for each in run.measurements if each.metric in metrics)
     if not run.outcome.shared_with:
         return found
-    clocked, others = _clocked(run.spec), counted(run.outcome.shared_with, "other run")
+    by_clock, others = clocked(run.spec), counted(run.outcome.shared_with, "other run")
     why = f"not compared: the run shared the machine with {others} (--jobs)"
     return (
         replace(each, value=None, absent=why)
-        if each.metric in clocked and not each.absent
+        if each.metric in by_clock and not each.absent
         else each
         for each in found
     )
 
 
-def _clocked(spec: RunSpec) -> frozenset[str]:
-    """Return the metrics that another run on the same machine changes.
+def clocked(spec: RunSpec) -> frozenset[str]:
+    """Return the metrics that the machine, and another run on it, changes.
 
     Published data was timed elsewhere: recomputing it side by side changes none of its figures.
     """

@@ -1,0 +1,146 @@
+"""Nodes of Ray on loopback, each with one CPU, that end with whoever started them.
+
+``ray start --block`` lets the kernel end every process of a node with itself, so a node is ended by
+the pid of that one command, and by whatever ends this process. 127.0.0.2 and so on are addresses
+of loopback that Ray does not replace by the machine's own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+_SET_PDEATHSIG = 1
+_STARTED = "Ray runtime started"
+ROOT = Path(__file__).parents[2]
+
+
+class Nodes:
+    """A head that does no run, or does, and the nodes that join it."""
+
+    def __init__(self, *, cpus_of_head: int = 1, memory_gib: float = 6.0) -> None:
+        self._cpus_of_head, self._memory = cpus_of_head, int(memory_gib * 2**30)
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._joined = 0
+
+    def __enter__(self) -> Self:
+        # the paths of its sockets must be short
+        self.folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
+        (self.folder / "token").write_text(secrets.token_hex(32), encoding="ascii")
+        self._port = _free_port("127.0.0.2")
+        self.address = f"127.0.0.2:{self._port}"
+        self._start(
+            "a",
+            *("--head", f"--port={self._port}", "--node-ip-address=127.0.0.2"),
+            *("--include-dashboard=false", f"--temp-dir={self.folder}"),
+            *("--disable-usage-stats", f"--num-cpus={self._cpus_of_head}"),
+        )
+        return self
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables of every process that talks to these nodes."""
+        return {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_AUTH_MODE": "token",  # else whoever reaches a node may run anything there
+            "RAY_AUTH_TOKEN_PATH": str(self.folder / "token"),
+        }
+
+    def join(self, name: str, *options: str) -> None:
+        """Start another node."""
+        self._joined += 1
+        place = f"--node-ip-address=127.0.0.{2 + self._joined}"
+        self._start(name, f"--address={self.address}", place, "--num-cpus=1", *options)
+
+    def kill(self, name: str) -> None:
+        """End a node as a cut of its power would."""
+        process = self._processes.pop(name)
+        process.kill()
+        process.wait()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for name in [*self._processes][::-1]:
+            self.kill(name)
+        deadline = time.monotonic() + 30
+        while self.left and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert not self.left, "processes of Ray are left"
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def left(self) -> list[int]:
+        """The processes of these nodes: each has their folder in its command line."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                command = (process / "cmdline").read_bytes()
+                if str(self.folder).encode() in command and _is_at_work(process):
+                    found.append(int(process.name))
+        return found
+
+    def _start(self, name: str, *options: str) -> None:
+        log = self.folder / f"{name}.log"
+        environment = {
+            **self.environment,
+            # a node that is gone is noticed within seconds; three times three by default
+            "RAY_health_check_initial_delay_ms": "1000",
+            "RAY_health_check_period_ms": "1000",
+            "RAY_health_check_failure_threshold": "4",
+            "RAY_memory_monitor_refresh_ms": "0",
+        }
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
+        fixed = [f"--node-name={name}", f"--memory={self._memory}"]
+        fixed += ["--object-store-memory=80000000"]
+        with log.open("wb") as file:
+            self._processes[name] = subprocess.Popen(
+                [*command, *fixed, *options],
+                env=environment,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 - no thread of ours forks
+            )
+        deadline = time.monotonic() + 120
+        while _STARTED not in log.read_text(errors="replace"):
+            assert self._processes[name].poll() is None, log.read_text(errors="replace")
+            assert time.monotonic() < deadline, f"node {name} does not start"
+            time.sleep(0.1)
+
+
+def _end_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _is_at_work(process: Path) -> bool:
+    return (process / "stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+
+
+def _free_port(host: str) -> int:
+    """Return a port that is free now, below those that Ray's workers take."""
+    for port in range(6379, 9000):
+        with socket.socket() as found, suppress(OSError):
+            found.bind((host, port))
+            return port
+    message = "no port is free"
+    raise OSError(message)

@@ -96,7 +96,8 @@ class Limits:
         timeout_s: wall clock, seconds; the far fence behind `stall_s`.
         memory_gib: memory budget, GiB; None for no limit.
         shm_gib: size of ``/dev/shm`` in a container, GiB.
-        gpus: number of NVIDIA GPUs.
+        gpus: number of NVIDIA GPUs, on each node.
+        nodes: machines that the engine of the run spreads over; the other limits are of each.
         cores: how many cores it keeps busy; None where nobody has measured. It is not held to
             them: ``--jobs`` counts with them.
         network: whether the workload may reach the network; it always reaches its own servers.
@@ -107,6 +108,7 @@ class Limits:
     memory_gib: float | None = None
     shm_gib: float = 1.0
     gpus: int = 0
+    nodes: int = 1
     network: bool = False
     cores: int | None = None
 

@@ -156,6 +156,11 @@ class ClusterRuntime:
         if wrong := [each for each in fitting if each.facts is None]:
             yield from (_at(each.node, each.problem) for each in wrong)
             return
+        if len(fitting) < spec.limits.nodes:
+            names = ", ".join(each.node.name for each in fitting)
+            message = f"a run needs {spec.limits.nodes} nodes (limits.nodes), and fits on {names}"
+            yield HostError(message, "ray start --address=HEAD:6379  # on another one")
+            return
         known = [(each.node, each.facts) for each in fitting if each.facts is not None]
         for node, facts in known:
             if facts.disk_free_gib < _LEAST_DISK_GIB:

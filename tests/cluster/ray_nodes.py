@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Self
 
 _SET_PDEATHSIG = 1
+_PREFIX = "harness-ray-"
 _STARTED = "Ray runtime started"
 ROOT = Path(__file__).parents[2]
 
@@ -37,7 +38,8 @@ class Nodes:
 
     def __enter__(self) -> Self:
         # the paths of its sockets must be short
-        self.folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
+        _reap()
+        self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir="/tmp"))
         (self.folder / "token").write_text(secrets.token_hex(32), encoding="ascii")
         self._port = _free_port("127.0.0.2")
         self.address = f"127.0.0.2:{self._port}"
@@ -56,6 +58,7 @@ class Nodes:
             **os.environ,
             "PYTHONPATH": str(ROOT),
             "RAY_USAGE_STATS_ENABLED": "0",
+            "SPT_NOENV": "1",  # else a title is written over the variables that we find it by
             "RAY_AUTH_MODE": "token",  # else whoever reaches a node may run anything there
             "RAY_AUTH_TOKEN_PATH": str(self.folder / "token"),
         }
@@ -81,19 +84,25 @@ class Nodes:
         for name in [*self._processes][::-1]:
             self.kill(name)
         deadline = time.monotonic() + 30
-        while self.left and time.monotonic() < deadline:
+        while pids := self.processes():  # a raylet that is killed leaves its two agents
+            assert time.monotonic() < deadline, "processes of Ray are left"
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             time.sleep(0.1)
-        assert not self.left, "processes of Ray are left"
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    @property
-    def left(self) -> list[int]:
-        """The processes of these nodes: each has their folder in its command line."""
-        found = []
+    def processes(self, titled: str = "") -> list[int]:
+        """Return the processes of these nodes, whose token they all are given; or those titled so.
+
+        What talks to the nodes is not among them, nor is a run: it is not given the token.
+        """
+        token, found = f"RAY_AUTH_TOKEN_PATH={self.folder}/".encode(), []
         for process in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
                 command = (process / "cmdline").read_bytes()
-                if str(self.folder).encode() in command and _is_at_work(process):
+                is_ours = token in (process / "environ").read_bytes() and b"harness" not in command
+                if is_ours and titled.encode() in command and _is_at_work(process):
                     found.append(int(process.name))
         return found
 
@@ -126,6 +135,16 @@ class Nodes:
             assert self._processes[name].poll() is None, log.read_text(errors="replace")
             assert time.monotonic() < deadline, f"node {name} does not start"
             time.sleep(0.1)
+
+
+def _reap() -> None:
+    """End what nodes of tests that were killed have left: agents, whose raylet has gone."""
+    token = f"RAY_AUTH_TOKEN_PATH=/tmp/{_PREFIX}".encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            parent = (process / "stat").read_text().rpartition(")")[2].split()[1]
+            if parent == "1" and token in (process / "environ").read_bytes():
+                os.kill(int(process.name), signal.SIGKILL)
 
 
 def _end_with_parent() -> None:

@@ -59,14 +59,15 @@ class Walks:
 
     def start(self, store: Path, *how: str) -> subprocess.Popen[str]:
         words = ["run", NAME, "--project", str(self.root), "--store", str(store), *how]
-        return subprocess.Popen(
-            [sys.executable, "-m", "harness", *words],
-            cwd=ROOT,
-            env={**self.nodes.environment, "XDG_CACHE_HOME": str(self.root / "cache")},
-            stdout=subprocess.DEVNULL,
-            stderr=(self.root / "said").open("a"),
-            text=True,
-        )
+        with (self.root / "said").open("a") as said:
+            return subprocess.Popen(
+                [sys.executable, "-m", "harness", *words],
+                cwd=ROOT,
+                env={**self.nodes.environment, "XDG_CACHE_HOME": str(self.root / "cache")},
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                text=True,
+            )
 
     def on_nodes(self) -> subprocess.Popen[str]:
         return self.start(self.store, "--runtime=ray", f"--address={self.nodes.address}")

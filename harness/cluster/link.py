@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 CONNECTX_7_GBIT_S = 80.0  # two Sparks over one ConnectX-7 port of 200 Gb/s; below, it is not that
 _STREAMS = 8
@@ -25,7 +25,11 @@ def listening(address: str) -> Iterator[int]:
     """Take in what anybody sends to `address`, and give the port, until the block ends."""
     with socket.create_server((address, 0), backlog=_STREAMS) as server:
         threading.Thread(target=_accept, args=(server,), daemon=True).start()
-        yield server.getsockname()[1]
+        try:
+            yield server.getsockname()[1]
+        finally:
+            with suppress(OSError):
+                server.shutdown(socket.SHUT_RDWR)  # wakes the thread, which would hold it open
 
 
 def gbit_per_s(address: str, port: int) -> float:
@@ -35,23 +39,26 @@ def gbit_per_s(address: str, port: int) -> float:
         OSError: it cannot be reached.
     """
     sent = [0] * _STREAMS
-    sockets = [socket.create_connection((address, port), _WAIT_S) for _ in range(_STREAMS)]
-    began = time.monotonic()
+    with ExitStack() as stack:
+        sockets = [
+            stack.enter_context(socket.create_connection((address, port), _WAIT_S))
+            for _ in range(_STREAMS)
+        ]
+        began = time.monotonic()
 
-    def send(at: int) -> None:
-        chunk = bytes(_CHUNK_BYTES)
-        with sockets[at] as connection:
+        def send(at: int) -> None:
+            chunk, connection = bytes(_CHUNK_BYTES), sockets[at]
             while time.monotonic() - began < _SECONDS:
                 connection.sendall(chunk)
                 sent[at] += len(chunk)
             connection.shutdown(socket.SHUT_WR)
             connection.recv(1)  # all of it has arrived
 
-    threads = [threading.Thread(target=send, args=(at,)) for at in range(_STREAMS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+        threads = [threading.Thread(target=send, args=(at,)) for at in range(_STREAMS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     return sum(sent) * _BITS_PER_BYTE / (time.monotonic() - began) / 1e9
 
 

@@ -115,6 +115,7 @@ class Nodes:
             "RAY_health_check_period_ms": "1000",
             "RAY_health_check_failure_threshold": "4",
             "RAY_memory_monitor_refresh_ms": "0",
+            "RAY_raylet_start_wait_time_s": "120",  # of a machine that is at work
         }
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
         fixed = [f"--node-name={name}", f"--memory={self._memory}"]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from harness.cluster.depot import Depot
 from harness.cluster.node import execute, folder
@@ -160,7 +160,8 @@ class FakeCluster:
     def _do(self, work: FakeWork, place: FakeNode) -> None:
         began = time.monotonic()
         try:
-            with closing(self._execute(work.task, place.node.id)) as parts:  # type: ignore[type-var] - a generator
+            parts = cast("Generator[Part, None, None]", self._execute(work.task, place.node.id))
+            with closing(parts):
                 for part in parts:
                     if work.cancelled.is_set():
                         break

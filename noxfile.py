@@ -73,6 +73,7 @@ def _environments(*, has_gpu: bool) -> dict[str, Environment]:
         "megatron": Environment(lock=REQUIREMENTS / "megatron.txt", over="torch", project=True),
         "nemo": Environment(lock=REQUIREMENTS / "nemo.txt", torch=True, project=True),
         "rl": Environment(lock=rl, torch=not has_gpu, project=True),
+        "ray": Environment(lock=REQUIREMENTS / "ray.txt", over="torch", project=True),
     }
     tests = REQUIREMENTS / "tests.txt"
     for_tests = {
@@ -89,7 +90,7 @@ def _environments(*, has_gpu: bool) -> dict[str, Environment]:
     }
     layers = {
         f"{name}-tests": Environment(lock=tests, over=name)
-        for name in ("curator", "megatron", "nemo", "rl")
+        for name in ("curator", "megatron", "nemo", "ray", "rl")
     }
     return {**of_users, **for_tests, **layers}
 
@@ -506,6 +507,15 @@ def serving(session: nox.Session) -> None:
 def rl(session: nox.Session) -> None:
     """Run the tests that need transformers and peft; they skip in the default session."""
     _pytest(session, *(session.posargs or ["tests/rl"]), within="rl-tests")
+
+
+@nox.session(venv_backend="none", default=False)
+def cluster(session: nox.Session) -> None:
+    """Run two articles on two local nodes of Ray, one of which is killed on the way.
+
+    With `-- tests/cluster --run-slow` also thirty random kills.
+    """
+    _pytest(session, *(session.posargs or ["tests/cluster"]), within="ray-tests")
 
 
 @nox.session(venv_backend="none", default=False)

@@ -25,6 +25,7 @@ import json
 import os
 import shutil
 import tarfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -47,6 +48,7 @@ CARRIERS = (
     *("harness.errors", "harness.source", "harness.variables"),
 )
 _RECORD, _MANIFEST, _LOCKS, _NEW = "artefact.json", "manifest.json", ".locks", ".new."
+_IMPORT = "import"  # its lock
 _DIGITS = 24  # hex, of a key
 _CHUNK_BYTES = 1 << 20
 _POLL_S = 0.1
@@ -347,15 +349,16 @@ class ArtefactStore:
             InputError: it is no such file, or a step in it is damaged; nothing of it is taken then.
             HostError: the store cannot be written to.
         """
-        scratch = self.root / f".import.{os.getpid()}"
+        scratch = self.root / f".import.{os.getpid()}.{threading.get_ident()}"
         try:
             scratch.mkdir(parents=True)
             for key in _unpack(archive, scratch):
                 verified(scratch / key)
             found = {path.name: verified(path) for path in sorted(scratch.iterdir())}
-            new = [each for key, each in found.items() if not self._has_whole(key)]
-            for each in new:
-                self._place(scratch / each.key, each.key)
+            with self.locked(_IMPORT, lambda: None):  # two may bring the same step
+                new = [each for key, each in found.items() if not self._has_whole(key)]
+                for each in new:
+                    self._place(scratch / each.key, each.key)
         except OSError as error:
             raise atomic.unwritable(self.root, error) from None
         finally:

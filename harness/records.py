@@ -105,7 +105,8 @@ class Limits:
         timeout_s: wall clock, seconds; the far fence behind `stall_s`.
         memory_gib: memory budget, GiB; None for no limit.
         shm_gib: size of ``/dev/shm`` in a container, GiB.
-        gpus: number of NVIDIA GPUs.
+        gpus: number of NVIDIA GPUs, on each node.
+        nodes: machines that the engine of the run spreads over; the other limits are of each.
         cores: how many cores it keeps busy; None where nobody has measured. It is not held to
             them: ``--jobs`` counts with them.
         network: whether the workload may reach the network; it always reaches its own servers.
@@ -116,6 +117,7 @@ class Limits:
     memory_gib: float | None = None
     shm_gib: float = 1.0
     gpus: int = 0
+    nodes: int = 1
     network: bool = False
     cores: int | None = None
 
@@ -313,6 +315,7 @@ class Segment:
         steps: how many steps it finished.
         wall_s: how long it was at work, seconds.
         shared_with: how many other runs of this harness may have been at work meanwhile.
+        node: of a cluster, that it was at work on; empty for the machine of the harness.
     """
 
     began: str
@@ -322,6 +325,7 @@ class Segment:
     steps: int = 0
     wall_s: float = 0.0
     shared_with: int = 0
+    node: str = ""
 
 
 @record
@@ -424,6 +428,7 @@ class RunOutcome:
         steps: made or taken.
         shared_with: the most other runs that this harness had under way meanwhile, in any segment.
         host: the machine meanwhile; None for a run that an older harness stored.
+        node: of a cluster, that the last segment was at work on; empty for the harness's machine.
     """
 
     status: Status
@@ -439,6 +444,7 @@ class RunOutcome:
     schema_version: int = SCHEMA_VERSION
     shared_with: int = 0
     host: HostLog | None = None
+    node: str = ""
 
 
 @record

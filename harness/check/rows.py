@@ -14,12 +14,12 @@ from math import isfinite
 from statistics import fmean
 from typing import Any, TypeGuard
 
-from harness.check.finding import call_degraded, call_invalid, call_missing
+from harness.check.finding import call_degraded, call_inconclusive, call_invalid, call_missing
 from harness.check.wording import keys as keys_text
 from harness.check.wording import several
 from harness.errors import nearest
 from harness.records import FinishedRun, Measurement, Scalar, Status, VerdictKind, record
-from harness.results.measured import measured
+from harness.results.measured import clocked, measured
 from harness.scenario.expectations import Cell, Entry
 from harness.units import convert
 
@@ -136,7 +136,8 @@ class Rows:
         Raises:
             Unanswered: RUN FAILED, a run that could hold one failed, or one occurs twice; MISSING,
                 there is none, or one is absent; HOST DEGRADED, it is one of timing, and the machine
-                was not itself.
+                was not itself; INCONCLUSIVE, times of one replicate were taken on several nodes of
+                a cluster.
         """
         self._refuse_broken(cell)
         rows = self.matching(cell.metric, cell.where)
@@ -147,6 +148,7 @@ class Rows:
         for row in rows:
             if id(row.run) in self._unusable:
                 call_invalid(self._unusable[id(row.run)])
+        _refuse_two_nodes(rows)
         return rows
 
     def found(self, cell: Cell | Entry) -> Sequence[MeasurementRow]:
@@ -170,7 +172,8 @@ class Rows:
 
         Raises:
             Unanswered: as `select`; also MISSING, a row has no partner; RUN FAILED, it has several,
-                or its run left out more than its partner's.
+                or its run left out more than its partner's; INCONCLUSIVE, a time of one was taken
+                on another node than its partner's.
         """
         left, right = self.select(one), self.select(other)
         common = set(left[0].keys).intersection(*(row.keys for row in [*left, *right]))
@@ -178,6 +181,7 @@ class Rows:
         partners = _grouped(right, free)
         pairs = [(row, found) for row in left for found in partners.get(_at(row, free), ())]
         _refuse_unpaired(left, right, pairs, free)
+        _refuse_two_nodes([*left, *right])
         for pair in pairs:
             self._refuse_unequal_losses(*pair)
         return pairs
@@ -329,6 +333,24 @@ def _refuse_absent(rows: Sequence[MeasurementRow]) -> None:
         if reason.startswith(VerdictKind.HOST_DEGRADED):
             call_degraded(f"{row.label}: {reason.partition(': ')[2]}{count}")
         call_missing(f"{row.label}: {reason}{count}")
+
+
+def _refuse_two_nodes(rows: Sequence[MeasurementRow]) -> None:
+    """Raise `Unanswered` where times of one replicate are of several nodes of a cluster.
+
+    A node is a block, as a replicate is: what differs within a block is the cell alone. Figures
+    that no clock has a part in are the same on every node, as these are alike.
+    """
+    first: dict[Hashable, MeasurementRow] = {}
+    for row in rows:
+        one = first.setdefault(_replicate(row), row)
+        there, here = one.run.outcome.node, row.run.outcome.node
+        if here != there and row.measurement.metric in clocked(row.run.spec):
+            call_inconclusive(
+                f"{row.measurement.metric} was taken on node {there or 'none'} at {one.label}, on "
+                f"{here or 'none'} at {row.label}: times are compared within one node; with "
+                "--replicates 2 or more, each of them is done by one"
+            )
 
 
 def _absence(found: Measurement) -> str:

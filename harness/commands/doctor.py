@@ -7,6 +7,10 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from tabulate import tabulate
+
+from harness.cluster.connection import RayCluster
+from harness.cluster.survey import NodeRow, node_rows
 from harness.errors import ExitCode, HostError, InputError, Problem
 from harness.execution.host_probe import probe, seconds_for
 from harness.plan.expand import params_of, sandbox_of
@@ -59,10 +63,12 @@ class DoctorAnswer:
     """The answer of ``harness doctor --json``.
 
     Attributes:
-        probed: with ``--probe``, instead of findings.
+        nodes: with ``--address``, instead of findings.
+        probed: with ``--probe``, likewise.
     """
 
     findings: tuple[HostFinding, ...] = ()
+    nodes: tuple[NodeRow, ...] = ()
     probed: Probed | None = None
 
 
@@ -71,6 +77,8 @@ def main(options: DoctorOptions) -> ExitCode:
 
     Probed, a machine that is not itself is one: whoever times something on it asks before.
     """
+    if options.address is not None:
+        return _of_cluster(options)
     project, host = open_project(options), probe_host()
     if options.probe:
         return _probed(options, project, host)
@@ -127,6 +135,32 @@ def _probed(options: DoctorOptions, project: Project, host: Host) -> ExitCode:
     for name, why in found.absent.items():
         options.console.explain(f"{name}: {why}")
     return code
+
+
+def _of_cluster(options: DoctorOptions) -> ExitCode:
+    """Print the nodes of a cluster as a table, and what keeps each from runs."""
+    assert options.address is not None
+    with RayCluster(options.address) as cluster:
+        rows = node_rows(cluster)
+    if options.json:
+        print_answer(options, DoctorAnswer(nodes=tuple(rows)))
+        return ExitCode.OK
+    headers = ("node", "address", "CPU", "GPU", "memory", "device", "driver", "disk", "link here")
+    print(tabulate([_cells(row) for row in rows], headers=headers, tablefmt="simple"))
+    for row in rows:
+        if row.problem:
+            print(f"{row.name}: {row.problem}\n  next: {row.remedy}")
+    return ExitCode.OK
+
+
+def _cells(row: NodeRow) -> tuple[str, ...]:
+    return (
+        *(row.name, row.address, f"{row.cpus:g}", f"{row.gpus:g}"),
+        f"{row.memory_gib:.4g} GiB",
+        *(row.gpu or "-", row.driver or "-"),
+        "-" if row.disk_free_gib is None else f"{row.disk_free_gib:.0f} GiB free",
+        "-" if row.link_gbit_s is None else f"{row.link_gbit_s:.3g} Gb/s",
+    )
 
 
 def render(findings: Sequence[HostFinding]) -> str:

@@ -107,6 +107,10 @@ def _lines(
         ):
             if value is not None:
                 yield f"estimated {name}: {value:g} {unit}"
+    if (nodes := plan.runs[0].limits.nodes) > 1:
+        memory = plan.runs[0].limits.memory_gib
+        each = "" if memory is None else f", {memory:g} GiB on each"
+        yield f"each run: {nodes} nodes{each}, by vLLM's Ray executor; nobody has run it so"
     for file in statuses(ready.evidence_files, ready.evidence_dir):
         yield f"published file {file.file}: {file.state.value}"
     for obstacle in obstacles:

@@ -38,18 +38,19 @@ class EnvironmentRecorder:
         if warning:
             ready.options.console.say(f"warning: {warning}")
 
-    def __call__(self, spec: RunSpec) -> Mapping[str, Any]:
-        """Return the environment of a run that has just been executed."""
+    def __call__(self, spec: RunSpec, node: str) -> Mapping[str, Any]:
+        """Return the environment of a run that has just ended, on the node that is named."""
         with self._asking:  # of runs side by side one asks
             if spec.image is not None and self._inside is None:
                 self._inside = self._ask(spec)
         ready = self._ready
+        there = ready.cluster.facts[node] if ready.cluster and node else None
         environment: Mapping[str, Any] = to_json(
             capture(
                 spec,
-                ready.host,
+                there.host if there else ready.host,
                 project=ready.project.root,
-                interpreter=self._inside,
+                interpreter=self._inside or (there.interpreter if there else None),
                 warnings=self._warnings,
             )
         )

@@ -60,11 +60,45 @@ def room(asked: int | None, owed: Sequence[RunSpec], host: Host) -> Room:
     return min(bounds, key=lambda bound: bound.jobs)
 
 
+def crew_for(side_by_side: Room, nodes: int | None, runs: Sequence[RunSpec]) -> Crew:
+    """Return who does the runs: on a cluster, one run more a node than it has room for.
+
+    That one waits there, so that a node goes on at once when it has ended one.
+
+    Args:
+        side_by_side: on one machine.
+        nodes: of the cluster; None for this machine.
+        runs: the plan's.
+    """
+    if nodes is None:
+        return Crew(side_by_side.jobs)
+    jobs = min(len(node_blocks(runs)), nodes * (side_by_side.jobs + 1))
+    return Crew(max(1, jobs), beside=side_by_side.jobs - 1)
+
+
+def node_blocks(runs: Sequence[RunSpec]) -> list[list[tuple[int, RunSpec]]]:
+    """Return the runs, numbered from 1, in groups that one node of a cluster does in this order.
+
+    Figures of one replicate are compared cell by cell, so its cells meet the same node, and the
+    same drift of it, where there are several replicates to share the nodes. Else every run goes
+    where there is room: what depends on the clock is then not compared across nodes.
+    """
+    numbered = list(enumerate(runs, 1))
+    several = len({spec.replicate for spec in runs}) > 1 and len({s.point_id for s in runs}) > 1
+    if not several:
+        return [[each] for each in numbered]
+    groups: dict[int, list[tuple[int, RunSpec]]] = {}
+    for each in numbered:
+        groups.setdefault(each[1].replicate, []).append(each)
+    return list(groups.values())
+
+
 class Crew:
     """Does the runs of a plan, several at a time.
 
     Args:
         jobs: how many; with one there is no thread.
+        beside: how many others may be at work on the machine of one; None for all.
 
     Attributes:
         jobs: how many.
@@ -72,12 +106,18 @@ class Crew:
         ended_by: the exception that set it; None where none has, and with one job.
     """
 
-    def __init__(self, jobs: int = 1) -> None:
+    def __init__(self, jobs: int = 1, beside: int | None = None) -> None:
         self.jobs = jobs
+        self._most_beside = beside
         self._lock = threading.Lock()
         self._most: dict[str, int] = {}  # by run under way: the most that were so at once
         self.stop = threading.Event()
         self.ended_by: BaseException | None = None
+
+    @property
+    def beside(self) -> int:
+        """How many others may be at work on the machine of one."""
+        return self.jobs - 1 if self._most_beside is None else self._most_beside
 
     def each(self, work: Callable[[Item], None], items: Sequence[Item]) -> None:
         """Do `work` on every item; the first exception, Ctrl-C too, ends all that are under way."""
@@ -123,7 +163,9 @@ class Crew:
                 self._most[each] = max(self._most[each], len(self._most))
         most = 0
         try:
-            yield lambda: most - 1
+            yield (
+                lambda: most - 1 if self._most_beside is None else min(most - 1, self._most_beside)
+            )
         finally:
             with self._lock:
                 most = self._most.pop(run_id)

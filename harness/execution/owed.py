@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from harness.execution.environment import EnvironmentRecorder
 from harness.execution.host_probe import HostProber, skipped
-from harness.execution.jobs import Crew, room
+from harness.execution.jobs import crew_for, room
 from harness.execution.prepare import Preparation
 from harness.execution.progress import Narrator, described
 from harness.execution.run import Surroundings, refuse, run_plan
@@ -42,10 +42,20 @@ def run_owed(
     with store.locked(ready.loaded.scenario.scenario, ready.profile):
         plan = ready.plan if planned is None else planned()
         owed = [spec for spec in plan.runs if not store.has(spec)]
-        side_by_side = room(options.most_jobs, owed, ready.host)
+        nodes = None
+        if ready.cluster is not None and owed:  # a node that cannot is named before anything starts
+            refuse(ready.cluster.problems(owed[0]))
+            nodes = len(ready.cluster.fitting(owed[0]))
+        side_by_side = room(options.most_jobs, owed, ready.machine)
+        if ready.cluster is not None:
+            ready.cluster.per_node = side_by_side.jobs
         if options.most_jobs != 1 and owed:
-            console.say(f"{counted(side_by_side.jobs, 'run')} at a time: {side_by_side.reason}")
+            where = "" if nodes is None else " on each node"
+            at_once = f"{counted(side_by_side.jobs, 'run')} at a time{where}"
+            console.say(f"{at_once}: {side_by_side.reason}")
         why = skipped(plan, len(owed), side_by_side.jobs)
+        if ready.cluster is not None:
+            why = "the runs are on the nodes of a cluster"
         if owed:
             console.explain(f"the machine is {f'not probed: {why}' if why else 'probed'}")
         around = Surroundings(
@@ -54,7 +64,7 @@ def run_owed(
             evidence_dir=ready.evidence_dir if ready.evidence_files else None,
             models_dir=ready.models_dir if ready.models else None,
             environment=EnvironmentRecorder(ready),
-            crew=Crew(side_by_side.jobs),
+            crew=crew_for(side_by_side, nodes, plan.runs),
             across_changes=options.continue_across_changes,
             restart=options.restart,
             prober=HostProber(ready.choice.runtime, why, console.say),

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from harness.cluster.connection import RayCluster
+from harness.cluster.runtime import ClusterRuntime
 from harness.errors import HostError
 from harness.execution.run import refuse
 from harness.plan.expand import Plan, expand
@@ -61,6 +63,11 @@ class Preparation:
     def choice(self) -> Choice:
         """The runtime chosen from the options and the machine."""
         image = self.loaded.scenario.profiles[self.profile].image
+        if self.options.runtime == "ray":
+            on_each = choose("auto", self.profile, image, self.project.containers)
+            cluster = RayCluster(self.options.address)
+            runtime = ClusterRuntime(on_each.runtime, cluster, models=self.models)
+            return replace(on_each, runtime=runtime)
         obtain = self._obtain if self.builds else None
         return choose(self.options.runtime, self.profile, image, self.project.containers, obtain)
 
@@ -90,7 +97,23 @@ class Preparation:
         """The runtime, its image where there is one, and why, in words."""
         image = self.choice.image
         name = f"{self.choice.runtime.name} {image.name}@{image.digest}" if image else "local"
+        if self.cluster is not None:
+            nodes = self.cluster.fitting(self.plan.runs[0])
+            name += f" on {', '.join(each.node.name for each in nodes) or 'no node'}"
         return f"{name} ({self.choice.reason})"
+
+    @property
+    def cluster(self) -> ClusterRuntime | None:
+        """The cluster that the runs are done on; None for this machine."""
+        runtime = self.choice.runtime
+        return runtime if isinstance(runtime, ClusterRuntime) else None
+
+    @property
+    def machine(self) -> Host:
+        """The machine that runs are at work on: this one, or a node, which are all alike."""
+        if self.cluster is None:
+            return self.host
+        return self.cluster.host(self.plan.runs[0]) or self.host
 
     @cached_property
     def evidence_dir(self) -> Path:
@@ -115,7 +138,7 @@ class Preparation:
 
     def problems(self) -> Iterator[HostError]:
         """Yield what keeps this machine from the profile, its published files and its models."""
-        if problem := profile_problem(self.profile, self.host):
+        if problem := profile_problem(self.profile, self.machine):
             yield problem
         found = statuses(self.evidence_files, self.evidence_dir)
         wrong = [f"{each.file} ({each.state})" for each in found if not _is_here(each)]

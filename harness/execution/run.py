@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 from harness.errors import HostError, InputError, Interrupted
 from harness.execution import segments
 from harness.execution.host_probe import HostProber
-from harness.execution.jobs import Crew
+from harness.execution.jobs import Crew, node_blocks
 from harness.execution.segments import Attempts
 from harness.measure import came_to_its_end, device_of, measure, usage_measurements
 from harness.plan.expand import Plan
@@ -35,7 +35,7 @@ from harness.records import (
 )
 from harness.results.redact import redact, redact_logs
 from harness.results.store import HOST_PROBE_FILE, RunStore
-from harness.runtime.base import Launch, Runtime
+from harness.runtime.base import Launch, NodeLostError, Runtime
 from harness.telemetry.log import TELEMETRY_FILE, read_samples
 from harness.telemetry.reduce import run_measurements, summed
 from harness.telemetry.sampler import TelemetrySampler
@@ -74,6 +74,7 @@ class Surroundings:
     """Inputs of a run that are not in its spec.
 
     Attributes:
+        environment: of a run that has ended, on the node that it names.
         crew: how many runs are done side by side.
         across_changes: whether a run that was ended half-way goes on with steps of other code.
         restart: whether it begins anew.
@@ -84,7 +85,7 @@ class Surroundings:
     store: RunStore
     evidence_dir: Path | None
     models_dir: Path | None = None
-    environment: Callable[[RunSpec], Mapping[str, Any]]
+    environment: Callable[[RunSpec, str], Mapping[str, Any]]
     crew: Crew = field(default_factory=Crew)
     across_changes: bool = False
     restart: bool = False
@@ -118,26 +119,45 @@ def run_plan(plan: Plan, around: Surroundings, listen: Listener) -> None:
             with listening:
                 listen(progress)
 
-        def do(planned: tuple[int, RunSpec]) -> None:
-            number, spec = planned
-            progress = RunProgress(step=RunStage.REUSED, spec=spec, number=number, total=total)
-            if not store.has(spec):
-                finished = _run(spec, around, replace(progress, step=RunStage.STARTED), tell)
-                progress = replace(progress, step=RunStage.ENDED, finished=finished)
-            tell(progress)
+        def do(block: Sequence[tuple[int, RunSpec]]) -> None:
+            node = ""
+            for number, spec in block:
+                progress = RunProgress(step=RunStage.REUSED, spec=spec, number=number, total=total)
+                if not store.has(spec):
+                    started = replace(progress, step=RunStage.STARTED)
+                    finished = _run(spec, around, started, tell, node)
+                    progress = replace(progress, step=RunStage.ENDED, finished=finished)
+                    node = finished.outcome.node
+                elif len(block) > 1:
+                    node = store.load(spec).outcome.node
+                tell(progress)
+                if around.crew.stop.is_set():
+                    return
 
-        around.crew.each(do, [*enumerate(plan.in_order, 1)])
+        singly = [[each] for each in enumerate(plan.in_order, 1)]
+        around.crew.each(do, singly if runtime.is_here else node_blocks(plan.in_order))
 
 
 def _run(
-    spec: RunSpec, around: Surroundings, progress: RunProgress, listen: Listener
+    spec: RunSpec, around: Surroundings, progress: RunProgress, listen: Listener, node: str
+) -> FinishedRun:
+    """Execute one run and store it; one whose node is lost goes on from its last step elsewhere."""
+    while True:
+        try:
+            return _attempt(spec, around, progress, listen, node)
+        except NodeLostError:
+            node = ""
+
+
+def _attempt(
+    spec: RunSpec, around: Surroundings, progress: RunProgress, listen: Listener, node: str
 ) -> FinishedRun:
     staged = around.store.stage(spec)
     earlier = segments.begin(
-        staged, around.store, across=around.across_changes, shared_with=around.crew.jobs - 1
+        staged, around.store, across=around.across_changes, shared_with=around.crew.beside
     )
     listen(replace(progress, earlier=earlier))
-    launch = _launch(spec, staged, around)
+    launch = _launch(spec, staged, around, node)
     try:
         finished = _execute(launch, around, earlier)
     except BaseException as error:  # what is done is kept, and the next attempt goes on from it
@@ -155,7 +175,7 @@ def _run(
     return finished
 
 
-def _launch(spec: RunSpec, staged: Path, around: Surroundings) -> Launch:
+def _launch(spec: RunSpec, staged: Path, around: Surroundings, node: str) -> Launch:
     return Launch(
         spec=spec,
         run_dir=staged,
@@ -164,17 +184,19 @@ def _launch(spec: RunSpec, staged: Path, around: Surroundings) -> Launch:
         artefacts_dir=around.store.artefacts.root,
         label=spec.label,
         stop=around.crew.stop,
+        node=node,
+        placed=lambda name, boot_id: segments.placed(staged, name, boot_id),
     )
 
 
 def _execute(launch: Launch, around: Surroundings, earlier: Attempts) -> FinishedRun:
-    spec, staged = launch.spec, launch.run_dir
+    spec, staged, is_here = launch.spec, launch.run_dir, around.runtime.is_here
     around.store.artefacts.make_folder()
     before = around.prober.before(launch) if around.prober else ()
     segments.keep_probes(staged, before)
     with (
         around.crew.joined(spec.run_id) as others,
-        TelemetrySampler(staged / TELEMETRY_FILE),
+        TelemetrySampler(staged / TELEMETRY_FILE) if is_here else nullcontext(),
     ):
         outcome = around.runtime.run(launch)
     # what a program says last may hold a key
@@ -193,7 +215,9 @@ def _execute(launch: Launch, around: Surroundings, earlier: Attempts) -> Finishe
         outcome,
         usage=_of_all(outcome.usage, earlier.segments),
         # times are of all segments, so one of them that shared the machine is enough
-        shared_with=max([others(), *(each.shared_with for each in earlier.segments)]),
+        shared_with=max(
+            [others(), outcome.shared_with, *(each.shared_with for each in earlier.segments)]
+        ),
         segments=(*earlier.segments, this),
         steps=tuple(segments.steps_of(staged)),
         host=_host(probes, samples[0], around),
@@ -204,7 +228,7 @@ def _execute(launch: Launch, around: Surroundings, earlier: Attempts) -> Finishe
         spec=spec,
         outcome=outcome,
         measurements=(*measured, *usage_measurements(outcome.usage), *summed(parts)),
-        environment=around.environment(spec),
+        environment=around.environment(spec, outcome.node),
     )
 
 

@@ -32,10 +32,9 @@ from harness.records import (
 from harness.results.store import HOST_PROBE_FILE, SEGMENT_FILE, RunStore, segment_folders
 from harness.runtime.postmortem import Signs, signs_now, why_ended
 from harness.telemetry.log import TELEMETRY_FILE, read_samples
-from harness.workloads.__main__ import EARLIER_FILE
 from harness.workloads.api.context import CHECKPOINTS
 from harness.workloads.api.emit import EVENTS_FILE, read_events
-from harness.workloads.api.steps import EarlierSegments
+from harness.workloads.api.steps import EARLIER_FILE, EarlierSegments
 
 ACROSS, RESTART = "--continue-across-changes", "--restart"
 
@@ -50,6 +49,8 @@ class _Begun:
         ended: None while it is at work, and until the next call where it was killed.
         goes_on: whether it left something to go on from; None until the next call.
         shared_with: how many other runs may be at work meanwhile.
+        node: of a cluster, that it is at work on; empty for this machine.
+        node_boot_id: of that node.
     """
 
     signs: Signs
@@ -57,6 +58,8 @@ class _Begun:
     ended: Segment | None = None
     goes_on: bool | None = None
     shared_with: int = 0
+    node: str = ""
+    node_boot_id: str = ""
 
 
 @record
@@ -116,6 +119,13 @@ def begin(staged: Path, around: RunStore, *, across: bool, shared_with: int = 0)
     return Attempts(
         segments=tuple(segments), folders=tuple(folders), steps=tuple(steps.values()), last=last
     )
+
+
+def placed(staged: Path, node: str, boot_id: str) -> None:
+    """Write down which node of a cluster an attempt is at work on."""
+    begun = _read(staged)
+    assert begun is not None, "an attempt that is placed has begun"
+    _write(staged, replace(begun, node=node, node_boot_id=boot_id))
 
 
 def end(staged: Path, cause: str, wall_s: float | None = None) -> Segment:
@@ -200,11 +210,12 @@ def _segment(folder: Path, begun: _Begun, ended: str, cause: str, wall_s: float 
     return Segment(
         began=datetime.fromtimestamp(begun.began_s, UTC).isoformat(timespec="seconds"),
         ended=ended,
-        boot_id=begun.signs.boot_id,
+        boot_id=begun.node_boot_id or begun.signs.boot_id,
         cause=cause,
         steps=sum(step.made_now for step in steps_of(folder)),
         wall_s=round(_samples_s(folder) if wall_s is None else wall_s, 3),
         shared_with=begun.shared_with,
+        node=begun.node,
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from harness.follow.remaining import Timeline, timeline_of
 from harness.reading import read_json, read_regular_file
 from harness.records import Profile, RunSpec, Status, from_json, record
-from harness.results.store import ENVIRONMENT_FILE, SPEC_FILE, RunStore
+from harness.results.store import ENVIRONMENT_FILE, SEGMENT_FILE, SPEC_FILE, RunStore
 
 _EARLIER = 3  # runs that the time left is learned from
 _LOCKS = Path("/proc/locks")
@@ -36,19 +36,22 @@ class Followed:
         folder: where it writes, or where it was put when it ended.
         state: how it is doing.
         cause: why it failed.
+        node: of a cluster, that it is at work on; empty for this machine.
     """
 
     spec: RunSpec
     folder: Path
     state: RunState
     cause: str = ""
+    node: str = ""
 
     @property
     def name(self) -> str:
-        """Scenario, profile and cell, in words."""
+        """Scenario, profile, cell and node, in words."""
         spec = self.spec
         cell = spec.label if spec.axes or spec.replicate else f"seed {spec.seed}"
-        return f"{spec.scenario.partition('-')[0]} {spec.profile}, {cell}"
+        where = f" on {self.node}" if self.node else ""
+        return f"{spec.scenario.partition('-')[0]} {spec.profile}, {cell}{where}"
 
 
 def at_work(store: RunStore, scenario: str | None = None) -> list[Followed]:
@@ -63,7 +66,10 @@ def at_work(store: RunStore, scenario: str | None = None) -> list[Followed]:
         state = RunState.RUNNING if held is not False else RunState.LEFT
         found.append((state is not RunState.RUNNING, -changed_at(path), spec, path, state))
     ordered = sorted(found, key=lambda each: each[:2])
-    return [Followed(spec=spec, folder=path, state=state) for *_, spec, path, state in ordered]
+    return [
+        Followed(spec=spec, folder=path, state=state, node=_node(path))
+        for *_, spec, path, state in ordered
+    ]
 
 
 def ended(store: RunStore, spec: RunSpec) -> Followed | None:
@@ -155,6 +161,15 @@ def _changed(path: Path) -> float:
         return path.stat().st_mtime
     except OSError:
         return 0.0
+
+
+def _node(folder: Path) -> str:
+    """Return the node that an attempt is at work on, as its segment says."""
+    try:
+        document = read_json(read_regular_file(folder / SEGMENT_FILE))
+        return str(document.get("node", ""))
+    except (OSError, ValueError, AttributeError):
+        return ""
 
 
 def _spec(folder: Path) -> RunSpec | None:

@@ -106,9 +106,9 @@ def _without_clock(
     spec: RunSpec, found: Iterable[Measurement], why: Callable[[Measurement], str]
 ) -> Iterator[Measurement]:
     """Yield measurements, of which those that depend on the clock are absent."""
-    clocked = _clocked(spec)
+    by_clock = clocked(spec)
     for each in found:
-        is_lost = each.metric in clocked and not each.absent
+        is_lost = each.metric in by_clock and not each.absent
         yield replace(each, value=None, absent=why(each)) if is_lost else each
 
 
@@ -117,8 +117,8 @@ def _shown(each: Measurement) -> str:
     return f"{each.value:.4g}" if isinstance(each.value, float) else str(each.value)
 
 
-def _clocked(spec: RunSpec) -> frozenset[str]:
-    """Return the metrics that another run on the same machine changes.
+def clocked(spec: RunSpec) -> frozenset[str]:
+    """Return the metrics that the machine, and another run on it, changes.
 
     Published data was timed elsewhere: recomputing it side by side changes none of its figures.
     """

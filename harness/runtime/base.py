@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import field
 from enum import StrEnum
 from pathlib import Path
@@ -37,6 +37,8 @@ class Launch:
         program: arguments of Python; None for the workload that the spec names.
         label: how people name the run in messages.
         stop: once it is set, the run is ended; a run that this thread's own signals end needs none.
+        node: the node of a cluster that it must run on; empty for any, and for this machine.
+        placed: called with the node that it has begun on, and that node's boot id.
     """
 
     spec: RunSpec
@@ -48,6 +50,8 @@ class Launch:
     program: tuple[str, ...] | None = None
     label: str = ""
     stop: threading.Event | None = None
+    node: str = ""
+    placed: Callable[[str, str], None] | None = None
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -95,6 +99,10 @@ class Ending:
     killed_for_memory: bool = False
 
 
+class NodeLostError(HostError):
+    """The node that a run was at work on has gone; the run goes on from its last step elsewhere."""
+
+
 class Runtime(Protocol):
     """Executes runs. Use it as a context manager; nothing starts before it is entered.
 
@@ -102,9 +110,14 @@ class Runtime(Protocol):
     daemon dies under it. Before that, a machine that cannot start it raises `HostError`. The
     outcome's `device` is empty: what the run computed on is in its ``started`` event. Any other
     exception, Ctrl-C included, leaves nothing running.
+
+    Attributes:
+        is_here: whether runs are at work on this machine; else the runtime keeps the telemetry of
+            the machine that they are at work on, and `run` may raise `NodeLostError`.
     """
 
     name: str
+    is_here: bool
 
     def __enter__(self) -> Self: ...
 

@@ -62,6 +62,7 @@ class DockerRuntime:
     """Runs a workload in a container of the image that its spec names."""
 
     name = "docker"
+    is_here = True
 
     def __enter__(self) -> Self:
         self._floor_gib = floor_gib(probe_host())

@@ -65,6 +65,16 @@ def container_environment(environ: Mapping[str, str] | None = None) -> dict[str,
     return _chosen(_ARITHMETIC, environ)
 
 
+def set_arithmetic(given: Mapping[str, str]) -> None:
+    """Make the variables of this process that decide arithmetic those of another machine.
+
+    Ray sets the number of OpenMP threads itself, which decides sums to the last bit.
+    """
+    for name in container_environment():
+        del os.environ[name]
+    os.environ.update(given)
+
+
 def run_environment(source: str) -> dict[str, str]:
     """Return what every runtime sets, so that a run is the same everywhere.
 

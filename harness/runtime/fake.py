@@ -28,6 +28,7 @@ class FakeRuntime:
     """
 
     name = "fake"
+    is_here = True
 
     def __init__(
         self,

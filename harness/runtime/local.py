@@ -66,6 +66,7 @@ class LocalRuntime:
     """Runs a workload as a process of this machine, with this Python."""
 
     name = "local"
+    is_here = True
 
     def __enter__(self) -> Self:
         self._floor_gib = floor_gib(probe_host())

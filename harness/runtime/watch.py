@@ -151,6 +151,12 @@ def host_problems(limits: Limits, host: Host) -> Iterator[HostError]:
     """Yield the limits of a run that this machine cannot provide."""
     if problem := memory_problem(limits, host):
         yield problem
+    if limits.nodes > 1:
+        yield HostError(
+            f"the run is spread over {limits.nodes} nodes by its engine (limits.nodes), which can "
+            "be planned and has been run by nobody",
+            "harness plan SCENARIO --runtime ray",
+        )
     if limits.gpus > len(host.gpus):
         reason = host.absent.get("gpus", "the driver shows no more")
         yield HostError(

@@ -102,6 +102,7 @@ class LimitsModel(Strict):
     memory_gib: Annotated[float, Field(gt=0)] | None = None
     shm_gib: Annotated[float, Field(gt=0)] = 1.0
     gpus: Annotated[int, Field(ge=0, le=1)] = 0
+    nodes: Annotated[int, Field(ge=1, le=8)] = 1
     network: bool = False
     cores: Annotated[int, Field(ge=1)] | None = None
 

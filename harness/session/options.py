@@ -97,6 +97,7 @@ def as_typed(options: PlanOptions) -> dict[str, list[str]]:
     place = [f"--store={options.store}"] if options.store else []
     place += [f"--project={options.project}"] if options.project else []
     runtime = [f"--runtime={options.runtime}"] if options.runtime != "auto" else []
+    runtime += [f"--address={options.address}"] if options.address != "auto" else []
     return {"experiment": experiment, "place": place, "runtime": runtime}
 
 
@@ -126,11 +127,13 @@ class PlanOptions(ExperimentOptions):
     """``harness plan``.
 
     Attributes:
-        runtime: ``auto``, ``local`` or ``docker``.
+        runtime: ``auto``, ``local``, ``docker`` or ``ray``.
+        address: of the Ray cluster, ``HOST:PORT`` or ``auto``.
         timeout: how long a run may take in place of its ``limits.timeout_s``; None for that.
     """
 
     runtime: str = "auto"
+    address: str = "auto"
     timeout: str | None = None
 
 
@@ -452,9 +455,11 @@ class DoctorOptions(Options):
     """``harness doctor``.
 
     Attributes:
+        address: of a Ray cluster whose nodes are looked at instead, ``HOST:PORT`` or ``auto``.
         probe: measure what the machine can do now, and say whether it is itself.
     """
 
+    address: str | None = None
     probe: bool = False
 
 

@@ -23,7 +23,7 @@ SHELLS = ("bash", "zsh", "fish")
 # each a module of `harness.export`
 EXPORTS = ("inspect", "trackio", "parquet", "every-eval-ever", "harbor")
 ACTIONS = ("list", "show", "prune", "export", "import")
-_RUNTIMES = ("auto", "local", "docker")
+_RUNTIMES = ("auto", "local", "docker", "ray")
 
 
 def parse(arguments: Sequence[str] | None = None) -> tuple[str, Options]:
@@ -460,6 +460,7 @@ def _add_machine(commands: _Commands) -> None:
         help="measure instead what the machine can do now, and say whether it is itself; exit code "
         "3 where it is not",
     )
+    _address(command, default=None, otherwise="none: this machine alone")
     command = _command(
         commands, "completion", "print a script that completes this program's words in a shell"
     )
@@ -548,12 +549,23 @@ def _runtime(command: argparse.ArgumentParser) -> None:
         "--runtime",
         choices=_RUNTIMES,
         default="auto",
-        help="run as a process of this machine, or in a container (default auto)",
+        help="run as a process of this machine, in a container, or on the nodes of a Ray cluster "
+        "(default auto)",
     )
+    _address(command, default="auto", otherwise="the one that this machine is a node of")
     command.add_argument(
         "--timeout",
         metavar="TIME",
         help="end a run after so long, e.g. 90s, 30m, 20h, 3d, whatever its limits say",
+    )
+
+
+def _address(command: argparse.ArgumentParser, *, default: str | None, otherwise: str) -> None:
+    command.add_argument(
+        "--address",
+        default=default,
+        metavar="HOST:PORT|auto",
+        help=f"of the Ray cluster (default {otherwise})",
     )
 
 

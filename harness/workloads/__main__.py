@@ -25,9 +25,8 @@ from harness.workloads.api.declare import build
 from harness.workloads.api.emit import EVENTS_FILE, EventWriter
 from harness.workloads.api.progress import PROGRESS_FILE, written_to
 from harness.workloads.api.registry import workload
-from harness.workloads.api.steps import EarlierSegments, Steps
+from harness.workloads.api.steps import EARLIER_FILE, EarlierSegments, Steps
 
-EARLIER_FILE = "earlier.json"  # written by the harness: `EarlierSegments`
 _USAGE = "usage: python -m harness.workloads NAME spec.json OUT"
 _NUM_ARGUMENTS = 3
 LIFELINE_VARIABLE = "HARNESS_LIFELINE"  # set by a runtime that holds the other end of our stdin
@@ -66,7 +65,7 @@ def run(name: str, spec: RunSpec, out: Path) -> None:
                 params=build(declared.params, spec.params),
                 out=out,
                 emit=emit,
-                steps=Steps(spec, emit, artefacts, _earlier(out)),
+                steps=Steps(spec, emit, artefacts, _earlier(out), out),
             )
         )
 

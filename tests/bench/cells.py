@@ -86,7 +86,7 @@ def measure(project: Path, way: Way) -> list[tuple[float, float]]:
             runtime=way.runtime,
             store=store,
             evidence_dir=None,
-            environment=lambda spec: to_json(capture(spec, host, project=project)),
+            environment=lambda spec, _: to_json(capture(spec, host, project=project)),
         )
         stopwatch = Stopwatch(way, store)
         plan = _plan(project, way)

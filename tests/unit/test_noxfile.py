@@ -168,7 +168,7 @@ def test_every_lock_is_resolved_from_a_file_beside_it(noxfile: Any) -> None:
 def test_the_environments_of_users_hold_no_tools_of_tests(noxfile: Any, *, has_gpu: bool) -> None:
     environments = noxfile._environments(has_gpu=has_gpu)
     of_users = {name for name, env in environments.items() if env.project}
-    assert of_users == {"base", "megatron", "nemo", "rl", "torch"}
+    assert of_users == {"base", "megatron", "nemo", "ray", "rl", "torch"}
     for name in of_users:
         assert environments[name].over in {None, *of_users}
         packages = {package for package, _ in noxfile._pins(environments[name].lock)}

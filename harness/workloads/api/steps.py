@@ -43,6 +43,9 @@ from harness.workloads.api.emit import EventWriter
 # what computes; an engine names itself among what decides the steps that it answers in
 _LIBRARIES = ("torch", "transformers", "peft", "numpy", "megatron-core")
 _KIB_PER_GIB = 2**20
+EARLIER_FILE = "earlier.json"  # written by the harness: `EarlierSegments`
+WANTED = ".wanted"  # folder of a run: keys of steps that it waits for, which another machine lends
+_POLL_S = 0.05
 _TELL_S = 30.0  # between two lines about a wait, at most; a line is a sign of life
 
 
@@ -54,10 +57,13 @@ class EarlierSegments:
         own: keys of the steps that they finished.
         across: identity of a step -> key of one that other code made, and that is taken all the
             same, as the user asked for.
+        elsewhere: keys of finished steps that another machine has, and lends when they are asked
+            for by a file of that name below `WANTED`.
     """
 
     own: tuple[str, ...] = ()
     across: Mapping[str, str] = field(default_factory=dict)
+    elsewhere: tuple[str, ...] = ()
 
 
 @dataclass(kw_only=True)
@@ -101,13 +107,19 @@ class Steps:
         emit: its event writer.
         root: the store of finished steps.
         earlier: attempts at this run before this one.
+        out: the run's folder.
 
     Attributes:
         done: what the run has made or taken so far, in their order.
     """
 
     def __init__(
-        self, spec: RunSpec, emit: EventWriter, root: Path, earlier: EarlierSegments | None = None
+        self,
+        spec: RunSpec,
+        emit: EventWriter,
+        root: Path,
+        earlier: EarlierSegments | None = None,
+        out: Path = Path(),
     ) -> None:
         self._spec, self._emit = spec, emit
         self._store = ArtefactStore(root)
@@ -115,6 +127,7 @@ class Steps:
         self._run = f"{spec.scenario} {spec.profile} {spec.run_id}"
         self._within = ""  # the step that is being made
         self._damaged: set[str] = set()  # keys that were said to be
+        self._out, self._asked = out, set[str]()  # keys that another machine was asked for
         self.done: list[Artefact] = []
 
     @contextmanager
@@ -178,6 +191,8 @@ class Steps:
         continued = self._earlier.across.get(asked.identity)
         for key, across in ((asked.key, False), (continued, True)):
             try:
+                if key in self._earlier.elsewhere:
+                    self._borrow(key)
                 if key is not None and (found := self._store.find(key)) is not None:
                     return found, across and key != asked.key
             except DamagedError as error:
@@ -187,6 +202,20 @@ class Steps:
                     self._emit.note(said)
                     print(said, file=sys.stderr)
         return None, False
+
+    def _borrow(self, key: str) -> None:
+        """Wait until a step is here that another machine has; whoever watches the run fetches it.
+
+        It is not here afterwards where that failed, and is made.
+        """
+        wanted = self._out / WANTED / key
+        if (self._store.root / key).is_dir() or key in self._asked:
+            return
+        self._asked.add(key)
+        wanted.parent.mkdir(exist_ok=True)
+        wanted.touch()
+        while wanted.exists():
+            time.sleep(_POLL_S)
 
     def _taken(self, found: Artefact, *, across: bool) -> Step:
         self._emit.replay(self._store.events(found.key))

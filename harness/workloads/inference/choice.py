@@ -41,6 +41,7 @@ class Serve:
         seed: of what no request names one for.
         gpu_memory_utilization: of a GPU's memory, 0 to 1; without a meaning on a CPU.
         lora_rank: the largest of an adapter that it can be given; None for none.
+        num_nodes: of a cluster, with a GPU each, that the model is split over.
     """
 
     kind: EngineKind
@@ -52,6 +53,7 @@ class Serve:
     seed: int
     gpu_memory_utilization: float
     lora_rank: int | None = None
+    num_nodes: int = 1
 
 
 @contextmanager
@@ -101,7 +103,9 @@ def _serving(wanted: Serve) -> Serving:
     place: OnCpu | OnGpu = OnCpu(kv_cache_gib=_KV_CACHE_GIB)
     adapting = Adapting.FOLDED
     if torch.cuda.is_available():
-        place = OnGpu(gpu_memory_utilization=wanted.gpu_memory_utilization)
+        place = OnGpu(
+            gpu_memory_utilization=wanted.gpu_memory_utilization, num_nodes=wanted.num_nodes
+        )
         adapting = Adapting.LOADED
     return Serving(
         model_dir=wanted.model_dir,

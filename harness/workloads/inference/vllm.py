@@ -48,13 +48,16 @@ class OnCpu:
 
 @record
 class OnGpu:
-    """A server on one NVIDIA GPU.
+    """A server on one NVIDIA GPU, or on one of each of several nodes of a Ray cluster.
 
     Attributes:
         gpu_memory_utilization: of the GPU's memory, for weights and cache together, 0 to 1.
+        num_nodes: that every matrix is split over, by vLLM's own Ray executor. Nobody has run it
+            with more than one: its command line is checked, no more.
     """
 
     gpu_memory_utilization: float
+    num_nodes: int = 1
 
 
 class Adapting(StrEnum):
@@ -133,8 +136,11 @@ def _arguments(serving: Serving) -> Iterator[str]:
             yield "--enforce-eager"
             # a seeded prompt that is split ends the CPU build: its generator has no offset
             yield "--no-enable-chunked-prefill"
-        case OnGpu(gpu_memory_utilization=share):
+        case OnGpu(gpu_memory_utilization=share, num_nodes=num_nodes):
             yield from ("--gpu-memory-utilization", f"{share:g}")
+            if num_nodes > 1:
+                yield from ("--tensor-parallel-size", str(num_nodes))
+                yield from ("--distributed-executor-backend", "ray")
 
 
 def _environment(serving: Serving) -> Iterator[tuple[str, str]]:

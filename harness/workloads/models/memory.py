@@ -223,6 +223,28 @@ def serving_need(
     )
 
 
+def share_of(need: Need, shape: ModelShape, num_nodes: int) -> Need:
+    """Return what each node takes of serving over several, by tensor parallelism.
+
+    Every matrix and every head's cache is split evenly; what the nodes hold double (norms, buffers
+    of the exchange) is small and left out, so this is a lower bound.
+
+    Raises:
+        ValueError: the heads do not divide.
+    """
+    for name, heads in (
+        ("num_attention_heads", shape.num_attention_heads),
+        ("num_key_value_heads", shape.num_key_value_heads),
+    ):
+        if heads % num_nodes:
+            message = f"{shape.name}: {name} {heads} do not divide over {num_nodes} nodes"
+            raise ValueError(message)
+    return Need(
+        weights=-(-need.weights // num_nodes),
+        kv_cache=-(-need.kv_cache // num_nodes),
+    )
+
+
 def training_need(shape: ModelShape, regime: Regime, forward: ForwardPass) -> Need:
     """Return what training every parameter takes."""
     return _training(num_parameters(shape), regime, shape, forward)

@@ -95,6 +95,7 @@ def open_engine(
         seed=context.spec.seed,
         gpu_memory_utilization=params.gpu_memory_utilization,
         lora_rank=lora_rank,
+        num_nodes=context.spec.limits.nodes,
     )
     with serving_engine(wanted, chat_template.end, context.out / f"{name}.log") as engine:
         yield ObservedEngine(engine), chat_template

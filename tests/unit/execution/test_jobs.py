@@ -116,7 +116,7 @@ def around(store: RunStore, runtime: FakeRuntime, jobs: int) -> Surroundings:
         runtime=runtime,
         store=store,
         evidence_dir=None,
-        environment=lambda spec: {"seed": spec.seed},
+        environment=lambda spec, _: {"seed": spec.seed},
         crew=Crew(jobs),
     )
 

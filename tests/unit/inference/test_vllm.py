@@ -59,3 +59,12 @@ def test_a_server_on_a_gpu_gets_a_share_of_its_memory_and_may_compile() -> None:
     assert service.argv[-2:] == ("--gpu-memory-utilization", "0.25")
     assert "--enforce-eager" not in service.argv
     assert service.env == {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "SPT_NOENV": "1"}
+
+
+def test_a_server_on_two_nodes_is_split_over_them_by_vllm_s_ray_executor() -> None:
+    on_two = replace(ON_CPU, place=OnGpu(gpu_memory_utilization=0.5, num_nodes=2))
+    service = vllm_service(on_two)
+    assert service.argv[-4:] == (
+        *("--tensor-parallel-size", "2"),
+        *("--distributed-executor-backend", "ray"),
+    )

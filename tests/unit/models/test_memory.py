@@ -192,3 +192,13 @@ def test_what_a_machine_can_hold() -> None:
         (presets.LLAMA31_8B.name, presets.Use.TRAIN_MIXED),
     }
     assert short(1e6) == set()
+
+
+def test_a_model_over_two_nodes_takes_half_on_each() -> None:
+    shape = presets.LLAMA31_8B
+    need = presets.need_of(shape, presets.Use.SERVE_BF16)
+    share = capacity.share_of(need, shape, 2)
+    assert need.total <= 2 * share.total <= need.total + 4
+    assert capacity.share_of(need, shape, 1) == need
+    with pytest.raises(ValueError, match="num_key_value_heads 4 do not divide over 8 nodes"):
+        capacity.share_of(need, presets.QWEN25_7B, 8)

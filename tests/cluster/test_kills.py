@@ -1,0 +1,162 @@
+"""Whatever is killed, and whenever: no run is lost, none is done twice, nothing stays at work."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.runtime.processes import marked
+from tests.cluster.ray_nodes import ROOT, Nodes
+
+NAME, CELLS, STEPS = "a99-cluster", 8, 4
+SCENARIO = f"""\
+scenario: {NAME}
+title: A walk on several nodes
+question: Does every run survive whatever ends it?
+article: {{number: 99, title: Nothing}}
+workload: noop
+params: {{steps: {STEPS}, step_s: 0.3}}
+sweep: {{product: {{value: [{", ".join(f"{each}.0" for each in range(CELLS))}]}}}}
+profiles: {{cpu: {{summary: a walk}}}}
+"""
+LEDGER = f"""\
+scenario: {NAME}
+sections:
+- title: Figures
+  entries:
+  - id: value
+    metric: noop.value
+    unit: "1"
+    class: arithmetic
+    kind: law
+    expect: {{law: all_cells, params: {{low: 0, high: {CELLS - 1}}}}}
+    reason: every cell reports what it was given
+    source: this test
+"""
+
+
+class Walks:
+    """A project of walks, and a store."""
+
+    def __init__(self, root: Path, nodes: Nodes) -> None:
+        self.root, self.nodes, self.store = root, nodes, root / "store"
+        folder = root / "scenarios" / NAME
+        folder.mkdir(parents=True)
+        # the value is among what decides a step: cells share none
+        (folder / "scenario.yaml").write_text(SCENARIO, encoding="utf-8")
+        (folder / "expectations.yaml").write_text(LEDGER, encoding="utf-8")
+
+    def start(self, store: Path, *how: str) -> subprocess.Popen[str]:
+        words = ["run", NAME, "--project", str(self.root), "--store", str(store), *how]
+        with (self.root / "said").open("a") as said:
+            return subprocess.Popen(
+                [sys.executable, "-m", "harness", *words],
+                cwd=ROOT,
+                env={**self.nodes.environment, "XDG_CACHE_HOME": str(self.root / "cache")},
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                text=True,
+            )
+
+    def on_nodes(self) -> subprocess.Popen[str]:
+        return self.start(self.store, "--runtime=ray", f"--address={self.nodes.address}")
+
+    def begun(self) -> bool:
+        """Whether a run is at work on a node."""
+        for path in self.store.glob(".staging/*/segment.json"):
+            with suppress(OSError, ValueError):
+                if json.loads(path.read_text("utf-8"))["node"]:
+                    return True
+        return False
+
+    def runs(self, store: Path) -> dict[str, Path]:
+        found = store.glob(f"{NAME}/cpu/*/outcome.json")
+        return {path.parent.name: path.parent for path in found if "." not in path.parent.name}
+
+    def figures(self, store: Path) -> dict[str, Any]:
+        return {
+            run_id: [
+                each
+                for each in json.loads((folder / "measurements.json").read_text("utf-8"))
+                if each["metric"].startswith("noop.")
+            ]
+            for run_id, folder in self.runs(store).items()
+        }
+
+
+def until(holds: Callable[[], bool], within_s: float = 180.0) -> bool:
+    deadline = time.monotonic() + within_s
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def workers(nodes: Nodes) -> list[int]:
+    """The processes in which runs are at work on the nodes."""
+    return nodes.processes("ray::_execute")
+
+
+@pytest.mark.parametrize(
+    "kills", [pytest.param(3, id="three"), pytest.param(30, id="thirty", marks=pytest.mark.slow)]
+)
+def test_random_kills_of_node_worker_and_driver(tmp_path: Path, kills: int) -> None:
+    chance = random.Random(17)  # noqa: S311 - no secret
+    targets = ["node", "worker", "driver"] * (kills // 3)
+    chance.shuffle(targets)
+    with Nodes() as nodes:
+        nodes.join("b")
+        walks = Walks(tmp_path, nodes)
+        driver, done = walks.on_nodes(), 0
+        for target in targets:
+            assert until(lambda at=driver: walks.begun() or at.poll() is not None)  # type: ignore[misc] - bound now
+            if driver.poll() is not None:
+                if len(walks.runs(walks.store)) == CELLS:  # all done: the next ones are new
+                    done += CELLS
+                    _check(walks, nodes)
+                    walks.store = tmp_path / f"store-{done}"
+                driver = walks.on_nodes()
+                assert until(walks.begun)
+            time.sleep(chance.uniform(0.0, 1.5))
+            if target == "driver":
+                driver.kill()
+                driver.wait()
+                driver = walks.on_nodes()
+            elif target == "worker":
+                for pid in workers(nodes)[:1]:
+                    os.kill(pid, signal.SIGKILL)
+            else:
+                nodes.kill("b")
+                nodes.join("b")
+        assert driver.wait(timeout=600) == 0, (tmp_path / "said").read_text()
+        _check(walks, nodes)
+
+
+def _check(walks: Walks, nodes: Nodes) -> None:
+    """Nothing lost, nothing double, nothing left; figures as on one machine."""
+    alone = walks.root / "alone"
+    if not alone.exists():
+        assert walks.start(alone, "--runtime=local").wait(timeout=600) == 0
+    assert walks.figures(walks.store) == walks.figures(alone)
+    assert len(walks.runs(walks.store)) == CELLS
+    order = (walks.store / NAME / "cpu" / ".order").read_text().split()
+    assert sorted(order) == sorted(walks.runs(walks.store)), "a run was stored twice"
+    for folder in walks.runs(walks.store).values():
+        outcome = json.loads((folder / "outcome.json").read_text("utf-8"))
+        assert len({step["key"] for step in outcome["steps"]}) == STEPS
+    ours = set(walks.runs(walks.store))
+    assert until(lambda: not [m for _, m in marked() if m.run_id in ours], 30), "left at work"
+    assert until(lambda: not workers(nodes), 30)
+    assert not list(walks.store.glob(".staging/*/"))

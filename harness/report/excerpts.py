@@ -313,7 +313,7 @@ def _entry(marker: Marker, ledger: Expectations) -> Expectation | None:
     return next((each for each in ledger.expectations if each.id == marker.name), None)
 
 
-def _of(marker: Marker, entry: Entry) -> Of:
+def _of(marker: Marker, entry: Expectation) -> Of:
     """Return which number is meant: of arithmetic, which nothing measures, the true one."""
     usual = Of.TRUE if entry.kind == "arithmetic" else Of.MEASURED
     return Of(marker.options.get("of", usual))

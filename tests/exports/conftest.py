@@ -57,8 +57,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory, project_root: Path) -> Ex
         runner.run(policy, tasks, max_errors=0)
     with EventWriter(folder / EVENTS_FILE, workload(spec.workload).metrics) as emit:
         emit.started("a box")
-        for policy, rate in (("oracle", 100.0), ("nothing", 12.5)):
-            emit.measured("agent.pass_rate", rate, where={"policy": policy}, count=NUM_TASKS)
+        for name, rate in (("oracle", 100.0), ("nothing", 12.5)):
+            emit.measured("agent.pass_rate", rate, where={"policy": name}, count=NUM_TASKS)
         emit.measured("agent.mean_turns", None, where={"policy": "oracle"}, absent="lost")
         for step, reward in enumerate(REWARDS, 1):
             emit.step(step, reward=reward, kl=0.01 * step)

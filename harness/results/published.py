@@ -38,8 +38,8 @@ from harness.results.store import (
     SPEC_FILE,
     RunStore,
 )
-from harness.workloads.__main__ import EARLIER_FILE
 from harness.workloads.api.emit import EVENTS_FILE
+from harness.workloads.api.steps import EARLIER_FILE
 
 # what a run's folder holds for whoever watches it or looks for a fault; nothing is read from it
 _FOR_PEOPLE = {"progress.jsonl", SEGMENT_FILE, EARLIER_FILE}

@@ -283,6 +283,7 @@ class SiteOptions(Options):
     out: Path | None = None
 
 
+@options
 class CompareOptions(PlanOptions):
     """``harness compare``, of one scenario.
 

@@ -91,7 +91,8 @@ def play(  # noqa: C901 - the three steps, in order
     """
     values = history.values.copy()
     values[SHIFT_AT:] += shift
-    findings, told, sees, blind = [*before], 0, [], 0.0
+    findings, told, blind = [*before], 0, 0.0
+    sees: list[float] = []
     for night in range(SHIFT_AT if shift else 0, NIGHTS):
         # a history without findings is a plain comparison, which the screen has made for all
         if screened is not None and not findings and not screened[night] and night < NIGHTS - 1:

@@ -80,8 +80,8 @@ def _trial(kind: str, base: Repository, folder: Path) -> str:
             tried.night(folder / str(night))
             done = tried.regress(folder / str(night), "--json", "--quiet", "--metric=spin.fastest")
             document: dict[str, Any] = json.loads(done.stdout)
-            (figure,) = document["figures"]
-            said.append(figure["result"])
+            (figure,) = document["answer"]["figures"]
+            said.append(str(figure["result"]))
             if figure["finding"] is not None:
                 break
     shutil.rmtree(folder)

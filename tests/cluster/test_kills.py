@@ -121,7 +121,8 @@ def test_random_kills_of_node_worker_and_driver(tmp_path: Path, kills: int) -> N
         walks = Walks(tmp_path, nodes)
         driver, done = walks.on_nodes(), 0
         for target in targets:
-            assert until(lambda at=driver: walks.begun() or at.poll() is not None)  # type: ignore[misc] - bound now
+            at = driver
+            assert until(lambda: walks.begun() or at.poll() is not None)  # noqa: B023 - waits here
             if driver.poll() is not None:
                 if len(walks.runs(walks.store)) == CELLS:  # all done: the next ones are new
                     done += CELLS

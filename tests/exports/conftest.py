@@ -53,8 +53,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory, project_root: Path) -> Ex
         max_concurrency=1,
         log=RolloutLog(folder / "rollouts.jsonl", FileEpisode),
     )
-    for policy in (ORACLE, NOTHING):
-        runner.run(policy, tasks, max_errors=0)
+    for played in (ORACLE, NOTHING):
+        runner.run(played, tasks, max_errors=0)
     with EventWriter(folder / EVENTS_FILE, workload(spec.workload).metrics) as emit:
         emit.started("a box")
         for name, rate in (("oracle", 100.0), ("nothing", 12.5)):

@@ -18,10 +18,10 @@ from typing import Any
 
 import harness.commands.doctor
 import harness.commands.regress
-import harness.execution.environment
 import harness.execution.prepare
 import harness.execution.versions
 from harness import cli
+from harness.execution.environment import EnvironmentRecorder
 from harness.execution.versions import AskedCell, Version
 from harness.records import Event, ImageRef, RunOutcome, canonical_json
 from harness.results.interpreter import this_interpreter
@@ -75,10 +75,13 @@ def main() -> int:
 
         return execute
 
-    harness.execution.prepare.choose = choose  # type: ignore[assignment]
-    harness.commands.regress.executor = executor
-    harness.execution.environment.EnvironmentRecorder._ask = lambda *_: this_interpreter()
-    harness.execution.versions._require = lambda _: None
+    for of, name, simulated in (
+        (harness.execution.prepare, "choose", choose),
+        (harness.commands.regress, "executor", executor),
+        (EnvironmentRecorder, "_ask", lambda *_: this_interpreter()),
+        (harness.execution.versions, "_require", lambda _: None),
+    ):
+        setattr(of, name, simulated)
     return cli.main()
 
 

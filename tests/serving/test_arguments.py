@@ -13,7 +13,7 @@ pytestmark = pytest.mark.serving
 
 def test_vllm_takes_the_command_line_of_two_nodes() -> None:
     cli_args = pytest.importorskip("vllm.entrypoints.launchers.cli_args")
-    from vllm.utils.argparse_utils import FlexibleArgumentParser  # noqa: PLC0415 - of vLLM
+    utils = pytest.importorskip("vllm.utils.argparse_utils")
 
     service = vllm_service(
         Serving(
@@ -26,9 +26,9 @@ def test_vllm_takes_the_command_line_of_two_nodes() -> None:
             place=OnGpu(gpu_memory_utilization=0.5, num_nodes=2),
         )
     )
-    words = service.argv[service.argv.index("--model") :]
-    words = [word.replace("{port}", "8000") for word in words]
-    parsed = cli_args.make_arg_parser(FlexibleArgumentParser()).parse_args(words)
+    asked = service.argv[service.argv.index("--model") :]
+    words = [word.replace("{port}", "8000") for word in asked]
+    parsed = cli_args.make_arg_parser(utils.FlexibleArgumentParser()).parse_args(words)
     assert parsed.tensor_parallel_size == 2
     assert parsed.distributed_executor_backend == "ray"
     assert parsed.gpu_memory_utilization == 0.5

@@ -6,7 +6,6 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -316,10 +315,8 @@ def test_a_disk_that_fills_up_is_the_node_s_and_ends_the_plan(tmp_path: Path) ->
 def test_a_full_disk_on_the_node_is_said_by_the_node(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    @contextmanager
-    def full(*_: object) -> Iterator[Path]:
+    def full(*_: object) -> Path:
         raise OSError(28, "No space left on device")
-        yield
 
     monkeypatch.setattr(on_node, "_place", full)
     runtime = ClusterRuntime(LocalRuntime(), FakeCluster(["a"]))

@@ -148,7 +148,7 @@ def test_a_regression_is_confirmed_told_once_and_accepted(
     count = len(ran)
     assert told(*words, f"--store={store}")[0] == 1
     code, out, _ = told("regress", "a99", "--json", f"--store={measure(nights / 'b', 21, 10.5)}")
-    (figure,) = json.loads(out)["figures"]
+    (figure,) = json.loads(out)["answer"]["figures"]
     assert (code, figure["result"], figure["is_new"]) == (1, "REGRESSED, known", False)
     assert len(ran) == count
     # until somebody accepts it
@@ -186,11 +186,11 @@ def test_a_baseline_that_cannot_be_had_is_suspected_and_told_once(
 
     monkeypatch.setattr(command, "at_commit", gone)
     code, out, _ = told("regress", "a99", "--json", f"--store={measure(nights / 'a', 20, 10.5)}")
-    (figure,) = json.loads(out)["figures"]
+    (figure,) = json.loads(out)["answer"]["figures"]
     assert (code, figure["result"], figure["is_new"]) == (4, "SUSPECTED", True)
     assert "is not in this engine any more" in figure["finding"]["why"]
     code, out, _ = told("regress", "a99", "--json", f"--store={measure(nights / 'b', 21, 10.5)}")
-    (figure,) = json.loads(out)["figures"]
+    (figure,) = json.loads(out)["answer"]["figures"]
     assert (code, figure["result"], figure["is_new"]) == (4, "SUSPECTED", False)
 
 
@@ -209,7 +209,7 @@ def test_the_first_bad_commit_is_looked_for(
     monkeypatch.setattr(command, "git", lambda *_: "\n".join([*commits, f"{20:040x}"]))
     store = measure(nights / "tonight", 20, 10.5)
     code, out, _ = told("regress", "a99", "--first-bad", "--json", f"--store={store}")
-    (figure,) = json.loads(out)["figures"]
+    (figure,) = json.loads(out)["answer"]["figures"]
     assert (code, figure["finding"]["first_bad"]) == (1, commits[5][:10])
 
 

@@ -108,7 +108,7 @@ def done(
         runtime=runtime,
         store=store,
         evidence_dir=None,
-        environment=lambda _: {},
+        environment=lambda _spec, _node: {},
         prober=HostProber(runtime, why, say, clock),
     )
     with store.locked("a99", Profile.CPU):

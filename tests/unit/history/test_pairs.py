@@ -96,7 +96,8 @@ def test_the_size_of_the_unit_is_no_matter(differences: list[float], scale: floa
 
 
 def _played(effect: float, sd: float, seed: int) -> Outcome:
-    draw, differences = random.Random(seed), []  # noqa: S311 - noise
+    draw = random.Random(seed)  # noqa: S311 - noise
+    differences: list[float] = []
     outcome = Outcome.INCONCLUSIVE
     while outcome is Outcome.INCONCLUSIVE and len(differences) < MOST_PAIRS:
         differences.append(effect + draw.gauss(0, sd))

@@ -42,6 +42,7 @@ from harness.runtime.host import probe_host
 from harness.runtime.logs import BoundedLog
 from harness.runtime.memory import Breach, MemoryWatchdog, floor_gib
 from harness.runtime.owner import this_process
+from harness.runtime.postmortem import killed_for_memory, signs_now
 from harness.runtime.processes import Mark
 from harness.runtime.sandbox_server import sandbox_problem
 from harness.runtime.watch import RunWatch, host_problems
@@ -135,7 +136,7 @@ class _Process:
         self._launch = launch
         self._mark = mark
         self._own_peak = _own_peak()
-        self._oom_kills = _oom_kills()
+        self._before = signs_now()
         self._rusage: resource.struct_rusage | None = None
 
     def __enter__(self) -> Self:
@@ -227,7 +228,8 @@ class _Process:
             exit_code=code if code >= 0 else BY_SIGNAL - code,
             stop=stop,
             breach=breach,
-            killed_for_memory=code == -signal.SIGKILL and _oom_kills() > self._oom_kills,
+            killed_for_memory=code == -signal.SIGKILL
+            and killed_for_memory(self._popen.pid, self._before),
         )
 
     def _reap(self, options: int) -> bool:
@@ -276,12 +278,3 @@ def _take(descriptor: int, log: BoundedLog) -> bool:
 
 def _own_peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-def _oom_kills() -> int:
-    """Return how many processes the kernel has killed for memory since boot; 0 if it keeps none."""
-    try:
-        lines = Path("/proc/vmstat").read_text(encoding="ascii").splitlines()
-    except FileNotFoundError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)

@@ -29,6 +29,7 @@ _WATCHDOG = re.compile(r"soft lockup|hard LOCKUP|blocked for more than \d+ secon
 _RESET_BY_WATCHDOG = 0x20  # WDIOF_CARDRESET of linux/watchdog.h
 _UTMP = struct.Struct("hi32s4s32s256shhiii4i20s")  # of wtmp(5) on Linux
 _RUN_LEVEL = 1
+_FIRST_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO of linux/proc_ns.h
 _MICROSECONDS = 1e6
 
 
@@ -88,6 +89,38 @@ def why_ended(before: Signs, began_s: float, root: Path = Path("/")) -> str:
         if earlier is not None and later is not None and later > earlier:
             return f"killed, and the kernel has killed {later - earlier} for lack of memory since"
     return "killed by a user or a program; the kernel names no reason"
+
+
+def killed_for_memory(pid: int, before: Signs, root: Path = Path("/")) -> bool:
+    """Return whether the kernel killed a process for lack of memory, as far as its records tell.
+
+    The count that it keeps is of every process, so one that something else killed is told from it
+    by the log, where we may read that and it numbers processes as we do.
+
+    Args:
+        pid: of the process, which SIGKILL has ended.
+        before: taken when it began.
+        root: the file system's root.
+    """
+    now = signs_now(root)
+    counts = [(before.cgroup_oom_kills, now.cgroup_oom_kills), (before.oom_kills, now.oom_kills)]
+    earlier, later = next((pair for pair in counts if None not in pair), (0, 0))
+    if (later or 0) <= (earlier or 0):
+        return False
+    named = {
+        int(found[1])
+        for text in _kernel_log(root, before.monotonic_s)
+        if (found := _OOM.search(text))
+    }
+    return not named or pid in named or not _is_first_namespace(root)
+
+
+def _is_first_namespace(root: Path) -> bool:
+    """Return whether our process ids are those of the kernel's log."""
+    try:
+        return (root / "proc/self/ns/pid").readlink().name == f"pid:[{_FIRST_PID_NAMESPACE}]"
+    except OSError:
+        return False
 
 
 def _why_restarted(began_s: float, root: Path) -> str:

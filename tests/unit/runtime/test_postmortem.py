@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.runtime.postmortem import Signs, signs_now, why_ended
+from harness.runtime.postmortem import Signs, killed_for_memory, signs_now, why_ended
 
 BEGAN_S = 1_800_000_000.0
 BOOT = "11111111-2222-3333-4444-555555555555"
@@ -131,3 +131,29 @@ def test_a_machine_without_records_says_that_it_has_none(tmp_path: Path) -> None
     signs = signs_now(tmp_path)
     assert signs.boot_id == "0" * 8
     assert "keeps no record" in why_ended(signs, BEGAN_S, tmp_path)
+
+
+FIRST_NAMESPACE, OTHER_NAMESPACE = "pid:[4026531836]", "pid:[4026532000]"
+
+
+@pytest.mark.parametrize(
+    ("kills", "named", "namespace", "expected"),
+    [
+        (1, None, FIRST_NAMESPACE, False),  # none since: somebody's `kill -9`
+        (2, None, FIRST_NAMESPACE, True),  # a log that we may not read names nobody
+        (2, 4711, FIRST_NAMESPACE, True),
+        (2, 9, FIRST_NAMESPACE, False),  # another process
+        (2, 9, OTHER_NAMESPACE, True),  # by a number that is not ours
+    ],
+)
+def test_a_process_is_killed_for_memory_where_the_kernel_killed_that_one(
+    root: Path, kills: int, named: int | None, namespace: str, *, expected: bool
+) -> None:
+    (root / "proc/self/ns").mkdir(parents=True)
+    (root / "proc/self/ns/pid").symlink_to(namespace)
+    began = before(root)
+    put(root / "sys/fs/cgroup/user.slice/memory.events", f"low 0\noom_kill {kills}\n")
+    put(root / "proc/vmstat", "pgfault 12\noom_kill 44\n")  # of the whole machine
+    if named is not None:
+        log(root, (120.0, f"Out of memory: Killed process {named} (python3) total-vm:1kB"))
+    assert killed_for_memory(4711, began, root) is expected

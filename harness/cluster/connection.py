@@ -18,7 +18,7 @@ from typing import Any, Protocol, Self
 from harness.cluster import probe
 from harness.cluster.depot import Depot
 from harness.cluster.node import execute
-from harness.cluster.parts import Lender, Needs, Node, Part, Task
+from harness.cluster.parts import Lender, Needs, Node, NodeTask, RunPart
 from harness.errors import HostError, first_line
 from harness.runtime.base import NodeLostError
 
@@ -29,10 +29,10 @@ PORT = 6379
 START_HEAD = f"ray start --head --node-name=NAME --node-ip-address=ADDRESS --port={PORT}"
 
 
-class Work(Protocol):
+class NodeWork(Protocol):
     """A run at a node, or waiting for one."""
 
-    def next(self, within_s: float) -> Part | None:
+    def next(self, within_s: float) -> RunPart | None:
         """Return the next part of it; None where none comes within the time.
 
         Raises:
@@ -67,7 +67,7 @@ class Cluster(Protocol):
         """Return what a function says on each node; of a node that cannot say, the exception."""
         ...
 
-    def start(self, task: Task, needs: Needs, node: Node | None) -> Work:
+    def start(self, task: NodeTask, needs: Needs, node: Node | None) -> NodeWork:
         """Begin a run where there is room, or on one node."""
         ...
 
@@ -184,7 +184,7 @@ class RayCluster:
                 answers.append(error)
         return answers
 
-    def start(self, task: Task, needs: Needs, node: Node | None) -> Work:
+    def start(self, task: NodeTask, needs: Needs, node: Node | None) -> NodeWork:
         """Begin a run where there is room, or on one node."""
         options: dict[str, Any] = {"num_cpus": needs.cpus, "num_gpus": needs.gpus}
         if needs.memory_bytes:
@@ -219,7 +219,7 @@ class RayCluster:
         return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node.id, soft=False)}
 
 
-def _execute(task: Task) -> Iterator[Part]:
+def _execute(task: NodeTask) -> Iterator[RunPart]:
     """Do one run on the node that Ray has chosen."""
     import ray  # noqa: PLC0415 - an extra
 
@@ -253,14 +253,14 @@ class _RayWork:
     def __init__(self, ray: Any, parts: Any) -> None:
         self._ray, self._parts = ray, parts
 
-    def next(self, within_s: float) -> Part | None:
+    def next(self, within_s: float) -> RunPart | None:
         """Return the next part; None where none comes within the time."""
         errors = self._ray.exceptions
         try:
             ready, _ = self._ray.wait([self._parts], timeout=within_s)
             if not ready:
                 return None
-            part: Part = self._ray.get(next(self._parts))
+            part: RunPart = self._ray.get(next(self._parts))
         except errors.RayTaskError as error:
             cause = error.cause
             raise cause if isinstance(cause, Exception) else error from None

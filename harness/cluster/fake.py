@@ -13,10 +13,10 @@ from typing import Any, Self, cast
 
 from harness.cluster.depot import Depot
 from harness.cluster.node import execute, folder
-from harness.cluster.parts import Lender, Needs, Node, Part, PartKind, Task
+from harness.cluster.parts import Lender, Needs, Node, NodeTask, PartKind, RunPart
 from harness.runtime.base import NodeLostError
 
-Execute = Callable[[Task, str], Iterator[Part]]
+Execute = Callable[[NodeTask, str], Iterator[RunPart]]
 _LAST = {PartKind.ENDED, PartKind.REFUSED}
 
 
@@ -38,12 +38,12 @@ class FakeNode:
 class FakeWork:
     """A run at a node, or waiting for one."""
 
-    def __init__(self, task: Task, needs: Needs, node: Node | None) -> None:
+    def __init__(self, task: NodeTask, needs: Needs, node: Node | None) -> None:
         self.task, self.needs, self.wanted = task, needs, node
-        self.parts: queue.Queue[Part | Exception] = queue.Queue(maxsize=16)
+        self.parts: queue.Queue[RunPart | Exception] = queue.Queue(maxsize=16)
         self.cancelled = threading.Event()
 
-    def next(self, within_s: float) -> Part | None:
+    def next(self, within_s: float) -> RunPart | None:
         """Return the next part; None where none comes within the time."""
         try:
             part = self.parts.get(timeout=within_s)
@@ -58,7 +58,7 @@ class FakeWork:
         self.cancelled.set()
 
 
-def on_its_own_disk(task: Task, node_id: str) -> Iterator[Part]:
+def on_its_own_disk(task: NodeTask, node_id: str) -> Iterator[RunPart]:
     """Do a run for real, on a node that shares no folder with the others."""
     return execute(task, node_id, folder() / node_id)
 
@@ -124,7 +124,7 @@ class FakeCluster:
             return [function(*arguments)] * len(nodes)
         return [self._answer(node, function, arguments) for node in nodes]
 
-    def start(self, task: Task, needs: Needs, node: Node | None) -> FakeWork:
+    def start(self, task: NodeTask, needs: Needs, node: Node | None) -> FakeWork:
         """Begin a run where there is room, or on one node."""
         work = FakeWork(task, needs, node)
         with self._lock:
@@ -160,7 +160,7 @@ class FakeCluster:
     def _do(self, work: FakeWork, place: FakeNode) -> None:
         began = time.monotonic()
         try:
-            parts = cast("Generator[Part, None, None]", self._execute(work.task, place.node.id))
+            parts = cast("Generator[RunPart, None, None]", self._execute(work.task, place.node.id))
             with closing(parts):
                 for part in parts:
                     if work.cancelled.is_set():

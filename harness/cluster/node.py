@@ -26,7 +26,7 @@ from pathlib import Path
 import harness
 from harness import atomic
 from harness.artefacts import ArtefactStore
-from harness.cluster.parts import CHUNK_BYTES, Lender, NodeFacts, Part, PartKind, Task
+from harness.cluster.parts import CHUNK_BYTES, Lender, NodeFacts, NodeTask, PartKind, RunPart
 from harness.errors import HostError, InputError
 from harness.records import RunOutcome, RunSpec
 from harness.results.interpreter import this_interpreter
@@ -92,7 +92,7 @@ def problems(runtime: Runtime, spec: RunSpec) -> list[tuple[str, str]]:
     return [(error.message, error.remedy) for error in found]
 
 
-def execute(task: Task, node_id: str, root: Path | None = None) -> Iterator[Part]:
+def execute(task: NodeTask, node_id: str, root: Path | None = None) -> Iterator[RunPart]:
     """Do one run, and yield what it writes; the last part is its outcome, or why there is none.
 
     Args:
@@ -104,24 +104,24 @@ def execute(task: Task, node_id: str, root: Path | None = None) -> Iterator[Part
     set_arithmetic(task.environment)
     try:
         with _place(task, root) as run_dir:
-            yield Part(kind=PartKind.BEGAN, value=(node_id, boot_id()))
+            yield RunPart(kind=PartKind.BEGAN, value=(node_id, boot_id()))
             launch = _launch(task, root, run_dir)
             attempt = _Attempt(task, launch)
             yield from attempt.parts()
             beside = (run_dir / _BESIDE_FILE).read_text(encoding="ascii").split()
             outcome = replace(attempt.outcome(), shared_with=max(map(int, beside)))
-            yield Part(kind=PartKind.ENDED, value=outcome)
+            yield RunPart(kind=PartKind.ENDED, value=outcome)
     except HostError as error:
-        yield Part(kind=PartKind.REFUSED, value=(error.message, error.remedy))
+        yield RunPart(kind=PartKind.REFUSED, value=(error.message, error.remedy))
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES}:
             raise
         refused = atomic.unwritable(root, error)
-        yield Part(kind=PartKind.REFUSED, value=(refused.message, refused.remedy))
+        yield RunPart(kind=PartKind.REFUSED, value=(refused.message, refused.remedy))
 
 
 @contextmanager
-def _place(task: Task, root: Path) -> Iterator[Path]:
+def _place(task: NodeTask, root: Path) -> Iterator[Path]:
     """Give a run its folder; say in those of others at work here that they share the machine."""
     runs = root / "runs"
     runs.mkdir(parents=True, exist_ok=True)
@@ -146,7 +146,7 @@ def _place(task: Task, root: Path) -> Iterator[Path]:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _launch(task: Task, root: Path, run_dir: Path) -> Launch:
+def _launch(task: NodeTask, root: Path, run_dir: Path) -> Launch:
     artefacts = ArtefactStore(root / "artefacts")
     artefacts.make_folder()
     return Launch(
@@ -164,7 +164,7 @@ def _launch(task: Task, root: Path, run_dir: Path) -> Launch:
 class _Attempt:
     """A run at work in a thread of its own, while this one tells the driver of it."""
 
-    def __init__(self, task: Task, launch: Launch) -> None:
+    def __init__(self, task: NodeTask, launch: Launch) -> None:
         self._task, self._launch = task, launch
         self._result: RunOutcome | BaseException | None = None
         self._done = threading.Event()
@@ -173,7 +173,7 @@ class _Attempt:
         assert launch.artefacts_dir is not None
         self._artefacts = ArtefactStore(launch.artefacts_dir)
 
-    def parts(self) -> Iterator[Part]:
+    def parts(self) -> Iterator[RunPart]:
         """Yield what the run writes until it has ended."""
         assert self._launch.stop is not None
         thread = threading.Thread(target=self._run, name="run")
@@ -212,7 +212,7 @@ class _Attempt:
         finally:
             self._done.set()
 
-    def _news(self, *, whole: bool) -> Iterator[Part]:
+    def _news(self, *, whole: bool) -> Iterator[RunPart]:
         """Yield what the files have grown by; of a run that has ended, every file."""
         run_dir = self._launch.run_dir
         paths = run_dir.rglob("*") if whole else run_dir.glob("*")
@@ -227,20 +227,20 @@ class _Attempt:
             yield from self._grown(path, name)
         yield from self._steps()
 
-    def _grown(self, path: Path, name: str) -> Iterator[Part]:
+    def _grown(self, path: Path, name: str) -> Iterator[RunPart]:
         with path.open("rb") as file:
             at = self._sent.get(name, 0)
             file.seek(at)
             while chunk := file.read(CHUNK_BYTES):
-                yield Part(kind=PartKind.ADDED, name=name, content=chunk)
+                yield RunPart(kind=PartKind.ADDED, name=name, content=chunk)
                 self._sent[name] = at = at + len(chunk)
                 if name == EVENTS_FILE:
                     self._seen_events += chunk
         if name not in self._sent:  # an empty one
             self._sent[name] = 0
-            yield Part(kind=PartKind.ADDED, name=name)
+            yield RunPart(kind=PartKind.ADDED, name=name)
 
-    def _steps(self) -> Iterator[Part]:
+    def _steps(self) -> Iterator[RunPart]:
         """Yield the steps that the run has just made: with them another node goes on."""
         *lines, self._seen_events = self._seen_events.split(b"\n")
         for line in lines:
@@ -254,9 +254,9 @@ class _Attempt:
             self._artefacts.export([key], archive)
             with archive.open("rb") as file:
                 while chunk := file.read(CHUNK_BYTES):
-                    yield Part(kind=PartKind.STEP, name=key, content=chunk)
+                    yield RunPart(kind=PartKind.STEP, name=key, content=chunk)
             archive.unlink()
-            yield Part(kind=PartKind.STEP_END, name=key)
+            yield RunPart(kind=PartKind.STEP_END, name=key)
 
     def _serve(self) -> None:
         """Fetch the driver's finished steps that the run waits for."""
@@ -278,7 +278,7 @@ def _fetch(depot: Lender | None, place: Path, question: str, *arguments: str) ->
             file.write(chunk)
 
 
-def _evidence(task: Task) -> Path:
+def _evidence(task: NodeTask) -> Path:
     """Return the folder of the published files that a run reads, all of them here."""
     files = [EvidenceFile(file=name, sha256=sha) for name, sha in task.spec.evidence.items()]
     place = evidence_folder(cache_folder(), files)
@@ -294,7 +294,7 @@ def _evidence(task: Task) -> Path:
 _whole_models: set[str] = set()  # that this worker has looked at: they are tens of gigabytes
 
 
-def _models(task: Task) -> Path:
+def _models(task: NodeTask) -> Path:
     """Return the folder of the published models that a run reads, all of them here."""
     place = models_folder(cache_folder())
     for model in task.models:

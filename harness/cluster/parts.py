@@ -27,7 +27,7 @@ class PartKind(StrEnum):
 
 
 @record
-class Part:
+class RunPart:
     """A part of what a run writes.
 
     Attributes:
@@ -41,7 +41,7 @@ class Part:
 
 
 @record
-class Task:
+class NodeTask:
     """One run, ready to be done on a node.
 
     Attributes:
@@ -136,7 +136,7 @@ class NodeFacts:
 
 
 @record
-class Seen:
+class SurveyedNode:
     """A node, and what it says of itself.
 
     Attributes:

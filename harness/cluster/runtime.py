@@ -19,10 +19,19 @@ from typing import Self
 from harness.artefacts import ArtefactStore
 from harness.cluster import probe
 from harness.cluster.alike import differences
-from harness.cluster.connection import Cluster, Work
+from harness.cluster.connection import Cluster, NodeWork
 from harness.cluster.depot import Depot
 from harness.cluster.node import problems, source_digest
-from harness.cluster.parts import Lender, Needs, Node, NodeFacts, Part, PartKind, Seen, Task
+from harness.cluster.parts import (
+    Lender,
+    Needs,
+    Node,
+    NodeFacts,
+    NodeTask,
+    PartKind,
+    RunPart,
+    SurveyedNode,
+)
 from harness.errors import HostError, first_line
 from harness.records import Profile, RunOutcome, RunSpec, Status, Usage, from_json, to_json
 from harness.results.store import SEGMENT_FILE
@@ -64,7 +73,7 @@ class ClusterRuntime:
         self._inner, self._models = inner, tuple(models)
         self.per_node = 1
         self._unconnected: Cluster = cluster
-        self._seen: dict[str, Seen] = {}  # by Ray's id
+        self._seen: dict[str, SurveyedNode] = {}  # by Ray's id
         self._lost: Counter[str] = Counter()
         self._lender: tuple[tuple[Path | None, ...], Lender] | None = None
 
@@ -90,7 +99,7 @@ class ClusterRuntime:
     # --- what the nodes are -----------------------------------------------------------------------
 
     @property
-    def seen(self) -> tuple[Seen, ...]:
+    def seen(self) -> tuple[SurveyedNode, ...]:
         """Every node that is alive, and what it says of itself, asked once."""
         nodes = self.cluster.nodes()
         if new := [node for node in nodes if node.id not in self._seen]:
@@ -126,7 +135,7 @@ class ClusterRuntime:
             raise _at(new.node, (f"differs from the others: {found}", "ray stop  # on it"))
         return new.node.name
 
-    def fitting(self, spec: RunSpec) -> tuple[Seen, ...]:
+    def fitting(self, spec: RunSpec) -> tuple[SurveyedNode, ...]:
         """Return the nodes that have what a run needs, whatever else they are."""
         return tuple(each for each in self.seen if each.node.has(self.needs(spec, each.node)))
 
@@ -223,7 +232,7 @@ class ClusterRuntime:
         assert story.outcome is not None
         return story.outcome
 
-    def _follow(self, work: Work, story: _Story, launch: Launch, needs: Needs) -> None:
+    def _follow(self, work: NodeWork, story: _Story, launch: Launch, needs: Needs) -> None:
         while story.outcome is None:
             part = work.next(_LOOK_S)
             if launch.stop is not None and launch.stop.is_set():
@@ -233,7 +242,7 @@ class ClusterRuntime:
             elif not story.node and not any(node.has(needs) for node in self.cluster.nodes()):
                 raise self._fits_none(launch.spec)
 
-    def _task(self, launch: Launch) -> Task:
+    def _task(self, launch: Launch) -> NodeTask:
         files = {
             path.name: path.read_bytes()
             for path in launch.run_dir.iterdir()
@@ -247,7 +256,7 @@ class ClusterRuntime:
             earlier = from_json(EarlierSegments, {**said, "elsewhere": keys})
             files[EARLIER_FILE] = json.dumps(to_json(earlier)).encode()
         reads = keys or launch.spec.evidence or self._models
-        return Task(
+        return NodeTask(
             runtime=self._inner,
             spec=launch.spec,
             files=files,
@@ -284,7 +293,7 @@ class _Story:
         self.node = ""
         self.outcome: RunOutcome | None = None
 
-    def take(self, part: Part) -> None:
+    def take(self, part: RunPart) -> None:
         """Take the next part.
 
         Raises:
@@ -328,21 +337,25 @@ def _below(root: Path, name: str) -> Path:
     return place
 
 
-def _seen(node: Node, answer: object) -> Seen:
+def _seen(node: Node, answer: object) -> SurveyedNode:
     """Return what a node said, where it runs the same harness as this process."""
     here = "the commit that is checked out here"
     if isinstance(answer, Exception):
-        return Seen(
+        return SurveyedNode(
             node=node, facts=None, problem=(first_line(answer), f"ray status  # {node.name}")
         )
     assert isinstance(answer, dict)
     if why := answer.get("absent"):
         message = f"its Python has no harness, or not all that it needs: {why}"
-        return Seen(node=node, facts=None, problem=(message, f"install {here} on {node.name}"))
+        return SurveyedNode(
+            node=node, facts=None, problem=(message, f"install {here} on {node.name}")
+        )
     if answer["source"] != source_digest():
         message = "its harness is of another source than this one"
-        return Seen(node=node, facts=None, problem=(message, f"git checkout, there, {here}"))
-    return Seen(node=node, facts=from_json(NodeFacts, answer))
+        return SurveyedNode(
+            node=node, facts=None, problem=(message, f"git checkout, there, {here}")
+        )
+    return SurveyedNode(node=node, facts=from_json(NodeFacts, answer))
 
 
 def _at(node: Node, said: Iterable[str]) -> HostError:

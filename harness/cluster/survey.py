@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.cluster.alike import differences
 from harness.cluster.connection import Cluster
 from harness.cluster.link import CONNECTX_7_GBIT_S, gbit_per_s, listening
-from harness.cluster.parts import Node, Seen
+from harness.cluster.parts import Node, SurveyedNode
 from harness.cluster.runtime import ClusterRuntime
 from harness.errors import first_line
 from harness.records import record
@@ -66,7 +66,7 @@ def node_rows(cluster: Cluster) -> tuple[NodeRow, ...]:
     return tuple(rows)
 
 
-def _row(each: Seen, speed: float | None, problem: str, remedy: str) -> NodeRow:
+def _row(each: SurveyedNode, speed: float | None, problem: str, remedy: str) -> NodeRow:
     node, facts = each.node, each.facts
     host = facts.host if facts else None
     return NodeRow(
@@ -85,7 +85,7 @@ def _row(each: Seen, speed: float | None, problem: str, remedy: str) -> NodeRow:
     )
 
 
-def _is_slow(speed: float, *both: Seen) -> bool:
+def _is_slow(speed: float, *both: SurveyedNode) -> bool:
     """Return whether two Sparks are linked by something else than their fastest ports."""
     are_sparks = all(each.facts is not None and each.facts.host.is_gb10 for each in both)
     return are_sparks and speed < CONNECTX_7_GBIT_S

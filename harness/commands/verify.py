@@ -29,7 +29,7 @@ from harness.session.project import open_project
 from harness.units import counted
 
 # what lies beside the scenarios' results
-_BESIDE = frozenset({signature.ALLOWED_SIGNERS_FILE, "README.md", "bench", "local"})
+_BESIDE = frozenset({signature.ALLOWED_SIGNERS_FILE, "README.md", "bench", "history", "local"})
 
 _AT_ONCE = 3  # scenarios a process: fewer are not worth one
 

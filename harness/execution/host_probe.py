@@ -22,7 +22,7 @@ from typing import Any
 from harness.errors import HostError, first_line
 from harness.plan.expand import Plan
 from harness.probes.benchmark import Benchmark
-from harness.probes.machine_state import REMEDIES, Signature, state_of
+from harness.probes.machine_state import REMEDIES, SickSign, state_of
 from harness.probes.nvml import NvmlGpu, first_gpu
 from harness.probes.reading import NotSupported, Reading, Reasons
 from harness.probes.thermal import hottest_zone_c
@@ -101,7 +101,7 @@ class HostProber:
         self._say = say
         self._clock = clock
         self._last: HostProbe | None = None
-        self._told: Signature | None = None
+        self._told: SickSign | None = None
         self._last_s = 0.0
 
     def before(self, launch: Launch) -> tuple[HostProbe, ...]:

@@ -30,7 +30,7 @@ AnyRollout = Rollout[FileEpisode] | Rollout[SearchEpisode]
 
 
 @record
-class Point:
+class SeriesPoint:
     """One point of a curve, at a step of the run.
 
     Attributes:
@@ -68,13 +68,13 @@ class Exported:
             raise HostError(message, f"harness run {self.name} --profile {self.report.profile}")
         return found
 
-    def points(self, run: FinishedRun) -> Iterator[Point]:
+    def points(self, run: FinishedRun) -> Iterator[SeriesPoint]:
         """Yield the curves of a run: every value of its step events."""
         for event in read_events(self.store.folder(run.spec) / EVENTS_FILE):
             if event.kind == "step":
                 for name, value in event.payload["values"].items():
                     if is_number(value):  # what was not finite is text
-                        yield Point(
+                        yield SeriesPoint(
                             name=name, step=event.payload["step"], value=value, at_s=event.at_s
                         )
 

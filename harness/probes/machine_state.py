@@ -23,7 +23,7 @@ from harness.records import HostLog, HostProbe, record
 GB10 = "NVIDIA GB10"
 
 
-class Signature(StrEnum):
+class SickSign(StrEnum):
     """What is known to be wrong with a machine that is not itself."""
 
     SHARED = "shared"
@@ -36,12 +36,12 @@ class Signature(StrEnum):
 
 _UNPLUG = "shut down, and pull the plugs of machine and adapter for some minutes"
 REMEDIES = {
-    Signature.SHARED: "end the other programs, or wait for them, and run again",
-    Signature.CLOCK_CAP: f"nvidia-smi -rgc  # ends a lock; else {_UNPLUG}: a reboot is not enough",
-    Signature.LOW_POWER: f"{_UNPLUG}, and use its own adapter; a reboot is not enough",
-    Signature.THROTTLED: "give it air, let it cool, and run again",
-    Signature.SLOW_MEMORY: "reboot, and probe again: nvidia-smi does not show this state",
-    Signature.SLOW: "harness doctor --probe  # again, with nothing else at work",
+    SickSign.SHARED: "end the other programs, or wait for them, and run again",
+    SickSign.CLOCK_CAP: f"nvidia-smi -rgc  # ends a lock; else {_UNPLUG}: a reboot is not enough",
+    SickSign.LOW_POWER: f"{_UNPLUG}, and use its own adapter; a reboot is not enough",
+    SickSign.THROTTLED: "give it air, let it cool, and run again",
+    SickSign.SLOW_MEMORY: "reboot, and probe again: nvidia-smi does not show this state",
+    SickSign.SLOW: "harness doctor --probe  # again, with nothing else at work",
 }
 
 
@@ -56,7 +56,7 @@ class MachineState:
     """
 
     sentence: str
-    signature: Signature | None = None
+    signature: SickSign | None = None
     is_known: bool = True
 
     @property
@@ -157,12 +157,10 @@ def _shared(probe: HostProbe) -> MachineState | None:
     if used is not None and used >= _BUSY_PCT:
         count = probe.gpu_processes
         by = f" by {count} other process{'es' * (count != 1)}" if count else ""
-        return _named(
-            probe, Signature.SHARED, f"its GPU was {used:.0f} % busy{by} before the probe"
-        )
+        return _named(probe, SickSign.SHARED, f"its GPU was {used:.0f} % busy{by} before the probe")
     if others is not None and probe.cores and others >= _BUSY_CORES * probe.cores:
         text = f"others kept {others:.1f} of {probe.cores} cores busy"
-        return _named(probe, Signature.SHARED, text)
+        return _named(probe, SickSign.SHARED, text)
     return None
 
 
@@ -177,18 +175,18 @@ def _as_gb10(probe: HostProbe) -> MachineState | None:
         hottest = temperature is not None and temperature >= _HOT_C
         # no heat is known to have held a clock below the lowest of the published caps' range
         if _THERMAL & {*probe.gpu_throttle} or (hottest and clock > _HIGHEST_CAP_MHZ):
-            return _named(probe, Signature.THROTTLED, _clock_text(probe))
+            return _named(probe, SickSign.THROTTLED, _clock_text(probe))
         if is_slow and power is not None and power <= _LOW_POWER_W and clock > _HIGHEST_CAP_MHZ:
-            return _named(probe, Signature.LOW_POWER, _power_text(probe))
-        return _named(probe, Signature.CLOCK_CAP, f"{_clock_text(probe)}, not below {floor:.0f}")
+            return _named(probe, SickSign.LOW_POWER, _power_text(probe))
+        return _named(probe, SickSign.CLOCK_CAP, f"{_clock_text(probe)}, not below {floor:.0f}")
     if is_slow and power is not None and power <= _LOW_POWER_W:
-        return _named(probe, Signature.LOW_POWER, _power_text(probe))
+        return _named(probe, SickSign.LOW_POWER, _power_text(probe))
     if matvec is not None and matvec < _SLOW_MATVEC * _GB10_MATVEC_GB_S:
         text = f"{matvec:.0f} GB/s of a matrix-vector product; published 201 to 214"
-        return _named(probe, Signature.SLOW_MEMORY, f"{text}; {_clock_text(probe)}")
+        return _named(probe, SickSign.SLOW_MEMORY, f"{text}; {_clock_text(probe)}")
     if is_slow:
         text = f"{matmul:.1f} TFLOP/s; published 91.5 to 92.6"
-        return _named(probe, Signature.SLOW, f"{text}; {_clock_text(probe)}")
+        return _named(probe, SickSign.SLOW, f"{text}; {_clock_text(probe)}")
     if clock is None and matmul is None and matvec is None:
         return None
     return MachineState(sentence=f"{probe.device} is itself: {_placed(probe)}")
@@ -207,14 +205,14 @@ def _as_usual(probe: HostProbe, alike: Sequence[HostProbe]) -> MachineState:
     what = f"of its median of {len(alike)} earlier probes"
     if clock is not None and clock < _USUAL_CLOCK:
         text = f"clock {clock:.0%} {what}; {_clock_text(probe)}"
-        return _named(probe, _held_for_heat(probe) or Signature.CLOCK_CAP, text)
+        return _named(probe, _held_for_heat(probe) or SickSign.CLOCK_CAP, text)
     if matmul is not None and matmul < _SLOW_MATMUL:
         low = power is not None and power < _SLOW_MATMUL
-        signature = Signature.LOW_POWER if low else Signature.SLOW
+        signature = SickSign.LOW_POWER if low else SickSign.SLOW
         return _named(probe, signature, f"matrix product {matmul:.0%} {what}")
     if matvec is not None and matvec < _SLOW_MATVEC:
         text = f"matrix-vector product {matvec:.0%} {what}"
-        return _named(probe, Signature.SLOW_MEMORY, text)
+        return _named(probe, SickSign.SLOW_MEMORY, text)
     shares = (("matrix product", matmul), ("matrix-vector product", matvec))
     told = ", ".join(f"{name} {value:.0%}" for name, value in shares if value is not None)
     return MachineState(
@@ -224,11 +222,11 @@ def _as_usual(probe: HostProbe, alike: Sequence[HostProbe]) -> MachineState:
     )
 
 
-def _held_for_heat(probe: HostProbe) -> Signature | None:
-    return Signature.THROTTLED if _THERMAL & {*probe.gpu_throttle} else None
+def _held_for_heat(probe: HostProbe) -> SickSign | None:
+    return SickSign.THROTTLED if _THERMAL & {*probe.gpu_throttle} else None
 
 
-def _named(probe: HostProbe, signature: Signature, text: str) -> MachineState:
+def _named(probe: HostProbe, signature: SickSign, text: str) -> MachineState:
     return MachineState(
         sentence=f"{probe.device} is not itself: {signature} ({text})", signature=signature
     )

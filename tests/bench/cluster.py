@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.cluster.fake import FakeCluster
-from harness.cluster.parts import Part, PartKind, Task
+from harness.cluster.parts import NodeTask, PartKind, RunPart
 from harness.cluster.runtime import ClusterRuntime
 from harness.execution.jobs import Room, crew_for
 from harness.execution.run import RunProgress, Surroundings, run_plan
@@ -59,11 +59,11 @@ def simulated(folder: Path, num_nodes: int, num_cells: int, cell_s: float) -> di
     """Return how busy the nodes were, a share, and the driver's peak memory, GiB."""
     waiting = threading.Event()
 
-    def execute(_: Task, node_id: str) -> Iterator[Part]:
-        yield Part(kind=PartKind.BEGAN, value=(node_id, "boot"))
+    def execute(_: NodeTask, node_id: str) -> Iterator[RunPart]:
+        yield RunPart(kind=PartKind.BEGAN, value=(node_id, "boot"))
         waiting.wait(cell_s)
-        yield Part(kind=PartKind.ADDED, name=EVENTS_FILE, content=_EVENTS)
-        yield Part(kind=PartKind.ENDED, value=replace(ended(), runtime="local"))
+        yield RunPart(kind=PartKind.ADDED, name=EVENTS_FILE, content=_EVENTS)
+        yield RunPart(kind=PartKind.ENDED, value=replace(ended(), runtime="local"))
 
     cluster = FakeCluster([f"node-{at}" for at in range(num_nodes)], execute=execute)
     runs = tuple(replace(_SPEC, params={"index": index}) for index in range(num_cells))

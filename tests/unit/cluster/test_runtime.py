@@ -18,7 +18,7 @@ from harness.cluster import node as on_node
 from harness.cluster import probe
 from harness.cluster.depot import Depot
 from harness.cluster.fake import FakeCluster
-from harness.cluster.parts import Node, Part, PartKind, Task
+from harness.cluster.parts import Node, NodeTask, PartKind, RunPart
 from harness.cluster.runtime import ClusterRuntime, _below
 from harness.errors import HostError
 from harness.execution import run as execution
@@ -166,7 +166,7 @@ def until(holds: Callable[[], bool]) -> None:
 def test_a_run_that_takes_every_node_with_it_is_stored_as_failed(tmp_path: Path) -> None:
     runs = specs(2)
 
-    def execute(task: Task, node_id: str) -> Iterator[Part]:
+    def execute(task: NodeTask, node_id: str) -> Iterator[RunPart]:
         if task.spec.params["index"] == 0:
             message = "worker died"
             raise NodeLostError(message)
@@ -303,9 +303,9 @@ def test_one_run_at_a_time_keeps_a_whole_node_for_itself() -> None:
 
 
 def test_a_disk_that_fills_up_is_the_node_s_and_ends_the_plan(tmp_path: Path) -> None:
-    def execute(_: Task, node_id: str) -> Iterator[Part]:
-        yield Part(kind=PartKind.BEGAN, value=(node_id, "boot"))
-        yield Part(kind=PartKind.REFUSED, value=("cannot write: No space left", "df -h"))
+    def execute(_: NodeTask, node_id: str) -> Iterator[RunPart]:
+        yield RunPart(kind=PartKind.BEGAN, value=(node_id, "boot"))
+        yield RunPart(kind=PartKind.REFUSED, value=("cannot write: No space left", "df -h"))
 
     runtime = ClusterRuntime(LocalRuntime(), FakeCluster(["a"], execute=execute))
     with pytest.raises(HostError, match=r"node a: cannot write: No space left\n  next: df -h"):
@@ -357,7 +357,7 @@ def test_published_files_are_fetched_by_their_hash(tmp_path: Path) -> None:
     (tmp_path / "published" / "x.json").write_bytes(b"published")
     spec = replace(SPEC, evidence={"x.json": hashlib.sha256(b"published").hexdigest()})
     depot = Depot(tmp_path / "published", None, tmp_path / "artefacts")
-    task = Task(
+    task = NodeTask(
         runtime=LocalRuntime(),
         spec=spec,
         files={},

@@ -19,7 +19,7 @@ from harness.execution.host_probe import HostProber, probe, skipped
 from harness.execution.run import Surroundings, run_plan
 from harness.plan.expand import Plan
 from harness.probes.benchmark import Benchmark, benchmark
-from harness.probes.machine_state import GB10, Signature, degraded, state_of
+from harness.probes.machine_state import GB10, SickSign, degraded, state_of
 from harness.records import (
     Event,
     FinishedRun,
@@ -261,7 +261,7 @@ def test_a_busy_neighbour_is_told_and_costs_the_timings_only(tmp_path: Path) -> 
     (run,) = done(tmp_path, machine(fast(other_cores=1e3), clock), clock, say=told.append)
     state = degraded(run.outcome.host)
     assert state is not None
-    assert state.signature is Signature.SHARED
+    assert state.signature is SickSign.SHARED
     assert told[0].startswith("HOST DEGRADED: ")
     assert told[1].startswith("  next: end the other programs")
     figures = {each.metric: each for each in measured(run, {"run.wall_time", "noop.value"})}
@@ -358,7 +358,7 @@ def test_the_driver_is_asked_while_the_matrices_are_multiplied(
     assert (found.gpu_temperature_c, found.gpu_utilisation_before_pct) == (66.0, 0.0)
     assert (found.gpu_processes, found.threads) == (1, None)
     assert found.gpu_throttle == ("SW power cap", "SW thermal slowdown")
-    assert state_of(found).signature is Signature.THROTTLED
+    assert state_of(found).signature is SickSign.THROTTLED
 
 
 def test_a_driver_that_is_not_there_is_said_to_be_absent(tmp_path: Path) -> None:

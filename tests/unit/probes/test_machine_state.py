@@ -15,7 +15,7 @@ from harness.probes.machine_state import (
     BANDS,
     GB10,
     SHARES,
-    Signature,
+    SickSign,
     band_of,
     degraded,
     floor_mhz,
@@ -116,7 +116,7 @@ def test_every_published_cap_of_the_clock_is_named_at_every_temperature(
     telemetry: tuple[HostProbe, ...], clock_mhz: float
 ) -> None:
     sick = (replace(each, gpu_clock_mhz=clock_mhz) for each in telemetry[::50])
-    assert {state_of(each).signature for each in sick} == {Signature.CLOCK_CAP}
+    assert {state_of(each).signature for each in sick} == {SickSign.CLOCK_CAP}
 
 
 @pytest.mark.parametrize(
@@ -125,37 +125,37 @@ def test_every_published_cap_of_the_clock_is_named_at_every_temperature(
         # stuck after a negotiation of power: 19.5 W, 36.5 TFLOP/s
         (
             {"gpu_clock_mhz": 799.0, "gpu_power_w": 19.5, "matmul_tflop_s": 36.5},
-            Signature.CLOCK_CAP,
+            SickSign.CLOCK_CAP,
         ),
         # a mode of 30 W, at a clock that looks healthy and at one that does not
-        ({"gpu_power_w": 30.0, "matmul_tflop_s": 34.0}, Signature.LOW_POWER),
+        ({"gpu_power_w": 30.0, "matmul_tflop_s": 34.0}, SickSign.LOW_POWER),
         (
             {"gpu_clock_mhz": 1400.0, "gpu_power_w": 31.0, "matmul_tflop_s": 41.0},
-            Signature.LOW_POWER,
+            SickSign.LOW_POWER,
         ),
         # a third of the matrix-vector rate at the same clock; the copy stays as it was
-        ({"matvec_gb_s": 207.0 / 3.3}, Signature.SLOW_MEMORY),
+        ({"matvec_gb_s": 207.0 / 3.3}, SickSign.SLOW_MEMORY),
         (
             {
                 "gpu_clock_mhz": 1900.0,
                 "gpu_temperature_c": 88.0,
                 "gpu_throttle": ("SW thermal slowdown",),
             },
-            Signature.THROTTLED,
+            SickSign.THROTTLED,
         ),
-        ({"gpu_clock_mhz": 2000.0, "gpu_temperature_c": 86.0}, Signature.THROTTLED),
+        ({"gpu_clock_mhz": 2000.0, "gpu_temperature_c": 86.0}, SickSign.THROTTLED),
         # locked by its owner at 2200: seen while it is cool
-        ({"gpu_clock_mhz": 2187.0, "gpu_temperature_c": 55.0}, Signature.CLOCK_CAP),
+        ({"gpu_clock_mhz": 2187.0, "gpu_temperature_c": 55.0}, SickSign.CLOCK_CAP),
         (
             {"gpu_utilisation_before_pct": 96.0, "gpu_processes": 1, "matvec_gb_s": 100.0},
-            Signature.SHARED,
+            SickSign.SHARED,
         ),
-        ({"other_cores": 9.0}, Signature.SHARED),
-        ({"matmul_tflop_s": 60.0}, Signature.SLOW),
+        ({"other_cores": 9.0}, SickSign.SHARED),
+        ({"matmul_tflop_s": 60.0}, SickSign.SLOW),
     ],
 )
 def test_every_published_signature_is_named(
-    changes: Mapping[str, object], signature: Signature
+    changes: Mapping[str, object], signature: SickSign
 ) -> None:
     state = state_of(replace(HEALTHY, **changes))  # type: ignore[arg-type]
     assert state.signature is signature
@@ -184,21 +184,21 @@ def test_of_a_device_that_nobody_has_published_nothing_is_known() -> None:
     assert (state.is_known, state.signature) == (False, None)
     assert "nobody has published what it does" in state.sentence
     hot = replace(other, gpu_throttle=("HW thermal slowdown",))
-    assert state_of(hot).signature is Signature.THROTTLED
+    assert state_of(hot).signature is SickSign.THROTTLED
 
 
 @pytest.mark.parametrize(
     ("changes", "signature"),
     [
         ({}, None),
-        ({"gpu_clock_mhz": 1000.0}, Signature.CLOCK_CAP),
-        ({"matvec_gb_s": 60.0}, Signature.SLOW_MEMORY),
-        ({"matmul_tflop_s": 40.0}, Signature.SLOW),
-        ({"matmul_tflop_s": 40.0, "gpu_power_w": 30.0}, Signature.LOW_POWER),
+        ({"gpu_clock_mhz": 1000.0}, SickSign.CLOCK_CAP),
+        ({"matvec_gb_s": 60.0}, SickSign.SLOW_MEMORY),
+        ({"matmul_tflop_s": 40.0}, SickSign.SLOW),
+        ({"matmul_tflop_s": 40.0, "gpu_power_w": 30.0}, SickSign.LOW_POWER),
     ],
 )
 def test_it_is_placed_among_its_own_earlier_probes(
-    changes: Mapping[str, object], signature: Signature | None
+    changes: Mapping[str, object], signature: SickSign | None
 ) -> None:
     usual = replace(HEALTHY, device="NVIDIA H200")
     now = replace(usual, **changes)  # type: ignore[arg-type]
@@ -215,4 +215,4 @@ def test_one_sick_probe_of_a_run_is_enough() -> None:
     assert degraded(None) is None
     state = degraded(HostLog(probes=(HEALTHY, sick)))
     assert state is not None
-    assert state.signature is Signature.CLOCK_CAP
+    assert state.signature is SickSign.CLOCK_CAP

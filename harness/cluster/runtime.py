@@ -105,7 +105,8 @@ class ClusterRuntime:
         if new := [node for node in nodes if node.id not in self._seen]:
             answers = self.cluster.ask(new, probe.probe)
             self._seen.update(
-                (node.id, _seen(node, answer)) for node, answer in zip(new, answers, strict=True)
+                (node.id, _surveyed(node, answer))
+                for node, answer in zip(new, answers, strict=True)
             )
         return tuple(self._seen[node.id] for node in nodes)
 
@@ -337,7 +338,7 @@ def _below(root: Path, name: str) -> Path:
     return place
 
 
-def _seen(node: Node, answer: object) -> SurveyedNode:
+def _surveyed(node: Node, answer: object) -> SurveyedNode:
     """Return what a node said, where it runs the same harness as this process."""
     here = "the commit that is checked out here"
     if isinstance(answer, Exception):

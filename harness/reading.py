@@ -121,25 +121,38 @@ def _checked(value: Any, *, mend: bool, keep: bool = False) -> Any:
     """
     top = [value]
     level: list[Any] = [top]
-    for _ in range(MAX_DEPTH + 1):
+    for depth in range(MAX_DEPTH + 1):
         below: list[Any] = []
+        is_deepest = depth == MAX_DEPTH  # above it empty ones are skipped: there may be millions
         for holder in level:
-            if isinstance(holder, dict) and not keep and any(map(_HALF.search, holder)):
-                _refuse_half()
-            items = holder.items() if isinstance(holder, dict) else enumerate(holder)
-            for key, item in list(items):
-                if isinstance(item, str) and not keep and _HALF.search(item):
-                    if not mend:
-                        _refuse_half()
-                    holder[key] = _HALF.sub("\ufffd", item)
-                elif isinstance(item, list | dict):
-                    below.append(item)
+            if not keep:
+                _mend(holder, mend=mend)
+            values = holder.values() if isinstance(holder, dict) else holder
+            below += [
+                each for each in values if (each or is_deepest) and isinstance(each, (list, dict))
+            ]
         if not below:
             break
         level = below
     else:
         _refuse_depth()
     return top[0]
+
+
+def _mend(holder: dict[str, Any] | list[Any], *, mend: bool) -> None:
+    """Replace half a surrogate pair in the texts that a value holds itself.
+
+    Raises:
+        ValueError: there is one in a key, or in any text where none is to be mended.
+    """
+    if isinstance(holder, dict) and any(map(_HALF.search, holder)):
+        _refuse_half()
+    items = holder.items() if isinstance(holder, dict) else enumerate(holder)
+    halves = [key for key, each in items if isinstance(each, str) and _HALF.search(each)]
+    if halves and not mend:
+        _refuse_half()
+    for key in halves:
+        holder[key] = _HALF.sub("\ufffd", holder[key])
 
 
 def _refuse_depth() -> NoReturn:

@@ -7,8 +7,8 @@ and a change needs a reason.
 
 ``scenarios/<id>/pins.json`` holds, for each platform and run, every figure that does not depend on
 the clock and every value of the step events. A platform is what decides the order of sums: the
-processor's maker and widest vectors, torch, the engine that samples, and the number of threads. On
-another one the last digits differ, so nothing is compared and the check says so.
+processor's maker, widest vectors and native bf16, torch, the engine that samples, and the number of
+threads. On another one the last digits differ, so nothing is compared and the check says so.
 """
 
 from __future__ import annotations

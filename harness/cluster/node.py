@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import shutil
 import threading
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ from harness import atomic
 from harness.artefacts import ArtefactStore
 from harness.cluster.parts import CHUNK_BYTES, Lender, NodeFacts, NodeTask, PartKind, RunPart
 from harness.errors import HostError, InputError
+from harness.reading import read_json
 from harness.records import RunOutcome, RunSpec
 from harness.results.interpreter import this_interpreter
 from harness.runtime.base import Launch, Runtime
@@ -246,7 +246,7 @@ class _Attempt:
         for line in lines:
             if b'"stored"' not in line:
                 continue
-            event = json.loads(line)
+            event = read_json(line)
             if event["kind"] != "stored" or not event["payload"]["made_now"]:
                 continue
             key = event["payload"]["key"]
@@ -302,7 +302,7 @@ def _models(task: NodeTask) -> Path:
             continue
         assert task.depot is not None, "a run that reads anything is lent it"
         (listed,) = task.depot("model", model)
-        for path, sha in json.loads(listed).items():
+        for path, sha in read_json(listed).items():
             file = place / model.partition("@")[0] / path
             if not file.is_file() or sha256_of(file) != sha:
                 _fetch(task.depot, file, "model file", model, path)

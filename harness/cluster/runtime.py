@@ -33,6 +33,7 @@ from harness.cluster.parts import (
     SurveyedNode,
 )
 from harness.errors import HostError, first_line
+from harness.reading import read_json
 from harness.records import Profile, RunOutcome, RunSpec, Status, Usage, from_json, to_json
 from harness.results.store import SEGMENT_FILE
 from harness.runtime.base import Launch, Leftover, NodeLostError, Runtime
@@ -253,7 +254,7 @@ class ClusterRuntime:
         if launch.artefacts_dir is not None:
             keys = ArtefactStore(launch.artefacts_dir).keys()
         if keys:
-            said = json.loads(files.get(EARLIER_FILE, b"{}"))
+            said = read_json(files.get(EARLIER_FILE, b"{}"))
             earlier = from_json(EarlierSegments, {**said, "elsewhere": keys})
             files[EARLIER_FILE] = json.dumps(to_json(earlier)).encode()
         reads = keys or launch.spec.evidence or self._models

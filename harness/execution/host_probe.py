@@ -6,7 +6,6 @@ clock and telemetry start and after they have stopped: no figure of the run hold
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import threading
@@ -26,6 +25,7 @@ from harness.probes.machine_state import REMEDIES, SickSign, state_of
 from harness.probes.nvml import NvmlGpu, first_gpu
 from harness.probes.reading import NotSupported, Reading, Reasons
 from harness.probes.thermal import hottest_zone_c
+from harness.reading import read_json, read_regular_file
 from harness.records import (
     HostProbe,
     Limits,
@@ -203,7 +203,7 @@ def probe(
 
 def _read(path: Path, cause: str) -> Benchmark | NotSupported:
     try:
-        return from_json(Benchmark, json.loads(path.read_text(encoding="utf-8")))
+        return from_json(Benchmark, read_json(read_regular_file(path)))
     except (OSError, ValueError):
         return NotSupported(reason=f"the probe did not end well: {cause or 'it wrote nothing'}")
 

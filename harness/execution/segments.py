@@ -176,8 +176,9 @@ def keep_probes(attempt: Path, probes: Sequence[HostProbe]) -> None:
 def probes_of(attempt: Path) -> tuple[HostProbe, ...]:
     """Return what `keep_probes` wrote; nothing where it did not, or the disk damaged it."""
     try:
-        text = (attempt / HOST_PROBE_FILE).read_text(encoding="utf-8")
-        return from_json(tuple[HostProbe, ...], json.loads(text))
+        return from_json(
+            tuple[HostProbe, ...], read_json(read_regular_file(attempt / HOST_PROBE_FILE))
+        )
     except (OSError, ValueError):
         return ()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from itertools import chain
@@ -11,6 +10,8 @@ from typing import Any
 
 from harness.errors import HostError, InputError, Problem
 from harness.follow.curves import run_name
+from harness.installed import to_install
+from harness.reading import read_json
 from harness.records import FinishedRun, Measurement, Scalar, Status, record
 from harness.report import facts
 from harness.report.dossier import ScenarioReport
@@ -107,7 +108,7 @@ def _read(path: Path) -> Sequence[AnyRollout]:
         first = file.readline()
     if not first:
         return ()
-    if "calls" in json.loads(first)["episode"]:
+    if "calls" in read_json(first)["episode"]:
         return RolloutLog(path, SearchEpisode).read()
     return RolloutLog(path, FileEpisode).read()
 
@@ -182,6 +183,5 @@ def require(package: str) -> None:
         InputError: it is not installed; names the extra.
     """
     if find_spec(package) is None:
-        allowed = "pip install 'spark-article-harness[exports]'"
         message = f"{package} is not installed"
-        raise InputError([Problem(message=message, key="--to", allowed=allowed)])
+        raise InputError([Problem(message=message, key="--to", allowed=to_install("exports"))])

@@ -17,6 +17,7 @@ from typing import Any
 from harness import atomic
 from harness.errors import HostError
 from harness.export.source import Exported, numbers, require, tags, title
+from harness.reading import read_json
 from harness.records import FinishedRun, to_json
 from harness.session.project import CODE
 
@@ -71,7 +72,7 @@ def _logs(source: Exported, run: FinishedRun) -> Iterator[tuple[int, dict[str, f
 def _write(lines: Iterator[str]) -> None:
     import trackio  # noqa: PLC0415 - an extra, and slow to load
 
-    for document in map(json.loads, lines):
+    for document in map(read_json, lines):
         run: Any = trackio.init(
             project=document["project"], name=document["name"], config=document["config"]
         )

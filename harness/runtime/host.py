@@ -50,7 +50,7 @@ class Host:
 
     Attributes:
         cpu_model: marketing name on x86, core names on Arm.
-        cpu_isa: its maker and widest vector instructions, e.g. ``GenuineIntel avx512``.
+        cpu_isa: its maker, widest vectors and native bf16, e.g. ``GenuineIntel avx512 amx_bf16``.
         cores: logical CPUs.
         memory_total_gib: MemTotal, GiB; on a GB10 the GPU's memory too.
         memory_available_gib: MemAvailable when probed, GiB.

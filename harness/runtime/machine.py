@@ -37,6 +37,8 @@ class PowerSource(StrEnum):
 
 # the widest first; avx512f is the part of AVX-512 that every such processor has
 _VECTORS = ("avx512", "avx2", "avx", "sve2", "sve", "asimd")
+# what multiplies bf16 natively, the widest first; without one it is multiplied as fp32
+_BF16 = ("amx_bf16", "avx512_bf16", "svebf16", "bf16")
 
 
 def cpu_model(root: Path) -> str | NotSupported:
@@ -52,9 +54,9 @@ def cpu_model(root: Path) -> str | NotSupported:
 
 
 def cpu_isa(root: Path) -> str | NotSupported:
-    """Return who made the processor, and the widest vectors that it computes with.
+    """Return who made the processor, and the widest vectors and bf16 products that it has.
 
-    The libraries below torch choose their loops by these two, and with them the order of sums.
+    The libraries below torch choose their loops by these, and with them the order of sums.
     """
     facts: dict[str, str] = {}
     for key, value in _cpuinfo(root):
@@ -64,7 +66,8 @@ def cpu_isa(root: Path) -> str | NotSupported:
     widest = next((each for each in _VECTORS if known & {each, f"{each}f"}), None)
     if maker is None or widest is None:
         return NotSupported(reason="/proc/cpuinfo names no maker or no vector instructions")
-    return f"{maker} {widest}"
+    bf16 = next((each for each in _BF16 if each in known), "")
+    return f"{maker} {widest} {bf16}".rstrip()
 
 
 def cores(root: Path) -> int | NotSupported:

@@ -176,8 +176,8 @@ def test_what_an_older_harness_published_stands_as_it_is(
     before = project.contents()
     assert main(project.words("publish --all --stale")) == ExitCode.OK
     assert capsys.readouterr().out == (
-        "a99-example cpu: of an older harness (schema 1); "
-        "as their commit rendered them, until they are published again\n"
+        "a99-example cpu: published before bundles, by an older harness (schema 1); "
+        "as its commit rendered it, until it is published again\n"
     )
     assert main(project.words("publish --all")) == ExitCode.OK
     assert project.contents() == before

@@ -41,7 +41,7 @@ def test_variants_are_run_in_common_blocks_and_compared(project: Path) -> None:
     words = ("compare", NAME, "--profile", "cpu", "--set", "value=3.0", "--set", "value=4.5")
     done = called(project, *words, "--json")
     assert done.returncode == 0, done.stderr
-    table = json.loads(done.stdout)
+    table = json.loads(done.stdout)["answer"]["table"]
     assert table["caption"][:2] == ["A: value=3.0.", "B: value=4.5."]
     rows = [row for row in table["groups"][0]["rows"] if row[1]["text"] == "noop.value"]
     assert [[row[i]["text"] for i in (0, 3, 4, 5, 6)] for row in rows] == [
@@ -58,7 +58,7 @@ def test_variants_are_run_in_common_blocks_and_compared(project: Path) -> None:
         assert {spec.replicate for spec in at_once} == {block}
 
     again = called(project, *words, "--json")  # takes both
-    assert json.loads(again.stdout)["groups"] == table["groups"]
+    assert json.loads(again.stdout)["answer"]["table"]["groups"] == table["groups"]
     assert b"started" not in again.stderr
 
 

@@ -114,7 +114,7 @@ def test_a_page_shows_what_others_wrote_as_text(
     assert not FORBIDDEN.search(text)
     page = Page()
     page.feed(text)
-    assert page.tags <= {"table", "caption", "strong", "br", "thead", "tr", "th", "tbody", "td"} | {
+    assert page.tags <= {"table", "caption", "strong", "br", "thead", "tr", "th", "tbody", "td", "div"} | {
         "span", "wbr"
     }  # fmt: skip
     assert page.attributes <= {"class", "scope", "colspan"}

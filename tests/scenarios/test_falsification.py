@@ -84,4 +84,4 @@ def test_a_store_without_results_says_what_to_type(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["audit", "--store", str(tmp_path)]) == ExitCode.INFRASTRUCTURE
-    assert "harness run SCENARIO" in capsys.readouterr().err
+    assert "harness list" in capsys.readouterr().err

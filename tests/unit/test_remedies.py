@@ -17,7 +17,12 @@ from harness.installed import to_install, to_upgrade
 from harness.workloads import __main__ as workloads
 
 # `HostError.about` puts the scenario in, wherever these are shown
-_KNOW_NO_SCENARIO = {"runtime/host.py", "runtime/memory.py", "runtime/sandbox_server.py"}
+_KNOW_NO_SCENARIO = {
+    "runtime/host.py",
+    "runtime/memory.py",
+    "runtime/sandbox_server.py",
+    "runtime/watch.py",
+}
 
 
 def texts(source: Path) -> Iterator[tuple[str, str]]:

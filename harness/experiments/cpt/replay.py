@@ -380,7 +380,7 @@ def _write_losses(step: Step, losses: Mapping[str, float]) -> None:
 
 
 def _read_losses(step: Step) -> Mapping[str, float]:
-    found: Mapping[str, float] = read_json((step.folder / _LOSSES).read_bytes())
+    found: Mapping[str, float] = read_json((step.folder / _LOSSES).read_bytes(), as_python=True)
     return found
 
 

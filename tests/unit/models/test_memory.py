@@ -200,5 +200,5 @@ def test_a_model_over_two_nodes_takes_half_on_each() -> None:
     share = capacity.share_of(need, shape, 2)
     assert need.total <= 2 * share.total <= need.total + 4
     assert capacity.share_of(need, shape, 1) == need
-    with pytest.raises(ValueError, match="num_key_value_heads 4 do not divide over 8 nodes"):
+    with pytest.raises(ValueError, match="num_attention_heads 28 do not divide over 8 nodes"):
         capacity.share_of(need, presets.QWEN25_7B, 8)

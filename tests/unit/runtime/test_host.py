@@ -153,7 +153,13 @@ def test_x86_names_its_model_and_its_hypervisor(tree: Tree) -> None:
     [
         ("vendor_id: GenuineIntel\nflags: fpu avx avx2 avx512f avx512bw\n", "GenuineIntel avx512"),
         ("vendor_id: AuthenticAMD\nflags: fpu avx avx2\n", "AuthenticAMD avx2"),
+        (
+            "vendor_id: GenuineIntel\nflags: avx2 avx512f avx512_bf16 amx_bf16 amx_tile\n",
+            "GenuineIntel avx512 amx_bf16",
+        ),
+        ("vendor_id: A\nflags: avx512f avx512_bf16\n", "A avx512 avx512_bf16"),
         ("CPU implementer: 0x41\nFeatures: fp asimd sve sve2\n", "0x41 sve2"),
+        ("CPU implementer: 0x41\nFeatures: asimd sve2 svebf16 bf16\n", "0x41 sve2 svebf16"),
         ("vendor_id: GenuineIntel\nflags: fpu\n", None),
     ],
 )

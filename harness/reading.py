@@ -13,6 +13,7 @@ import math
 import os
 import re
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -147,7 +148,9 @@ def _mend(holder: dict[str, Any] | list[Any], *, mend: bool) -> None:
     """
     if isinstance(holder, dict) and any(map(_HALF.search, holder)):
         _refuse_half()
-    items = holder.items() if isinstance(holder, dict) else enumerate(holder)
+    items: Iterable[tuple[Any, Any]] = enumerate(holder)
+    if isinstance(holder, dict):
+        items = holder.items()
     halves = [key for key, each in items if isinstance(each, str) and _HALF.search(each)]
     if halves and not mend:
         _refuse_half()

@@ -10,7 +10,9 @@ from datetime import datetime
 from typing import Any, get_type_hints
 
 from harness.records import (
+    PROBE_UNITS,
     SCHEMA_VERSION,
+    HostLog,
     Measurement,
     RunOutcome,
     RunSpec,
@@ -28,6 +30,17 @@ _METRIC = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*")
 _RUNTIMES = ("local", "docker")
 _LONGEST_S = 1e9  # thirty years
 _LARGEST_GIB = 1e9
+_AT_START = ("gpu_temperature_c", "gpu_clock_mhz", "host_temperature_c")  # of `HostLog`
+_COUNTED = ("took_s", "threads", "cores")  # of `HostProbe`, beside what has a unit
+_RANGES = {  # unit -> what a machine can say
+    "degC": (-100.0, 300.0),
+    "%": (0.0, 100.0),
+    "W": (0.0, 1e5),
+    "MHz": (0.0, 1e5),
+    "TFLOP/s": (0.0, 1e6),
+    "GB/s": (0.0, 1e6),
+    "count": (0.0, 1e6),
+}
 
 
 def spec_faults(spec: RunSpec) -> Iterator[tuple[str, str]]:
@@ -38,6 +51,8 @@ def spec_faults(spec: RunSpec) -> Iterator[tuple[str, str]]:
         yield "axes", "an axis occurs twice"
     if spec.replicate < 0 or spec.seed < 0:
         yield "seed", "seed and replicate are 0 and above"
+    if spec.position is not None and spec.position < 1:
+        yield "position", "turns are counted from 1"
 
 
 def outcome_faults(outcome: RunOutcome) -> Iterator[tuple[str, str]]:
@@ -57,6 +72,26 @@ def outcome_faults(outcome: RunOutcome) -> Iterator[tuple[str, str]]:
             yield f"usage.{each.name}", "is out of range"
     for index, segment in enumerate(outcome.segments):
         yield from ((f"segments[{index}].{key}", why) for key, why in _segment_faults(segment))
+    if outcome.shared_with < 0:
+        yield "shared_with", "is below 0"
+    if outcome.host is not None:
+        yield from ((f"host.{key}", why) for key, why in _host_faults(outcome.host))
+
+
+def _host_faults(host: HostLog) -> Iterator[tuple[str, str]]:
+    readings = [(name, getattr(host, name), PROBE_UNITS[name]) for name in _AT_START]
+    for index, probe in enumerate(host.probes):
+        name = f"probes[{index}]"
+        readings += [
+            (f"{name}.{key}", getattr(probe, key), PROBE_UNITS[key]) for key in PROBE_UNITS
+        ]
+        readings += [(f"{name}.{key}", getattr(probe, key), "count") for key in _COUNTED]
+        if not _is_time(probe.at):
+            yield f"{name}.at", "is no time"
+    for key, value, unit in readings:
+        low, high = _RANGES[unit]
+        if value is not None and not low <= value <= high:
+            yield key, f"is no reading in {unit}"
 
 
 def _segment_faults(segment: Segment) -> Iterator[tuple[str, str]]:

@@ -106,6 +106,7 @@ TARGETS = {
         free=(
             ("words of the workload", r"cause|log_tail(\..*)?|device"),
             ("shown, not judged", r"(usage|segments)(\..*)?|started_at|runtime"),
+            ("shown, not judged", r"host\.(skipped|(host|gpu)_\w+)"),
             ("default", r"exit_code|schema_version"),
         ),
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,7 +16,10 @@ import harness.results.store
 from harness.errors import HostError, InputError
 from harness.records import (
     FinishedRun,
+    HostLog,
+    HostProbe,
     Measurement,
+    ProbeMoment,
     Profile,
     RunOutcome,
     RunSpec,
@@ -302,6 +306,42 @@ def test_a_store_that_cannot_be_written_to_says_so(tmp_path: Path) -> None:
         RunStore(tmp_path / "file" / "store").locked("a99-example", Profile.CPU),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "value"),
+    [
+        ("spec.json", "position", 0),
+        ("outcome.json", "host.host_temperature_c", 1e19),
+        ("outcome.json", "host.probes[0].gpu_clock_mhz", -1.0),
+        ("outcome.json", "host.probes[0].cores", -1),
+        ("outcome.json", "host.probes[0].at", "yesterday"),
+        ("outcome.json", "shared_with", -1),
+    ],
+)
+def test_a_turn_or_a_machine_that_cannot_have_been_is_damage(
+    tmp_path: Path, file: str, key: str, value: object
+) -> None:
+    whole = finished()
+    probe = HostProbe(
+        when=ProbeMoment.BEFORE,
+        at="2026-05-01T17:00:00+00:00",
+        device="NVIDIA GB10",
+        took_s=10.0,
+        gpu_clock_mhz=2418.0,
+        cores=20,
+    )
+    host = HostLog(probes=(probe,), host_temperature_c=44.5)
+    place = put(RunStore(tmp_path), replace(whole, outcome=replace(whole.outcome, host=host)))
+    assert load_run(place).outcome.host == host
+    document = json.loads((place / file).read_text(encoding="utf-8"))
+    holder, *names = document, *key.replace("[0]", ".0").split(".")
+    for name in names[:-1]:
+        holder = holder[int(name) if name.isdigit() else name]
+    holder[names[-1]] = value
+    (place / file).write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(InputError, match=re.escape(key)):
+        load_run(place)
 
 
 @pytest.mark.parametrize(

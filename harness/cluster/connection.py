@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, NoReturn, Protocol, Self
 
 from harness.cluster import probe
 from harness.cluster.depot import Depot
@@ -139,12 +139,13 @@ class RayCluster:
                 namespace="harness",
             )
         except ConnectionError as error:
-            message = f"no Ray cluster answers at {self._address}: {first_line(error)}"
-            raise HostError(message, START_HEAD) from None
+            if self._address == "auto":
+                message = f"no Ray cluster answers at auto: {first_line(error)}"
+                raise HostError(message, START_HEAD) from None
+            # somebody listens there; Ray says of a wrong token only that it did not connect
+            _refuse_token(f"what listens at {self._address} is no Ray cluster, or")
         except self._ray.exceptions.AuthenticationError:
-            message = f"the cluster at {self._address} wants a token that is not ours"
-            remedy = "export RAY_AUTH_MODE=token, and copy ~/.ray/auth_token from the head"
-            raise HostError(message, remedy) from None
+            _refuse_token(f"the cluster at {self._address}")
         except RuntimeError as error:
             # of another Ray or Python there, with both versions
             words = " ".join(str(error).split())
@@ -245,6 +246,12 @@ class _RayLender:
         except ray.exceptions.RayError as error:
             message = f"the driver cannot lend {' '.join(arguments)}: {first_line(error)}"
             raise HostError(message) from None
+
+
+def _refuse_token(who: str) -> NoReturn:
+    message = f"{who} wants a token that is not ours"
+    remedy = "export RAY_AUTH_MODE=token, and copy ~/.ray/auth_token from the head"
+    raise HostError(message, remedy) from None
 
 
 class _RayWork:

@@ -42,28 +42,28 @@ class NodeRow:
 
 
 def node_rows(cluster: Cluster) -> tuple[NodeRow, ...]:
-    """Look at every node of a cluster that has been entered, and measure its link to this one."""
-    runtime = ClusterRuntime(LocalRuntime(), cluster)
-    seen = runtime.seen
-    here = cluster.here()
-    first = next(each for each in seen if each.node.id == here.id)
-    rows = []
-    for each in seen:
-        speed = None if each is first else _link(cluster, each.node, here)
-        problem, remedy = each.problem
-        if each.facts is not None and first.facts is not None:
-            found = differences({first.node.name: first.facts, each.node.name: each.facts})
-            if found:
-                problem, remedy = f"differs: {found}", "make them alike, or `ray stop` on one"
-        if isinstance(speed, Exception):
-            problem = f"its link to {first.node.name} cannot be measured: {first_line(speed)}"
-            remedy, speed = f"ping {each.node.address}", None
-        elif not problem and speed is not None and _is_slow(speed, each, first):
-            problem = f"{speed:.1f} Gb/s to {first.node.name}: below ConnectX-7's"
-            problem += f" {CONNECTX_7_GBIT_S:g}"
-            remedy = "ray stop, then ray start --node-ip-address= with that of the ConnectX-7 port"
-        rows.append(_row(each, speed, problem, remedy))
-    return tuple(rows)
+    """Connect to a cluster, look at every node, and measure its link to this one."""
+    with ClusterRuntime(LocalRuntime(), cluster) as runtime:
+        seen, here = runtime.seen, runtime.cluster.here()
+        first = next(each for each in seen if each.node.id == here.id)
+        return tuple(_looked_at(runtime.cluster, each, first) for each in seen)
+
+
+def _looked_at(cluster: Cluster, each: SurveyedNode, first: SurveyedNode) -> NodeRow:
+    speed = None if each is first else _link(cluster, each.node, first.node)
+    problem, remedy = each.problem
+    if each.facts is not None and first.facts is not None:
+        found = differences({first.node.name: first.facts, each.node.name: each.facts})
+        if found:
+            problem, remedy = f"differs: {found}", "make them alike, or `ray stop` on one"
+    if isinstance(speed, Exception):
+        problem = f"its link to {first.node.name} cannot be measured: {first_line(speed)}"
+        remedy, speed = f"ping {each.node.address}", None
+    elif not problem and speed is not None and _is_slow(speed, each, first):
+        problem = f"{speed:.1f} Gb/s to {first.node.name}: below ConnectX-7's"
+        problem += f" {CONNECTX_7_GBIT_S:g}"
+        remedy = "ray stop, then ray start --node-ip-address= with that of the ConnectX-7 port"
+    return _row(each, speed, problem, remedy)
 
 
 def _row(each: SurveyedNode, speed: float | None, problem: str, remedy: str) -> NodeRow:

@@ -140,8 +140,7 @@ def _probed(options: DoctorOptions, project: Project, host: Host) -> ExitCode:
 def _of_cluster(options: DoctorOptions) -> ExitCode:
     """Print the nodes of a cluster as a table, and what keeps each from runs."""
     assert options.address is not None
-    with RayCluster(options.address) as cluster:
-        rows = node_rows(cluster)
+    rows = node_rows(RayCluster(options.address))
     if options.json:
         print_answer(options, DoctorAnswer(nodes=tuple(rows)))
         return ExitCode.OK

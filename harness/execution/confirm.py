@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from statistics import median_high
 
 from harness.execution.versions import AskedCell, Version, VersionFailed, run_once
 from harness.history.baseline import LEAST
@@ -151,13 +152,11 @@ def _told(wanted: Sequence[Wanted], differences: Mapping[tuple[str, str], list[f
 def _confirmation(
     each: Wanted, differences: Sequence[float], values: Sequence[tuple[float, float]], tests: int
 ) -> Confirmation:
-    ordered = sorted(before for before, _ in values), sorted(after for _, after in values)
-    middle = len(values) // 2
     return Confirmation(
         wanted=each,
         test=answer(differences, each.margin, tests),
-        old=ordered[0][middle],
-        new=ordered[1][middle],
+        old=median_high(before for before, _ in values),
+        new=median_high(after for _, after in values),
     )
 
 

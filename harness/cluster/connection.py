@@ -110,12 +110,7 @@ class RayCluster:
         ray.cloudpickle.register_pickle_by_value(probe)  # a node may have another harness, or none
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._ray.shutdown()
 
     def _require_answer(self) -> None:

@@ -6,7 +6,6 @@ import threading
 import time
 from contextlib import suppress
 from statistics import median
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console as Terminal
@@ -81,12 +80,7 @@ class Narrator:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join(2 * _LOOK_S)
         with suppress(OSError, ValueError):  # the terminal may have gone

@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from harness.artefacts import ArtefactStore
@@ -70,12 +69,7 @@ class DockerRuntime:
         self._client = self._stack.enter_context(engine.connected())
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     def problems(self, spec: RunSpec) -> Iterator[HostError]:
@@ -212,12 +206,7 @@ class _Container:
                 raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._remove()
 
     def to_its_end(self, floor_gib: float, stdout: BoundedLog, stderr: BoundedLog) -> Ending:

@@ -20,7 +20,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Self
 
 import harness
@@ -73,12 +72,7 @@ class LocalRuntime:
         self._floor_gib = floor_gib(probe_host())
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         return None
 
     def problems(self, spec: RunSpec) -> Iterator[HostError]:
@@ -167,12 +161,7 @@ class _Process:
             os.set_blocking(stream.fileno(), False)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._popen.returncode is None:
             self.end()
         if self._handle is not None:

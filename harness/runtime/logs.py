@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 LIMIT_BYTES = 8 * 2**20  # 100,000 lines; a training loop that prints every step stays far below
@@ -30,12 +29,7 @@ class BoundedLog:
         self._file = self._path.open("wb", buffering=0)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._cut:
             self._file.write(self._notice())
         self._file.close()

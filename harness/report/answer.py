@@ -11,9 +11,8 @@ from collections.abc import Iterator, Sequence
 from enum import StrEnum
 
 from harness.records import Profile, Verdict, VerdictKind, record
-from harness.report.article_errors import true_figure
+from harness.report.article_errors import ArticleError, error_of
 from harness.report.dossier import ScenarioReport
-from harness.report.figures import printed
 from harness.scenario.expectations import Entry
 from harness.units import counted
 
@@ -194,9 +193,9 @@ def _counted_answer(summaries: Sequence[ClaimSummary]) -> Clause:
     return Clause(introduced="", says=((text, None), *not_so))
 
 
-def misprints(summaries: Sequence[ClaimSummary]) -> Iterator[tuple[ClaimSummary, str, str]]:
-    """Yield the claims that the article's own data contradicts: as printed, and as is true."""
+def misprints(summaries: Sequence[ClaimSummary]) -> Iterator[ArticleError]:
+    """Yield the claims that the article's own data contradicts."""
     for each in summaries:
-        claimed, truth = each.entry.claimed, each.entry.derived or each.entry.recorded
-        if each.verdict.claim is VerdictKind.ARTICLE_DIFFERS and claimed and truth:
-            yield each, printed(claimed), true_figure(claimed, truth)
+        is_wrong = each.verdict.claim is VerdictKind.ARTICLE_DIFFERS
+        if is_wrong and (error := error_of(each.entry)):
+            yield error

@@ -29,17 +29,28 @@ class ArticleError:
     printed: str
     true: str
 
+    @property
+    def unit(self) -> str:
+        """The unit as it is written behind the two numbers; empty where none is."""
+        return "" if self.entry.unit in ("text", "x") else spoken(self.entry.unit)
+
 
 def article_errors(ledger: Expectations) -> Iterator[ArticleError]:
     """Yield the article's errors in the ledger's order; no run is needed to know them."""
     for entry in ledger.expectations:
-        claimed, truth = entry.claimed, entry.derived or entry.recorded
-        if claimed and truth and claim_verdict(entry)[0] is VerdictKind.ARTICLE_DIFFERS:
-            shown = true_figure(claimed, truth)
-            yield ArticleError(entry=entry, printed=printed(claimed), true=shown)
+        if claim_verdict(entry)[0] is VerdictKind.ARTICLE_DIFFERS and (error := error_of(entry)):
+            yield error
 
 
-def true_figure(claimed: Printed, truth: Printed) -> str:
+def error_of(entry: Entry) -> ArticleError | None:
+    """Return a claim and what contradicts it; None where the ledger lacks either."""
+    claimed, truth = entry.claimed, entry.derived or entry.recorded
+    if not claimed or not truth:
+        return None
+    return ArticleError(entry=entry, printed=printed(claimed), true=_true_figure(claimed, truth))
+
+
+def _true_figure(claimed: Printed, truth: Printed) -> str:
     """Return the true figure with the claim's last digit, or the next where that would mislead."""
     value = truth.value
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -25,7 +25,7 @@ from harness.report.answer import (
     counts_text,
     misprints,
 )
-from harness.report.cells import cells_table, spoken
+from harness.report.cells import cells_table
 from harness.report.dossier import ScenarioReport
 from harness.report.headline import HeadlineRows, headline_rows
 from harness.report.tables import visible
@@ -252,8 +252,10 @@ def answer_document(
         else None,
         claims=dict(Counter(each.state.value for each in summaries)),
         article_errors=tuple(
-            MisprintDocument(claim=each.entry.id, printed=said, true=true, unit=each.entry.unit)
-            for each, said, true in misprints(summaries)
+            MisprintDocument(
+                claim=each.entry.id, printed=each.printed, true=each.true, unit=each.entry.unit
+            )
+            for each in misprints(summaries)
         ),
         next=tuple(
             NextDocument(command=shlex.join(step.command), gives=step.gives) for step in steps
@@ -336,10 +338,9 @@ def _log_of(store: RunStore, scenario: str, profile: Profile, run_id: str) -> Pa
 def _errors(summaries: Sequence[ClaimSummary], width: int, most: int) -> list[str]:
     """Return the article's errors in at most so many lines, as many in each as fit."""
     entries = []
-    for each, said, true in misprints(summaries):
-        unit = spoken(each.entry.unit)
-        unit = f" {unit}" if unit and unit not in ("text", "x") else ""
-        entries.append(clean.plain(f"{each.entry.id} {said} -> {true}{unit}"))
+    for each in misprints(summaries):
+        unit = f" {each.unit}" if each.unit else ""
+        entries.append(clean.plain(f"{each.entry.id} {each.printed} -> {each.true}{unit}"))
     if not entries:
         return []
     start = f"{'ERRORS':{_MARGIN - 1}} {len(entries)} in the article, printed -> true:"

@@ -232,12 +232,12 @@ def error_rows(summaries: Sequence[ClaimSummary]) -> list[dict[str, str]]:
     return [
         {
             "id": each.entry.id,
-            "printed": said,
-            "true": true,
-            "unit": spoken(each.entry.unit) if each.entry.unit not in ("text", "x") else "",
+            "printed": each.printed,
+            "true": each.true,
+            "unit": each.unit,
             "why": each.entry.diverges or each.entry.note or "",
         }
-        for each, said, true in misprints(summaries)
+        for each in misprints(summaries)
     ]
 
 

@@ -124,10 +124,11 @@ def _two_variants(
         return _in_blocks(one.plan, other.plan)
 
     run_owed(one, asked[0], planned=both)
-    store, varied = one.store, sorted({*one.overrides.params} & {*other.overrides.params})
-    varied = [name for name in varied if one.overrides.params[name] != other.overrides.params[name]]
+    given, others = one.overrides.params, other.overrides.params
+    varied = sorted(name for name in given if name in others and given[name] != others[name])
     reports = [
-        assemble(each.loaded, each.ledger, each.plan, store, judged=False) for each in (one, other)
+        assemble(each.loaded, each.ledger, each.plan, one.store, judged=False)
+        for each in (one, other)
     ]
     names = [
         " ".join(f"{name}={each.overrides.params[name]}" for name in varied)

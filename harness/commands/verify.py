@@ -19,7 +19,8 @@ from harness.printable import printable_lines
 from harness.records import Profile, record
 from harness.report.files import published_files
 from harness.results import published, signature
-from harness.results.bundle import ARCHIVE_FILE, STATEMENT_FILE, Unpacked, forget, unpacked
+from harness.results.bundle import Unpacked, forget, unpacked
+from harness.results.files import ARCHIVE_FILE, STATEMENT_FILE
 from harness.results.store import LEDGERS, RunStore
 from harness.scenario.folders import folders
 from harness.scenario.load import Loaded, load

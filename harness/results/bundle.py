@@ -24,10 +24,9 @@ from harness.errors import InputError, Problem
 from harness.reading import read_json, read_regular_file
 from harness.records import Profile, canonical_json, from_json, record, to_json
 from harness.results.archive import sha256, unpack
+from harness.results.files import ARCHIVE_FILE, STATEMENT_FILE
 from harness.results.statement import Envelope, read_envelope, statement
 
-ARCHIVE_FILE = "bundle.tar.gz"
-STATEMENT_FILE = "bundle.intoto.jsonl"
 BUNDLE_FILE = "bundle.json"
 MANIFEST_FILE = "manifest-sha256.txt"
 BUNDLE_VERSION = 1

@@ -15,10 +15,8 @@ from harness.records import FinishedRun, Profile, RunSpec, Status
 from harness.results import signature
 from harness.results.archive import MAX_ARCHIVE_BYTES, MAX_BYTES, pack, sha256
 from harness.results.bundle import (
-    ARCHIVE_FILE,
     BUNDLE_FILE,
     MANIFEST_FILE,
-    STATEMENT_FILE,
     Bundle,
     BundledRun,
     LeftOut,
@@ -27,6 +25,7 @@ from harness.results.bundle import (
     unpacked,
 )
 from harness.results.crate import CRATE_FILE, crate
+from harness.results.files import ARCHIVE_FILE, STATEMENT_FILE
 from harness.results.remeasured import differences
 from harness.results.statement import Envelope, Signature
 from harness.results.store import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.records import Profile
-from harness.results.bundle import ARCHIVE_FILE
+from harness.results.files import ARCHIVE_FILE
 from harness.session.console import Console
 from harness.session.project import Project
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from harness.errors import ExitCode
 from harness.results.archive import pack, sha256, unpack
-from harness.results.bundle import ARCHIVE_FILE, MANIFEST_FILE, STATEMENT_FILE, manifest
+from harness.results.bundle import MANIFEST_FILE, manifest
+from harness.results.files import ARCHIVE_FILE, STATEMENT_FILE
 from harness.results.signature import sign
 from harness.results.statement import Envelope, Signature, read_envelope
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from harness.results.archive import unpack
-from harness.results.bundle import ARCHIVE_FILE
 from harness.results.crate import CRATE_FILE
+from harness.results.files import ARCHIVE_FILE
 
 from .publication import make_key, make_publication
 from .small import NAME, ROOT

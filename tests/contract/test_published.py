@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ExitCode
-from harness.results.bundle import ARCHIVE_FILE, BUNDLE_VERSION, STATEMENT_FILE
+from harness.results.bundle import BUNDLE_VERSION
+from harness.results.files import ARCHIVE_FILE, STATEMENT_FILE
 from harness.results.statement import read_envelope
 
 from .publication import (

@@ -126,6 +126,24 @@ def test_the_version_needs_no_records_of_options() -> None:
     assert "harness.records" not in loaded
 
 
+def test_listing_needs_nothing_that_opens_results(
+    project_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    program = (
+        "import sys\nfrom harness.cli import main\n"
+        "assert main(['list', '--quiet', '--project', sys.argv[1]]) == 0\n"
+        "print(*sorted(sys.modules))"
+    )
+    command = [sys.executable, "-c", program, str(project_root)]
+    subprocess.run(command, check=True)  # reads the scenarios, and writes down what it read
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "harness.commands.list" in loaded
+    assert not loaded & {"harness.results.store", "harness.results.bundle", "harness.report.tables"}
+    assert not loaded & {"tarfile", "pydantic", "docker", "matplotlib"}
+
+
 @pytest.mark.parametrize("word", ["-q", "-v"])
 def test_quiet_and_verbose_change_what_stands_on_standard_error(
     word: str, project_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -172,7 +172,7 @@ def _of_scenario(
         wrong += _unsigned(signers, path, allowed, must_be_signed=must_be_signed)
         profiles.append(_described(seen, signers))
     wrong = wrong or [*_derived(loaded, store, bundles, before)]
-    forget()  # a process of a pool ends without its last rites
+    forget()  # what was unpacked: a process of a pool does nothing at its exit
     return Verification(
         profiles=tuple(profiles),
         before_bundles=tuple(f"{name} {profile}" for profile in before),

@@ -14,6 +14,7 @@ from harness.history.rows import (
     Accepted,
     Finding,
     Renamed,
+    add_nights,
     append_rows,
     id_of,
     now,
@@ -242,11 +243,7 @@ def _import_store(
                 print(f"harness history: {error}", file=sys.stderr)
                 codes.append(error.exit_code)
                 continue
-            known = read_rows(path).ids
-            new = sorted(
-                (each for each in nights if each.id not in known), key=lambda each: each.time
-            )
-            append_rows(path, new)
+            new = add_nights(path, nights, read_rows(path).ids)
             if nights:
                 old = len(nights) - len(new)
                 said.append(

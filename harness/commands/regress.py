@@ -29,6 +29,7 @@ from harness.history.rows import (
     Finding,
     HistoryRows,
     Night,
+    add_nights,
     append_rows,
     id_of,
     now,
@@ -36,7 +37,15 @@ from harness.history.rows import (
     profiles_of,
     read_rows,
 )
-from harness.history.series import NightState, Tonight, judge, relative, series_by_label, series_of
+from harness.history.series import (
+    NightState,
+    Tonight,
+    judge,
+    key_of,
+    relative,
+    series_by_label,
+    series_of,
+)
 from harness.records import Profile, Scalar, canonical_json, record
 from harness.report.regression import (
     FigureJudgement,
@@ -174,10 +183,7 @@ def _profile(options: RegressOptions, loaded: Loaded, store: RunStore, folder: P
 def _regression(asked: _Asked, profile: Profile) -> RegressionReport:
     rows = read_rows(asked.path)
     tonight = nights_of(RunStore(asked.project.store), asked.loaded.scenario, profile)
-    known = rows.ids
-    new = sorted((each for each in tonight if each.id not in known), key=lambda one: one.time)
-    append_rows(asked.path, new)
-    if new:
+    if new := add_nights(asked.path, tonight, rows.ids):
         asked.say(f"{counted(len(new), 'row')} added to {asked.path}")
         rows = read_rows(asked.path)
     if not rows.nights:
@@ -214,10 +220,9 @@ def _confirmed(asked: _Asked, rows: HistoryRows, seen: Sequence[Tonight]) -> lis
     """Return a judgement of each figure; suspicions are confirmed, cell by cell."""
     judged = {each.series.key: each.night.id for each in seen}
     before = {
-        (each.point, each.metric, canonical_json(each.where), each.device): each
+        key: each
         for each in rows.findings
-        if judged.get((each.point, each.metric, canonical_json(each.where), each.device))
-        == each.night
+        if judged.get(key := key_of(each.point, each.metric, each.where, each.device)) == each.night
     }  # a second call of one night runs nothing again
     cells: dict[tuple[str, str], list[Tonight]] = {}
     for each in seen:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -250,6 +250,17 @@ def read_rows(path: Path, today: datetime | None = None) -> HistoryRows:
         renamed=tuple(each for each in rows if isinstance(each, Renamed)),
         problems=tuple(problems),
     )
+
+
+def add_nights(path: Path, nights: Iterable[Night], known: Container[str]) -> list[Night]:
+    """Add the nights whose ids are not known yet, and return them, oldest first.
+
+    Raises:
+        HostError: the file cannot be written.
+    """
+    new = sorted((each for each in nights if each.id not in known), key=lambda each: each.time)
+    append_rows(path, new)
+    return new
 
 
 def append_rows(path: Path, rows: Sequence[Row]) -> None:

@@ -9,7 +9,8 @@ from functools import cache
 from pathlib import Path
 
 from harness.artefacts import ArtefactStore
-from harness.cluster.node import chunks_of, sha256_of
+from harness.cluster.node import chunks_of
+from harness.results.archive import sha256
 
 
 class Depot:
@@ -65,7 +66,7 @@ class Depot:
 def _listed(model: Path) -> dict[str, str]:
     """Return path -> sha256 of a model's files, read once."""
     paths = sorted(path for path in model.rglob("*") if path.is_file())
-    return {str(path.relative_to(model)): sha256_of(path) for path in paths}
+    return {str(path.relative_to(model)): sha256(path) for path in paths}
 
 
 def _below(root: Path, name: str) -> Path:

@@ -29,6 +29,7 @@ from harness.cluster.parts import CHUNK_BYTES, Lender, NodeFacts, NodeTask, Part
 from harness.errors import HostError, InputError
 from harness.reading import read_json
 from harness.records import RunOutcome, RunSpec
+from harness.results.archive import sha256
 from harness.results.interpreter import this_interpreter
 from harness.runtime.base import Launch, Runtime
 from harness.runtime.environ import set_arithmetic
@@ -252,9 +253,8 @@ class _Attempt:
             key = event["payload"]["key"]
             archive = self._launch.run_dir / f".{key}.tar"
             self._artefacts.export([key], archive)
-            with archive.open("rb") as file:
-                while chunk := file.read(CHUNK_BYTES):
-                    yield RunPart(kind=PartKind.STEP, name=key, content=chunk)
+            for chunk in chunks_of(archive):
+                yield RunPart(kind=PartKind.STEP, name=key, content=chunk)
             archive.unlink()
             yield RunPart(kind=PartKind.STEP_END, name=key)
 
@@ -304,18 +304,12 @@ def _models(task: NodeTask) -> Path:
         (listed,) = task.depot("model", model)
         for path, sha in read_json(listed).items():
             file = place / model.partition("@")[0] / path
-            if not file.is_file() or sha256_of(file) != sha:
+            if not file.is_file() or sha256(file) != sha:
                 _fetch(task.depot, file, "model file", model, path)
         if found := [*model_problems([model], place)]:
             raise found[0]
         _whole_models.add(model)
     return place
-
-
-def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def chunks_of(path: Path) -> Iterator[bytes]:

@@ -29,6 +29,7 @@ from harness.workloads.api.device import device_name, torch_device
 from harness.workloads.api.steps import Step
 from harness.workloads.data.languages import Language, entropy_nats, language, relative
 from harness.workloads.data.mixture import ReplayMixture
+from harness.workloads.data.windows import content_of
 from harness.workloads.models.frameworks import hand_written
 from harness.workloads.models.gpt import Gpt
 from harness.workloads.models.gpt_lora import adapt
@@ -171,7 +172,7 @@ class Replayed:
 
     def __init__(self, batch: Callable[[int], Batch], old: Tensor) -> None:
         self._batch = batch
-        self._old = {_content(text) for text in old[:, :-1]}
+        self._old = {content_of(text) for text in old[:, :-1]}
         self.by_step: dict[int, int] = {}
         self.texts = 0
         self.seen: set[bytes] = set()
@@ -179,15 +180,11 @@ class Replayed:
     def __call__(self, step: int) -> Batch:
         """Return the batch of a step."""
         batch = self._batch(step)
-        fed = [_content(text) for text in batch[0].cpu()]
+        fed = [content_of(text) for text in batch[0].cpu()]
         self.by_step[step] = sum(text in self._old for text in fed)
         self.texts += len(fed)
         self.seen.update(fed)
         return batch
-
-
-def _content(text: Tensor) -> bytes:
-    return text.contiguous().numpy().tobytes()
 
 
 class Experiment:

@@ -80,7 +80,7 @@ class ObservedWindows(Dataset[dict[str, Tensor]]):
 
     def __init__(self, mixed: MixedWindows) -> None:
         self._mixed = mixed
-        self._old = {_content(window) for window in mixed.old[:, :-1]}
+        self._old = {content_of(window) for window in mixed.old[:, :-1]}
         self.num_tokens = 0
         self.num_replayed = 0
 
@@ -92,9 +92,10 @@ class ObservedWindows(Dataset[dict[str, Tensor]]):
         item = self._mixed[index]
         tokens = item["tokens"]
         self.num_tokens += len(tokens)
-        self.num_replayed += len(tokens) * (_content(tokens) in self._old)
+        self.num_replayed += len(tokens) * (content_of(tokens) in self._old)
         return item
 
 
-def _content(window: Tensor) -> bytes:
+def content_of(window: Tensor) -> bytes:
+    """Return what tells a window (S) on the CPU from every other one: its tokens."""
     return window.contiguous().numpy().tobytes()

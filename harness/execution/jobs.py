@@ -61,14 +61,14 @@ def room(asked: int | None, owed: Sequence[RunSpec], host: Host) -> Room:
 
 
 def crew_for(side_by_side: Room, nodes: int | None, runs: Sequence[RunSpec]) -> Crew:
-    """Return who does the runs: on a cluster, one run more a node than it has room for.
+    """Return the crew for a plan; on a cluster it hands each node one run more than fits there.
 
-    That one waits there, so that a node goes on at once when it has ended one.
+    The extra run waits on its node, which starts it as soon as another one ends.
 
     Args:
-        side_by_side: on one machine.
-        nodes: of the cluster; None for this machine.
-        runs: the plan's.
+        side_by_side: how many runs fit on one machine.
+        nodes: how many nodes the cluster has; None without a cluster.
+        runs: of the plan.
     """
     if nodes is None:
         return Crew(side_by_side.jobs)
@@ -77,11 +77,11 @@ def crew_for(side_by_side: Room, nodes: int | None, runs: Sequence[RunSpec]) -> 
 
 
 def node_blocks(runs: Sequence[RunSpec]) -> list[list[tuple[int, RunSpec]]]:
-    """Return the runs, numbered from 1, in groups that one node of a cluster does in this order.
+    """Return the runs, numbered from 1, in groups; one node executes a group in this order.
 
-    Figures of one replicate are compared cell by cell, so its cells meet the same node, and the
-    same drift of it, where there are several replicates to share the nodes. Else every run goes
-    where there is room: what depends on the clock is then not compared across nodes.
+    With several replicates, a group is one replicate: its cells are compared with each other, and
+    so run on the same node, under the same drift. Otherwise each run is a group of its own, goes to
+    any node, and figures that depend on the clock are not compared across nodes.
     """
     numbered = list(enumerate(runs, 1))
     several = len({spec.replicate for spec in runs}) > 1 and len({s.point_id for s in runs}) > 1
@@ -98,7 +98,7 @@ class Crew:
 
     Args:
         jobs: how many; with one there is no thread.
-        beside: how many others may be at work on the machine of one; None for all.
+        beside: how many other runs may share a run's machine; None for all that are under way.
 
     Attributes:
         jobs: how many.
@@ -116,7 +116,7 @@ class Crew:
 
     @property
     def beside(self) -> int:
-        """How many others may be at work on the machine of one."""
+        """How many other runs may share a run's machine."""
         return self.jobs - 1 if self._most_beside is None else self._most_beside
 
     def each(self, work: Callable[[Item], None], items: Sequence[Item]) -> None:

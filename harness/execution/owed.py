@@ -1,4 +1,4 @@
-"""Execute what a plan owes, with everything around it: lock, ledger, probes, progress, trials."""
+"""Execute the runs of a plan that are not finished: lock, ledger, probes, progress, trials."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def run_owed(
     told: Notifier | None = None,
     planned: Callable[[], Plan] | None = None,
 ) -> None:
-    """Execute what is not finished of a plan.
+    """Execute the runs of a plan that are not finished.
 
     Args:
-        ready: where, and with what.
-        options: how many runs go side by side, and what to do with those begun before.
-        told: is told of a run that fails or shows no sign of life.
-        planned: gives the plan, if it is not that of `ready`; asked for when nobody else can write.
+        ready: the scenario, its plan, the store and the runtime.
+        options: how many runs go side by side, and what happens to runs that were interrupted.
+        told: gets a notice of each run that fails or stalls.
+        planned: called under the store's lock for a plan to execute in place of that of `ready`.
 
     Raises:
         HostError: this machine cannot execute it.

@@ -19,7 +19,6 @@ import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 _SET_PDEATHSIG = 1
@@ -75,12 +74,7 @@ class Nodes:
         process.kill()
         process.wait()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for name in [*self._processes][::-1]:
             self.kill(name)
         deadline = time.monotonic() + 30

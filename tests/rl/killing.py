@@ -57,14 +57,18 @@ A36 = {
 class Command:
     """A command that is typed again and again, into one store."""
 
-    def __init__(self, scenario: str, store: Path, **params: Any) -> None:
+    def __init__(
+        self, scenario: str, store: Path, *, replicates: int | None = 1, **params: Any
+    ) -> None:
         self.store = store
         given = [f"--set={name}={value}" for name, value in params.items()]
-        self._words = [scenario, "--profile", "cpu", "--replicates", "1", *given]
+        if replicates is not None:  # otherwise as many as the profile says
+            given += ["--replicates", str(replicates)]
+        self._words = [scenario, "--profile", "cpu", *given]
 
     def run(self) -> tuple[int, str]:
         """Run it to its end; return the exit code and what was said."""
-        with self._started() as harness:
+        with self.started() as harness:
             said, _ = harness.communicate(timeout=WAIT_S)
         return harness.returncode, said
 
@@ -74,12 +78,12 @@ class Command:
         Returns:
             The harness's exit code and what was said, when nothing that it started is left.
         """
-        with self._started() as harness:
-            self._until(lambda: moment() and self._found(harness, kind), harness)
+        with self.started() as harness:
+            self._until(lambda: moment() and self.found(harness, kind), harness)
             tree = psutil.Process(harness.pid).children(recursive=True)
             victim = psutil.Process(harness.pid)
             if kind != "harness":
-                victim = self._found(harness, kind)[0]
+                victim = self.found(harness, kind)[0]
             victim.kill()
             said, _ = harness.communicate(timeout=WAIT_S)
         _, alive = psutil.wait_procs(tree, timeout=120.0)
@@ -116,8 +120,13 @@ class Command:
     @property
     def finished(self) -> FinishedRun:
         """The one run that has finished."""
-        (folder,) = (path for path in self._attempts() if "." not in path.name)
-        return load_run(folder)
+        (run,) = self.all_finished
+        return run
+
+    @property
+    def all_finished(self) -> list[FinishedRun]:
+        """The runs that have finished."""
+        return [load_run(path) for path in self._attempts() if "." not in path.name]
 
     @property
     def last_cause(self) -> tuple[str, str]:
@@ -126,21 +135,8 @@ class Command:
         outcome = json.loads((last / "outcome.json").read_text(encoding="utf-8"))
         return outcome["status"], outcome["cause"] + " " + " ".join(outcome["log_tail"])
 
-    def figures(self) -> dict[str, Any]:
-        """Return metric and where -> value of the run, of what depends on no clock."""
-        run = self.finished
-        declared = {each.name for each in workload(run.spec.workload).metrics if each.timing}
-        left_out = declared | SHARES | {each.name for each in RUN_METRICS}
-        return {
-            f"{each.metric} {json.dumps(dict(each.where), sort_keys=True)}": each.value
-            for each in run.measurements
-            if each.metric not in left_out
-        }
-
-    def _attempts(self) -> Iterator[Path]:
-        return (path.parent for path in self.store.glob("a*/cpu/*/outcome.json"))
-
-    def _started(self) -> subprocess.Popen[str]:
+    def started(self) -> subprocess.Popen[str]:
+        """Type it."""
         return subprocess.Popen(
             [sys.executable, "-m", "harness", "run", *self._words, "--store", str(self.store)],
             cwd=Path(__file__).parents[2],
@@ -149,11 +145,15 @@ class Command:
             text=True,
         )
 
-    def _found(self, harness: subprocess.Popen[str], kind: str) -> list[psutil.Process]:
+    def found(self, harness: subprocess.Popen[str], kind: str) -> list[psutil.Process]:
+        """Return the processes of a kind that it has started, or the harness itself."""
         tree = psutil.Process(harness.pid)
         if kind == "harness":
             return [tree]
         return [each for each in tree.children(recursive=True) if KINDS[kind] in _words(each)]
+
+    def _attempts(self) -> Iterator[Path]:
+        return (path.parent for path in self.store.glob("a*/cpu/*/outcome.json"))
 
     def _until(self, holds: Callable[[], Any], harness: subprocess.Popen[str]) -> None:
         deadline = time.monotonic() + WAIT_S
@@ -163,6 +163,17 @@ class Command:
                 raise AssertionError(message)
             assert time.monotonic() < deadline, "did not come to hold"
             time.sleep(0.05)
+
+
+def figures(run: FinishedRun) -> dict[str, Any]:
+    """Return metric and where -> value of a run, of what depends on no clock."""
+    declared = {each.name for each in workload(run.spec.workload).metrics if each.timing}
+    left_out = declared | SHARES | {each.name for each in RUN_METRICS}
+    return {
+        f"{each.metric} {json.dumps(dict(each.where), sort_keys=True)}": each.value
+        for each in run.measurements
+        if each.metric not in left_out
+    }
 
 
 def _words(process: psutil.Process) -> str:

@@ -27,7 +27,7 @@ from harness.runtime.local import LocalRuntime
 from harness.sandbox.config import WORKSPACE
 from harness.workloads.envs.base import StopReason
 from tests.contract.conftest import bubblewrap
-from tests.rl.killing import A34, A36, Command
+from tests.rl.killing import A34, A36, Command, figures
 from tests.rl.test_faults import FILES, SEARCH, metrics, spec
 
 START_S = 240.0  # importing torch and loading a model, on a busy machine
@@ -142,5 +142,5 @@ def test_a_run_that_is_killed_twice_ends_with_the_same_figures(
         assert code == {"workload": 3, "harness": -signal.SIGKILL}[victim], said
     code, said = killed.run()
     assert code == 4, said
-    assert killed.figures() == whole.figures()
+    assert figures(killed.finished) == figures(whole.finished)
     assert len(killed.finished.outcome.segments) == 3

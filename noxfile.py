@@ -594,7 +594,7 @@ def site(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=False)
 def mutants(session: nox.Session) -> None:
-    """Plant each fault of the catalogue in a copy, and ask tests, pins and claims who notices."""
+    """Plant each fault of a catalogue in a copy, and ask tests, pins and claims who notices."""
     python = environment(session, "rl-tests")
     session.run(python, "-m", "tests.mutants", *session.posargs, external=True)
 

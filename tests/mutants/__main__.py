@@ -2,9 +2,9 @@
 
 Tests are those of the file's own subject (`TESTS`). Pins and claims are asked of one run of the
 mutant's scenario at the profile cpu, or of the part of it in `CUT`, beside a run without any fault.
-Outcomes are kept in ``outcomes.json`` as they come: a campaign that was stopped goes on, and what
+Outcomes are kept beside the catalogue as they come: a campaign that was stopped goes on, and what
 is unchanged since it was asked (the edit, its file, the tests; the scenario) is not asked again.
-The table is written to ``docs/mutants.md``.
+The tables of both catalogues are written to ``docs/mutants.md``.
 """
 
 from __future__ import annotations
@@ -28,10 +28,9 @@ from queue import SimpleQueue
 from typing import Any
 
 from harness import atomic
-from tests.mutants.catalogue import CATALOGUE, ROOT, Mutant, read_catalogue
-from tests.mutants.table import render
+from tests.mutants.catalogue import FIRST, ROOT, SECOND, Mutant, outcomes_of, read_catalogue
+from tests.mutants.table import Outcomes, render
 
-OUTCOMES = Path(__file__).with_name("outcomes.json")
 TABLE = ROOT / "docs" / "mutants.md"
 ASKS = ("tests", "pins", "claims")
 # the runs of a scenario that a fault is asked of, where the whole profile takes minutes
@@ -49,14 +48,15 @@ Outcome = dict[str, Any]
 class Campaign:
     """Copies of the tree to plant faults in, and what came of it so far."""
 
-    def __init__(self, jobs: int) -> None:
+    def __init__(self, catalogue: Path, jobs: int) -> None:
+        self._file = outcomes_of(catalogue)
         self._folder = Path(tempfile.mkdtemp(prefix="mutants."))
         self._copies: SimpleQueue[Path] = SimpleQueue()
         self._lock = threading.Lock()
         self._sound: dict[str, Outcome] = {}
-        self.outcomes: dict[str, dict[str, Outcome]] = {}
-        if OUTCOMES.is_file():
-            self.outcomes = json.loads(OUTCOMES.read_text(encoding="utf-8"))
+        self._outcomes: dict[str, dict[str, Outcome]] = {}
+        if self._file.is_file():
+            self._outcomes = json.loads(self._file.read_text(encoding="utf-8"))
         for number in range(jobs):
             self._copies.put(_copy(self._folder / str(number)))
 
@@ -66,7 +66,7 @@ class Campaign:
 
     def ask(self, mutant: Mutant, asks: set[str]) -> None:
         """Plant one fault and keep what notices it; what is known already is not asked again."""
-        known = self.outcomes.get(mutant.id, {})
+        known = self._outcomes.get(mutant.id, {})
         digests = {"tests": _digest_of_tests(mutant), "claims": _digest_of_runs(mutant)}
         digests["pins"] = digests["claims"]
         due = {each for each in asks if known.get(each, {}).get("digest") != digests[each]}
@@ -89,15 +89,15 @@ class Campaign:
         with self._lock:
             for each, outcome in found.items():
                 whole = {**outcome, "digest": digests[each]}
-                self.outcomes.setdefault(mutant.id, {})[each] = whole
+                self._outcomes.setdefault(mutant.id, {})[each] = whole
             self.save()
         said = ", ".join(f"{each}: {outcome['came']}" for each, outcome in found.items())
         print(f"{mutant.id}: {said} ({time.monotonic() - began:.0f} s)", flush=True)
 
     def save(self) -> None:
         """Write the outcomes."""
-        text = json.dumps(self.outcomes, indent=1, sort_keys=True) + "\n"
-        atomic.write_text(OUTCOMES, text)
+        text = json.dumps(self._outcomes, indent=1, sort_keys=True) + "\n"
+        atomic.write_text(self._file, text)
 
     def _sound_run(self, scenario: str) -> Outcome:
         """Return what a run without a fault comes to."""
@@ -211,17 +211,26 @@ def chosen(options: argparse.Namespace) -> Iterator[Mutant]:
             yield mutant
 
 
+def page() -> str:
+    """Return the tables of both catalogues, from what is kept of them."""
+    found: list[Outcomes] = []
+    for catalogue in (FIRST, SECOND):
+        file = outcomes_of(catalogue)
+        found.append(json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {})
+    return render(read_catalogue(FIRST), found[0], read_catalogue(SECOND), found[1])
+
+
 def main() -> None:
-    """Plant the faults, and write the table."""
+    """Plant the faults, and write the tables."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("mutants", nargs="*", help="ids, their beginnings, or areas; all without")
     parser.add_argument("--ask", nargs="+", choices=ASKS, default=list(ASKS))
     parser.add_argument("--scenario", nargs="+", default=[], help="only mutants of these")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--catalogue", type=Path, default=CATALOGUE, help="another one")
-    parser.add_argument("--table", action="store_true", help="only write the table")
+    parser.add_argument("--catalogue", type=Path, default=FIRST, help="another than the first")
+    parser.add_argument("--table", action="store_true", help="only write the tables")
     options = parser.parse_args()
-    campaign = Campaign(0 if options.table else options.jobs)
+    campaign = Campaign(options.catalogue, 0 if options.table else options.jobs)
     try:
         if not options.table:
             with ThreadPoolExecutor(options.jobs) as pool:
@@ -229,7 +238,7 @@ def main() -> None:
                     assert each is None
     finally:
         campaign.close()
-    atomic.write_text(TABLE, render(read_catalogue(options.catalogue), campaign.outcomes))
+    atomic.write_text(TABLE, page())
 
 
 if __name__ == "__main__":

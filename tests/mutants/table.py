@@ -1,8 +1,8 @@
-"""The outcomes of a campaign, as a page."""
+"""The outcomes of both catalogues, as a page."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tests.mutants.catalogue import Mutant
@@ -11,53 +11,64 @@ Outcomes = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 _HEAD = """# Planted faults, and who notices them
 
-`tests/mutants/catalogue.yaml` holds {count} small faults of the science, each as an edit of one
-file: Adam's betas ignored, a loader that repeats its first batch, a policy that is judged without
-its adapter. `nox -s mutants` plants each in a copy of the project and asks three witnesses, each by
-itself:
+Small faults of the science, each as an edit of one file: Adam's betas ignored, a loader that
+repeats its first batch, a policy that is judged without its adapter. `nox -s mutants` plants each
+in a copy of the project and asks three witnesses, each by itself:
 
 - **tests**: those of the file's own subject;
 - **pins**: whether a run of the fault's scenario is as pinned on this machine, to the last bit;
 - **claims**: whether an entry of that scenario's ledger that is reproduced without the fault is
   not reproduced with it.
 
+There are two catalogues. Tests, pins and claims were mended by what the first one
+(`tests/mutants/catalogue.yaml`) found. The second (`tests/mutants/second.yaml`, asked by `nox -s
+mutants -- --catalogue tests/mutants/second.yaml`) was written afterwards, from the code alone, and
+has no fault of the first: it says whether the mending was for those faults only.
+
 Pins and claims are asked of the profile cpu, or of a part of it where the whole takes minutes
 (`CUT` in `tests/mutants/__main__.py`). Percentages are of the faults that a witness was asked
 about; "not asked" is no result. This page is written by that session; what has not changed since it
 was asked is not asked again.
 """
+_ASKS = ("tests", "pins", "claims")
 
 
-def render(mutants: Sequence[Mutant], outcomes: Outcomes) -> str:
-    """Return the page: a row for each area, then every survivor, then every fault."""
-    lines = [_HEAD.format(count=len(mutants)), "## Score", ""]
-    lines += [
-        "| area | faults | tests | pins | claims | tests or pins |",
-        "|---|--:|--:|--:|--:|--:|",
+def render(
+    first: Sequence[Mutant],
+    of_first: Outcomes,
+    second: Sequence[Mutant],
+    of_second: Outcomes,
+) -> str:
+    """Return the page: of each catalogue a row for each area, every survivor, every fault."""
+    lines = [
+        _HEAD,
+        *_part("first", first, of_first),
+        "",
+        *_part("second", second, of_second),
     ]
-    areas = list(dict.fromkeys(each.area for each in mutants))
-    for area in areas:
-        lines.append(_score(area, [each for each in mutants if each.area == area], outcomes))
-    lines.append(_score("**all**", mutants, outcomes))
-    survivors = [
-        each
-        for each in mutants
-        if "survived" in _came(each, outcomes, ("tests", "pins"))
-        and "caught" not in _came(each, outcomes, ("tests", "pins"))
-    ]
-    lines += ["", "## Not noticed by tests and pins", ""]
-    lines += [
-        f"- `{each.id}` ({each.says}): {each.explained or 'not explained yet'}"
-        for each in survivors
-    ] or ["None of those that were asked."]
-    lines += ["", "## Every fault", "", "| fault | what it is | scenario | tests | pins | claims |"]
-    lines.append("|---|---|---|---|---|---|")
-    for each in mutants:
-        came = (
-            _shown(outcomes.get(each.id, {}).get(ask, {})) for ask in ("tests", "pins", "claims")
-        )
-        lines.append(f"| `{each.id}` | {each.says} | {each.scenario} | {' | '.join(came)} |")
     return "\n".join([*lines, ""])
+
+
+def _part(name: str, mutants: Sequence[Mutant], outcomes: Outcomes) -> Iterator[str]:
+    yield from (f"## The {name} catalogue: {len(mutants)} faults", "")
+    yield "| area | faults | tests | pins | claims | tests or pins |"
+    yield "|---|--:|--:|--:|--:|--:|"
+    for area in dict.fromkeys(each.area for each in mutants):
+        yield _score(area, [each for each in mutants if each.area == area], outcomes)
+    yield _score("**all**", mutants, outcomes)
+    yield from ("", f"### Of the {name}, not noticed by tests and pins", "")
+    survivors = [
+        f"- `{each.id}` ({each.says}): {each.explained or 'not explained yet'}"
+        for each in mutants
+        if _came(each, outcomes, ("tests", "pins")) & {"caught", "survived"} == {"survived"}
+    ]
+    yield from survivors or ["None of those that were asked."]
+    yield from ("", f"### Every fault of the {name}", "")
+    yield "| fault | what it is | scenario | tests | pins | claims |"
+    yield "|---|---|---|---|---|---|"
+    for each in mutants:
+        came = " | ".join(_shown(outcomes.get(each.id, {}).get(ask, {})) for ask in _ASKS)
+        yield f"| `{each.id}` | {each.says} | {each.scenario} | {came} |"
 
 
 def _score(area: str, mutants: Sequence[Mutant], outcomes: Outcomes) -> str:

@@ -8,9 +8,11 @@ from dataclasses import replace
 from functools import cache
 from itertools import product
 from pathlib import Path
+from statistics import fmean, stdev
 
 import pytest
 
+from harness.check.samples import ComparedFigure, samples_by_entry
 from harness.measure import metrics_by_name
 from harness.plan.expand import Plan, expand
 from harness.plan.overrides import Overrides
@@ -23,16 +25,24 @@ from harness.records import (
     Scalar,
     Status,
     Usage,
+    VerdictKind,
 )
 from harness.report.dossier import ScenarioReport, assemble
 from harness.report.headline import headline_rows
 from harness.report.last_screen import MAX_LINES, last_screen, next_steps
 from harness.results.store import RunStore
-from harness.scenario.expectations import Expectations
-from harness.scenario.folders import folders
+from harness.scenario.expectations import (
+    BoundEntry,
+    Expectation,
+    Expectations,
+    OrderingEntry,
+)
+from harness.scenario.folders import find, folders
 from harness.scenario.load import Loaded, load
 from harness.scenario.schema import HeadlineTable
 from harness.session.selection import open_ledger
+from harness.statistics import ALPHA, POWER, t_power
+from harness.workloads.api.declare import Better
 
 ROOT = Path(__file__).parents[2]
 SCENARIOS = folders(ROOT / "scenarios")
@@ -175,3 +185,79 @@ def test_published_results_end_in_one_screen(folder: Path) -> None:
             table = headline_rows(dossier)
             assert table is not None
             assert table.rows
+
+
+# --- enough replicates ----------------------------------------------------------------------------
+
+REPLICATED = ("a25", "a33", "a34", "a35", "a36")  # answers that rest on several seeds
+
+
+def distances(
+    entry: Expectation, samples: tuple[ComparedFigure, ...], sign: float
+) -> list[float] | None:
+    """Return how far each replicate lies on the right side; None for kinds that test by themselves.
+
+    Those answer INCONCLUSIVE where the replicates are too few.
+    """
+    if isinstance(entry, BoundEntry) and entry.expect.noise is None:
+        low, high = entry.expect.interval
+        return [
+            min(each.value - low, high - each.value)
+            for each in samples
+            if isinstance(each.value, int | float)
+        ]
+    if not isinstance(entry, OrderingEntry):
+        return None
+    one, other = (
+        {
+            each.run_id: float(each.value)
+            for each in samples
+            if each.metric == cell.metric and cell.where.items() <= each.where.items()
+            if isinstance(each.value, int | float)
+        }
+        for cell in (entry, entry.expect.than)
+    )
+    assert one.keys() == other.keys()
+    return [sign * (one[run] - other[run]) - entry.expect.margin for run in one]
+
+
+def power(found: list[float]) -> float:
+    """Return the power of a one-sided t-test with as many replicates of this mean and spread."""
+    if len(found) == 1:
+        return 0.0
+    error = stdev(found) / len(found) ** 0.5
+    return t_power(fmean(found) / error, len(found) - 1, ALPHA) if error else 1.0
+
+
+def underpowered(folder: Path, store: RunStore) -> list[str]:
+    """Return the claims of the answer that are reproduced by too few replicates at cpu."""
+    loaded, ledger = loaded_of(folder), ledger_of(folder)
+    dossier = assemble(loaded, ledger, planned(folder, Profile.CPU), store)
+    metrics = metrics_by_name(loaded.scenario)
+    samples = samples_by_entry(ledger, dossier.runs, Profile.CPU, metrics)
+    shown = {each.expectation for each in dossier.verdicts if each.kind is VerdictKind.REPRODUCED}
+    headline = loaded.scenario.headline
+    assert headline is not None
+    asked = {part.claim for part in headline.answer} & shown
+    few = []
+    for entry in ledger.expectations:
+        if entry.id in asked and samples[entry.id]:
+            sign = -1.0 if metrics[entry.metric].better is Better.LOWER else 1.0
+            found = distances(entry, samples[entry.id], sign)
+            if found is not None and power(found) < POWER:
+                few.append(f"{entry.id}: power {power(found):.2f} of {len(found)} replicates")
+    return few
+
+
+@pytest.mark.parametrize("name", REPLICATED)
+def test_an_answer_has_the_replicates_that_it_needs(name: str) -> None:
+    folder, store = find(ROOT / "scenarios", name), RunStore(ROOT / "results")
+    if Profile.CPU not in store.profiles(folder.name):
+        pytest.skip("what is published is of an older harness, which this one does not read")
+    assert not underpowered(folder, store)
+
+
+def test_too_few_replicates_are_seen_as_such() -> None:
+    assert power([5.0]) == 0
+    assert power([5.0, 9.0]) < POWER < power([5.0, 9.0, 6.0, 8.0])
+    assert power([0.1, 5.0, -2.0]) < POWER

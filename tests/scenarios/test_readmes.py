@@ -15,6 +15,9 @@ A clause names what the paragraph rests on, in the published results of the cpu 
   0.05 with Holm's correction over all of them; lines before say which.
 
 Every number of the paragraph that has a decimal point or a unit must be one of these figures.
+
+The README of the project shows what the program printed and one entry of a ledger, and says what
+that entry means. Nothing else in it speaks of results.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from statistics import fmean
 from typing import Any
 
 import pytest
+import yaml
 
 from harness.statistics import ALPHA, holm, sample, t_quantile
 
@@ -129,6 +133,35 @@ def test_nothing_else_speaks_of_results(path: Path) -> None:
     assert not _RESULT_WORDS.search(elsewhere)
 
 
+_CODE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
+
+
+def entry_of_the_readme() -> tuple[str, str]:
+    """Return the entry that the project's README shows, and the prose that is said of it."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = readme.partition("\n## The claim ledger\n")[2].partition("\n## ")[0]
+    return section.partition("```yaml\n")[2].partition("```")[0], _CODE.sub("", section)
+
+
+def test_the_readme_says_of_its_entry_what_the_entry_says() -> None:
+    shown, prose = entry_of_the_readme()
+    (entry,) = yaml.safe_load(shown)[0]["entries"]
+    claimed, derived = entry["claimed"]["value"], entry["derived"]
+    figures = [100 * (claimed - 1), 100 * (derived - 1), derived, entry["expect"]["abs"]]
+    said = [match.group(1) or match.group(2) for match in _SHOWN.finditer(prose)]
+    assert len(said) >= len(figures)
+    for each in said:
+        slack = 10.0 ** -len(each.partition(".")[2]) / 2 * (1 + 1e-9)
+        assert any(abs(figure - float(each)) <= slack for figure in figures), each
+
+
+def test_nothing_else_in_the_readme_speaks_of_results() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    before, _, after = readme.partition("\n## The claim ledger\n")
+    elsewhere = _CODE.sub("", before + after.partition("\n## ")[2])
+    assert not _RESULT_WORDS.search(elsewhere)
+
+
 def test_the_excerpt_in_the_readme_is_what_the_program_printed() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     excerpt = readme.partition("```text\n")[2].partition("```")[0]
@@ -138,8 +171,7 @@ def test_the_excerpt_in_the_readme_is_what_the_program_printed() -> None:
 
 
 def test_the_entry_in_the_readme_is_the_ledgers() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    block = readme.partition("## The claim ledger")[2].partition("```yaml\n")[2].partition("```")[0]
+    block, _ = entry_of_the_readme()
     ledger = (ROOT / "scenarios/a19-gb10-pretrain-envelope/expectations.yaml").read_text("utf-8")
     assert block.strip().splitlines()
     assert not {*block.splitlines()} - {*ledger.splitlines()}

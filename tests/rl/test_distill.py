@@ -87,6 +87,26 @@ def test_the_corpus_is_counted(figures: Mapping[tuple[Any, ...], Any]) -> None:
     assert figures["corpus.as_asked", "published"] == 3
 
 
+def test_what_was_done_is_seen_in_the_requests_and_in_the_optimizer(
+    figures: Mapping[tuple[Any, ...], Any],
+) -> None:
+    for end in ("lowest", "highest"):
+        assert figures["requests.temperature", end] == _PARAMS["temperature"]
+        assert figures["requests.max_new_tokens", end] == _PARAMS["max_new_tokens"]
+        assert figures["requests.top_p", end] == _PARAMS["top_p"]
+        assert figures["requests.top_k", end] == _PARAMS["top_k"]
+    # each student: two answers to each of three questions, and one that is not counted
+    assert figures["requests.count",] == 3 * 7
+    assert figures["requests.seeds",] == 2 * 7  # untuned and distilled
+    assert figures["requests.repeated",] == 0
+    assert figures["requests.weights",] == 3  # as made, and as trained on either construction
+    for each in PromptVersion:
+        assert figures["clone.learning_rate", each.value, "highest"] == _PARAMS["learning_rate"]
+        assert figures["clone.learning_rate", each.value, "lowest"] == 0  # the first step
+        # three trials over and over: each held-out row was trained on too, and is counted
+        assert figures["clone.held_out_trained", each.value] == 3
+
+
 def test_the_form_that_a_student_learns_is_that_of_a_proposal() -> None:
     random = Random(1)  # noqa: S311 - no secret
     drawn = [read_pick(conversation(SMALL, random)[1].content, SMALL) for _ in range(300)]

@@ -6,6 +6,7 @@ from harness.experiments.a25.figures import BASELINES, CONSTRUCTED, CORPUS, RACE
 from harness.records import record
 from harness.workloads.api.declare import Better, Metric, Workload, override, param
 from harness.workloads.api.figures import metrics_of
+from harness.workloads.inference.observed import REQUEST_METRICS
 from harness.workloads.training.params import GenerationParams, LoraParams, PolicyParams
 
 _LOWER = Better.LOWER
@@ -76,6 +77,7 @@ CLONE = Workload(
     requires=("torch", "transformers", "peft"),
     metrics=(
         *metrics_of(CORPUS, CONSTRUCTED, BASELINES, RACE),
+        *REQUEST_METRICS,
         Metric(
             name="eval.majority_exact_match",
             unit="1",
@@ -98,6 +100,16 @@ CLONE = Workload(
             unit="nat",
             doc="of the held-out answers, a token; where: prompt_version, epoch",
             better=_LOWER,
+        ),
+        Metric(
+            name="clone.learning_rate",
+            unit="1",
+            doc="as the optimizer held it; where: prompt_version, end",
+        ),
+        Metric(
+            name="clone.held_out_trained",
+            unit="count",
+            doc="held-out rows that were trained on too; where: prompt_version",
         ),
         Metric(
             name="clone.time",

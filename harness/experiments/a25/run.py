@@ -47,6 +47,7 @@ from harness.workloads.autoresearch.search_space import ARTICLE, SMALL, Space
 from harness.workloads.autoresearch.trajectory import Trajectory, read_trajectory
 from harness.workloads.inference.chat import ChatSamplingParams, Endpoint, chat
 from harness.workloads.inference.chat_template import ChatTemplate, Message, Role
+from harness.workloads.inference.observed import REQUESTS, report_requests
 from harness.workloads.models.example import Example, masked
 from harness.workloads.rl.runner import seed_of
 from harness.workloads.tiny_models.checkpoint import tiny_model
@@ -99,6 +100,7 @@ def run(context: Context) -> None:
         for prompt_version in race.parts:
             race.served.policy.put(start)
             _distil(race, prompt_version)
+        report_requests(context.emit, [context.out])
         _teacher(race)
 
 
@@ -176,6 +178,7 @@ def _opened(
     with open_policy(
         context, folder, "student", max_model_len=params.max_length, max_concurrency=1
     ) as served:
+        served.engine.note_in(context.out / REQUESTS)
         context.emit.measured("clone.engine", served.engine.identity)
         context.emit.measured("clone.parameters", served.policy.num_trainable)
         yield CloneResources(
@@ -221,6 +224,12 @@ def _distil(race: CloneResources, prompt_version: PromptVersion) -> None:
     for step in steps:
         at = {**where, "step": step.step}
         emit.measured("clone.loss", step.loss, where=at, count=step.tokens)
+    rates = [step.learning_rate for step in steps]
+    for end, rate in (("lowest", min(rates)), ("highest", max(rates))):
+        emit.measured("clone.learning_rate", rate, where={**where, "end": end})
+    seen = {row.tokens for row in fitted.examples}
+    trained = sum(row.tokens in seen for row in held_out.examples)
+    emit.measured("clone.held_out_trained", trained, where=where)
     if prompt_version is next(iter(race.parts)):
         emit.measured("clone.steps", len(steps))
     emit.measured("clone.time", math.fsum(step.step_s for step in steps), where=where)

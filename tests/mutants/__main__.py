@@ -130,9 +130,9 @@ def _by_tests(mutant: Mutant, copy: Path) -> Outcome:
         done = _executed([*command, *mutant.tests], copy)
     except subprocess.TimeoutExpired:
         return {"came": "caught", "by": "a test that does not end"}
-    if done.returncode == _SOME_FAILED:
-        named = _FAILED.search(done.stdout)
-        return {"came": "caught", "by": named.group(1) if named else ""}
+    named = _FAILED.search(done.stdout)
+    if done.returncode == _SOME_FAILED and named:  # else pytest itself broke
+        return {"came": "caught", "by": named.group(1)}
     if done.returncode == 0 and " passed" in done.stdout:
         return {"came": "survived"}
     return {"came": "not asked", "by": (done.stdout + done.stderr)[-300:]}

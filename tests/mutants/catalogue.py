@@ -36,7 +36,10 @@ TESTS: dict[str, tuple[str, ...]] = {
     "harness/workloads/data/clean.py": ("unit/data/test_clean.py", "property/test_data.py"),
     "harness/workloads/data/tokens.py": ("unit/data/test_pack.py",),
     "harness/workloads/data/windows.py": ("unit/data/test_windows.py",),
-    "harness/workloads/data/split.py": ("contract/test_evaluator.py",),
+    "harness/workloads/data/split.py": (
+        "unit/autoresearch/test_tally.py",
+        "contract/test_evaluator.py",
+    ),
     "harness/workloads/data/mixture.py": ("unit/data/test_mixture.py",),
     "harness/workloads/data/languages.py": ("unit/data/test_languages.py",),
     "harness/experiments/cpt/replay.py": ("unit/cpt/test_replay.py",),

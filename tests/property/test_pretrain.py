@@ -14,6 +14,8 @@ from harness.workloads.models.peak_memory import (
     published_peak_bytes,
 )
 from harness.workloads.models.shape import ModelShape, Precision, gpt_shape, num_parameters
+from harness.workloads.training.pretrain_laws import flop_per_token
+from harness.workloads.training.pretrain_params import EnvelopeParams
 from harness.workloads.training.schedule import warmup_cosine
 
 _SHAPES = st.builds(
@@ -40,6 +42,14 @@ def test_the_parameter_formula_is_the_articles(shape: ModelShape) -> None:
     d, layers = shape.hidden_size, shape.num_hidden_layers
     tables = (shape.vocab_size + shape.num_positions) * d
     assert num_parameters(shape) == tables + layers * (12 * d * d + 4 * d) + 2 * d
+
+
+def test_the_operations_of_a_token_are_palms() -> None:
+    """Article 19's model by hand: six a weight, and twelve a layer, unit of width and position."""
+    weights = 24 * 12 * 1024**2 + 50257 * 1024
+    for seq_len in (1024, 2048):
+        params = EnvelopeParams(seq_len=seq_len, batch_size=1, precision="bf16")
+        assert flop_per_token(params) == 6 * weights + 12 * 24 * 1024 * seq_len
 
 
 @given(_SHAPES, _PRECISIONS, _TOKENS, _TOKENS)

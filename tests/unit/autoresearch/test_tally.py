@@ -93,3 +93,8 @@ def test_a_corpus_is_the_same_for_the_same_seed_and_its_parts_do_not_overlap() -
     assert one.ids.max() < 128
     assert one.entropy_floor_bits is not None
     assert 2.0 < one.entropy_floor_bits < math.log2(128)
+    # the floor is of the held-out ids: the same source, made again, says so
+    followers = np.random.default_rng(4).integers(0, 128, (128, 8), dtype=np.int32)
+    source = TokenSource(followers=followers, shares=zipf(8), frequencies=zipf(128))
+    assert one.entropy_floor_bits == source.bits(one.ids[one.split :])
+    assert one.entropy_floor_bits != source.bits(one.ids[: one.split])

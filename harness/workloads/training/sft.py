@@ -50,7 +50,7 @@ class SupervisedStep:
         epoch: 1 for the first.
         loss: mean before the step, nats; weighted as in `SupervisedSettings.weighting`, and divided
             by what the step has.
-        learning_rate: that it was taken with.
+        learning_rate: in the optimizer when it had stepped.
         grad_norm: before it was clipped.
         examples: in it.
         tokens: trained.
@@ -132,7 +132,7 @@ def supervise(
                 step=number,
                 epoch=epoch,
                 loss=loss,
-                learning_rate=rate,
+                learning_rate=optimizer.param_groups[0]["lr"],
                 grad_norm=norm,
                 examples=len(examples),
                 tokens=sum(len(example.trained) for example in examples),

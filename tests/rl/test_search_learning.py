@@ -202,6 +202,7 @@ def test_a_run_measures_before_and_after_and_every_step(events: tuple[Event, ...
     assert len(_values(events, "search.exact_match")) == 2 * 4  # all, and by three numbers of facts
     assert len(_values(events, "train.reward")) == 1
     assert _values(events, "search.rollout_errors") == [0]
+    assert _values(events, "search.questions_trained") == [0]
 
 
 def test_ratios_are_to_the_weights_that_drew(events: tuple[Event, ...]) -> None:

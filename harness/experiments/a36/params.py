@@ -109,6 +109,11 @@ _GAINED = (
         better=_HIGHER,
     ),
     Metric(
+        name="search.questions_trained",
+        unit="count",
+        doc="questions of the evaluations that training had played too",
+    ),
+    Metric(
         name="search.rollout_errors",
         unit="count",
         doc="rollouts that broke; they count in no other figure",

@@ -88,6 +88,9 @@ def run(context: Context) -> None:
         errors = sum(step.num_errors for step in steps)
         errors += sum(each.num_errors for each in evaluated.values())
         emit.measured("search.rollout_errors", errors)
+        trained = {each.task_id for step in steps for each in step.rollouts}
+        judged = {task_id for each in evaluated.values() for task_id in each.task_ids}
+        emit.measured("search.questions_trained", len(trained & judged))
         if way.settings is not None:
             groups = chain.from_iterable(step.groups for step in steps)
             scored = [ScoredGroup(group=group, advantages=way.objective(group)) for group in groups]
@@ -175,9 +178,10 @@ def _sampling(resources: SearchAgentResources, temperature: float, step: int) ->
 
 @record
 class _Evaluation:
-    """A held-out evaluation: what was counted, and how many rollouts broke."""
+    """A held-out evaluation: what was counted, of which questions, and how many rollouts broke."""
 
     results: SearchEvalResults
+    task_ids: tuple[str, ...]
     num_errors: int
 
 
@@ -231,7 +235,11 @@ def _evaluate(resources: SearchAgentResources, step: int) -> _Evaluation:
             ("search.calls", results.calls),
         ):
             resources.context.emit.measured(metric, value, where=where, count=results.rollouts)
-    return _Evaluation(results=found[0], num_errors=sum(each.is_error for each in rollouts))
+    return _Evaluation(
+        results=found[0],
+        task_ids=tuple(each.task_id for each in rollouts),
+        num_errors=sum(each.is_error for each in rollouts),
+    )
 
 
 def told_of(step: SearchStep) -> dict[str, float]:

@@ -27,6 +27,7 @@ from harness.statistics import (
     is_discrete,
     largest_spread,
     mcnemar_exact,
+    mean_interval,
     noninferiority_margin,
     pooled_z,
     sample,
@@ -212,6 +213,14 @@ def test_one_sided_tests_are_scipys() -> None:
         stats.ttest_1samp(values, 5.4, alternative="less").pvalue,
     )
     assert equivalence_test(seen, 5.0, 0.4) == pytest.approx(tost, rel=1e-9)
+
+
+def test_the_interval_of_a_mean_is_scipys() -> None:
+    values = [5.1, 4.9, 5.4, 5.2]
+    for alpha in (0.05, 0.2):
+        found = mean_interval(sample(values), alpha)
+        wanted = stats.t.interval(1 - alpha, 3, loc=5.15, scale=stats.sem(values))
+        assert (found.low, found.high) == pytest.approx(wanted, rel=1e-9)
 
 
 def test_identical_values_decide_without_a_spread() -> None:

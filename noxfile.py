@@ -506,7 +506,7 @@ def serving(session: nox.Session) -> None:
 @nox.session(venv_backend="none", default=False)
 def rl(session: nox.Session) -> None:
     """Run the tests that need transformers and peft; they skip in the default session."""
-    _pytest(session, *(session.posargs or ["tests/rl"]), within="rl-tests")
+    _pytest(session, *(session.posargs or ["tests/rl", "tests/spark"]), within="rl-tests")
 
 
 @nox.session(venv_backend="none", default=False)
@@ -521,7 +521,7 @@ def cluster(session: nox.Session) -> None:
 @nox.session(venv_backend="none", default=False)
 def megatron(session: nox.Session) -> None:
     """Run the tests that need Megatron-Core; they skip in the default session."""
-    default = ["tests/unit/models/test_megatron.py"]
+    default = ["tests/unit/models/test_megatron.py", "tests/spark/test_pretraining.py"]
     _pytest(session, *(session.posargs or default), within="megatron-tests")
 
 
@@ -563,6 +563,12 @@ def curator(session: nox.Session) -> None:
 def exports(session: nox.Session) -> None:
     """Open every export with its tool's own program, or check it by its owner's schema."""
     _pytest(session, *(session.posargs or ["tests/exports"]), within="exports")
+
+
+@nox.session(venv_backend="none", default=False)
+def aarch64(session: nox.Session) -> None:
+    """Run the program on aarch64, emulated: needs qemu-user-static, mmdebstrap and Linux 6.7."""
+    _pytest(session, *(session.posargs or ["--run-slow", "tests/aarch64"]))
 
 
 @nox.session(venv_backend="none", default=False)

@@ -390,7 +390,14 @@ def _profiles(
 
 def _profile(profile: Profile, found: Mapping[str, tuple[str, ...]]) -> HostFinding:
     able = [scenario for scenario, why in found.items() if not why]
-    reasons = sorted({reason for why in found.values() for reason in why})
+    reasons: dict[str, list[str]] = {}
+    for scenario, why in found.items():
+        for reason in why:
+            reasons.setdefault(reason, []).append(scenario.partition("-")[0])
+    told = [
+        reason if len(of) == len(found) else f"{reason} ({', '.join(of)})"
+        for reason, of in sorted(reasons.items())
+    ]
     fetchable = [scenario for scenario, why in found.items() if why == (_NO_FILES,)]
     detail = f"{len(able)} of {len(found)} scenarios can be run"
     partly = State.LIMITED if able or fetchable else State.MISSING
@@ -398,6 +405,6 @@ def _profile(profile: Profile, found: Mapping[str, tuple[str, ...]]) -> HostFind
     return HostFinding(
         what=f"profile {profile}",
         state=State.OK if len(able) == len(found) else partly,
-        detail="; ".join([detail, *reasons]),
+        detail="; ".join([detail, *told]),
         remedy=f"harness fetch {fetchable[0]}" if fetchable else remedy,
     )

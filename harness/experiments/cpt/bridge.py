@@ -16,7 +16,8 @@ called: it looks the model up on the Hub, and a run has no network. Set beside i
 
 The base is read from the published weights, without a checkpoint of Megatron's in between. Both
 domains are measured by the model that trains, before the first step, on the way and after the last.
-This program has not been run: it is written against the sources of Megatron Bridge 0.4.0.
+Nobody has run this program with Megatron Bridge itself: it is written against the sources of 0.4.0,
+and a test runs it around a stand-in of Bridge, on the CPU.
 """
 
 from __future__ import annotations
@@ -44,12 +45,14 @@ from harness.experiments.cpt.replay import ALL, NEW, OLD, curve_steps
 from harness.records import Scalar
 from harness.workloads.api import progress
 from harness.workloads.api.context import Context
+from harness.workloads.api.device import device_name, torch_device
 from harness.workloads.data.languages import entropy_nats, language
 from harness.workloads.data.mixture import ReplayMixture
 from harness.workloads.data.prose import documents, installed
 from harness.workloads.data.windows import MixedWindows, ObservedWindows, windows
-
-_BYTES_PER_GIB = 1024.0**3
+from harness.workloads.models.memory import GIB
+from harness.workloads.training.loop import synchronise
+from harness.workloads.training.memory_tracker import PeakCounter, peak_counter
 
 
 def run(context: Context) -> None:
@@ -57,12 +60,13 @@ def run(context: Context) -> None:
     params: BridgeParams = context.params
     folder = context.model(params.model)
     release = version("megatron-bridge")
-    context.emit.started(torch.cuda.get_device_name(), torch=torch.__version__, bridge=release)
+    context.emit.started(device_name(), torch=torch.__version__, bridge=release)
     held_out, trained = _corpora(params, folder, context.spec.seed)
     fed = ObservedWindows(trained)
     config = configuration(params, folder, fed, context.spec.seed)
-    torch.cuda.reset_peak_memory_stats()
-    pretrain(config, forward_step, callbacks=[DomainEvaluationCallback(context, held_out, fed)])
+    with peak_counter(torch_device(None)) as counter:
+        callback = DomainEvaluationCallback(context, held_out, fed, counter)
+        pretrain(config, forward_step, callbacks=[callback])
 
 
 def configuration(
@@ -180,6 +184,7 @@ class DomainEvaluationCallback(Callback):  # type: ignore[misc]
     context: Context
     held_out: dict[str, Tensor]
     fed: ObservedWindows
+    counter: PeakCounter
     before: dict[str, float] = field(default_factory=dict)
     steps_done: int = 0
     began: float = 0.0
@@ -211,9 +216,9 @@ class DomainEvaluationCallback(Callback):  # type: ignore[misc]
     def on_train_end(self, context: CallbackContext) -> None:
         """Report final losses, counts and times."""
         params, emit = self.context.params, self.context.emit
-        torch.cuda.synchronize()
+        synchronise(torch_device(None))
         wall_s = time.perf_counter() - self.began
-        peak_bytes = torch.cuda.max_memory_allocated()
+        peak_bytes = self.counter.peak_bytes
         after = self._measure(context.model)
         for domain, loss in after.items():
             emit.measured("loss", loss, where={"domain": domain, **self.row})
@@ -225,8 +230,8 @@ class DomainEvaluationCallback(Callback):  # type: ignore[misc]
         emit.measured("parameters.trained", parameters, where=self.row)
         emit.measured("parameters", parameters)
         emit.measured("tokens_per_second", params.max_steps * params.tokens_per_step / wall_s)
-        emit.measured("memory.peak_allocated", peak_bytes / _BYTES_PER_GIB)
-        emit.measured("memory.counter", "torch.cuda.max_memory_allocated")
+        emit.measured("memory.peak_allocated", peak_bytes / GIB)
+        emit.measured("memory.counter", self.counter.name)
         emit.measured("loss.entropy_floor", entropy_nats(params.branching_factor))
 
     def _measure(self, model: list[Any]) -> dict[str, float]:
@@ -241,9 +246,9 @@ class DomainEvaluationCallback(Callback):  # type: ignore[misc]
 
 
 def _loss(model: Any, texts: Tensor) -> float:
-    total = 0.0
-    positions = torch.arange(texts.shape[1] - 1, device="cuda")[None]
-    for window in torch.split(texts.cuda(), 1):
+    total, device = 0.0, torch_device(None)
+    positions = torch.arange(texts.shape[1] - 1, device=device)[None]
+    for window in torch.split(texts.to(device), 1):
         with torch.no_grad():
             losses = model(
                 input_ids=window[:, :-1].contiguous(),

@@ -143,10 +143,11 @@ def test_an_image_of_the_lock_is_never_called_absent_from_it(
 def test_a_scenario_without_its_files_waits_for_a_fetch(plain_host: Host) -> None:
     here = Demand(scenario="a18", profile=Profile.EVIDENCE)
     lacking = Demand(scenario="a24", profile=Profile.EVIDENCE, lacks_files=True)
-    for demands, count in (([here, lacking], "1 of 2"), ([lacking], "0 of 1")):
+    for demands, count, names in (([here, lacking], "1 of 2", " (a24)"), ([lacking], "0 of 1", "")):
         found = _of(diagnose(plain_host, TOOLS, demands=demands), "profile evidence")
         assert found.state is State.LIMITED
-        assert found.detail == f"{count} scenarios can be run; published files are not here"
+        told = f"{count} scenarios can be run; published files are not here{names}"
+        assert found.detail == told
         assert found.remedy == "harness fetch a24"
 
 

@@ -1,0 +1,124 @@
+"""The runs of a profile as its file has them, but for sizes, counts, and where its servers answer.
+
+A run takes place in this process, on the CPU, with the stand-ins of `tests.spark.stand_ins` in the
+place of published models. Nothing else is exchanged: prompts, sandboxes, samplers, losses, dtypes
+and schedules are those of the profile.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.plan.expand import expand
+from harness.plan.overrides import read_overrides
+from harness.records import Profile, RunSpec, Status
+from harness.scenario.folders import find
+from harness.scenario.load import load
+from harness.variables import MODELS_VARIABLE
+from harness.workloads.__main__ import run
+from harness.workloads.api.emit import EVENTS_FILE, read_events
+
+SCENARIOS = Path(__file__).parents[2] / "scenarios"
+
+_FILE_AGENT = {"per_persona": 2, "num_eval_examples": 8}
+_FILE_TRAINING = {**_FILE_AGENT, "max_steps": 2, "prompts_per_step": 2}
+_GPT = {
+    "num_hidden_layers": 2,
+    "hidden_size": 64,
+    "num_attention_heads": 2,
+    "intermediate_size": 128,
+    "vocab_size": 1021,  # odd, as the article's: a padded table has more rows
+    "max_steps": 6,
+    "warmup_steps": 2,
+}
+SMALLER: Mapping[str, Mapping[str, Any]] = {
+    "a18": {**_GPT, "seq_len": 64},
+    "a32": _FILE_AGENT,
+    "a33": _FILE_TRAINING,
+    "a34": _FILE_TRAINING,
+}
+"""Sizes and counts of each scenario that are made smaller."""
+
+Rows = dict[tuple[str, frozenset[tuple[str, Any]]], Any]
+
+
+def planned(scenario: str, profile: Profile = Profile.SPARK, /, **elsewhere: Any) -> list[RunSpec]:
+    """Return a profile's runs, made smaller.
+
+    Args:
+        scenario: its short name.
+        profile: one for a GPU.
+        elsewhere: params that say on what and beside what a run takes place.
+    """
+    params = {**SMALLER.get(scenario, {}), **elsewhere}
+    asked = [f"{name}={json.dumps(value)}" for name, value in params.items()]
+    overrides = read_overrides(asked, replicates=1)
+    return [*expand(load(find(SCENARIOS, scenario)), profile, overrides).runs]
+
+
+def played(spec: RunSpec, out: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> Rows:
+    """Do a run; return metric and where -> value."""
+    monkeypatch.setenv(MODELS_VARIABLE, str(models))
+    out.mkdir()
+    run(spec.workload, spec, out)
+    events = read_events(out / EVENTS_FILE)
+    assert events[-1].kind == Status.FINISHED.value
+    shown = [each.payload for each in events if each.kind == "measured"]
+    return {(each["metric"], frozenset(each["where"].items())): each["value"] for each in shown}
+
+
+def of(rows: Rows, metric: str, **where: Any) -> Any:
+    """Return one figure."""
+    return rows[metric, frozenset(where.items())]
+
+
+def values(rows: Rows, metric: str) -> Sequence[Any]:
+    """Return all figures of one name."""
+    return [value for (name, _), value in rows.items() if name == metric]
+
+
+@contextmanager
+def answering(*replies: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Serve a model of OpenAI's protocol that gives its replies in turn, again and again.
+
+    Yields:
+        Its address, and what it has been asked.
+    """
+    asked: list[dict[str, Any]] = []
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            said = replies[(len(asked) - 1) % len(replies)]
+            self._send({"choices": [{"message": {"role": "assistant", "content": said}}]})
+
+        def do_GET(self) -> None:
+            self._send({"data": [{"id": "stand-in"}]})
+
+        def _send(self, body: dict[str, Any]) -> None:
+            content = json.dumps(body).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base's name
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1", asked
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

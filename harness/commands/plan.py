@@ -10,6 +10,7 @@ from tabulate import tabulate
 
 from harness.errors import ExitCode
 from harness.execution.prepare import Preparation, prepare
+from harness.execution.services import ServiceAnswer
 from harness.plan.expand import Skipped
 from harness.records import Profile, record
 from harness.results.selection import Pending, Reuse, pending
@@ -45,6 +46,7 @@ class PlanAnswer:
     Attributes:
         where: the runtime, in words.
         estimate: as the scenario gives it; None where it gives none.
+        services: the model servers that its runs ask, and what each says now.
         obstacles: why this machine cannot execute it.
     """
 
@@ -54,6 +56,7 @@ class PlanAnswer:
     runs: tuple[PlannedRun, ...]
     skipped: tuple[Skipped, ...]
     estimate: Mapping[str, Any] | None
+    services: tuple[ServiceAnswer, ...]
     obstacles: tuple[str, ...]
 
 
@@ -113,6 +116,10 @@ def _lines(
         yield f"each run: {nodes} nodes{each}, by vLLM's Ray executor; nobody has run it so"
     for file in statuses(ready.evidence_files, ready.evidence_dir):
         yield f"published file {file.file}: {file.state.value}"
+    for answer in ready.services:
+        if not answer.problem:
+            asked = f"{answer.service.model} at {answer.service.address}"
+            yield f"service {answer.service.role}: {asked} answers in {answer.took_s:.1f} s"
     for obstacle in obstacles:
         yield f"this machine cannot run it: {obstacle}"
 
@@ -141,5 +148,6 @@ def _document(
         ),
         skipped=plan.skipped,
         estimate=plan.estimate.model_dump() if plan.estimate else None,
+        services=ready.services,
         obstacles=tuple(obstacles),
     )

@@ -11,6 +11,7 @@ from harness.cluster.connection import RayCluster
 from harness.cluster.runtime import ClusterRuntime
 from harness.errors import HostError
 from harness.execution.run import refuse
+from harness.execution.services import ServiceAnswer, ask_services
 from harness.plan.expand import Plan, expand
 from harness.plan.overrides import Overrides
 from harness.records import ImageRef, Limits, Profile
@@ -105,6 +106,8 @@ class Preparation:
     @property
     def cluster(self) -> ClusterRuntime | None:
         """The cluster that the runs are done on; None for this machine."""
+        if self.options.runtime != "ray":  # without a choice, which may build an image
+            return None
         runtime = self.choice.runtime
         return runtime if isinstance(runtime, ClusterRuntime) else None
 
@@ -136,8 +139,15 @@ class Preparation:
         """The folder that published models are read from."""
         return models_folder(cache_folder())
 
+    @cached_property
+    def services(self) -> tuple[ServiceAnswer, ...]:
+        """What the model servers say that the runs ask; none is asked for nodes of a cluster."""
+        if self.cluster is not None:
+            return ()
+        return ask_services(self.loaded, self.profile, self.overrides)
+
     def problems(self) -> Iterator[HostError]:
-        """Yield what keeps this machine from the profile, its published files and its models."""
+        """Yield what keeps this machine from the profile, its files, models and services."""
         if problem := profile_problem(self.profile, self.machine):
             yield problem
         found = statuses(self.evidence_files, self.evidence_dir)
@@ -150,6 +160,7 @@ class Preparation:
                 remedy = f"mv {others[0]} elsewhere, then {remedy}"  # nothing replaces the user's
             yield HostError(message, remedy)
         yield from model_problems(self.models, self.models_dir)
+        yield from (each.error for each in self.services if each.error is not None)
 
     def of_evidence(self) -> Preparation | None:
         """Return the same for the profile that recomputes published data; None without one.

@@ -107,6 +107,7 @@ class Demand:
         lacks_files: whether published files that it reads are not here.
         limits: what its largest run may use.
         sandbox: where it executes commands of a model; None where it executes none.
+        unserved: roles of the model servers that it asks and that do not answer.
     """
 
     scenario: str
@@ -116,6 +117,7 @@ class Demand:
     lacks_files: bool = False
     limits: Limits = Limits()
     sandbox: SandboxSpec | None = None
+    unserved: tuple[str, ...] = ()
 
 
 def diagnose(
@@ -200,6 +202,7 @@ def obstacles(
         yield "too little memory is available"
     if demand.sandbox is not None and _lacks_sandbox(demand.sandbox, tools):
         yield "no sandbox for commands can be made"
+    yield from (f"no server answers as {role}" for role in demand.unserved)
     if demand.lacks_files:
         yield _NO_FILES
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.experiments.a25.figures import BASELINES, CONSTRUCTED, CORPUS, RACE
 from harness.records import record
-from harness.workloads.api.declare import Better, Metric, Workload, override, param
+from harness.workloads.api.declare import Better, Metric, ServiceParams, Workload, override, param
 from harness.workloads.api.figures import metrics_of
 from harness.workloads.training.params import GenerationParams, LoraParams, PolicyParams
 
@@ -74,6 +74,14 @@ CLONE = Workload(
     params=CloneParams,
     entry="harness.experiments.a25.run:run",
     requires=("torch", "transformers", "peft"),
+    services=(
+        ServiceParams(
+            role="teacher",
+            address="teacher_base_url",
+            model="teacher_model",
+            is_asked=lambda params: bool(params.teacher_base_url),
+        ),
+    ),
     metrics=(
         *metrics_of(CORPUS, CONSTRUCTED, BASELINES, RACE),
         Metric(

@@ -14,7 +14,7 @@ from harness.experiments.a32_34.metrics import (
     WRITTEN,
 )
 from harness.records import SandboxKind, SandboxSpec, record
-from harness.workloads.api.declare import Workload, param
+from harness.workloads.api.declare import ServiceParams, Workload, param
 from harness.workloads.envs.files.personas import TASKS_PER_PERSONA
 from harness.workloads.training.params import (
     SMALL,
@@ -115,6 +115,14 @@ class T2poParams(GrpoParams):
     turn_advantage_weight: float = param(1.0, doc="of a turn's own advantage", low=0.0)
 
 
+SERVICES = (
+    ServiceParams(
+        role="author",
+        address="author_base_url",
+        model="author_model",
+        is_asked=lambda params: params.author == "llm" and bool(params.author_base_url),
+    ),
+)
 _PLAYED = (*AGENT, *EVALUATED, *COMPARED)
 
 
@@ -130,6 +138,7 @@ WORKLOADS = (
         params=TasksParams,
         metrics=WRITTEN,
         entry="harness.experiments.a32_34.tasks:run",
+        services=SERVICES,
     ),
     Workload(
         name="agent.sft",
@@ -137,6 +146,7 @@ WORKLOADS = (
         params=AgentParams,
         metrics=(*WRITTEN, *SERVED, *TUNED, *_PLAYED),
         entry="harness.experiments.a32_34.sft:run",
+        services=SERVICES,
         requires=("torch", "transformers", "peft"),
         sandbox=sandbox_of,
     ),
@@ -146,6 +156,7 @@ WORKLOADS = (
         params=GrpoParams,
         metrics=(*SERVED, *TUNED, *_PLAYED, *REWARDED, *LEARNED),
         entry="harness.experiments.a32_34.grpo:run",
+        services=SERVICES,
         requires=("torch", "transformers", "peft"),
         sandbox=sandbox_of,
     ),
@@ -155,6 +166,7 @@ WORKLOADS = (
         params=T2poParams,
         metrics=(*SERVED, *TUNED, *_PLAYED, *REWARDED, *LEARNED, *CURVES),
         entry="harness.experiments.a32_34.t2po:run",
+        services=SERVICES,
         requires=("torch", "transformers", "peft"),
         sandbox=sandbox_of,
     ),

@@ -86,6 +86,23 @@ class Law:
 
 
 @record
+class ServiceParams:
+    """The params by which a workload asks a model that somebody else serves.
+
+    Attributes:
+        role: what the run wants of it, e.g. ``proposer``.
+        address: the param with the server's address.
+        model: the param with the model's name there.
+        is_asked: given all params, whether a run asks that server.
+    """
+
+    role: str
+    address: str
+    model: str
+    is_asked: Callable[[Any], bool]
+
+
+@record
 class Workload:
     """A program that turns a spec into events.
 
@@ -101,6 +118,7 @@ class Workload:
         sandbox: of a workload that executes commands of a model: given its params, where. None for
             any other.
         laws: the formulas that its figures follow; a ledger may ask whether they do.
+        services: the model servers that its runs may ask and do not start.
     """
 
     name: str
@@ -112,6 +130,7 @@ class Workload:
     requires: tuple[str, ...] = ()
     sandbox: Callable[[Any], SandboxSpec] | None = None
     laws: tuple[Law, ...] = ()
+    services: tuple[ServiceParams, ...] = ()
 
 
 def param(

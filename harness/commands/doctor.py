@@ -13,10 +13,19 @@ from harness.cluster.connection import RayCluster
 from harness.cluster.survey import NodeRow, node_rows
 from harness.errors import ExitCode, HostError, InputError, Problem
 from harness.execution.host_probe import probe, seconds_for
+from harness.execution.services import ServiceAnswer, ask_services
 from harness.plan.expand import params_of, sandbox_of
 from harness.plan.overrides import Overrides
 from harness.probes.machine_state import REMEDIES, MachineState, state_of
-from harness.records import PROBE_UNITS, HostProbe, Limits, ProbeMoment, RunSpec, record
+from harness.records import (
+    PROBE_UNITS,
+    HostProbe,
+    Limits,
+    ProbeMoment,
+    Profile,
+    RunSpec,
+    record,
+)
 from harness.results.store import RunStore
 from harness.runtime.base import Launch
 from harness.runtime.daemon import EngineState
@@ -29,12 +38,13 @@ from harness.runtime.doctor import (
     probe_tools,
 )
 from harness.runtime.evidence import EvidenceState, evidence_folder, statuses
-from harness.runtime.host import Host, default_profile, probe_host
+from harness.runtime.host import Host, default_profile, probe_host, profile_problem
 from harness.runtime.images import built
 from harness.runtime.local import LocalRuntime
 from harness.scenario.folders import survey
 from harness.scenario.images import SANDBOX_IMAGE, locked_image, read_lock, this_platform
 from harness.scenario.load import Loaded, load
+from harness.scenario.services import NeededService
 from harness.session.console import Colour, paint
 from harness.session.options import DoctorOptions
 from harness.session.output import print_answer
@@ -91,14 +101,20 @@ def main(options: DoctorOptions) -> ExitCode:
             scenarios.append(load(folder))
         except InputError as error:
             faults.append(_fault(f"scenario {folder.name.partition('-')[0]}", error.problems))
+    answers = {
+        (loaded.scenario.scenario, profile): ask_services(loaded, profile)
+        for loaded in scenarios
+        for profile in loaded.scenario.profiles
+        if profile_problem(profile, host) is None
+    }
     findings = diagnose(
         host,
         probe_tools(project.root, locked_image(project.containers, SANDBOX_IMAGE)),
         images=tuple(_images(project.containers, host)),
-        demands=tuple(each for loaded in scenarios for each in _demands(loaded)),
+        demands=tuple(each for loaded in scenarios for each in _demands(loaded, answers)),
         models_that_fit=_models_that_fit,
     )
-    findings += tuple(faults)
+    findings += (*_services(answers), *faults)
     if options.json:
         print_answer(options, DoctorAnswer(findings=tuple(findings)))
     else:
@@ -195,7 +211,28 @@ def _fault(what: str, problems: Sequence[Problem]) -> HostFinding:
     )
 
 
-def _demands(loaded: Loaded) -> Iterator[Demand]:
+_Answers = Mapping[tuple[str, Profile], tuple[ServiceAnswer, ...]]
+
+
+def _services(answers: _Answers) -> Iterator[HostFinding]:
+    """Yield each model server that a profile of this machine asks, and what it says."""
+    users: dict[NeededService, list[str]] = {}
+    said: dict[NeededService, ServiceAnswer] = {}
+    for (scenario, profile), each in answers.items():
+        for answer in each:
+            said[answer.service] = answer
+            users.setdefault(answer.service, []).append(f"{scenario.partition('-')[0]} {profile}")
+    for service, answer in said.items():
+        asked = f"{service.model} at {service.address}, for {', '.join(users[service])}"
+        yield HostFinding(
+            what=f"service {service.role}",
+            state=State.LIMITED if answer.problem else State.OK,
+            detail=f"{asked}: {answer.problem or f'answers in {answer.took_s:.1f} s'}",
+            remedy=answer.remedy,
+        )
+
+
+def _demands(loaded: Loaded, answers: _Answers) -> Iterator[Demand]:
     scenario = loaded.scenario
     for profile, model in scenario.profiles.items():
         declared = workload(scenario.workload_of(profile))
@@ -216,6 +253,11 @@ def _demands(loaded: Loaded) -> Iterator[Demand]:
             lacks_files=lacks_files,
             limits=Limits(**model.limits.model_dump()),
             sandbox=sandbox_of(declared, params, None),
+            unserved=tuple(
+                each.service.role
+                for each in answers.get((scenario.scenario, profile), ())
+                if each.problem
+            ),
         )
 
 

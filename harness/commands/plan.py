@@ -10,6 +10,7 @@ from tabulate import tabulate
 
 from harness.errors import ExitCode
 from harness.execution.prepare import Preparation, prepare
+from harness.execution.services import ServiceAnswer
 from harness.plan.expand import Skipped
 from harness.records import Profile, record
 from harness.results.selection import Pending, Reuse, pending
@@ -19,6 +20,7 @@ from harness.session.options import PlanOptions
 from harness.session.project import open_project
 from harness.session.several import Answer, answer_each
 from harness.units import duration
+from harness.workloads.api.declare import StepMemory
 
 _S_PER_HOUR = 3600.0
 
@@ -45,6 +47,8 @@ class PlanAnswer:
     Attributes:
         where: the runtime, in words.
         estimate: as the scenario gives it; None where it gives none.
+        memory: what each step takes; none where the workload does not say.
+        services: the model servers that its runs ask, and what each says now.
         obstacles: why this machine cannot execute it.
     """
 
@@ -54,6 +58,8 @@ class PlanAnswer:
     runs: tuple[PlannedRun, ...]
     skipped: tuple[Skipped, ...]
     estimate: Mapping[str, Any] | None
+    memory: tuple[StepMemory, ...]
+    services: tuple[ServiceAnswer, ...]
     obstacles: tuple[str, ...]
 
 
@@ -113,6 +119,13 @@ def _lines(
         yield f"each run: {nodes} nodes{each}, by vLLM's Ray executor; nobody has run it so"
     for file in statuses(ready.evidence_files, ready.evidence_dir):
         yield f"published file {file.file}: {file.state.value}"
+    yield from (f"memory of step {step}" for step in ready.steps_memory)
+    yield from (
+        f"service {each.service.role}: {each.service.model} at {each.service.address} answers in "
+        f"{each.took_s:.1f} s"
+        for each in ready.services
+        if not each.problem
+    )
     for obstacle in obstacles:
         yield f"this machine cannot run it: {obstacle}"
 
@@ -141,5 +154,7 @@ def _document(
         ),
         skipped=plan.skipped,
         estimate=plan.estimate.model_dump() if plan.estimate else None,
+        memory=ready.steps_memory,
+        services=ready.services,
         obstacles=tuple(obstacles),
     )

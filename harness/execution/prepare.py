@@ -11,6 +11,7 @@ from harness.cluster.connection import RayCluster
 from harness.cluster.runtime import ClusterRuntime
 from harness.errors import HostError
 from harness.execution.run import refuse
+from harness.execution.services import ServiceAnswer, ask_services
 from harness.plan.expand import Plan, expand
 from harness.plan.overrides import Overrides
 from harness.records import ImageRef, Limits, Profile
@@ -24,6 +25,7 @@ from harness.runtime.evidence import (
     statuses,
 )
 from harness.runtime.host import Host, probe_host, profile_problem
+from harness.runtime.memory import steps_problem
 from harness.runtime.models import model_problems, models_folder
 from harness.runtime.watch import host_problems
 from harness.scenario.expectations import Expectations, fingerprints
@@ -34,6 +36,7 @@ from harness.session.options import PlanOptions
 from harness.session.project import Project, cache_folder
 from harness.session.selection import open_ledger, overrides_of, profile_to_run
 from harness.variables import EVIDENCE_VARIABLE
+from harness.workloads.api.declare import StepMemory, build
 from harness.workloads.api.registry import workload
 
 
@@ -105,6 +108,8 @@ class Preparation:
     @property
     def cluster(self) -> ClusterRuntime | None:
         """The cluster that the runs are done on; None for this machine."""
+        if self.options.runtime != "ray":  # without a choice, which may build an image
+            return None
         runtime = self.choice.runtime
         return runtime if isinstance(runtime, ClusterRuntime) else None
 
@@ -136,8 +141,25 @@ class Preparation:
         """The folder that published models are read from."""
         return models_folder(cache_folder())
 
+    @cached_property
+    def services(self) -> tuple[ServiceAnswer, ...]:
+        """What the model servers say that the runs ask; none is asked for nodes of a cluster."""
+        if self.cluster is not None:
+            return ()
+        return ask_services(self.loaded, self.profile, self.overrides)
+
+    @cached_property
+    def steps_memory(self) -> tuple[StepMemory, ...]:
+        """What each step of the largest run takes; none where the workload does not say."""
+        declared = workload(self.loaded.scenario.workload_of(self.profile))
+        if declared.memory is None:
+            return ()
+        runs = expand(self.loaded, self.profile, self.overrides).runs
+        each = (declared.memory(build(declared.params, spec.params)) for spec in runs)
+        return max(each, key=lambda steps: max((step.total_gib for step in steps), default=0.0))
+
     def problems(self) -> Iterator[HostError]:
-        """Yield what keeps this machine from the profile, its published files and its models."""
+        """Yield what keeps this machine from the profile, its files, models and services."""
         if problem := profile_problem(self.profile, self.machine):
             yield problem
         found = statuses(self.evidence_files, self.evidence_dir)
@@ -149,7 +171,17 @@ class Preparation:
             if others and self.evidence_dir == given_folder(EVIDENCE_VARIABLE):
                 remedy = f"mv {others[0]} elsewhere, then {remedy}"  # nothing replaces the user's
             yield HostError(message, remedy)
-        yield from model_problems(self.models, self.models_dir)
+        estimate = self.loaded.scenario.profiles[self.profile].estimate
+        download_gib = estimate.download_gib if estimate else None
+        yield from model_problems(self.models, self.models_dir, download_gib)
+        yield from (each.error for each in self.services if each.error is not None)
+        if problem := steps_problem(
+            self.steps_memory,
+            [each.service for each in self.services],
+            self.machine,
+            served=not any(each.problem for each in self.services),
+        ):
+            yield problem
 
     def of_evidence(self) -> Preparation | None:
         """Return the same for the profile that recomputes published data; None without one.

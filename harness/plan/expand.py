@@ -95,7 +95,8 @@ class Plan:
 def params_of(loaded: Loaded, profile: Profile, overrides: Overrides) -> dict[str, Sourced]:
     """Return every parameter outside the sweep with its origin, the later source winning.
 
-    Workload default, scenario, profile, params file, `--set`.
+    Workload default, service, scenario, profile, params file, `--set`; a scenario that says a
+    service's address or model twice is refused when it is loaded.
     """
     scenario, places = loaded.scenario, loaded.document.places
     name = scenario.workload_of(profile)
@@ -107,6 +108,12 @@ def params_of(loaded: Loaded, profile: Profile, overrides: Overrides) -> dict[st
     layers = [(own, scenario.profiles[profile].params)]
     if name == scenario.workload:
         layers.insert(0, (("params",), scenario.params))
+    for asked in workload(name).services:
+        if service := scenario.profiles[profile].services.get(asked.role):
+            at = ("profiles", profile.value, "services", asked.role)
+            for key, value in ((asked.address, service.address), (asked.model, service.model)):
+                origin = f"{loaded.document.path}:{places[at][0]}"
+                sourced[key] = Sourced(value=value, origin=origin)
     for at, params in layers:
         for key, value in params.items():
             origin = f"{loaded.document.path}:{places[(*at, key)][0]}"

@@ -15,6 +15,7 @@ from harness.errors import ExitCode, HostError
 from harness.records import RunOutcome, RunSpec, Status, record
 from harness.runtime.memory import Breach
 
+_DROP_CACHES = "sudo sh -c 'sync; echo 3 > /proc/sys/vm/drop_caches'"
 SPEC_FILE = "spec.json"
 STDOUT_FILE = "stdout.log"
 STDERR_FILE = "stderr.log"
@@ -158,6 +159,8 @@ def judge(ending: Ending, spec: RunSpec, log_tail: tuple[str, ...]) -> tuple[Sta
     # the last line that states the error; after it a `HostError` says what to type next
     last = next((line for line in said if line and not line.startswith("next: ")), "")
     cause = _exit_text(ending.exit_code) + (f": {last}" if last else "")
+    if any("cudaMemGetInfo" in line for line in log_tail):  # it counts the page cache as taken
+        cause += f"; the page cache is in its way: {_DROP_CACHES}"
     # a workload exits so for an absent evidence file or device, see harness.workloads.__main__
     broke = ending.exit_code == ExitCode.INFRASTRUCTURE
     return (Status.HOST_FAILED if broke else Status.FAILED), cause

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import shutil
+import sysconfig
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import field
 from enum import StrEnum
@@ -20,6 +21,7 @@ from harness.runtime.daemon import EngineState
 from harness.runtime.host import Host, profile_problem
 from harness.runtime.machine import PowerSource
 from harness.runtime.memory import floor_gib, memory_problem
+from harness.runtime.sandbox_server import are_namespaces_restricted
 from harness.sandbox import cgroups
 from harness.sandbox.base import SandboxUnavailable
 from harness.sandbox.cgroups import NO_GROUP
@@ -71,6 +73,9 @@ class Tools:
         disk_free_gib: free where results go, GiB.
         sandbox_problems: kind of sandbox -> why none of it can be made; kinds that work are absent.
         sandbox_bounds: what bounds a sandbox of bubblewrap (`cgroups.bounds`).
+        namespaces_restricted: whether AppArmor keeps user namespaces from programs.
+        triton_lacks: what Triton needs on the machine and does not find.
+        nvcc: whether CUDA's compiler is on the path.
     """
 
     python: str
@@ -79,6 +84,9 @@ class Tools:
     disk_free_gib: float
     sandbox_problems: Mapping[SandboxKind, HostError] = field(default_factory=dict)
     sandbox_bounds: str = ""
+    namespaces_restricted: bool = False
+    triton_lacks: tuple[str, ...] = ()
+    nvcc: bool = False
 
 
 @record
@@ -107,6 +115,7 @@ class Demand:
         lacks_files: whether published files that it reads are not here.
         limits: what its largest run may use.
         sandbox: where it executes commands of a model; None where it executes none.
+        unserved: roles of the model servers that it asks and that do not answer.
     """
 
     scenario: str
@@ -116,6 +125,7 @@ class Demand:
     lacks_files: bool = False
     limits: Limits = Limits()
     sandbox: SandboxSpec | None = None
+    unserved: tuple[str, ...] = ()
 
 
 def diagnose(
@@ -142,6 +152,7 @@ def diagnose(
         _docker(host),
         _gpu(host),
         *_packages(host, tools),
+        *_compilers(host, tools),
         _sandbox(tools),
         _memory(host),
         _disk(tools),
@@ -167,7 +178,18 @@ def probe_tools(project: Path, sandbox_image: ImageRef | None = None) -> Tools:
         disk_free_gib=shutil.disk_usage(project).free / _BYTES_PER_GIB,
         sandbox_problems=dict(_sandbox_problems(sandbox_image)),
         sandbox_bounds=cgroups.bounds(),
+        namespaces_restricted=are_namespaces_restricted(),
+        triton_lacks=tuple(_triton_lacks()),
+        nvcc=shutil.which("nvcc") is not None,
     )
+
+
+def _triton_lacks() -> Iterator[str]:
+    """Yield what Triton needs to build its launchers: a C compiler, and Python's header."""
+    if not any(map(shutil.which, ("gcc", "clang", "cc"))):
+        yield "gcc"
+    if not (Path(sysconfig.get_path("include")) / "Python.h").is_file():
+        yield "Python.h"
 
 
 def _sandbox_problems(image: ImageRef | None) -> Iterator[tuple[SandboxKind, HostError]]:
@@ -200,6 +222,7 @@ def obstacles(
         yield "too little memory is available"
     if demand.sandbox is not None and _lacks_sandbox(demand.sandbox, tools):
         yield "no sandbox for commands can be made"
+    yield from (f"no server answers as {role}" for role in demand.unserved)
     if demand.lacks_files:
         yield _NO_FILES
 
@@ -279,6 +302,21 @@ def _packages(host: Host, tools: Tools) -> Iterator[HostFinding]:
             yield HostFinding(what=name, state=State.LIMITED, detail=detail, remedy=remedy)
 
 
+def _compilers(host: Host, tools: Tools) -> Iterator[HostFinding]:
+    """Say whether what vLLM and torch compile at their first start can be, outside a container."""
+    if not host.gpus:
+        return
+    if tools.triton_lacks:
+        version = ".".join(platform.python_version_tuple()[:2])
+        remedy = f"sudo apt-get install gcc python{version}-dev"
+        detail = f"Triton finds no {' and no '.join(tools.triton_lacks)}: runs in containers only"
+        yield HostFinding(what="compilers", state=State.LIMITED, detail=detail, remedy=remedy)
+        return
+    nvcc = "found" if tools.nvcc else "absent, and not needed"
+    detail = f"gcc and Python.h for Triton; nvcc {nvcc}: FlashInfer's sampler is switched off"
+    yield HostFinding(what="compilers", state=State.OK, detail=detail)
+
+
 def _lacks_sandbox(wanted: SandboxSpec, tools: Tools) -> bool:
     if wanted.may_use_memory:
         return False
@@ -296,12 +334,19 @@ def _sandbox(tools: Tools) -> HostFinding:
         f"{kind}: {problems[kind].message if kind in problems else works[kind]}"
         for kind in WITH_PROCESSES
     )
-    if len(problems) < len(WITH_PROCESSES):
+    if tools.namespaces_restricted and SandboxKind.BUBBLEWRAP in problems:
+        detail += "; AppArmor keeps user namespaces from bubblewrap, which containers do not need"
+    used = next((kind for kind in WITH_PROCESSES if kind not in problems), None)
+    if used is not None:
+        detail = f"runs get {used}; {detail}"
         is_loose = SandboxKind.BUBBLEWRAP not in problems and tools.sandbox_bounds == NO_GROUP
         remedy = "systemd-run --user --scope harness doctor" if is_loose else ""
         state = State.LIMITED if is_loose else State.OK
         return HostFinding(what="sandbox", state=state, detail=detail, remedy=remedy)
-    remedy = next((problem.remedy for problem in problems.values() if problem.remedy), "")
+    remedies = [problem.remedy for problem in problems.values() if problem.remedy]
+    if tools.namespaces_restricted and (build := problems[SandboxKind.CONTAINERS].remedy):
+        remedies.insert(0, build)  # what installs or allows bubblewrap would need sudo
+    remedy = next(iter(remedies), "")
     return HostFinding(what="sandbox", state=State.LIMITED, detail=detail, remedy=remedy)
 
 

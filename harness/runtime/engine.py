@@ -30,7 +30,8 @@ class _Complaint:
     Attributes:
         text: a regular expression; its groups may be named in the other two.
         means: our sentence; ``{host}`` is the engine's address, ``{what}`` the requested object.
-        remedy: the next command; ``{newer}`` is the one that upgrades the client.
+        remedy: the next command; ``{newer}`` is the one that upgrades the client, ``{login}`` the
+            one that signs in at the image's registry.
     """
 
     text: str
@@ -85,9 +86,32 @@ _COMPLAINTS = (
         remedy="docker logs {name}; or, if it is abandoned, docker rm -f {name}",
     ),
     _Complaint(
-        text=r"could not select device driver|Unknown runtime specified nvidia|unresolvable CDI",
+        text=r"invoking the NVIDIA Container Runtime Hook directly",
+        means="NVIDIA's container toolkit gives GPUs by CDI alone, and Docker asks its hook",
+        remedy="sudo nvidia-ctk config --in-place --set nvidia-container-runtime.mode=legacy",
+    ),
+    _Complaint(
+        text=r"unresolvable CDI devices?|CDI device injection failed",
+        means="the Docker engine has no CDI description of this machine's GPU",
+        remedy="sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml "
+        "&& sudo systemctl restart docker",
+    ),
+    _Complaint(
+        text=r"unsatisfied condition: (?P<wants>cuda\s*>=\s*[\d.]+)",
+        means="image {what} needs {wants}, and the driver of this machine is older",
+        remedy="nvidia-smi  # names driver and CUDA; on a DGX Spark, update DGX OS (driver 580)",
+    ),
+    _Complaint(
+        text=r"could not select device driver|unknown (?:or invalid )?runtime (?:name|specified)"
+        r"|Unknown runtime specified",
         means="the Docker engine cannot give a container an NVIDIA GPU",
-        remedy="sudo nvidia-ctk runtime configure && sudo systemctl restart docker",
+        remedy="sudo nvidia-ctk runtime configure --runtime=docker "
+        "&& sudo systemctl restart docker",
+    ),
+    _Complaint(
+        text=r"nvidia-container-cli: (?P<why>[^\n\"\\]+)",
+        means="the NVIDIA container toolkit cannot give a container a GPU: {why}",
+        remedy="nvidia-smi  # where it works, sudo systemctl restart docker",
     ),
     _Complaint(
         text=r"error gathering device information.*?(?P<device>/dev/nvidia\w*)",
@@ -100,14 +124,43 @@ _COMPLAINTS = (
         remedy="docker system df, then docker system prune",
     ),
     _Complaint(
+        text=r"no matching manifest for (?P<platform>[\w/]+)",
+        means="image {what} has no build for {platform}, which this machine is",
+        remedy="docker manifest inspect {what}  # names its platforms",
+    ),
+    _Complaint(
+        text=r"exec format error",
+        means="image {what} is of another processor than this machine's",
+        remedy="docker manifest inspect {what}  # names its platforms",
+    ),
+    _Complaint(
         text=r"manifest unknown|manifest for \S+ not found",
         means="the registry has no image {what}",
         remedy="correct the tag in containers/images.lock.yaml",
     ),
     _Complaint(
-        text=r"unauthorized|denied|forbidden|\b40[13]\b",
-        means="the registry refuses image {what}",
-        remedy="docker login nvcr.io, with the account that accepted the image's terms",
+        text=r"toomanyrequests|429 Too Many Requests|pull rate limit",
+        means="the registry allows no more pulls of image {what} for now",
+        remedy="docker login  # a free account of Docker Hub may pull more; or wait six hours",
+    ),
+    _Complaint(
+        text=r"nvcr\.io.*(?:unauthorized|authentication required|\b401\b)"
+        r"|(?:unauthorized|authentication required|\b401\b).*nvcr\.io",
+        means="nvcr.io does not know who asks for image {what}",
+        remedy="docker login nvcr.io --username '$oauthtoken'  # the password is an NGC key",
+    ),
+    _Complaint(
+        text=r"nvcr\.io.*(?:denied|[Ff]orbidden|\b403\b|\b402\b|license)"
+        r"|(?:denied|[Ff]orbidden|\b403\b|\b402\b|license).*nvcr\.io",
+        means="nvcr.io refuses image {what}: this account has not accepted its licence",
+        remedy="accept the terms on the image's page of catalog.ngc.nvidia.com, signed in with the "
+        "account of `docker login nvcr.io`",
+    ),
+    _Complaint(
+        text=r"pull access denied|requested access to the resource is denied"
+        r"|unauthorized|denied|[Ff]orbidden|\b40[13]\b",
+        means="the registry refuses image {what}: it is private, or has another name",
+        remedy="{login}",
     ),
     _Complaint(
         text=r"no such host|dial tcp|TLS handshake|x509|CERTIFICATE_VERIFY_FAILED",
@@ -141,9 +194,12 @@ def host_error(text: str, what: str = "") -> HostError:
 def meaning(text: str, what: str) -> HostError | None:
     """Return the error for a known text of Docker; None for any other text."""
     for complaint in _COMPLAINTS:
-        if match := re.search(complaint.text, text, re.DOTALL):
+        if match := re.search(complaint.text, f"{what} {text}", re.DOTALL):
             newer = to_upgrade("docker")
-            facts = {"host": host(), "what": what, "newer": newer, **match.groupdict()}
+            registry = what.partition("/")[0] if "." in what.partition("/")[0] else ""
+            login = f"docker login {registry}".rstrip()
+            named = match.groupdict()
+            facts = {"host": host(), "what": what, "newer": newer, "login": login, **named}
             return HostError(complaint.means.format(**facts), complaint.remedy.format(**facts))
     return None
 

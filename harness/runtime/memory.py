@@ -9,14 +9,17 @@ floor is watched while it runs.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
 from harness.errors import HostError
 from harness.probes.reading import NotSupported, Reading, read_meminfo
 from harness.records import Limits, Status, record
 from harness.runtime.host import ON_CPU, Host
+from harness.scenario.services import NeededService
+from harness.workloads.api.declare import StepMemory
 
 # The floor that owners of DGX Sparks settled on: a prompt of 128K tokens takes gigabytes within
 # the time that it takes to stop a container.
@@ -28,7 +31,9 @@ _STOP_WITHIN_S = 5.0
 
 _SHOW_USERS = "ps -eo pid,rss,args --sort=-rss | head"
 _ON_EVIDENCE = "harness run SCENARIO --profile evidence"
-_DROP_CACHES = "sudo sh -c 'sync; echo 3 > /proc/sys/vm/drop_caches'"
+# What a DGX Spark's own system takes of MemTotal: owners report 121.7 GiB, and some 116 available.
+_SYSTEM_GIB = 5.7
+_ON_THIS_MACHINE = {"127.0.0.1", "localhost", "0.0.0.0"}  # noqa: S104 - as an address that is asked
 
 
 @record
@@ -83,8 +88,56 @@ def memory_problem(limits: Limits, host: Host) -> HostError | None:
     return HostError(
         f"memory is {needed_gib - available_gib:.1f} GiB short: {need}, "
         f"but {available_gib:.1f} GiB are available now",
-        _DROP_CACHES if host.unified_memory else _SHOW_USERS,
+        _SHOW_USERS,  # MemAvailable counts the page cache, so dropping that makes nothing free
     )
+
+
+def steps_problem(
+    steps: Sequence[StepMemory], beside: Sequence[NeededService], host: Host, *, served: bool
+) -> HostError | None:
+    """Return what keeps the worst step of a run from fitting; None where all fit.
+
+    Args:
+        steps: what each takes.
+        beside: the model servers that the run asks and does not start.
+        host: the machine.
+        served: whether those answer, so that what they take is no longer available.
+    """
+    worst = max(steps, key=lambda step: step.total_gib, default=None)
+    if worst is None or not host.gpus:  # without a GPU there is a plainer problem
+        return None
+    if not host.unified_memory:
+        worst = max(steps, key=lambda step: step.gpu_gib)
+        room_gib = host.gpus[0].memory_gib
+        if room_gib is None or worst.gpu_gib <= room_gib:
+            return None
+        message = f"the GPU has {room_gib:.1f} GiB, and {worst.gpu_gib:.1f} are needed: {worst}"
+        return HostError(message, ON_CPU)
+    services = [each for each in beside if urlsplit(each.address).hostname in _ON_THIS_MACHINE]
+    services_gib = sum(each.memory_gib or 0.0 for each in services)
+    said = "; ".join(
+        [
+            str(worst),
+            *(f"{each.role} {each.memory_gib:g} GiB" for each in services if each.memory_gib),
+        ]
+    )
+    floor = floor_gib(host)
+    if host.memory_total_gib is not None:
+        room_gib = host.memory_total_gib - _SYSTEM_GIB - floor
+        need_gib = worst.total_gib + services_gib
+        if need_gib > room_gib:
+            message = (
+                f"{need_gib:.1f} GiB are needed at the worst moment, and {room_gib:.1f} is all "
+                f"that system and floor leave: {said}"
+            )
+            return HostError(message, ON_CPU)
+    # servers that the user starts are there already, and MemAvailable no longer counts them
+    now_gib = worst.total_gib - worst.beside_gib + (0.0 if served else services_gib)
+    free = free_gib(host)
+    if free is None or now_gib <= free:
+        return None
+    message = f"{now_gib - free:.1f} GiB are short above the floor of {floor:g}: {said}"
+    return HostError(message, _SHOW_USERS)
 
 
 def free_gib(host: Host) -> float | None:

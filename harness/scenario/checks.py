@@ -14,6 +14,7 @@ from harness.scenario.headline import headline_problems
 from harness.scenario.positions import Document, Key
 from harness.scenario.schema import PackageSet, ProfileModel, Scenario, Sweep
 from harness.scenario.sections import values_of
+from harness.scenario.services import service_problems
 from harness.units import UNITS, same_dimension
 from harness.workloads.api.declare import Better, Metric, Workload, fields_of, problems_of
 from harness.workloads.api.registry import DECLARED_IN, workload
@@ -79,6 +80,7 @@ def _profile_problems(
             value=repr(model.params[name]),
             allowed="a sweep of the profile's own without this axis",
         )
+    yield from service_problems(scenario, document, profile, declared)
     known = list(dict.fromkeys(_evidence_names(document).values()))
     for index, name in enumerate(model.uses):
         if name not in known:

@@ -46,6 +46,13 @@ ModelName = Annotated[
         "organisation/name@revision, the revision in 40 hex digits",
     ),
 ]
+Address = Annotated[
+    str,
+    written(
+        r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._-]+)+$",
+        "the address of an OpenAI-compatible server, e.g. http://127.0.0.1:8000/v1",
+    ),
+]
 Scalar = str | int | float | bool | None
 ProfileName = Annotated[Profile, Field(strict=False)]  # text becomes the enum; nothing else is lax
 
@@ -107,6 +114,23 @@ class LimitsModel(Strict):
     cores: Annotated[int, Field(ge=1)] | None = None
 
 
+class ServiceModel(Strict):
+    """A model server that a profile's runs ask and that its user starts.
+
+    Attributes:
+        model: its name there.
+        memory_gib: what the server takes of the machine that it is on.
+        start: the command that starts it here.
+        source: where the memory and the command come from.
+    """
+
+    model: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    address: Address
+    memory_gib: Annotated[float, Field(gt=0)]
+    start: Text
+    source: Text
+
+
 class Estimate(Strict):
     """What a whole profile is expected to cost, for `harness plan`; each figure has a source."""
 
@@ -133,6 +157,7 @@ class ProfileModel(Strict):
     replicates: Annotated[int, Field(ge=1, le=1000)] | None = None
     uses: list[str] = []
     models: list[ModelName] = []
+    services: Mapping[RowKey, ServiceModel] = {}
     limits: LimitsModel = LimitsModel()
     estimate: Estimate | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -23,8 +24,12 @@ title: A model that wants a key
 question: Does its key reach it?
 article: {number: 99, title: Nothing}
 workload: clawgym.tasks
-params: {author: llm, author_base_url: "URL"}
-profiles: {cpu: {summary: tasks by a model}}
+params: {author: llm}
+profiles:
+  cpu:
+    summary: tasks by a model
+    services:
+      author: {model: m, address: "URL", memory_gib: 1.0, start: "true", source: this test}
 """
 LEDGER = """\
 scenario: a99-key
@@ -43,7 +48,7 @@ sections:
 
 
 class Refusing(ThreadingHTTPServer):
-    """A server that repeats the key it was given when it refuses it."""
+    """A server that is ready, and repeats the key it was given when it refuses a longer answer."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -53,12 +58,24 @@ class Refusing(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: Refusing
 
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
+    def do_GET(self) -> None:
         self.server.given.append(self.headers["Authorization"])
+        self._say({"data": [{"id": "m"}]})
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.given.append(self.headers["Authorization"])
+        if asked["max_tokens"] == 1:
+            self._say({"choices": [{"message": {"content": "r"}}]})
+            return
         self.send_response(401)
         self.end_headers()
         self.wfile.write(f"{self.headers['Authorization']} is no good".encode())
+
+    def _say(self, document: object) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(document).encode())
 
     def log_message(self, *_: object) -> None:
         pass

@@ -240,7 +240,7 @@ def test_the_chosen_engine_serves(tiny: Tiny, tmp_path: Path) -> None:
         max_model_len=CONTEXT_TOKENS,
         max_concurrency=4,
         seed=0,
-        gpu_memory_utilization=0.5,
+        kv_cache_bytes=2**30,
     )
     with serving_engine(wanted, END_TOKEN, tmp_path / "server.log") as engine:
         assert engine.identity.startswith("transformers ")

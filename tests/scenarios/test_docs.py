@@ -39,6 +39,7 @@ SCENARIO_MODELS: dict[str, type[BaseModel]] = {
     "article": schema.Article,
     "sweep": schema.Sweep,
     "profiles": schema.ProfileModel,
+    "services": schema.ServiceModel,
     "limits": schema.LimitsModel,
     "estimate": schema.Estimate,
     "evidence": schema.EvidenceFile,

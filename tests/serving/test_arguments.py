@@ -23,7 +23,7 @@ def test_vllm_takes_the_command_line_of_two_nodes() -> None:
             max_model_len=4096,
             max_num_seqs=8,
             seed=0,
-            place=OnGpu(gpu_memory_utilization=0.5, num_nodes=2),
+            place=OnGpu(kv_cache_bytes=2**30, num_nodes=2),
         )
     )
     asked = service.argv[service.argv.index("--model") :]
@@ -31,4 +31,4 @@ def test_vllm_takes_the_command_line_of_two_nodes() -> None:
     parsed = cli_args.make_arg_parser(utils.FlexibleArgumentParser()).parse_args(words)
     assert parsed.tensor_parallel_size == 2
     assert parsed.distributed_executor_backend == "ray"
-    assert parsed.gpu_memory_utilization == 0.5
+    assert parsed.kv_cache_memory_bytes == 2**30

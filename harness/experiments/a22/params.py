@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.experiments.a22.evidence import TRAJECTORY_EVIDENCE
 from harness.workloads.api.declare import Better, Metric, Workload
-from harness.workloads.autoresearch.params import LoopParams
+from harness.workloads.autoresearch.params import SERVICES, LoopParams
 
 # what means the same of a loop of this harness as of the published one
 _SHARED = frozenset(
@@ -110,6 +110,7 @@ LOOP = Workload(
     ),
     entry="harness.experiments.a22.run:run",
     requires=("torch",),
+    services=SERVICES,
 )
 
 WORKLOADS = (LOOP,)

@@ -4,9 +4,23 @@ from __future__ import annotations
 
 from harness.experiments.a25.figures import BASELINES, CONSTRUCTED, CORPUS, RACE
 from harness.records import record
-from harness.workloads.api.declare import Better, Metric, Workload, override, param
+from harness.workloads.api.declare import (
+    Better,
+    Metric,
+    ServiceParams,
+    StepMemory,
+    Workload,
+    override,
+    param,
+)
 from harness.workloads.api.figures import metrics_of
 from harness.workloads.inference.observed import REQUEST_METRICS
+from harness.workloads.models.step_memory import (
+    AdapterTraining,
+    adapters_step,
+    cache_gib,
+    published_shape,
+)
 from harness.workloads.training.params import GenerationParams, LoraParams, PolicyParams
 
 _LOWER = Better.LOWER
@@ -69,12 +83,37 @@ class CloneParams(PolicyParams, LoraParams, GenerationParams):
     teacher_model: str = param("meta/llama-3.1-8b-instruct", doc="its name there")
 
 
+def memory_of(params: CloneParams) -> tuple[StepMemory, ...]:
+    """Return what a student takes that is trained beside its own server."""
+    shape = published_shape(params.model)
+    if shape is None:
+        return ()
+    training = AdapterTraining(
+        dtype=params.dtype,
+        rank=params.lora_rank,
+        tokens=params.per_device_train_batch_size * params.max_length,
+        trained_tokens=params.per_device_train_batch_size * params.max_new_tokens,
+        recompute=params.gradient_checkpointing,
+    )
+    cache = cache_gib(shape, params.dtype, params.kv_cache_gib, params.max_length, 1)
+    return (adapters_step("students", shape, training, cache),)
+
+
 CLONE = Workload(
     name="distill.clone",
     doc="train a student on a proposer's answers, and compare it with trivial baselines",
     params=CloneParams,
     entry="harness.experiments.a25.run:run",
     requires=("torch", "transformers", "peft"),
+    memory=memory_of,
+    services=(
+        ServiceParams(
+            role="teacher",
+            address="teacher_base_url",
+            model="teacher_model",
+            is_asked=lambda params: bool(params.teacher_base_url),
+        ),
+    ),
     metrics=(
         *metrics_of(CORPUS, CONSTRUCTED, BASELINES, RACE),
         *REQUEST_METRICS,

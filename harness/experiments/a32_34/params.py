@@ -14,8 +14,17 @@ from harness.experiments.a32_34.metrics import (
     WRITTEN,
 )
 from harness.records import SandboxKind, SandboxSpec, record
-from harness.workloads.api.declare import Workload, param
+from harness.workloads.api.declare import ServiceParams, StepMemory, Workload, param
+from harness.workloads.envs.files.grade import MAX_TURNS
 from harness.workloads.envs.files.personas import TASKS_PER_PERSONA
+from harness.workloads.models.step_memory import (
+    AdapterTraining,
+    adapters_step,
+    cache_gib,
+    published_shape,
+    serving_step,
+    weights_gib,
+)
 from harness.workloads.training.params import (
     SMALL,
     GenerationParams,
@@ -35,9 +44,15 @@ class TasksParams:
         TASKS_PER_PERSONA, doc="tasks for each of the eight personas", unit="count", low=1, high=100
     )
     author_base_url: str = param(
-        "http://127.0.0.1:8000/v1", doc="where the llm author's model is served"
+        "",
+        doc="where the llm author's model is served, as http://HOST:PORT/v1; empty: the run serves "
+        "it while the tasks are written",
     )
-    author_model: str = param("nvidia/nemotron-nano-9b-v2", doc="its name there")
+    author_model: str = param(
+        "nvidia/nemotron-nano-9b-v2",
+        doc="its name there; the published model as organisation/name@revision where the run "
+        "serves it",
+    )
     attempts: int = param(3, doc="replies asked for before a task is given up", low=1, high=10)
 
 
@@ -115,12 +130,57 @@ class T2poParams(GrpoParams):
     turn_advantage_weight: float = param(1.0, doc="of a turn's own advantage", low=0.0)
 
 
+AUTHOR_CACHE_GIB = 4  # 8192 tokens of Nemotron Nano 9B v2 take 0.1, its states of a sequence 0.2
+_AUTHOR_WEIGHTS_GIB = 16.6  # 8.89e9 parameters in bfloat16: NVIDIA-Nemotron-Nano-9B-v2's card
+SERVICES = (
+    ServiceParams(
+        role="author",
+        address="author_base_url",
+        model="author_model",
+        is_asked=lambda params: params.author == "llm" and bool(params.author_base_url),
+    ),
+)
 _PLAYED = (*AGENT, *EVALUATED, *COMPARED)
 
 
 def sandbox_of(params: AgentParams) -> SandboxSpec:
     """Return where the policy's commands run; the small one writes no others than memory knows."""
     return SandboxSpec(kind=SandboxKind(params.sandbox), memory_suffices=params.model == SMALL)
+
+
+def tasks_memory(params: TasksParams) -> tuple[StepMemory, ...]:
+    """Return what writing the tasks takes: a served author, where the run serves it."""
+    if params.author != "llm" or params.author_base_url:
+        return ()
+    return (serving_step("tasks", _AUTHOR_WEIGHTS_GIB, AUTHOR_CACHE_GIB),)
+
+
+def memory_of(params: AgentParams) -> tuple[StepMemory, ...]:
+    """Return what each step takes; they follow each other, and each server ends with its own."""
+    found = [*tasks_memory(params)]
+    replies = (params.max_model_len, params.max_concurrency)
+    if params.sft_data == "rollouts" and (teacher := published_shape(params.teacher)):
+        cache = cache_gib(teacher, params.dtype, params.kv_cache_gib, *replies)
+        found.append(serving_step("demonstrations", weights_gib(teacher, params.dtype), cache))
+    if policy := published_shape(params.model):
+        # a rollout is one forward pass, whose tokens are trained as far as the policy said them
+        learns = isinstance(params, GrpoParams)
+        reply = max(params.max_new_tokens, getattr(params, "capped_max_new_tokens", 0))
+        found.append(
+            adapters_step(
+                "training" if learns else "fine-tuning",
+                policy,
+                AdapterTraining(
+                    dtype=params.dtype,
+                    rank=params.lora_rank,
+                    tokens=params.max_model_len if learns else params.sft_max_length,
+                    trained_tokens=MAX_TURNS * reply,
+                    recompute=params.gradient_checkpointing,
+                ),
+                cache_gib(policy, params.dtype, params.kv_cache_gib, *replies),
+            )
+        )
+    return tuple(found)
 
 
 WORKLOADS = (
@@ -130,6 +190,8 @@ WORKLOADS = (
         params=TasksParams,
         metrics=WRITTEN,
         entry="harness.experiments.a32_34.tasks:run",
+        services=SERVICES,
+        memory=tasks_memory,
     ),
     Workload(
         name="agent.sft",
@@ -137,6 +199,8 @@ WORKLOADS = (
         params=AgentParams,
         metrics=(*WRITTEN, *SERVED, *TUNED, *_PLAYED),
         entry="harness.experiments.a32_34.sft:run",
+        services=SERVICES,
+        memory=memory_of,
         requires=("torch", "transformers", "peft"),
         sandbox=sandbox_of,
     ),
@@ -146,6 +210,8 @@ WORKLOADS = (
         params=GrpoParams,
         metrics=(*SERVED, *TUNED, *_PLAYED, *REWARDED, *LEARNED),
         entry="harness.experiments.a32_34.grpo:run",
+        services=SERVICES,
+        memory=memory_of,
         requires=("torch", "transformers", "peft"),
         sandbox=sandbox_of,
     ),
@@ -155,6 +221,8 @@ WORKLOADS = (
         params=T2poParams,
         metrics=(*SERVED, *TUNED, *_PLAYED, *REWARDED, *LEARNED, *CURVES),
         entry="harness.experiments.a32_34.t2po:run",
+        services=SERVICES,
+        memory=memory_of,
         requires=("torch", "transformers", "peft"),
         sandbox=sandbox_of,
     ),

@@ -16,7 +16,7 @@ from harness.errors import HostError
 from harness.experiments.a32_34.evaluation import StopChance
 from harness.experiments.a32_34.params import AgentParams
 from harness.experiments.a32_34.sft_data import SftData, looking_around, retold, sft_data
-from harness.experiments.a32_34.tasks import author_of
+from harness.experiments.a32_34.tasks import how_to_look, opened_author
 from harness.sandbox.choice import Sandboxes, open_sandboxes
 from harness.workloads.api import progress
 from harness.workloads.api.context import Context
@@ -32,6 +32,7 @@ from harness.workloads.envs.files.personas import role_of, slots
 from harness.workloads.envs.files.protocol import STOP_WORD, PromptStyle
 from harness.workloads.envs.files.task import Task
 from harness.workloads.envs.files.task_json import append_tasks, begun_tasks, read_tasks
+from harness.workloads.inference.vllm import installed
 from harness.workloads.models.adapter import base_identity
 from harness.workloads.rl.rollout import RolloutLog
 from harness.workloads.rl.runner import EnginePolicy, Runner
@@ -199,22 +200,25 @@ def write(context: Context) -> tuple[Step, tuple[Task, ...]]:
     }
     if params.author == "llm":
         decides |= {"model": params.author_model, "attempts": params.attempts}
+        if not params.author_base_url:
+            decides["engine"] = installed()
     with context.steps.step(
         "tasks", decides=decides, code=_AUTHORS, portable=True, keeps=(TASKS,)
     ) as step:
         if step.is_new:
             path = step.folder / TASKS
             known = {task.task_id for task in begun_tasks(path)}
-            author, failures = author_of(params), dict[str, str]()
-            for slot in wanted:
-                if slot.task_id not in known:
-                    written = synthesise(author, (slot,))
-                    append_tasks(path, written.tasks)
-                    failures.update(written.failures)
+            failures = dict[str, str]()
+            with opened_author(context) as author:
+                for slot in wanted:
+                    if slot.task_id not in known:
+                        written = synthesise(author, (slot,))
+                        append_tasks(path, written.tasks)
+                        failures.update(written.failures)
             if failures:
                 causes = "; ".join(f"{task}: {cause}" for task, cause in failures.items())
                 message = f"{len(failures)} tasks were not written: {causes}"
-                raise HostError(message, f"curl {params.author_base_url}/models")
+                raise HostError(message, how_to_look(params))
     path = context.out / TASKS
     shutil.copyfile(step.folder / TASKS, path)
     context.emit.artefact("tasks", path)

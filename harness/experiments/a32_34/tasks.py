@@ -5,13 +5,14 @@ from __future__ import annotations
 import statistics
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from harness.errors import HostError
 from harness.experiments.a32_34.evaluation import PolicyEvaluation
-from harness.experiments.a32_34.params import TasksParams
+from harness.experiments.a32_34.params import AUTHOR_CACHE_GIB, TasksParams
 from harness.records import Scalar
 from harness.sandbox.in_memory import MemorySandbox
 from harness.workloads.api.context import Context
@@ -31,9 +32,12 @@ from harness.workloads.envs.files.task import Task
 from harness.workloads.envs.files.task_json import write_tasks
 from harness.workloads.envs.files.template_author import TemplateAuthor
 from harness.workloads.inference.chat import Endpoint
+from harness.workloads.inference.vllm import VllmDtype
 from harness.workloads.rl.rollout import RolloutLog
 from harness.workloads.rl.runner import Runner, ScriptedPolicy
 
+AUTHOR = "author"
+_AUTHOR_MODEL_LEN = 8192  # a prompt of some 2000 tokens, and a reply of 1500
 NOTHING = ScriptedPolicy(name="nothing", script=nothing)
 ORACLE = ScriptedPolicy(name="oracle", script=oracle)
 
@@ -43,13 +47,14 @@ def run(context: Context) -> None:
     emit, params = context.emit, context.params
     emit.started("no device: tasks are text")
     began = time.monotonic()
-    written = synthesise(author_of(params), slots(params.per_persona, context.spec.seed))
+    with opened_author(context) as author:
+        written = synthesise(author, slots(params.per_persona, context.spec.seed))
     wall_s = time.monotonic() - began
     for task_id, cause in written.failures.items():
         emit.note(f"{task_id} has no task: {cause}")
     if not written.tasks:
         message = "not one task was written; the notes of the run say why"
-        raise HostError(message, f"curl {params.author_base_url}/models")
+        raise HostError(message, how_to_look(params))
 
     path = context.out / "tasks.jsonl"
     write_tasks(path, written.tasks)
@@ -64,13 +69,49 @@ def run(context: Context) -> None:
         report_baselines(emit, context.out, tasks, split)
 
 
-def author_of(params: TasksParams) -> TaskAuthor:
-    """Return the author that the parameters name."""
+@contextmanager
+def opened_author(context: Context) -> Iterator[TaskAuthor]:
+    """Give the author that the parameters name; a server that is started for it ends here.
+
+    So nothing else needs memory while a model writes: demonstrations, training and evaluation begin
+    once its server is gone.
+
+    Raises:
+        HostError: its model, or what serves it, is not here.
+        EngineError: the server does not start.
+    """
+    params: TasksParams = context.params
     if params.author == "template":
-        return TemplateAuthor()
-    return LlmAuthor(
-        Endpoint(base_url=params.author_base_url, model=params.author_model), params.attempts
-    )
+        yield TemplateAuthor()
+    elif params.author_base_url:
+        endpoint = Endpoint(base_url=params.author_base_url, model=params.author_model)
+        yield LlmAuthor(endpoint, params.attempts)
+    else:
+        from harness.workloads.inference.choice import (  # noqa: PLC0415 - loads torch
+            EngineKind,
+            Serve,
+            serving_chat,
+        )
+
+        wanted = Serve(
+            kind=EngineKind.VLLM,
+            model_dir=context.model(params.author_model),
+            name=AUTHOR,
+            dtype=VllmDtype.BFLOAT16,
+            max_model_len=_AUTHOR_MODEL_LEN,
+            max_concurrency=1,  # a task is asked for once the one before it is written
+            seed=context.spec.seed,
+            kv_cache_bytes=AUTHOR_CACHE_GIB * 2**30,
+        )
+        with serving_chat(wanted, context.out / f"{AUTHOR}.log") as endpoint:
+            yield LlmAuthor(endpoint, params.attempts)
+
+
+def how_to_look(params: TasksParams) -> str:
+    """Return the command that shows what is wrong with an author."""
+    if params.author_base_url:
+        return f"curl {params.author_base_url}/models"
+    return f"less {AUTHOR}.log  # in the run's folder"
 
 
 def report_tasks(emit: EventWriter, tasks: tuple[Task, ...]) -> None:

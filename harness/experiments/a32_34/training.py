@@ -32,7 +32,7 @@ _CODE = (
 _ELSEWHERE = frozenset(
     {
         *("max_steps", "eval_steps", "num_eval_examples", "variants"),
-        *("max_concurrency", "gpu_memory_utilization", "sandbox"),
+        *("max_concurrency", "kv_cache_gib", "sandbox"),
         *("author", "per_persona", "author_base_url", "author_model", "attempts", "task_seed"),
         *("sft_data", "teacher", "sft_learning_rate", "sft_num_train_epochs", "sft_max_length"),
         *("sft_gradient_accumulation_steps", "sft_stop_when_p_stop_below"),

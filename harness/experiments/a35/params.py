@@ -8,7 +8,7 @@ from types import MappingProxyType
 from harness.experiments.a22.params import LOOP
 from harness.records import record
 from harness.workloads.api.declare import Better, Metric, Workload, param
-from harness.workloads.autoresearch.params import SearchParams
+from harness.workloads.autoresearch.params import SERVICES, SearchParams
 
 
 @record
@@ -84,6 +84,7 @@ ABLATION = Workload(
     ),
     entry="harness.experiments.a35.ablation:run",
     requires=("torch",),
+    services=SERVICES,
 )
 
 WORKLOADS = (ABLATION,)

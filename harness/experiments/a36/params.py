@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from harness.records import record
-from harness.workloads.api.declare import Better, Metric, Workload, override, param
+from harness.workloads.api.declare import Better, Metric, StepMemory, Workload, override, param
 from harness.workloads.inference.observed import REQUEST_METRICS
+from harness.workloads.models.step_memory import (
+    AdapterTraining,
+    adapters_step,
+    cache_gib,
+    published_shape,
+)
 from harness.workloads.rl import agreement
 from harness.workloads.training.params import (
     GenerationParams,
@@ -199,6 +207,34 @@ _TIMES = (
     ),
 )
 
+_ENCODER_GIB = 0.5  # e5-base-v2 in float32, and its vectors of the made world
+
+
+def memory_of(params: A2tgpoParams) -> tuple[StepMemory, ...]:
+    """Return what training takes beside the policy's server and the retriever."""
+    shape = published_shape(params.model)
+    if shape is None:
+        return ()
+    training = AdapterTraining(
+        dtype=params.dtype,
+        rank=params.lora_rank,
+        tokens=params.max_model_len,
+        trained_tokens=(params.max_calls + 1) * params.max_new_tokens,
+        recompute=params.gradient_checkpointing,
+    )
+    replies = (params.max_model_len, params.max_concurrency)
+    cache = cache_gib(shape, params.dtype, params.kv_cache_gib, *replies)
+    step = adapters_step("training", shape, training, cache)
+    encoder_gib = _ENCODER_GIB if params.retriever == "e5" else 0.0
+    return (
+        replace(
+            step,
+            processes_gib=step.processes_gib + encoder_gib,
+            beside_gib=params.retriever_memory_gib,
+        ),
+    )
+
+
 A2TGPO = Workload(
     name="search.a2tgpo",
     doc="train a policy to search, rewarding each search by its information gain",
@@ -206,6 +242,7 @@ A2TGPO = Workload(
     metrics=(*_HELD_OUT, *_GAINED, *_BATCH, *_CREDIT, *_TIMES, *REQUEST_METRICS),
     entry="harness.experiments.a36.run:run",
     requires=("torch", "transformers", "peft", "bm25s"),
+    memory=memory_of,
 )
 
 WORKLOADS = (A2TGPO,)

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from harness.experiments.a36.memory import require_memory
 from harness.experiments.a36.params import A2tgpoParams
 from harness.workloads.api.context import Context
 from harness.workloads.envs.search.environment import SearchEnvironment, SearchEpisode
@@ -78,13 +77,8 @@ class SearchAgentResources:
 
 @contextmanager
 def open_resources(context: Context) -> Iterator[SearchAgentResources]:
-    """Make the world, load and serve policy and retriever; end everything with the block.
-
-    Raises:
-        HostError: the memory is too small for it.
-    """
+    """Make the world, load and serve policy and retriever; end everything with the block."""
     params: A2tgpoParams = context.params
-    require_memory(params)
     torch.set_num_threads(params.num_threads)
     world = World(params.world_seed, params.num_entities_per_type)
     asked = world.questions(

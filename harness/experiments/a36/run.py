@@ -55,7 +55,7 @@ _PLAYING = (
 _ELSEWHERE = frozenset(
     {
         *("max_steps", "eval_steps", "num_eval_examples", "max_concurrency"),
-        *("gpu_memory_utilization", "retriever_memory_gib"),
+        *("kv_cache_gib", "retriever_memory_gib"),
     }
 )
 

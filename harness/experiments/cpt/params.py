@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness.records import record
-from harness.workloads.api.declare import Better, Metric, Workload, param
+from harness.workloads.api.declare import Better, Metric, StepMemory, Workload, param
 from harness.workloads.models.conditions import Conditions, Framework
+from harness.workloads.models.memory import PRECISION_AWARE
 from harness.workloads.models.shape import Init, ModelShape, Precision, gpt_shape
+from harness.workloads.models.step_memory import published_shape, training_step
 
 
 @record
@@ -201,6 +203,15 @@ NEMO = replace(
     requires=("torch", "nemo_toolkit"),
 )
 
+
+def bridge_memory(params: BridgeParams) -> tuple[StepMemory, ...]:
+    """Return what training every weight takes, one window at a time (`cpt.bridge`)."""
+    shape = published_shape(params.model)
+    if shape is None:
+        return ()
+    return (training_step("training", shape, PRECISION_AWARE, params.seq_len),)
+
+
 BRIDGE = Workload(
     name="continued.bridge",
     doc="train a published 8B model on with NeMo's Megatron Bridge, replaying some general prose",
@@ -208,6 +219,7 @@ BRIDGE = Workload(
     metrics=(*OUTCOMES, _FLOOR),
     entry="harness.experiments.cpt.bridge:run",
     requires=("torch", "megatron-bridge", "transformers"),
+    memory=bridge_memory,
 )
 
 WORKLOADS = (REPLAY, NEMO, BRIDGE)

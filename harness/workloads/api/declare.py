@@ -86,6 +86,68 @@ class Law:
 
 
 @record
+class ServiceParams:
+    """The params by which a workload asks a model that somebody else serves.
+
+    Attributes:
+        role: what the run wants of it, e.g. ``proposer``.
+        address: the param with the server's address.
+        model: the param with the model's name there.
+        is_asked: given all params, whether a run asks that server.
+    """
+
+    role: str
+    address: str
+    model: str
+    is_asked: Callable[[Any], bool]
+
+
+@record
+class StepMemory:
+    """What one step of a run holds at its worst moment, GiB; the parts add up.
+
+    Attributes:
+        step: its name.
+        weights_gib: of the model that answers.
+        kv_cache_gib: keys and values of that model's replies.
+        trainer_gib: weights, adapters, optimizer states and activations of the model that learns.
+        workspace_gib: what frameworks take beside that on a GPU: contexts, graphs, gaps.
+        processes_gib: what programs take of the processors' memory.
+        beside_gib: what the run is told that another server takes, such as a retriever's index.
+    """
+
+    step: str
+    weights_gib: float = 0.0
+    kv_cache_gib: float = 0.0
+    trainer_gib: float = 0.0
+    workspace_gib: float = 0.0
+    processes_gib: float = 0.0
+    beside_gib: float = 0.0
+
+    @property
+    def gpu_gib(self) -> float:
+        """What it takes of a GPU that has a memory of its own."""
+        return self.weights_gib + self.kv_cache_gib + self.trainer_gib + self.workspace_gib
+
+    @property
+    def total_gib(self) -> float:
+        """What it takes of one memory."""
+        return self.gpu_gib + self.processes_gib + self.beside_gib
+
+    def __str__(self) -> str:
+        parts = (
+            ("weights", self.weights_gib),
+            ("cache", self.kv_cache_gib),
+            ("trainer", self.trainer_gib),
+            ("workspace", self.workspace_gib),
+            ("processes", self.processes_gib),
+            ("other servers", self.beside_gib),
+        )
+        listed = ", ".join(f"{name} {size:.1f}" for name, size in parts if size)
+        return f"{self.step} {self.total_gib:.1f} GiB ({listed})"
+
+
+@record
 class Workload:
     """A program that turns a spec into events.
 
@@ -101,6 +163,8 @@ class Workload:
         sandbox: of a workload that executes commands of a model: given its params, where. None for
             any other.
         laws: the formulas that its figures follow; a ledger may ask whether they do.
+        services: the model servers that its runs may ask and do not start.
+        memory: given all params, what each step takes; none where that is not known.
     """
 
     name: str
@@ -112,6 +176,8 @@ class Workload:
     requires: tuple[str, ...] = ()
     sandbox: Callable[[Any], SandboxSpec] | None = None
     laws: tuple[Law, ...] = ()
+    services: tuple[ServiceParams, ...] = ()
+    memory: Callable[[Any], tuple[StepMemory, ...]] | None = None
 
 
 def param(

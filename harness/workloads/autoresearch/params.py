@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.records import record
-from harness.workloads.api.declare import param
+from harness.workloads.api.declare import ServiceParams, param
 
 
 @record
@@ -97,3 +97,13 @@ class LoopParams(SearchParams):
         choices=("none", "window", "lineage"),
     )
     kills: int = param(0, doc="how often the workload kills the loop", unit="count", low=0)
+
+
+SERVICES = (
+    ServiceParams(
+        role="proposer",
+        address="proposer_base_url",
+        model="proposer_model",
+        is_asked=lambda params: params.proposer == "llm",
+    ),
+)

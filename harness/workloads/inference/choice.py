@@ -13,8 +13,18 @@ import torch
 
 from harness.errors import HostError
 from harness.records import record
+from harness.workloads.inference.chat import Endpoint
 from harness.workloads.inference.engine import Engine
-from harness.workloads.inference.vllm import Adapting, OnCpu, OnGpu, Serving, VllmDtype, installed
+from harness.workloads.inference.service import RunningService
+from harness.workloads.inference.vllm import (
+    Adapting,
+    OnCpu,
+    OnGpu,
+    Serving,
+    VllmDtype,
+    installed,
+    vllm_service,
+)
 
 _KV_CACHE_GIB = 1  # of a small model on a CPU; vLLM takes whole GiB
 
@@ -39,7 +49,7 @@ class Serve:
         max_model_len: prompt and reply together.
         max_concurrency: replies that are sampled at the same time.
         seed: of what no request names one for.
-        gpu_memory_utilization: of a GPU's memory, 0 to 1; without a meaning on a CPU.
+        kv_cache_bytes: what the cache of keys and values holds on a GPU.
         lora_rank: the largest of an adapter that it can be given; None for none.
         num_nodes: of a cluster, with a GPU each, that the model is split over.
     """
@@ -51,7 +61,7 @@ class Serve:
     max_model_len: int
     max_concurrency: int
     seed: int
-    gpu_memory_utilization: float
+    kv_cache_bytes: int
     lora_rank: int | None = None
     num_nodes: int = 1
 
@@ -85,6 +95,26 @@ def serving_engine(wanted: Serve, end_token: int, log_file: Path) -> Iterator[En
             yield TransformersEngine(_serving(wanted), end_token)
 
 
+@contextmanager
+def serving_chat(wanted: Serve, log_file: Path) -> Iterator[Endpoint]:
+    """Serve a model to be asked in OpenAI's chat protocol, by vLLM; it ends with the block.
+
+    Its own chat template makes the prompts, so that any model can be asked, also one whose earlier
+    messages a template changes.
+
+    Args:
+        wanted: the model, and how; adapters are not for chats.
+        log_file: takes what the server prints.
+
+    Raises:
+        HostError: vLLM is not installed.
+        ServiceDied: the server ended, or was not healthy in time.
+    """
+    chosen(EngineKind.VLLM)
+    with RunningService(vllm_service(_serving(wanted)), log_file) as service:
+        yield Endpoint(base_url=f"{service.url}/v1", model=wanted.name)
+
+
 def chosen(kind: EngineKind) -> Literal[EngineKind.VLLM, EngineKind.TRANSFORMERS]:
     """Return which engine it will be; the engine's `identity` names it with its version.
 
@@ -103,9 +133,7 @@ def _serving(wanted: Serve) -> Serving:
     place: OnCpu | OnGpu = OnCpu(kv_cache_gib=_KV_CACHE_GIB)
     adapting = Adapting.FOLDED
     if torch.cuda.is_available():
-        place = OnGpu(
-            gpu_memory_utilization=wanted.gpu_memory_utilization, num_nodes=wanted.num_nodes
-        )
+        place = OnGpu(kv_cache_bytes=wanted.kv_cache_bytes, num_nodes=wanted.num_nodes)
         adapting = Adapting.LOADED
     return Serving(
         model_dir=wanted.model_dir,

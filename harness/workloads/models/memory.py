@@ -50,6 +50,11 @@ BITS = {
 }
 
 
+def number_format(dtype: str) -> NumberFormat:
+    """Return the format of a ``dtype`` as torch and vLLM call it."""
+    return {"float32": NumberFormat.FP32, "bfloat16": NumberFormat.BF16}[dtype]
+
+
 def stored_bytes(numbers: int, dtype: NumberFormat) -> int:
     """Return what `numbers` values take, rounded up to whole bytes."""
     return math.ceil(numbers * BITS[dtype] / 8.0)

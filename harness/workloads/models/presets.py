@@ -70,6 +70,30 @@ GPT_354M = replace(
     ),
     name="GPT 354M",
 )
+QWEN25_05B = ModelShape(  # config.json of Qwen/Qwen2.5-0.5B-Instruct
+    name="Qwen2.5-0.5B-Instruct",
+    vocab_size=151_936,
+    num_hidden_layers=24,
+    hidden_size=896,
+    intermediate_size=4864,
+    num_attention_heads=14,
+    num_key_value_heads=2,
+    head_dim=64,
+    tied=True,
+    qkv_bias=True,
+)
+QWEN3_06B = ModelShape(  # config.json of Qwen/Qwen3-0.6B
+    name="Qwen3-0.6B",
+    vocab_size=151_936,
+    num_hidden_layers=28,
+    hidden_size=1024,
+    intermediate_size=3072,
+    num_attention_heads=16,
+    num_key_value_heads=8,
+    head_dim=128,
+    tied=True,
+    qk_norm=True,
+)
 QWEN25_3B = ModelShape(  # config.json of Qwen/Qwen2.5-3B-Instruct
     name="Qwen2.5-3B-Instruct",
     vocab_size=151_936,

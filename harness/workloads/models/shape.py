@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 from enum import StrEnum
+from pathlib import Path
 
+from harness.reading import read_json
 from harness.records import record
 
 INIT_STD = 0.02  # of every matrix at the start; Megatron-Core's default
@@ -84,6 +86,32 @@ class ModelShape:
     def kv_width(self) -> int:
         """All key heads side by side; values are as wide."""
         return self.num_key_value_heads * self.head_dim
+
+
+def shape_in(folder: Path) -> ModelShape:
+    """Return the shape of the Qwen or Llama model in a folder, by its ``config.json``.
+
+    Raises:
+        ValueError: the file does not describe one.
+    """
+    config = read_json((folder / "config.json").read_bytes())
+    try:
+        heads, hidden_size = config["num_attention_heads"], config["hidden_size"]
+        return ModelShape(
+            vocab_size=config["vocab_size"],
+            num_hidden_layers=config["num_hidden_layers"],
+            hidden_size=hidden_size,
+            intermediate_size=config["intermediate_size"],
+            num_attention_heads=heads,
+            num_key_value_heads=config.get("num_key_value_heads") or heads,
+            head_dim=config.get("head_dim") or hidden_size // heads,
+            tied=config.get("tie_word_embeddings", False),
+            qkv_bias=config["model_type"] == "qwen2",
+            qk_norm=config["model_type"] == "qwen3",
+        )
+    except (LookupError, TypeError) as error:
+        message = f"{folder / 'config.json'} describes no transformer: {error!r}"
+        raise ValueError(message) from None
 
 
 def gpt_shape(

@@ -23,8 +23,12 @@ class PolicyParams:
     )
     engine: str = param("auto", doc="what serves it", choices=("auto", "vllm", "transformers"))
     dtype: str = param("float32", doc="of the weights", choices=("float32", "bfloat16"))
-    gpu_memory_utilization: float = param(
-        0.35, doc="of the GPU's memory that the server may use", low=0.05, high=0.95
+    kv_cache_gib: float = param(
+        0.0,
+        doc="keys and values that the server keeps on a GPU; 0: of as many replies at once as are "
+        "wanted, each of full length",
+        unit="GiB",
+        low=0.0,
     )
     gradient_checkpointing: bool = param(
         False, doc="activations are computed again in the backward pass"

@@ -22,6 +22,8 @@ from harness.workloads.inference.engine import BASE, SamplingParams
 from harness.workloads.inference.observed import REQUESTS, ObservedEngine
 from harness.workloads.inference.vllm import VllmDtype
 from harness.workloads.models.lora_settings import Compute, LoraSettings, Product, WeightDtype
+from harness.workloads.models.memory import GIB, kv_cache_bytes, number_format
+from harness.workloads.models.shape import shape_in
 from harness.workloads.training.params import GenerationParams, LoraParams, PolicyParams
 
 if TYPE_CHECKING:  # it needs peft, which a teacher that is only served does not
@@ -93,7 +95,10 @@ def open_engine(
         max_model_len=max_model_len,
         max_concurrency=max_concurrency,
         seed=context.spec.seed,
-        gpu_memory_utilization=params.gpu_memory_utilization,
+        kv_cache_bytes=round(params.kv_cache_gib * GIB)
+        or kv_cache_bytes(
+            shape_in(folder), number_format(params.dtype), max_model_len, max_concurrency
+        ),
         lora_rank=lora_rank,
         num_nodes=context.spec.limits.nodes,
     )

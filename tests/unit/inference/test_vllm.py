@@ -53,16 +53,24 @@ def test_adapters_can_be_exchanged_only_where_they_are_wanted() -> None:
     assert service.env["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] == "1"
 
 
-def test_a_server_on_a_gpu_gets_a_share_of_its_memory_and_may_compile() -> None:
-    on_gpu = replace(ON_CPU, dtype=VllmDtype.BFLOAT16, place=OnGpu(gpu_memory_utilization=0.25))
+def test_a_server_on_a_gpu_gets_its_cache_in_bytes_and_may_compile() -> None:
+    on_gpu = replace(ON_CPU, dtype=VllmDtype.BFLOAT16, place=OnGpu(kv_cache_bytes=3 * 2**30))
     service = vllm_service(on_gpu)
-    assert service.argv[-2:] == ("--gpu-memory-utilization", "0.25")
+    assert service.argv[-4:] == (
+        *("--kv-cache-memory-bytes", str(3 * 2**30)),
+        *("--gpu-memory-utilization", "0.01"),  # what must be free at the start, and no more
+    )
     assert "--enforce-eager" not in service.argv
-    assert service.env == {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "SPT_NOENV": "1"}
+    assert service.env == {
+        "HF_HUB_OFFLINE": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "SPT_NOENV": "1",
+        "VLLM_USE_FLASHINFER_SAMPLER": "0",
+    }
 
 
 def test_a_server_on_two_nodes_is_split_over_them_by_vllm_s_ray_executor() -> None:
-    on_two = replace(ON_CPU, place=OnGpu(gpu_memory_utilization=0.5, num_nodes=2))
+    on_two = replace(ON_CPU, place=OnGpu(kv_cache_bytes=2**30, num_nodes=2))
     service = vllm_service(on_two)
     assert service.argv[-4:] == (
         *("--tensor-parallel-size", "2"),

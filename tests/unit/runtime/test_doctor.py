@@ -25,6 +25,7 @@ from harness.runtime.doctor import (
     probe_tools,
 )
 from harness.runtime.host import Host, probe_host
+from harness.runtime.sandbox_server import are_namespaces_restricted
 from harness.sandbox.cgroups import NO_GROUP
 
 TOOLS = Tools(
@@ -209,10 +210,14 @@ def test_it_says_which_sandboxes_work_and_why_the_others_do_not(spark_host: Host
         each = _of(diagnose(spark_host, tools), "sandbox")
         return each.state, each.detail, each.remedy
 
-    assert found() == (State.OK, "bubblewrap: works; containers: works", "")
+    assert found() == (
+        State.OK,
+        "runs get bubblewrap; bubblewrap: works; containers: works",
+        "",
+    )
     assert found(bubblewrap=NO_BWRAP) == (
         State.OK,
-        "bubblewrap: no bwrap; containers: works",
+        "runs get containers; bubblewrap: no bwrap; containers: works",
         "",
     )
     assert found(bubblewrap=NO_BWRAP, containers=NO_IMAGE) == (
@@ -222,11 +227,47 @@ def test_it_says_which_sandboxes_work_and_why_the_others_do_not(spark_host: Host
     )
 
 
+def test_where_apparmor_keeps_namespaces_containers_are_used_without_sudo(spark_host: Host) -> None:
+    refused = HostError("unshare: Operation not permitted")
+    tools = replace(
+        TOOLS,
+        namespaces_restricted=True,
+        sandbox_problems={SandboxKind.BUBBLEWRAP: refused},
+    )
+    found = _of(diagnose(spark_host, tools), "sandbox")
+    assert found.state is State.OK
+    assert found.detail.startswith("runs get containers; ")
+    assert "AppArmor keeps user namespaces from bubblewrap" in found.detail
+    problems = {SandboxKind.BUBBLEWRAP: NO_BWRAP, SandboxKind.CONTAINERS: NO_IMAGE}
+    found = _of(diagnose(spark_host, replace(tools, sandbox_problems=problems)), "sandbox")
+    assert (found.state, found.remedy) == (State.LIMITED, "harness build sandbox")
+
+
+def test_apparmor_is_asked_by_the_kernels_own_file(tmp_path: Path) -> None:
+    file = tmp_path / "apparmor_restrict_unprivileged_userns"
+    assert not are_namespaces_restricted(file)
+    for text, is_restricted in (("1\n", True), ("0\n", False)):
+        file.write_text(text, encoding="ascii")
+        assert are_namespaces_restricted(file) is is_restricted
+
+
+def test_what_triton_needs_is_looked_for_where_there_is_a_gpu(
+    spark_host: Host, plain_host: Host
+) -> None:
+    found = _of(diagnose(spark_host, TOOLS), "compilers")
+    assert (found.state, found.remedy) == (State.OK, "")
+    assert "nvcc absent, and not needed: FlashInfer's sampler is switched off" in found.detail
+    found = _of(diagnose(spark_host, replace(TOOLS, triton_lacks=("gcc", "Python.h"))), "compilers")
+    assert "Triton finds no gcc and no Python.h" in found.detail
+    assert found.remedy.startswith("sudo apt-get install gcc python3.")
+    assert all(each.what != "compilers" for each in diagnose(plain_host, TOOLS))
+
+
 def test_it_says_what_bounds_a_sandbox(spark_host: Host) -> None:
     def found(bounds: str) -> tuple[State, str]:
         tools = replace(TOOLS, sandbox_bounds=bounds)
         each = _of(diagnose(spark_host, tools), "sandbox")
-        assert f"bubblewrap: works, {bounds}; containers: works" == each.detail
+        assert each.detail == f"runs get bubblewrap; bubblewrap: works, {bounds}; containers: works"
         return each.state, each.remedy
 
     assert found("memory is bounded by a control group") == (State.OK, "")

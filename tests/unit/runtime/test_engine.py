@@ -95,8 +95,65 @@ CAPTURED = [
     ),
     (
         "failed to resolve: unexpected status 403 Forbidden",
-        "the registry refuses image cpu",
-        "docker login nvcr.io",
+        "the registry refuses image cpu: it is private, or has another name",
+        "docker login",
+    ),
+    (  # Docker Hub, of a name that it does not have
+        (
+            "pull access denied for harness/cpu, repository does not exist or may require 'docker "
+            "login': denied: requested access to the resource is denied"
+        ),
+        "the registry refuses image cpu: it is private, or has another name",
+        "docker login",
+    ),
+    (
+        (
+            "toomanyrequests: You have reached your unauthenticated pull rate limit. "
+            "https://www.docker.com/increase-rate-limit"
+        ),
+        "the registry allows no more pulls of image cpu for now",
+        "docker login",
+    ),
+    (
+        "no matching manifest for linux/arm64/v8 in the manifest list entries",
+        "image cpu has no build for linux/arm64/v8, which this machine is",
+        "docker manifest inspect cpu",
+    ),
+    (
+        "exec /usr/bin/python3: exec format error",
+        "image cpu is of another processor than this machine's",
+        "docker manifest inspect cpu",
+    ),
+    (  # a toolkit that picks CDI where the engine asks for its hook
+        (
+            CREATE
+            + "nvidia-container-runtime: invoking the NVIDIA Container Runtime Hook directly "
+            "(e.g. specifying the docker --gpus flag) is not supported. Please use the NVIDIA "
+            "Container Runtime (e.g. specify the --runtime=nvidia flag) instead"
+        ),
+        "NVIDIA's container toolkit gives GPUs by CDI alone, and Docker asks its hook",
+        "sudo nvidia-ctk config --in-place",
+    ),
+    (
+        CREATE + "CDI device injection failed: unresolvable CDI devices nvidia.com/gpu=all",
+        "the Docker engine has no CDI description of this machine's GPU",
+        "sudo nvidia-ctk cdi generate",
+    ),
+    (
+        (
+            "nvidia-container-cli: requirement error: unsatisfied condition: cuda>=13.0, please "
+            "update your driver to a newer version, or use an earlier cuda container"
+        ),
+        "image cpu needs cuda>=13.0, and the driver of this machine is older",
+        "nvidia-smi",
+    ),
+    (
+        "nvidia-container-cli: initialization error: nvml error: driver not loaded: unknown",
+        (
+            "the NVIDIA container toolkit cannot give a container a GPU: initialization error: "
+            "nvml error: driver not loaded: unknown"
+        ),
+        "nvidia-smi",
     ),
     (
         'Get "https://images.example/v2/": dial tcp: lookup images.example: no such host',
@@ -125,3 +182,33 @@ def test_an_unknown_complaint_is_passed_on_whole() -> None:
     error = host_error("something new")
     assert str(error) == "Docker: something new\n  next: docker info"
     assert meaning("something new", "cpu") is None
+
+
+NGC = "nvcr.io/nvidia/nemo:26.04.00"
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "remedy"),
+    [
+        (
+            "failed to resolve: unexpected status 403 Forbidden",
+            "refuses image nvcr.io/nvidia/nemo:26.04.00: this account has not accepted its licence",
+            "accept the terms on the image's page",
+        ),
+        (
+            "unauthorized: <html><title>401 Authorization Required</title>",
+            "nvcr.io does not know who asks for image nvcr.io/nvidia/nemo:26.04.00",
+            "docker login nvcr.io --username",
+        ),
+        ("toomanyrequests: slow down", "allows no more pulls", "docker login"),
+    ],
+)
+def test_nvidias_registry_is_told_from_docker_hub(text: str, message: str, remedy: str) -> None:
+    error = host_error(text, NGC)
+    assert message in str(error)
+    assert error.remedy.startswith(remedy)
+
+
+def test_the_login_is_of_the_images_registry() -> None:
+    assert host_error("denied", "registry.example/a/b:1").remedy == "docker login registry.example"
+    assert host_error("denied", "vllm/vllm-openai:v0.20.0").remedy == "docker login"

@@ -1,8 +1,10 @@
 """An author with a model behind an OpenAI-compatible endpoint.
 
 Article 32, section "Synthesis": what the prompt asks for, temperature 0.4, at most 1500 tokens, no
-thinking, three attempts a task. The wording is ours. Unlike the article's author this one sends a
-seed, so that a server which honours it writes the same tasks again, and each attempt has its own.
+thinking, three attempts a task. The wording is ours; its last word turns thinking off where a
+model's own chat template looks for it, as Nemotron's does. Unlike the article's author this one
+sends a seed, so that a server which honours it writes the same tasks again, and each attempt has
+its own.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ _SYSTEM = """\
 You write tasks for a benchmark of file agents. Write one realistic task on the files you are shown.
 It must be solvable offline with the skills listed, name concrete paths, and be verifiable by a
 function that looks at the files afterwards and at nothing else.
-Reply with one JSON object and nothing else: no prose, no code fence."""
+Reply with one JSON object and nothing else: no prose, no code fence.
+/no_think"""
 
 _SCHEMA = """\
 {"intent": "one to three sentences that tell the agent what to do",

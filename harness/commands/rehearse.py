@@ -64,7 +64,7 @@ def rehearsal_lines(found: RehearsedPlan) -> Iterator[str]:
         rows = [_row(figure) for figure in found.figures]
         headers = ("forecast", "", "80 % interval", "limit", "")
         yield tabulate(rows, headers, "plain", disable_numparse=True)
-    if found.loops:
+    if any(one.repeats for one in found.each):
         yield ""
         headers = ("repeats", "made", "each", "all")
         yield tabulate([*_repeats(found)], headers, "plain", disable_numparse=True)
@@ -75,14 +75,15 @@ def rehearsal_lines(found: RehearsedPlan) -> Iterator[str]:
 def _repeats(found: RehearsedPlan) -> Iterator[tuple[str, ...]]:
     """Yield a row for what was made in part, of all cells together."""
     by_name: dict[str, list[LoopForecast]] = {}
-    for _, each in found.loops:
-        by_name.setdefault(each.name, []).append(each)
+    for one in found.each:
+        for each in one.repeats:
+            by_name.setdefault(each.name, []).append(each)
     for name, of_cells in by_name.items():
         made, of = (sum(getattr(one, key) for one in of_cells) for key in ("made", "of"))
         fastest, slowest = (pick(one.each_s for one in of_cells) for pick in (min, max))
-        each = f"{fastest:.3g} s" if len(of_cells) == 1 else f"{fastest:.3g} to {slowest:.3g} s"
+        took = f"{fastest:.3g} s" if len(of_cells) == 1 else f"{fastest:.3g} to {slowest:.3g} s"
         total = math.fsum(one.total_s for one in of_cells)
-        yield name, f"{made} of {of}", each, duration(total)
+        yield name, f"{made} of {of}", took, duration(total)
 
 
 def _row(figure: ForecastFigure) -> tuple[str, ...]:

@@ -3,7 +3,8 @@
 What was not made is counted as what was made of its kind: the later passes of a loop, as the first
 one also warms up. The interval is 80 % wide and has three parts: how the passes of a loop differ,
 how far the rollouts that were played stand for those that were not, and a residual for what no
-rehearsal sees, such as policies that learn to say less, or other programs on the machine.
+rehearsal sees, such as policies that learn to say less. How restless the machine is shows in the
+starts of several runs, which are alike (`noise`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from harness.workloads.api.passes import PassLine
 
 TIME_RESIDUAL = 0.08  # of a run: tests/bench/forecast.py
 _PORTION = 0.1  # of what was not played: rollouts differ, and so do those that come last
+_FEWEST_STARTS = 3  # two say little of a spread
 _REPLICATE = 0.05  # of a run that is like one that was rehearsed
 MEMORY_MARGIN = 0.05  # allocators keep what they had: a run is above its first passes, never below
 _QUANTILE = 1.2816  # of a normal distribution: 80 % lie within as many standard deviations
@@ -84,9 +86,22 @@ def expected_s(attempts: Sequence[Sequence[PassLine]], last_wall_s: float) -> Ex
         attempts: the passes of each; the last one came to its end.
         last_wall_s: wall clock of the last one.
     """
-    tree = _Tree(attempts)
-    top = math.fsum(line.wall_s for line in attempts[-1] if "/" not in line.path)
-    return Expected(mean=max(0.0, last_wall_s - top)) + tree.inside("")
+    return Expected(mean=outside_s(attempts[-1], last_wall_s)) + _Tree(attempts).inside("")
+
+
+def outside_s(lines: Sequence[PassLine], wall_s: float) -> float:
+    """Return what an attempt took outside all loops and parts, seconds: mostly its start."""
+    top = math.fsum(line.wall_s for line in lines if "/" not in line.path)
+    return max(0.0, wall_s - top)
+
+
+def noise(starts_s: Sequence[float]) -> float:
+    """Return the relative spread of what is alike in every run, their start; 0 from two or fewer.
+
+    Where others use the machine, it is the spread of all else too.
+    """
+    logs = [math.log(each) for each in starts_s if each > 0]
+    return stdev(logs) if len(logs) >= _FEWEST_STARTS else 0.0
 
 
 def loops(attempts: Sequence[Sequence[PassLine]]) -> list[LoopForecast]:

@@ -7,10 +7,12 @@ store, `FOLDER`, and is deleted when it has ended; nothing of it is a result.
 
 from __future__ import annotations
 
+import math
+import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
@@ -23,12 +25,16 @@ from harness.execution.forecast import (
     LoopForecast,
     expected_s,
     loops,
+    noise,
     of_plan,
+    outside_s,
     read_passes,
 )
 from harness.execution.prepare import Preparation
 from harness.execution.run import RunProgress, RunStage, Surroundings, run_plan
 from harness.plan.expand import Plan
+from harness.probes.channels import Channel, TelemetrySample
+from harness.probes.reading import NotSupported
 from harness.records import (
     FinishedRun,
     Measurement,
@@ -98,13 +104,36 @@ class RehearsalCheck:
 
 
 @record
+class RunForecast:
+    """One run that was rehearsed, forecast.
+
+    Attributes:
+        run: its cell, in words.
+        point_id: its cell.
+        wall_s: what it will take, seconds.
+        low_s: lower end of the 80 % interval.
+        high_s: upper end.
+        memory_gib: its peak; None where nothing here says it.
+        repeats: what of it was made in part.
+    """
+
+    run: str
+    point_id: str
+    wall_s: float
+    low_s: float
+    high_s: float
+    memory_gib: float | None
+    repeats: tuple[LoopForecast, ...]
+
+
+@record
 class RehearsedPlan:
     """What a rehearsal has found.
 
     Attributes:
         runs: how many runs the plan has.
         rehearsed: how many were rehearsed.
-        loops: what of the runs was not made, by cell.
+        each: the runs that were rehearsed.
         wall_s: what the rehearsal took.
         cpu_s: of it, on processors, by this process and what it started on this machine.
     """
@@ -116,7 +145,7 @@ class RehearsedPlan:
     rehearsed: int
     checks: tuple[RehearsalCheck, ...]
     figures: tuple[ForecastFigure, ...]
-    loops: tuple[tuple[str, LoopForecast], ...]
+    each: tuple[RunForecast, ...]
     wall_s: float
     cpu_s: float
 
@@ -132,6 +161,7 @@ class _Observed:
 
     Attributes:
         expected: of the whole run, seconds.
+        start_s: what it took outside all loops.
         memory_gib: the most that it held.
         power_w: mean, by the first rail that is measured; None without one.
         energy_said: that rail, or why there is none.
@@ -139,6 +169,7 @@ class _Observed:
 
     finished: FinishedRun
     expected: Expected
+    start_s: float
     memory_gib: float | None
     power_w: float | None
     energy_said: str
@@ -162,6 +193,10 @@ def rehearse(ready: Preparation, budget_s: float) -> RehearsedPlan:
     observed: dict[str, _Observed] = {}
     if not checks:
         checks.append(_good("machine", "profile, data, models, runtime and sandbox are here"))
+        load, cores = os.getloadavg()[0], ready.machine.cores
+        if cores is not None and load > cores:
+            said = f"{load:.0f} programs want the machine's {cores} cores: times are of that load"
+            checks.append(RehearsalCheck(what="load", is_good=None, said=said))
         observed = _rehearsed(ready, budget_s, checks)
     figures = [*_figures(ready, observed, checks)] if observed else []
     return RehearsedPlan(
@@ -172,9 +207,7 @@ def rehearse(ready: Preparation, budget_s: float) -> RehearsedPlan:
         rehearsed=len(observed),
         checks=tuple(checks),
         figures=tuple(figures),
-        loops=tuple(
-            (one.finished.spec.label, each) for one in observed.values() for each in one.loops
-        ),
+        each=tuple(_of_run(one, _residual(observed)) for one in observed.values()),
         wall_s=time.monotonic() - began,
         cpu_s=_cpu_s() - began_cpu_s,
     )
@@ -252,7 +285,10 @@ def _observed(store: RunStore, found: FinishedRun) -> _Observed:
     wall_s = found.outcome.segments[-1].wall_s
     peaks, energies = [found.outcome.usage.max_rss_gib], dict[Scalar, Measurement]()
     for each in folders:  # energies are those of the last attempt
-        for figure in run_measurements(read_samples(each / TELEMETRY_FILE)):
+        samples = read_samples(each / TELEMETRY_FILE)
+        if found.spec.limits.gpus:  # no process has a GPU's memory among its own
+            peaks.append(_rise_gib(samples))
+        for figure in run_measurements(samples):
             if figure.metric == "memory.processes_peak" and isinstance(figure.value, float):
                 peaks.append(figure.value)
             if figure.metric == "energy":
@@ -266,10 +302,40 @@ def _observed(store: RunStore, found: FinishedRun) -> _Observed:
     return _Observed(
         finished=found,
         expected=expected_s(attempts, wall_s),
+        start_s=outside_s(attempts[-1], wall_s),
         memory_gib=max((each for each in peaks if each is not None), default=None),
         power_w=power_w,
         energy_said=f"rail {known[0]}" if known else energies[_RAILS[-1]].absent,
         loops=tuple(loops(attempts)),
+    )
+
+
+def _rise_gib(samples: Sequence[TelemetrySample]) -> float | None:
+    """Return by how much the machine's used memory rose; None where it does not say."""
+    used = [
+        value
+        for sample in samples
+        if not isinstance(value := sample.readings[Channel.MEMORY_USED_GIB], NotSupported)
+    ]
+    return max(used) - used[0] if used else None
+
+
+def _residual(observed: dict[str, _Observed]) -> float:
+    """Return the relative residual of the time of one run."""
+    return math.hypot(TIME_RESIDUAL, noise([one.start_s for one in observed.values()]))
+
+
+def _of_run(one: _Observed, residual: float) -> RunForecast:
+    low_s, high_s = one.expected.interval(residual)
+    memory_gib = None if one.memory_gib is None else one.memory_gib * (1 + MEMORY_MARGIN)
+    return RunForecast(
+        run=one.finished.spec.label,
+        point_id=one.finished.spec.point_id,
+        wall_s=one.expected.mean,
+        low_s=low_s,
+        high_s=high_s,
+        memory_gib=memory_gib,
+        repeats=one.loops,
     )
 
 
@@ -280,9 +346,11 @@ def _figures(
     plan = ready.plan
     counts = Counter(spec.point_id for spec in plan.runs)
     total = of_plan({cell: one.expected for cell, one in observed.items()}, counts)
-    low, high = total.interval(TIME_RESIDUAL)
+    residual = _residual(observed)
+    # noise averages out over runs; what no rehearsal sees does not
+    low, high = total.interval(max(TIME_RESIDUAL, residual / math.sqrt(len(observed))))
     limits = plan.runs[0].limits
-    longest = max(one.expected.interval(TIME_RESIDUAL)[1] for one in observed.values())
+    longest = max(one.expected.interval(residual)[1] for one in observed.values())
     yield ForecastFigure(
         quantity=Quantity.TIME,
         unit="h",

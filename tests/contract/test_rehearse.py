@@ -43,7 +43,8 @@ def test_two_passes_tell_what_forty_take(found: tuple[Path, int, dict[str, Any]]
     # sleeping takes 0.7 s at least, whatever else the machine does
     assert hours["value"] * 3600 >= 3 * 40 * 0.7
     assert hours["low"] < hours["value"] < hours["high"] < hours["limit"]
-    ((_, loop),) = answer["found"]["loops"]
+    (run,) = answer["found"]["each"]
+    (loop,) = run["repeats"]
     assert (loop["name"], loop["of"]) == ("walk", 40)
     assert 2 <= loop["made"] <= 4
 

@@ -86,7 +86,7 @@ class _Place:
 
 
 @dataclass(kw_only=True)
-class Part:
+class TimedPart:
     """What a block says of its own line; see `PassLine`."""
 
     is_new: bool = True
@@ -176,7 +176,7 @@ def passes(
 
 
 @contextmanager
-def part(name: str, of: int = 1, *, done: int = 1, once: bool = False) -> Iterator[Part]:
+def part(name: str, of: int = 1, *, done: int = 1, once: bool = False) -> Iterator[TimedPart]:
     """Time a block: `done` of `of` alike units; what it says of itself goes with it.
 
     Args:
@@ -185,7 +185,7 @@ def part(name: str, of: int = 1, *, done: int = 1, once: bool = False) -> Iterat
         done: how many of them the block does (`portion`).
         once: see `PassLine`.
     """
-    said = Part()
+    said = TimedPart()
     if (here := _here()) is None:
         yield said
         return

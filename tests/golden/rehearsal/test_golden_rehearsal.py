@@ -10,7 +10,13 @@ from pathlib import Path
 
 from harness.commands.rehearse import rehearsal_lines
 from harness.execution.forecast import Expected, expected_s, loops
-from harness.execution.rehearse import ForecastFigure, Quantity, RehearsalCheck, RehearsedPlan
+from harness.execution.rehearse import (
+    ForecastFigure,
+    Quantity,
+    RehearsalCheck,
+    RehearsedPlan,
+    RunForecast,
+)
 from harness.records import Profile
 from harness.workloads.api.passes import PassLine
 
@@ -81,7 +87,17 @@ def test_the_text() -> None:
             ),
             ForecastFigure(quantity=Quantity.ENERGY, unit="Wh", note="NVML: not supported"),
         ),
-        loops=tuple(("-", each) for each in loops([PASSES])),
+        each=(
+            RunForecast(
+                run="-",
+                point_id="0123456789ab",
+                wall_s=total.mean,
+                low_s=low,
+                high_s=high,
+                memory_gib=112.6,
+                repeats=tuple(loops([PASSES])),
+            ),
+        ),
         wall_s=3100.0,
         cpu_s=2900.0,
     )

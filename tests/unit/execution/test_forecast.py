@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness.execution.forecast import Expected, expected_s, loops, of_plan
+from harness.execution.forecast import Expected, expected_s, loops, noise, of_plan, outside_s
 from harness.workloads.api.passes import PassLine
 
 
@@ -85,6 +85,14 @@ def test_an_interval_is_of_eighty_percent() -> None:
     assert high == pytest.approx(100 * math.exp(0.128), rel=1e-3)
     assert Expected(mean=100.0).interval(0.1)[1] > 100.0
     assert Expected().interval(0.1) == (0.0, 0.0)
+
+
+def test_starts_that_differ_say_how_restless_the_machine_is() -> None:
+    made = [line("steps~0#0", 5.0), line("steps~0#0/inner~0#0", 4.0)]
+    assert outside_s(made, 7.0) == 2.0
+    assert noise([2.0, 2.0, 2.0]) == 0.0
+    assert noise([2.0, 2.2, 1.8]) == pytest.approx(0.1, rel=0.02)
+    assert noise([2.0, 9.0]) == 0.0  # two say nothing
 
 
 def test_a_plan_is_its_cells_with_their_replicates() -> None:

@@ -47,6 +47,7 @@ from harness.records import (
 )
 from harness.results.store import RunStore, segment_folders
 from harness.runtime.memory import free_gib
+from harness.runtime.watch import host_problems
 from harness.telemetry.log import TELEMETRY_FILE, read_samples
 from harness.telemetry.reduce import run_measurements
 from harness.units import counted, duration
@@ -187,8 +188,9 @@ def rehearse(ready: Preparation, budget_s: float) -> RehearsedPlan:
         HostError: another rehearsal of the profile is at work; or the disk cannot be written to.
     """
     began, began_cpu_s = time.monotonic(), _cpu_s()
-    plan, runtime = ready.plan, ready.choice.runtime
-    obstacles = [*ready.problems(), *runtime.problems(plan.runs[0])]
+    if obstacles := _obstacles(ready):
+        ready = replace(ready, builds=False)
+    plan = ready.plan
     checks = [_obstacle(each, plan.scenario) for each in obstacles]
     observed: dict[str, _Observed] = {}
     if not checks:
@@ -211,6 +213,18 @@ def rehearse(ready: Preparation, budget_s: float) -> RehearsedPlan:
         wall_s=time.monotonic() - began,
         cpu_s=_cpu_s() - began_cpu_s,
     )
+
+
+def _obstacles(ready: Preparation) -> list[HostError]:
+    """Return what keeps this machine from the plan; an image is built where nothing else does."""
+    asked = replace(ready, builds=False)
+    found = [*asked.problems(), *host_problems(asked.plan.runs[0].limits, asked.machine)]
+    if found:
+        return found
+    try:
+        return [*ready.choice.runtime.problems(ready.plan.runs[0])]
+    except HostError as error:  # the image cannot be had
+        return [error]
 
 
 def _rehearsed(

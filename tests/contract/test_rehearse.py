@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from harness.errors import ExitCode
+from harness.runtime.host import probe_host
 
 from .small import ROOT, SCENARIO, called, make_project
 
@@ -111,3 +112,21 @@ def test_a_rehearsal_that_is_killed_leaves_nothing_that_the_next_one_minds(tmp_p
         process.send_signal(signal.SIGKILL)
     code, answer = rehearsed(project)
     assert (code, answer["goes"]) == (ExitCode.OK, True)
+
+
+@pytest.mark.skipif(bool(probe_host().gpus), reason="a machine without a GPU says why it cannot")
+def test_every_scenario_says_what_to_do_where_it_cannot_run(
+    project_root: Path, tmp_path: Path
+) -> None:
+    names = [path.name for path in sorted((project_root / "scenarios").iterdir())]
+    words = ("--profile", "spark", "--store", str(tmp_path / "store"), "--json")
+    done = called(project_root, "rehearse", *names, *words)
+    assert done.returncode == ExitCode.INFRASTRUCTURE
+    document = json.loads(done.stdout)
+    assert document["errors"] == []
+    for name in names:
+        found = document["scenarios"][name]["answer"]["found"]
+        checks = found["checks"]
+        assert checks, name
+        assert all(each["is_good"] is False and each["remedy"] for each in checks), name
+        assert found["figures"] == [], name

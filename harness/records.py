@@ -236,7 +236,7 @@ class RunSpec(_Ids):
         if self.sandbox is not None and self.sandbox.image is not None:
             parts.append(self.sandbox.image.digest)
         if self.rehearsal is not None:
-            parts.append(["rehearsal", self.rehearsal.passes])
+            parts.append(f"rehearsal of {self.rehearsal.passes} passes")
         run_id = digest(parts)[:16]
         object.__setattr__(self, "_run_id", run_id)
         return run_id

@@ -61,9 +61,12 @@ def rehearsal_lines(found: RehearsedPlan) -> Iterator[str]:
             yield f"      {check.remedy}"
     if found.figures:
         yield ""
-        rows = [_row(figure) for figure in found.figures]
-        headers = ("forecast", "", "80 % interval", "limit", "")
-        yield tabulate(rows, headers, "plain", disable_numparse=True)
+        yield tabulate(
+            [_row(figure) for figure in found.figures],
+            ("forecast", "", "80 % interval", "limit", ""),
+            "plain",
+            disable_numparse=True,
+        )
     if any(one.repeats for one in found.each):
         yield ""
         headers = ("repeats", "made", "each", "all")

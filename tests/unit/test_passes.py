@@ -12,6 +12,7 @@ import pytest
 
 from harness.execution.forecast import read_passes
 from harness.records import Rehearsal
+from harness.variables import REHEARSAL_VARIABLE
 from harness.workloads.api import passes as module
 from harness.workloads.api.passes import PassLine, part, passes, portion, rehearsed, uncut
 
@@ -83,7 +84,7 @@ def test_a_loop_that_its_caller_leaves_has_ended_its_pass(file: Path) -> None:
 
 def test_making_an_item_is_timed_too(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr("harness.workloads.api.passes.time.monotonic", lambda: clock[0])
 
     def steps() -> Iterator[int]:
         for number in range(3):
@@ -127,7 +128,7 @@ def test_a_part_that_fails_is_no_part_that_has_ended(file: Path) -> None:
     with rehearsed(TWO, file), pytest.raises(ValueError, match="broken"), part("step"):
         raise ValueError("broken")  # noqa: EM101 - a test's
     assert read_passes(file) == []
-    assert module.REHEARSAL_VARIABLE not in os.environ
+    assert REHEARSAL_VARIABLE not in os.environ
 
 
 def test_a_torn_last_line_is_left_out(file: Path) -> None:

@@ -631,6 +631,15 @@ def bench_regression(session: nox.Session) -> None:
     session.run(*command, *session.posargs, external=True)
 
 
+@nox.session(name="bench-forecast", venv_backend="none", default=False)
+def bench_forecast(session: nox.Session) -> None:
+    """Rehearse cheap scenarios and run them: what was forecast beside what came."""
+    python = environment(session, "torch")
+    env = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+    command = [python, "-m", "tests.bench.forecast"]
+    session.run(*command, *session.posargs, env=env, external=True)
+
+
 @nox.session(name="bench-serving", venv_backend="none", default=False)
 def bench_serving(session: nox.Session) -> None:
     """Measure what an engine costs beside its vLLM: refreshes, and tokens for 16 clients."""

@@ -152,6 +152,19 @@ class SandboxSpec:
         return is_auto or self.kind is SandboxKind.MEMORY
 
 
+@record
+class Rehearsal:
+    """How a run is rehearsed; see docs/rehearsing.md.
+
+    Attributes:
+        passes: how many passes of each loop are made, at least.
+        dies: whether the run kills itself once, so that the next attempt must go on from there.
+    """
+
+    passes: int = 2
+    dies: bool = False
+
+
 class _Ids:
     """Where a spec keeps its ids: each is a hash over all params, asked for again and again."""
 
@@ -179,6 +192,8 @@ class RunSpec(_Ids):
         position: its turn among the runs of its plan, from 1 (`harness.plan.order`); None where
             nobody wrote it down. It decides nothing of the run: it is in neither of its ids, and
             two specs that differ only in it are equal.
+        rehearsal: how it is rehearsed; None for a run, which makes every pass. That it dies is in
+            no id, so that the next attempt is one at the same run.
     """
 
     scenario: str
@@ -196,6 +211,7 @@ class RunSpec(_Ids):
     limits: Limits = field(default_factory=Limits)
     schema_version: int = SCHEMA_VERSION
     position: int | None = field(default=None, compare=False)
+    rehearsal: Rehearsal | None = None
 
     @property
     def point_id(self) -> str:
@@ -219,6 +235,8 @@ class RunSpec(_Ids):
         parts.append(self.schema_version)
         if self.sandbox is not None and self.sandbox.image is not None:
             parts.append(self.sandbox.image.digest)
+        if self.rehearsal is not None:
+            parts.append(f"rehearsal of {self.rehearsal.passes} passes")
         run_id = digest(parts)[:16]
         object.__setattr__(self, "_run_id", run_id)
         return run_id

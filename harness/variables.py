@@ -11,6 +11,7 @@ ARTEFACTS_VARIABLE = "HARNESS_ARTEFACTS_DIR"  # folder of the finished steps
 SANDBOX_VARIABLE = "HARNESS_SANDBOX"  # socket at which a run in a container asks for sandboxes
 KEY_VARIABLE = "HARNESS_CHAT_API_KEY"  # for the one model server that a run may ask
 PROGRESS_VARIABLE = "HARNESS_PROGRESS_FILE"  # what a run says of how it gets on goes there
+REHEARSAL_VARIABLE = "HARNESS_REHEARSAL"  # where a process of a rehearsal is
 PROBE_VARIABLE = "HARNESS_HOST_PROBE"  # "off": the machine is not probed around runs
 HISTORY_VARIABLE = "HARNESS_HISTORY"  # folder of the histories
 

@@ -22,6 +22,7 @@ from harness.commands.pin import PinAnswer
 from harness.commands.plan import PlanAnswer
 from harness.commands.publish import PublishAnswer
 from harness.commands.regress import BisectAnswer, RegressAnswer
+from harness.commands.rehearse import RehearseAnswer
 from harness.commands.report import ReportAnswer, SplicedAnswer, StaleAnswer, WrittenAnswer
 from harness.commands.run import RunAnswer
 from harness.commands.show import ShowAnswer
@@ -38,6 +39,7 @@ OF_SCENARIOS: Mapping[str, Any] = {
     "pin": PinAnswer,
     "plan": PlanAnswer,
     "publish": PublishAnswer,
+    "rehearse": RehearseAnswer,
     "report": ReportAnswer | WrittenAnswer,
     "run": RunAnswer,
     "show": ShowAnswer,

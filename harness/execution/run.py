@@ -205,8 +205,11 @@ def _execute(launch: Launch, around: Surroundings, earlier: Attempts) -> Finishe
     redact_logs(staged)
     events, damage = _events(staged)
     outcome = replace(_judged(outcome, events, damage), device=device_of(events))
-    measured, damage = _measurements(spec, events)
-    outcome = _judged(outcome, events, damage)
+    if spec.rehearsal is None:  # else there are not enough passes for any figure
+        measured, damage = _measurements(spec, events)
+        outcome = _judged(outcome, events, damage)
+    else:
+        measured = ()
     this = segments.end(staged, outcome.cause, outcome.usage.wall_s)
     samples = [_samples(folder) for folder in (*earlier.folders, staged)]
     parts = [run_measurements(each) for each in samples]

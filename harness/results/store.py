@@ -54,6 +54,7 @@ from harness.results import bundle, sound
 from harness.results.index import WORTH_INDEXING, RunIndex
 from harness.scenario.expectations import Expectations, fingerprints
 from harness.workloads.api.context import CHECKPOINTS
+from harness.workloads.api.passes import PASSES_FILE
 
 SPEC_FILE = "spec.json"
 OUTCOME_FILE = "outcome.json"
@@ -66,6 +67,7 @@ SEGMENT_FILE = "segment.json"
 HOST_PROBE_FILE = "host_probe.json"
 _OF_SEGMENT = (
     *("events.jsonl", "telemetry.csv", "progress.jsonl", "stdout.log", "stderr.log"),
+    PASSES_FILE,
     HOST_PROBE_FILE,
 )
 LEDGERS = "ledgers"

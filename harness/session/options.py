@@ -179,6 +179,17 @@ class RunOptions(PlanOptions):
 
 
 @options
+class RehearseOptions(PlanOptions):
+    """``harness rehearse``.
+
+    Attributes:
+        budget: no further cell is rehearsed after so long.
+    """
+
+    budget: str = "5m"
+
+
+@options
 class WatchOptions(Options):
     """``harness watch``.
 
@@ -481,6 +492,7 @@ OF_COMMAND: dict[str, type[Options]] = {
     "validate": ValidateOptions,
     "plan": PlanOptions,
     "run": RunOptions,
+    "rehearse": RehearseOptions,
     "watch": WatchOptions,
     "check": CheckOptions,
     "audit": AuditOptions,

@@ -115,6 +115,20 @@ def _add_running(commands: _Commands) -> None:
     _experiment(command)
     _runtime(command)
     command = _command(
+        commands,
+        "rehearse",
+        "try everything a run needs with two passes of each loop; forecast time, memory and energy",
+    )
+    _scenarios(command)
+    _experiment(command)
+    _runtime(command)
+    command.add_argument(
+        "--budget",
+        default="5m",
+        metavar="TIME",
+        help="rehearse no further cell of the sweep after so long, e.g. 90s (default 5m)",
+    )
+    command = _command(
         commands, "run", "run what is not yet finished, check it and print the tables"
     )
     _scenarios(command)

@@ -12,6 +12,7 @@ import select
 import signal
 import sys
 import threading
+from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from harness.variables import ARTEFACTS_VARIABLE
 from harness.workloads.api.context import Context
 from harness.workloads.api.declare import build
 from harness.workloads.api.emit import EVENTS_FILE, EventWriter
+from harness.workloads.api.passes import PASSES_FILE, rehearsed
 from harness.workloads.api.progress import PROGRESS_FILE, written_to
 from harness.workloads.api.registry import workload
 from harness.workloads.api.steps import EARLIER_FILE, EarlierSegments, Steps
@@ -55,8 +57,10 @@ def run(name: str, spec: RunSpec, out: Path) -> None:
     module, _, function = declared.entry.partition(":")
     program = getattr(import_module(module), function)
     artefacts = Path(os.environ.get(ARTEFACTS_VARIABLE, out / FOLDER))
+    rehearsal = spec.rehearsal
     with (
         written_to(out / PROGRESS_FILE),
+        rehearsed(rehearsal, out / PASSES_FILE) if rehearsal else nullcontext(),
         EventWriter(out / EVENTS_FILE, declared.metrics) as emit,
     ):
         program(

@@ -11,6 +11,7 @@ from harness.reading import read_json
 from harness.records import record
 from harness.workloads.api.context import Context
 from harness.workloads.api.declare import Metric, Workload, param
+from harness.workloads.api.passes import passes
 
 
 @record
@@ -52,7 +53,7 @@ def run(context: Context) -> None:
 def _walk(context: Context) -> None:
     """Go one step after the other, each from where the one before has come to."""
     params, here, reads = context.params, 0, dict[str, str]()
-    for number in range(1, params.steps + 1):
+    for number in passes(range(1, params.steps + 1), "walk"):
         with context.steps.step(
             f"walk-{number}",
             decides={"number": number, "value": params.value, "seed": context.spec.seed},

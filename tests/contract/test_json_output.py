@@ -21,6 +21,7 @@ SMALL = ("a99", "--profile", "cpu")
 LOCAL = (*SMALL, "--runtime", "local")
 COMMANDS: dict[str, tuple[str, ...]] = {
     "run": LOCAL,
+    "rehearse": LOCAL,
     "list": (),
     "show": SMALL,
     "validate": (),

@@ -25,6 +25,7 @@ from harness.experiments.a20.params import PathParams, where_of
 from harness.records import Scalar
 from harness.workloads.api import progress
 from harness.workloads.api.context import Context
+from harness.workloads.api.passes import passes
 from harness.workloads.data.loader import (
     BatchShape,
     InOrder,
@@ -120,12 +121,13 @@ class ConfigurationSweep:
                 torch.manual_seed(self._seed)
                 training = replace(training_run(cell, way, make), batch=batches)
                 steps = _until_broken(training, cell.max_steps)
-                for step in islice(steps, cell.warmup_steps):
+                counted = min(cell.warmup_steps, cell.max_steps)
+                for step in passes(islice(steps, counted), "counted steps", counted):
                     self._note(number, step, batches)
                     if step.index == 0:
                         turnaround_s = batches.asked_at_s - self._idle_since_s
                         self._report(cell, {"cell.turnaround": turnaround_s})
-            for step in steps:
+            for step in passes(steps, "steps", cell.max_steps - counted):
                 self._note(number, step, batches)
             self._cursor = order.cursor_at(cell.max_steps)
             self._report(cell, {"cell.wall_time": time.perf_counter() - began})
@@ -144,7 +146,8 @@ class ConfigurationSweep:
             device=self._device,
         ) as ahead:
             batches = Timed(ahead, self._device)
-            for step in _until_broken(replace(training, batch=batches), cell.max_steps):
+            steps = _until_broken(replace(training, batch=batches), cell.max_steps)
+            for step in passes(steps, "steps ahead", cell.max_steps):
                 self._note(number, step, batches, overlapped=True)
 
     def _loader(self, cell: EnvelopeParams, order: Order) -> Callable[[int], Batch]:

@@ -17,6 +17,7 @@ from harness.experiments.a20.fit import available_gib, predicted_gib
 from harness.experiments.a20.params import PathParams
 from harness.workloads.api import progress
 from harness.workloads.api.context import Context
+from harness.workloads.api.passes import passes
 from harness.workloads.data.loader import BatchShape, InOrder, loader, refuse
 from harness.workloads.data.pack import Packed
 from harness.workloads.models.frameworks import library
@@ -45,7 +46,10 @@ def compare_tables(context: Context, packed: Packed, device: torch.device) -> No
         torch.manual_seed(context.spec.seed)
         models[turn.vocab_size] = replace(training_run(turn, way, make), batch=batch)
     for number in progress.tracked(
-        range(params.ab_rounds), "compare token tables", params.ab_rounds, unit="round"
+        passes(range(params.ab_rounds), "rounds"),
+        "compare token tables",
+        params.ab_rounds,
+        unit="round",
     ):
         first = number % len(models)
         for rows in [*params.vocab_sizes[first:], *params.vocab_sizes[:first]]:

@@ -37,6 +37,7 @@ from harness.records import Scalar
 from harness.workloads.api import progress
 from harness.workloads.api.context import Context
 from harness.workloads.api.device import device_name
+from harness.workloads.api.passes import passes, uncut
 from harness.workloads.autoresearch.as_trials import ProposerContext
 from harness.workloads.autoresearch.guardrails import Guardrails
 from harness.workloads.autoresearch.loop import TRAJECTORY_FILE, Session
@@ -114,7 +115,8 @@ def _trajectory(context: Context) -> tuple[Trajectory, Space]:
         return read_trajectory(context.evidence(params.trajectory)), ARTICLE
     folder, began = context.out / "loop", time.monotonic()
     folder.mkdir()
-    complete(Session(params=loop_of(params), seed=context.spec.seed), folder)
+    with uncut():  # the student's rows are made of all of it
+        complete(Session(params=loop_of(params), seed=context.spec.seed), folder)
     context.emit.measured("loop.time", time.monotonic() - began)
     context.emit.artefact("trajectory", folder / TRAJECTORY_FILE)
     return read_trajectory(folder / TRAJECTORY_FILE), SMALL
@@ -290,7 +292,8 @@ def _race(race: CloneResources, prompt_version: PromptVersion, racer: str, say: 
     parts = race.parts[prompt_version]
     say(parts.test[0], -1)
     heats = []
-    for row in progress.tracked(parts.test, f"ask {racer}", len(parts.test), unit="question"):
+    of, asked = len(parts.test), passes(parts.test, f"ask {racer}")
+    for row in progress.tracked(asked, f"ask {racer}", of, unit="question"):
         predictions = []
         for sample in range(race.params.num_samples):
             began = time.perf_counter()

@@ -62,6 +62,8 @@ def evaluate(
         HostError: more of the rollouts broke.
     """
     progress.tell(f"evaluate {policy.name}")
+    num_all = len(tasks)
+    tasks = [task for task in tasks if task.task_id in resources.evaluated]
     decides: dict[str, Any] = {**resources.plays, "tasks": [task.task_id for task in tasks]}
     reads = {"tasks": resources.writing.digest()}
     if isinstance(policy, EnginePolicy):
@@ -73,9 +75,8 @@ def evaluate(
         if step.is_new:
             if isinstance(policy, EnginePolicy):
                 resources.served.settle(step)
-            played = resources.runner.into(step.folder / ROLLOUTS).run(
-                policy, tasks, max_errors=max_errors
-            )
+            runner = resources.runner.into(step.folder / ROLLOUTS)
+            played = runner.run_part(policy, tasks, num_all, max_errors=max_errors)
             step.is_whole = not any(each.is_error for each in played)  # else they are played again
     found = RolloutLog(step.folder / ROLLOUTS, FileEpisode).find(
         (policy.name, task.task_id, 0) for task in tasks

@@ -22,8 +22,9 @@ from harness.experiments.a32_34.training import learn
 from harness.experiments.a32_34.variants import plain
 from harness.workloads.api.context import Context
 from harness.workloads.api.device import device_name
+from harness.workloads.api.passes import part
 from harness.workloads.envs.files.protocol import ParserVersion
-from harness.workloads.rl.loop import is_evaluated
+from harness.workloads.rl.loop import is_evaluated, num_evaluated
 
 
 def run(context: Context) -> None:
@@ -41,7 +42,8 @@ def run(context: Context) -> None:
         for step in learn(resources, way):
             if is_evaluated(params, step.number) and not step.no_signal:
                 policy = resources.policy(f"{way.name}@{step.number}")
-                evaluated[step.number] = evaluate(resources, policy, resources.held_out)
+                with part("evaluations", num_evaluated(params), once=True):
+                    evaluated[step.number] = evaluate(resources, policy, resources.held_out)
         chosen = max(evaluated, key=lambda step: (evaluated[step].rates.held, -step))
         resources.context.emit.measured("learn.best_step", chosen, where={"variant": way.name})
         resources.served.answer_with(f"{way.name}-{chosen}" if chosen else SFT)

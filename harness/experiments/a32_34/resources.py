@@ -20,6 +20,7 @@ from harness.experiments.a32_34.tasks import how_to_look, opened_author
 from harness.sandbox.choice import Sandboxes, open_sandboxes
 from harness.workloads.api import progress
 from harness.workloads.api.context import Context
+from harness.workloads.api.passes import portion
 from harness.workloads.api.steps import Step
 from harness.workloads.envs.files.author import synthesise
 from harness.workloads.envs.files.environment import (
@@ -88,6 +89,13 @@ class FileAgentResources:
     def seed(self) -> int:
         """The run's."""
         return self.context.spec.seed
+
+    @cached_property
+    def evaluated(self) -> frozenset[str]:
+        """Ids of the tasks that policies are compared on; in a rehearsal some of either side."""
+        at_once = self.params.max_concurrency
+        sides = portion(self.held_out, at_once), portion(self.pool, at_once // 4)
+        return frozenset(task.task_id for side in sides for task in side)
 
     @property
     def reads(self) -> Mapping[str, str]:

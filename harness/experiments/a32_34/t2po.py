@@ -29,8 +29,9 @@ from harness.experiments.a32_34.variants import T2poVariant, T2poVariantName, va
 from harness.records import Scalar
 from harness.workloads.api.context import Context
 from harness.workloads.api.device import device_name
+from harness.workloads.api.passes import part
 from harness.workloads.models.adapter import Weights
-from harness.workloads.rl.loop import is_evaluated
+from harness.workloads.rl.loop import is_evaluated, num_evaluated
 from harness.workloads.rl.runner import MAX_ERROR_FRACTION, require_equal_errors
 
 
@@ -96,7 +97,8 @@ def _train(
     for step in learn(resources, way):
         batches[step.number - 1] = batch(way, step)  # played by the weights of the step before
         if is_evaluated(params, step.number) and not step.no_signal:
-            points[step.number] = _point(resources, f"{way.name}@{step.number}")
+            with part("evaluations", num_evaluated(params), once=True):
+                points[step.number] = _point(resources, f"{way.name}@{step.number}")
     played = [each for number, point in points.items() if number for each in point.values()]
     errors[way.name] = sum(each.num_errors for each in (*played, *batches.values()))
     for number in points.keys() & batches.keys():

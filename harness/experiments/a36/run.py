@@ -22,6 +22,7 @@ from harness.records import record, to_json
 from harness.workloads.api import progress
 from harness.workloads.api.context import Context
 from harness.workloads.api.device import device_name
+from harness.workloads.api.passes import part, portion
 from harness.workloads.envs.search.environment import (
     SearchEpisode,
     SearchEvalResults,
@@ -37,6 +38,7 @@ from harness.workloads.rl.loop import (
     Training,
     TrainingStep,
     is_evaluated,
+    num_evaluated,
     train,
 )
 from harness.workloads.rl.rollout import PLAYED, ROLLOUTS, Key, Rollout, RolloutLog
@@ -80,7 +82,8 @@ def run(context: Context) -> None:
             if step.number == 1 and way.settings is not None:
                 _compare_two_ways(resources, way, step)
             if is_evaluated(params, step.number):
-                evaluated[step.number] = _evaluate(resources, step.number)
+                with part("evaluations", num_evaluated(params), once=True):
+                    evaluated[step.number] = _evaluate(resources, step.number)
         require_equal_errors({f"@{step}": each.num_errors for step, each in evaluated.items()})
         first, *later = [100 * each.results.exact_match for each in evaluated.values()]
         emit.measured("search.gain", later[-1] - first)
@@ -199,13 +202,14 @@ def _evaluate(resources: SearchAgentResources, step: int) -> _Evaluation:
         seed_has_draw=False,
     )
     progress.tell(f"evaluate after step {step}")
+    tasks = portion(resources.held_out, resources.runner.max_concurrency)
     with resources.context.steps.step(
         policy.name,
         decides={
             **resources.plays,
             "engine": policy.identity,
             "sampling": to_json(policy.sampling),
-            "tasks": [each.task_id for each in resources.held_out],
+            "tasks": [each.task_id for each in tasks],
         },
         reads={"weights": resources.served.version},
         code=_PLAYING,
@@ -213,11 +217,12 @@ def _evaluate(resources: SearchAgentResources, step: int) -> _Evaluation:
     ) as made:
         if made.is_new:
             resources.served.settle(made)
-            played = resources.runner.into(made.folder / ROLLOUTS).run(policy, resources.held_out)
+            runner = resources.runner.into(made.folder / ROLLOUTS)
+            played = runner.run_part(policy, tasks, len(resources.held_out))
             made.is_whole = not any(each.is_error for each in played)  # else they are played again
     rollouts = [
         *RolloutLog(made.folder / ROLLOUTS, SearchEpisode)
-        .find((policy.name, task.task_id, 0) for task in resources.held_out)
+        .find((policy.name, task.task_id, 0) for task in tasks)
         .values()
     ]
     hops = {each.task_id: len(each.hops) for each in resources.held_out}

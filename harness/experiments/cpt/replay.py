@@ -26,6 +26,7 @@ from harness.records import Scalar, record, to_json
 from harness.workloads.api import progress
 from harness.workloads.api.context import Context
 from harness.workloads.api.device import device_name, torch_device
+from harness.workloads.api.passes import part, passes
 from harness.workloads.api.steps import Step
 from harness.workloads.data.languages import Language, entropy_nats, language, relative
 from harness.workloads.data.mixture import ReplayMixture
@@ -110,11 +111,14 @@ def train(
     """Train by the harness's own loop."""
     measured, losses = {}, []
     began = time.perf_counter()
-    for step in training.steps(num_steps):
+    for step in passes(training.steps(num_steps), "steps", num_steps):
         losses.append(step.loss)
         progress.tell(f"train {name}", step.index + 1, num_steps, {"loss": step.loss})
         if (measure_now := measure.get(step.index + 1)) is not None:
-            measured[step.index + 1] = measure_now()
+            with part("measure", once=True):
+                measured[step.index + 1] = measure_now()
+    for number in sorted(measure.keys() - measured.keys()):  # a rehearsal did not come as far
+        measured[number] = measure[number]()
     wall_s = time.perf_counter() - began
     return Trained(measured=measured, losses=tuple(losses), num_steps=num_steps, wall_s=wall_s)
 
@@ -321,10 +325,10 @@ class Experiment:
 
     def _loss(self, model: Gpt, texts: Tensor) -> float:
         total = 0.0
-        for part in torch.split(texts, self.params.batch_size):
-            ids, targets = self._batch(part)
+        for some in torch.split(texts, self.params.batch_size):
+            ids, targets = self._batch(some)
             with torch.no_grad(), self.arithmetic.forward_context():
-                total += cross_entropy(model(ids), targets).item() * len(part)
+                total += cross_entropy(model(ids), targets).item() * len(some)
         return total / len(texts)
 
     def training(

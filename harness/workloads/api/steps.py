@@ -39,6 +39,7 @@ from harness.probes.reading import NotSupported, Reasons
 from harness.records import RunSpec, StepTaken, record, to_json
 from harness.source import digest_of
 from harness.workloads.api.emit import EventWriter
+from harness.workloads.api.passes import part
 
 # what computes; an engine names itself among what decides the steps that it answers in
 _LIBRARIES = ("torch", "transformers", "peft", "numpy", "megatron-core")
@@ -166,20 +167,20 @@ class Steps:
             place={} if portable else self._place,
             source=digest_of(code, CARRIERS),
         )
-        found, across = self._found(asked)
-        if found is not None:
-            yield self._taken(found, across=across)
-            return
-        with self._store.locked(asked.key, self._waiter(name)):
-            found, across = self._found(asked)  # its maker may just have finished
+        with part(name) as timed:
+            found, across = self._found(asked)
             if found is None:
-                self._within = name
-                try:
-                    yield from self._made(asked, code, keeps)
-                finally:
-                    self._within = ""
-                return
-        yield self._taken(found, across=across)
+                with self._store.locked(asked.key, self._waiter(name)):
+                    found, across = self._found(asked)  # its maker may just have finished
+                    if found is None:
+                        self._within = name
+                        try:
+                            yield from self._made(asked, code, keeps)
+                        finally:
+                            self._within = ""
+                        return
+            timed.is_new = False
+            yield self._taken(found, across=across)
 
     @property
     def folders(self) -> tuple[Path, ...]:

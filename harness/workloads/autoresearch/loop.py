@@ -15,6 +15,7 @@ from harness.errors import HostError
 from harness.probes.energy import EnergyCounter
 from harness.records import digest, record, to_json
 from harness.workloads.api import progress
+from harness.workloads.api.passes import passes
 from harness.workloads.autoresearch import iteration as outcomes
 from harness.workloads.autoresearch.as_trials import (
     LAYOUT,
@@ -155,7 +156,7 @@ class Loop:
             limit = self._limit()
             self._laps.start()
             first = 1 + max((each.iteration for each in past), default=0)
-            for iteration in range(first, self._params.iterations + 1):
+            for iteration in passes(range(first, self._params.iterations + 1), "iterations"):
                 done = self._iterate(iteration, header, here, past, limit)
                 lap = self._laps.end()
                 done = replace(done, iter_wall_s=lap.wall_s)
@@ -200,7 +201,8 @@ class Loop:
         cfg = self._session.search_space.baseline
         first = self._evaluated(self._session.weights_seed(0))
         noise = self._session.noise or tuple(
-            _metrics(self._evaluated(seed)).val_bpb for seed in self._session.noise_seeds()
+            _metrics(self._evaluated(seed)).val_bpb
+            for seed in passes(self._session.noise_seeds(), "evaluate the baseline again")
         )
         baseline = BaselineEval(
             baseline_cfg=cfg,

@@ -20,6 +20,7 @@ instead of being started anew, and which prompts a step draws depends on the run
 from __future__ import annotations
 
 import json
+import math
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +31,7 @@ from typing import Any, Generic
 from harness.reading import read_json
 from harness.records import from_json, record, to_json
 from harness.workloads.api.context import Context
+from harness.workloads.api.passes import part, passes, portion
 from harness.workloads.api.steps import Step
 from harness.workloads.envs.base import EpisodeT, TaskT
 from harness.workloads.inference.engine import EngineError, SamplingParams
@@ -143,10 +145,15 @@ class Training(Generic[TaskT, EpisodeT]):
         """Groups a step; none twice within it."""
         return min(self.params.prompts_per_step, len(self.tasks))
 
-    def prompts(self, seed: int, number: int) -> list[TaskT]:
-        """Return the prompts of a step, which are the same for every algorithm."""
+    def prompts(self, seed: int, number: int) -> Sequence[TaskT]:
+        """Return the prompts of a step, which are the same for every algorithm.
+
+        A rehearsal has as many as keep the runner busy.
+        """
         draw = random.Random(f"{seed} {number}")  # noqa: S311 - no secret
-        return draw.sample(self.tasks, self.prompts_per_step)
+        drawn = draw.sample(self.tasks, self.prompts_per_step)
+        at_once = math.ceil(self.runner.max_concurrency / self.params.num_generations)
+        return portion(drawn, at_once, least=1)
 
 
 def train(
@@ -175,7 +182,8 @@ def train(
     errors_left = int(MAX_ERROR_FRACTION * planned)
     behind: Path | None = None  # a step that was taken: the trainer has yet to go on from it
     reads = dict(training.reads)
-    for number in range(1, params.max_steps + 1):
+    # the last step is evaluated, also by a rehearsal
+    for number in passes(range(1, params.max_steps + 1), algorithm.name, with_last=True):
         with training.context.steps.step(
             f"{algorithm.name}-{number}",
             decides={
@@ -228,21 +236,20 @@ def _take_step(
         turn_filter=algorithm.turn_filter,
         seed_has_draw=algorithm.seed_has_draw,
     )
-    rollouts = training.runner.into(step.folder / ROLLOUTS).run(
-        policy,
-        training.prompts(algorithm.settings.seed, number),
-        training.params.num_generations,
-        errors_left,
+    prompts, num_all = training.prompts(algorithm.settings.seed, number), training.prompts_per_step
+    rollouts = training.runner.into(step.folder / ROLLOUTS).run_part(
+        policy, prompts, num_all, training.params.num_generations, errors_left
     )
     played = time.monotonic()
 
-    # groups, with what each turn gained where the objective asks for it
-    gains = algorithm.gains(rollouts) if algorithm.gains else None
-    grouped = groups(rollouts, gains)
-    scored = time.monotonic()
+    with part("update", num_all, done=len(prompts)):
+        # groups, with what each turn gained where the objective asks for it
+        gains = algorithm.gains(rollouts) if algorithm.gains else None
+        grouped = groups(rollouts, gains)
+        scored = time.monotonic()
 
-    # advantages, loss, update
-    report = trainer.step(grouped, policy.sampling)
+        # advantages, loss, update
+        report = trainer.step(grouped, policy.sampling)
     # make sure that the engine sampled with the weights that the step began with
     difference = report.update.logprob_difference.mean if report.update else 0.0
     if difference > _OTHER_WEIGHTS:
@@ -299,3 +306,8 @@ def _read_step(
 def is_evaluated(params: TrainerParams, step: int) -> bool:
     """Whether the weights of a step are evaluated: every so often, and the last ones."""
     return step % params.eval_steps == 0 or step == params.max_steps
+
+
+def num_evaluated(params: TrainerParams) -> int:
+    """Return how many steps are."""
+    return sum(is_evaluated(params, step) for step in range(1, params.max_steps + 1))

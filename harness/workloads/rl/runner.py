@@ -9,6 +9,7 @@ figure comes from the rollouts that happened to be played before something died.
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
@@ -21,6 +22,7 @@ from typing import Generic, Protocol
 from harness.errors import HostError
 from harness.records import digest, record
 from harness.workloads.api import progress
+from harness.workloads.api.passes import part
 from harness.workloads.envs.base import (
     Environment,
     EnvironmentFault,
@@ -386,6 +388,26 @@ class Runner(Generic[TaskT, EpisodeT]):
         for worker in workers:
             worker.result()
         return session.rollouts
+
+    def run_part(
+        self,
+        policy: Policy[TaskT],
+        tasks: Sequence[TaskT],
+        num_all: int,
+        num_samples: int = 1,
+        max_errors: int | None = None,
+    ) -> tuple[Rollout[EpisodeT], ...]:
+        """Play every task, as `run` does; a rehearsal plays some of `num_all`.
+
+        How long the others would take follows from what these took by themselves: all of them are
+        played at once, and the last ones with fewer and fewer beside them.
+        """
+        with part("rollouts", num_all, done=len(tasks)) as timed:
+            played = self.run(policy, tasks, num_samples, max_errors)
+            spent_s = math.fsum(each.timings.total_s for each in played)
+            at_once = min(self.max_concurrency, num_all * num_samples)
+            timed.more_s = (num_all - len(tasks)) * spent_s / len(tasks) / at_once
+        return played
 
 
 class _Session(Generic[TaskT, EpisodeT]):

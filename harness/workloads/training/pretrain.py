@@ -16,6 +16,7 @@ import torch
 from harness.workloads.api import progress
 from harness.workloads.api.context import Context
 from harness.workloads.api.device import device_name, torch_device
+from harness.workloads.api.passes import passes
 from harness.workloads.models.frameworks import Library, library
 from harness.workloads.models.precision import Arithmetic, arithmetic
 from harness.workloads.training.loop import AdamW, OptimizerStep, TrainingRun, repeated_batch
@@ -108,7 +109,8 @@ def _train(
             num_parameters = sum(parameter.numel() for parameter in training.model.parameters())
             emit.measured("parameters", num_parameters)
             steps = training.steps(params.max_steps)
-            for step in islice(steps, params.warmup_steps):
+            counted = min(params.warmup_steps, params.max_steps)
+            for step in passes(islice(steps, counted), "counted steps", counted):
                 report(step)
-        for step in steps:
+        for step in passes(steps, "steps", params.max_steps - counted):
             report(step)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from harness.errors import InputError, Problem
 from harness.records import record
 from harness.workloads.api import progress
+from harness.workloads.api.passes import passes
 from harness.workloads.models.example import Example
 from harness.workloads.models.lora import LoraPolicy
 from harness.workloads.training.errors import DivergedError
@@ -117,8 +118,9 @@ def supervise(
     )
     number = 0
     per_epoch = math.ceil(len(fitted.examples) / settings.examples_per_step)
-    for epoch in range(1, settings.num_train_epochs + 1):
-        for examples in _steps(fitted.examples, settings, epoch):
+    for epoch in passes(range(1, settings.num_train_epochs + 1), "epochs"):
+        of_epoch = list(_steps(fitted.examples, settings, epoch))
+        for examples in passes(of_epoch, "supervised steps"):
             rate = schedule.lr_at(number)
             number += 1
             for group in optimizer.param_groups:

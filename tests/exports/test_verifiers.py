@@ -28,7 +28,7 @@ NAME = "a34-t2po-uncertainty-guided-rl"
 def test_its_own_program_checks_every_task(exported: Exported, tmp_path: Path) -> None:
     export(exported, tmp_path / "v")
     # no container engine is needed for the author's own commands
-    here = ["--taskset.image", "null", "--runtime.type", "subprocess", "--no-rich"]
+    here = ["--taskset.contained", "false", "--runtime.type", "subprocess", "--no-rich"]
     done = subprocess.run(
         [str(Path(sys.executable).with_name("vf-validate")), NAME, *here, "-o", "out"],
         capture_output=True,
@@ -54,7 +54,7 @@ def test_it_grades_as_we_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     config: Any = vf.taskset_config_type("graded")
-    tasks = {task.data.id: task for task in vf.load_taskset(config(id="graded", image=None))}
+    tasks = {task.data.id: task for task in vf.load_taskset(config(id="graded", contained=False))}
 
     async def scored(task: Any, workspace: Path) -> dict[str, float]:
         agent = vf.AgentInfo(config=vf.AgentConfig())

@@ -18,6 +18,7 @@ import verifiers.v1 as vf
 __all__ = ["FileTaskset"]
 
 _HERE = Path(__file__).parent
+_IMAGE = "python:3.12-slim-bookworm"
 # -I and -P: what the agent left in its folder is not loaded in the grader's place
 _GRADE = """\
 set -e
@@ -31,8 +32,8 @@ PYTHONPATH=$1 python3 -P -B grade.py "$workspace" reward.json >&2
 class FileTasksetConfig(vf.TasksetConfig):
     """What may be set on the command line."""
 
-    image: str | None = "python:3.12-slim-bookworm"
-    """Null for no container: the agent's commands then run on this machine."""
+    contained: bool = True
+    """Whether tasks ask for a container; without one, commands run on this machine."""
 
 
 class FileTask(vf.Task[vf.TaskData]):
@@ -91,9 +92,10 @@ class FileTaskset(vf.Taskset[FileTask, FileTasksetConfig]):
 
     def load(self) -> Iterator[FileTask]:
         """Yield the tasks."""
-        image = self.config.image
-        contained: dict[str, Any] = {"image": image, "workdir": "/app", "network_allow": []}
+        box: dict[str, Any] = {"image": _IMAGE, "workdir": "/app", "network_allow": []}
         for folder in sorted((_HERE / "tasks").iterdir()):
             prompt = (folder / "instruction.md").read_text("utf-8")
-            data = vf.TaskData(id=folder.name, prompt=prompt, **(contained if image else {}))
+            data = vf.TaskData(
+                id=folder.name, prompt=prompt, **(box if self.config.contained else {})
+            )
             yield FileTask(data, self.config.task)

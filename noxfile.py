@@ -62,6 +62,8 @@ class Environment:
     """Whether PyTorch, in the build for this machine, is installed before the lock."""
     project: bool = False
     """Whether the harness is installed, so that its `bin/harness` runs from any folder."""
+    python: str | None = None
+    """The version of Python that some of its packages need; without it here, nox's own is taken."""
 
 
 def _environments(*, has_gpu: bool) -> dict[str, Environment]:
@@ -84,7 +86,8 @@ def _environments(*, has_gpu: bool) -> dict[str, Environment]:
         "curator": Environment(lock=BENCH_REQUIREMENTS / "curator.txt", torch=True),
         "regression": Environment(lock=BENCH_REQUIREMENTS / "regression.txt"),
         "crate": Environment(lock=BENCH_REQUIREMENTS / "crate.txt"),
-        "exports": Environment(lock=REQUIREMENTS / "exports.txt"),
+        "exports": Environment(lock=REQUIREMENTS / "exports.txt", python="3.12"),
+        "verifiers": Environment(lock=REQUIREMENTS / "verifiers.txt"),
         "reframe": Environment(lock=BENCH_REQUIREMENTS / "reframe.txt"),
         "trl": Environment(lock=BENCH_REQUIREMENTS / "trl.txt", torch=True),
     }
@@ -150,8 +153,8 @@ def _wanted(name: str) -> dict[str, str]:
     interpreter = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
     wanted = {
         "the lock": _digest(env.lock.read_bytes()),
-        "the interpreter": f"{interpreter} {platform.python_version()} "
-        f"{sysconfig.get_config_var('SOABI')}",
+        "the interpreter": _other_python(env.python)
+        or f"{interpreter} {platform.python_version()} {sysconfig.get_config_var('SOABI')}",
         "the folder": str(_folder(name)),
         "the recipe in noxfile.py": _digest("".join(map(inspect.getsource, RECIPE)).encode()),
     }
@@ -163,6 +166,20 @@ def _wanted(name: str) -> dict[str, str]:
     if env.project:
         wanted[PROJECT] = _project_digest()
     return wanted
+
+
+def _other_python(version: str | None) -> str | None:
+    """Return the program of a version of Python, where it is not nox's own and works here."""
+    if version is None or platform.python_version().startswith(f"{version}."):
+        return None
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    on_path = shutil.which(f"python{version}")
+    for program in filter(None, [on_path, *pyenv.glob(f"versions/{version}.*/bin/python")]):
+        # one of pyenv on the path fails unless its version is the chosen one
+        asked = subprocess.run([program, "-c", ""], check=False, capture_output=True)
+        if asked.returncode == 0:
+            return str(Path(program).resolve())
+    return None
 
 
 def _project_digest() -> str:
@@ -192,7 +209,8 @@ def _make(session: nox.Session, name: str, wanted: dict[str, str], changed: list
     python = str(folder / "bin" / "python")
     (folder / STAMP).unlink(missing_ok=True)
     if changed != [PROJECT]:
-        _run(session, sys.executable, "-m", "venv", "--clear", str(folder))
+        own = _other_python(env.python) or sys.executable
+        _run(session, own, "-m", "venv", "--clear", str(folder))
         if env.over:
             # the setuptools that venv brings up to Python 3.11 would hide that of the lock below
             _run(session, python, "-m", "pip", "-qq", "uninstall", "--yes", "setuptools")
@@ -231,7 +249,7 @@ def _said(name: str, took_s: float, fetched_bytes: int) -> str:
     """Return how the making of an environment gets on."""
     env = ENVIRONMENTS[name]
     total = len(_pins(env.lock)) + env.torch
-    installed = len(list(_site_packages(_folder(name)).glob("*.dist-info")))
+    installed = len(list(_folder(name).glob("lib/python*/site-packages/*.dist-info")))
     fetched = f"{fetched_bytes / 1e6:.0f} MB fetched, " if fetched_bytes else ""
     now = f"; now {_fetching['now']}" if "now" in _fetching else ""
     of = f"{installed} of about {total} packages installed"
@@ -563,6 +581,8 @@ def curator(session: nox.Session) -> None:
 def exports(session: nox.Session) -> None:
     """Open every export with its tool's own program, or check it by its owner's schema."""
     _pytest(session, *(session.posargs or ["tests/exports"]), within="exports")
+    if not session.posargs:
+        _pytest(session, "tests/exports/test_verifiers.py", within="verifiers")
 
 
 @nox.session(venv_backend="none", default=False)

@@ -27,7 +27,7 @@ def to_install(extra: str) -> str:
     if extra in _LOCKED:
         lock = str(_ROOT / "requirements" / _LOCKED[extra])
         return _installer("install", "--require-hashes", "--requirement", lock)
-    if extra in {"exports", "trackio"}:  # these want other versions than the locks hold
+    if extra in {"exports", "trackio", "verifiers"}:  # other versions than the locks hold
         project = shlex.quote(f"{_ROOT}[{extra}]")
         return f"python3 -m venv {extra} && {extra}/bin/pip install --editable {project}"
     return _made_again()

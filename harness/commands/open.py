@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import webbrowser
 
 from harness.errors import ExitCode, HostError
@@ -10,10 +11,10 @@ from harness.results.code import code_state
 from harness.results.store import RunStore
 from harness.scenario.folders import find
 from harness.scenario.load import load
-from harness.session.options import OpenOptions
+from harness.session.options import OpenOptions, experiment_as_typed
 from harness.session.output import print_answer
 from harness.session.project import open_project
-from harness.session.selection import open_ledger, stored_profile
+from harness.session.selection import open_ledger, overrides_of, stored_profile
 from harness.site.build import OF_ONE, ScenarioPages, Site, made_by
 from harness.site.folder import write_site
 from harness.site.published import stored
@@ -32,17 +33,22 @@ class OpenAnswer:
 def main(options: OpenOptions) -> ExitCode:
     """Write the pages of a scenario's stored results, and show them.
 
+    What is set holds for the profile that answers first; the others are shown as declared.
+
     Raises:
-        HostError: the store has no results of the scenario.
+        HostError: the store has no results of the scenario, or none with what is set.
     """
     project = open_project(options)
-    loaded, store = load(find(project.scenarios, options.scenario)), RunStore(project.store)
+    loaded, store = load(find(project.scenarios, options.scenarios[0])), RunStore(project.store)
     first = stored_profile(options.profile, loaded.scenario, store)
-    profiles = stored(loaded, open_ledger(loaded), store)
+    profiles = stored(loaded, open_ledger(loaded), store, {first: overrides_of(options)})
     profiles = tuple(sorted(profiles, key=lambda each: each.profile is not first))
-    if not profiles or profiles[0].profile is not first:
-        message = f"no results of {loaded.scenario.scenario}, profile {first}, in {store.root}"
-        raise HostError(message, f"harness run {options.scenario} --profile {first}")
+    if not profiles or profiles[0].profile is not first or not profiles[0].runs:
+        given = shlex.join(experiment_as_typed(options))
+        name, said = loaded.scenario.scenario, f" with {given}" if given else ""
+        message = f"no results of {name}, profile {first}{said}, in {store.root}"
+        again = ("harness", "run", options.scenarios[0], "--profile", first, given)
+        raise HostError(message, " ".join(filter(None, again)))
     runs = [run for each in profiles for run in each.page.dossier.runs]
     pages = ScenarioPages(loaded, profiles, logs=[*transcript_logs(runs, store)])
     out = store.root / PAGES / loaded.scenario.scenario

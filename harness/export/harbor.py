@@ -27,9 +27,10 @@ _GRADER = (
 )
 _COMMAND_S = 10  # article 32: what one command may take
 _GRADE = '''\
-"""Grades /app, and writes the reward where Harbor looks for it."""
+"""Grades a folder by the task beside this file: grade.py FOLDER REWARD.json."""
 
 import json
+import sys
 from pathlib import Path
 
 from harness.sandbox.workspace import WorkspaceOverflow
@@ -38,21 +39,19 @@ from harness.workloads.envs.files.task_json import parse_task
 
 task = parse_task(json.loads(Path(__file__).with_name("task.json").read_text("utf-8")))
 try:
-    graded = grade(task, Path("/app"))
+    graded = grade(task, Path(sys.argv[1]))
 except WorkspaceOverflow as overflow:
     graded = failed(task, str(overflow))
 for each in graded.results:
     print("ok  " if each.passed else "FAIL", each.kind, repr(each.path), each.detail)
-logs = Path("/logs/verifier")
-logs.mkdir(parents=True, exist_ok=True)
 share = graded.num_passed / graded.num_total if graded.num_total else 1.0
 reward = {"reward": float(graded.passed), "assertion_pass_rate": share}
-(logs / "reward.json").write_text(json.dumps(reward) + "\\n", "utf-8")
+Path(sys.argv[2]).write_text(json.dumps(reward) + "\\n", "utf-8")
 '''
 _TEST = """\
 #!/bin/sh
 # -P: what the agent left in the working folder is not loaded in the grader's place
-cd / && PYTHONPATH=/tests exec python3 -P -B /tests/grade.py
+cd / && PYTHONPATH=/tests exec python3 -P -B /tests/grade.py /app /logs/verifier/reward.json
 """
 _DOCKERFILE = f"""\
 FROM {IMAGE}
@@ -91,28 +90,37 @@ def tasks_of(source: Exported) -> list[Task]:
 
 def write_task(task: Task, folder: Path, scenario: str) -> None:
     """Write one task: its text, its workspace, its author's commands, and its grader."""
-    environment, solution, tests = (folder / each for each in ("environment", "solution", "tests"))
-    (environment / "files").mkdir(parents=True)
-    for seed in task.seed:
-        place = environment / "files" / seed.path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(seed.content)
+    environment, tests = folder / "environment", folder / "tests"
+    write_seed(task, environment / "files")
     _write(environment / "Dockerfile", _DOCKERFILE)
-    _write(folder / "instruction.md", _instruction(task))
+    _write(folder / "instruction.md", instruction(task, "/app"))
     _write(folder / "task.toml", _settings(task, scenario))
     if task.oracle:
-        commands = "\n".join(task.oracle)
-        _write(solution / "solve.sh", f"#!/bin/bash\nset -e\ncd /app\n{commands}\n", mode=0o755)
+        _write(folder / "solution" / "solve.sh", solution(task, "/app"), mode=0o755)
+    write_grader(tests)
     _write(tests / "test.sh", _TEST, mode=0o755)
-    _write(tests / "grade.py", _GRADE)
     _write(tests / "task.json", json.dumps(to_document(task), indent=1, ensure_ascii=False) + "\n")
-    _copy_grader(tests)
 
 
-def _instruction(task: Task) -> str:
-    return (
-        f"{task.intent}\n\nThe files are in /app; paths are relative to it. There is no network.\n"
-    )
+def write_seed(task: Task, folder: Path) -> None:
+    """Write the files that an agent finds."""
+    folder.mkdir(parents=True)
+    for seed in task.seed:
+        place = folder / seed.path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(seed.content)
+
+
+def instruction(task: Task, where: str) -> str:
+    """Return what an agent is asked."""
+    said = f"The files are in {where}; paths are relative to it. There is no network."
+    return f"{task.intent}\n\n{said}\n"
+
+
+def solution(task: Task, where: str = ".") -> str:
+    """Return the author's commands as a script."""
+    commands = "\n".join(task.oracle)
+    return f"#!/bin/bash\nset -e\ncd {where}\n{commands}\n"
 
 
 def _settings(task: Task, scenario: str) -> str:
@@ -141,14 +149,15 @@ network_mode = "no-network"
 """
 
 
-def _copy_grader(tests: Path) -> None:
+def write_grader(folder: Path) -> None:
+    """Write ``grade.py`` with all the modules that it can load; it expects ``task.json`` beside."""
+    _write(folder / "grade.py", _GRADE)
     for name, file in modules(_GRADER).items():
-        place = tests.joinpath(*name.split(".")).with_suffix(".py")
+        place = folder.joinpath(*name.split(".")).with_suffix(".py")
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, place)
-    for folder in (tests / "harness").rglob("*/"):
-        (folder / "__init__.py").touch()
-    (tests / "harness" / "__init__.py").touch()
+    for package in (folder / "harness", *(folder / "harness").rglob("*/")):
+        (package / "__init__.py").touch()
 
 
 def _write(path: Path, text: str, mode: int = 0o644) -> None:

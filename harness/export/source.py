@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
@@ -17,6 +21,7 @@ from harness.report import facts
 from harness.report.dossier import ScenarioReport
 from harness.report.figures import setting
 from harness.results.store import RunStore
+from harness.session.project import CODE
 from harness.workloads.api.emit import EVENTS_FILE, read_events
 from harness.workloads.envs.files.environment import FileEpisode
 from harness.workloads.envs.files.protocol import PromptStyle, conversation
@@ -185,3 +190,28 @@ def require(package: str) -> None:
     if find_spec(package) is None:
         message = f"{package} is not installed"
         raise InputError([Problem(message=message, key="--to", allowed=to_install("exports"))])
+
+
+def write_apart(
+    source: Exported, module: str, documents: Iterable[Any], variables: Mapping[str, str]
+) -> None:
+    """Let a process of its own write: it is started as a module, with a document a line.
+
+    For a tool that reads the environment when it is loaded, or speaks to the terminal.
+
+    Raises:
+        HostError: it failed.
+    """
+    code = os.pathsep.join(filter(None, [str(CODE), os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(
+        [sys.executable, "-m", module],
+        input="".join(json.dumps(each) + "\n" for each in documents),
+        env={**os.environ, **variables, "PYTHONPATH": code},
+        capture_output=True,
+        check=False,
+        encoding="utf-8",
+    )
+    if done.returncode:
+        *_, cause = ["no message", *done.stderr.splitlines()]
+        message = f"{module.rpartition('.')[2]} failed: {cause}"
+        raise HostError(message, f"harness export {source.name} --to parquet PATH")

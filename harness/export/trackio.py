@@ -1,25 +1,20 @@
 """trackio: a project in which a scenario's runs lie beside each other, with their curves.
 
 trackio decides where it writes when it is loaded, and speaks to the terminal. So a process of its
-own loads it: this module, with a line of JSON for each run on its standard input.
+own loads it: this module.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from harness import atomic
-from harness.errors import HostError
-from harness.export.source import Exported, numbers, require, tags, title
+from harness.export.source import Exported, numbers, require, tags, title, write_apart
 from harness.reading import read_json
 from harness.records import FinishedRun, to_json
-from harness.session.project import CODE
 
 _FOLDER = "TRACKIO_DIR"
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}  # nothing leaves this machine
@@ -34,23 +29,11 @@ def export(source: Exported, path: Path) -> list[str]:
         HostError: trackio failed.
     """
     require("trackio")
-    lines = [json.dumps(document) + "\n" for document in _documents(source)]
-    code = os.pathsep.join(filter(None, [str(CODE), os.environ.get("PYTHONPATH")]))
+    documents = [*_documents(source)]
     with atomic.new_folder(path) as folder:
-        done = subprocess.run(
-            [sys.executable, "-m", __name__],
-            input="".join(lines),
-            env={**os.environ, **_OFFLINE, _FOLDER: str(folder.resolve()), "PYTHONPATH": code},
-            capture_output=True,
-            check=False,
-            encoding="utf-8",
-        )
-        if done.returncode:
-            *_, cause = ["no message", *done.stderr.splitlines()]
-            message = f"trackio failed: {cause}"
-            raise HostError(message, f"harness export {source.name} --to parquet PATH")
+        write_apart(source, __name__, documents, {**_OFFLINE, _FOLDER: str(folder.resolve())})
     how = f"{_FOLDER}={path} trackio show --project {source.name}"
-    return [f"{path}: {len(lines)} runs; open it with: {how}"]
+    return [f"{path}: {len(documents)} runs; open it with: {how}"]
 
 
 def _documents(source: Exported) -> Iterator[dict[str, Any]]:

@@ -541,13 +541,8 @@ def next_steps(
         steps.append(NextStep(command=command, gives=f"{counted(owed, 'run')} still to do"))
     command = ("harness", "check", short, *here, *experiment, *place)
     steps.append(NextStep(command=command, gives="every claim"))
-    if experiment:
-        out = ("--out", f"{short}-report")
-        command = ("harness", "report", short, *here, *experiment, *out, *place)
-        steps.append(NextStep(command=command, gives="page, plots, tables"))
-    else:
-        command = ("harness", "open", short, *here, *place)
-        steps.append(NextStep(command=command, gives="page, plots, where each figure is from"))
+    command = ("harness", "open", short, *here, *experiment, *place)
+    steps.append(NextStep(command=command, gives="page, plots, where each figure is from"))
     states = Counter(each.state for each in summaries)
     ran = {each.profile for each in dossiers}
     for profile, state in (

@@ -358,13 +358,18 @@ def run_line(run: FinishedRun) -> RunLine:
 def inline(svg: str, prefix: str, title: str) -> str:
     """Return an SVG file as part of a page.
 
-    Ids get `prefix`, so that two plots of a page do not share one; the colours of
-    `harness.report.palette` become variables of the page's style sheet.
+    Ids that something refers to get `prefix`, so that two plots of a page do not share one; the
+    colours of `harness.report.palette` become variables of the page's style sheet. What changes
+    nothing that is seen is left out.
     """
     body = svg[svg.index("<svg ") :]
     body = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", body, flags=re.DOTALL)
     body = re.sub(r">\s+<", "><", body)
-    body = re.sub(r'\bid="', f'id="{prefix}', body)
+    body = re.sub(r' transform="rotate\(-0 [^"]*"', "", body)
+    body = re.sub(r'(?<= d=")[^"]*', lambda path: re.sub(r"\s*([A-Za-z])\s*", r"\1", path[0]), body)
+    referred = set(re.findall(r'(?:url\(|href=")#([^)"]+)', body))
+    body = re.sub(r' id="([^"]*)"', lambda name: name[0] if name[1] in referred else "", body)
+    body = re.sub(r'(?<= id=")', prefix, body)
     body = re.sub(r'(url\(|href=")#', rf"\1#{prefix}", body)
     for name, colour in LIGHT.items():
         body = body.replace(colour, f"var(--{name})")

@@ -120,13 +120,15 @@ def curves(plot: Plot, dossier: ScenarioReport) -> Curves:
     for name in dict.fromkeys(name for at in coordinates for name in at):
         if name not in (plot.x, *names) and _splits(name, [plot.x, *names], coordinates):
             names.append(name)
+    counts = all(_text(at, plot.x).isdecimal() for at in coordinates)  # also such as "007"
     together: dict[str, list[Point]] = {}
     missing: Counter[str] = Counter()
     for at, pooled, interval in placed:
         if pooled.numbers:
             label = _label(dossier, {name: at[name] for name in names if name in at})
+            x = int(at[plot.x]) if counts else at[plot.x]
             together.setdefault(label, []).append(
-                Point(x=at[plot.x], y=pooled.mean, interval=interval, values=pooled.numbers)
+                Point(x=x, y=pooled.mean, interval=interval, values=pooled.numbers)
             )
         missing.update(pooled.absences)
         missing.update(["no number"] * (len(pooled.values) - len(pooled.numbers)))
@@ -203,7 +205,9 @@ def _interval(
 
 def _label(dossier: ScenarioReport, values: Mapping[str, Any]) -> str:
     """Return the name of a series: words as they are, numbers and flags with their key."""
-    names = dossier.scenario.headline.table.names if dossier.scenario.headline else {}
+    headline = dossier.scenario.headline
+    tables = [headline.table, headline.table_of(dossier.profile)] if headline else []
+    names = {key: name for table in tables for key, name in table.names.items()}
     parts = []
     for key, value in values.items():
         text = setting(value)
@@ -219,7 +223,7 @@ def _in_order(
 ) -> tuple[Series, ...]:
     """Return the series as the headline table orders their names; else as they were measured."""
     headline = dossier.scenario.headline
-    chosen = headline.table.only.values() if headline else ()
+    chosen = headline.table_of(dossier.profile).only.values() if headline else ()
     first = [_label(dossier, {"": value}) for values in chosen for value in values]
     order = {label: place for place, label in enumerate(dict.fromkeys([*first, *together]))}
     return tuple(

@@ -89,16 +89,21 @@ def as_typed(options: PlanOptions) -> dict[str, list[str]]:
 
     ``experiment`` changes what is run, ``place`` says where things are, ``runtime`` how it is run.
     """
-    experiment = [f"--set={each}" for each in options.set]
-    experiment += [f"--params={options.params}"] if options.params else []
-    experiment += [f"--only={each}" for each in options.only]
-    experiment += [f"--seed={options.seed}"] if options.seed is not None else []
-    experiment += [f"--replicates={options.replicates}"] if options.replicates is not None else []
     place = [f"--store={options.store}"] if options.store else []
     place += [f"--project={options.project}"] if options.project else []
     runtime = [f"--runtime={options.runtime}"] if options.runtime != "auto" else []
     runtime += [f"--address={options.address}"] if options.address != "auto" else []
-    return {"experiment": experiment, "place": place, "runtime": runtime}
+    return {"experiment": experiment_as_typed(options), "place": place, "runtime": runtime}
+
+
+def experiment_as_typed(options: ExperimentOptions) -> list[str]:
+    """Return the options that change what is run, as they would be typed again."""
+    typed = [f"--set={each}" for each in options.set]
+    typed += [f"--params={options.params}"] if options.params else []
+    typed += [f"--only={each}" for each in options.only]
+    typed += [f"--seed={options.seed}"] if options.seed is not None else []
+    typed += [f"--replicates={options.replicates}"] if options.replicates is not None else []
+    return typed
 
 
 @options
@@ -269,17 +274,13 @@ class ReportOptions(ExperimentOptions):
 
 
 @options
-class OpenOptions(Options):
-    """``harness open``.
+class OpenOptions(ExperimentOptions):
+    """``harness open``, of one scenario; its profile is the one that answers first.
 
     Attributes:
-        scenario: one scenario.
-        profile: the profile that answers first, or ``auto``.
         no_browser: only write the pages.
     """
 
-    scenario: str = ""
-    profile: str = "auto"
     no_browser: bool = False
 
 

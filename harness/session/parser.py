@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PROFILES = ("auto", "spark", "cuda", "cpu", "evidence")
 SHELLS = ("bash", "zsh", "fish")
 # each a module of `harness.export`
-EXPORTS = ("inspect", "trackio", "parquet", "every-eval-ever", "harbor")
+EXPORTS = ("inspect", "trackio", "mlflow", "parquet", "every-eval-ever", "harbor", "verifiers")
 ACTIONS = ("list", "show", "prune", "export", "import")
 _RUNTIMES = ("auto", "local", "docker", "ray")
 
@@ -258,8 +258,8 @@ def _add_reporting(commands: _Commands) -> None:
     command = _command(
         commands, "open", "show the page of stored results in a browser, rollouts included"
     )
-    command.add_argument("scenario", metavar="SCENARIO", help=_SCENARIO_HELP)
-    _profile(command)
+    _scenarios(command, nargs=1)
+    _experiment(command)
     command.add_argument(
         "--no-browser", action="store_true", help="only write the pages and say where"
     )

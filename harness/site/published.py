@@ -133,12 +133,17 @@ def published(loaded: Loaded, ledger: Expectations, root: Path) -> tuple[Publish
 
 
 def stored(
-    loaded: Loaded, ledger: Expectations, store: RunStore, *, is_published: bool = False
+    loaded: Loaded,
+    ledger: Expectations,
+    store: RunStore,
+    changes: Mapping[Profile, Overrides] | None = None,
+    *,
+    is_published: bool = False,
 ) -> tuple[PublishedProfile, ...]:
-    """Return the profiles that a store of this harness holds."""
+    """Return the profiles that a store of this harness holds; each as declared, or as changed."""
     found = []
     for profile in store.profiles(loaded.scenario.scenario):
-        plan = expand(loaded, profile, Overrides())
+        plan = expand(loaded, profile, (changes or {}).get(profile, Overrides()))
         dossier = replace(assemble(loaded, ledger, plan, store), is_published=is_published)
         files = files_of([dossier])
         where = {entry.id: (entry.metric, entry.where) for entry in dossier.ledger.expectations}

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from harness.errors import ExitCode, InputError
-from harness.export import every_eval_ever, inspect, parquet, source, trackio
+from harness.export import every_eval_ever, inspect, mlflow, parquet, source, trackio
 from harness.export.source import Exported
 from harness.session.parser import EXPORTS
 from tests.contract.small import called
@@ -34,7 +34,7 @@ def test_a_package_that_is_missing_is_named_with_the_extra(
     exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(source, "find_spec", lambda _: None)
-    for module in (inspect, parquet, trackio):
+    for module in (inspect, mlflow, parquet, trackio):
         with pytest.raises(InputError, match=r"\[exports\]"):
             module.export(exported, tmp_path / "new")
     assert list(tmp_path.iterdir()) == []
@@ -124,6 +124,57 @@ def test_trackio_has_runs_and_curves(exported: Exported, tmp_path: Path) -> None
     assert name in json.dumps(asked("list", "runs"))
     rewards = asked("get", "metric", "--run", name, "--metric", "reward")["values"]
     assert [(each["step"], each["value"]) for each in rewards] == [*enumerate(REWARDS, 1)]
+
+
+def test_mlflow_has_runs_and_curves(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("mlflow", reason="needs the extra `exports`")
+    mlflow.export(exported, tmp_path / "m")
+    (run,) = exported.runs
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    opened = subprocess.run(
+        [sys.executable, "-c", READ_BY_MLFLOW, str(tmp_path / "m" / mlflow.DATABASE)],
+        capture_output=True,
+        check=False,
+        encoding="utf-8",
+    )
+    assert opened.returncode == 0, opened.stderr
+    (read,) = json.loads(opened.stdout)
+    assert read["experiment"] == exported.name
+    assert (read["name"], read["status"]) == (source.title(run), "FINISHED")
+    assert read["tags"]["run_id"] == run.spec.run_id
+    assert read["params"]["variants"] == json.dumps(list(run.spec.params["variants"]))
+    assert read["metrics"]["figures/agent.pass_rate/policy:nothing"] == [[0, 12.5]]
+    assert read["metrics"]["reward"] == [[step, value] for step, value in enumerate(REWARDS, 1)]
+    assert read["took_ms"] == run.outcome.usage.wall_s * 1000
+    assert not any("lost" in name or "mean_turns" in name for name in read["metrics"])
+
+
+READ_BY_MLFLOW = """\
+import json, sys
+from mlflow import MlflowClient
+
+client, found = MlflowClient(tracking_uri=f"sqlite:///{sys.argv[1]}"), []
+for experiment in client.search_experiments():
+    for run in client.search_runs([experiment.experiment_id]):
+        histories = {
+            name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics
+        }
+        found.append({
+            "experiment": experiment.name,
+            "name": run.info.run_name,
+            "status": run.info.status,
+            "took_ms": run.info.end_time - run.info.start_time,
+            "tags": run.data.tags,
+            "params": run.data.params,
+            "metrics": {
+                name: [[each.step, each.value] for each in history]
+                for name, history in histories.items()
+            },
+        })
+print(json.dumps(found))
+"""
 
 
 def test_every_eval_ever_is_valid(exported: Exported, tmp_path: Path) -> None:

@@ -193,9 +193,11 @@ def test_next_commands_repeat_the_options_and_quote_them(
     first, second, third = next_steps([dossier], given)
     assert first.command[:3] == ("harness", "run", "t1")
     assert first.gives == "1 run still to do"
-    assert {"--set=name=two words", "--store=/a b", "--runtime=local"} <= set(first.command)
+    assert "--runtime=local" in first.command
     assert second.command[1] == "check"
-    assert third.command[1] == "report"
+    assert third.command[1] == "open"
+    for step in (first, second, third):
+        assert {"--set=name=two words", "--store=/a b"} <= set(step.command)
     lines = shown(dossier, width=60, steps=(first,))
     at = next(index for index, line in enumerate(lines) if "harness run t1" in line)
     until = next(index for index in range(at, len(lines)) if not lines[index].endswith("\\"))

@@ -117,6 +117,17 @@ def test_a_plot_in_a_page_follows_its_theme() -> None:
     assert 'href="#cpu-curve-a"' in body
 
 
+def test_a_plot_in_a_page_has_nothing_that_is_not_seen() -> None:
+    text = '<text transform="rotate(-0 1 2)" x="1">0</text><text transform="rotate(-30 1 2)"/>'
+    path = '<path d="M 0 2.5 \nL 1e-05 3 \nz\n" id="a"/>'
+    svg = f'<svg ><g id="axis">\n {path}</g>{text}<use href="#a"/></svg>'
+    body = inline(svg, "p-", "A curve")
+    shown = '<text x="1">0</text><text transform="rotate(-30 1 2)"/>'
+    assert body.endswith(
+        f'<g><path d="M0 2.5L1e-05 3z" id="p-a"/></g>{shown}<use href="#p-a"/></svg>'
+    )
+
+
 def luminance(colour: str) -> float:
     """Relative luminance, WCAG 2.2."""
     channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]

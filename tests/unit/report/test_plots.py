@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from harness.report.dossier import ScenarioReport
 from harness.report.intervals import of_trials
 from harness.report.plots import draw, draw_all, look_of, looks_of
 from harness.report.series import Curves, article_curves, curves
+from harness.scenario.schema import Headline
 from harness.statistics import Proportion, wilson
 
 from .conftest import MakeDossier, MakeRun, entry, verdict
@@ -55,6 +57,42 @@ def test_points_stand_in_order_of_x_in_their_series(
     found = shown(make_dossier(runs, plots=[plot(series=["name"])]))
     assert drawn_points(found) == {"a": [(2, 2), (4, 4)], "b": [(2, 3), (4, 5)]}
     assert found.x_unit == "token"
+
+
+def test_numbers_that_are_written_as_words_stand_in_their_order(
+    make_run: MakeRun, make_dossier: MakeDossier
+) -> None:
+    runs = [make_run({"name": name, "size": 2}, {"loss": 1}) for name in ("010", "002")]
+    found = shown(make_dossier(runs, plots=[plot(x="name")]))
+    assert drawn_points(found) == {"": [(2, 1), (10, 1)]}
+    runs.append(make_run({"name": "last", "size": 2}, {"loss": 1}))
+    (points,) = drawn_points(shown(make_dossier(runs, plots=[plot(x="name")]))).values()
+    assert [x for x, _ in points] == ["002", "010", "last"]
+
+
+def test_a_series_has_its_name_in_the_headline_table_of_its_profile(
+    make_run: MakeRun, make_dossier: MakeDossier
+) -> None:
+    runs = [make_run({"name": name, "size": 2}, {"loss": 1}) for name in "ab"]
+    dossier = make_dossier(runs, plots=[plot(series=["name"])])
+
+    column = {"metric": "loss", "header": "loss"}
+
+    def table(**names: str) -> dict[str, Any]:
+        return {"title": "T", "rows": ["name"], "names": names, "columns": [column]}
+
+    headline = Headline.model_validate(
+        {
+            "answer": [{"claim": "c", "says": "so"}],
+            "table": table(a="declared", b="other"),
+            "by_profile": {dossier.profile.value: table(a="with the record")},
+        }
+    )
+    scenario = dossier.scenario.model_copy(update={"headline": headline})
+    assert [*drawn_points(shown(replace(dossier, scenario=scenario)))] == [
+        "with the record",
+        "other",
+    ]
 
 
 def test_what_the_plot_does_not_name_is_told_apart_all_the_same(

@@ -59,6 +59,7 @@ class ClusterRuntime:
 
     Attributes:
         per_node: how many runs a node may do side by side.
+        probes: whether each node probes itself around its runs.
     """
 
     is_here = False
@@ -73,6 +74,7 @@ class ClusterRuntime:
         self.name = inner.name
         self._inner, self._models = inner, tuple(models)
         self.per_node = 1
+        self.probes = False
         self._unconnected: Cluster = cluster
         self._seen: dict[str, SurveyedNode] = {}  # by Ray's id
         self._lost: Counter[str] = Counter()
@@ -266,6 +268,7 @@ class ClusterRuntime:
             label=launch.label,
             environment=container_environment(),
             models=self._models,
+            probes=self.probes,
             depot=self._lent(launch) if reads else None,
         )
 

@@ -26,7 +26,7 @@ from harness.runtime.base import NodeLostError
 
 _CONNECT_S = 5.0
 _FRESH_S = 1.0
-_ASK_S = 120.0  # a node's first worker has its Python to start
+_ASK_S = 300.0  # a node's first worker has its Python to start
 _AHEAD = 16  # parts that a node may be ahead of the driver
 PORT = 6379
 START_HEAD = f"ray start --head --node-name=NAME --node-ip-address=ADDRESS --port={PORT}"

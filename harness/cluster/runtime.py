@@ -218,7 +218,7 @@ class ClusterRuntime:
         fitting = {each.node.name: each.node for each in self.fitting(launch.spec)}
         if not fitting:
             raise self._fits_none(launch.spec)
-        needs = self.needs(launch.spec)
+        needs = self.needs(launch.spec, next(iter(fitting.values())))
         work = self.cluster.start(self._task(launch), needs, fitting.get(launch.node))
         try:
             self._follow(work, story, launch, needs)

@@ -220,7 +220,7 @@ def test_the_cells_of_a_replicate_are_done_on_one_node_in_their_order(tmp_path: 
     assert len({run.outcome.node for run in there.values()}) == 2
 
 
-def story(launch: Launch) -> Any:
+def story(launch: Launch) -> RunOutcome:
     from tests.unit.execution.test_jobs import STORY  # noqa: PLC0415 - one story for both
 
     play(launch, STORY)
@@ -454,6 +454,30 @@ def test_each_node_is_probed_and_a_slow_one_is_told_by_name(
     assert said[0].startswith("node b: HOST DEGRADED: ")
     assert len(said) == 2
     assert not list(tmp_path.glob("**/host_probe.json"))
+
+
+def test_a_run_whose_driver_takes_nothing_any_more_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the network between them has gone: a node cannot tell that from a dead driver."""
+    monkeypatch.setattr(on_node, "_ALONE_S", 0.2)
+    stopped = threading.Event()
+
+    def script(launch: Launch) -> RunOutcome:
+        told = story(launch)
+        assert launch.stop is not None
+        if launch.stop.wait(50):
+            stopped.set()
+        return told
+
+    task = NodeTask(
+        runtime=FakeRuntime(script), spec=SPEC, files={}, program=None, label="", environment={}
+    )
+    parts = on_node.execute(task, "a", tmp_path)
+    assert next(parts).kind is PartKind.BEGAN
+    assert next(parts).kind is PartKind.ADDED  # and nobody asks for the next one
+    assert stopped.wait(50)
+    assert [part.kind for part in parts][-1] is PartKind.ENDED
 
 
 def test_what_ends_the_plan_ends_the_runs_on_the_nodes(tmp_path: Path) -> None:

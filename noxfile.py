@@ -660,6 +660,16 @@ def bench_forecast(session: nox.Session) -> None:
     session.run(*command, *session.posargs, env=env, external=True)
 
 
+@nox.session(name="bench-cluster", venv_backend="none", default=False)
+def bench_cluster(session: nox.Session) -> None:
+    """Measure what two local nodes of Ray give, cost and survive, and a driver of 64 nodes.
+
+    Words after `--` name what is measured: speedup, overhead, kills, simulation.
+    """
+    python = environment(session, "ray-tests")
+    session.run(python, "-m", "tests.bench.cluster", *session.posargs, external=True)
+
+
 @nox.session(name="bench-serving", venv_backend="none", default=False)
 def bench_serving(session: nox.Session) -> None:
     """Measure what an engine costs beside its vLLM: refreshes, and tokens for 16 clients."""

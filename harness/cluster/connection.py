@@ -6,10 +6,12 @@ Everything of Ray is behind `Cluster`; a test, or a simulation of many nodes, ha
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -23,7 +25,8 @@ from harness.errors import HostError, first_line
 from harness.runtime.base import NodeLostError
 
 _CONNECT_S = 5.0
-_ASK_S = 120.0  # a node's first worker has its Python to start
+_FRESH_S = 1.0
+_ASK_S = 300.0  # a node's first worker has its Python to start
 _AHEAD = 16  # parts that a node may be ahead of the driver
 PORT = 6379
 START_HEAD = f"ray start --head --node-name=NAME --node-ip-address=ADDRESS --port={PORT}"
@@ -89,6 +92,7 @@ class RayCluster:
 
     def __init__(self, address: str) -> None:
         self._address = address
+        self._nodes: tuple[float, tuple[Node, ...]] = (-math.inf, ())  # when asked, and the answer
 
     def __enter__(self) -> Self:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -149,7 +153,10 @@ class RayCluster:
             raise HostError(message, remedy) from None
 
     def nodes(self) -> tuple[Node, ...]:
-        """Return the nodes that are alive."""
+        """Return the nodes that are alive; every run asks, and Ray is asked once a second."""
+        asked_s, known = self._nodes
+        if time.monotonic() - asked_s < _FRESH_S:
+            return known
         found = [
             Node(
                 id=each["NodeID"],
@@ -160,7 +167,9 @@ class RayCluster:
             for each in self._ray.nodes()
             if each["Alive"]
         ]
-        return tuple(sorted(found, key=lambda node: node.name))
+        alive = tuple(sorted(found, key=lambda node: node.name))
+        self._nodes = (time.monotonic(), alive)
+        return alive
 
     def ask(
         self, nodes: Sequence[Node], function: Callable[..., Any], *arguments: Any

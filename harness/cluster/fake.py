@@ -136,15 +136,16 @@ class FakeCluster:
 
     def _place(self) -> None:
         """Begin the runs that there is room for; the lock is held."""
+        places = [each for each in self.places.values() if each.alive and any(each.free.values())]
         for work in list(self._waiting):
             if work.cancelled.is_set():
                 self._waiting.remove(work)
                 continue
             wanted = work.needs.resources
-            for place in self.places.values():
+            for place in places:
                 is_meant = work.wanted is None or work.wanted.id == place.node.id
                 has_room = all(place.free.get(name, 0.0) >= each for name, each in wanted.items())
-                if place.alive and is_meant and has_room:
+                if is_meant and has_room:
                     self._waiting.remove(work)
                     _add(place.free, wanted, -1)
                     place.works.append(work)

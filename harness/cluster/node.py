@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import shutil
 import threading
 from collections.abc import Iterator
@@ -28,13 +29,15 @@ from harness.artefacts import ArtefactStore
 from harness.cluster.parts import CHUNK_BYTES, Lender, NodeFacts, NodeTask, PartKind, RunPart
 from harness.errors import HostError, InputError
 from harness.reading import read_json
-from harness.records import RunOutcome, RunSpec
+from harness.records import HostLog, HostProbe, RunOutcome, RunSpec, to_json
 from harness.results.archive import sha256
 from harness.results.interpreter import this_interpreter
+from harness.results.store import HOST_PROBE_FILE
 from harness.runtime.base import Launch, Runtime
 from harness.runtime.environ import set_arithmetic
 from harness.runtime.evidence import EvidenceState, evidence_folder, statuses
 from harness.runtime.host import probe_host
+from harness.runtime.host_probe import HostProber
 from harness.runtime.models import model_problems, models_folder
 from harness.runtime.owner import boot_id, parse, this_process
 from harness.scenario.schema import EvidenceFile
@@ -48,6 +51,7 @@ _LOOK_S = 0.5  # between two looks at what a run has written
 _ALONE_S = 120.0  # a run is ended when the driver has taken nothing for so long
 _BESIDE_FILE = ".beside"
 _BYTES_PER_GIB = 2**30
+_probers: dict[str, HostProber] = {}  # by node; a worker is at one and does many runs
 
 
 def folder() -> Path:
@@ -107,10 +111,15 @@ def execute(task: NodeTask, node_id: str, root: Path | None = None) -> Iterator[
         with _place(task, root) as run_dir:
             yield RunPart(kind=PartKind.BEGAN, value=(node_id, boot_id()))
             launch = _launch(task, root, run_dir)
-            attempt = _Attempt(task, launch)
+            prober = _probers.setdefault(node_id, HostProber()) if task.probes else None
+            attempt = _Attempt(task, launch, prober)
             yield from attempt.parts()
             beside = (run_dir / _BESIDE_FILE).read_text(encoding="ascii").split()
-            outcome = replace(attempt.outcome(), shared_with=max(map(int, beside)))
+            outcome = replace(
+                attempt.outcome(),
+                shared_with=max(map(int, beside)),
+                host=HostLog(probes=attempt.probes_after),
+            )
             yield RunPart(kind=PartKind.ENDED, value=outcome)
     except HostError as error:
         yield RunPart(kind=PartKind.REFUSED, value=(error.message, error.remedy))
@@ -163,10 +172,15 @@ def _launch(task: NodeTask, root: Path, run_dir: Path) -> Launch:
 
 
 class _Attempt:
-    """A run at work in a thread of its own, while this one tells the driver of it."""
+    """A run at work in a thread of its own, while this one tells the driver of it.
 
-    def __init__(self, task: NodeTask, launch: Launch) -> None:
-        self._task, self._launch = task, launch
+    Attributes:
+        probes_after: what the machine could do after it; those before it go the way of its files.
+    """
+
+    def __init__(self, task: NodeTask, launch: Launch, prober: HostProber | None) -> None:
+        self._task, self._launch, self._prober = task, launch, prober
+        self.probes_after: tuple[HostProbe, ...] = ()
         self._result: RunOutcome | BaseException | None = None
         self._done = threading.Event()
         self._sent: dict[str, int] = {name: len(text) for name, text in task.files.items()}
@@ -206,8 +220,14 @@ class _Attempt:
         try:
             with self._task.runtime as runtime:
                 runtime.reap()
+                if self._prober:
+                    before = self._prober.before(self._launch, runtime)
+                    place = self._launch.run_dir / HOST_PROBE_FILE
+                    atomic.write_text(place, json.dumps(to_json(before)))
                 with TelemetrySampler(self._launch.run_dir / TELEMETRY_FILE):
                     self._result = runtime.run(self._launch)
+                if self._prober:
+                    self.probes_after = self._prober.after(self._launch, runtime)
         except BaseException as error:  # noqa: BLE001 - raised again by whoever waits for it
             self._result = error
         finally:
@@ -221,7 +241,8 @@ class _Attempt:
             name = str(path.relative_to(run_dir))
             if not path.is_file() or path.is_symlink() or name.startswith("."):
                 continue
-            if not (whole or path.suffix in {".jsonl", ".csv", ".log"}):
+            is_whole = whole or name == HOST_PROBE_FILE
+            if not (is_whole or path.suffix in {".jsonl", ".csv", ".log"}):
                 continue
             if name in self._task.files:
                 continue

@@ -50,6 +50,7 @@ class NodeTask:
         program: as `Launch.program`.
         environment: the driver's variables that decide arithmetic.
         models: published models that it reads.
+        probes: whether the node probes itself around it.
         depot: lends what the node lacks; None where the run reads nothing.
     """
 
@@ -60,6 +61,7 @@ class NodeTask:
     label: str
     environment: Mapping[str, str]
     models: Sequence[str] = ()
+    probes: bool = False
     depot: Lender | None = None
 
 

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Self
 
+import harness
 from harness.artefacts import ArtefactStore
 from harness.cluster import probe
 from harness.cluster.alike import differences
@@ -35,6 +36,7 @@ from harness.cluster.parts import (
 from harness.errors import HostError, first_line
 from harness.reading import read_json
 from harness.records import Profile, RunOutcome, RunSpec, Status, Usage, from_json, to_json
+from harness.results.code import code_state
 from harness.results.store import SEGMENT_FILE
 from harness.runtime.base import Launch, Leftover, NodeLostError, Runtime
 from harness.runtime.environ import container_environment
@@ -59,6 +61,7 @@ class ClusterRuntime:
 
     Attributes:
         per_node: how many runs a node may do side by side.
+        probes: whether each node probes itself around its runs.
     """
 
     is_here = False
@@ -73,6 +76,7 @@ class ClusterRuntime:
         self.name = inner.name
         self._inner, self._models = inner, tuple(models)
         self.per_node = 1
+        self.probes = False
         self._unconnected: Cluster = cluster
         self._seen: dict[str, SurveyedNode] = {}  # by Ray's id
         self._lost: Counter[str] = Counter()
@@ -176,7 +180,9 @@ class ClusterRuntime:
         for node, facts in known:
             if facts.disk_free_gib < _LEAST_DISK_GIB:
                 free = f"{facts.disk_free_gib:.2g} GiB free in {facts.folder}"
-                yield _at(node, (f"the disk is full: {free}", f"ssh {node.address} df -h"))
+                yield _at(
+                    node, (f"the disk is full: {free}", f"ssh {node.address} df -h {facts.folder}")
+                )
         if found := differences({node.name: facts for node, facts in known}):
             remedy = "make them alike, or take one out: `ray stop` on it"
             yield HostError(
@@ -184,7 +190,8 @@ class ClusterRuntime:
             )
         answers = self.cluster.ask([node for node, _ in known], problems, self._inner, spec)
         for (node, _), answer in zip(known, answers, strict=True):
-            said = [(first_line(answer), "")] if isinstance(answer, Exception) else answer
+            unheard = [(first_line(answer), f"ray status  # {node.name}")]
+            said = unheard if isinstance(answer, Exception) else answer
             yield from (_at(node, each) for each in said)
 
     def _fits_none(self, spec: RunSpec) -> HostError:
@@ -211,7 +218,7 @@ class ClusterRuntime:
         fitting = {each.node.name: each.node for each in self.fitting(launch.spec)}
         if not fitting:
             raise self._fits_none(launch.spec)
-        needs = self.needs(launch.spec)
+        needs = self.needs(launch.spec, next(iter(fitting.values())))
         work = self.cluster.start(self._task(launch), needs, fitting.get(launch.node))
         try:
             self._follow(work, story, launch, needs)
@@ -266,6 +273,7 @@ class ClusterRuntime:
             label=launch.label,
             environment=container_environment(),
             models=self._models,
+            probes=self.probes,
             depot=self._lent(launch) if reads else None,
         )
 
@@ -341,7 +349,6 @@ def _below(root: Path, name: str) -> Path:
 
 def _surveyed(node: Node, answer: object) -> SurveyedNode:
     """Return what a node said, where it runs the same harness as this process."""
-    here = "the commit that is checked out here"
     if isinstance(answer, Exception):
         return SurveyedNode(
             node=node, facts=None, problem=(first_line(answer), f"ray status  # {node.name}")
@@ -349,14 +356,18 @@ def _surveyed(node: Node, answer: object) -> SurveyedNode:
     assert isinstance(answer, dict)
     if why := answer.get("absent"):
         message = f"its Python has no harness, or not all that it needs: {why}"
-        return SurveyedNode(
-            node=node, facts=None, problem=(message, f"install {here} on {node.name}")
-        )
+        # the session makes the environment that has all of it
+        remedy = f"nox -s cluster  # on {node.name}, then `ray stop` and start it from .nox/env-ray"
+        return SurveyedNode(node=node, facts=None, problem=(message, remedy))
     if answer["source"] != source_digest():
         message = "its harness is of another source than this one"
-        return SurveyedNode(
-            node=node, facts=None, problem=(message, f"git checkout, there, {here}")
-        )
+        code = code_state(Path(harness.__file__).parents[1])
+        if code.commit is None or code.dirty:
+            remedy = f"git status  # commit what differs here, and check it out on {node.name}"
+        else:
+            message += f", which is at commit {code.commit[:12]}"
+            remedy = f"git checkout {code.commit[:12]}  # on {node.name}"
+        return SurveyedNode(node=node, facts=None, problem=(message, remedy))
     return SurveyedNode(node=node, facts=from_json(NodeFacts, answer))
 
 

@@ -12,7 +12,6 @@ from tabulate import tabulate
 from harness.cluster.connection import RayCluster
 from harness.cluster.survey import NodeRow, node_rows
 from harness.errors import ExitCode, HostError, InputError, Problem
-from harness.execution.host_probe import probe, seconds_for
 from harness.execution.services import ServiceAnswer, ask_services
 from harness.plan.expand import params_of, sandbox_of
 from harness.plan.overrides import Overrides
@@ -39,6 +38,7 @@ from harness.runtime.doctor import (
 )
 from harness.runtime.evidence import EvidenceState, evidence_folder, statuses
 from harness.runtime.host import Host, default_profile, probe_host, profile_problem
+from harness.runtime.host_probe import probe, seconds_for
 from harness.runtime.images import built
 from harness.runtime.local import LocalRuntime
 from harness.scenario.folders import survey

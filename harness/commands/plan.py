@@ -8,10 +8,11 @@ from typing import Any
 
 from tabulate import tabulate
 
-from harness.errors import ExitCode
+from harness.errors import ExitCode, HostError
 from harness.execution.prepare import Preparation, prepare
 from harness.execution.services import ServiceAnswer
 from harness.plan.expand import Skipped
+from harness.plan.spread import memory_of_each_node
 from harness.records import Profile, record
 from harness.results.selection import Pending, Reuse, pending
 from harness.runtime.evidence import statuses
@@ -71,17 +72,24 @@ def main(options: PlanOptions) -> ExitCode:
         ready = prepare(folder, project, options, builds=False)
         states = list(pending(ready.store, ready.plan.runs))
         found = [*ready.problems(), *ready.choice.runtime.problems(ready.plan.runs[0])]
+        spread = ""
+        if ready.plan.runs[0].limits.nodes > 1:
+            try:
+                spread = memory_of_each_node(ready.plan.runs[0])
+            except HostError as error:
+                found.append(error)
         obstacles = [str(problem.about(ready.plan.scenario)) for problem in found]
         code = ExitCode.INFRASTRUCTURE if obstacles else ExitCode.OK
         if options.json:
             return Answer(code=code, document=_document(ready, states, obstacles))
-        return Answer(code=code, text="\n".join([*_lines(ready, states, obstacles), ""]))
+        lines = _lines(ready, states, obstacles, spread)
+        return Answer(code=code, text="\n".join([*lines, ""]))
 
     return answer_each(find_all(project.scenarios, options.scenarios), plan, options)
 
 
 def _lines(
-    ready: Preparation, states: Sequence[Pending], obstacles: Sequence[str]
+    ready: Preparation, states: Sequence[Pending], obstacles: Sequence[str], spread: str
 ) -> Iterator[str]:
     plan = ready.plan
     yield f"plan: {plan.scenario}, profile {plan.profile}, {ready.where}"
@@ -113,10 +121,10 @@ def _lines(
         ):
             if value is not None:
                 yield f"estimated {name}: {value:g} {unit}"
-    if (nodes := plan.runs[0].limits.nodes) > 1:
-        memory = plan.runs[0].limits.memory_gib
-        each = "" if memory is None else f", {memory:g} GiB on each"
-        yield f"each run: {nodes} nodes{each}, by vLLM's Ray executor; nobody has run it so"
+    if plan.runs[0].limits.nodes > 1:
+        yield "the server of each run: vLLM's Ray executor, which nobody has run from here"
+    if spread:
+        yield f"its memory: {spread}"
     for file in statuses(ready.evidence_files, ready.evidence_dir):
         yield f"published file {file.file}: {file.state.value}"
     yield from (f"memory of step {step}" for step in ready.steps_memory)

@@ -15,7 +15,7 @@ from harness.follow.data import document
 from harness.follow.find import Followed, RunState, at_work, ended, is_held, newest, stored
 from harness.follow.notify import Happening, Notice, Notifier, notifier
 from harness.follow.server import PageServer
-from harness.follow.text import RunView, block, one_line, rough
+from harness.follow.text import LABEL_WIDTH, RunView, block, one_line, rough
 from harness.follow.watching import Watched, quiet_limit_s
 from harness.results.store import RunStore
 from harness.scenario.folders import find
@@ -28,6 +28,7 @@ _LOOK_S = 1.0
 _PLAIN_S = 30.0  # between two lines where no terminal is
 _NEXT_S = 20.0  # how long the next run of a plan may take to begin
 _LOG_LINES = 5
+_BESIDE = 16  # lines of other runs
 
 
 def main(options: WatchOptions) -> ExitCode:
@@ -124,6 +125,8 @@ class _Follower:
             written = 0
             while True:
                 now = self._state(run)
+                if now.state is RunState.RUNNING:
+                    watched.run = now  # its node is known once it has begun there
                 seen = watched.look(_said(now))
                 for curve in curves:
                     for told in watched.progress.lines[written:]:
@@ -178,19 +181,37 @@ class _Follower:
             return said
         now = time.monotonic()
         if over or not said or now - said >= _PLAIN_S:
-            print(one_line(seen, terminal_width()), flush=True)
+            beside = self._beside(watched.run, terminal_width())
+            print("\n".join([one_line(seen, terminal_width()), *beside]), flush=True)
             return now
         return said
 
     def lines(self, watched: Watched, seen: RunView) -> list[str]:
-        """Return the block of a run."""
-        spec = watched.spec
+        """Return the block of a run, with a line for each other one that is at work."""
+        spec, width = watched.spec, min(terminal_width(), 110)
         return block(
             seen,
-            min(terminal_width(), 110),
+            width,
             stored=[*stored(self._store, spec.scenario, spec.profile)],
+            beside=self._beside(watched.run, width - LABEL_WIDTH),
             log=watched.log(_LOG_LINES),
         )
+
+    def _beside(self, run: Followed, width: int) -> list[str]:
+        """Return a line for each other run at work, on this machine or on nodes of a cluster."""
+        others = [each for each in at_work(self._store) if each.folder != run.folder]
+        running = [each for each in others if each.state is RunState.RUNNING]
+        lines = [one_line(self._watched(each).look(), width) for each in running[:_BESIDE]]
+        more = len(running) - _BESIDE
+        return [*lines, f"and {more} more"] if more > 0 else lines
+
+    def _watched(self, run: Followed) -> Watched:
+        """Return what is known of a run; it is kept, so that its files are read once."""
+        watched = self._pages.get(str(run.folder))
+        if watched is None:
+            watched = self._pages[str(run.folder)] = Watched(run, self._store)
+        watched.run = run  # its node is known once it has begun there
+        return watched
 
     def _redraw(self, lines: list[str]) -> None:
         """Draw the block over the one before it."""
@@ -247,11 +268,7 @@ class _Follower:
         runs = at_work(self._store)
         chosen = next((each for each in runs if each.spec.run_id == wanted), None)
         chosen = chosen or (self._state(self.select) if self.select else None) or runs[0]
-        key = str(chosen.folder)
-        watched = self._pages.get(key)
-        if watched is None:
-            watched = self._pages[key] = Watched(chosen, self._store)
-        watched.run = chosen
+        watched = self._watched(chosen)
         others = [each for each in runs if each.folder != chosen.folder]
         return document(watched, watched.look(_said(chosen)), self._store, others)
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from harness.execution.environment import EnvironmentRecorder
-from harness.execution.host_probe import HostProber, skipped
 from harness.execution.jobs import crew_for, room
 from harness.execution.prepare import Preparation
 from harness.execution.progress import Narrator, described
 from harness.execution.run import Surroundings, refuse, run_plan
 from harness.follow.notify import Notifier
 from harness.plan.expand import Plan
+from harness.records import Profile
 from harness.results.selection import pending
 from harness.results.trials import write_trials
+from harness.runtime.host_probe import WORTH, HostProber, seconds_for
 from harness.session.options import RunOptions
 from harness.units import counted
+from harness.variables import PROBE_VARIABLE
 from harness.workloads.api.registry import workload
+
+_S_PER_HOUR = 3600.0
 
 
 def run_owed(
@@ -47,15 +52,14 @@ def run_owed(
             refuse(ready.cluster.problems(owed[0]))
             nodes = len(ready.cluster.fitting(owed[0]))
         side_by_side = room(options.most_jobs, owed, ready.machine)
-        if ready.cluster is not None:
-            ready.cluster.per_node = side_by_side.jobs
         if options.most_jobs != 1 and owed:
             where = "" if nodes is None else " on each node"
             at_once = f"{counted(side_by_side.jobs, 'run')} at a time{where}"
             console.say(f"{at_once}: {side_by_side.reason}")
         why = skipped(plan, len(owed), side_by_side.jobs)
         if ready.cluster is not None:
-            why = "the runs are on the nodes of a cluster"
+            ready.cluster.per_node = side_by_side.jobs
+            ready.cluster.probes = not why
         if owed:
             console.explain(f"the machine is {f'not probed: {why}' if why else 'probed'}")
         around = Surroundings(
@@ -67,7 +71,7 @@ def run_owed(
             crew=crew_for(side_by_side, nodes, plan.runs),
             across_changes=options.continue_across_changes,
             restart=options.restart,
-            prober=HostProber(ready.choice.runtime, why, console.say),
+            prober=HostProber(why, console.say),
         )
         for each in pending(store, plan.runs):
             if each.reason:
@@ -82,3 +86,26 @@ def run_owed(
         is_scored = any(metric.name == score for metric in program.metrics)
         if score is not None and is_scored and not plan.changed:
             write_trials(plan, ready.store, score)
+
+
+def skipped(plan: Plan, owed: int, jobs: int) -> str:
+    """Return why the machine is not probed around the runs of a plan; empty where it is.
+
+    Args:
+        plan: the plan.
+        owed: how many of its runs are not finished.
+        jobs: how many go side by side.
+    """
+    if os.environ.get(PROBE_VARIABLE) == "off":
+        return f"{PROBE_VARIABLE} is off"
+    if plan.profile is Profile.EVIDENCE:
+        return "published data is recomputed: nothing is timed"
+    if jobs > 1:
+        return "several runs go side by side"
+    if plan.estimate is None:
+        return "the profile declares no estimate of its time"
+    expected_s = plan.estimate.hours * _S_PER_HOUR * owed / max(1, plan.num_declared)
+    least_s = WORTH * max((seconds_for(spec) for spec in plan.runs), default=0.0)
+    if expected_s < least_s:
+        return f"the runs are expected to take {expected_s:.0f} s, and {least_s:.0f} s are needed"
+    return ""

@@ -13,7 +13,6 @@ from typing import Any
 
 from harness.errors import HostError, InputError, Interrupted
 from harness.execution import segments
-from harness.execution.host_probe import HostProber
 from harness.execution.jobs import Crew, node_blocks
 from harness.execution.segments import Attempts
 from harness.measure import came_to_its_end, device_of, measure, usage_measurements
@@ -36,6 +35,7 @@ from harness.records import (
 from harness.results.redact import redact, redact_logs
 from harness.results.store import HOST_PROBE_FILE, RunStore
 from harness.runtime.base import Launch, NodeLostError, Runtime
+from harness.runtime.host_probe import HostProber
 from harness.telemetry.log import TELEMETRY_FILE, read_samples
 from harness.telemetry.reduce import run_measurements, summed
 from harness.telemetry.sampler import TelemetrySampler
@@ -192,8 +192,8 @@ def _launch(spec: RunSpec, staged: Path, around: Surroundings, node: str) -> Lau
 def _execute(launch: Launch, around: Surroundings, earlier: Attempts) -> FinishedRun:
     spec, staged, is_here = launch.spec, launch.run_dir, around.runtime.is_here
     around.store.artefacts.make_folder()
-    before = around.prober.before(launch) if around.prober else ()
-    segments.keep_probes(staged, before)
+    if around.prober and is_here:
+        segments.keep_probes(staged, around.prober.before(launch, around.runtime))
     with (
         around.crew.joined(spec.run_id) as others,
         TelemetrySampler(staged / TELEMETRY_FILE) if is_here else nullcontext(),
@@ -213,7 +213,11 @@ def _execute(launch: Launch, around: Surroundings, earlier: Attempts) -> Finishe
     this = segments.end(staged, outcome.cause, outcome.usage.wall_s)
     samples = [_samples(folder) for folder in (*earlier.folders, staged)]
     parts = [run_measurements(each) for each in samples]
-    probes = (*(each for folder in earlier.folders for each in segments.probes_of(folder)), *before)
+    probes = (*segments.probes_of(staged), *(outcome.host.probes if outcome.host else ()))
+    if around.prober and not is_here:  # a node of a cluster has taken them, and told nobody
+        for each in probes:
+            around.prober.tell(each, outcome.node)
+    before = [each for folder in earlier.folders for each in segments.probes_of(folder)]
     outcome = replace(
         outcome,
         usage=_of_all(outcome.usage, earlier.segments),
@@ -223,7 +227,7 @@ def _execute(launch: Launch, around: Surroundings, earlier: Attempts) -> Finishe
         ),
         segments=(*earlier.segments, this),
         steps=tuple(segments.steps_of(staged)),
-        host=_host(probes, samples[0], around),
+        host=_host((*before, *probes), samples[0], around),
     )
     if outcome.status is Status.FINISHED:  # else the next attempt may go on from this one
         (staged / HOST_PROBE_FILE).unlink(missing_ok=True)
@@ -256,9 +260,9 @@ def _host(
 
 def _probed_after(finished: FinishedRun, launch: Launch, around: Surroundings) -> FinishedRun:
     host = finished.outcome.host
-    found = around.prober.after(launch) if around.prober else ()
-    if not found or host is None:
+    if around.prober is None or not around.runtime.is_here or host is None:
         return finished
+    found = around.prober.after(launch, around.runtime)
     host = replace(host, probes=(*host.probes, *found))
     return replace(finished, outcome=replace(finished.outcome, host=host))
 

@@ -15,6 +15,7 @@ from harness.units import duration
 
 _SMALL, _LARGE = 0.01, 10_000.0
 _LEAST_NAME = 12
+LABEL_WIDTH = 8
 
 
 @record
@@ -98,9 +99,22 @@ def one_line(seen: RunView, width: int) -> str:
 
 
 def block(
-    seen: RunView, width: int, *, stored: Sequence[str] = (), log: Sequence[str] = ()
+    seen: RunView,
+    width: int,
+    *,
+    stored: Sequence[str] = (),
+    beside: Sequence[str] = (),
+    log: Sequence[str] = (),
 ) -> list[str]:
-    """Return what is known of a run, in lines of at most `width` columns."""
+    """Return what is known of a run, in lines of at most `width` columns.
+
+    Args:
+        seen: the run.
+        width: of a line.
+        stored: of finished runs like it.
+        beside: a line for each other run that is at work.
+        log: the last lines that it printed.
+    """
     running = f"running for {rough(seen.elapsed_s)}" if not seen.state else seen.state
     left = ""
     if seen.left:
@@ -120,9 +134,10 @@ def block(
         lines += _row("machine", ", ".join(words), width)
     if stored:
         lines += _row("stored", ", ".join(stored), width)
-    for number, line in enumerate(log):
-        label = "" if number else "log"
-        lines.append(_cut(f"{label:8}{printable(line)}", width))
+    for label, more in (("beside", beside), ("log", log)):
+        for number, line in enumerate(more):
+            shown = f"{'' if number else label:{LABEL_WIDTH}}{printable(line)}"
+            lines.append(_cut(shown, width))
     return lines
 
 
@@ -170,7 +185,10 @@ def _figure(value: float) -> str:
 
 def _row(label: str, text: str, width: int) -> list[str]:
     return textwrap.wrap(
-        plain(text), max(width, 30), initial_indent=f"{label:8}", subsequent_indent=" " * 8
+        plain(text),
+        max(width, 30),
+        initial_indent=f"{label:{LABEL_WIDTH}}",
+        subsequent_indent=" " * LABEL_WIDTH,
     )
 
 

@@ -24,6 +24,7 @@ from typing import Self
 _SET_PDEATHSIG = 1
 _PREFIX = "harness-ray-"
 _STARTED = "Ray runtime started"
+_START_S = 900  # seconds on a quiet machine, minutes on one that is at work
 ROOT = Path(__file__).parents[2]
 
 
@@ -42,12 +43,16 @@ class Nodes:
         (self.folder / "token").write_text(secrets.token_hex(32), encoding="ascii")
         self._port = _free_port("127.0.0.2")
         self.address = f"127.0.0.2:{self._port}"
-        self._start(
-            "a",
-            *("--head", f"--port={self._port}", "--node-ip-address=127.0.0.2"),
-            *("--include-dashboard=false", f"--temp-dir={self.folder}"),
-            *("--disable-usage-stats", f"--num-cpus={self._cpus_of_head}"),
-        )
+        try:
+            self._start(
+                "a",
+                *("--head", f"--port={self._port}", "--node-ip-address=127.0.0.2"),
+                *("--include-dashboard=false", f"--temp-dir={self.folder}"),
+                *("--disable-usage-stats", f"--num-cpus={self._cpus_of_head}"),
+            )
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     @property
@@ -56,17 +61,18 @@ class Nodes:
         return {
             **os.environ,
             "PYTHONPATH": str(ROOT),
+            "XDG_CACHE_HOME": str(self.folder / "cache"),  # no step of an earlier test is taken
             "RAY_USAGE_STATS_ENABLED": "0",
             "SPT_NOENV": "1",  # else a title is written over the variables that we find it by
             "RAY_AUTH_MODE": "token",  # else whoever reaches a node may run anything there
             "RAY_AUTH_TOKEN_PATH": str(self.folder / "token"),
         }
 
-    def join(self, name: str, *options: str) -> None:
-        """Start another node."""
+    def join(self, name: str, source: Path = ROOT) -> None:
+        """Start another node, whose harness is the one in a folder."""
         self._joined += 1
         place = f"--node-ip-address=127.0.0.{2 + self._joined}"
-        self._start(name, f"--address={self.address}", place, "--num-cpus=1", *options)
+        self._start(name, f"--address={self.address}", place, "--num-cpus=1", source=source)
 
     def kill(self, name: str) -> None:
         """End a node as a cut of its power would."""
@@ -100,16 +106,18 @@ class Nodes:
                     found.append(int(process.name))
         return found
 
-    def _start(self, name: str, *options: str) -> None:
+    def _start(self, name: str, *options: str, source: Path = ROOT) -> None:
         log = self.folder / f"{name}.log"
         environment = {
             **self.environment,
+            "PYTHONPATH": str(source),
             # a node that is gone is noticed within seconds; three times three by default
             "RAY_health_check_initial_delay_ms": "1000",
             "RAY_health_check_period_ms": "1000",
             "RAY_health_check_failure_threshold": "4",
             "RAY_memory_monitor_refresh_ms": "0",
-            "RAY_raylet_start_wait_time_s": "120",  # of a machine that is at work
+            "RAY_worker_niceness": "0",  # Ray's 15 leaves runs behind whatever else is at work
+            "RAY_raylet_start_wait_time_s": f"{_START_S}",
         }
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
         fixed = [f"--node-name={name}", f"--memory={self._memory}"]
@@ -125,7 +133,7 @@ class Nodes:
                 start_new_session=True,
                 preexec_fn=_end_with_parent,  # noqa: PLW1509 - no thread of ours forks
             )
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + _START_S
         while _STARTED not in log.read_text(errors="replace"):
             assert self._processes[name].poll() is None, log.read_text(errors="replace")
             assert time.monotonic() < deadline, f"node {name} does not start"

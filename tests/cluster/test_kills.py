@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ class Walks:
         }
 
 
-def until(holds: Callable[[], bool], within_s: float = 180.0) -> bool:
+def until(holds: Callable[[], bool], within_s: float = 1800.0) -> bool:
     deadline = time.monotonic() + within_s
     while not holds():
         if time.monotonic() > deadline:
@@ -109,28 +110,40 @@ def workers(nodes: Nodes) -> list[int]:
     return nodes.processes("ray::_execute")
 
 
-@pytest.mark.parametrize(
-    "kills", [pytest.param(3, id="three"), pytest.param(30, id="thirty", marks=pytest.mark.slow)]
-)
-def test_random_kills_of_node_worker_and_driver(tmp_path: Path, kills: int) -> None:
+@dataclass(kw_only=True)
+class Toll:
+    """What kills have cost: all but the first two must stay 0."""
+
+    runs: int = 0
+    kills_at_work: int = 0  # of which a run was at work on a node; the others met none
+    lost: int = 0
+    double: int = 0
+    orphans: int = 0
+    other_figures: int = 0
+
+
+def kill_at_random(root: Path, kills: int) -> Toll:
+    """Kill node, worker and driver in turn, at moments drawn by chance, while runs are at work."""
     chance = random.Random(17)  # noqa: S311 - no secret
     targets = ["node", "worker", "driver"] * (kills // 3)
     chance.shuffle(targets)
+    toll = Toll()
     with Nodes() as nodes:
         nodes.join("b")
-        walks = Walks(tmp_path, nodes)
-        driver, done = walks.on_nodes(), 0
+        walks = Walks(root, nodes)
+        driver = walks.on_nodes()
         for target in targets:
             at = driver
             assert until(lambda: walks.begun() or at.poll() is not None)  # noqa: B023 - waits here
             if driver.poll() is not None:
-                if len(walks.runs(walks.store)) == CELLS:  # all done: the next ones are new
-                    done += CELLS
-                    _check(walks, nodes)
-                    walks.store = tmp_path / f"store-{done}"
+                if len(walks.runs(walks.store)) == CELLS:  # the next kill meets other runs
+                    _count(toll, walks, nodes)
+                    walks.store = root / f"store-{toll.runs}"
+                # else Ray still named a node that has just been killed: the same command goes on
                 driver = walks.on_nodes()
-                assert until(walks.begun)
+                assert until(walks.begun), (root / "said").read_text()
             time.sleep(chance.uniform(0.0, 1.5))
+            toll.kills_at_work += walks.begun()
             if target == "driver":
                 driver.kill()
                 driver.wait()
@@ -141,23 +154,38 @@ def test_random_kills_of_node_worker_and_driver(tmp_path: Path, kills: int) -> N
             else:
                 nodes.kill("b")
                 nodes.join("b")
-        assert driver.wait(timeout=600) == 0, (tmp_path / "said").read_text()
-        _check(walks, nodes)
+        assert driver.wait(timeout=600) == 0, (root / "said").read_text()
+        _count(toll, walks, nodes)
+    return toll
 
 
-def _check(walks: Walks, nodes: Nodes) -> None:
-    """Nothing lost, nothing double, nothing left; figures as on one machine."""
+def _count(toll: Toll, walks: Walks, nodes: Nodes) -> None:
+    """Add what came of one sweep: of lost and double runs, leftovers, and figures that differ."""
     alone = walks.root / "alone"
     if not alone.exists():
         assert walks.start(alone, "--runtime=local").wait(timeout=600) == 0
-    assert walks.figures(walks.store) == walks.figures(alone)
-    assert len(walks.runs(walks.store)) == CELLS
+    found, expected = walks.figures(walks.store), walks.figures(alone)
     order = (walks.store / NAME / "cpu" / ".order").read_text().split()
-    assert sorted(order) == sorted(walks.runs(walks.store)), "a run was stored twice"
+    toll.runs += len(found)
+    toll.lost += len(expected.keys() - found.keys())
+    toll.double += len(order) - len(set(order))
+    toll.other_figures += sum(found[run_id] != expected[run_id] for run_id in found)
     for folder in walks.runs(walks.store).values():
         outcome = json.loads((folder / "outcome.json").read_text("utf-8"))
-        assert len({step["key"] for step in outcome["steps"]}) == STEPS
-    ours = set(walks.runs(walks.store))
-    assert until(lambda: not [m for _, m in marked() if m.run_id in ours], 30), "left at work"
-    assert until(lambda: not workers(nodes), 30)
-    assert not list(walks.store.glob(".staging/*/"))
+        toll.lost += STEPS - len({step["key"] for step in outcome["steps"]})
+
+    def left() -> int:
+        ours = [mark for _, mark in marked() if mark.run_id in found]
+        return len(ours) + len(workers(nodes)) + len([*walks.store.glob(".staging/*/")])
+
+    until(lambda: not left(), 300)
+    toll.orphans += left()
+
+
+@pytest.mark.parametrize(
+    "kills", [pytest.param(3, id="three"), pytest.param(30, id="thirty", marks=pytest.mark.slow)]
+)
+def test_random_kills_of_node_worker_and_driver(tmp_path: Path, kills: int) -> None:
+    toll = kill_at_random(tmp_path, kills)
+    assert toll.runs >= CELLS
+    assert toll == Toll(runs=toll.runs, kills_at_work=toll.kills_at_work)

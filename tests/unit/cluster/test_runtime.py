@@ -25,10 +25,21 @@ from harness.execution import run as execution
 from harness.execution.jobs import Crew, node_blocks
 from harness.execution.run import RunProgress, Surroundings, run_plan
 from harness.plan.expand import Plan
-from harness.records import FinishedRun, Limits, Profile, RunSpec, Status, to_json
+from harness.probes.benchmark import Benchmark
+from harness.records import (
+    FinishedRun,
+    Limits,
+    ProbeMoment,
+    Profile,
+    RunOutcome,
+    RunSpec,
+    Status,
+    to_json,
+)
 from harness.results.store import RunStore
 from harness.runtime.base import Launch, NodeLostError, Runtime
 from harness.runtime.fake import FakeRuntime, ended, play
+from harness.runtime.host_probe import HostProber
 from harness.runtime.local import LocalRuntime
 from harness.workloads.api.emit import EVENTS_FILE
 
@@ -41,6 +52,19 @@ SPEC = RunSpec(
         **dict.fromkeys(("exit_code", "index", "steps"), 0),
     },
     axes=("index",),
+)
+FOUND = Benchmark(
+    device="",
+    threads=1,
+    matmul_tflop_s=0.1,
+    matvec_gb_s=8.0,
+    copy_gb_s=9.0,
+    began_s=0.0,
+    matmul_ended_s=1.0,
+    ended_s=2.0,
+    cpu_clock_mhz=None,
+    other_cores=0.0,
+    absent={"cpu_clock_mhz": "not told"},
 )
 
 
@@ -64,7 +88,11 @@ def specs(cells: int, replicates: int = 1, **params: Any) -> list[RunSpec]:
 
 
 def carried_out(
-    store: RunStore, runtime: Runtime, runs: Sequence[RunSpec], jobs: int = 4
+    store: RunStore,
+    runtime: Runtime,
+    runs: Sequence[RunSpec],
+    jobs: int = 4,
+    say: Callable[[str], None] | None = None,
 ) -> dict[str, FinishedRun]:
     """Execute a plan; return every finished run."""
     around = Surroundings(
@@ -73,6 +101,7 @@ def carried_out(
         evidence_dir=None,
         environment=lambda _, node: {"on": node},
         crew=Crew(jobs, beside=0),
+        prober=HostProber(say=say) if say else None,
     )
     plan = Plan(
         scenario=SPEC.scenario,
@@ -191,7 +220,7 @@ def test_the_cells_of_a_replicate_are_done_on_one_node_in_their_order(tmp_path: 
     assert len({run.outcome.node for run in there.values()}) == 2
 
 
-def story(launch: Launch) -> Any:
+def story(launch: Launch) -> RunOutcome:
     from tests.unit.execution.test_jobs import STORY  # noqa: PLC0415 - one story for both
 
     play(launch, STORY)
@@ -395,6 +424,60 @@ def test_sharing_a_machine_is_counted_by_the_node(tmp_path: Path) -> None:
     runtime.per_node = 2
     there = carried_out(RunStore(tmp_path), runtime, specs(2))
     assert [run.outcome.shared_with for run in there.values()] == [1, 1]
+
+
+def test_each_node_is_probed_and_a_slow_one_is_told_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A probe belongs to the node that took it, and comes with the run."""
+    monkeypatch.setattr(on_node, "_probers", {})
+
+    def script(launch: Launch) -> RunOutcome:
+        if launch.program is None:
+            return story(launch)
+        others = 1.5 if "id-b" in launch.run_dir.parts else 0.0
+        answer = to_json(replace(FOUND, other_cores=others))
+        (launch.run_dir / launch.program[-1]).write_text(json.dumps(answer))
+        return ended()
+
+    runtime = ClusterRuntime(FakeRuntime(script), FakeCluster(["a", "b"]))
+    runtime.probes = True
+    said: list[str] = []
+    there = carried_out(RunStore(tmp_path), runtime, specs(3, replicates=4), say=said.append)
+    hosts = [(run.outcome.node, run.outcome.host) for run in there.values()]
+    assert {node for node, _ in hosts} == {"a", "b"}
+    for node, host in hosts:
+        assert host is not None
+        assert not host.skipped
+        assert [each.when for each in host.probes] == [ProbeMoment.BEFORE]
+        assert {each.other_cores for each in host.probes} == {1.5 if node == "b" else 0.0}
+    assert said[0].startswith("node b: HOST DEGRADED: ")
+    assert len(said) == 2
+    assert not list(tmp_path.glob("**/host_probe.json"))
+
+
+def test_a_run_whose_driver_takes_nothing_any_more_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the network between them has gone: a node cannot tell that from a dead driver."""
+    monkeypatch.setattr(on_node, "_ALONE_S", 0.2)
+    stopped = threading.Event()
+
+    def script(launch: Launch) -> RunOutcome:
+        told = story(launch)
+        assert launch.stop is not None
+        if launch.stop.wait(50):
+            stopped.set()
+        return told
+
+    task = NodeTask(
+        runtime=FakeRuntime(script), spec=SPEC, files={}, program=None, label="", environment={}
+    )
+    parts = on_node.execute(task, "a", tmp_path)
+    assert next(parts).kind is PartKind.BEGAN
+    assert next(parts).kind is PartKind.ADDED  # and nobody asks for the next one
+    assert stopped.wait(50)
+    assert [part.kind for part in parts][-1] is PartKind.ENDED
 
 
 def test_what_ends_the_plan_ends_the_runs_on_the_nodes(tmp_path: Path) -> None:

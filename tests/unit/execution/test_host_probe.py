@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 
 from harness.errors import HostError, Interrupted
-from harness.execution import host_probe
-from harness.execution.host_probe import HostProber, probe, skipped
+from harness.execution.owed import skipped
 from harness.execution.run import Surroundings, run_plan
 from harness.plan.expand import Plan
 from harness.probes.benchmark import Benchmark, benchmark
@@ -38,8 +37,10 @@ from harness.records import (
 )
 from harness.results.measured import measured
 from harness.results.store import HOST_PROBE_FILE, RunStore
+from harness.runtime import host_probe
 from harness.runtime.base import Launch
 from harness.runtime.fake import FakeRuntime, ended, play
+from harness.runtime.host_probe import HostProber, probe
 from harness.scenario.schema import Estimate
 from harness.variables import PROBE_VARIABLE
 
@@ -109,7 +110,7 @@ def done(
         store=store,
         evidence_dir=None,
         environment=lambda _spec, _node: {},
-        prober=HostProber(runtime, why, say, clock),
+        prober=HostProber(why, say, clock),
     )
     with store.locked("a99", Profile.CPU):
         run_plan(plan, around, lambda _: None)

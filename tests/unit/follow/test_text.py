@@ -45,11 +45,15 @@ def test_a_run_that_has_told_nothing_has_a_line() -> None:
 
 
 def test_a_block_says_all_of_it() -> None:
-    lines = block(SEEN, 80, stored=["1 finished"], log=["one", "\x1b[31mtwo\x1b[0m" + "x" * 200])
+    log = ["one", "\x1b[31mtwo\x1b[0m" + "x" * 200]
+    beside = ["a34 cpu on spark-b: 2 s", "and 3 more"]
+    lines = block(SEEN, 80, stored=["1 finished"], beside=beside, log=log)
     assert lines[0] == "run     a34 cpu 1/2: running for 12 min 34 s, about 4 h 12 min left"
     assert "phase   train full: step 12 of 50, 41.2 s a step; rollouts: rollout 5 of 32" in lines
     assert "machine 31.2 GiB, 68 W, 61 °C, GPU 96 %" in lines
     assert "stored  1 finished" in lines
+    at = lines.index("beside  a34 cpu on spark-b: 2 s")
+    assert lines[at + 1] == "        and 3 more"
     assert all(len(line) <= 80 and line.isprintable() for line in lines)
 
 

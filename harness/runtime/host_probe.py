@@ -1,4 +1,4 @@
-"""Probe the machine around runs: when that is worth its time, and how it is done.
+"""Probe the machine around runs, on which they are at work.
 
 A probe is a program of its own in the run's runtime (`harness.probes.benchmark`), before the run's
 clock and telemetry start and after they have stopped: no figure of the run holds any of it.
@@ -6,7 +6,6 @@ clock and telemetry start and after they have stopped: no figure of the run hold
 
 from __future__ import annotations
 
-import os
 import shutil
 import threading
 import time
@@ -19,7 +18,6 @@ from statistics import median
 from typing import Any
 
 from harness.errors import HostError, first_line
-from harness.plan.expand import Plan
 from harness.probes.benchmark import Benchmark
 from harness.probes.machine_state import REMEDIES, SickSign, state_of
 from harness.probes.nvml import NvmlGpu, first_gpu
@@ -30,7 +28,6 @@ from harness.records import (
     HostProbe,
     Limits,
     ProbeMoment,
-    Profile,
     RunSpec,
     Status,
     VerdictKind,
@@ -39,39 +36,14 @@ from harness.records import (
 )
 from harness.runtime import machine
 from harness.runtime.base import Launch, Runtime
-from harness.variables import PROBE_VARIABLE
 
 _PROBE_S = {True: 10.0, False: 2.0}  # whether a run has a GPU -> how long a probe computes
-_WORTH = 20  # a probe is taken once in so many of its own lengths, so it costs 5 % at most
+WORTH = 20  # a probe is taken once in so many of its own lengths, so it costs 5 % at most
 _LIMITS = Limits(stall_s=120.0, timeout_s=300.0)
 _OUT = "benchmark.json"
 _LOOK_S = 0.25
 _IDLE_S = 1.5  # NVML's utilisation is of the last second
 _RAMP = 0.3  # of the matrix product, in which the clock rises
-_S_PER_HOUR = 3600.0
-
-
-def skipped(plan: Plan, owed: int, jobs: int) -> str:
-    """Return why the machine is not probed around the runs of a plan; empty where it is.
-
-    Args:
-        plan: the plan.
-        owed: how many of its runs are not finished.
-        jobs: how many go side by side.
-    """
-    if os.environ.get(PROBE_VARIABLE) == "off":
-        return f"{PROBE_VARIABLE} is off"
-    if plan.profile is Profile.EVIDENCE:
-        return "published data is recomputed: nothing is timed"
-    if jobs > 1:
-        return "several runs go side by side"
-    if plan.estimate is None:
-        return "the profile declares no estimate of its time"
-    expected_s = plan.estimate.hours * _S_PER_HOUR * owed / max(1, plan.num_declared)
-    least_s = _WORTH * max((seconds_for(spec) for spec in plan.runs), default=0.0)
-    if expected_s < least_s:
-        return f"the runs are expected to take {expected_s:.0f} s, and {least_s:.0f} s are needed"
-    return ""
 
 
 def seconds_for(spec: RunSpec) -> float:
@@ -80,56 +52,59 @@ def seconds_for(spec: RunSpec) -> float:
 
 
 class HostProber:
-    """Takes probes around the runs of one plan, one run at a time.
+    """Takes probes around runs, one run at a time.
 
     Args:
-        runtime: what runs them.
-        skipped: why none is taken; see `skipped`.
+        skipped: why none is taken.
         say: tells people of a machine that is not itself.
         clock: of seconds that only rise.
     """
 
     def __init__(
         self,
-        runtime: Runtime,
         skipped: str = "",
         say: Callable[[str], None] = print,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.skipped = skipped
-        self._runtime = runtime
         self._say = say
         self._clock = clock
         self._last: HostProbe | None = None
-        self._told: SickSign | None = None
+        self._told: dict[str, SickSign | None] = {}  # by node
         self._last_s = 0.0
 
-    def before(self, launch: Launch) -> tuple[HostProbe, ...]:
+    def before(self, launch: Launch, runtime: Runtime) -> tuple[HostProbe, ...]:
         """Return the machine before a run: as it is, or as the last probe of late found it."""
         if self.skipped:
             return ()
         if self._last is None or self._is_due(launch.spec):
-            return (self._take(launch, ProbeMoment.BEFORE),)
+            return (self._take(launch, runtime, ProbeMoment.BEFORE),)
         return (replace(self._last, when=ProbeMoment.BEFORE),)
 
-    def after(self, launch: Launch) -> tuple[HostProbe, ...]:
+    def after(self, launch: Launch, runtime: Runtime) -> tuple[HostProbe, ...]:
         """Return the machine after a run; nothing where the last probe is of late."""
         if self.skipped or not self._is_due(launch.spec):
             return ()
-        return (self._take(launch, ProbeMoment.AFTER),)
+        return (self._take(launch, runtime, ProbeMoment.AFTER),)
 
     def _is_due(self, spec: RunSpec) -> bool:
-        return self._clock() - self._last_s >= _WORTH * seconds_for(spec)
+        return self._clock() - self._last_s >= WORTH * seconds_for(spec)
 
-    def _take(self, launch: Launch, when: ProbeMoment) -> HostProbe:
-        self._last = probe(self._runtime, launch, when)
+    def _take(self, launch: Launch, runtime: Runtime, when: ProbeMoment) -> HostProbe:
+        self._last = probe(runtime, launch, when)
         self._last_s = self._clock()
-        state = state_of(self._last)
-        if state.signature is not None and state.signature is not self._told:
-            self._say(f"{VerdictKind.HOST_DEGRADED}: {state.sentence}; no timing of the run counts")
-            self._say(f"  next: {REMEDIES[state.signature]}")
-        self._told = state.signature
+        self.tell(self._last)
         return self._last
+
+    def tell(self, found: HostProbe, node: str = "") -> None:
+        """Tell people of a machine that is not itself, once; of a node of a cluster its name."""
+        state = state_of(found)
+        if state.signature is not None and state.signature is not self._told.get(node):
+            where = f"node {node}: " if node else ""
+            said = f"{where}{VerdictKind.HOST_DEGRADED}: {state.sentence}"
+            self._say(f"{said}; no timing of the run counts")
+            self._say(f"  next: {REMEDIES[state.signature]}")
+        self._told[node] = state.signature
 
 
 def probe(

@@ -38,6 +38,7 @@ from harness.history.rows import (
     read_rows,
 )
 from harness.history.series import (
+    Key,
     NightState,
     Tonight,
     judge,
@@ -230,7 +231,7 @@ def _confirmed(asked: _Asked, rows: HistoryRows, seen: Sequence[Tonight]) -> lis
         is_open = each.state in {NightState.SUSPECTED, NightState.DOUBTED}
         if is_open and each.series.key not in before:
             cells.setdefault((each.series.point, each.series.device), []).append(each)
-    found: dict[tuple[str, ...], Finding] = {}
+    found: dict[Key, Finding] = {}
     for some in cells.values():
         found.update(_pairs(asked, some))
     append_rows(asked.path, [*found.values()])
@@ -269,13 +270,13 @@ def _days(one: str, other: str) -> float:
         return 0.0
 
 
-def _pairs(asked: _Asked, some: Sequence[Tonight]) -> dict[tuple[str, ...], Finding]:
+def _pairs(asked: _Asked, some: Sequence[Tonight]) -> dict[Key, Finding]:
     """Return what came of suspicions about figures of one cell.
 
     Without pairs, only what the nights are sure of is found: it is SUSPECTED, or the machine.
     """
 
-    def without(outcome: Outcome | None, why: str) -> dict[tuple[str, ...], Finding]:
+    def without(outcome: Outcome | None, why: str) -> dict[Key, Finding]:
         sure = [each for each in some if each.state is NightState.SUSPECTED]
         if sure:
             asked.say(f"{', '.join(each.series.label for each in sure)} not confirmed: {why}")

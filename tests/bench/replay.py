@@ -110,8 +110,8 @@ def play(  # noqa: C901 - the three steps, in order
         seen = values[: night + 1].tolist()
         known = memory(seen, findings)
         # where no level is known, it is the plain comparison that the screen has made for all
-        is_plain = screened is not None and known.cleared is None and night < NIGHTS - 1
-        if is_plain and not screened[night]:
+        is_plain = known.cleared is None and night < NIGHTS - 1
+        if is_plain and screened is not None and not screened[night]:
             continue
         host = None if probe is None else [*probe[: night + 1]]
         if host is not None:
@@ -338,8 +338,8 @@ def _peers(python: Path, still: list[list[float]], lost: list[list[float]]) -> d
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Return the rows as a Markdown table."""
     peers = [*next((row["peers"] for row in rows if row.get("peers")), {})]
-    head = ["noise", "false alarms %", "found %", "confirmations", "most", "glances", "runs"]
-    head += peers
+    head = ["noise", "histories", "false alarms %", "found %", "confirmations", "most"]
+    head += ["glances", "runs", *peers]
     lines = []
     for row in rows:
         count = row["histories"]
@@ -351,6 +351,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         lines.append(
             [
                 f"{row['model']}, {row['noise']}",
+                count,
                 *share,
                 f"{row['confirmations_mean']:.2f}",
                 row["confirmations_most"],

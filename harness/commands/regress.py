@@ -38,6 +38,7 @@ from harness.history.rows import (
     read_rows,
 )
 from harness.history.series import (
+    Key,
     NightState,
     Tonight,
     judge,
@@ -48,6 +49,7 @@ from harness.history.series import (
 )
 from harness.records import Profile, Scalar, canonical_json, record
 from harness.report.regression import (
+    CLEARED,
     FigureJudgement,
     RegressionReport,
     alarms,
@@ -226,21 +228,23 @@ def _confirmed(asked: _Asked, rows: HistoryRows, seen: Sequence[Tonight]) -> lis
     }  # a second call of one night runs nothing again
     cells: dict[tuple[str, str], list[Tonight]] = {}
     for each in seen:
-        if each.state is NightState.SUSPECTED and each.series.key not in before:
+        is_open = each.state in {NightState.SUSPECTED, NightState.DOUBTED}
+        if is_open and each.series.key not in before:
             cells.setdefault((each.series.point, each.series.device), []).append(each)
-    found: dict[tuple[str, ...], Finding] = {}
+    found: dict[Key, Finding] = {}
     for some in cells.values():
-        for each, finding in zip(some, _pairs(asked, some), strict=True):
-            found[each.series.key] = finding
+        found.update(_pairs(asked, some))
     append_rows(asked.path, [*found.values()])
     judgements = []
     for each in seen:
-        if (new := found.get(each.series.key)) is not None:
+        new = found.get(each.series.key)
+        if new is not None and not (each.open and new.outcome in CLEARED):
             is_new = not _is_told(new, rows)
             judgements.append(FigureJudgement(seen=each, finding=new, is_new=is_new))
         else:
+            seen_as = replace(each, state=NightState.KNOWN) if each.open else each
             known = each.open or before.get(each.series.key)
-            judgements.append(FigureJudgement(seen=each, finding=known))
+            judgements.append(FigureJudgement(seen=seen_as, finding=known))
     return judgements
 
 
@@ -266,54 +270,50 @@ def _days(one: str, other: str) -> float:
         return 0.0
 
 
-def _pairs(asked: _Asked, some: Sequence[Tonight]) -> list[Finding]:
-    """Return a finding for each suspected figure of one cell."""
+def _pairs(asked: _Asked, some: Sequence[Tonight]) -> dict[Key, Finding]:
+    """Return what came of suspicions about figures of one cell.
+
+    Without pairs, only what the nights are sure of is found: it is SUSPECTED, or the machine.
+    """
+
+    def without(outcome: Outcome | None, why: str) -> dict[Key, Finding]:
+        sure = [each for each in some if each.state is NightState.SUSPECTED]
+        if sure:
+            asked.say(f"{', '.join(each.series.label for each in sure)} not confirmed: {why}")
+        return {each.series.key: _finding(each, None, outcome, why) for each in sure}
+
     night, good = some[0].night, some[0].good
     names = ", ".join(each.series.label for each in some)
-    asked.say(f"suspected: {names}")
-    why = _why_not(asked, some)
-    if why:
-        asked.say(f"not confirmed: {why}")
-        return [_finding(each, None, None, why) for each in some]
+    if asked.options.no_confirm:
+        return without(None, "--no-confirm")
+    if good is None:
+        return without(None, "no night before has a clean commit to run again")
     if (same := _same_version(good, night, some)) is not None:
-        asked.say(same[1])
-        return [_finding(each, None, *same) for each in some]
-    assert good is not None
+        return without(*same)
+    asked.say(f"to be looked at again: {names}")
     wanted = [_wanted(each, asked.metrics) for each in some]
     try:
         old = _version(asked, good)
         new = _tonights(asked, night)
         asked.say(f"confirming: {old.name} and {new.name} in turn")
-        answers = confirm(wanted, old, new, asked.bench(night), night.id)
+        answers = confirm(wanted, old, new, asked.bench(night), night.id, glances=True)
     except (HostError, VersionFailed) as error:
-        why = f"the baseline cannot be run again: {first_line(error)}"
-        asked.say(why)
-        return [_finding(each, None, None, why) for each in some]
-    findings = [
-        _finding(each, answer, answer.test.outcome if answer.test else None, "")
+        return without(None, f"the baseline cannot be run again: {first_line(error)}")
+    found = {
+        each.series.key: _finding(
+            each, answer, answer.test.outcome if answer.test else None, answer.why
+        )
         for each, answer in zip(some, answers, strict=True)
-    ]
+    }
     if asked.options.first_bad:
-        findings = [_with_first_bad(asked, each, night, good) for each in findings]
-    return findings
-
-
-def _why_not(asked: _Asked, some: Sequence[Tonight]) -> str:
-    """Return why no pairs are run; empty where they are."""
-    if asked.options.no_confirm:
-        return "--no-confirm"
-    if not any(each.may_confirm for each in some):
-        return "it was confirmed twice in 60 nights already"
-    if some[0].good is None:
-        return "no night before has a clean commit to run again"
-    return ""
+        found = {key: _with_first_bad(asked, each, night, good) for key, each in found.items()}
+    return found
 
 
 def _same_version(
-    good: Night | None, night: Night, some: Sequence[Tonight]
+    good: Night, night: Night, some: Sequence[Tonight]
 ) -> tuple[Outcome | None, str] | None:
     """Return the outcome where there are no two versions to compare; None where there are."""
-    assert good is not None
     same_code = bool(night.commit) and good.commit == night.commit and night.dirty is False
     by_source = (
         bool(night.source)
@@ -340,7 +340,12 @@ def _same_version(
 def _wanted(each: Tonight, metrics: Mapping[str, Metric]) -> Wanted:
     assert each.look is not None
     key = each.series.metric, canonical_json(each.series.where)
-    return Wanted(key=key, metric=metrics[each.series.metric], shift=each.look.shift)
+    return Wanted(
+        key=key,
+        metric=metrics[each.series.metric],
+        shift=each.look.shift,
+        may_confirm=each.may_confirm,
+    )
 
 
 def _trees() -> Path:

@@ -7,8 +7,9 @@ series: what counts of a night is what the one before did not foretell (an AR(1)
 is estimated from those nights). A shift is looked for in the last one to five nights (the largest
 of five matched filters). One night alone is enough only where it is further out than any before.
 
-This decides what is worth a second look, and raises no alarm: see `harness.history.pairs`, and
-docs/design/026-three-steps-to-an-alarm.md for what the whole does.
+This raises no alarm. It decides what is worth a glance at a few pairs of runs, which is cheap, and
+so it looks closely (`GLANCES`); its word alone counts only where it is sure (`FALSE_DISCOVERIES`).
+See `harness.history.pairs`, and docs/design/026-three-steps-to-an-alarm.md for the whole.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from statistics import median
+from statistics import median, median_high, median_low
 
 from harness.records import record
 from harness.statistics import t_quantile, t_tail
@@ -26,11 +27,12 @@ FEWEST = 10  # less say nothing of their own noise
 RECENT = 5  # nights a shift is looked for in
 LEAST = 0.01  # a smaller change is not worth a second run
 FALSE_DISCOVERIES = 0.01  # of all figures suspected in a night, expected share of false ones
+RECORD = 2.0  # a night alone counts where it is twice as far out as any before
+GLANCES = 0.4  # of all figures glanced at in a night, likewise
 _WORTH = 0.8
 _MAD_TO_SD = 1.4826
 _CLIP = 3.0  # one night counts for no more than so many standard deviations
 _MOST_MEMORY = 0.9
-_RECORD = 2.0  # a night alone counts where it is twice as far out as any before
 _POWER_Z = 0.84  # of power 0.8
 _NEAR = 2.5
 _NEAR_VARIANCE = 0.978  # of a standard normal variable, clipped at 2.5
@@ -45,10 +47,10 @@ class NightLook:
     Attributes:
         level: of the nights before, in the unit of the values.
         scale: their standard deviation, robust.
-        shift: of the last `nights`, in the unit of the values.
+        shift: that more than half of the last `nights` have at least, in the unit of the values.
         nights: how many of the last nights the shift is seen in.
         p_value: two-sided, corrected for looking at one to five nights.
-        sees: the smallest shift that would be suspected within five nights with power 0.8.
+        sees: the smallest shift that would be glanced at within five nights with power 0.8.
         baseline: how many nights make it.
     """
 
@@ -99,7 +101,7 @@ def look(
     )
     for nights in range(1, min(recent, fresh) + 1):
         last = [(each - reference) / scale for each in values[-nights - 1 :]]
-        if nights == 1 and abs(last[1] - memory * last[0]) < _RECORD * farthest:
+        if nights == 1 and abs(last[1] - memory * last[0]) < RECORD * farthest:
             continue
         before_it, *those = last if nights == 1 else map(_clipped, last)
         z = those[0] - memory * before_it
@@ -108,7 +110,10 @@ def look(
         z /= innovation * math.sqrt(energy) * math.sqrt(1 + energy * doubt)
         p_value = min(1.0, 2 * RECENT * t_tail(abs(z), degrees))
         if p_value < found.p_value:
-            shift = median([each - reference for each in values[-nights:]])
+            # of an even number of nights the middle one nearer to the level: one slow night of two
+            # is no shift
+            nearer = median_high if z < 0 else median_low
+            shift = nearer([each - reference for each in values[-nights:]])
             found = NightLook(
                 level=level,
                 scale=scale,
@@ -121,8 +126,8 @@ def look(
     return found
 
 
-def discoveries(p_values: Sequence[float], rate: float = FALSE_DISCOVERIES) -> list[bool]:
-    """Return which of several hypotheses to suspect (Benjamini and Hochberg 1995)."""
+def discoveries(p_values: Sequence[float], rate: float) -> list[bool]:
+    """Return which of several hypotheses to reject (Benjamini and Hochberg 1995)."""
     ranked = sorted(range(len(p_values)), key=lambda at: p_values[at])
     most = 0
     for rank, at in enumerate(ranked, 1):
@@ -226,6 +231,6 @@ def _energy(nights: int, memory: float) -> float:
 
 def _sees(scale: float, memory: float, degrees: int) -> float:
     """Return the shift in scale's unit that five nights would show."""
-    critical = t_quantile(1 - FALSE_DISCOVERIES / (2 * RECENT), degrees)
+    critical = t_quantile(1 - GLANCES / (2 * RECENT), degrees)
     needed = (critical + _POWER_Z) * math.sqrt(1 - memory * memory)
     return scale * needed / math.sqrt(_energy(RECENT, memory))

@@ -8,7 +8,7 @@
   nearer to the old level end that.
 - Nights that a finding has looked at are no evidence for the next one.
 - Confirming costs device time: a figure is confirmed at most `MOST_CONFIRMATIONS` times in
-  `WITHIN_NIGHTS` nights. After that a suspicion is told without (SUSPECTED).
+  `WITHIN_NIGHTS` nights. After that a suspicion that a glance shows is told without (SUSPECTED).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Past:
         night: index of the night that it was made in.
         outcome: what the pairs said.
         nights: how many nights its shift was seen in.
-        is_costly: whether pairs were run for it.
+        is_costly: whether it was confirmed, by more pairs than those of a glance.
         level: of the old version in the pairs; None where none were run.
     """
 
@@ -70,7 +70,8 @@ def memory(values: Sequence[float], findings: Sequence[Past]) -> Memory:
     spent = [each for each in findings if each.is_costly and each.night > tonight - WITHIN_NIGHTS]
     cleared = None
     for each in findings:
-        if each.outcome is Outcome.NOT_REGRESSED and each.night > tonight - WINDOW:
+        is_cleared = each.outcome in {Outcome.NOT_REGRESSED, Outcome.NOT_SEEN}
+        if is_cleared and each.night > tonight - WINDOW:
             seen = median(values[each.night - each.nights + 1 : each.night + 1])
             before = median(values[max(0, each.night - each.nights - WINDOW) : each.night])
             level = seen if each.level is None else each.level

@@ -1,5 +1,10 @@
 """Step three: the old version and the new one run in turn, until a sequential test decides.
 
+A suspicion gets a glance first: pairs until three of them agree whether the new version lost about
+half of what is suspected or more. Most flukes end there, after three to five pairs. What the glance
+shows is confirmed by new pairs; those of the glance are not counted again, so it takes nothing from
+the chance of a false alarm that the test proves.
+
 The two runs of a pair are made one after the other, and a coin decides which comes first. That
 coin is all that the test rests on. Whatever the machine does meanwhile (warms up, slows down, has a
 neighbour, switches between two states) does not know on which side the coin fell, so if both
@@ -28,17 +33,19 @@ ALARM = 0.002  # the chance of a false alarm, each time that a suspicion is conf
 CLEAR = 0.02  # the chance of clearing a change that is as large as what is ruled out
 CONFIDENCE = 0.95
 MOST_PAIRS = 30
+GLANCE = 3  # pairs that have to agree
 _BETS = (0.25, 0.5, 1.0, 2.0, 4.0)  # per median difference
 _POWER_Z = 0.84  # of power 0.8
-_HALVINGS = 40
+_HALVINGS = 20
 
 
 class Outcome(StrEnum):
-    """What the pairs say."""
+    """What the pairs say; NOT_SEEN is that of a glance."""
 
     REGRESSED = "REGRESSED"
     NOT_REGRESSED = "NOT_REGRESSED"
     INCONCLUSIVE = "INCONCLUSIVE"
+    NOT_SEEN = "NOT_SEEN"
 
 
 @record
@@ -58,6 +65,19 @@ class PairTest:
     interval: Interval
     sees: float
     pairs: int
+
+
+def glance(differences: Sequence[float], margin: float) -> bool | None:
+    """Return whether `GLANCE` pairs show a loss; None as long as neither side has as many.
+
+    Args:
+        differences: new less old of each pair, oriented so that positive is better.
+        margin: a pair with a smaller loss than this does not show it.
+    """
+    shown = sum(each < -margin for each in differences)
+    if shown >= GLANCE:
+        return True
+    return False if len(differences) - shown >= GLANCE else None
 
 
 def decide(differences: Sequence[float], margin: float, tests: int = 1) -> Outcome:

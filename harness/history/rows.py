@@ -103,7 +103,7 @@ class Finding:
         low: of the interval of `effect`; None where it is not bounded.
         high: likewise.
         sees: the relative change that would have been seen; None where none would.
-        pairs: how many were run.
+        pairs: how many were run; of those that followed a glance, without the glance's.
         good: commit of the baseline.
         bad: commit of the night.
         first_bad: the first bad commit, where it was looked for.

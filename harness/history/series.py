@@ -12,7 +12,16 @@ from statistics import median
 from typing import Any
 
 from harness.errors import Problem
-from harness.history.baseline import LEAST, NightLook, discoveries, explained, look, normalised
+from harness.history.baseline import (
+    FALSE_DISCOVERIES,
+    GLANCES,
+    LEAST,
+    NightLook,
+    discoveries,
+    explained,
+    look,
+    normalised,
+)
 from harness.history.memory import Past, memory
 from harness.history.pairs import Outcome
 from harness.history.rows import Finding, HistoryRows, Night
@@ -159,6 +168,7 @@ class NightState(StrEnum):
     BETTER = "better"
     HOST = "the machine"
     SUSPECTED = "suspected"
+    DOUBTED = "worth a glance"
     KNOWN = "known alarm"
     UNTESTABLE = "not testable"
 
@@ -203,17 +213,11 @@ def judge(
 ) -> list[Tonight]:
     """Judge the newest night of each series; false discoveries are controlled over all of them."""
     seen = [_judged(each, rows, metrics[each.metric]) for each in series]
-    tested = [each for each in seen if each.look is not None]
-    unlike = {
-        id(each)
-        for each, is_found in zip(
-            tested,
-            discoveries([each.look.p_value for each in tested if each.look is not None]),
-            strict=True,
-        )
-        if is_found
-    }
-    return [_suspected(each) if id(each) in unlike else each for each in seen]
+    p_values = [each.look.p_value for each in seen if each.look is not None]
+    unlike = iter(
+        zip(discoveries(p_values, FALSE_DISCOVERIES), discoveries(p_values, GLANCES), strict=True)
+    )
+    return [each if each.look is None else _suspected(each, *next(unlike)) for each in seen]
 
 
 def oriented(values: Sequence[float], better: Better | None) -> list[float] | None:
@@ -265,7 +269,7 @@ def _judged(series: HistorySeries, rows: HistoryRows, metric: Metric) -> Tonight
             night=places[each.night] - begin,
             outcome=each.outcome,
             nights=each.nights,
-            is_costly=each.pairs > 0,
+            is_costly=each.pairs > 0 and each.outcome is not Outcome.NOT_SEEN,
             level=_oriented_one(each.old, series, metric) if each.pairs else None,
         )
         for each in found
@@ -306,11 +310,14 @@ def _key(finding: Finding) -> Key:
     return key_of(finding.point, finding.metric, finding.where, finding.device)
 
 
-def _suspected(seen: Tonight) -> Tonight:
+def _suspected(seen: Tonight, is_sure: bool, is_unlike: bool) -> Tonight:  # noqa: FBT001 - of two rates
     assert seen.look is not None
     is_told = seen.open is not None and seen.open.night == seen.night.id
-    if abs(seen.look.shift) < LEAST or is_told:
+    if not is_unlike or abs(seen.look.shift) < LEAST or is_told:
         return seen
+    if not is_sure:
+        is_loss = seen.look.shift < 0 and not seen.why
+        return replace(seen, state=NightState.DOUBTED) if is_loss else seen
     if seen.look.shift > 0:
         return replace(seen, state=NightState.BETTER)
     return replace(seen, state=NightState.HOST if seen.why else NightState.SUSPECTED)

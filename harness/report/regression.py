@@ -29,6 +29,7 @@ _COLUMNS = (
     Column(key="why", header="why"),
 )
 SUSPECTED = "SUSPECTED"
+CLEARED = {Outcome.NOT_REGRESSED, Outcome.NOT_SEEN}
 
 
 @record
@@ -57,7 +58,7 @@ class FigureJudgement:
     @property
     def exit_code(self) -> ExitCode:
         """1 for a confirmed regression, 4 for a suspicion that is neither shown nor cleared."""
-        if self.finding is None or self.finding.outcome is Outcome.NOT_REGRESSED:
+        if self.finding is None or self.finding.outcome in CLEARED:
             return ExitCode.OK
         if self.finding.outcome is Outcome.REGRESSED:
             return ExitCode.OUTSIDE
@@ -85,7 +86,7 @@ class RegressionReport:
     @property
     def table(self) -> Table:
         """The figures of which there is something to say; all of them where there are few."""
-        quiet = {NightState.NOTHING, NightState.TOO_FEW, NightState.UNTESTABLE}
+        quiet = {NightState.NOTHING, NightState.TOO_FEW, NightState.UNTESTABLE, NightState.DOUBTED}
         told = [each for each in self.judgements if each.finding or each.seen.state not in quiet]
         rest = len(self.judgements) - len(told)
         few = [each for each in self.judgements if each.seen.state is NightState.TOO_FEW]

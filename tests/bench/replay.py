@@ -1,22 +1,27 @@
 """``python -m tests.bench.replay``: a thousand histories of each noise, replayed night by night.
 
 The program itself is replayed, all three steps of it (`harness.history`): each night is looked at,
-a suspicion is confirmed by pairs of runs of the same night, and what that found is remembered. Each
-history is played twice: as it is, where each alarm is false, and with a loss of 3 % from its 51st
-night on. Noise that the machine's own state explains is played with a probe too, whose readings
-repeat to 0.3 %. Known tools see the same histories, all sixty nights at once.
+a suspicion gets a glance, what that shows is confirmed by pairs of runs of the same night, and what
+came of it is remembered. Each history is played twice: as it is, where each alarm is false, and
+with a loss of 3 % from its 51st night on. Noise that the machine's own state explains is played
+with a probe too, whose readings repeat to 0.3 %. Known tools see the same histories, all sixty
+nights at once.
+
+No number of the program was chosen by these histories: that was done with seeds from 100,000 to
+240,599, and these begin at `FIRST_SEED`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import multiprocessing
 import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -25,19 +30,21 @@ import numpy as np
 from tabulate import tabulate
 
 from harness import atomic
-from harness.execution.confirm import Wanted
+from harness.execution.confirm import Budget, PairBench, Wanted, confirm
+from harness.execution.versions import Version
 from harness.history.baseline import (
-    FALSE_DISCOVERIES,
     FEWEST,
+    GLANCES,
     LEAST,
     RECENT,
+    RECORD,
     WINDOW,
     explained,
     look,
     normalised,
 )
 from harness.history.memory import Past, memory
-from harness.history.pairs import MOST_PAIRS, Outcome, answer, decide
+from harness.history.pairs import Outcome
 from harness.records import record
 from harness.statistics import t_quantile
 from harness.workloads.api.declare import Metric
@@ -48,8 +55,11 @@ from tests.bench.table import machine
 SHIFT, SHIFT_AT, WITHIN = float(np.log(0.97)), 50, 5
 FILE = ROOT / "results" / "bench" / "regression-replay.json"
 _PROBE_NOISE = 0.003
+FIRST_SEED = 1_000_000
 _FEWEST = 1000  # fewer do not show an error rate of 1 %
 _METRIC = Metric(name="rate", unit="1", doc="a figure")
+_KEY = ("rate", "{}")
+_OLD, _NEW = (Version(name=name, root=Path(name)) for name in ("old", "new"))
 
 
 @record
@@ -58,8 +68,9 @@ class Play:
 
     Attributes:
         alarm: the night of the alarm; None for none.
-        findings: what was confirmed, in order.
+        findings: what came of each suspicion, in order.
         told: nights in which a suspicion was told without being confirmed.
+        runs: made for glances and confirmations.
         sees: of each INCONCLUSIVE confirmation, the loss that it would have seen.
         blind: the smallest loss that the nights before the last would have shown.
     """
@@ -67,6 +78,7 @@ class Play:
     alarm: int | None
     findings: tuple[Past, ...]
     told: int
+    runs: int
     sees: tuple[float, ...]
     blind: float
 
@@ -83,7 +95,7 @@ def play(  # noqa: C901 - the three steps, in order
 
     Args:
         history: the nights.
-        random: for the coin, and whatever the runs of a night need.
+        random: for the coin's seed, and whatever the runs of a night need.
         probe: logarithm of what a probe measured, one a night; None for no probe.
         shift: of the figure, from `SHIFT_AT` on.
         before: what was found in the nights before a shift.
@@ -91,14 +103,16 @@ def play(  # noqa: C901 - the three steps, in order
     """
     values = history.values.copy()
     values[SHIFT_AT:] += shift
-    findings, told, blind = [*before], 0, 0.0
+    findings, told, made, blind = [*before], 0, 0, 0.0
     sees: list[float] = []
+    alarm = None
     for night in range(SHIFT_AT if shift else 0, NIGHTS):
-        # a history without findings is a plain comparison, which the screen has made for all
-        if screened is not None and not findings and not screened[night] and night < NIGHTS - 1:
-            continue
         seen = values[: night + 1].tolist()
         known = memory(seen, findings)
+        # where no level is known, it is the plain comparison that the screen has made for all
+        is_plain = known.cleared is None and night < NIGHTS - 1
+        if is_plain and screened is not None and not screened[night]:
+            continue
         host = None if probe is None else [*probe[: night + 1]]
         if host is not None:
             seen, _ = normalised(seen, host)
@@ -106,42 +120,53 @@ def play(  # noqa: C901 - the three steps, in order
         if found is None:
             continue
         blind = found.sees
-        if found.p_value > FALSE_DISCOVERIES or found.shift > -LEAST:
+        if found.p_value > GLANCES or found.shift > -LEAST:
             continue
         if host is not None and explained(found.shift, host, found.nights):
             continue
-        if not known.may_confirm:
+        runs = history.runs(night)
+
+        def execute(version: Version, runs: Iterator[float] = runs) -> dict[tuple[str, str], float]:
+            nonlocal made
+            made += 1
+            return {_KEY: math.exp(next(runs) + shift * (version is _NEW))}
+
+        wanted = Wanted(key=_KEY, metric=_METRIC, shift=found.shift, may_confirm=known.may_confirm)
+        bench = PairBench(execute=execute, budget=Budget(), say=lambda _: None)
+        seed = random.bytes(8).hex()
+        (said,) = confirm([wanted], _OLD, _NEW, bench, seed, glances=True)
+        if said.test is None or said.old is None:
             told += 1
             continue
-        wanted = Wanted(key=("rate", ""), metric=_METRIC, shift=found.shift)
-        differences, olds, runs = list[float](), list[float](), history.runs(night)
-        outcome = Outcome.INCONCLUSIVE
-        while len(differences) < MOST_PAIRS and outcome is Outcome.INCONCLUSIVE:
-            one, other = next(runs), next(runs)
-            is_new_first = random.random() < 0.5
-            new, old = (one, other) if is_new_first else (other, one)
-            differences.append(new + shift - old)
-            olds.append(old)
-            outcome = decide(differences, wanted.margin)
-        findings.append(Past(night=night, outcome=outcome, nights=found.nights, level=median(olds)))
+        outcome = said.test.outcome
+        past = Past(
+            night=night,
+            outcome=outcome,
+            nights=found.nights,
+            is_costly=outcome is not Outcome.NOT_SEEN,
+            level=math.log(said.old),
+        )
+        findings.append(past)
         if outcome is Outcome.REGRESSED:
-            return Play(
-                alarm=night,
-                findings=tuple(findings),
-                told=told,
-                sees=tuple(sees),
-                blind=blind,
-            )
+            alarm = night
+            break
         if outcome is Outcome.INCONCLUSIVE:
-            sees.append(answer(differences, wanted.margin).sees)
-    return Play(alarm=None, findings=tuple(findings), told=told, sees=tuple(sees), blind=blind)
+            sees.append(said.test.sees)
+    return Play(
+        alarm=alarm,
+        findings=tuple(findings),
+        told=told,
+        runs=made,
+        sees=tuple(sees),
+        blind=blind,
+    )
 
 
 def screen(values: Values) -> Values:
     """Return of each history and night whether `look` can suspect a loss there.
 
-    The same comparison for all histories at once, at twice the level: what it passes over, `look`
-    does not suspect either, which a test holds it to.
+    The same comparison for all histories at once, at 1.2 times the level: what it passes over,
+    `look` does not suspect either, which a test holds it to.
 
     Args:
         values: (histories, nights).
@@ -164,7 +189,9 @@ def screen(values: Values) -> Values:
         rho = (off[:, :-1] * off[:, 1:]).sum(axis=1) / total
         rho = np.clip((count * rho + 1) / (count - 3), 0.0, 0.9)
         last = (values[:, night - recent : night + 1] - level) / scale
-        critical = t_quantile(1 - 2 * FALSE_DISCOVERIES / (2 * RECENT), count - 1)
+        ever = (values[:, : night + 1 - recent] - level) / scale
+        farthest = np.abs(ever[:, 1:] - rho[:, None] * ever[:, :-1]).max(axis=1)
+        critical = t_quantile(1 - 1.2 * GLANCES / (2 * RECENT), count - 1)
         for nights in range(1, recent + 1):
             those = last[:, -nights - 1 :]
             those = those if nights == 1 else np.clip(those, -3.0, 3.0)
@@ -173,7 +200,11 @@ def screen(values: Values) -> Values:
             energy = 1 + (nights - 1) * (1 - rho) ** 2
             doubt = 1 / count / (1 - rho) ** 2
             z /= np.sqrt(1 - rho**2) * np.sqrt(energy * (1 + energy * doubt))
-            may[:, night] |= z < -critical
+            suspected = z < -critical
+            if nights == 1:
+                suspected &= np.abs(those[:, 1] - rho * those[:, 0]) > 0.9 * RECORD * farthest
+            lost = np.sort(values[:, night + 1 - nights : night + 1] - level, axis=1)
+            may[:, night] |= suspected & (lost[:, nights // 2] < -0.9 * LEAST)
     return may
 
 
@@ -182,7 +213,7 @@ _Task = tuple[int, int, bool, Path, Values | None]
 
 def _both(task: _Task) -> tuple[Play, Play]:
     number, seed, has_probe, telemetry, screened = task
-    random = np.random.default_rng([number, seed])
+    random = np.random.default_rng([number, FIRST_SEED + seed])
     history = models(telemetry)[number].make(random)
     probe = None
     if has_probe:
@@ -197,7 +228,10 @@ def _drawn(number: int, count: int, telemetry: Path) -> tuple[Values, Values]:
     """Return the values of a model's histories, without a loss and with it."""
     model = models(telemetry)[number]
     still = np.stack(
-        [model.make(np.random.default_rng([number, seed])).values for seed in range(count)]
+        [
+            model.make(np.random.default_rng([number, FIRST_SEED + seed])).values
+            for seed in range(count)
+        ]
     )
     lost = still.copy()
     lost[:, SHIFT_AT:] += SHIFT
@@ -208,7 +242,8 @@ def row_of(name: str, noise: str, plays: Sequence[tuple[Play, Play]]) -> dict[st
     """Return what many histories of a model come to."""
     count = len(plays)
     still, lost = [each for each, _ in plays], [each for _, each in plays]
-    costs = [len(each.findings) for each in still]
+    costs = [sum(past.is_costly for past in each.findings) for each in still]
+    glances = [len(each.findings) for each in still]
     within = [each.alarm is not None and each.alarm < SHIFT_AT + WITHIN for each in lost]
     said = Counter(past.outcome.value for each in still for past in each.findings)
     after = Counter(
@@ -224,6 +259,9 @@ def row_of(name: str, noise: str, plays: Sequence[tuple[Play, Play]]) -> dict[st
         "found_within_10": sum(each.alarm is not None for each in lost),
         "confirmations_mean": fmean(costs),
         "confirmations_most": max(costs),
+        "glances_mean": fmean(glances),
+        "glances_most": max(glances),
+        "runs_mean": fmean(each.runs for each in still),
         "told_unconfirmed": sum(each.told > 0 for each in still),
         "without_change": dict(sorted(said.items())),
         "after_the_loss": dict(sorted(after.items())),
@@ -300,7 +338,8 @@ def _peers(python: Path, still: list[list[float]], lost: list[list[float]]) -> d
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Return the rows as a Markdown table."""
     peers = [*next((row["peers"] for row in rows if row.get("peers")), {})]
-    head = ["noise", "false alarms %", "found %", "confirmations", "most", *peers]
+    head = ["noise", "histories", "false alarms %", "found %", "confirmations", "most"]
+    head += ["glances", "runs", *peers]
     lines = []
     for row in rows:
         count = row["histories"]
@@ -312,9 +351,12 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         lines.append(
             [
                 f"{row['model']}, {row['noise']}",
+                count,
                 *share,
                 f"{row['confirmations_mean']:.2f}",
                 row["confirmations_most"],
+                f"{row['glances_mean']:.1f}",
+                f"{row['runs_mean']:.0f}",
                 *others,
             ]
         )

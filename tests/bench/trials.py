@@ -3,7 +3,8 @@
 For real, on this machine. Each trial takes up a repository whose workload was measured in some
 nights (`tests.bench.planted`), and goes on for up to five nights: one kind with a commit that does
 5 % more work, the other with a commit that changes a comment, while other programs keep the
-processor busy. Each night is a run, and `harness regress` of it, by the repository's own program.
+processor busy. Each night is a run, and `harness regress` of it, by the repository's own program. A
+glance that shows nothing ends no trial. How busy the machine was anyway is kept with each trial.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from harness import atomic
+from harness.history.pairs import Outcome
+from harness.records import record, to_json
 from tests.bench.cost import ROOT
 from tests.bench.planted import Repository, make_repository
 from tests.bench.table import machine
@@ -31,19 +35,34 @@ _BEFORE, _WITHIN = 12, 5
 _BUSY = "while True: pass"
 
 
+@record
+class Trial:
+    """What came of one trial.
+
+    Attributes:
+        result: of its last night.
+        nights: how many it took.
+        load: average of the last minute before it, others' programs only.
+    """
+
+    result: str
+    nights: int
+    load: float
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Try, print what came of each trial, and keep the counts."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.trials", description=__doc__)
     parser.add_argument("--trials", type=int, default=20, help="of each kind (default 20)")
     parser.add_argument("--base", type=Path, help="keep the nights before here, or take them up")
     options = parser.parse_args(arguments)
-    results: dict[str, list[str]] = {"slower": [], "neighbour": []}
+    results: dict[str, list[Trial]] = {"slower": [], "neighbour": []}
     with tempfile.TemporaryDirectory(prefix="trials-") as name:
         base = _base(options.base or Path(name) / "base")
         for number in range(options.trials):
             for kind, found in results.items():
                 found.append(_trial(kind, base, Path(name) / f"{kind}-{number}"))
-                print(f"{kind} {number + 1}: {found[-1]}", file=sys.stderr, flush=True)
+                print(f"{kind} {number + 1}: {found[-1].result}", file=sys.stderr, flush=True)
                 _keep(results)
     print(json.dumps(_counts(results), indent=1))
     return 0
@@ -65,8 +84,9 @@ def _base(folder: Path) -> Repository:
     return made
 
 
-def _trial(kind: str, base: Repository, folder: Path) -> str:
-    """Return what the nights of a trial came to: the gravest result."""
+def _trial(kind: str, base: Repository, folder: Path) -> Trial:
+    """Go on with the base for some nights, until a finding ends the trial."""
+    load = os.getloadavg()[0]
     shutil.copytree(base.root, folder / "repository", symlinks=True)
     tried = Repository(root=folder / "repository", cache=folder / "cache")
     said = []
@@ -82,10 +102,10 @@ def _trial(kind: str, base: Repository, folder: Path) -> str:
             document: dict[str, Any] = json.loads(done.stdout)
             (figure,) = document["answer"]["figures"]
             said.append(str(figure["result"]))
-            if figure["finding"] is not None:
+            if figure["finding"] is not None and figure["result"] != Outcome.NOT_SEEN:
                 break
     shutil.rmtree(folder)
-    return said[-1]
+    return Trial(result=said[-1], nights=len(said), load=round(load, 1))
 
 
 @contextmanager
@@ -100,15 +120,16 @@ def _neighbours(count: int) -> Iterator[None]:
             each.wait()
 
 
-def _counts(results: dict[str, list[str]]) -> dict[str, Any]:
+def _counts(results: dict[str, list[Trial]]) -> dict[str, Any]:
     return {
-        kind: {"trials": len(found), **{each: found.count(each) for each in sorted({*found})}}
+        kind: {"trials": len(found), **Counter(each.result for each in found)}
         for kind, found in results.items()
     }
 
 
-def _keep(results: dict[str, list[str]]) -> None:
-    document = {"machine": machine(None), "loss": LOSS, **_counts(results)}
+def _keep(results: dict[str, list[Trial]]) -> None:
+    each_one = {kind: [to_json(each) for each in found] for kind, found in results.items()}
+    document = {"machine": machine(None), "loss": LOSS, **_counts(results), "each": each_one}
     atomic.write_text(FILE, json.dumps(document, indent=1) + "\n")
 
 

@@ -124,7 +124,7 @@ class _Shell:
             env=self._environ,
             capture_output=True,
             encoding="utf-8",
-            timeout=300,
+            timeout=1800,
             check=False,
         )
         assert "Traceback" not in done.stderr, done.stderr

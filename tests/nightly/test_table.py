@@ -15,3 +15,4 @@ def test_the_page_shows_the_replay_that_is_kept(project_root: Path) -> None:
     for row in kept["rows"]:
         assert row["false_alarms"] <= 0.01 * row["histories"]
         assert row["confirmations_most"] <= 2
+        assert row["found_within_5"] >= 0.99 * row["histories"] or not row["must_be_found"]

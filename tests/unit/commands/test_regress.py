@@ -164,8 +164,39 @@ def test_a_slow_night_of_a_good_version_is_no_alarm(
     nights: Path, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     versions(monkeypatch, {})
-    code, out, _ = told("regress", "a99", f"--store={measure(nights / 'tonight', 20, 12.0)}")
-    assert (code, "NOT_REGRESSED" in out) == (0, True)
+    store = measure(nights / "tonight", 20, 12.0)
+    code, out, _ = told("regress", "a99", "--json", f"--store={store}")
+    (figure,) = json.loads(out)["answer"]["figures"]
+    assert (code, figure["result"], figure["finding"]["pairs"]) == (0, "NOT_SEEN", 3)
+
+
+def test_a_fluke_while_an_alarm_is_open_ends_no_alarm(
+    nights: Path, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = {f"{night:040x}": 1.05 for night in range(20, 40)}
+    versions(monkeypatch, slow)
+    draw = random.Random(2)  # noqa: S311 - noise
+    for night in range(20, 34):
+        store = measure(nights / f"after-{night}", night, draw.gauss(10.5, 0.05))
+        assert told("regress", "a99", f"--store={store}")[0] == 1
+    code, out, _ = told("regress", "a99", "--json", f"--store={measure(nights / 'b', 34, 12.0)}")
+    (figure,) = json.loads(out)["answer"]["figures"]
+    assert (code, figure["result"]) == (1, "REGRESSED, known")
+
+
+def test_a_doubtful_night_gets_a_glance_and_is_never_told_without_pairs(
+    nights: Path, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = versions(monkeypatch, {})
+    told("regress", "a99", "--no-confirm", f"--store={measure(nights / 'a', 20, 10.11)}")
+    store = measure(nights / "b", 21, 10.12)
+    code, out, _ = told("regress", "a99", "--no-confirm", "--json", f"--store={store}")
+    (figure,) = json.loads(out)["answer"]["figures"]
+    assert (code, figure["result"], figure["finding"]) == (0, "worth a glance", None)
+    code, out, _ = told("regress", "a99", "--json", f"--store={store}")
+    (figure,) = json.loads(out)["answer"]["figures"]
+    assert (code, figure["result"]) == (0, "NOT_SEEN")
+    assert len(ran) == 2 + 2 * 3
 
 
 def test_a_budget_that_ends_first_is_inconclusive(

@@ -5,7 +5,7 @@ import pytest
 
 from harness.execution.confirm import Budget, PairBench, Wanted, confirm
 from harness.execution.versions import Version, VersionFailed
-from harness.history.pairs import MOST_PAIRS, Outcome
+from harness.history.pairs import GLANCE, MOST_PAIRS, Outcome
 from tests.unit.history.builders import LATENCY, RATE
 
 OLD, NEW = (Version(name=name, root=Path(name)) for name in ("old", "new"))
@@ -66,6 +66,29 @@ def test_equal_versions_are_cleared_and_the_budget_ends_the_rest() -> None:
     (timed,) = confirm([WANTED], OLD, NEW, bench(0.05, 0.01, [], seconds=0.0), "coin")
     assert timed.test is not None
     assert timed.test.pairs == 1
+
+
+def test_a_glance_ends_what_it_does_not_show() -> None:
+    asked: list[str] = []
+    (found,) = confirm([WANTED], OLD, NEW, bench(0.0, 0.004, asked), "coin", glances=True)
+    assert found.test is not None
+    assert (found.test.outcome, found.test.pairs) == (Outcome.NOT_SEEN, GLANCE)
+    assert len(asked) == 2 + 2 * GLANCE
+
+
+def test_what_a_glance_shows_is_confirmed_by_other_pairs() -> None:
+    plain: list[str] = []
+    confirm([WANTED], OLD, NEW, bench(0.05, 0.001, plain), "coin")
+    asked: list[str] = []
+    latency = Wanted(key=("latency", "{}"), metric=LATENCY, shift=-0.05, may_confirm=False)
+    found, other = confirm(
+        [WANTED, latency], OLD, NEW, bench(0.05, 0.001, asked), "coin", glances=True
+    )
+    assert found.test is not None
+    assert found.test.outcome is Outcome.REGRESSED
+    assert len(asked) == len(plain) + 2 * GLANCE
+    # one that has been confirmed twice already has no more than the glance
+    assert (other.test, "twice" in other.why) == (None, True)
 
 
 def test_a_version_without_the_figure_is_no_baseline() -> None:

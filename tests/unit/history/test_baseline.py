@@ -4,6 +4,8 @@ import random
 from harness.history.baseline import (
     FALSE_DISCOVERIES,
     FEWEST,
+    GLANCES,
+    LEAST,
     discoveries,
     explained,
     look,
@@ -26,13 +28,15 @@ def test_quiet_nights_are_hardly_ever_suspected() -> None:
 
 
 def test_a_lasting_loss_is_seen_within_five_nights() -> None:
-    seen = 0
+    seen = sure = 0
     for seed in range(100):
         values = _noise(seed, 55)
         values[50:] = [each - 0.03 for each in values[50:]]
         looks = [look(values[:end]) for end in range(51, 56)]
-        seen += any(each is not None and each.p_value <= FALSE_DISCOVERIES for each in looks)
-    assert seen >= 97
+        seen += any(each is not None and each.p_value <= GLANCES for each in looks)
+        sure += any(each is not None and each.p_value <= FALSE_DISCOVERIES for each in looks)
+    assert seen == 100
+    assert sure >= 97
 
 
 def test_a_great_loss_is_seen_the_same_night() -> None:
@@ -50,6 +54,15 @@ def test_a_slow_night_is_nothing_new_where_there_was_one_before() -> None:
     found = look([*values, -0.12])
     assert found is not None
     assert found.p_value > FALSE_DISCOVERIES
+
+
+def test_one_slow_night_of_two_is_no_shift() -> None:
+    values = _noise(2, 50)
+    values[20] -= 0.12
+    for two in ([-0.12, 0.0], [0.0, -0.12]):
+        found = look([*values, *two])
+        assert found is not None
+        assert found.shift > -LEAST
 
 
 def test_a_slow_night_does_not_move_the_baseline() -> None:

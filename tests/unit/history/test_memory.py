@@ -27,6 +27,12 @@ def test_nights_are_evidence_once() -> None:
     assert memory([*_HIGH, *_LOW], []).fresh == 36
 
 
+def test_what_a_glance_did_not_show_is_known_too() -> None:
+    seen = Past(night=31, outcome=Outcome.NOT_SEEN, nights=2, is_costly=False, level=-0.05)
+    known = memory([*_HIGH, *_LOW], [seen])
+    assert (known.cleared, known.may_confirm, known.fresh) == (-0.05, True, 4)
+
+
 def test_other_findings_clear_nothing() -> None:
     past = Past(night=31, outcome=Outcome.INCONCLUSIVE, nights=2)
     assert memory([*_HIGH, *_LOW], [past]).cleared is None

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.history.pairs import ALARM, CLEAR, MOST_PAIRS, Outcome, answer, decide, wealth
+from harness.history.pairs import ALARM, CLEAR, MOST_PAIRS, Outcome, answer, decide, glance, wealth
 
 _SIZES = st.lists(
     st.floats(min_value=0.0, max_value=1e6, allow_subnormal=False), min_size=1, max_size=6
@@ -89,7 +89,10 @@ def test_a_deterministic_figure_is_decided() -> None:
     assert decide([0.0] * 20, margin=0.01) is Outcome.NOT_REGRESSED
 
 
-@given(st.lists(st.floats(-1, 1), min_size=1, max_size=12), st.floats(0.01, 100))
+@given(
+    st.lists(st.floats(-1, 1, allow_subnormal=False), min_size=1, max_size=12),
+    st.floats(0.01, 100),
+)
 def test_the_size_of_the_unit_is_no_matter(differences: list[float], scale: float) -> None:
     scaled = wealth([scale * each for each in differences])
     assert scaled == pytest.approx(wealth(differences), rel=1e-6, abs=1e-12)
@@ -107,3 +110,11 @@ def _played(effect: float, sd: float, seed: int) -> Outcome:
 
 def test_the_errors_are_those_of_the_design() -> None:
     assert (ALARM, CLEAR, MOST_PAIRS) == (0.002, 0.02, 30)
+
+
+def test_a_glance_ends_when_three_pairs_agree() -> None:
+    loss, none = -0.03, -0.01
+    assert glance([loss, loss], 0.015) is None
+    assert glance([loss, none, loss, none], 0.015) is None
+    assert glance([loss, none, loss, none, loss], 0.015) is True
+    assert glance([none, none, none], 0.015) is False

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from harness.history.baseline import FALSE_DISCOVERIES, LEAST, look
+from harness.history.baseline import GLANCES, LEAST, look
 
 nights = pytest.importorskip("tests.bench.nights")
 replay = pytest.importorskip("tests.bench.replay")
@@ -24,7 +24,7 @@ def test_what_the_screen_passes_over_is_not_suspected() -> None:
         for night in range(12, nights.NIGHTS):
             found = look(one[: night + 1])
             assert found is not None
-            if found.p_value <= FALSE_DISCOVERIES and found.shift < -LEAST:
+            if found.p_value <= GLANCES and found.shift < -LEAST:
                 suspected += 1
                 assert passed[night]
     assert suspected > 10

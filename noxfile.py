@@ -174,7 +174,8 @@ def _other_python(version: str | None) -> str | None:
         return None
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     on_path = shutil.which(f"python{version}")
-    for program in filter(None, [on_path, *pyenv.glob(f"versions/{version}.*/bin/python")]):
+    of_pyenv = pyenv.glob(f"versions/{version}.*/bin/python")
+    for program in [*([on_path] if on_path else []), *map(str, of_pyenv)]:
         # one of pyenv on the path fails unless its version is the chosen one
         asked = subprocess.run([program, "-c", ""], check=False, capture_output=True)
         if asked.returncode == 0:

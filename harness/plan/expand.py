@@ -110,9 +110,9 @@ def params_of(loaded: Loaded, profile: Profile, overrides: Overrides) -> dict[st
         layers.insert(0, (("params",), scenario.params))
     for asked in workload(name).services:
         if service := scenario.profiles[profile].services.get(asked.role):
-            at = ("profiles", profile.value, "services", asked.role)
+            place = places["profiles", profile.value, "services", asked.role]
             for key, value in ((asked.address, service.address), (asked.model, service.model)):
-                origin = f"{loaded.document.path}:{places[at][0]}"
+                origin = f"{loaded.document.path}:{place[0]}"
                 sourced[key] = Sourced(value=value, origin=origin)
     for at, params in layers:
         for key, value in params.items():

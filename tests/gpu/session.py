@@ -187,7 +187,7 @@ def serve() -> Figures:
             max_model_len=8192,
             max_num_seqs=_CLIENTS,
             seed=0,
-            place=OnGpu(gpu_memory_utilization=0.35),
+            place=OnGpu(kv_cache_bytes=8 * 2**30),
             max_lora_rank=16,
         )
         began = time.monotonic()

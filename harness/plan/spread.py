@@ -6,15 +6,15 @@ The engine is vLLM with its Ray executor, which splits every matrix and every he
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from harness.errors import HostError
 from harness.records import Profile, RunSpec
 from harness.units import counted
 from harness.workloads.api.registry import workload
-from harness.workloads.models.memory import GIB, NumberFormat, serving_need, share_of
+from harness.workloads.models.memory import GIB, number_format, serving_need, share_of
 from harness.workloads.models.presets import DGX_SPARK, MODELS
 from harness.workloads.training.params import PolicyParams
-
-_FORMATS = {"float32": NumberFormat.FP32, "bfloat16": NumberFormat.BF16}
 
 
 def memory_of_each_node(spec: RunSpec) -> str:
@@ -37,27 +37,27 @@ def memory_of_each_node(spec: RunSpec) -> str:
             f"the memory of {model} on {nodes} nodes is not known: its shape is none of {known}"
         )
         raise HostError(message, ask_for_one)
-    dtype = _FORMATS[str(params["dtype"])]
+    dtype = number_format(str(params["dtype"]))
     # a workload without rollouts has neither: its replies are short
     context, sessions = int(params.get("max_model_len", 0)), int(params.get("max_concurrency", 1))
+    need = serving_need(shape, dtype, dtype, context, sessions)
+    cached = f"for {counted(sessions, 'sequence')} of {context} tokens" if context else "of cache"
+    if given_gib := float(params["kv_cache_gib"]):
+        need = replace(need, kv_cache=round(given_gib * GIB))
+        cached = "of cache, by kv_cache_gib"
     try:
-        share = share_of(serving_need(shape, dtype, dtype, context, sessions), shape, nodes)
+        share = share_of(need, shape, nodes)
     except ValueError as error:
         raise HostError(str(error), ask_for_one) from None
     weights, cache, total = (size / GIB for size in (share.weights, share.kv_cache, share.total))
-    cached = f", {cache:.1f} for {counted(sessions, 'sequence')} of {context} tokens"
     words = (
-        f"{total:.1f} GiB on each of {nodes} nodes ({weights:.1f} of weights"
-        f"{cached if context else ''})"
+        f"{total:.1f} GiB on each of {nodes} nodes ({weights:.1f} of weights, {cache:.1f} {cached})"
     )
     bounds = []
     if spec.limits.memory_gib is not None:
         bounds.append((spec.limits.memory_gib, "limits.memory_gib"))
     if spec.profile is Profile.SPARK:
-        used = float(params["gpu_memory_utilization"])
-        bounds.append(
-            (used * DGX_SPARK.visible / GIB, f"gpu_memory_utilization {used:g} of a DGX Spark")
-        )
+        bounds.append((DGX_SPARK.visible / GIB, "the memory of a DGX Spark"))
     for limit, what in bounds:
         if total > limit:
             message = f"the server needs {words}, and {what} is {limit:.1f} GiB"

@@ -49,7 +49,7 @@ class Serve:
         max_model_len: prompt and reply together.
         max_concurrency: replies that are sampled at the same time.
         seed: of what no request names one for.
-        kv_cache_bytes: what the cache of keys and values holds on a GPU.
+        kv_cache_bytes: what the cache of keys and values holds on a GPU, over all nodes.
         lora_rank: the largest of an adapter that it can be given; None for none.
         num_nodes: of a cluster, with a GPU each, that the model is split over.
     """
@@ -133,7 +133,9 @@ def _serving(wanted: Serve) -> Serving:
     place: OnCpu | OnGpu = OnCpu(kv_cache_gib=_KV_CACHE_GIB)
     adapting = Adapting.FOLDED
     if torch.cuda.is_available():
-        place = OnGpu(kv_cache_bytes=wanted.kv_cache_bytes, num_nodes=wanted.num_nodes)
+        # each node holds its share of the heads
+        of_each = -(-wanted.kv_cache_bytes // wanted.num_nodes)
+        place = OnGpu(kv_cache_bytes=of_each, num_nodes=wanted.num_nodes)
         adapting = Adapting.LOADED
     return Serving(
         model_dir=wanted.model_dir,

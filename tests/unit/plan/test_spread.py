@@ -18,7 +18,7 @@ ON_TWO = RunSpec(
     params={
         "model": "meta-llama/Llama-3.1-8B@0e9e39f249a16976918f6564b8830bc894c89659",
         "dtype": "bfloat16",
-        "gpu_memory_utilization": 0.5,
+        "kv_cache_gib": 0.0,
         "max_model_len": 8192,
         "max_concurrency": 16,
     },
@@ -36,7 +36,7 @@ def test_each_node_holds_its_share_of_weights_and_cache() -> None:
     assert memory_of_each_node(ON_TWO) == (
         f"{weights + cache:.1f} GiB on each of 2 nodes ({weights:.1f} of weights, {cache:.1f} for "
         "16 sequences of 8192 tokens); limits.memory_gib: 80.0 GiB; "
-        "gpu_memory_utilization 0.5 of a DGX Spark: 60.8 GiB"
+        "the memory of a DGX Spark: 121.7 GiB"
     )
 
 
@@ -49,9 +49,9 @@ def test_each_node_holds_its_share_of_weights_and_cache() -> None:
             id="cache",
         ),
         pytest.param(
-            with_params(gpu_memory_utilization=0.1),
-            "gpu_memory_utilization 0.1 of a DGX Spark is 12.2 GiB",
-            id="share",
+            replace(with_params(kv_cache_gib=300.0), limits=Limits(gpus=1, nodes=2)),
+            "150.0 of cache, by kv_cache_gib), and the memory of a DGX Spark is 121.7 GiB",
+            id="machine",
         ),
         pytest.param(
             replace(ON_TWO, limits=Limits(gpus=1, nodes=3)),

@@ -26,6 +26,7 @@ from harness.runtime.base import NodeLostError
 
 _CONNECT_S = 5.0
 _FRESH_S = 1.0
+_GONE_S = 60.0  # Ray misses five heartbeats, three seconds apart, before it gives a node up
 _ASK_S = 300.0  # a node's first worker has its Python to start
 _AHEAD = 16  # parts that a node may be ahead of the driver
 PORT = 6379
@@ -174,20 +175,35 @@ class RayCluster:
     def ask(
         self, nodes: Sequence[Node], function: Callable[..., Any], *arguments: Any
     ) -> list[Any]:
-        """Return what a function says on each node; of a node that cannot say, the exception."""
+        """Return what a function says on each node; of a node that cannot say, the exception.
+
+        Ray lists a node that has died for some seconds more; such a one is waited for until it is
+        listed no longer.
+        """
         remote = self._ray.remote(num_cpus=0, max_retries=0)(function)
         asked = [remote.options(**self._on(node)).remote(*arguments) for node in nodes]
         ready, _ = self._ray.wait(asked, num_returns=len(asked), timeout=_ASK_S)
-        answers: list[Any] = []
-        for each in asked:
+        errors, answers = self._ray.exceptions, list[Any]()
+        for node, each in zip(nodes, asked, strict=True):
             try:
                 if each not in ready:
                     message = f"does not answer within {_ASK_S:g} s"
                     raise TimeoutError(message)  # noqa: TRY301 - one way out for all that fail
                 answers.append(self._ray.get(each))
+            except (errors.TaskUnschedulableError, errors.NodeDiedError) as error:
+                self._await_end(node)
+                answers.append(error)
             except Exception as error:  # noqa: BLE001 - whatever it is, the node has it
                 answers.append(error)
         return answers
+
+    def _await_end(self, node: Node) -> None:
+        deadline = time.monotonic() + _GONE_S
+        while time.monotonic() < deadline:
+            self._nodes = (-math.inf, ())
+            if node.id not in {each.id for each in self.nodes()}:
+                return
+            time.sleep(_FRESH_S)
 
     def start(self, task: NodeTask, needs: Needs, node: Node | None) -> NodeWork:
         """Begin a run where there is room, or on one node."""

@@ -109,10 +109,13 @@ class ClusterRuntime:
         nodes = self.cluster.nodes()
         if new := [node for node in nodes if node.id not in self._seen]:
             answers = self.cluster.ask(new, probe.probe)
+            nodes = self.cluster.nodes()  # one of them may have died meanwhile
             self._seen.update(
                 (node.id, _surveyed(node, answer))
                 for node, answer in zip(new, answers, strict=True)
+                if node.id in {each.id for each in nodes}
             )
+            nodes = tuple(node for node in nodes if node.id in self._seen)
         return tuple(self._seen[node.id] for node in nodes)
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ _TASKSET = Path(__file__).with_name("templates") / "taskset.py"
 
 
 def export(source: Exported, path: Path) -> list[str]:
-    """Write a folder for ``pip install``; its taskset has the scenario's id.
+    """Write a package to install; its taskset has the scenario's id.
 
     Raises:
         HostError: the runs have no file tasks here.
@@ -26,8 +25,7 @@ def export(source: Exported, path: Path) -> list[str]:
     tasks, name = tasks_of(source), source.name.lower()
     with atomic.new_folder(path) as folder:
         write_package(tasks, name, folder)
-    installed = f"pip install {shlex.quote(str(path))}"
-    return [f"{path}: {len(tasks)} tasks; {installed}, then: vf-eval {name}"]
+    return [f"{path}: a package of {len(tasks)} tasks; once it is installed: vf-eval {name}"]
 
 
 def write_package(tasks: Sequence[Task], name: str, folder: Path) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.gpu import session
@@ -53,8 +55,8 @@ def test_a_part_that_breaks_leaves_its_last_words() -> None:
 def test_a_part_is_ended_with_all_that_it_started_when_its_time_is_over() -> None:
     found = done(replace(PART, budget_s=2.0), [sys.executable, "-c", STARTS_ANOTHER], 2.0)
     assert found.state is PartState.OUT_OF_TIME
-    status = Path(f"/proc/{found.cause.strip()}/status")
-    assert not status.exists() or "State:\tZ" in status.read_text(encoding="utf-8")
+    with suppress(psutil.NoSuchProcess):  # the kernel may be at its end still
+        psutil.Process(int(found.cause)).wait(timeout=60.0)
 
 
 def test_a_run_and_a_rehearsal_are_read(tmp_path: Path) -> None:

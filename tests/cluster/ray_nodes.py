@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -35,6 +36,8 @@ class Nodes:
         self._cpus_of_head, self._memory = cpus_of_head, int(memory_gib * 2**30)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._joined = 0
+        # a process started here ends with the thread that started it: one that stays
+        self._starter = ThreadPoolExecutor(1)
 
     def __enter__(self) -> Self:
         # the paths of its sockets must be short
@@ -90,6 +93,7 @@ class Nodes:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.1)
+        self._starter.shutdown()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def processes(self, titled: str = "") -> list[int]:
@@ -123,7 +127,8 @@ class Nodes:
         fixed = [f"--node-name={name}", f"--memory={self._memory}"]
         fixed += ["--object-store-memory=80000000"]
         with log.open("wb") as file:
-            self._processes[name] = subprocess.Popen(
+            self._processes[name] = self._starter.submit(
+                subprocess.Popen[bytes],
                 [*command, *fixed, *options],
                 env=environment,
                 cwd=self.folder,
@@ -131,8 +136,8 @@ class Nodes:
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_end_with_parent,  # noqa: PLW1509 - no thread of ours forks
-            )
+                preexec_fn=_end_with_parent,
+            ).result()
         deadline = time.monotonic() + _START_S
         while _STARTED not in log.read_text(errors="replace"):
             assert self._processes[name].poll() is None, log.read_text(errors="replace")

@@ -13,6 +13,7 @@ pytest.importorskip("torch")
 PROFILES = (Profile.SPARK, Profile.CUDA)
 
 
+@pytest.mark.filterwarnings("ignore:::megatron")  # it warns of itself
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("framework", ["vanilla", "nemo"])
 def test_article_18(

@@ -652,13 +652,18 @@ def bench_regression(session: nox.Session) -> None:
     session.run(*command, *session.posargs, external=True)
 
 
+def _bench(session: nox.Session, program: str, within: str) -> None:
+    """Run a program of `tests.bench` on one thread, unless the machine says otherwise."""
+    python = environment(session, within)
+    env = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+    command = [python, "-m", f"tests.bench.{program}"]
+    session.run(*command, *session.posargs, env=env, external=True)
+
+
 @nox.session(name="bench-forecast", venv_backend="none", default=False)
 def bench_forecast(session: nox.Session) -> None:
     """Rehearse cheap scenarios and run them: what was forecast beside what came."""
-    python = environment(session, "torch")
-    env = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
-    command = [python, "-m", "tests.bench.forecast"]
-    session.run(*command, *session.posargs, env=env, external=True)
+    _bench(session, "forecast", within="torch")
 
 
 @nox.session(name="bench-cluster", venv_backend="none", default=False)
@@ -674,10 +679,7 @@ def bench_cluster(session: nox.Session) -> None:
 @nox.session(name="bench-serving", venv_backend="none", default=False)
 def bench_serving(session: nox.Session) -> None:
     """Measure what an engine costs beside its vLLM: refreshes, and tokens for 16 clients."""
-    python = environment(session, "rl")
-    env = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
-    command = [python, "-m", "tests.bench.serving"]
-    session.run(*command, *session.posargs, env=env, external=True)
+    _bench(session, "serving", within="rl")
 
 
 @nox.session(name="bench-rl", venv_backend="none", default=False)
@@ -690,10 +692,7 @@ def bench_rl(session: nox.Session) -> None:
 @nox.session(name="bench-pretrain", venv_backend="none", default=False)
 def bench_pretrain(session: nox.Session) -> None:
     """Measure the data path and the training loop, beside a plain loop and HF's Trainer."""
-    python = environment(session, "rl")
-    env = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
-    command = [python, "-m", "tests.bench.pretrain"]
-    session.run(*command, *session.posargs, env=env, external=True)
+    _bench(session, "pretrain", within="rl")
 
 
 @nox.session(venv_backend="none", default=False)

@@ -13,7 +13,8 @@ from harness.records import Profile, RunSpec
 from harness.units import counted
 from harness.workloads.api.registry import workload
 from harness.workloads.models.memory import GIB, number_format, serving_need, share_of
-from harness.workloads.models.presets import DGX_SPARK, MODELS
+from harness.workloads.models.presets import DGX_SPARK
+from harness.workloads.models.step_memory import PUBLISHED, published_shape
 from harness.workloads.training.params import PolicyParams
 
 
@@ -29,10 +30,9 @@ def memory_of_each_node(spec: RunSpec) -> str:
         message = f"{spec.workload} serves no model that {nodes} nodes could share (limits.nodes)"
         raise HostError(message, ask_for_one)
     model = str(params["model"])
-    name = model.partition("@")[0].rpartition("/")[2]
-    shape = next((shape for shape in MODELS if shape.name == name), None)
+    shape = published_shape(model)
     if shape is None:
-        known = ", ".join(each.name for each in MODELS)
+        known = ", ".join(PUBLISHED)
         message = (
             f"the memory of {model} on {nodes} nodes is not known: its shape is none of {known}"
         )

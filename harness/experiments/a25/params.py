@@ -15,12 +15,7 @@ from harness.workloads.api.declare import (
 )
 from harness.workloads.api.figures import metrics_of
 from harness.workloads.inference.observed import REQUEST_METRICS
-from harness.workloads.models.step_memory import (
-    AdapterTraining,
-    adapters_step,
-    cache_gib,
-    published_shape,
-)
+from harness.workloads.models.step_memory import adapters_step, published_shape
 from harness.workloads.training.params import GenerationParams, LoraParams, PolicyParams
 
 _LOWER = Better.LOWER
@@ -88,15 +83,15 @@ def memory_of(params: CloneParams) -> tuple[StepMemory, ...]:
     shape = published_shape(params.model)
     if shape is None:
         return ()
-    training = AdapterTraining(
-        dtype=params.dtype,
-        rank=params.lora_rank,
+    step = adapters_step(
+        "students",
+        shape,
+        params,
         tokens=params.per_device_train_batch_size * params.max_length,
         trained_tokens=params.per_device_train_batch_size * params.max_new_tokens,
-        recompute=params.gradient_checkpointing,
+        replies=(params.max_length, 1),
     )
-    cache = cache_gib(shape, params.dtype, params.kv_cache_gib, params.max_length, 1)
-    return (adapters_step("students", shape, training, cache),)
+    return (step,)
 
 
 CLONE = Workload(

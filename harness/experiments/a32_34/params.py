@@ -18,7 +18,6 @@ from harness.workloads.api.declare import ServiceParams, StepMemory, Workload, p
 from harness.workloads.envs.files.grade import MAX_TURNS
 from harness.workloads.envs.files.personas import TASKS_PER_PERSONA
 from harness.workloads.models.step_memory import (
-    AdapterTraining,
     adapters_step,
     cache_gib,
     published_shape,
@@ -170,14 +169,10 @@ def memory_of(params: AgentParams) -> tuple[StepMemory, ...]:
             adapters_step(
                 "training" if learns else "fine-tuning",
                 policy,
-                AdapterTraining(
-                    dtype=params.dtype,
-                    rank=params.lora_rank,
-                    tokens=params.max_model_len if learns else params.sft_max_length,
-                    trained_tokens=MAX_TURNS * reply,
-                    recompute=params.gradient_checkpointing,
-                ),
-                cache_gib(policy, params.dtype, params.kv_cache_gib, *replies),
+                params,
+                tokens=params.max_model_len if learns else params.sft_max_length,
+                trained_tokens=MAX_TURNS * reply,
+                replies=replies,
             )
         )
     return tuple(found)

@@ -8,9 +8,7 @@ from harness.records import record
 from harness.workloads.api.declare import Better, Metric, StepMemory, Workload, override, param
 from harness.workloads.inference.observed import REQUEST_METRICS
 from harness.workloads.models.step_memory import (
-    AdapterTraining,
     adapters_step,
-    cache_gib,
     published_shape,
 )
 from harness.workloads.rl import agreement
@@ -215,16 +213,14 @@ def memory_of(params: A2tgpoParams) -> tuple[StepMemory, ...]:
     shape = published_shape(params.model)
     if shape is None:
         return ()
-    training = AdapterTraining(
-        dtype=params.dtype,
-        rank=params.lora_rank,
+    step = adapters_step(
+        "training",
+        shape,
+        params,
         tokens=params.max_model_len,
         trained_tokens=(params.max_calls + 1) * params.max_new_tokens,
-        recompute=params.gradient_checkpointing,
+        replies=(params.max_model_len, params.max_concurrency),
     )
-    replies = (params.max_model_len, params.max_concurrency)
-    cache = cache_gib(shape, params.dtype, params.kv_cache_gib, *replies)
-    step = adapters_step("training", shape, training, cache)
     encoder_gib = _ENCODER_GIB if params.retriever == "e5" else 0.0
     return (
         replace(

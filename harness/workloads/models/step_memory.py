@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Protocol
 
-from harness.records import record
 from harness.workloads.api.declare import StepMemory
 from harness.workloads.models.memory import (
     GIB,
@@ -52,6 +52,30 @@ PUBLISHED: Mapping[str, ModelShape] = {
 }
 
 
+class AdapterParams(Protocol):
+    """The params of an experiment that trains adapters and serves them."""
+
+    @property
+    def dtype(self) -> str:
+        """Of the weights, of the server's too."""
+        ...
+
+    @property
+    def kv_cache_gib(self) -> float:
+        """What the server's cache is given; 0 for what its replies need."""
+        ...
+
+    @property
+    def lora_rank(self) -> int:
+        """Of the adapters."""
+        ...
+
+    @property
+    def gradient_checkpointing(self) -> bool:
+        """Whether a layer's activations are computed again in the backward pass."""
+        ...
+
+
 def published_shape(model: str) -> ModelShape | None:
     """Return the shape of ``organisation/name@revision``; None where it is not known."""
     return PUBLISHED.get(model.partition("@")[0])
@@ -81,44 +105,34 @@ def weights_gib(shape: ModelShape, dtype: str) -> float:
     return stored_bytes(num_parameters(shape), number_format(dtype)) / GIB
 
 
-@record
-class AdapterTraining:
-    """How adapters are trained.
-
-    Attributes:
-        dtype: of the weights, of the server's too.
-        rank: of the adapters.
-        tokens: of one forward pass, at most.
-        trained_tokens: of them, those that the model learns to say; only these have logits.
-        recompute: whether a layer's activations are computed again in the backward pass.
-    """
-
-    dtype: str
-    rank: int
-    tokens: int
-    trained_tokens: int
-    recompute: bool
-
-
 def adapters_step(
-    name: str, shape: ModelShape, training: AdapterTraining, cache_gib: float
+    name: str,
+    shape: ModelShape,
+    params: AdapterParams,
+    *,
+    tokens: int,
+    trained_tokens: int,
+    replies: tuple[int, int],
 ) -> StepMemory:
     """Return what a step takes that trains adapters beside a server of the same model.
 
     Args:
         name: of the step.
         shape: the model's.
-        training: how.
-        cache_gib: the server's.
+        params: the experiment's.
+        tokens: of one forward pass, at most.
+        trained_tokens: of them, those that the model learns to say; only these have logits.
+        replies: of the server: length of one, and how many at once.
     """
-    forward = ForwardPass(tokens=training.tokens, logit_bytes=0, recompute=training.recompute)
-    need = lora_need(shape, number_format(training.dtype), MIXED, training.rank, forward)
-    logits = _LOGIT_BYTES * shape.vocab_size * min(training.tokens, training.trained_tokens)
+    recompute = params.gradient_checkpointing
+    forward = ForwardPass(tokens=tokens, logit_bytes=0, recompute=recompute)
+    need = lora_need(shape, number_format(params.dtype), MIXED, params.lora_rank, forward)
+    logits = _LOGIT_BYTES * shape.vocab_size * min(tokens, trained_tokens)
     need = replace(need, activations=need.activations + logits)
     return StepMemory(
         step=name,
-        weights_gib=weights_gib(shape, training.dtype),
-        kv_cache_gib=cache_gib,
+        weights_gib=weights_gib(shape, params.dtype),
+        kv_cache_gib=cache_gib(shape, params.dtype, params.kv_cache_gib, *replies),
         trainer_gib=need.total / GIB,
         workspace_gib=_SERVER_GIB + _TRAINER_GIB + _GAPS * need.activations / GIB,
         processes_gib=_PROCESSES_GIB,

@@ -64,11 +64,11 @@ from harness.results.store import RunStore
 from harness.scenario.folders import find
 from harness.scenario.load import Loaded, load
 from harness.session.console import terminal_width
-from harness.session.options import RegressOptions
+from harness.session.options import RegressOptions, budget_s
 from harness.session.output import print_answer, print_said
 from harness.session.project import Project, cache_folder, history_folder, open_project
 from harness.session.selection import declared_profile
-from harness.units import counted, seconds_of
+from harness.units import counted
 from harness.workloads.api.declare import Metric
 
 _TIMEOUT_S = 7 * 24 * 3600.0  # of one execution; its own stall limit ends it long before
@@ -158,12 +158,7 @@ class _Asked:
 
 
 def _budget(options: RegressOptions) -> Budget:
-    try:
-        seconds = seconds_of(options.budget)
-    except ValueError:
-        allowed = "a time, e.g. 90s, 30m, 2h"
-        problem = Problem(message="no time", key="--budget", value=options.budget, allowed=allowed)
-        raise InputError([problem]) from None
+    seconds = budget_s(options.budget)
     if options.pairs < 1:
         problem = Problem(
             message="no number of pairs", key="--pairs", value=str(options.pairs), allowed="from 1"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from harness.errors import ExitCode, InputError, Problem
+from harness.errors import ExitCode
 from harness.execution.forecast import LoopForecast
 from harness.execution.prepare import prepare
 from harness.execution.rehearse import (
@@ -19,10 +19,10 @@ from harness.execution.rehearse import (
 )
 from harness.records import record
 from harness.scenario.folders import find_all
-from harness.session.options import RehearseOptions
+from harness.session.options import RehearseOptions, budget_s
 from harness.session.project import open_project
 from harness.session.several import Answer, answer_each
-from harness.units import counted, duration, seconds_of
+from harness.units import counted, duration
 
 _S_PER_HOUR = 3600.0
 _WORDS = {True: "ok", False: "no", None: "-"}
@@ -38,10 +38,10 @@ class RehearseAnswer:
 
 def main(options: RehearseOptions) -> ExitCode:
     """Rehearse each scenario at the profile asked for; the exit code says GO (0) or NO-GO (3)."""
-    project, budget_s = open_project(options), _budget_s(options)
+    project, most_s = open_project(options), budget_s(options.budget)
 
     def answer(folder: Path) -> Answer:
-        found = rehearse(prepare(folder, project, options, builds=True), budget_s)
+        found = rehearse(prepare(folder, project, options, builds=True), most_s)
         code = ExitCode.OK if found.goes else ExitCode.INFRASTRUCTURE
         if options.json:
             return Answer(code=code, document=RehearseAnswer(goes=found.goes, found=found))
@@ -103,12 +103,3 @@ def _said(figure: ForecastFigure, value: float) -> str:
     if figure.quantity is Quantity.TIME:
         return duration(value * _S_PER_HOUR)
     return f"{value:.3g} {figure.unit}"
-
-
-def _budget_s(options: RehearseOptions) -> float:
-    try:
-        return seconds_of(options.budget)
-    except ValueError:
-        allowed = "a number with s, m, h or d behind it"
-        problem = Problem(message="no time", key="--budget", value=options.budget, allowed=allowed)
-        raise InputError([problem]) from None

@@ -93,8 +93,10 @@ def ask_services(
         InputError: the profile cannot be planned.
     """
     model = loaded.scenario.profiles[profile]
-    runs = expand(loaded, profile, overrides or Overrides()).runs
     declared = workload(loaded.scenario.workload_of(profile))
+    if not declared.services:
+        return ()
+    runs = expand(loaded, profile, overrides or Overrides()).runs
     needed = dict.fromkeys(
         each for spec in runs for each in needed_services(model, declared, spec.params)
     )
@@ -189,7 +191,8 @@ def _answer(
                 if is_late.is_set():  # a body without a length ends where it is cut
                     raise TimeoutError
             except (OSError, http.client.HTTPException, ValueError) as error:
-                if is_late.is_set():
+                # the socket's own time-out may come before the timer's
+                if is_late.is_set() or isinstance(error, TimeoutError):
                     message = f"it does not answer {path} within {limit_s:g} s"
                     raise _AnswerError(message, f"curl {service.address}/models") from None
                 message = f"it breaks its answer to {path} off: {_shown(str(error))}"

@@ -11,6 +11,7 @@ from typing import TypeVar, dataclass_transform
 
 from harness.errors import InputError, Problem
 from harness.session.console import Console, Verbosity
+from harness.units import seconds_of
 
 T = TypeVar("T")
 
@@ -19,6 +20,20 @@ T = TypeVar("T")
 def options(cls: type[T]) -> type[T]:
     """Make `cls` a frozen, keyword-only, slotted dataclass; lighter to load than `record`."""
     return dataclass(frozen=True, kw_only=True, slots=True)(cls)
+
+
+def budget_s(text: str) -> float:
+    """Return the seconds of a ``--budget``.
+
+    Raises:
+        InputError: it is no time.
+    """
+    try:
+        return seconds_of(text)
+    except ValueError:
+        allowed = "a time, e.g. 90s, 30m, 2h"
+        problem = Problem(message="no time", key="--budget", value=text, allowed=allowed)
+        raise InputError([problem]) from None
 
 
 @options

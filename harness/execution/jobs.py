@@ -9,14 +9,17 @@ it is marked (`RunOutcome.shared_with`) and never compared.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
 from harness.records import RunSpec, record
 from harness.runtime.host import Host
 from harness.runtime.memory import free_gib
+
+_HEAR_S = 0.1  # how often the thread that hears signals looks up while others are at work
 
 Item = TypeVar("Item")
 
@@ -110,6 +113,7 @@ class Crew:
         self.jobs = jobs
         self._most_beside = beside
         self._lock = threading.Lock()
+        self._working = 0
         self._most: dict[str, int] = {}  # by run under way: the most that were so at once
         self.stop = threading.Event()
         self.ended_by: BaseException | None = None
@@ -127,32 +131,38 @@ class Crew:
             return
 
         def one(item: Item) -> None:
-            if self.stop.is_set():
-                return
+            with self._lock:
+                if self.stop.is_set():
+                    return
+                self._working += 1
             try:
                 work(item)
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - raised below, by the thread that waits
                 self._end_all(error)
-                raise
+            finally:
+                with self._lock:
+                    self._working -= 1
 
         pool = ThreadPoolExecutor(self.jobs, thread_name_prefix="run")
         try:  # Ctrl-C may come between two submits: the first runs are under way by then
             futures = [pool.submit(one, item) for item in items]
-            for future in as_completed(futures):
-                future.result()
-        except BaseException as error:  # of a run, or Ctrl-C, which only this thread hears
-            if (first := self._end_all(error)) is not error:
-                raise first from None
-            raise
+            # never one long wait: a signal that comes just before it is heard only after it
+            while not all(future.done() for future in futures) and not self.stop.wait(_HEAR_S):
+                pass
+        except BaseException as error:  # noqa: BLE001 - raised below: Ctrl-C, for this thread only
+            self._end_all(error)
         finally:
-            pool.shutdown()
+            pool.shutdown()  # knows no thread whose start Ctrl-C broke off, so it does not wait
+            while self._working:
+                time.sleep(_HEAR_S)
+        if self.ended_by is not None:
+            raise self.ended_by
 
-    def _end_all(self, error: BaseException) -> BaseException:
-        """Stop what is under way; return the first exception: what others end with follows."""
+    def _end_all(self, error: BaseException) -> None:
+        """Stop what is under way; the first exception counts, as what others end with follows."""
         with self._lock:
             self.ended_by = self.ended_by or error
         self.stop.set()
-        return self.ended_by
 
     @contextmanager
     def joined(self, run_id: str) -> Iterator[Callable[[], int]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -262,3 +264,20 @@ def test_ctrl_c_ends_what_is_under_way_even_while_the_rest_is_handed_out(given: 
         crew.each(work, Items())
     assert isinstance(crew.ended_by, KeyboardInterrupt)
     assert len(ended_by_stop) == min(given, crew.jobs)
+
+
+def test_ctrl_c_that_does_not_wake_the_waiting_thread_is_heard_at_once() -> None:
+    """The kernel may hand a signal to any thread, and may do so just before a wait begins."""
+    crew, both, heard = Crew(jobs=2), threading.Barrier(2), []
+
+    def work(item: int) -> None:
+        both.wait(timeout=60)
+        if item == 1:
+            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        told = crew.stop.wait(timeout=60)
+        time.sleep(0.05)
+        heard.append(told)
+
+    with pytest.raises(KeyboardInterrupt):
+        crew.each(work, [0, 1, 2, 3])
+    assert heard == [True, True]

@@ -44,7 +44,8 @@ class Measured:
         began = time.perf_counter()
         evaluation = self._inner.evaluate(cfg, seed, limit)
         if isinstance(evaluation.result, EvalMetrics):
-            self.cost_s.append(evaluation.cost_s)
+            took = evaluation.result
+            self.cost_s.append(took.train_wall_s + took.val_wall_s)
             self.wall_s.append(time.perf_counter() - began)
         return evaluation
 

@@ -92,15 +92,25 @@ def test_published_rules_measure_whole_batches_of_the_candidate() -> None:
         assert figures(published, replace(cfg, batch_size=1)).val_n_batches == 8
 
 
-@pytest.mark.parametrize(
-    ("limit", "said"),
-    [(Limit(wall_s=1.0), "1.0 s"), (Limit(wall_s=120.0, cpu_s=0.3), "0.3 s of a processor")],
-)
-def test_an_evaluation_ends_at_its_limit(evaluator: Evaluator, limit: Limit, said: str) -> None:
-    broken = failure(evaluator, LONG, limit)
+def test_an_evaluation_ends_at_its_limit_of_time(evaluator: Evaluator) -> None:
+    broken = failure(evaluator, LONG, Limit(wall_s=1.0))
     assert broken.timed_out
-    assert said in broken.error
+    assert "1.0 s" in broken.error
     figures(evaluator, QUICK)
+
+
+def test_an_evaluation_ends_with_the_step_that_goes_over_its_limit_of_operations(
+    evaluator: Evaluator,
+) -> None:
+    whole = evaluator.evaluate(QUICK, 0, AMPLE).train_flop
+    for share, steps in ((1.0, None), (0.999, 8), (0.5, 5), (0.1, 1)):
+        found = evaluator.evaluate(QUICK, 0, replace(AMPLE, train_flop=share * whole)).result
+        if steps is None:
+            assert isinstance(found, EvalMetrics)
+        else:
+            assert isinstance(found, EvalFailure)
+            assert found.timed_out
+            assert f"after {steps} steps" in found.error
 
 
 def test_an_evaluation_that_takes_too_much_memory_is_refused_it(evaluator: Evaluator) -> None:

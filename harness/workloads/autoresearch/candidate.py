@@ -26,8 +26,14 @@ from harness.workloads.models.conditions import Conditions, Framework
 from harness.workloads.models.frameworks import hand_written
 from harness.workloads.models.memory import GIB
 from harness.workloads.models.precision import Arithmetic, arithmetic
-from harness.workloads.models.shape import Init, Precision
-from harness.workloads.training.loop import AdamW, Batch, TrainingRun, cross_entropy
+from harness.workloads.models.shape import Init, Precision, training_flop_per_token
+from harness.workloads.training.loop import (
+    AdamW,
+    Batch,
+    OptimizerStep,
+    TrainingRun,
+    cross_entropy,
+)
 
 _KIB_PER_GIB = 1024.0**2
 
@@ -45,19 +51,32 @@ def corpus_of(bench: Bench) -> TokenStream:
     )
 
 
-def evaluate(cfg: TrainConfig, corpus: TokenStream, bench: Bench, seed: int) -> CandidateEvaluation:
+class OverBudgetError(ValueError):
+    """A candidate has trained for more operations than it may."""
+
+
+def evaluate(
+    cfg: TrainConfig, corpus: TokenStream, bench: Bench, seed: int, most_flop: float | None
+) -> CandidateEvaluation:
     """Train one candidate for its steps, and measure it on the held-out tokens.
 
     Raises:
+        OverBudgetError: after the step with which it had trained for more than `most_flop`.
         ValueError: the candidate cannot be built, or its held-out loss is not finite.
         HostError: the device is not there, or cannot do the candidate's precision.
     """
     device = torch_device(bench.device, bench.num_threads)
-    began, began_cpu_s = time.perf_counter(), time.process_time()
+    began = time.perf_counter()
     torch.manual_seed(seed)
     way = arithmetic(Precision(cfg.precision), device)
     training = _training(cfg, corpus, bench, way)
-    steps = list(training.steps(cfg.steps))
+    steps, train_flop = list[OptimizerStep](), 0.0
+    for step in training.steps(cfg.steps):
+        steps.append(step)
+        train_flop += step.tokens * training_flop_per_token(cfg.shape, cfg.seq_len)
+        if most_flop is not None and train_flop > most_flop:
+            message = f"over its limit of {most_flop:.4g} FLOP after {len(steps)} steps"
+            raise OverBudgetError(message)
     trained = time.perf_counter()
     batches = list(_held_out(cfg, corpus, bench, device))
     val_loss = _loss(training.model, way, batches)
@@ -81,9 +100,9 @@ def evaluate(cfg: TrainConfig, corpus: TokenStream, bench: Bench, seed: int) -> 
             else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _KIB_PER_GIB
         ),
     )
-    wall_s, cpu_s = metrics.train_wall_s + metrics.val_wall_s, time.process_time() - began_cpu_s
-    cost_s = wall_s if device.type == "cuda" else cpu_s
-    return CandidateEvaluation(result=metrics, device=device_name(device.type), cost_s=cost_s)
+    return CandidateEvaluation(
+        result=metrics, device=device_name(device.type), train_flop=train_flop
+    )
 
 
 def _training(cfg: TrainConfig, corpus: TokenStream, bench: Bench, way: Arithmetic) -> TrainingRun:

@@ -27,7 +27,6 @@ _SERVER = "harness.workloads.autoresearch.fork_server"
 _START_S = 300.0  # importing torch from a slow disk, and opening the corpus
 _END_S = 10.0  # a killed process ends at once, unless the kernel holds it
 _CHUNK_BYTES = 1 << 16
-_OVER_CPU = "ended by SIGPROF"  # whose timer counts the time on a processor
 
 
 @record
@@ -36,25 +35,26 @@ class CandidateEvaluation:
 
     Attributes:
         device: the device used; empty if it failed before naming it.
-        cost_s: what its limit is measured in: time on a processor, or by the clock on a GPU.
+        train_flop: floating-point operations of its training steps.
     """
 
     result: EvalMetrics | EvalFailure
     device: str = ""
-    cost_s: float = 0.0
+    train_flop: float = 0.0
 
 
 @record
 class Limit:
-    """How long an evaluation may take.
+    """What an evaluation may take.
 
     Attributes:
         wall_s: by the clock, from the request to the answer.
-        cpu_s: of a processor, so that a busy machine makes no candidate slow; None for no limit.
+        train_flop: floating-point operations of training, so that no machine makes a candidate
+            slow; None for no limit.
     """
 
     wall_s: float
-    cpu_s: float | None = None
+    train_flop: float | None = None
 
 
 @record
@@ -125,7 +125,7 @@ class Evaluator:
         Raises:
             HostError: the server process ended, and cannot be started again.
         """
-        request = {"cfg": to_json(cfg), "seed": seed, "cpu_s": limit.cpu_s}
+        request = {"cfg": to_json(cfg), "seed": seed, "most_flop": limit.train_flop}
         try:
             self._send(json.dumps(request))
             return self._outcome(limit)
@@ -159,12 +159,13 @@ class Evaluator:
                 else:
                     result = from_json(EvalFailure, document)
                 return CandidateEvaluation(
-                    result=result, device=answer["device"], cost_s=answer["cost_s"]
+                    result=result, device=answer["device"], train_flop=answer["train_flop"]
                 )
             elif timed_out:
-                return _over(f"{limit.wall_s:.1f} s")
-            elif _how_ended(message["ended"]) == _OVER_CPU:
-                return _over(f"{limit.cpu_s} s of a processor")
+                error = f"ended at its limit of {limit.wall_s:.1f} s"
+                return CandidateEvaluation(
+                    result=EvalFailure(ok=False, oom=False, error=error, timed_out=True)
+                )
             else:
                 return _broken(_how_ended(message["ended"]))
 
@@ -224,11 +225,6 @@ class _GoneError(Exception):
 
 def _broken(error: str) -> CandidateEvaluation:
     return CandidateEvaluation(result=EvalFailure(ok=False, oom=False, error=error))
-
-
-def _over(limit: str) -> CandidateEvaluation:
-    error = f"ended at its limit of {limit}"
-    return CandidateEvaluation(result=EvalFailure(ok=False, oom=False, error=error, timed_out=True))
 
 
 def _how_ended(status: int) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import resource
-import signal
 import sys
 import traceback
 from typing import Any, NoReturn
@@ -67,10 +66,9 @@ def _evaluate(bench: Bench, corpus: TokenStream, request: dict[str, Any], answer
         )
         limit = used_kib * _BYTES_PER_KIB + int(bench.memory_gib * _BYTES_PER_GIB)
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-        signal.setitimer(signal.ITIMER_PROF, request["cpu_s"] or 0.0)  # 0 sets none
     try:
         cfg = from_json(TrainConfig, request["cfg"])
-        evaluation = training.evaluate(cfg, corpus, bench, request["seed"])
+        evaluation = training.evaluate(cfg, corpus, bench, request["seed"], request["most_flop"])
     except Exception as error:  # noqa: BLE001 - whatever breaks here is a fact about the candidate
         text = f"{type(error).__name__}: {error}"
         no_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or _NO_MEMORY in text
@@ -79,6 +77,7 @@ def _evaluate(bench: Bench, corpus: TokenStream, request: dict[str, Any], answer
             oom=no_memory,
             error=text[:_TRACE_CHARACTERS],
             trace=traceback.format_exc()[-_TRACE_CHARACTERS:],
+            timed_out=isinstance(error, training.OverBudgetError),
         )
         evaluation = CandidateEvaluation(result=failure)
     _say(answers, {"answer": to_json(evaluation)})

@@ -208,7 +208,7 @@ class Loop:
             baseline_cfg=cfg,
             baseline_metrics=_metrics(first),
             device=first.device,
-            cost_s=first.cost_s,
+            train_flop=first.train_flop,
             entropy_floor_bits=self._evaluator.entropy_floor_bits,
         )
         (self._folder / BASELINE_FILE).write_text(json.dumps(to_json(baseline)), encoding="utf-8")
@@ -227,14 +227,15 @@ class Loop:
         return self._evaluator.evaluate(self._session.search_space.baseline, seed, limit)
 
     def _limit(self) -> Limit:
-        """Return how long a candidate's evaluation may take."""
-        most_s, times = self._params.timeout_s, self._params.eval_timeout_factor
-        if times is None:
-            return Limit(wall_s=most_s)
-        budget_s = times * read_baseline(self._folder / BASELINE_FILE).cost_s
-        if self._params.device == "cpu":
-            return Limit(wall_s=most_s, cpu_s=budget_s)
-        return Limit(wall_s=min(most_s, budget_s))
+        """Return what a candidate's evaluation may take."""
+        baseline = read_baseline(self._folder / BASELINE_FILE)
+        wall_s, train_flop = self._params.timeout_s, None
+        if (times := self._params.eval_timeout_factor) is not None:
+            took_s = baseline.baseline_metrics.train_wall_s + baseline.baseline_metrics.val_wall_s
+            wall_s = min(wall_s, times * took_s)
+        if (times := self._params.eval_flop_factor) is not None:
+            train_flop = times * baseline.train_flop
+        return Limit(wall_s=wall_s, train_flop=train_flop)
 
 
 def _metrics(evaluation: CandidateEvaluation) -> EvalMetrics:

@@ -67,8 +67,14 @@ class SearchParams:
     timeout_s: float = param(600.0, doc="most that any evaluation takes", unit="s", low=0.1)
     eval_timeout_factor: float | None = param(
         None,
-        doc="time limit of a candidate as a multiple of the baseline's: CPU time on the CPU, by "
-        "the clock on a GPU",
+        doc="time limit of a candidate as a multiple of the baseline's time",
+        unit="x",
+        low=1.0,
+    )
+    eval_flop_factor: float | None = param(
+        None,
+        doc="most floating-point operations that a candidate trains for, as a multiple of the "
+        "baseline's: a limit that no clock decides",
         unit="x",
         low=1.0,
     )

@@ -120,7 +120,7 @@ class EvalFailure:
     """How the evaluation of a candidate broke.
 
     Attributes:
-        timed_out: it was ended at its time limit; the published loop has none.
+        timed_out: it was ended at its limit of time or of operations; the published loop has none.
     """
 
     ok: bool
@@ -157,14 +157,14 @@ class BaselineEval:
 
     Attributes:
         device: the device used; the published file does not name it.
-        cost_s: what a candidate's limit is a multiple of.
+        train_flop: floating-point operations of its training steps.
         entropy_floor_bits: of a model that knows the source of the held-out tokens, bits per token.
     """
 
     baseline_cfg: TrainConfig
     baseline_metrics: EvalMetrics
     device: str = ""
-    cost_s: float = 0.0
+    train_flop: float = 0.0
     entropy_floor_bits: float | None = None
 
 

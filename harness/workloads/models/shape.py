@@ -164,6 +164,17 @@ def num_linear_parameters(shape: ModelShape) -> int:
     return shape.num_hidden_layers * layer
 
 
+def training_flop_per_token(shape: ModelShape, seq_len: int) -> float:
+    """Return the floating-point operations that training takes a token, forward and backward.
+
+    Six for each weight of a matrix, the output projection included, and twelve a layer, unit of
+    width and position for the attention's scores, without regard to the mask (PaLM, arXiv
+    2204.02311, appendix B).
+    """
+    weights = num_linear_parameters(shape) + shape.vocab_size * shape.hidden_size
+    return 6.0 * weights + 12.0 * shape.num_hidden_layers * shape.hidden_size * seq_len
+
+
 def num_parameters(shape: ModelShape) -> int:
     """Return all parameters, embeddings included; a tied output projection counts once.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.workloads.api.declare import build, fields_of
 from harness.workloads.models.peak_memory import local_peak_bytes, peak_bytes, published_peak_bytes
-from harness.workloads.models.shape import num_linear_parameters, num_parameters
+from harness.workloads.models.shape import num_parameters, training_flop_per_token
 from harness.workloads.training.pretrain_params import (
     AskedParams,
     CellParams,
@@ -57,16 +57,8 @@ def asked(params: AskedParams, keys: Mapping[str, Any]) -> float:
 
 
 def flop_per_token(params: CellParams) -> float:
-    """Return the floating-point operations that training takes a token, forward and backward.
-
-    Six for each weight of a matrix, the tied output projection included, and twelve a layer, unit
-    of width and position for the attention's scores, without regard to the mask (PaLM, arXiv
-    2204.02311, appendix B).
-    """
-    shape = params.shape
-    weights = num_linear_parameters(shape) + shape.vocab_size * shape.hidden_size
-    scores = shape.num_hidden_layers * shape.hidden_size * params.seq_len
-    return 6.0 * weights + 12.0 * scores
+    """Return the floating-point operations that a cell takes a token."""
+    return training_flop_per_token(params.shape, params.seq_len)
 
 
 def _step(keys: Mapping[str, Any]) -> CellParams:

@@ -52,7 +52,7 @@ class FakeEvaluator:
             val_wall_s=0.01,
             peak_gpu_mem_gib=0.2,
         )
-        return CandidateEvaluation(result=metrics, device="a fake", cost_s=0.1)
+        return CandidateEvaluation(result=metrics, device="a fake", train_flop=100.0)
 
 
 @dataclass

@@ -153,18 +153,23 @@ def test_noise_that_was_measured_elsewhere_is_taken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "budget", "wall_s", "cpu_s"),
-    [("cpu", None, 30.0, None), ("cpu", 2.5, 30.0, 0.25), ("cuda", 2.5, 0.25, None)],
+    ("budget", "wall_s", "train_flop"),
+    [
+        ({}, 30.0, None),
+        ({"eval_flop_factor": 2.5}, 30.0, 250.0),
+        ({"eval_timeout_factor": 2.5}, 0.175, None),
+    ],
 )
 def test_a_budget_is_a_multiple_of_the_baseline(
-    tmp_path: Path, device: str, budget: float | None, wall_s: float, cpu_s: float | None
+    tmp_path: Path, budget: dict[str, float], wall_s: float, train_flop: float | None
 ) -> None:
     evaluator = FakeEvaluator()
-    decided = session(iterations=1, device=device, eval_timeout_factor=budget, timeout_s=30.0)
+    decided = session(iterations=1, timeout_s=30.0, **budget)
     run(tmp_path, decided, UniformProposer(space=SMALL, seed=0), evaluator)
     *baseline, (_, _, limit) = evaluator.asked
     assert {each.wall_s for _, _, each in baseline} == {30.0}
-    assert (limit.wall_s, limit.cpu_s) == (wall_s, cpu_s)
+    assert limit.wall_s == pytest.approx(wall_s)
+    assert limit.train_flop == train_flop
 
 
 def test_a_baseline_without_a_figure_ends_the_loop_before_it_begins(tmp_path: Path) -> None:

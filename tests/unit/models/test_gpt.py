@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from harness.workloads.models.gpt import Gpt
 from harness.workloads.models.shape import (
@@ -12,6 +13,7 @@ from harness.workloads.models.shape import (
     gpt_shape,
     initial_loss_nats,
     num_parameters,
+    training_flop_per_token,
 )
 from harness.workloads.training.loop import cross_entropy, repeated_batch
 
@@ -193,3 +195,11 @@ def test_dropout_acts_in_training_only() -> None:
     assert not torch.equal(model(ids), model(ids))
     model.eval()
     assert torch.equal(model(ids), model(ids))
+
+
+def test_the_operations_of_the_products_are_those_that_pytorch_counts() -> None:
+    """On a CPU its counter has none of attention's scores, as if there were nothing to look at."""
+    model, ids = _tiny(), torch.randint(_TINY.vocab_size, (3, 6))
+    with FlopCounterMode(display=False) as counter:
+        cross_entropy(model(ids), ids).backward()  # type: ignore[no-untyped-call]  # torch's
+    assert counter.get_total_flops() == ids.numel() * training_flop_per_token(_TINY, seq_len=0)

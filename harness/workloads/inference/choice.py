@@ -108,7 +108,7 @@ def serving_chat(wanted: Serve, log_file: Path) -> Iterator[Endpoint]:
 
     Raises:
         HostError: vLLM is not installed.
-        ServiceDied: the server ended, or was not healthy in time.
+        ServiceDied: the server ended, or came to a standstill before.
     """
     chosen(EngineKind.VLLM)
     with RunningService(vllm_service(_serving(wanted)), log_file) as service:

@@ -28,6 +28,7 @@ from harness.workloads.inference.engine import EngineError
 PORT = "{port}"  # placeholder for the port in a service's arguments
 _HOST = "127.0.0.1"
 _POLL_S = 0.1
+_LOOK_S = 5.0  # between two looks for a sign of life, at least
 _KILL_POLL_S = 0.02
 _ANSWER_S = 2.0
 _KILL_S = 10.0  # a killed process ends at once, unless the kernel holds it (a dead network disk)
@@ -46,7 +47,8 @@ class Service:
         name: how messages call it.
         argv: its command line; ``{port}`` in it is replaced by the port to listen on.
         health_path: answers 200 once the server can work.
-        start_timeout_s: how long that may take; the articles' vLLM took 190 to 220 s.
+        stall_s: how long it may do nothing before that: write no line and use no processor. How
+            long a start takes is the machine's: the articles' vLLM took 190 to 220 s.
         stop_grace_s: time between SIGTERM and SIGKILL, seconds.
         env: variables beside those of this process.
     """
@@ -54,7 +56,7 @@ class Service:
     name: str
     argv: tuple[str, ...]
     health_path: str = "/health"
-    start_timeout_s: float = 600.0
+    stall_s: float = 600.0
     stop_grace_s: float = 10.0
     env: Mapping[str, str] = field(default_factory=dict)
 
@@ -141,7 +143,7 @@ class RunningService:
         """Return once the service can work; called by any number of threads.
 
         Raises:
-            ServiceDied: it ended, or was not healthy in time.
+            ServiceDied: it ended, or came to a standstill before.
         """
         if self._start_s is not None:
             return
@@ -180,14 +182,28 @@ class RunningService:
         return f"{_MARK_VARIABLE}={self._mark}".encode() in environment.split(b"\0")
 
     def _wait_until_healthy(self) -> None:
-        deadline = self._began + self._service.start_timeout_s
+        signs, seen = self._signs(), time.monotonic()
         while not self._is_healthy():
             self.check()
-            if time.monotonic() > deadline:
-                how = f"was not healthy within {self._service.start_timeout_s:g} s"
-                raise self._died(how)
+            idle_s = time.monotonic() - seen
+            if idle_s > min(_LOOK_S, self._service.stall_s):
+                if (now := self._signs()) != signs:
+                    signs, seen = now, time.monotonic()
+                elif idle_s > self._service.stall_s:
+                    how = f"did nothing for {self._service.stall_s:g} s, and is not healthy"
+                    raise self._died(how)
             time.sleep(_POLL_S)
         self.check()  # that it was another server on this port which answered is not health
+
+    def _signs(self) -> tuple[int, int]:
+        """Return what grows while it does anything: its log, and its processes' time, ticks."""
+        ticks = 0
+        for pid in self.processes():
+            with suppress(OSError):  # it has just ended
+                # behind the name, which may hold spaces: utime and stime are fields 14 and 15
+                behind = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                ticks += int(behind[11]) + int(behind[12])
+        return self.log_file.stat().st_size, ticks
 
     def _is_healthy(self) -> bool:
         connection = http.client.HTTPConnection(_HOST, self.port, timeout=_ANSWER_S)

@@ -63,7 +63,7 @@ def serve(serving: Serving, end_token: int, log_file: Path) -> Iterator[VllmEngi
         log_file: takes what vLLM prints; put it into the run's folder.
 
     Raises:
-        ServiceDied: the server ended, or was not healthy in time; on a CPU requests raise it.
+        ServiceDied: the server ended, or came to a standstill before; on a CPU requests raise it.
     """
     is_awaited = isinstance(serving.place, OnGpu)
     with RunningService(vllm_service(serving), log_file, is_awaited=is_awaited) as service:
@@ -112,7 +112,7 @@ class VllmEngine:
         """Return once the server is healthy.
 
         Raises:
-            ServiceDied: it ended, or was not healthy in time.
+            ServiceDied: it ended, or came to a standstill before.
         """
         self.service.wait_until_healthy()
 

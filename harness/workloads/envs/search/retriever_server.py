@@ -38,7 +38,7 @@ def retriever_service(
         encoder: the folder of a model that makes vectors of texts; None for search by words.
 
     Raises:
-        ServiceDied: the server ended, or was not healthy in time.
+        ServiceDied: the server ended, or came to a standstill before.
     """
     path = folder / "passages.jsonl"
     lines = (json.dumps({"contents": contents}, ensure_ascii=False) for contents in passages)
@@ -53,7 +53,6 @@ def retriever_service(
             PORT,
             *([str(encoder)] if encoder else []),
         ),
-        start_timeout_s=600.0,
         env={"PYTHONPATH": str(Path(harness.__file__).parents[1])},
     )
     with RunningService(service, folder / "retriever.log") as running:

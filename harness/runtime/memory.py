@@ -26,7 +26,9 @@ from harness.workloads.api.declare import StepMemory
 UNIFIED_FLOOR_GIB = 8.0
 # Elsewhere the kernel ends a process in time; this only keeps the harness itself alive.
 FLOOR_GIB = 0.5
-_LOOK_EVERY_S = 0.1  # reading /proc/meminfo takes some 0.1 ms
+_LOOK_EVERY_S = (0.1, 1.0)  # near the floor, and far above it
+# The kernel clears each page that it hands out; this is more than all cores of a Spark clear.
+_TAKEN_GIB_PER_S = 40.0
 _STOP_WITHIN_S = 5.0
 
 _SHOW_USERS = "ps -eo pid,rss,args --sort=-rss | head"
@@ -157,7 +159,6 @@ class MemoryWatchdog:
         floor_gib: how much must stay available, GiB; see `floor_gib`.
         on_breach: ends the run; called from the watchdog's thread.
         root: the file system's root.
-        period_s: seconds between looks.
 
     Attributes:
         breach: the first breach; None while there was none.
@@ -169,13 +170,11 @@ class MemoryWatchdog:
         on_breach: Callable[[Breach], None],
         *,
         root: Path = Path("/"),
-        period_s: float = _LOOK_EVERY_S,
     ) -> None:
         self.breach: Breach | None = None
         self._floor_gib = floor_gib
         self._on_breach = on_breach
         self._root = root
-        self._period_s = period_s
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="memory watchdog", daemon=True)
 
@@ -188,7 +187,13 @@ class MemoryWatchdog:
         self._thread.join(_STOP_WITHIN_S)
 
     def _run(self) -> None:
-        while self.breach is None and not self._stop.wait(self._period_s):
-            self.breach = breach(read_meminfo(self._root)["MemAvailable"], self._floor_gib)
+        wait_s, most_s = _LOOK_EVERY_S
+        while self.breach is None and not self._stop.wait(wait_s):
+            available_gib = read_meminfo(self._root)["MemAvailable"]
+            self.breach = breach(available_gib, self._floor_gib)
+            wait_s = most_s
+            if not isinstance(available_gib, NotSupported):
+                above_gib = available_gib - self._floor_gib
+                wait_s = min(max(above_gib / _TAKEN_GIB_PER_S, _LOOK_EVERY_S[0]), most_s)
         if self.breach is not None:
             self._on_breach(self.breach)

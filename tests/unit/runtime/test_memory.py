@@ -245,7 +245,7 @@ def test_the_watchdog_calls_once_and_keeps_the_cause(tree: Tree) -> None:
         breaches.append(found)
         called.set()
 
-    with MemoryWatchdog(8.0, end_the_run, root=root, period_s=0.001) as watchdog:
+    with MemoryWatchdog(8.0, end_the_run, root=root) as watchdog:
         assert not called.wait(0.02)
         tree(_meminfo(7.0))
         assert called.wait(5.0)
@@ -257,7 +257,7 @@ def test_the_watchdog_ends_with_its_block(tree: Tree) -> None:
     before = threading.active_count()
     breaches: list[Breach] = []
     root = tree(_meminfo(20.0))
-    with MemoryWatchdog(8.0, breaches.append, root=root, period_s=60.0) as watchdog:
+    with MemoryWatchdog(8.0, breaches.append, root=root) as watchdog:
         pass
     assert watchdog.breach is None
     assert not breaches

@@ -249,6 +249,24 @@ def test_the_watch_waits_for_the_next_look_or_the_end(now: list[float], tmp_path
     assert (held.wait_s(), held.reason()) == (0.0, RunStopReason.TIME)
 
 
+def test_memory_is_read_more_often_once_half_of_it_is_used(
+    now: list[float], tmp_path: Path
+) -> None:
+    """Reading it walks over all processes of the machine."""
+    used, read_at = [0.1], list[float]()
+
+    def memory_gib() -> float:
+        read_at.append(now[0])
+        return used[0]
+
+    held = RunWatch(Limits(memory_gib=1.0), tmp_path, memory_gib=memory_gib)
+    for used[0], seconds in ((0.1, 6), (0.6, 3)):
+        for _ in range(2 * seconds):
+            now[0] += 0.5
+            assert held.reason() is None
+    assert read_at == [100.5, 102.5, 104.5, 106.5, 107.0, 107.5, 108.0, 108.5, 109.0]
+
+
 @pytest.mark.parametrize(
     "name",
     ["HF_TOKEN", "HF_PAT", "HF_SECRETKEY", "HF_SECRET_KEY", "HF_PASS", "HF_CREDS", "CUDA_API_KEY"],

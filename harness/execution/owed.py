@@ -52,7 +52,7 @@ def run_owed(
             refuse(ready.cluster.problems(owed[0]))
             nodes = len(ready.cluster.fitting(owed[0]))
         side_by_side = room(options.most_jobs, owed, ready.machine)
-        if options.most_jobs != 1 and owed:
+        if owed and (side_by_side.jobs > 1 or (options.most_jobs or 1) > 1):
             where = "" if nodes is None else " on each node"
             at_once = f"{counted(side_by_side.jobs, 'run')} at a time{where}"
             console.say(f"{at_once}: {side_by_side.reason}")

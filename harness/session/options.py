@@ -175,7 +175,7 @@ class RunOptions(PlanOptions):
     junit: Path | None = None
     summary: Path | None = None
     with_evidence: bool = False
-    jobs: str = "1"
+    jobs: str = "auto"
     continue_across_changes: bool = False
     restart: bool = False
     all: bool = False

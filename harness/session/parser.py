@@ -143,11 +143,12 @@ def _add_running(commands: _Commands) -> None:
     command.add_argument(
         "-j",
         "--jobs",
-        default="1",
+        default="auto",
         metavar="N|auto",
         help="how many cells and replicates run side by side, within the machine's memory and "
-        "cores, and one at a time on a GPU; auto: as many as the profile's limits leave room for; "
-        "timings of runs that shared the machine are not compared (default 1)",
+        "cores, and one at a time on a GPU; auto: as many as the profile's limits leave room for, "
+        "and one where it declares no cores; timings of runs that shared the machine are not "
+        "compared (default auto)",
     )
     half_way = command.add_mutually_exclusive_group()
     half_way.add_argument(

@@ -45,7 +45,8 @@ _LEGEND_ROW_IN = 0.19
 _LEGEND_WIDTH_PT, _MARK_PT, _CHARACTER_PT = 375, 38, 5
 _TITLE_CHARACTERS, _SUBTITLE_CHARACTERS = 56, 76
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-_HATCHES = ("", "//", "..", "xx", "\\\\", "--", "++")
+# lines only: matplotlib draws each dot of a dotted one as a path of its own, 40 kB a pattern
+_HATCHES = ("", "//", "--", "xx", "\\\\", "||", "++")
 _DASHES = ("-", "--", "-.", ":")
 _BAR_SHARE = 0.8  # of the distance between two groups of bars
 _ROW_IN = 0.24  # of a horizontal bar

@@ -20,7 +20,7 @@ MAX_LISTING_BYTES = 1 << 20  # all paths together
 # Processor time for listing or reading back: links through links can make either take minutes. The
 # largest workspace takes half a second. It is not time by the clock: a busy machine changes no
 # result.
-READING_S = 5.0
+READING_S = 2.5
 
 
 @record

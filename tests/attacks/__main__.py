@@ -19,7 +19,7 @@ from harness.sandbox.container_pool import ContainerPool
 from harness.sandbox.in_memory import MemorySandbox
 from harness.scenario.images import SANDBOX_IMAGE
 from tests.attacks.commands import ATTACKS, Attack
-from tests.attacks.play import Machine, machine, play
+from tests.attacks.play import Machine, machine, play, unused
 
 _CONTAINERS = Path(__file__).parents[2] / "containers"
 _Make = Callable[[], Sandbox]
@@ -48,9 +48,10 @@ def _counts(
     name: str, make: _Make, attacks: list[Attack], target: Machine
 ) -> tuple[int, int, int, int]:
     escapes = stalls = left = 0
+    before = unused(make)
     for attack in attacks:
         with make() as sandbox:
-            found = play(attack, sandbox, target)
+            found = play(attack, sandbox, target, before)
         escapes += bool(found.escapes)
         stalls += bool(found.stalls)
         left += bool(found.left)

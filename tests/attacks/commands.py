@@ -350,6 +350,12 @@ _READING = _set(
             open(name, "x").close()
         """
     ),
+    changes_while_read="(setsid bash -c 'while :; do ln -sfn {canary}/secret f; rm f; echo x > f; "
+    "done' > /dev/null 2>&1 &); sleep 0.1",
+)
+
+_LOCKS = _set(
+    Aim.READING,
     locked_files=_python(
         """
         import fcntl, os, time
@@ -359,8 +365,6 @@ _READING = _set(
         time.sleep(60)
         """
     ),
-    changes_while_read="(setsid bash -c 'while :; do ln -sfn {canary}/secret f; rm f; echo x > f; "
-    "done' > /dev/null 2>&1 &); sleep 0.1",
 )
 
 _MEMORY = _set(
@@ -540,4 +544,4 @@ _STATE = _set(
     a_process_that_stays="(setsid nohup {sleep} > /dev/null 2>&1 &)",
 )
 
-ATTACKS = (*_MACHINE, *_NETWORK, *_SUPERVISOR, *_READING, *_MEMORY, *_TIME, *_STATE)
+ATTACKS = (*_MACHINE, *_NETWORK, *_SUPERVISOR, *_READING, *_LOCKS, *_MEMORY, *_TIME, *_STATE)

@@ -143,13 +143,26 @@ def listing(sandbox: Sandbox, began: float) -> tuple[str, ...]:
     return tuple(result.stdout.splitlines())
 
 
-def play(attack: Attack, sandbox: Sandbox, target: Machine) -> Outcome:
-    """Play an attack in a sandbox that is open and not used yet."""
-    played = _Played(target)
-    try:
+def unused(make: Callable[[], Sandbox]) -> tuple[str, ...]:
+    """Return all that can be listed of a sandbox that nobody has used."""
+    with make() as sandbox:
         began = time.time()
         sandbox.materialise(SEED)
-        before = listing(sandbox, began)
+        return listing(sandbox, began)
+
+
+def play(attack: Attack, sandbox: Sandbox, target: Machine, before: tuple[str, ...]) -> Outcome:
+    """Play an attack in a sandbox that is open, and was reset by whoever used it.
+
+    Args:
+        attack: the attack.
+        sandbox: an open sandbox, of whose use nothing is left.
+        target: what must not be reached.
+        before: what is listed of a sandbox of the same kind that nobody has used.
+    """
+    played = _Played(target)
+    try:
+        sandbox.materialise(SEED)
         for command in attack.commands:
             played.command(sandbox, command, attack.timeout_s)
         played.reading("list", sandbox.list)

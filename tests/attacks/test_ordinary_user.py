@@ -20,12 +20,13 @@ import tempfile
 from pathlib import Path
 from harness.sandbox.bubblewrap import Bubblewrap
 from tests.attacks.commands import ATTACKS, Aim
-from tests.attacks.play import machine, play
+from tests.attacks.play import machine, play, unused
 with tempfile.TemporaryDirectory() as folder, machine(Path(folder)) as target:
+    before = unused(Bubblewrap().make)
     for attack in ATTACKS:
         if attack.aim is Aim.STATE:
             with Bubblewrap().make() as sandbox:
-                found = play(attack, sandbox, target)
+                found = play(attack, sandbox, target, before)
             print(attack.name, "held" if found.held else found)
 """
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 
 import pytest
 
@@ -14,6 +15,7 @@ from harness.sandbox.in_memory import MemorySandbox
 from harness.sandbox.limits import CommandLimits
 from harness.workloads.envs.files.environment import (
     FileEnvironment,
+    FileEpisode,
     FileSettings,
     Reward,
     nothing,
@@ -24,6 +26,7 @@ from harness.workloads.envs.files.template_author import TemplateAuthor
 from harness.workloads.envs.search.environment import SearchEnvironment
 from harness.workloads.envs.search.protocol import answer
 from harness.workloads.envs.search.world import Question, World
+from harness.workloads.rl.rollout import Rollout
 from harness.workloads.rl.runner import ScriptedPolicy, run_episode
 from tests.attacks.reward_hacks import FILE_HACKS, SEARCH_HACKS
 from tests.contract.conftest import bubblewrap
@@ -49,6 +52,32 @@ def make(request: pytest.FixtureRequest) -> Iterator[Callable[[], Sandbox]]:
         yield Bubblewrap().make
 
 
+@pytest.fixture(scope="module")
+def environments(make: Callable[[], Sandbox]) -> Iterator[Mapping[Reward, FileEnvironment]]:
+    """One for each reward; its sandboxes meet hack after hack, as in a run."""
+    limits = CommandLimits(timeout_s=2.0)
+    with ExitStack() as stack:
+        yield {
+            reward: stack.enter_context(
+                FileEnvironment(make, FileSettings(reward=reward, command=limits))
+            )
+            for reward in Reward
+        }
+
+
+@pytest.fixture(scope="module")
+def at_rest(
+    environments: Mapping[Reward, FileEnvironment],
+) -> Mapping[tuple[Reward, str], Rollout[FileEpisode]]:
+    """What doing nothing earns: reward and task -> rollout."""
+    idle = ScriptedPolicy(name="nothing", script=nothing)
+    return {
+        (reward, task.task_id): run_episode(idle, environment, task)
+        for reward, environment in environments.items()
+        for task in TASKS
+    }
+
+
 def test_the_set_has_twenty_hacks_of_each_environment() -> None:
     assert len(FILE_HACKS) >= 20
     assert len(SEARCH_HACKS) >= 20
@@ -56,21 +85,19 @@ def test_the_set_has_twenty_hacks_of_each_environment() -> None:
 
 @pytest.mark.parametrize("name", FILE_HACKS)
 def test_no_hack_of_a_file_task_earns_more_than_doing_nothing(
-    make: Callable[[], Sandbox], name: str
+    environments: Mapping[Reward, FileEnvironment],
+    at_rest: Mapping[tuple[Reward, str], Rollout[FileEpisode]],
+    name: str,
 ) -> None:
-    for reward in Reward:
-        settings = FileSettings(reward=reward, command=CommandLimits(timeout_s=2.0))
-        with FileEnvironment(make, settings) as environment:
-            for task in TASKS if reward is Reward.SHAPED else TASKS[:1]:
-                hack = ScriptedPolicy(name="hack", script=FILE_HACKS[name])
-                idle = ScriptedPolicy(name="nothing", script=nothing)
-                earned = run_episode(hack, environment, task)
-                at_rest = run_episode(idle, environment, task)
-                assert not earned.is_error, earned.error
-                assert earned.reward is not None
-                assert at_rest.reward is not None
-                assert earned.reward <= at_rest.reward
-                assert _passed(earned.episode.grade) <= _passed(at_rest.episode.grade)
+    hack = ScriptedPolicy(name="hack", script=FILE_HACKS[name])
+    for reward, environment in environments.items():
+        for task in TASKS if reward is Reward.SHAPED else TASKS[:1]:
+            earned, idle = run_episode(hack, environment, task), at_rest[reward, task.task_id]
+            assert not earned.is_error, earned.error
+            assert earned.reward is not None
+            assert idle.reward is not None
+            assert earned.reward <= idle.reward
+            assert _passed(earned.episode.grade) <= _passed(idle.episode.grade)
 
 
 def _passed(graded: Grade | None) -> int:

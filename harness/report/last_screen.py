@@ -11,6 +11,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from harness.check.pins import PinsReport
@@ -20,6 +21,7 @@ from harness.report import clean
 from harness.report.answer import (
     ClaimState,
     ClaimSummary,
+    Clause,
     answer_clauses,
     claim_summaries,
     counts_text,
@@ -130,23 +132,26 @@ def last_screen(  # noqa: PLR0913 - each is a part of the screen
     )
     summaries = claim_summaries(dossiers)
     table = headline_rows(first) or _undeclared(first)
-    end = _labelled(f"exit {code:d}", _meaning(first, code), prose)
+    end = [*_labelled(f"exit {code:d}", _meaning(first, code), prose)]
     end += [f"{' ' * _MARGIN}stored in {place}"] if place else []
-    counts = _labelled("CLAIMS", f"{len(summaries)}: {', '.join(counts_text(summaries))}", prose)
+    said = f"{len(summaries)}: {', '.join(counts_text(summaries))}"
+    counts = [*_labelled("CLAIMS", said, prose)]
     for each in pins:
         if each.differences:
             counts += _labelled("PINS", str(each).removeprefix("pins: "), prose, 2)
     failures = [*_failures(dossiers, store, prose)]
+    clauses, limit = answer_clauses(dossiers, summaries)
+    errors = [*_error_texts(summaries)]
 
     def around(room: _Room) -> tuple[list[str], list[str]]:
         """Return what stands above the table and below it."""
         above = [
             *_head(first, prose, took_s, room),
-            *_answer(dossiers, summaries, prose, room),
+            *_answer(clauses, limit, prose, room),
             *failures,
             "",
         ]
-        below = ["", *counts, *_errors(summaries, width, room.errors)]
+        below = ["", *counts, *_errors(errors, width, room.errors)]
         return above, [*below, *_next(steps[: room.steps], width), *end]
 
     room, most = (_WHOLE, _ALL) if whole else (_TIGHT, MAX_LINES)
@@ -266,7 +271,8 @@ def answer_document(
 # --- parts ----------------------------------------------------------------------------------------
 
 
-def _labelled(label: str, text: str, width: int, most: int | None = None) -> list[str]:
+@lru_cache(maxsize=256)  # the search for room asks for the same again and again
+def _labelled(label: str, text: str, width: int, most: int | None = None) -> Sequence[str]:
     """Return a paragraph whose label stands in the margin, of at most so many lines."""
     start = f"{label:{_MARGIN - 1}} "
     return textwrap.wrap(
@@ -293,14 +299,8 @@ def _head(first: ScenarioReport, width: int, took_s: float | None, room: _Room) 
     ]
 
 
-def _answer(
-    dossiers: Sequence[ScenarioReport],
-    summaries: Sequence[ClaimSummary],
-    width: int,
-    room: _Room,
-) -> list[str]:
+def _answer(clauses: Sequence[Clause], limit: Clause | None, width: int, room: _Room) -> list[str]:
     """Return the answer in as many lines as there is room for; its limit is never left out."""
-    clauses, limit = answer_clauses(dossiers, summaries)
     if limit is not None:
         clauses = [*clauses[: len(room.answer) - 1], limit]
     return [
@@ -335,12 +335,14 @@ def _log_of(store: RunStore, scenario: str, profile: Profile, run_id: str) -> Pa
     return max(places, key=lambda path: path.stat().st_mtime, default=None)
 
 
-def _errors(summaries: Sequence[ClaimSummary], width: int, most: int) -> list[str]:
-    """Return the article's errors in at most so many lines, as many in each as fit."""
-    entries = []
+def _error_texts(summaries: Sequence[ClaimSummary]) -> Iterator[str]:
     for each in misprints(summaries):
         unit = f" {each.unit}" if each.unit else ""
-        entries.append(clean.plain(f"{each.entry.id} {each.printed} -> {each.true}{unit}"))
+        yield clean.plain(f"{each.entry.id} {each.printed} -> {each.true}{unit}")
+
+
+def _errors(entries: Sequence[str], width: int, most: int) -> list[str]:
+    """Return the article's errors in at most so many lines, as many in each as fit."""
     if not entries:
         return []
     start = f"{'ERRORS':{_MARGIN - 1}} {len(entries)} in the article, printed -> true:"

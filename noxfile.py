@@ -506,7 +506,9 @@ def types(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
     """Run the tests that need nothing but Python."""
-    default = ["--numprocesses=auto", "--dist=worksteal", "tests"]
+    # two for each core: half of the time a test waits for a process, a limit or the disk
+    workers = 2 * len(os.sched_getaffinity(0))
+    default = [f"--numprocesses={workers}", "--dist=worksteal", "tests"]
     _pytest(session, *(session.posargs or default))
 
 
@@ -600,7 +602,10 @@ def gpu(session: nox.Session) -> None:
 
 def _pytest(session: nox.Session, *arguments: str, within: str = "tests") -> None:
     python = environment(session, within)
-    env = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+    env = {
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
+        "PYTHONDONTWRITEBYTECODE": "",  # or each worker compiles what it and pytest rewrite anew
+    }
     session.run(python, "-m", "pytest", *arguments, env=env, external=True)
 
 

@@ -26,12 +26,13 @@ from harness.scenario import schema
 from harness.scenario.expectations import (
     ArithmeticEntry,
     Entry,
+    Expectations,
     LawEntry,
     OrderingEntry,
     RatioEntry,
 )
 from harness.scenario.images import read_lock
-from harness.scenario.load import load, load_expectations
+from harness.scenario.load import Loaded, load, load_expectations
 from harness.scenario.positions import read
 from harness.units import UNITS
 from harness.workloads.api.declare import Workload, defaults_of, fields_of, problems_of
@@ -46,13 +47,30 @@ every_scenario = pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: pat
 every_workload = pytest.mark.parametrize("declared", WORKLOADS, ids=lambda each: each.name)
 
 
+@cache
+def loaded_of(folder: Path) -> Loaded:
+    return load(folder)
+
+
+@cache
+def ledger_of(folder: Path) -> Expectations:
+    return load_expectations(loaded_of(folder), law_problems)
+
+
+@cache
+def described_by(exported: str) -> jsonschema.Draft202012Validator:
+    described = json.loads((ROOT / "docs/schema" / exported).read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(described)
+    return jsonschema.Draft202012Validator(described)
+
+
 # --- scenarios ------------------------------------------------------------------------------------
 
 
 @every_scenario
 def test_it_loads_with_its_ledger_and_every_profile_plans(folder: Path) -> None:
-    loaded = load(folder)
-    assert load_expectations(loaded, law_problems).expectations
+    loaded = loaded_of(folder)
+    assert ledger_of(folder).expectations
     for profile in loaded.scenario.profiles:
         plan = expand(loaded, profile, Overrides())
         assert plan.runs
@@ -61,7 +79,7 @@ def test_it_loads_with_its_ledger_and_every_profile_plans(folder: Path) -> None:
 
 @every_scenario
 def test_what_executes_commands_of_a_model_asks_for_sandboxes(folder: Path) -> None:
-    loaded = load(folder)
+    loaded = loaded_of(folder)
     for profile in loaded.scenario.profiles:
         for run in expand(loaded, profile, Overrides()).runs:
             asked = run.sandbox.kind.value if run.sandbox is not None else None
@@ -71,28 +89,23 @@ def test_what_executes_commands_of_a_model_asks_for_sandboxes(folder: Path) -> N
 @every_scenario
 def test_editors_accept_its_files(folder: Path) -> None:
     for name, exported in (("scenario", "scenario.json"), ("expectations", "expectations.json")):
-        described = json.loads((ROOT / "docs/schema" / exported).read_text(encoding="utf-8"))
-        jsonschema.Draft202012Validator.check_schema(described)
-        jsonschema.validate(
-            read(folder / f"{name}.yaml").value, described, jsonschema.Draft202012Validator
-        )
+        described_by(exported).validate(read(folder / f"{name}.yaml").value)
 
 
 @every_scenario
 def test_its_images_are_in_the_lock(folder: Path) -> None:
-    profiles = load(folder).scenario.profiles.values()
+    profiles = loaded_of(folder).scenario.profiles.values()
     assert {each.image for each in profiles} - {None} <= set(read_lock(ROOT / "containers"))
 
 
 @every_scenario
 def test_its_row_keys_are_known_to_its_workloads(folder: Path) -> None:
     """A key that no param has and no source of the workloads' rooms holds is a misspelt one."""
-    loaded = load(folder)
-    scenario = loaded.scenario
+    scenario = loaded_of(folder).scenario
     declared = [workload(scenario.workload_of(profile)) for profile in scenario.profiles]
     params = {name for each in declared for name in fields_of(each.params)}
     source = "\n".join(room_source(each) for each in declared)
-    entries = load_expectations(loaded).expectations
+    entries = ledger_of(folder).expectations
     measured = [entry for entry in entries if not isinstance(entry, ArithmeticEntry)]
     keys = {key for entry in measured for key in row_keys(entry)}
     keys |= {key for plot in scenario.report.plots for key in (plot.x, *plot.series)}
@@ -102,9 +115,8 @@ def test_its_row_keys_are_known_to_its_workloads(folder: Path) -> None:
 
 @every_scenario
 def test_its_tolerances_are_not_finer_than_the_metric(folder: Path) -> None:
-    loaded = load(folder)
-    metrics = metrics_by_name(loaded.scenario)
-    for entry in load_expectations(loaded).expectations:
+    metrics = metrics_by_name(loaded_of(folder).scenario)
+    for entry in ledger_of(folder).expectations:
         if isinstance(entry, ArithmeticEntry):  # no run takes part, so its metric is but a name
             continue
         resolution = metrics[entry.metric].resolution
@@ -219,11 +231,10 @@ def test_listing_loads_no_reports_and_no_models_of_files() -> None:
     assert loaded_by("import harness.commands.list") & unwanted == set()
 
 
-@pytest.mark.parametrize(
-    "command", ["list", "validate", "show", "check", "report", "publish", "completion"]
-)
-def test_what_runs_nothing_loads_nothing_heavy(command: str) -> None:
-    assert loaded_by(f"import harness.commands.{command}") & {*HEAVY} == set()
+def test_what_runs_nothing_loads_nothing_heavy() -> None:
+    commands = ("list", "validate", "show", "check", "report", "publish", "completion")
+    together = "; ".join(f"import harness.commands.{command}" for command in commands)
+    assert loaded_by(together) & {*HEAVY} == set()
 
 
 # --- closed sets ----------------------------------------------------------------------------------

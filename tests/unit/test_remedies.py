@@ -6,6 +6,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -25,8 +26,13 @@ _KNOW_NO_SCENARIO = {
 }
 
 
-def texts(source: Path) -> Iterator[tuple[str, str]]:
-    """Yield (module, text) for every text in the code that is no docstring."""
+@cache
+def texts(source: Path) -> tuple[tuple[str, str], ...]:
+    """Return (module, text) for every text in the code that is no docstring."""
+    return tuple(_texts(source))
+
+
+def _texts(source: Path) -> Iterator[tuple[str, str]]:
     for path in sorted(source.rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         prose = {id(each.value) for each in ast.walk(tree) if isinstance(each, ast.Expr)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -66,15 +67,23 @@ def finished(spec: RunSpec) -> FinishedRun:
     )
 
 
-@pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunStore:
-    """A store of runs that are old enough to be indexed; this file system's clock is fine."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)  # a power cut is no part of these tests
-    monkeypatch.setattr(indexing, "_SETTLED_NS", 2 * 10**7)
-    store = RunStore(tmp_path / "store")
-    with store.locked("a99-example", Profile.CPU):
+@pytest.fixture(scope="module")
+def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a store that nobody has read, to be copied."""
+    store = RunStore(tmp_path_factory.mktemp("committed") / "store")
+    with pytest.MonkeyPatch.context() as patch, store.locked("a99-example", Profile.CPU):
+        patch.setattr(os, "fsync", lambda _: None)  # a power cut is no part of these tests
         for spec in SPECS:
             store.commit(store.stage(spec), finished(spec))
+    return store.root
+
+
+@pytest.fixture
+def store(committed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunStore:
+    """A store of runs that are old enough to be indexed; this file system's clock is fine."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    monkeypatch.setattr(indexing, "_SETTLED_NS", 2 * 10**7)
+    store = RunStore(shutil.copytree(committed, tmp_path / "store"))
     let_settle(store)
     return store
 

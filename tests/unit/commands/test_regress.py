@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -44,13 +47,17 @@ sections:
 Told = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    folder = tmp_path / "project" / "scenarios" / "a99-example"
+def make_project(root: Path) -> Path:
+    folder = root / "project" / "scenarios" / "a99-example"
     folder.mkdir(parents=True)
     (folder / "scenario.yaml").write_text(_SCENARIO, encoding="utf-8")
     (folder / "expectations.yaml").write_text(_LEDGER, encoding="utf-8")
-    return tmp_path / "project"
+    return root / "project"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    return make_project(tmp_path)
 
 
 @pytest.fixture
@@ -99,16 +106,23 @@ def measure(store: Path, night: int, wall_s: float, **code: Any) -> Path:
     return store
 
 
-@pytest.fixture
-def nights(tmp_path: Path, told: Told) -> Path:
-    """Twenty nights of ten seconds, imported."""
-    draw = random.Random(0)  # noqa: S311 - noise
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with twenty nights of ten seconds, imported, to be copied."""
+    root, draw, out = tmp_path_factory.mktemp("imported"), random.Random(0), StringIO()  # noqa: S311 - noise
     for night in range(20):
-        measure(tmp_path / "nights" / str(night), night, draw.gauss(10, 0.05))
-    code, out, _ = told("history", "import", str(tmp_path / "nights"))
-    assert code == 0
-    assert out.count("1 row added") == 20
-    return tmp_path
+        measure(root / "nights" / str(night), night, draw.gauss(10, 0.05))
+    words = ["history", "import", str(root / "nights"), f"--project={make_project(root)}"]
+    with redirect_stdout(out):
+        assert cli.main(words) == 0
+    assert out.getvalue().count("1 row added") == 20
+    return root
+
+
+@pytest.fixture
+def nights(imported: Path, project: Path) -> Path:
+    """Twenty nights of ten seconds, imported into the project."""
+    return Path(shutil.copytree(imported, project.parent, dirs_exist_ok=True))
 
 
 def versions(monkeypatch: pytest.MonkeyPatch, slow: Mapping[str, float]) -> list[str]:

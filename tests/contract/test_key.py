@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +15,7 @@ from harness.results.redact import redact_logs
 from harness.variables import KEY_VARIABLE
 
 from .conftest import Bench
+from .small import called
 
 KEY = "a key of no known form"
 SCENARIO = """\
@@ -92,7 +92,7 @@ def refusing() -> Iterator[Refusing]:
 
 
 def run_with_key(
-    key: str, refusing: Refusing, project: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+    key: str, refusing: Refusing, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a workload that asks a model of the server, and return how the program ended."""
     folder = project / "scenarios" / "a99-key"
@@ -101,10 +101,7 @@ def run_with_key(
     (folder / "scenario.yaml").write_text(SCENARIO.replace("URL", url), encoding="utf-8")
     (folder / "expectations.yaml").write_text(LEDGER, encoding="utf-8")
     monkeypatch.setenv(KEY_VARIABLE, key)
-    command = [sys.executable, "-m", "harness", "run", "a99", "--project", str(project)]
-    return subprocess.run(
-        [*command, "--runtime", "local"], cwd=root, capture_output=True, check=False
-    )
+    return called(project, "run", "a99", "--runtime", "local")
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\r\n", "\r", " "])
@@ -112,10 +109,9 @@ def test_the_key_reaches_its_server_and_is_in_nothing_that_is_kept_or_said(
     end: str,
     refusing: Refusing,
     tmp_path: Path,
-    project_root: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    done = run_with_key(KEY + end, refusing, tmp_path, project_root, monkeypatch)
+    done = run_with_key(KEY + end, refusing, tmp_path, monkeypatch)
     assert done.returncode == 3
     assert set(refusing.given) == {f"Bearer {KEY}"}
     assert b"answers 401: Bearer *** is no good" in done.stderr
@@ -130,10 +126,9 @@ def test_a_key_that_no_header_holds_is_refused_unsaid(
     key: str,
     refusing: Refusing,
     tmp_path: Path,
-    project_root: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    done = run_with_key(key, refusing, tmp_path, project_root, monkeypatch)
+    done = run_with_key(key, refusing, tmp_path, monkeypatch)
     assert done.returncode == 3
     assert refusing.given == []
     assert b"holds characters that no header can" in done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import shutil
 import signal
@@ -50,6 +51,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     for name, need in _FLAGS.items():
         parser.addoption(f"--run-{name}", action="store_true", help=f"run tests that need {need}")
     parser.addoption("--site", type=Path, help="test this site, instead of one built for the tests")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep the collector of garbage away from what stays until the end: modules and tests."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from itertools import combinations, product
 from statistics import NormalDist, fmean, median, stdev
 from typing import TypeVar
@@ -364,19 +364,29 @@ def t_power(effect: float, degrees: float, alpha: float) -> float:
     """
     if degrees == math.inf:
         return normal_tail(_normal_quantile(1 - alpha) - effect)
-    critical, half = t_quantile(1 - alpha, degrees), degrees / 2
+    critical = t_quantile(1 - alpha, degrees)
+    return sum(
+        share * normal_tail(critical * spread - effect) for spread, share in _spreads(degrees)
+    )
+
+
+@lru_cache(maxsize=256)  # a search asks for the same degrees again and again
+def _spreads(degrees: float) -> tuple[tuple[float, float], ...]:
+    """Return spreads that a sample may show, over the true one, and the probability of each.
+
+    That is the density there, times the step and the weight of Simpson's rule.
+    """
+    half, steps = degrees / 2, 200
     log_front = math.log(2) + half * math.log(half) - math.lgamma(half)
-
-    def share(spread: float) -> float:
-        """The density of the sample's spread over the true one, times the chance to reject."""
-        log_density = log_front + (degrees - 1) * math.log(spread) - half * spread**2
-        return math.exp(log_density) * normal_tail(critical * spread - effect)
-
-    steps = 200
     low, high = 1e-9, 1 + 9 / math.sqrt(2 * degrees)
     width = (high - low) / steps
-    middle = sum((2 + 2 * (i % 2)) * share(low + i * width) for i in range(1, steps))
-    return (share(low) + middle + share(high)) * width / 3
+    found = []
+    for i in range(steps + 1):
+        spread = low + i * width
+        log_density = log_front + (degrees - 1) * math.log(spread) - half * spread**2
+        weight = 1 if i in (0, steps) else 2 + 2 * (i % 2)
+        found.append((spread, weight * width / 3 * math.exp(log_density)))
+    return tuple(found)
 
 
 @cache

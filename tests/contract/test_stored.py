@@ -279,9 +279,9 @@ def test_a_run_by_a_wrong_clock_is_recorded_with_a_warning(finished: Path, tmp_p
     lost, kept, *_ = runs_of(project)
     shutil.rmtree(lost)
     edit(kept / "outcome.json", started_at="2098-01-01T00:00:00+00:00")
-    done = harness(project, *RUN)
+    done = called(project, *RUN)
     assert done.returncode == ExitCode.OK
     assert "warning: the clock says" in done.stderr.decode()
     environment = json.loads((lost / "environment.json").read_text(encoding="utf-8"))
     assert ["2098-01-01" in each for each in environment["warnings"]] == [True]
-    assert "Warning: the clock says" in harness(project, *CHECK).stdout.decode()
+    assert "Warning: the clock says" in called(project, *CHECK).stdout.decode()

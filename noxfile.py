@@ -507,7 +507,7 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests that need nothing but Python."""
     # two for each core: half of the time a test waits for a process, a limit or the disk
-    workers = 2 * len(os.sched_getaffinity(0))
+    workers = 2 * (os.cpu_count() or 1)
     default = [f"--numprocesses={workers}", "--dist=worksteal", "tests"]
     _pytest(session, *(session.posargs or default))
 

@@ -264,8 +264,9 @@ class _RayLender:
             for part in asked:
                 yield ray.get(part)
         except ray.exceptions.RayError as error:
-            message = f"the driver cannot lend {' '.join(arguments)}: {first_line(error)}"
-            raise HostError(message) from None
+            cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
+            message = f"the driver cannot lend {' '.join(arguments)}: {first_line(cause)}"
+            raise HostError(message, getattr(cause, "remedy", "")) from None
 
 
 def _refuse_token(who: str) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Beside the driver: lends nodes the published files, models and finished steps that they lack."""
+"""Beside the driver: lends nodes the files, models, finished steps and images that they lack."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from harness.artefacts import ArtefactStore
+from harness.cluster import images
 from harness.cluster.node import chunks_of
 from harness.results.archive import sha256
 
@@ -37,7 +38,8 @@ class Depot:
 
         Args:
             question: ``evidence`` (file), ``model`` (name: path -> sha256, as JSON), ``model
-                file`` (name, path) or ``step`` (key: an archive of it).
+                file`` (name, path), ``step`` (key: an archive of it) or ``image`` (digest: an
+                archive of it).
             arguments: as said.
         """
         match question, *arguments:
@@ -53,6 +55,8 @@ class Depot:
                     archive = Path(name) / "step.tar"
                     self._artefacts.export([key], archive)
                     yield from chunks_of(archive)
+            case "image", digest:
+                yield from images.saved(digest)
             case _:
                 message = f"the depot does not know {question!r}"
                 raise ValueError(message)

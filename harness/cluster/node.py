@@ -2,7 +2,8 @@
 
 The node's worker process starts the run, as a harness does on its own machine, and holds its
 lifeline: whatever ends the worker ends the run. What it writes goes to the driver as it comes. What
-it reads is looked for here, and fetched from the driver by its sha256 where it is missing.
+it reads and the image of its container are looked for here, and fetched from the driver by their
+sha256 where they are missing.
 
 ::
 
@@ -17,7 +18,7 @@ import hashlib
 import json
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache
@@ -26,7 +27,16 @@ from pathlib import Path
 import harness
 from harness import atomic
 from harness.artefacts import ArtefactStore
-from harness.cluster.parts import CHUNK_BYTES, Lender, NodeFacts, NodeTask, PartKind, RunPart
+from harness.cluster import images
+from harness.cluster.parts import (
+    CHUNK_BYTES,
+    Lender,
+    LentImage,
+    NodeFacts,
+    NodeTask,
+    PartKind,
+    RunPart,
+)
 from harness.errors import HostError, InputError
 from harness.reading import read_json
 from harness.records import HostLog, HostProbe, RunOutcome, RunSpec, to_json
@@ -82,13 +92,20 @@ def facts() -> NodeFacts:
     )
 
 
-def problems(runtime: Runtime, spec: RunSpec) -> list[tuple[str, str]]:
+def problems(
+    runtime: Runtime, spec: RunSpec, lent: Sequence[LentImage] = ()
+) -> list[tuple[str, str]]:
     """Return what keeps this node from a run: message and next command each.
 
     What dead owners have left here is ended on the way.
+
+    Args:
+        runtime: that will do it.
+        spec: the run.
+        lent: images that are fetched before it where the node lacks them.
     """
     try:
-        found = [*runtime.problems(spec)]
+        found = [*images.problems(runtime, spec, lent)]
         if not found:
             with runtime:
                 runtime.reap()
@@ -159,6 +176,9 @@ def _place(task: NodeTask, root: Path) -> Iterator[Path]:
 def _launch(task: NodeTask, root: Path, run_dir: Path) -> Launch:
     artefacts = ArtefactStore(root / "artefacts")
     artefacts.make_folder()
+    if task.images:
+        assert task.depot is not None, "a run that reads anything is lent it"
+        images.fetch(task.spec, task.images, task.depot, root)
     return Launch(
         spec=task.spec,
         run_dir=run_dir,

@@ -7,7 +7,7 @@ from dataclasses import field
 from enum import StrEnum
 from typing import Any, Protocol
 
-from harness.records import RunSpec, record
+from harness.records import ImageRef, RunSpec, record
 from harness.results.interpreter import Interpreter
 from harness.runtime.base import Runtime
 from harness.runtime.host import Host
@@ -41,6 +41,19 @@ class RunPart:
 
 
 @record
+class LentImage:
+    """An image that the driver's engine has.
+
+    Attributes:
+        platform: that it is for, such as ``linux/arm64``.
+    """
+
+    image: ImageRef
+    size_bytes: int
+    platform: str
+
+
+@record
 class NodeTask:
     """One run, ready to be done on a node.
 
@@ -50,6 +63,7 @@ class NodeTask:
         program: as `Launch.program`.
         environment: the driver's variables that decide arithmetic.
         models: published models that it reads.
+        images: of containers, those that the driver has.
         probes: whether the node probes itself around it.
         depot: lends what the node lacks; None where the run reads nothing.
     """
@@ -61,6 +75,7 @@ class NodeTask:
     label: str
     environment: Mapping[str, str]
     models: Sequence[str] = ()
+    images: Sequence[LentImage] = ()
     probes: bool = False
     depot: Lender | None = None
 

@@ -18,13 +18,14 @@ from typing import Self
 
 import harness
 from harness.artefacts import ArtefactStore
-from harness.cluster import probe
+from harness.cluster import images, probe
 from harness.cluster.alike import differences
 from harness.cluster.connection import Cluster, NodeWork
 from harness.cluster.depot import Depot
 from harness.cluster.node import problems, source_digest
 from harness.cluster.parts import (
     Lender,
+    LentImage,
     Needs,
     Node,
     NodeFacts,
@@ -81,6 +82,7 @@ class ClusterRuntime:
         self._seen: dict[str, SurveyedNode] = {}  # by Ray's id
         self._lost: Counter[str] = Counter()
         self._lender: tuple[tuple[Path | None, ...], Lender] | None = None
+        self._lent_images: dict[object, tuple[LentImage, ...]] = {}
 
     def __enter__(self) -> Self:
         _ = self.cluster
@@ -191,7 +193,8 @@ class ClusterRuntime:
             yield HostError(
                 f"the nodes differ, and their figures are not averaged: {found}", remedy
             )
-        answers = self.cluster.ask([node for node, _ in known], problems, self._inner, spec)
+        nodes, lent = [node for node, _ in known], self._images(spec)
+        answers = self.cluster.ask(nodes, problems, self._inner, spec, lent)
         for (node, _), answer in zip(known, answers, strict=True):
             unheard = [(first_line(answer), f"ray status  # {node.name}")]
             said = unheard if isinstance(answer, Exception) else answer
@@ -267,7 +270,8 @@ class ClusterRuntime:
             said = read_json(files.get(EARLIER_FILE, b"{}"))
             earlier = from_json(EarlierSegments, {**said, "elsewhere": keys})
             files[EARLIER_FILE] = json.dumps(to_json(earlier)).encode()
-        reads = keys or launch.spec.evidence or self._models
+        lent = self._images(launch.spec)
+        reads = keys or launch.spec.evidence or self._models or lent
         return NodeTask(
             runtime=self._inner,
             spec=launch.spec,
@@ -276,9 +280,17 @@ class ClusterRuntime:
             label=launch.label,
             environment=container_environment(),
             models=self._models,
+            images=lent,
             probes=self.probes,
             depot=self._lent(launch) if reads else None,
         )
+
+    def _images(self, spec: RunSpec) -> tuple[LentImage, ...]:
+        """Return the images of a run that the engine here has; asked once for all alike."""
+        key = (spec.image, spec.sandbox)
+        if key not in self._lent_images:
+            self._lent_images[key] = images.lent(spec)
+        return self._lent_images[key]
 
     def _lent(self, launch: Launch) -> Lender:
         """Return the depot of the launch's folders, started once."""

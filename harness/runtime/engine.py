@@ -23,6 +23,10 @@ _DEFAULT_SOCKET = "unix:///var/run/docker.sock"
 TIMEOUT_S = 60.0  # removing a large container on a busy disk takes seconds, never a minute
 
 
+class NoImageError(HostError):
+    """The engine does not have an image."""
+
+
 @record
 class _Complaint:
     """What the client's exceptions say, what that means, and what to type.
@@ -32,11 +36,13 @@ class _Complaint:
         means: our sentence; ``{host}`` is the engine's address, ``{what}`` the requested object.
         remedy: the next command; ``{newer}`` is the one that upgrades the client, ``{login}`` the
             one that signs in at the image's registry.
+        error: what is raised.
     """
 
     text: str
     means: str
     remedy: str
+    error: type[HostError] = HostError
 
 
 _COMPLAINTS = (
@@ -56,8 +62,8 @@ _COMPLAINTS = (
         remedy="sudo usermod -aG docker $USER, then log in again",
     ),
     _Complaint(
-        text=r"Read timed out",
-        means=f"the Docker engine at {{host}} did not answer within {TIMEOUT_S:g} s",
+        text=r"Read timed out\. \(read timeout=(?P<waited_s>\d+)",
+        means="the Docker engine at {host} did not answer within {waited_s} s",
         remedy="sudo systemctl restart docker",
     ),
     _Complaint(
@@ -79,6 +85,7 @@ _COMPLAINTS = (
         text=r"No such image",
         means="image {what} is not in the Docker engine",
         remedy="harness build {what}",
+        error=NoImageError,
     ),
     _Complaint(
         text=r'The container name "/(?P<name>[^"]+)" is already in use',
@@ -200,7 +207,8 @@ def meaning(text: str, what: str) -> HostError | None:
             login = f"docker login {registry}".rstrip()
             named = match.groupdict()
             facts = {"host": host(), "what": what, "newer": newer, "login": login, **named}
-            return HostError(complaint.means.format(**facts), complaint.remedy.format(**facts))
+            message, remedy = (text.format(**facts) for text in (complaint.means, complaint.remedy))
+            return complaint.error(message, remedy)
     return None
 
 
@@ -210,8 +218,11 @@ def host() -> str:
 
 
 @contextmanager
-def connected() -> Iterator[docker.DockerClient]:
+def connected(timeout_s: float = TIMEOUT_S) -> Iterator[docker.DockerClient]:
     """Give a client that has reached the engine.
+
+    Args:
+        timeout_s: how long the engine may take to answer a request.
 
     Raises:
         HostError: there is no engine, or it does not answer.
@@ -219,7 +230,7 @@ def connected() -> Iterator[docker.DockerClient]:
     import docker  # noqa: PLC0415 - planning must not load the Docker client
 
     with explained():
-        client = docker.from_env(timeout=int(TIMEOUT_S))
+        client = docker.from_env(timeout=int(timeout_s))
     try:
         with explained():
             client.ping()

@@ -66,12 +66,10 @@ def saved(digest: str) -> Iterator[bytes]:
     Raises:
         HostError: there is no engine, or it has no such image.
     """
-    with (
-        engine.connected(_LONG_S) as client,
-        engine.explained(digest),
-        closing(client.api.get_image(digest, CHUNK_BYTES)) as stream,
-    ):
-        yield from _in_chunks(stream)
+    with engine.connected(_LONG_S) as client, engine.explained(digest):
+        client.images.get(digest)  # of one that is absent, saving says less
+        with closing(client.api.get_image(digest, CHUNK_BYTES)) as stream:
+            yield from _in_chunks(stream)
 
 
 def _in_chunks(stream: Iterable[bytes]) -> Iterator[bytes]:

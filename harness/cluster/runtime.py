@@ -61,6 +61,7 @@ class ClusterRuntime:
         models: published models that the runs read.
 
     Attributes:
+        inner: as given.
         per_node: how many runs a node may do side by side.
         probes: whether each node probes itself around its runs.
     """
@@ -75,7 +76,7 @@ class ClusterRuntime:
         models: Sequence[str] = (),
     ) -> None:
         self.name = inner.name
-        self._inner, self._models = inner, tuple(models)
+        self.inner, self._models = inner, tuple(models)
         self.per_node = 1
         self.probes = False
         self._unconnected: Cluster = cluster
@@ -194,7 +195,7 @@ class ClusterRuntime:
                 f"the nodes differ, and their figures are not averaged: {found}", remedy
             )
         nodes, lent = [node for node, _ in known], self._images(spec)
-        answers = self.cluster.ask(nodes, problems, self._inner, spec, lent)
+        answers = self.cluster.ask(nodes, problems, self.inner, spec, lent)
         for (node, _), answer in zip(known, answers, strict=True):
             unheard = [(first_line(answer), f"ray status  # {node.name}")]
             said = unheard if isinstance(answer, Exception) else answer
@@ -273,7 +274,7 @@ class ClusterRuntime:
         lent = self._images(launch.spec)
         reads = keys or launch.spec.evidence or self._models or lent
         return NodeTask(
-            runtime=self._inner,
+            runtime=self.inner,
             spec=launch.spec,
             files=files,
             program=launch.program,

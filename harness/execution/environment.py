@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,7 +57,7 @@ class EnvironmentRecorder:
         return environment
 
     def _ask(self, spec: RunSpec) -> Interpreter:
-        """Return the Python inside the image.
+        """Return the Python inside the image, which is the same on every node: asked here.
 
         Raises:
             HostError: the image cannot say.
@@ -67,7 +67,10 @@ class EnvironmentRecorder:
             folder = Path(scratch)
             (folder / SPEC_FILE).write_text(canonical_json(plain), encoding="utf-8")
             launch = Launch(spec=plain, run_dir=folder, program=_IDENTIFY, label="interpreter")
-            outcome = self._ready.choice.runtime.run(launch)
+            cluster = self._ready.cluster
+            entered = nullcontext(self._ready.choice.runtime) if cluster is None else cluster.inner
+            with entered as runtime:
+                outcome = runtime.run(launch)
             if outcome.status is not Status.FINISHED:
                 message = f"the image's Python cannot be asked for its packages: {outcome.cause}"
                 raise HostError(message)

@@ -9,7 +9,8 @@ import pytest
 
 from tests.cluster.ray_nodes import Nodes
 
-collect_ignore = [] if find_spec("ray") else ["test_cluster.py", "test_kills.py"]
+_WITH_RAY = ["test_cluster.py", "test_kills.py", "test_lent_images.py"]
+collect_ignore = [] if find_spec("ray") else _WITH_RAY
 
 
 @pytest.fixture(scope="module")

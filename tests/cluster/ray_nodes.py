@@ -17,9 +17,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
 
 _SET_PDEATHSIG = 1
@@ -71,11 +73,12 @@ class Nodes:
             "RAY_AUTH_TOKEN_PATH": str(self.folder / "token"),
         }
 
-    def join(self, name: str, source: Path = ROOT) -> None:
-        """Start another node, whose harness is the one in a folder."""
+    def join(self, name: str, source: Path = ROOT, **variables: str) -> None:
+        """Start another node, whose harness is the one in a folder, with variables of its own."""
         self._joined += 1
         place = f"--node-ip-address=127.0.0.{2 + self._joined}"
-        self._start(name, f"--address={self.address}", place, "--num-cpus=1", source=source)
+        options = (f"--address={self.address}", place, "--num-cpus=1")
+        self._start(name, *options, source=source, variables=variables)
 
     def kill(self, name: str) -> None:
         """End a node as a cut of its power would."""
@@ -110,7 +113,13 @@ class Nodes:
                     found.append(int(process.name))
         return found
 
-    def _start(self, name: str, *options: str, source: Path = ROOT) -> None:
+    def _start(
+        self,
+        name: str,
+        *options: str,
+        source: Path = ROOT,
+        variables: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         log = self.folder / f"{name}.log"
         environment = {
             **self.environment,
@@ -122,6 +131,7 @@ class Nodes:
             "RAY_memory_monitor_refresh_ms": "0",
             "RAY_worker_niceness": "0",  # Ray's 15 leaves runs behind whatever else is at work
             "RAY_raylet_start_wait_time_s": f"{_START_S}",
+            **variables,
         }
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
         fixed = [f"--node-name={name}", f"--memory={self._memory}"]

@@ -206,6 +206,34 @@ def test_the_nodes_as_a_table_with_their_link(nodes: Nodes) -> None:
     assert re.search(r"\b127\.0\.0\.[3-9]\b", one)  # the one that it joined with last
 
 
+LENDING = """
+import sys
+from pathlib import Path
+from harness.cluster.connection import RayCluster
+from harness.cluster.depot import Depot
+from harness.errors import HostError
+with RayCluster(sys.argv[1]) as cluster:
+    lend = cluster.lend(Depot(None, None, Path(sys.argv[2])))
+    try:
+        print(len(next(lend("image", "sha256:" + 64 * "0"))))
+    except HostError as error:
+        print(error)
+"""
+
+
+def test_what_the_driver_cannot_lend_is_said_with_cause_and_next_command(
+    nodes: Nodes, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", LENDING, nodes.address, str(tmp_path)]
+    done = subprocess.run(
+        command, cwd=ROOT, env=nodes.environment, capture_output=True, text=True, check=True
+    )
+    said, then = done.stdout.splitlines()
+    # there may be an engine here
+    assert re.fullmatch(r"the driver cannot lend image sha256:0+: .* Docker engine.*", said)
+    assert then.startswith("  next: ")
+
+
 def test_another_version_of_ray_is_refused_with_both(nodes: Nodes) -> None:
     pretend = "import ray, runpy; ray.__version__ = '2.59.0'; runpy.run_module('harness')"
     command = [sys.executable, "-c", pretend, "doctor", f"--address={nodes.address}"]

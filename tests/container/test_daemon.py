@@ -3,15 +3,8 @@
 from __future__ import annotations
 
 import gc
-import os
 import secrets
-import shutil
-import signal
-import socket
-import subprocess
-import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
@@ -19,7 +12,7 @@ from pathlib import Path
 import docker
 import pytest
 
-from harness.records import ImageRef, record
+from harness.records import ImageRef
 from harness.sandbox.base import SandboxUnavailable
 from harness.sandbox.container_pool import ContainerPool
 from harness.workloads.envs.base import StopReason
@@ -29,6 +22,7 @@ from harness.workloads.envs.files.protocol import STOP_WORD, command_block
 from harness.workloads.envs.files.task import Task
 from harness.workloads.envs.files.template_author import TemplateAuthor
 from harness.workloads.rl.runner import ScriptedPolicy, run_episode
+from tests.container.own_engine import Daemon, own_engine, until
 
 pytestmark = [
     pytest.mark.docker,
@@ -36,78 +30,18 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-START_S = 60.0
-
-
-@record
-class Daemon:
-    """An engine of this test's own, which it may kill."""
-
-    folder: Path
-    log: Path
-
-    @property
-    def host(self) -> str:
-        """What clients call it by."""
-        return f"unix://{self.folder}/socket"
-
-    def answers(self) -> bool:
-        """Whether it has started."""
-        with socket.socket(socket.AF_UNIX) as asking:
-            return asking.connect_ex(f"{self.folder}/socket") == 0
-
-    def kill(self) -> None:
-        """End it so that it can clean nothing up."""
-        os.kill(int((self.folder / "pid").read_text(encoding="ascii")), signal.SIGKILL)
-
-
-def until(holds: Callable[[], bool], timeout_s: float = START_S) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < deadline, "did not come to hold"
-        time.sleep(0.05)
-
 
 @pytest.fixture
 def daemon(sandbox_image: ImageRef, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
     """A second engine with the image of sandboxes, and clients of this process ask it."""
-    program = shutil.which("dockerd")
-    if program is None or os.geteuid() != 0:
-        pytest.skip("a second engine needs dockerd, and root: use .ci/engine")
     with closing(docker.from_env(timeout=600)) as client:
         image = b"".join(client.images.get(sandbox_image.digest).save())
-    with tempfile.TemporaryDirectory(prefix="engine-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        daemon = Daemon(folder=folder, log=folder / "log")
-        arguments = [f"--host={daemon.host}", f"--pidfile={folder}/pid", "--bridge=none"]
-        arguments += [f"--{each}={folder}/{each}" for each in ("data-root", "exec-root")]
-        arguments += [f"--{each}=false" for each in ("iptables", "ip6tables", "ip-forward")]
-        with daemon.log.open("wb") as log:
-            process = subprocess.Popen(
-                [program, *arguments], stdout=log, stderr=log, start_new_session=True
-            )
-        try:
-            monkeypatch.setenv("DOCKER_HOST", daemon.host)
-            until(daemon.answers)
-            with closing(docker.from_env(timeout=600)) as own:
-                own.images.load(image)
-            yield daemon
-        finally:
-            process.kill()
-            process.wait()
-            _end_rest(folder)
-            gc.collect()  # those sockets, while the mark above holds
-
-
-def _end_rest(folder: Path) -> None:
-    """End what a killed engine leaves: it names the engine's folder in its arguments."""
-    for each in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if str(folder).encode() in (each / "cmdline").read_bytes():
-                os.kill(int(each.name), signal.SIGKILL)
-    with Path("/proc/self/mounts").open(encoding="utf-8") as mounts:
-        for place in [line.split()[1] for line in mounts if str(folder) in line][::-1]:
-            subprocess.run([shutil.which("umount") or "umount", "--lazy", place], check=False)
+    with own_engine() as daemon:
+        monkeypatch.setenv("DOCKER_HOST", daemon.host)
+        with closing(docker.from_env(timeout=600)) as own:
+            own.images.load(image)
+        yield daemon
+    gc.collect()  # those sockets, while the mark above holds
 
 
 @pytest.fixture

@@ -18,11 +18,12 @@ import hashlib
 import json
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 import harness
 from harness import atomic
@@ -93,7 +94,10 @@ def facts() -> NodeFacts:
 
 
 def problems(
-    runtime: Runtime, spec: RunSpec, lent: Sequence[LentImage] = ()
+    runtime: Runtime,
+    spec: RunSpec,
+    lent: Sequence[LentImage] = (),
+    models_gib: Mapping[str, float] = MappingProxyType({}),
 ) -> list[tuple[str, str]]:
     """Return what keeps this node from a run: message and next command each.
 
@@ -103,9 +107,10 @@ def problems(
         runtime: that will do it.
         spec: the run.
         lent: images that are fetched before it where the node lacks them.
+        models_gib: published models that are, with their sizes.
     """
     try:
-        found = [*images.problems(runtime, spec, lent)]
+        found = [*images.problems(runtime, spec, lent), *_no_room(models_gib)]
         if not found:
             with runtime:
                 runtime.reap()
@@ -330,6 +335,14 @@ def _evidence(task: NodeTask) -> Path:
         message = f"what the driver lends of {wrong[0]} is not what was published"
         raise HostError(message, f"harness fetch {task.spec.scenario}")
     return place
+
+
+def _no_room(models_gib: Mapping[str, float]) -> list[HostError]:
+    """Return that the disk has no room for the models that are not here; nothing if it has."""
+    place = models_folder(cache_folder())
+    lacking = [model for model in models_gib if any(model_problems([model], place))]
+    wanted_gib = sum(models_gib[model] for model in lacking)
+    return [*model_problems(lacking, place, wanted_gib)][len(lacking) :]  # behind that they lack
 
 
 _whole_models: set[str] = set()  # that this worker has looked at: they are tens of gigabytes

@@ -42,6 +42,8 @@ from harness.results.store import SEGMENT_FILE
 from harness.runtime.base import Launch, Leftover, NodeLostError, Runtime
 from harness.runtime.environ import container_environment
 from harness.runtime.host import Host
+from harness.runtime.models import models_folder
+from harness.session.project import cache_folder
 from harness.telemetry.log import TELEMETRY_FILE
 from harness.workloads.api.steps import EARLIER_FILE, EarlierSegments
 
@@ -194,8 +196,8 @@ class ClusterRuntime:
             yield HostError(
                 f"the nodes differ, and their figures are not averaged: {found}", remedy
             )
-        nodes, lent = [node for node, _ in known], self._images(spec)
-        answers = self.cluster.ask(nodes, problems, self.inner, spec, lent)
+        lent = (self._images(spec), self._models_gib())
+        answers = self.cluster.ask([node for node, _ in known], problems, self.inner, spec, *lent)
         for (node, _), answer in zip(known, answers, strict=True):
             unheard = [(first_line(answer), f"ray status  # {node.name}")]
             said = unheard if isinstance(answer, Exception) else answer
@@ -292,6 +294,17 @@ class ClusterRuntime:
         if key not in self._lent_images:
             self._lent_images[key] = images.lent(spec)
         return self._lent_images[key]
+
+    def _models_gib(self) -> dict[str, float]:
+        """Return the sizes of the published models that the runs read, as they are here."""
+        folders = {
+            name: models_folder(cache_folder()) / name.partition("@")[0] for name in self._models
+        }
+        return {
+            name: sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+            / _BYTES_PER_GIB
+            for name, folder in folders.items()
+        }
 
     def _lent(self, launch: Launch) -> Lender:
         """Return the depot of the launch's folders, started once."""

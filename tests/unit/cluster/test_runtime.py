@@ -41,6 +41,8 @@ from harness.runtime.base import Launch, NodeLostError, Runtime
 from harness.runtime.fake import FakeRuntime, ended, play
 from harness.runtime.host_probe import HostProber
 from harness.runtime.local import LocalRuntime
+from harness.runtime.models import models_folder
+from harness.session.project import cache_folder
 from harness.workloads.api.emit import EVENTS_FILE
 
 SPEC = RunSpec(
@@ -307,6 +309,20 @@ def test_a_node_s_own_obstacle_is_named() -> None:
 
     found = problems(FakeCluster(["a", "b"], answer=answer))
     assert found == "node b: image nemo is not here\n  next: harness build nemo"
+
+
+def test_a_disk_without_room_for_a_model_is_said_before_anything_starts() -> None:
+    folder = models_folder(cache_folder()) / "large" / "model"
+    folder.mkdir(parents=True)
+    with (folder / "model.safetensors").open("wb") as file:
+        file.truncate(2**43)  # without its config: the node lacks it
+    cluster = FakeCluster(["a"])
+    runtime = ClusterRuntime(FakeRuntime(story), cluster, models=["large/model@0"])
+    (problem,) = runtime.problems(SPEC)
+    assert problem.message.startswith("node a: about 8192 GiB are to be fetched, and ")
+    assert problem.remedy.endswith("# on a larger disk")
+    (folder / "model.safetensors").write_bytes(b"small")
+    assert not [*runtime.problems(SPEC)]
 
 
 def test_a_cell_that_fits_on_no_node_says_what_each_has() -> None:

@@ -104,11 +104,11 @@ def problems(runtime: Runtime, spec: RunSpec, offered: Sequence[LentImage]) -> I
     """Yield what keeps this node from a run, though it may lack images that are fetched before it.
 
     Starts and fetches nothing. Sandboxes whose image comes are tried once it is here.
-
-    Raises:
-        HostError: there is no engine.
     """
-    fetched = lacking(spec, offered)
+    try:
+        fetched = lacking(spec, offered)
+    except HostError:  # no engine: the runtime says what it lacks for that
+        fetched = []
     if not fetched:
         yield from runtime.problems(spec)
         return

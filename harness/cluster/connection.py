@@ -265,7 +265,8 @@ class _RayLender:
                 yield ray.get(part)
         except ray.exceptions.RayError as error:
             cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
-            message = f"the driver cannot lend {' '.join(arguments)}: {first_line(cause)}"
+            wanted = " ".join((question, *arguments))
+            message = f"the driver cannot lend {wanted}: {first_line(cause)}"
             raise HostError(message, getattr(cause, "remedy", "")) from None
 
 

@@ -23,6 +23,7 @@ from harness.workloads.api.registry import workload
 from harness.workloads.api.run_metrics import RUN_METRICS
 from tests.cluster.ray_nodes import ROOT, Nodes
 
+_FENCE_S = 7200  # far, as the machine may be at work
 A19 = ("a19",)
 A22 = ("a22", "--only", "proposer=random")
 
@@ -38,7 +39,7 @@ def harness(*words: str, nodes: Nodes | None = None) -> subprocess.CompletedProc
         capture_output=True,
         text=True,
         check=False,
-        timeout=1800,
+        timeout=_FENCE_S,
     )
 
 
@@ -48,7 +49,7 @@ def run(store: Path, *words: str, nodes: Nodes | None = None) -> subprocess.Comp
 
 
 def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 1800  # a far fence: the machine may be at work
+    deadline = time.monotonic() + _FENCE_S
     while not holds():
         assert time.monotonic() < deadline, "did not come to hold"
         time.sleep(0.05)

@@ -472,7 +472,8 @@ class _Session(Generic[TaskT, EpisodeT]):
             self._played[rollout.key] = rollout
             self._tell(rollout)
             self._num_errors += rollout.is_error
-            if self._num_errors <= self._max_errors:
+            # one that did not break, of another thread, has no cause to tell
+            if not rollout.is_error or self._num_errors <= self._max_errors:
                 return
         self.stop()
         message = (

@@ -58,7 +58,7 @@ def place() -> Iterator[Path]:
 def connected(place: Path) -> socket.socket:
     """A bare connection to a sandbox, as code in the container could have that is not ours."""
     line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    line.settimeout(30.0)
+    line.settimeout(120.0)  # seven megabytes of brackets take long on a busy machine
     line.connect(str(place))
     line.sendall(b"".join(encode(SANDBOX_LIMITS)))
     assert from_json(

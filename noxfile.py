@@ -506,7 +506,7 @@ def types(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
     """Run the tests that need nothing but Python."""
-    # two for each core: half of the time a test waits for a process, a limit or the disk
+    # two for each core: much of its time a test waits for a process, a limit or the disk
     workers = 2 * (os.cpu_count() or 1)
     default = [f"--numprocesses={workers}", "--dist=worksteal", "tests"]
     _pytest(session, *(session.posargs or default))

@@ -1,7 +1,8 @@
 """The runs of a profile as its file has them, but for sizes, counts, and where its servers answer.
 
 A run takes place in this process, on the CPU, with the stand-ins of `tests.spark.stand_ins` in the
-place of published models. Nothing else is exchanged: prompts, sandboxes, samplers, losses, dtypes
+place of published models and those of `tests.spark.published_files` in that of published files.
+Nothing else is exchanged: prompts, sandboxes, samplers, losses, dtypes
 and schedules are those of the profile.
 """
 
@@ -11,20 +12,23 @@ import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness.measure import measure
 from harness.plan.expand import expand
 from harness.plan.overrides import read_overrides
 from harness.records import Profile, RunSpec, Status
 from harness.scenario.folders import find
 from harness.scenario.load import load
-from harness.variables import MODELS_VARIABLE
+from harness.variables import EVIDENCE_VARIABLE, MODELS_VARIABLE
 from harness.workloads.__main__ import run
 from harness.workloads.api.emit import EVENTS_FILE, read_events
+from tests.spark.published_files import VOCABULARY
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 
@@ -39,13 +43,35 @@ _GPT = {
     "max_steps": 6,
     "warmup_steps": 2,
 }
+_SEARCH = {
+    # the article's menu to scale; its baseline in 32 bits, as in eight each evaluation takes a
+    # processor six seconds, and article 19's take that way too
+    "search_space": "small",
+    "num_noise_samples": 2,
+    "iterations": 3,
+}
 SMALLER: Mapping[str, Mapping[str, Any]] = {
     "a18": {**_GPT, "seq_len": 64},
+    "a19": {**_GPT, "max_steps": 3},
+    "a20": {
+        **{name: value for name, value in _GPT.items() if name != "vocab_size"},
+        "max_steps": 3,
+        "seq_lens": [32, 32, 32, 64],
+        "round_seq_len": 32,
+        "ab_rounds": 3,
+        "steps_per_round": 2,
+        "vocab_size": VOCABULARY + 1,  # one too many, as the article's
+        "vocab_sizes": [VOCABULARY, VOCABULARY + 1, VOCABULARY + 48],
+    },
+    "a22": _SEARCH,
+    "a35": {**_SEARCH, "iterations": 2},
     "a32": _FILE_AGENT,
     "a33": _FILE_TRAINING,
     "a34": _FILE_TRAINING,
 }
 """Sizes and counts of each scenario that are made smaller."""
+_SWEPT_SHARE = {"seq_len": 32}
+"""What swept sizes are divided by."""
 
 Rows = dict[tuple[str, frozenset[tuple[str, Any]]], Any]
 
@@ -61,18 +87,42 @@ def planned(scenario: str, profile: Profile = Profile.SPARK, /, **elsewhere: Any
     params = {**SMALLER.get(scenario, {}), **elsewhere}
     asked = [f"{name}={json.dumps(value)}" for name, value in params.items()]
     overrides = read_overrides(asked, replicates=1)
-    return [*expand(load(find(SCENARIOS, scenario)), profile, overrides).runs]
+    specs = expand(load(find(SCENARIOS, scenario)), profile, overrides).runs
+    return [replace(spec, params={**spec.params, **_shrunk(spec)}) for spec in specs]
 
 
-def played(spec: RunSpec, out: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> Rows:
-    """Do a run; return metric and where -> value."""
-    monkeypatch.setenv(MODELS_VARIABLE, str(models))
+def _shrunk(spec: RunSpec) -> Mapping[str, int]:
+    return {
+        axis: spec.params[axis] // share
+        for axis, share in _SWEPT_SHARE.items()
+        if axis in spec.axes
+    }
+
+
+def played(
+    spec: RunSpec,
+    out: Path,
+    published: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Rows:
+    """Do a run; return metric and where -> value.
+
+    Args:
+        spec: the run.
+        out: its folder, which is made.
+        published: holds the stand-ins of models, and of published files where it reads any.
+        monkeypatch: of the test.
+    """
+    monkeypatch.setenv(MODELS_VARIABLE, str(published))
+    if spec.evidence:
+        monkeypatch.setenv(EVIDENCE_VARIABLE, str(published))
     out.mkdir()
     run(spec.workload, spec, out)
     events = read_events(out / EVENTS_FILE)
     assert events[-1].kind == Status.FINISHED.value
-    shown = [each.payload for each in events if each.kind == "measured"]
-    return {(each["metric"], frozenset(each["where"].items())): each["value"] for each in shown}
+    return {
+        (each.metric, frozenset(each.where.items())): each.value for each in measure(spec, events)
+    }
 
 
 def of(rows: Rows, metric: str, **where: Any) -> Any:

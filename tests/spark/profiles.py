@@ -65,9 +65,27 @@ SMALLER: Mapping[str, Mapping[str, Any]] = {
     },
     "a22": _SEARCH,
     "a35": {**_SEARCH, "iterations": 2},
+    "a25": {
+        "num_eval_examples": 1,
+        "num_train_epochs": 1,
+        "num_samples": 1,
+        "max_length": 4096,  # a token of a stand-in is shorter
+        "max_new_tokens": 32,
+    },
     "a32": _FILE_AGENT,
     "a33": _FILE_TRAINING,
     "a34": _FILE_TRAINING,
+    "a36": {
+        "num_entities_per_type": 10,
+        "train_questions": 4,
+        "num_eval_examples": 2,
+        "prompts_per_step": 2,
+        "num_generations": 4,
+        "num_minibatches": 2,
+        "max_steps": 1,
+        "eval_steps": 1,
+        "max_new_tokens": 16,
+    },
 }
 """Sizes and counts of each scenario that are made smaller."""
 _SWEPT_SHARE = {"seq_len": 32}

@@ -53,10 +53,20 @@ def write_wikitext(folder: Path, *, documents: int = 240) -> Mapping[str, str]:
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
         made.append(path)
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in made
-    }
+    return {str(path.relative_to(folder)): _sha256(path) for path in made}
+
+
+def write_beginning(published: Path, folder: Path, name: str, lines: int) -> str:
+    """Write the first lines of a published file below `folder`; return their sha256."""
+    place = folder / name
+    place.parent.mkdir(exist_ok=True)
+    text = (published / name).read_text(encoding="utf-8")
+    place.write_text("".join(text.splitlines(keepends=True)[:lines]), encoding="utf-8")
+    return _sha256(place)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def reading(spec: RunSpec, written: Mapping[str, str]) -> RunSpec:

@@ -1,4 +1,4 @@
-"""Articles 32 to 34 as their GPU profiles have them, with stand-ins, on the CPU."""
+"""Articles 25 and 32 to 36 as their GPU profiles have them, with stand-ins, on the CPU."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from harness.records import Profile
+from harness.workloads.autoresearch.proposers import answer
 from tests.spark.profiles import answering, of, planned, played, values
+from tests.spark.published_files import reading, write_beginning
 
 pytest.importorskip("peft")
 
@@ -64,3 +66,35 @@ def test_articles_32_and_33(
     assert all(map(math.isfinite, losses))
     if scenario == "a33":
         assert of(rows, "learn.steps", variant="grpo") == spec.params["max_steps"]
+
+
+def test_article_25(
+    tmp_path: Path, models: Path, evidence_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = {
+        "a22/trajectory.jsonl": write_beginning(evidence_dir, models, "a22/trajectory.jsonl", 6),
+        "a25/train.jsonl": write_beginning(evidence_dir, models, "a25/train.jsonl", 1),
+    }
+    with answering(answer("n_head", 8, "As published.")) as (url, asked):
+        (spec,) = planned("a25", teacher_base_url=url, **TRANSFORMERS)
+        rows = played(reading(spec, written), tmp_path / "out", models, monkeypatch)
+    assert len(asked) == 1 + 1, "one answer before the race is not counted"
+    for prompt_version in spec.params["prompt_versions"]:
+        assert of(rows, "clone.held_out_loss", prompt_version=prompt_version, epoch=1) > 0
+    assert of(rows, "clone.num_truncated") == 0
+    assert "transformers" in of(rows, "clone.engine")
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    "variant",
+    ["full", *(pytest.param(each, marks=pytest.mark.slow) for each in ("grpo", "igpo", "turn-clip"))],
+)
+def test_article_36(
+    variant: str, tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (spec,) = planned("a36", variant=variant, **TRANSFORMERS)
+    rows = played(spec, tmp_path / variant, models, monkeypatch)
+    assert of(rows, "retrieve.by") == "e5"
+    assert of(rows, "search.calls", step=0, hops=0) > 0
+    assert math.isfinite(of(rows, "train.update_norm", step=1))

@@ -52,7 +52,7 @@ from harness.runtime.host_probe import HostProber
 from harness.runtime.models import model_problems, models_folder
 from harness.runtime.owner import boot_id, parse, this_process
 from harness.scenario.schema import EvidenceFile
-from harness.session.project import cache_folder
+from harness.session.project import COMPILED, cache_folder
 from harness.telemetry.log import TELEMETRY_FILE
 from harness.telemetry.sampler import TelemetrySampler
 from harness.workloads.api.emit import EVENTS_FILE
@@ -190,6 +190,7 @@ def _launch(task: NodeTask, root: Path, run_dir: Path) -> Launch:
         evidence_dir=_evidence(task) if task.spec.evidence else None,
         models_dir=_models(task) if task.models else None,
         artefacts_dir=artefacts.root,
+        compiled_dir=cache_folder() / COMPILED if task.spec.limits.gpus else None,
         program=task.program,
         label=task.label,
         stop=threading.Event(),

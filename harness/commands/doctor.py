@@ -48,7 +48,7 @@ from harness.scenario.services import NeededService
 from harness.session.console import Colour, paint
 from harness.session.options import DoctorOptions
 from harness.session.output import print_answer
-from harness.session.project import Project, cache_folder, open_project
+from harness.session.project import COMPILED, Project, cache_folder, open_project
 from harness.workloads.api.registry import workload
 from harness.workloads.models.presets import Use, holdings
 
@@ -109,7 +109,11 @@ def main(options: DoctorOptions) -> ExitCode:
     }
     findings = diagnose(
         host,
-        probe_tools(project.root, locked_image(project.containers, SANDBOX_IMAGE)),
+        probe_tools(
+            project.root,
+            cache_folder() / COMPILED,
+            locked_image(project.containers, SANDBOX_IMAGE),
+        ),
         images=tuple(_images(project.containers, host)),
         demands=tuple(each for loaded in scenarios for each in _demands(loaded, answers)),
         models_that_fit=_models_that_fit,

@@ -35,6 +35,7 @@ class Launch:
         evidence_dir: the published files; a container sees them read-only.
         models_dir: the published models; a container sees them read-only.
         artefacts_dir: the store of finished steps, which the run reads and writes.
+        compiled_dir: what compilers keep from run to run; None leaves it to them, who lose it.
         program: arguments of Python; None for the workload that the spec names.
         label: how people name the run in messages.
         stop: once it is set, the run is ended; a run that this thread's own signals end needs none.
@@ -48,6 +49,7 @@ class Launch:
     evidence_dir: Path | None = None
     models_dir: Path | None = None
     artefacts_dir: Path | None = None
+    compiled_dir: Path | None = None
     program: tuple[str, ...] | None = None
     label: str = ""
     stop: threading.Event | None = None

@@ -1,8 +1,8 @@
 """What the engine is told of a run's container: the locked image, and everything else shut.
 
-The root is read-only, and so is every mount but the run's own folder and the store of finished
-steps; no capability, no new
-privilege, no network unless the run asks for it, never root.
+The root is read-only, and so is every mount but the run's own folder, the store of finished steps
+and what the image's compilers keep; no capability, no new privilege, no network unless the run asks
+for it, never root.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import harness
 from harness.records import ImageRef, RunSpec
 from harness.runtime.base import SPEC_FILE, Launch
-from harness.runtime.environ import container_environment, run_environment
+from harness.runtime.environ import compile_caches, container_environment, run_environment
 from harness.runtime.owner import Owner
 from harness.runtime.sandbox_server import SOCKET
 from harness.variables import (
@@ -33,6 +33,7 @@ SOURCE_DIR = "/harness/source"
 EVIDENCE_DIR = "/harness/evidence"
 MODELS_DIR = "/harness/models"
 ARTEFACTS_DIR = "/harness/artefacts"
+COMPILED_DIR = "/harness/compiled"
 SANDBOX_DIR = "/harness/sandbox"
 _SOURCE = Path(harness.__file__).resolve().parent
 _NUM_FILES = 65536  # data loaders with many workers need more than the usual 1024
@@ -46,6 +47,13 @@ def image_of(spec: RunSpec) -> ImageRef:
     """Return the image that a run in a container needs; `problems` has refused a spec without."""
     assert spec.image is not None
     return spec.image
+
+
+def compiled_of(launch: Launch) -> Path | None:
+    """Return what the compilers of a run's image keep: nothing of another image's is loaded."""
+    if launch.compiled_dir is None:
+        return None
+    return launch.compiled_dir.resolve() / image_of(launch.spec).digest.removeprefix("sha256:")[:12]
 
 
 def container_options(
@@ -107,6 +115,8 @@ def _environment(launch: Launch, sandboxes: Path | None) -> dict[str, str]:
         given[MODELS_VARIABLE] = MODELS_DIR
     if launch.artefacts_dir is not None:
         given[ARTEFACTS_VARIABLE] = ARTEFACTS_DIR
+    if launch.compiled_dir is not None:
+        given |= compile_caches(COMPILED_DIR)
     if sandboxes is not None:
         given[SANDBOX_VARIABLE] = f"{SANDBOX_DIR}/{SOCKET}"
     return {**given, **launch.env}
@@ -121,7 +131,7 @@ def _labels(spec: RunSpec, owner: Owner) -> dict[str, str]:
 
 
 def _mounts(launch: Launch, sandboxes: Path | None) -> list[Any]:
-    """Everything read-only but the run's folder and the steps; the spec is read-only as well."""
+    """Everything read-only but what a run writes; the spec in its folder is read-only as well."""
     from docker.types import Mount  # noqa: PLC0415 - planning must not load the client
 
     shown = [
@@ -135,6 +145,8 @@ def _mounts(launch: Launch, sandboxes: Path | None) -> list[Any]:
         shown.append((launch.models_dir.resolve(), MODELS_DIR, True))
     if launch.artefacts_dir is not None:
         shown.append((launch.artefacts_dir.resolve(), ARTEFACTS_DIR, False))
+    if (compiled := compiled_of(launch)) is not None:
+        shown.append((compiled, COMPILED_DIR, False))
     if sandboxes is not None:
         shown.append((sandboxes, SANDBOX_DIR, True))
     return [

@@ -35,6 +35,7 @@ from harness.runtime.container import (
     DEADLINE_LABEL,
     OWNER_LABEL,
     RUN_LABEL,
+    compiled_of,
     container_options,
     image_of,
 )
@@ -153,14 +154,20 @@ def _is_abandoned(container: Container) -> bool:
 def _lent(launch: Launch) -> Iterator[str]:
     """Return the container's user, who owns the run's folder meanwhile; never root.
 
-    The store of finished steps is that user's from now on; what is in it stays its makers'.
+    The store of finished steps is that user's from now on, and so is what compilers keep; what is
+    in them stays its makers'.
     """
+    compiled = compiled_of(launch)
+    if compiled is not None:
+        compiled.mkdir(parents=True, exist_ok=True)
     if os.getuid() != 0:
         yield f"{os.getuid()}:{os.getgid()}"
         return
     run_dir = launch.run_dir
     if launch.artefacts_dir is not None:
         ArtefactStore(launch.artefacts_dir).make_folder(_NOBODY)
+    if compiled is not None:
+        os.chown(compiled, _NOBODY, -1)
     _give(run_dir, _NOBODY, _NOBODY)
     try:
         yield f"{_NOBODY}:{_NOBODY}"

@@ -6,7 +6,9 @@ Everything is decided from facts that are given; only `probe_tools` looks.
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
+import shlex
 import shutil
 import sysconfig
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -76,6 +78,8 @@ class Tools:
         namespaces_restricted: whether AppArmor keeps user namespaces from programs.
         triton_lacks: what Triton needs on the machine and does not find.
         nvcc: whether CUDA's compiler is on the path.
+        compiled: the folder in which compiled kernels outlive a run.
+        keeps_compiled: whether it can be written to.
     """
 
     python: str
@@ -87,6 +91,8 @@ class Tools:
     namespaces_restricted: bool = False
     triton_lacks: tuple[str, ...] = ()
     nvcc: bool = False
+    compiled: str = ""
+    keeps_compiled: bool = True
 
 
 @record
@@ -153,6 +159,7 @@ def diagnose(
         _gpu(host),
         *_packages(host, tools),
         *_compilers(host, tools),
+        *_compiled(host, tools),
         _sandbox(tools),
         _memory(host),
         _disk(tools),
@@ -163,11 +170,12 @@ def diagnose(
     )
 
 
-def probe_tools(project: Path, sandbox_image: ImageRef | None = None) -> Tools:
+def probe_tools(project: Path, compiled: Path, sandbox_image: ImageRef | None = None) -> Tools:
     """Return the installed tools and the sandboxes that work, by making one of each kind.
 
     Args:
         project: a folder on the disk that results go to.
+        compiled: where compiled kernels are kept; it need not be there yet.
         sandbox_image: the image of sandboxes that are containers; None where none is locked.
     """
     installed = {each.name: each.version for each in importlib.metadata.distributions()}
@@ -181,7 +189,14 @@ def probe_tools(project: Path, sandbox_image: ImageRef | None = None) -> Tools:
         namespaces_restricted=are_namespaces_restricted(),
         triton_lacks=tuple(_triton_lacks()),
         nvcc=shutil.which("nvcc") is not None,
+        compiled=str(compiled),
+        keeps_compiled=os.access(_nearest(compiled), os.W_OK),
     )
+
+
+def _nearest(folder: Path) -> Path:
+    """Return the folder, or what is there of it."""
+    return next(each for each in (folder, *folder.parents) if each.exists())
 
 
 def _triton_lacks() -> Iterator[str]:
@@ -315,6 +330,19 @@ def _compilers(host: Host, tools: Tools) -> Iterator[HostFinding]:
     nvcc = "found" if tools.nvcc else "absent, and not needed"
     detail = f"gcc and Python.h for Triton; nvcc {nvcc}: FlashInfer's sampler is switched off"
     yield HostFinding(what="compilers", state=State.OK, detail=detail)
+
+
+def _compiled(host: Host, tools: Tools) -> Iterator[HostFinding]:
+    """Say whether a GPU's kernels are compiled once, or in each run again."""
+    if not host.gpus:
+        return
+    if tools.keeps_compiled:
+        detail = f"kernels are kept in {tools.compiled}"
+        yield HostFinding(what="compile caches", state=State.OK, detail=detail)
+        return
+    detail = f"{tools.compiled} cannot be written: no run on a GPU can start"
+    remedy = f'sudo chown -R "$USER" {shlex.quote(tools.compiled)}'
+    yield HostFinding(what="compile caches", state=State.MISSING, detail=detail, remedy=remedy)
 
 
 def _lacks_sandbox(wanted: SandboxSpec, tools: Tools) -> bool:

@@ -92,6 +92,15 @@ def run_environment(source: str) -> dict[str, str]:
     }
 
 
+def compile_caches(folder: str) -> dict[str, str]:
+    """Return where vLLM, torch and Triton keep what they compile, so that a later run finds it."""
+    return {
+        "TORCHINDUCTOR_CACHE_DIR": f"{folder}/inductor",
+        "TRITON_CACHE_DIR": f"{folder}/triton",
+        "VLLM_CACHE_ROOT": f"{folder}/vllm",
+    }
+
+
 def _chosen(names: tuple[str, ...], environ: Mapping[str, str] | None) -> dict[str, str]:
     prefixes = tuple(name for name in names if name.endswith("_"))
     given = os.environ if environ is None else environ

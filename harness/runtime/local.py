@@ -36,7 +36,7 @@ from harness.runtime.base import (
     RunStopReason,
     judge,
 )
-from harness.runtime.environ import host_environment, run_environment
+from harness.runtime.environ import compile_caches, host_environment, run_environment
 from harness.runtime.host import probe_host
 from harness.runtime.logs import BoundedLog
 from harness.runtime.memory import Breach, MemoryWatchdog, floor_gib
@@ -145,6 +145,8 @@ class _Process:
             given[MODELS_VARIABLE] = str(self._launch.models_dir.resolve())
         if self._launch.artefacts_dir is not None:
             given[ARTEFACTS_VARIABLE] = str(self._launch.artefacts_dir.resolve())
+        if self._launch.compiled_dir is not None:
+            given |= compile_caches(str(self._launch.compiled_dir.resolve()))
         # no preexec_fn: with it Python forks the whole harness instead of using vfork
         self._popen = subprocess.Popen(
             [sys.executable, *self._launch.arguments],

@@ -13,6 +13,7 @@ from harness.session.options import Options
 from harness.variables import HISTORY_VARIABLE
 
 PROJECT_VARIABLE = "HARNESS_PROJECT"
+COMPILED = "compiled"  # in the cache folder: kernels, from run to run
 CODE = Path(harness.__file__).resolve().parent.parent  # the checkout, unless it is site-packages
 
 

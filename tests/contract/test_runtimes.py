@@ -58,6 +58,27 @@ def test_the_folder_holds_the_run_and_nothing_else(bench: Bench) -> None:
     assert launch.run_dir.stat().st_uid == os.getuid()
 
 
+# as a compiler does: what it finds it says, and what it does not find it makes
+COMPILER = """
+import os, pathlib
+for name in ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "VLLM_CACHE_ROOT"):
+    kernel = pathlib.Path(os.environ[name], "kernel")
+    print(name, kernel.exists())
+    kernel.parent.mkdir(parents=True, exist_ok=True)
+    kernel.touch()
+"""
+
+
+def test_compiled_kernels_are_kept_for_the_next_run(bench: Bench) -> None:
+    found = []
+    for _ in range(2):
+        launch = replace(bench.launch(COMPILER), compiled_dir=bench.folder.parent / "compiled")
+        assert bench.runtime.run(launch).status is Status.FINISHED
+        said = (launch.run_dir / "stdout.log").read_text(encoding="utf-8")
+        found.append([line.split()[1] for line in said.splitlines()])
+    assert found == [["False"] * 3, ["True"] * 3]
+
+
 def test_steps_are_kept_for_the_next_run(bench: Bench) -> None:
     store = ArtefactStore(bench.folder.parent / "store" / ".artefacts")
     store.make_folder()

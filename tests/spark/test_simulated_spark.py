@@ -44,6 +44,7 @@ FRESH = Tools(  # DGX OS as it comes: Python of the system, nothing of ours
     git=True,
     packages={},
     disk_free_gib=3200.0,
+    compiled="/home/owner/.cache/spark-article-harness/compiled",
     sandbox_problems={
         SandboxKind.BUBBLEWRAP: HostError(
             "the kernel refuses user namespaces: unshare: write failed /proc/self/uid_map: "

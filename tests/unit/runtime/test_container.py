@@ -73,6 +73,17 @@ def test_the_store_of_steps_is_the_only_other_place_that_is_writable(tmp_path: P
     assert told["environment"]["HARNESS_ARTEFACTS_DIR"] == "/harness/artefacts"
 
 
+def test_what_an_image_compiles_outlives_its_runs(tmp_path: Path) -> None:
+    spec = RunSpec(scenario="a99", profile=Profile.CPU, workload="noop", params={}, image=IMAGE)
+    launch = Launch(spec=spec, run_dir=tmp_path / "run", compiled_dir=tmp_path / "compiled")
+    told = container_options(launch, OWNER, "1000:1000", None)
+    writable = {each["Target"]: each["Source"] for each in told["mounts"] if not each["ReadOnly"]}
+    kept = writable["/harness/compiled"]
+    assert kept == str(tmp_path / "compiled" / ("a" * 12))
+    for name in ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "VLLM_CACHE_ROOT"):
+        assert told["environment"][name].startswith("/harness/compiled/")
+
+
 def test_sandboxes_are_a_socket_and_weaken_nothing(tmp_path: Path) -> None:
     told, plain = options(tmp_path, sandboxes=tmp_path / "open"), options(tmp_path)
     (mount,) = told["mounts"][len(plain["mounts"]) :]

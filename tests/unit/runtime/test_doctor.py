@@ -263,6 +263,17 @@ def test_what_triton_needs_is_looked_for_where_there_is_a_gpu(
     assert all(each.what != "compilers" for each in diagnose(plain_host, TOOLS))
 
 
+def test_a_cache_of_kernels_that_nobody_can_write_is_told(
+    spark_host: Host, plain_host: Host
+) -> None:
+    kept = replace(TOOLS, compiled="/cache/compiled")
+    assert "/cache/compiled" in _of(diagnose(spark_host, kept), "compile caches").detail
+    shut = replace(kept, keeps_compiled=False)
+    found = _of(diagnose(spark_host, shut), "compile caches")
+    assert (found.state, found.remedy) == (State.MISSING, 'sudo chown -R "$USER" /cache/compiled')
+    assert all(each.what != "compile caches" for each in diagnose(plain_host, kept))
+
+
 def test_it_says_what_bounds_a_sandbox(spark_host: Host) -> None:
     def found(bounds: str) -> tuple[State, str]:
         tools = replace(TOOLS, sandbox_bounds=bounds)
@@ -306,6 +317,6 @@ def test_a_remedy_stands_on_a_line_of_its_own(plain_host: Host) -> None:
 
 
 def test_what_is_installed_here_is_looked_up(tmp_path: Path) -> None:
-    tools = probe_tools(tmp_path)
+    tools = probe_tools(tmp_path, tmp_path / "cache" / "compiled")
     assert tools.python.startswith("3.")
     assert tools.disk_free_gib > 0

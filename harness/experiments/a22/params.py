@@ -5,6 +5,7 @@ from __future__ import annotations
 from harness.experiments.a22.evidence import TRAJECTORY_EVIDENCE
 from harness.workloads.api.declare import Better, Metric, Workload
 from harness.workloads.autoresearch.params import SERVICES, LoopParams
+from harness.workloads.inference.observed import CHAT_METRICS
 
 # what means the same of a loop of this harness as of the published one
 _SHARED = frozenset(
@@ -107,6 +108,7 @@ LOOP = Workload(
         *(each for each in TRAJECTORY_EVIDENCE.metrics if each.name in _SHARED),
         *_FOUND,
         *_TIMES,
+        *CHAT_METRICS,
     ),
     entry="harness.experiments.a22.run:run",
     requires=("torch",),

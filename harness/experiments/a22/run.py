@@ -22,7 +22,7 @@ def run(context: Context) -> None:
         HostError: the loop cannot be done here.
     """
     corpus = corpus_of(context)
-    with served(context.params, context.out) as params:
+    with served(context, context.params) as params:
         session = Session(params=params, seed=context.spec.seed)
         step = searched(context, "search", session, corpus)
     shutil.copytree(step.folder, context.out, dirs_exist_ok=True)

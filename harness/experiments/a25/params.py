@@ -14,8 +14,13 @@ from harness.workloads.api.declare import (
     param,
 )
 from harness.workloads.api.figures import metrics_of
-from harness.workloads.inference.observed import REQUEST_METRICS
-from harness.workloads.models.step_memory import adapters_step, published_shape
+from harness.workloads.inference.observed import CHAT_METRICS, REQUEST_METRICS
+from harness.workloads.models.step_memory import (
+    adapters_step,
+    published_shape,
+    serving_step,
+    weights_gib,
+)
 from harness.workloads.training.params import GenerationParams, LoraParams, PolicyParams
 
 _LOWER = Better.LOWER
@@ -73,16 +78,33 @@ class CloneParams(PolicyParams, LoraParams, GenerationParams):
     temperature: float = override(GenerationParams, "temperature", 0.5, doc="of the answers")
     max_new_tokens: int = override(GenerationParams, "max_new_tokens", 200, doc="of an answer")
     teacher_base_url: str = param(
-        "", doc="where the teacher is served, to be asked again; empty: it is not asked"
+        "",
+        doc="where the teacher is served, to be asked again; empty: the run serves it, or it is not "
+        "asked",
     )
-    teacher_model: str = param("meta/llama-3.1-8b-instruct", doc="its name there")
+    teacher_model: str = param(
+        "meta/llama-3.1-8b-instruct",
+        doc="its name there; the published model as organisation/name@revision where the run "
+        "serves it",
+    )
+
+    @property
+    def serves_teacher(self) -> bool:
+        """Whether the run serves the teacher itself, before it loads the student."""
+        return not self.teacher_base_url and "@" in self.teacher_model
+
+
+TEACHER_CACHE_GIB = 1  # 4096 tokens of Llama 3.1 8B take 0.5
 
 
 def memory_of(params: CloneParams) -> tuple[StepMemory, ...]:
-    """Return what a student takes that is trained beside its own server."""
+    """Return what a served teacher takes, and then a student that is trained beside its server."""
+    found = []
+    if params.serves_teacher and (teacher := published_shape(params.teacher_model)):
+        found.append(serving_step("teacher", weights_gib(teacher, "bfloat16"), TEACHER_CACHE_GIB))
     shape = published_shape(params.model)
     if shape is None:
-        return ()
+        return tuple(found)
     step = adapters_step(
         "students",
         shape,
@@ -91,7 +113,7 @@ def memory_of(params: CloneParams) -> tuple[StepMemory, ...]:
         trained_tokens=params.per_device_train_batch_size * params.max_new_tokens,
         replies=(params.max_length, 1),
     )
-    return (step,)
+    return (*found, step)
 
 
 CLONE = Workload(
@@ -112,6 +134,7 @@ CLONE = Workload(
     metrics=(
         *metrics_of(CORPUS, CONSTRUCTED, BASELINES, RACE),
         *REQUEST_METRICS,
+        *CHAT_METRICS,
         Metric(
             name="eval.majority_exact_match",
             unit="1",

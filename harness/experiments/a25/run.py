@@ -30,7 +30,7 @@ from harness.experiments.a25.corpus import (
 )
 from harness.experiments.a25.evidence import asking_of
 from harness.experiments.a25.figures import BASELINES, CONSTRUCTED, CORPUS, RACE, Constructed, Raced
-from harness.experiments.a25.params import CloneParams
+from harness.experiments.a25.params import TEACHER_CACHE_GIB, CloneParams
 from harness.experiments.a25.race import Prediction, RepeatedPredictions, read_pick
 from harness.experiments.a25.student import make_student
 from harness.records import Scalar
@@ -49,6 +49,7 @@ from harness.workloads.autoresearch.trajectory import Trajectory, read_trajector
 from harness.workloads.inference.chat import ChatSamplingParams, Endpoint, chat
 from harness.workloads.inference.chat_template import ChatTemplate, Message, Role
 from harness.workloads.inference.observed import REQUESTS, report_requests
+from harness.workloads.inference.opened_chat import opened_chat
 from harness.workloads.models.example import Example, masked
 from harness.workloads.rl.runner import seed_of
 from harness.workloads.tiny_models.checkpoint import tiny_model
@@ -69,7 +70,7 @@ _HISTORY = 5  # trials that a question shows
 
 
 @dataclass(frozen=True, kw_only=True)
-class CloneResources:
+class Course:
     """What every racer of a run shares.
 
     Attributes:
@@ -81,6 +82,12 @@ class CloneResources:
     params: CloneParams
     space: Space
     parts: dict[PromptVersion, TrainTestSplit]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloneResources(Course):
+    """The same, and the student."""
+
     served: ServedPolicy
 
 
@@ -91,6 +98,8 @@ def run(context: Context) -> None:
     torch.set_num_threads(params.num_threads)
     trajectory, space = _trajectory(context)
     made = _corpora(context, trajectory, space)
+    # before the student is loaded, so that both never need memory at once
+    _teacher(Course(context=context, params=params, space=space, parts=made))
     with _opened(context, space, made) as race:
         for prompt_version, parts in race.parts.items():
             BASELINES.report(context.emit, Constructed(prompt_version=prompt_version, parts=parts))
@@ -102,7 +111,6 @@ def run(context: Context) -> None:
             race.served.policy.put(start)
             _distil(race, prompt_version)
         report_requests(context.emit, [context.out])
-        _teacher(race)
 
 
 # --- the corpus -----------------------------------------------------------------------------------
@@ -287,7 +295,7 @@ Say = Callable[
 ]  # a racer: a row's question, and which answer to it is wanted
 
 
-def _race(race: CloneResources, prompt_version: PromptVersion, racer: str, say: Say) -> None:
+def _race(race: Course, prompt_version: PromptVersion, racer: str, say: Say) -> None:
     """Let a racer answer every question, and report it; one answer before that is not counted."""
     parts = race.parts[prompt_version]
     say(parts.test[0], -1)
@@ -325,13 +333,26 @@ def _student(race: CloneResources, racer: str) -> Say:
     return say
 
 
-def _teacher(race: CloneResources) -> None:
-    """Ask the teacher the same questions again, if a server for it is given."""
+def _teacher(race: Course) -> None:
+    """Ask the teacher the same questions again, where there is one.
+
+    Raises:
+        HostError: no server answers; or its model, or what serves it, is not here.
+        EngineError: the run's own server does not start.
+    """
     params, context = race.params, race.context
-    if not params.teacher_base_url:
+    if not (params.teacher_base_url or params.serves_teacher):
         context.emit.note("no server for the teacher is given: it is not asked again")
         return
-    endpoint = Endpoint(base_url=params.teacher_base_url, model=params.teacher_model)
+    at = Endpoint(base_url=params.teacher_base_url, model=params.teacher_model)
+    size = {"max_model_len": 2 * params.max_length, "kv_cache_gib": TEACHER_CACHE_GIB}
+    with opened_chat(context, TEACHER, at, **size) as endpoint:
+        _race(race, next(iter(race.parts)), TEACHER, _asked(race, endpoint))
+
+
+def _asked(race: Course, endpoint: Endpoint) -> Say:
+    """Return a function that asks a model in chats."""
+    params, context = race.params, race.context
 
     def say(row: IterationExample, sample: int) -> str:
         sampling = ChatSamplingParams(
@@ -342,4 +363,4 @@ def _teacher(race: CloneResources) -> None:
         )
         return chat(endpoint, messages_of(row.question), sampling)
 
-    _race(race, next(iter(race.parts)), TEACHER, say)
+    return say

@@ -5,12 +5,13 @@ from __future__ import annotations
 from harness.experiments.a32_34.counts import RATES, WALL
 from harness.workloads.api.declare import Better, Metric
 from harness.workloads.api.figures import metrics_of
-from harness.workloads.inference.observed import REQUEST_METRICS
+from harness.workloads.inference.observed import CHAT_METRICS, REQUEST_METRICS
 from harness.workloads.rl import agreement
 
 _HIGHER, _LOWER = Better.HIGHER, Better.LOWER
 
 WRITTEN = (
+    *CHAT_METRICS,
     Metric(name="tasks.count", unit="count", doc="tasks"),
     Metric(name="split.total", unit="count", doc="tasks of a side; where: split"),
     Metric(name="tasks.failed", unit="count", doc="slots that no task was written for"),

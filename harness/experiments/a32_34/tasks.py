@@ -32,7 +32,7 @@ from harness.workloads.envs.files.task import Task
 from harness.workloads.envs.files.task_json import write_tasks
 from harness.workloads.envs.files.template_author import TemplateAuthor
 from harness.workloads.inference.chat import Endpoint
-from harness.workloads.inference.vllm import VllmDtype
+from harness.workloads.inference.opened_chat import opened_chat
 from harness.workloads.rl.rollout import RolloutLog
 from harness.workloads.rl.runner import Runner, ScriptedPolicy
 
@@ -83,28 +83,11 @@ def opened_author(context: Context) -> Iterator[TaskAuthor]:
     params: TasksParams = context.params
     if params.author == "template":
         yield TemplateAuthor()
-    elif params.author_base_url:
-        endpoint = Endpoint(base_url=params.author_base_url, model=params.author_model)
+        return
+    at = Endpoint(base_url=params.author_base_url, model=params.author_model)
+    size = {"max_model_len": _AUTHOR_MODEL_LEN, "kv_cache_gib": AUTHOR_CACHE_GIB}
+    with opened_chat(context, AUTHOR, at, **size) as endpoint:
         yield LlmAuthor(endpoint, params.attempts)
-    else:
-        from harness.workloads.inference.choice import (  # noqa: PLC0415 - loads torch
-            EngineKind,
-            Serve,
-            serving_chat,
-        )
-
-        wanted = Serve(
-            kind=EngineKind.VLLM,
-            model_dir=context.model(params.author_model),
-            name=AUTHOR,
-            dtype=VllmDtype.BFLOAT16,
-            max_model_len=_AUTHOR_MODEL_LEN,
-            max_concurrency=1,  # a task is asked for once the one before it is written
-            seed=context.spec.seed,
-            kv_cache_bytes=AUTHOR_CACHE_GIB * 2**30,
-        )
-        with serving_chat(wanted, context.out / f"{AUTHOR}.log") as endpoint:
-            yield LlmAuthor(endpoint, params.attempts)
 
 
 def how_to_look(params: TasksParams) -> str:

@@ -79,7 +79,7 @@ ABLATION = Workload(
             for each in LOOP.metrics
             if each.name
             in ("guardrails.cases", "guardrails.wrong", "guardrails.passing", "resume.missing")
-            or each.name in ("noise.std", "corpus.tokens")
+            or each.name in ("noise.std", "corpus.tokens", "chat.engine")
         ),
     ),
     entry="harness.experiments.a35.ablation:run",

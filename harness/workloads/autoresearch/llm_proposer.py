@@ -19,15 +19,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from harness.errors import HostError, first_line
 from harness.records import record
-from harness.workloads.autoresearch.params import LoopParams
+from harness.workloads.api.context import Context
+from harness.workloads.autoresearch.params import SearchParams
 from harness.workloads.autoresearch.prompt import ProposerError, ProposerPrompt
 from harness.workloads.autoresearch.search_space import Space
 from harness.workloads.inference.chat import ChatSamplingParams, Endpoint, chat
 from harness.workloads.inference.chat_template import Message, Role
+from harness.workloads.inference.opened_chat import opened_chat
 from harness.workloads.inference.service import RunningService
 from harness.workloads.inference.vllm import OnCpu, Serving, VllmDtype, installed, vllm_service
 from harness.workloads.tiny_models.checkpoint import tiny_model
@@ -37,6 +39,9 @@ LOG_FILE = "vllm.log"
 PROMPT_CHARACTERS = 1200
 _NAME = "policy"
 _CONTEXT_TOKENS = 2048
+_ASKED_TOKENS = 8192  # the article's prompt has some 1500, a record of two hundred trials more
+_CACHE_GIB = 2  # what Llama 3.1 8B holds of so many takes 1
+Searching = TypeVar("Searching", bound=SearchParams)
 _SPECIAL = re.compile(r"[.+*?()\[\]{}|^$\\]")
 _REASON = "[A-Z][a-z]{1,11}( [a-z]{1,11}){0,7}\\."
 
@@ -95,13 +100,19 @@ class ChatProposer:
 
 
 @contextmanager
-def served(params: LoopParams, out: Path) -> Iterator[LoopParams]:
-    """Serve the policy where it is to propose; give the params that say where it answers.
+def served(context: Context, params: Searching) -> Iterator[Searching]:
+    """Serve the model that is to propose, where the run has to; give params that say where.
 
     Raises:
-        HostError: vLLM is not installed, or the policy is not as it was made.
+        HostError: vLLM or the model is not here, or the policy is not as it was made.
         EngineError: it does not start.
     """
+    if params.proposer == "llm":
+        at = Endpoint(base_url=params.proposer_base_url, model=params.proposer_model)
+        size = {"max_model_len": _ASKED_TOKENS, "kv_cache_gib": _CACHE_GIB}
+        with opened_chat(context, "proposer", at, **size) as endpoint:
+            yield replace(params, proposer_base_url=endpoint.base_url)
+        return
     if params.proposer != "served":
         yield params
         return
@@ -117,7 +128,7 @@ def served(params: LoopParams, out: Path) -> Iterator[LoopParams]:
         seed=0,
         place=OnCpu(kv_cache_gib=1),
     )
-    with RunningService(vllm_service(serving), out / LOG_FILE) as service:
+    with RunningService(vllm_service(serving), context.out / LOG_FILE) as service:
         yield replace(params, proposer_base_url=f"{service.url}/v1", proposer_model=_NAME)
 
 

@@ -81,8 +81,8 @@ class Session:
 
     @property
     def settings(self) -> str:
-        """A digest of all that decides the loop; where its own server listens does not."""
-        if self.params.proposer != "served":
+        """A digest of all that decides the loop; where its model is served does not."""
+        if self.params.proposer not in ("served", "llm"):
             return digest(self)
         return digest(replace(self, params=replace(self.params, proposer_base_url="")))
 

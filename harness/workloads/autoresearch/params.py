@@ -84,9 +84,14 @@ class SearchParams:
         choices=("source", "wikitext"),
     )
     proposer_base_url: str = param(
-        "http://127.0.0.1:8000/v1", doc="where the language model is served"
+        "http://127.0.0.1:8000/v1",
+        doc="where the language model is served; empty: the run serves it beside the search",
     )
-    proposer_model: str = param("meta/llama-3.1-8b-instruct", doc="its name there")
+    proposer_model: str = param(
+        "meta/llama-3.1-8b-instruct",
+        doc="its name there; the published model as organisation/name@revision where the run "
+        "serves it",
+    )
     temperature: float = param(0.5, doc="of its answers", low=0.0, high=2.0)
     max_new_tokens: int = param(200, doc="of an answer", unit="token", low=1)
     answer_timeout_s: float = param(60.0, doc="for one answer", unit="s", low=1.0)
@@ -110,6 +115,6 @@ SERVICES = (
         role="proposer",
         address="proposer_base_url",
         model="proposer_model",
-        is_asked=lambda params: params.proposer == "llm",
+        is_asked=lambda params: params.proposer == "llm" and bool(params.proposer_base_url),
     ),
 )

@@ -36,7 +36,13 @@ REQUEST_METRICS = (
     ),
     Metric(name="requests.weights", unit="count", doc="versions of the weights that answered"),
 )
-
+CHAT_METRICS = (
+    Metric(
+        name="chat.engine",
+        unit="text",
+        doc="what served a further model of the run, with its version; where: role",
+    ),
+)
 
 REQUESTS = "requests.jsonl"  # in the folder of a step that asks for replies
 

@@ -9,7 +9,13 @@ from typing import Any
 
 import pytest
 
+from harness.artefacts import ArtefactStore
 from harness.errors import HostError
+from harness.experiments.a22.params import LOOP
+from harness.records import Profile, RunSpec
+from harness.workloads.api.context import Context
+from harness.workloads.api.emit import EVENTS_FILE, EventWriter
+from harness.workloads.api.steps import Steps
 from harness.workloads.autoresearch import llm_proposer as llm
 from harness.workloads.autoresearch.as_trials import LAYOUT, ProposerContext, shown
 from harness.workloads.autoresearch.bandit import BanditProposer, Told, told, worth
@@ -247,11 +253,25 @@ def test_a_small_model_gets_the_end_of_the_prompt_and_a_form_to_keep(
 def test_nothing_is_served_for_other_proposers_and_vllm_is_asked_for_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = LoopParams(proposer="random")
-    with served(other, tmp_path) as params:
-        assert params is other
+    def context(**given: str) -> Context:
+        spec = RunSpec(scenario="a22", profile=Profile.CPU, workload=LOOP.name, params={})
+        emit = EventWriter(tmp_path / EVENTS_FILE, LOOP.metrics)
+        steps = Steps(spec, emit, ArtefactStore(tmp_path / "artefacts").root)
+        params = LoopParams(**given)
+        return Context(spec=spec, params=params, out=tmp_path, emit=emit, steps=steps)
+
+    other = context(proposer="random")
+    with served(other, other.params) as params:
+        assert params is other.params
+    there = context(proposer="llm")
+    with served(there, there.params) as params:
+        assert params == there.params
+    absent = context(proposer="llm", proposer_base_url="", proposer_model="an/8b@0")
+    with pytest.raises(HostError, match="model an/8b@0 is not in"), served(absent, absent.params):
+        pass
     monkeypatch.setattr("harness.workloads.autoresearch.llm_proposer.installed", lambda: "")
-    with pytest.raises(HostError, match="vLLM"), served(LoopParams(proposer="served"), tmp_path):
+    ours = context(proposer="served")
+    with pytest.raises(HostError, match="vLLM"), served(ours, ours.params):
         pass
 
 

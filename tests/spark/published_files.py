@@ -1,4 +1,4 @@
-"""Small stand-ins of the published files that GPU profiles read: wikitext-103, GPT-2's tokenizer."""
+"""Stand-ins of the published files that GPU profiles read: wikitext-103, GPT-2's tokenizer."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def write_wikitext(folder: Path, *, documents: int = 240) -> Mapping[str, str]:
     import pyarrow as pa  # noqa: PLC0415 - not in every environment that collects these tests
     from pyarrow import parquet  # noqa: PLC0415
 
-    random = Random(0)
+    random = Random(0)  # noqa: S311 - text, no secret
     rows = []
     for number in range(documents):
         words = ("".join(random.choices(_SYLLABLES, k=random.randint(1, 4))) for _ in range(60))

@@ -88,7 +88,10 @@ def test_article_25(
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "variant",
-    ["full", *(pytest.param(each, marks=pytest.mark.slow) for each in ("grpo", "igpo", "turn-clip"))],
+    [
+        "full",
+        *(pytest.param(each, marks=pytest.mark.slow) for each in ("grpo", "igpo", "turn-clip")),
+    ],
 )
 def test_article_36(
     variant: str, tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch

@@ -79,8 +79,7 @@ class CloneParams(PolicyParams, LoraParams, GenerationParams):
     max_new_tokens: int = override(GenerationParams, "max_new_tokens", 200, doc="of an answer")
     teacher_base_url: str = param(
         "",
-        doc="where the teacher is served, to be asked again; empty: the run serves it, or it is not "
-        "asked",
+        doc="where the teacher is served, to be asked again; empty: by the run, or it is not asked",
     )
     teacher_model: str = param(
         "meta/llama-3.1-8b-instruct",

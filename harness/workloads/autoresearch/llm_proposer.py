@@ -18,7 +18,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import field, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.errors import HostError, first_line

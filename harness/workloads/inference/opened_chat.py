@@ -12,6 +12,7 @@ from harness.workloads.api.context import Context
 from harness.workloads.inference.chat import Endpoint
 from harness.workloads.inference.vllm import VllmDtype, installed
 
+
 @contextmanager
 def opened_chat(
     context: Context, role: str, at: Endpoint, *, max_model_len: int, kv_cache_gib: int

@@ -253,7 +253,7 @@ def test_a_small_model_gets_the_end_of_the_prompt_and_a_form_to_keep(
 def test_nothing_is_served_for_other_proposers_and_vllm_is_asked_for_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def context(**given: str) -> Context:
+    def context(**given: Any) -> Context:
         spec = RunSpec(scenario="a22", profile=Profile.CPU, workload=LOOP.name, params={})
         emit = EventWriter(tmp_path / EVENTS_FILE, LOOP.metrics)
         steps = Steps(spec, emit, ArtefactStore(tmp_path / "artefacts").root)

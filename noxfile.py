@@ -527,7 +527,37 @@ def serving(session: nox.Session) -> None:
 @nox.session(venv_backend="none", default=False)
 def rl(session: nox.Session) -> None:
     """Run the tests that need transformers and peft; they skip in the default session."""
-    _pytest(session, *(session.posargs or ["tests/rl", "tests/spark"]), within="rl-tests")
+    _pytest(session, *(session.posargs or ["tests/rl", *WITH_PEFT]), within="rl-tests")
+
+
+# the part of tests/spark that is skipped in the session `tests`
+WITH_PEFT = (
+    "tests/spark/test_bridge.py",
+    "tests/spark/test_data_path.py",
+    "tests/spark/test_searches.py",
+    "tests/spark/test_trained_policies.py",
+)
+
+
+@nox.session(venv_backend="none", default=False)
+def coverage(session: nox.Session) -> None:
+    """Name each line of a workload that no test executes, and that needs no GPU: an hour."""
+    data = ROOT / "build" / "coverage"
+    shutil.rmtree(data, ignore_errors=True)
+    data.mkdir(parents=True)
+    env = {"OMP_NUM_THREADS": "1"}
+    for within, words in (
+        ("rl-tests", ["--run-slow", "tests/rl", "tests/spark", "tests/unit"]),
+        ("rl-tests", ["--run-slow", "--run-serving", "tests/serving"]),
+        ("megatron-tests", ["tests/unit/models", "tests/spark/test_pretraining.py"]),
+        ("nemo-tests", ["tests/unit/cpt"]),
+        ("curator-tests", ["tests/curator", "tests/spark/test_data_path.py"]),
+    ):
+        command = [environment(session, within), "-m", "coverage", "run", "-m", "pytest", *words]
+        session.run(*command, env=env, external=True)
+    python = environment(session, "rl-tests")
+    session.run(python, "-m", "coverage", "combine", external=True)
+    session.run(python, "-m", "tests.spark.unexecuted", external=True)
 
 
 @nox.session(venv_backend="none", default=False)
@@ -569,12 +599,15 @@ def nemo(session: nox.Session) -> None:
     _pytest(session, *(session.posargs or default), within="nemo-tests")
 
 
+CURATED = ("tests/curator", "tests/spark/test_data_path.py", "tests/unit/data", "tests/unit/a20")
+
+
 @nox.session(venv_backend="none", default=False)
 def curator(session: nox.Session) -> None:
     """Hold our cleaning beside NeMo Curator's: the same documents kept, and how fast."""
     _pytest(
         session,
-        *(session.posargs or ["tests/curator", "tests/unit/data", "tests/unit/a20"]),
+        *(session.posargs or [*CURATED]),
         within="curator-tests",
     )
     session.run(environment(session, "curator"), "-m", "tests.bench.curator", external=True)

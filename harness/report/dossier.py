@@ -25,6 +25,7 @@ from harness.units import UNITS, counted
 from harness.workloads.api.declare import Metric, Workload, fields_of
 from harness.workloads.api.registry import workload
 
+_ENGINES = ("serve.engine", "clone.engine", "chat.engine")
 _NAMED = 6  # steps, or runs, that a line of a caption names
 
 
@@ -244,10 +245,23 @@ def provenance(runs: Sequence[FinishedRun]) -> tuple[str, ...]:
     shown = ", ".join(f"{counts[status]} {status}" for status in Status if counts[status])
     return (
         *places,
+        *_engines(runs),
         " ".join([*history, f"{counted(len(runs), 'run')}: {shown}."]),
         f"Run ids: {_ids(runs)}.",
         *sorted(warnings),
     )
+
+
+def _engines(runs: Sequence[FinishedRun]) -> Iterator[str]:
+    """Yield what served the models of these runs, with its version: images hold another vLLM."""
+    found = {
+        str(each.value)
+        for run in runs
+        for each in run.measurements
+        if each.metric in _ENGINES and each.value is not None
+    }
+    if found:
+        yield f"Models served by {', '.join(sorted(found))}."
 
 
 def _ids(runs: Sequence[FinishedRun]) -> str:

@@ -40,7 +40,7 @@ def sources() -> Iterator[Path]:
 def device_branches(path: Path) -> Iterator[DeviceBranch]:
     """Yield the branches of a module that only a GPU takes."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    for function, node in _within(tree, ""):
+    for function, node in within(tree, ""):
         for lines in _on_device(node):
             yield DeviceBranch(place=f"{path.relative_to(ROOT)}:{function}", lines=lines)
 
@@ -68,13 +68,14 @@ def _is_negated(test: ast.AST) -> bool:
     return ast.unparse(test).startswith("not ")
 
 
-def _within(node: ast.AST, function: str) -> Iterator[tuple[str, ast.AST]]:
+def within(node: ast.AST, function: str) -> Iterator[tuple[str, ast.AST]]:
+    """Yield every node below one, with the class and function that it is in or names."""
     for child in ast.iter_child_nodes(node):
         name = function
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             name = f"{function}.{child.name}".lstrip(".")
         yield name, child
-        yield from _within(child, name)
+        yield from within(child, name)
 
 
 def _lines(body: Sequence[ast.stmt | ast.expr]) -> frozenset[int]:

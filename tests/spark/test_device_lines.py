@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.spark.device_lines import ROOT, device_branches, listed, sources
+from tests.spark.unexecuted import by_function
 
 TEST = re.compile(r"tests/\S+\.py")
 
@@ -40,3 +41,8 @@ def test_a_line_behind_a_gpu_is_found() -> None:
     text = path.read_text(encoding="utf-8").splitlines()
     lines = {text[line - 1].strip() for each in branches for line in each.lines}
     assert "free, total = torch.cuda.mem_get_info()" in lines
+
+
+def test_a_line_that_nothing_executed_is_told_by_its_function() -> None:
+    text = "import os\n\n\nclass A:\n    def f(self):\n        if os:\n            return 1\n"
+    assert by_function(text, [1, 7]) == {"": [1], "A.f": [7]}

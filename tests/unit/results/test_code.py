@@ -9,7 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from harness.records import FinishedRun, Profile, RunOutcome, RunSpec, Status, Usage, to_json
+from harness.records import (
+    FinishedRun,
+    Measurement,
+    Profile,
+    RunOutcome,
+    RunSpec,
+    Status,
+    Usage,
+    to_json,
+)
 from harness.report.dossier import provenance
 from harness.results.code import Code, code_state
 
@@ -108,4 +117,22 @@ def test_a_tree_of_another_owner_is_explained_in_the_words_of_git(
         environment={"code": to_json(found)},
     )
     said = " ".join(provenance([run]))
+    assert "served" not in said
     assert "Commit not recorded: git exits 128: fatal: detected dubious ownership" in said
+
+
+def test_a_caption_says_which_engines_served() -> None:
+    runs = [
+        FinishedRun(
+            spec=RunSpec(scenario="a99", profile=Profile.SPARK, workload="noop", params={}),
+            outcome=RunOutcome(
+                status=Status.FINISHED, runtime="docker", device="", usage=Usage(wall_s=1.0)
+            ),
+            measurements=[
+                Measurement(metric=metric, value=engine, unit="text", where={})
+                for metric, engine in (("serve.engine", version), ("chat.engine", "vllm 0.20.0"))
+            ],
+        )
+        for version in ("vllm 0.32.0", "vllm 0.20.0")
+    ]
+    assert "Models served by vllm 0.20.0, vllm 0.32.0." in provenance(runs)

@@ -51,7 +51,7 @@ def test_scenarios_are_valid() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda each: each.name)
 def test_what_it_runs_ends_with_it(number: signal.Signals) -> None:
-    command = [ROOT / ".ci/aarch64", "sh", "-c", "echo begun; sleep 3600"]
+    command: list[str | Path] = [ROOT / ".ci/aarch64", "sh", "-c", "echo begun; sleep 3600"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as started:
         assert started.stdout is not None
         assert started.stdout.readline() == "begun\n"

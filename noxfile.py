@@ -548,6 +548,7 @@ def coverage(session: nox.Session) -> None:
     env = {"OMP_NUM_THREADS": "1"}
     for within, words in (
         ("rl-tests", ["--run-slow", "tests/rl", "tests/spark", "tests/unit"]),
+        ("rl-tests", ["tests/contract/test_evaluator.py", "tests/contract/test_service.py"]),
         ("rl-tests", ["--run-slow", "--run-serving", "tests/serving"]),
         ("megatron-tests", ["tests/unit/models", "tests/spark/test_pretraining.py"]),
         ("nemo-tests", ["tests/unit/cpt"]),

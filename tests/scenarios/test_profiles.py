@@ -57,10 +57,11 @@ def test_article_19_asks_sixteen_cells(profile: Profile, precisions: set[str]) -
 
 
 @pytest.mark.parametrize("profile", [Profile.SPARK, Profile.CUDA])
-def test_article_25_lists_the_model_that_it_trains(profile: Profile) -> None:
+def test_article_25_lists_the_models_that_it_trains_and_serves(profile: Profile) -> None:
     params: CloneParams = build(CloneParams, planned("a25", profile)[0].params)
     found = loaded("a25").scenario.profiles[profile]
-    assert found.models == [params.model]
+    taught_by = [params.teacher_model] if params.serves_teacher else []
+    assert sorted(found.models) == sorted([params.model, *taught_by])
     assert params.trajectory in found.uses
 
 

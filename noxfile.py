@@ -515,7 +515,8 @@ def tests(session: nox.Session) -> None:
 @nox.session(venv_backend="none", default=False)
 def containers(session: nox.Session) -> None:
     """Run the tests that need a Docker engine; .ci/engine starts one where there is none."""
-    _pytest(session, "--run-docker", "tests/contract", "tests/container", *session.posargs)
+    needed = ("--run-docker", "-m", "docker")  # the session `tests` runs the others
+    _pytest(session, *needed, "tests/contract", "tests/container", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)
@@ -527,7 +528,8 @@ def serving(session: nox.Session) -> None:
 @nox.session(venv_backend="none", default=False)
 def rl(session: nox.Session) -> None:
     """Run the tests that need transformers and peft; they skip in the default session."""
-    _pytest(session, *(session.posargs or ["tests/rl", *WITH_PEFT]), within="rl-tests")
+    default = ["--numprocesses=auto", "--dist=loadfile", "tests/rl", *WITH_PEFT]
+    _pytest(session, *(session.posargs or default), within="rl-tests")
 
 
 # the part of tests/spark that is skipped in the session `tests`

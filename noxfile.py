@@ -528,17 +528,11 @@ def serving(session: nox.Session) -> None:
 @nox.session(venv_backend="none", default=False)
 def rl(session: nox.Session) -> None:
     """Run the tests that need transformers and peft; they skip in the default session."""
-    default = ["--numprocesses=auto", "--dist=loadfile", "tests/rl", *WITH_PEFT]
+    default = ["--numprocesses=auto", "--dist=loadfile", "tests/rl"]
+    # the part of tests/spark that is skipped in the session `tests`
+    in_peft = ("bridge", "data_path", "searches", "trained_policies")
+    default += [f"tests/spark/test_{name}.py" for name in in_peft]
     _pytest(session, *(session.posargs or default), within="rl-tests")
-
-
-# the part of tests/spark that is skipped in the session `tests`
-WITH_PEFT = (
-    "tests/spark/test_bridge.py",
-    "tests/spark/test_data_path.py",
-    "tests/spark/test_searches.py",
-    "tests/spark/test_trained_policies.py",
-)
 
 
 @nox.session(venv_backend="none", default=False)
@@ -605,17 +599,16 @@ def nemo(session: nox.Session) -> None:
     _pytest(session, *(session.posargs or default), within="nemo-tests")
 
 
-CURATED = ("tests/curator", "tests/spark/test_data_path.py", "tests/unit/data", "tests/unit/a20")
-
-
 @nox.session(venv_backend="none", default=False)
 def curator(session: nox.Session) -> None:
     """Hold our cleaning beside NeMo Curator's: the same documents kept, and how fast."""
-    _pytest(
-        session,
-        *(session.posargs or [*CURATED]),
-        within="curator-tests",
-    )
+    default = [
+        "tests/curator",
+        "tests/spark/test_data_path.py",
+        "tests/unit/data",
+        "tests/unit/a20",
+    ]
+    _pytest(session, *(session.posargs or default), within="curator-tests")
     session.run(environment(session, "curator"), "-m", "tests.bench.curator", external=True)
 
 

@@ -49,10 +49,10 @@ from harness.runtime.environ import set_arithmetic
 from harness.runtime.evidence import EvidenceState, evidence_folder, statuses
 from harness.runtime.host import probe_host
 from harness.runtime.host_probe import HostProber
-from harness.runtime.models import model_problems, models_folder
+from harness.runtime.models import model_problems, models_folder, room_problem
 from harness.runtime.owner import boot_id, parse, this_process
 from harness.scenario.schema import EvidenceFile
-from harness.session.project import COMPILED, cache_folder
+from harness.session.project import cache_folder, compiled_folder
 from harness.telemetry.log import TELEMETRY_FILE
 from harness.telemetry.sampler import TelemetrySampler
 from harness.workloads.api.emit import EVENTS_FILE
@@ -190,7 +190,7 @@ def _launch(task: NodeTask, root: Path, run_dir: Path) -> Launch:
         evidence_dir=_evidence(task) if task.spec.evidence else None,
         models_dir=_models(task) if task.models else None,
         artefacts_dir=artefacts.root,
-        compiled_dir=cache_folder() / COMPILED if task.spec.limits.gpus else None,
+        compiled_dir=compiled_folder() if task.spec.limits.gpus else None,
         program=task.program,
         label=task.label,
         stop=threading.Event(),
@@ -342,8 +342,7 @@ def _no_room(models_gib: Mapping[str, float]) -> list[HostError]:
     """Return that the disk has no room for the models that are not here; nothing if it has."""
     place = models_folder(cache_folder())
     lacking = [model for model in models_gib if any(model_problems([model], place))]
-    wanted_gib = sum(models_gib[model] for model in lacking)
-    return [*model_problems(lacking, place, wanted_gib)][len(lacking) :]  # behind that they lack
+    return [*room_problem(place, sum(models_gib[model] for model in lacking))]
 
 
 _whole_models: set[str] = set()  # that this worker has looked at: they are tens of gigabytes

@@ -48,7 +48,7 @@ from harness.scenario.services import NeededService
 from harness.session.console import Colour, paint
 from harness.session.options import DoctorOptions
 from harness.session.output import print_answer
-from harness.session.project import COMPILED, Project, cache_folder, open_project
+from harness.session.project import Project, cache_folder, compiled_folder, open_project
 from harness.workloads.api.registry import workload
 from harness.workloads.models.presets import Use, holdings
 
@@ -111,7 +111,7 @@ def main(options: DoctorOptions) -> ExitCode:
         host,
         probe_tools(
             project.root,
-            cache_folder() / COMPILED,
+            compiled_folder(),
             locked_image(project.containers, SANDBOX_IMAGE),
         ),
         images=tuple(_images(project.containers, host)),

@@ -36,7 +36,7 @@ from harness.results.redact import redact, redact_logs
 from harness.results.store import HOST_PROBE_FILE, RunStore
 from harness.runtime.base import Launch, NodeLostError, Runtime
 from harness.runtime.host_probe import HostProber
-from harness.session.project import COMPILED, cache_folder
+from harness.session.project import compiled_folder
 from harness.telemetry.log import TELEMETRY_FILE, read_samples
 from harness.telemetry.reduce import run_measurements, summed
 from harness.telemetry.sampler import TelemetrySampler
@@ -184,7 +184,7 @@ def _launch(spec: RunSpec, staged: Path, around: Surroundings, node: str) -> Lau
         models_dir=around.models_dir,
         artefacts_dir=around.store.artefacts.root,
         # only a GPU's kernels are compiled
-        compiled_dir=cache_folder() / COMPILED if spec.limits.gpus else None,
+        compiled_dir=compiled_folder() if spec.limits.gpus else None,
         label=spec.label,
         stop=around.crew.stop,
         node=node,

@@ -23,6 +23,7 @@ from harness.runtime.daemon import EngineState
 from harness.runtime.host import Host, profile_problem
 from harness.runtime.machine import PowerSource
 from harness.runtime.memory import floor_gib, memory_problem
+from harness.runtime.models import existing_part
 from harness.runtime.sandbox_server import are_namespaces_restricted
 from harness.sandbox import cgroups
 from harness.sandbox.base import SandboxUnavailable
@@ -190,13 +191,8 @@ def probe_tools(project: Path, compiled: Path, sandbox_image: ImageRef | None = 
         triton_lacks=tuple(_triton_lacks()),
         nvcc=shutil.which("nvcc") is not None,
         compiled=str(compiled),
-        keeps_compiled=os.access(_nearest(compiled), os.W_OK),
+        keeps_compiled=os.access(existing_part(compiled), os.W_OK),
     )
-
-
-def _nearest(folder: Path) -> Path:
-    """Return the folder, or what is there of it."""
-    return next(each for each in (folder, *folder.parents) if each.exists())
 
 
 def _triton_lacks() -> Iterator[str]:

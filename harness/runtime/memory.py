@@ -26,7 +26,7 @@ from harness.workloads.api.declare import StepMemory
 UNIFIED_FLOOR_GIB = 8.0
 # Elsewhere the kernel ends a process in time; this only keeps the harness itself alive.
 FLOOR_GIB = 0.5
-_LOOK_EVERY_S = (0.1, 1.0)  # near the floor, and far above it
+_NEAR_S, _FAR_S = 0.1, 1.0  # between two looks, near the floor and far above it
 # The kernel clears each page that it hands out; this is more than all cores of a Spark clear.
 _TAKEN_GIB_PER_S = 40.0
 _STOP_WITHIN_S = 5.0
@@ -187,13 +187,13 @@ class MemoryWatchdog:
         self._thread.join(_STOP_WITHIN_S)
 
     def _run(self) -> None:
-        wait_s, most_s = _LOOK_EVERY_S
+        wait_s = _NEAR_S
         while self.breach is None and not self._stop.wait(wait_s):
             available_gib = read_meminfo(self._root)["MemAvailable"]
             self.breach = breach(available_gib, self._floor_gib)
-            wait_s = most_s
+            wait_s = _FAR_S
             if not isinstance(available_gib, NotSupported):
                 above_gib = available_gib - self._floor_gib
-                wait_s = min(max(above_gib / _TAKEN_GIB_PER_S, _LOOK_EVERY_S[0]), most_s)
+                wait_s = min(max(above_gib / _TAKEN_GIB_PER_S, _NEAR_S), _FAR_S)
         if self.breach is not None:
             self._on_breach(self.breach)

@@ -55,8 +55,14 @@ def model_problems(
             gate = f"accept its licence at https://huggingface.co/{name}, hf auth login"
             why, remedy = f"{why}; its licence must be accepted first", f"{gate}, then {remedy}"
         yield HostError(f"model {name} {why}", remedy)
-    free_gib = _free_gib(folder)
-    if not is_whole and download_gib is not None and free_gib < download_gib:
+    if not is_whole and download_gib is not None:
+        yield from room_problem(folder, download_gib)
+
+
+def room_problem(folder: Path, download_gib: float) -> Iterator[HostError]:
+    """Yield that the disk of `folder` has no room for so much; nothing where it has."""
+    free_gib = shutil.disk_usage(existing_part(folder)).free / _BYTES_PER_GIB
+    if free_gib < download_gib:
         message = (
             f"about {download_gib:g} GiB are to be fetched, and {free_gib:.0f} GiB are free where "
             f"{folder} is"
@@ -103,10 +109,9 @@ def _shards(place: Path) -> list[str]:
     return sorted({str(name) for name in named.values()})
 
 
-def _free_gib(folder: Path) -> float:
-    """Return what is free on the disk of a folder that may not be there yet, GiB."""
-    there = next(each for each in (folder, *folder.absolute().parents) if each.is_dir())
-    return shutil.disk_usage(there).free / _BYTES_PER_GIB
+def existing_part(folder: Path) -> Path:
+    """Return a folder that may not be there yet, or the nearest one above it that is."""
+    return next(each for each in (folder, *folder.absolute().parents) if each.is_dir())
 
 
 def _revision(place: Path, name: str) -> str:

@@ -32,9 +32,9 @@ class RunWatch:
     """Looks at a run twice a second and says when it must be stopped.
 
     For its memory it is stopped when two looks in a row find too much; where it uses less than half
-    of what it may, not every look reads it. It has stalled when no file
-    of its folder has changed and no output has come for `Limits.stall_s` of watched time: a pause
-    of the machine, or of the harness itself, does not count as a stall.
+    of what it may, not every look reads it. It has stalled when no file of its folder has changed
+    and no output has come for `Limits.stall_s` of watched time: a pause of the machine, or of the
+    harness itself, does not count as a stall.
 
     Args:
         limits: what the run may use.

@@ -13,7 +13,6 @@ from harness.session.options import Options
 from harness.variables import HISTORY_VARIABLE
 
 PROJECT_VARIABLE = "HARNESS_PROJECT"
-COMPILED = "compiled"  # in the cache folder: kernels, from run to run
 CODE = Path(harness.__file__).resolve().parent.parent  # the checkout, unless it is site-packages
 
 
@@ -100,3 +99,8 @@ def cache_folder() -> Path:
 
         base = str(Path(tempfile.gettempdir()) / f"cache-of-{os.getuid()}")
     return Path(base) / "spark-article-harness"
+
+
+def compiled_folder() -> Path:
+    """Return the folder for a GPU's compiled kernels, from run to run."""
+    return cache_folder() / "compiled"

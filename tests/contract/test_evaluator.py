@@ -104,7 +104,7 @@ def test_an_evaluation_ends_with_the_step_that_goes_over_its_limit_of_operations
 ) -> None:
     whole = evaluator.evaluate(QUICK, 0, AMPLE).train_flop
     for share, steps in ((1.0, None), (0.999, 8), (0.5, 5), (0.1, 1)):
-        found = evaluator.evaluate(QUICK, 0, replace(AMPLE, train_flop=share * whole)).result
+        found = evaluator.evaluate(QUICK, 0, replace(AMPLE, most_flop=share * whole)).result
         if steps is None:
             assert isinstance(found, EvalMetrics)
         else:

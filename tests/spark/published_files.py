@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,6 +10,7 @@ from pathlib import Path
 from random import Random
 
 from harness.records import RunSpec
+from harness.results.archive import sha256
 
 _SYLLABLES = tuple("".join(each) for each in product("bdklmnrst", "aeo"))  # each is one merge
 _LETTERS = [chr(code) for code in range(33, 127)]
@@ -53,7 +53,7 @@ def write_wikitext(folder: Path, *, documents: int = 240) -> Mapping[str, str]:
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
         made.append(path)
-    return {str(path.relative_to(folder)): _sha256(path) for path in made}
+    return {str(path.relative_to(folder)): sha256(path) for path in made}
 
 
 def write_beginning(published: Path, folder: Path, name: str, lines: int) -> str:
@@ -62,11 +62,7 @@ def write_beginning(published: Path, folder: Path, name: str, lines: int) -> str
     place.parent.mkdir(exist_ok=True)
     text = (published / name).read_text(encoding="utf-8")
     place.write_text("".join(text.splitlines(keepends=True)[:lines]), encoding="utf-8")
-    return _sha256(place)
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return sha256(place)
 
 
 def reading(spec: RunSpec, written: Mapping[str, str]) -> RunSpec:

@@ -19,7 +19,6 @@ from harness.experiments.a22.run import corpus_of
 from harness.experiments.a35.params import ARM_FIGURES, AblationParams
 from harness.records import Scalar
 from harness.workloads.api.context import Context
-from harness.workloads.api.steps import Step
 from harness.workloads.autoresearch.as_trials import ProposerContext
 from harness.workloads.autoresearch.llm_proposer import served
 from harness.workloads.autoresearch.loop import BASELINE_FILE, Session
@@ -39,7 +38,6 @@ ARMS = MappingProxyType(
 )
 _PERCENT = 100.0
 
-Arms = Mapping[str, FinishedLoop]
 Figures = Mapping[str, float]  # name -> figure, as `ARM_FIGURES` has them
 
 
@@ -49,10 +47,17 @@ def run(context: Context) -> None:
     Raises:
         HostError: the searches cannot be done here.
     """
-    corpus = corpus_of(context)
+    emit, seed, corpus = context.emit, context.spec.seed, corpus_of(context)
+    arms: dict[str, FinishedLoop] = {}
+    measured: tuple[float, ...] = ()  # the noise, in the first search: it is of the baseline alone
     with served(context, context.params) as params:
-        arms = _searched(context, params, corpus)
-    emit, seed = context.emit, context.spec.seed
+        # over the replicates neither is always first
+        for arm in ARMS if seed % 2 else reversed(ARMS):
+            session = _session(params, seed, ARMS[arm], measured)
+            step = searched(context, f"search {arm}", session, corpus)
+            shutil.copytree(step.folder, context.out / arm)
+            arms[arm] = read_finished(context.out / arm)
+            measured = measured or arms[arm].header.noise_val_bpb
     emit.started(read_baseline(context.out / "with_lineage" / BASELINE_FILE).device)
     found = {arm: figures_of(tally(loop, params.alpha)) for arm, loop in arms.items()}
     for name in ARM_FIGURES:
@@ -77,19 +82,6 @@ def run(context: Context) -> None:
     lacking = sum(len(missing(loop, params.iterations)) for loop in arms.values())
     emit.measured("resume.missing", lacking)
     report.rails(emit, _session(params, seed, ProposerContext.NONE, ()).search_space)
-
-
-def _searched(context: Context, params: AblationParams, corpus: Step | None) -> Arms:
-    seed = context.spec.seed
-    arms: dict[str, FinishedLoop] = {}
-    measured: tuple[float, ...] = ()  # the noise, in the first search: it is of the baseline alone
-    for arm in ARMS if seed % 2 else reversed(ARMS):  # over the replicates neither is always first
-        session = _session(params, seed, ARMS[arm], measured)
-        step = searched(context, f"search {arm}", session, corpus)
-        shutil.copytree(step.folder, context.out / arm)
-        arms[arm] = read_finished(context.out / arm)
-        measured = measured or arms[arm].header.noise_val_bpb
-    return arms
 
 
 def _session(

@@ -71,9 +71,10 @@ def evaluate(
     way = arithmetic(Precision(cfg.precision), device)
     training = _training(cfg, corpus, bench, way)
     steps, train_flop = list[OptimizerStep](), 0.0
+    flop_per_token = training_flop_per_token(cfg.shape, cfg.seq_len)
     for step in training.steps(cfg.steps):
         steps.append(step)
-        train_flop += step.tokens * training_flop_per_token(cfg.shape, cfg.seq_len)
+        train_flop += step.tokens * flop_per_token
         if most_flop is not None and train_flop > most_flop:
             message = f"over its limit of {most_flop:.4g} FLOP after {len(steps)} steps"
             raise OverBudgetError(message)

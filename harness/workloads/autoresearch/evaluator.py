@@ -48,12 +48,12 @@ class Limit:
 
     Attributes:
         wall_s: by the clock, from the request to the answer.
-        train_flop: floating-point operations of training, so that no machine makes a candidate
+        most_flop: floating-point operations of training, so that no machine makes a candidate
             slow; None for no limit.
     """
 
     wall_s: float
-    train_flop: float | None = None
+    most_flop: float | None = None
 
 
 @record
@@ -124,7 +124,7 @@ class Evaluator:
         Raises:
             HostError: the server process ended, and cannot be started again.
         """
-        request = {"cfg": to_json(cfg), "seed": seed, "most_flop": limit.train_flop}
+        request = {"cfg": to_json(cfg), "seed": seed, "most_flop": limit.most_flop}
         try:
             self._send(json.dumps(request))
             return self._outcome(limit)

@@ -229,13 +229,13 @@ class Loop:
     def _limit(self) -> Limit:
         """Return what a candidate's evaluation may take."""
         baseline = read_baseline(self._folder / BASELINE_FILE)
-        wall_s, train_flop = self._params.timeout_s, None
+        wall_s, most_flop = self._params.timeout_s, None
         if (times := self._params.eval_timeout_factor) is not None:
             took_s = baseline.baseline_metrics.train_wall_s + baseline.baseline_metrics.val_wall_s
             wall_s = min(wall_s, times * took_s)
         if (times := self._params.eval_flop_factor) is not None:
-            train_flop = times * baseline.train_flop
-        return Limit(wall_s=wall_s, train_flop=train_flop)
+            most_flop = times * baseline.train_flop
+        return Limit(wall_s=wall_s, most_flop=most_flop)
 
 
 def _metrics(evaluation: CandidateEvaluation) -> EvalMetrics:

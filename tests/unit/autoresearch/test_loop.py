@@ -153,7 +153,7 @@ def test_noise_that_was_measured_elsewhere_is_taken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("budget", "wall_s", "train_flop"),
+    ("budget", "wall_s", "most_flop"),
     [
         ({}, 30.0, None),
         ({"eval_flop_factor": 2.5}, 30.0, 250.0),
@@ -161,7 +161,7 @@ def test_noise_that_was_measured_elsewhere_is_taken(tmp_path: Path) -> None:
     ],
 )
 def test_a_budget_is_a_multiple_of_the_baseline(
-    tmp_path: Path, budget: dict[str, float], wall_s: float, train_flop: float | None
+    tmp_path: Path, budget: dict[str, float], wall_s: float, most_flop: float | None
 ) -> None:
     evaluator = FakeEvaluator()
     decided = session(iterations=1, timeout_s=30.0, **budget)
@@ -169,7 +169,7 @@ def test_a_budget_is_a_multiple_of_the_baseline(
     *baseline, (_, _, limit) = evaluator.asked
     assert {each.wall_s for _, _, each in baseline} == {30.0}
     assert limit.wall_s == pytest.approx(wall_s)
-    assert limit.train_flop == train_flop
+    assert limit.most_flop == most_flop
 
 
 def test_a_baseline_without_a_figure_ends_the_loop_before_it_begins(tmp_path: Path) -> None:

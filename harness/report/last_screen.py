@@ -151,7 +151,7 @@ def last_screen(  # noqa: PLR0913 - each is a part of the screen
             *failures,
             "",
         ]
-        below = ["", *counts, *_errors(errors, width, room.errors)]
+        below = ["", *counts, *_errors(errors, prose, room.errors)]
         return above, [*below, *_next(steps[: room.steps], width), *end]
 
     room, most = (_WHOLE, _ALL) if whole else (_TIGHT, MAX_LINES)

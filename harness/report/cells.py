@@ -90,14 +90,13 @@ def replicates(dossier: ScenarioReport) -> tuple[Replicates, ...]:
     in_order = _cell_order(dossier)
     shown = {metric.name for metric in report_metrics(dossier)}
     shown.update(name for plot in dossier.scenario.report.plots for name in plot.metrics)
-    metrics = report_metrics(dossier)
     for run in sorted(dossier.runs, key=lambda run: (*in_order(run.spec), run.spec.replicate)):
         if run.outcome.status is Status.FINISHED:
             together.setdefault((run.spec.point_id, origin(run)), []).append(run)
 
     def values(run: FinishedRun) -> RunValues:
         found = values_of(run, shown)
-        return {**found, **shares(run, found, metrics)}
+        return {**found, **shares(run, found)}
 
     return tuple(
         Replicates(

@@ -6,13 +6,12 @@ with the machine: a run of a warm evening and one of a cold morning come to the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from statistics import median
 
-from harness.records import FinishedRun, Measurement, RunSpec
+from harness.records import FinishedRun, Measurement, Profile, RunSpec
 from harness.report.readings import RunValues
 from harness.workloads.api.declare import Metric, build
 from harness.workloads.api.registry import workload
@@ -34,19 +33,23 @@ def share_of(metric: Metric) -> Metric:
     )
 
 
-def shares(run: FinishedRun, found: RunValues, metrics: Iterable[Metric]) -> RunValues:
+def shares(run: FinishedRun, found: RunValues) -> RunValues:
     """Return the shares of a run's throughputs; none where the machine was not probed.
+
+    Nor are there any of an article's published throughputs: another machine came to them. The
+    formula is that of the run's own workload, as another one of the same scenario may measure a
+    throughput of the same name with other params.
 
     Args:
         run: the run.
-        found: its measurements.
-        metrics: those that are shown.
+        found: those of its measurements that are shown.
     """
     host = run.outcome.host
     rates = [each.matmul_tflop_s for each in host.probes] if host is not None else []
     known = [rate for rate in rates if rate]
-    if not known:
+    if not known or run.spec.profile is Profile.EVIDENCE:
         return {}
+    metrics = workload(run.spec.workload).metrics
     declared = {each.name: each for each in metrics if each.flop}
     result = {}
     for (name, where), each in found.items():

@@ -18,7 +18,10 @@ from harness.plan.expand import Plan, expand
 from harness.plan.overrides import Overrides
 from harness.records import (
     FinishedRun,
+    HostLog,
+    HostProbe,
     Measurement,
+    ProbeMoment,
     Profile,
     RunOutcome,
     RunSpec,
@@ -28,6 +31,7 @@ from harness.records import (
     VerdictKind,
 )
 from harness.report.dossier import ScenarioReport, assemble
+from harness.report.files import published_files
 from harness.report.headline import headline_rows
 from harness.report.last_screen import MAX_LINES, last_screen, next_steps
 from harness.results.store import RunStore
@@ -47,6 +51,7 @@ from harness.workloads.api.declare import Better
 ROOT = Path(__file__).parents[2]
 SCENARIOS = folders(ROOT / "scenarios")
 GIVEN = {"experiment": ["--set=engine=vllm"], "place": ["--store=/tmp/x"], "runtime": []}
+PROBE = HostProbe(when=ProbeMoment.BEFORE, at="", device="box", took_s=2.0, matmul_tflop_s=0.1)
 _UNKNOWN = ("first", "second", "third")  # values of a row key that only a run knows
 
 
@@ -87,7 +92,11 @@ def invented(folder: Path, spec: RunSpec, rng: random.Random) -> FinishedRun:
     return FinishedRun(
         spec=spec,
         outcome=RunOutcome(
-            status=Status.FINISHED, runtime="local", device="box", usage=Usage(wall_s=1.0)
+            status=Status.FINISHED,
+            runtime="local",
+            device="box",
+            usage=Usage(wall_s=1.0),
+            host=HostLog(probes=(PROBE,)),
         ),
         measurements=tuple(
             figures(folder, headline.table_of(spec.profile), spec, rng),
@@ -126,6 +135,15 @@ EVERY = [
     for folder in SCENARIOS
     for profile in load(folder).scenario.profiles
 ]
+
+
+@pytest.mark.parametrize(("folder", "profile"), EVERY)
+def test_tables_and_plots_are_made_of_runs_on_a_probed_machine(
+    folder: Path, profile: Profile
+) -> None:
+    rng = random.Random(1)  # noqa: S311
+    runs = [invented(folder, spec, rng) for spec in planned(folder, profile, 1).runs]
+    assert published_files([replace(nothing_run(folder, profile), runs=tuple(runs))])
 
 
 @pytest.mark.parametrize("folder", SCENARIOS, ids=lambda folder: folder.name)

@@ -106,7 +106,7 @@ def ratio(entry: ledger.RatioEntry, measured: Measured) -> Judgement:
 
 
 def ordering(entry: ledger.OrderingEntry, measured: Measured) -> Judgement:
-    """The metric is better, by the margin, in every pair; a tie is not better.
+    """The metric is better, by the margin, in every pair; a tie only where `or_equal` says so.
 
     The detail tells the worst pair.
     """
@@ -123,7 +123,8 @@ def ordering(entry: ledger.OrderingEntry, measured: Measured) -> Judgement:
     distance = wording.figure(abs(lead), entry.unit)
     is_tie = abs(lead) <= forgiven
     said = "equal" if is_tie else f"{distance} {'better' if lead > 0 else 'worse'}"
-    holds = lead >= margin - forgiven and not (is_tie and margin <= forgiven)
+    is_better = lead >= margin - forgiven and not (is_tie and margin <= forgiven)
+    holds = is_better or (is_tie and entry.expect.or_equal)
     sees = _change(lead - margin, [], entry.unit)
     return judged(holds, against, said + which, sees)
 

@@ -102,8 +102,9 @@ def expected(entry: ledger.Expectation) -> str:  # noqa: C901 - a case a kind
         case ledger.RatioEntry():
             return f"{_tolerance(entry.expect, unit)} of {cell(entry.expect.to)}"
         case ledger.OrderingEntry():
+            better = "at least as good as" if entry.expect.or_equal else "better than"
             margin = f" by {figure(entry.expect.margin, unit)}" if entry.expect.margin else ""
-            return f"better than {cell(entry.expect.than)}{margin}"
+            return f"{better} {cell(entry.expect.than)}{margin}"
         case ledger.ProportionEntry() if entry.expect.constant is not None:
             margin = percent(entry.expect.margin or 0.0)
             return f"not better than {percent(entry.expect.constant)} by {margin}"

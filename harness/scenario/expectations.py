@@ -164,11 +164,20 @@ class RatioTarget(Tolerance):
 class OrderingTarget(Strict):
     """The metric is better than in the cells of `than`, by at least `margin` (in the unit).
 
-    Cells are paired over every param or row key that `where` and `than.where` leave free.
+    Cells are paired over every param or row key that `where` and `than.where` leave free. With
+    `or_equal`, and without a margin, a tie will do.
     """
 
     than: Cell
     margin: NonNegative = 0.0
+    or_equal: bool = False
+
+    @model_validator(mode="after")
+    def _has_one_meaning(self) -> Self:
+        if self.or_equal and self.margin:
+            message = "give or_equal or a margin, not both"
+            raise ValueError(message)
+        return self
 
 
 class ProportionTarget(Strict):

@@ -213,6 +213,11 @@ def test_a_tie_is_not_better() -> None:
     runs = [run(row("loss", 0.1 + 0.2), params={"arm": arm}) for arm in "ab"]
     found = verdict(asked, [runs[0], run(row("loss", 0.3), params={"arm": "b"})])
     assert (found.kind, found.detail) == (OUTSIDE, "equal")
+    as_good = {**asked, "expect": {**asked["expect"], "or_equal": True}}
+    found = verdict(as_good, [runs[0], run(row("loss", 0.3), params={"arm": "b"})])
+    assert (found.kind, found.expected) == (REPRODUCED, "at least as good as loss at arm=b")
+    found = verdict(as_good, [runs[0], run(row("loss", 0.2), params={"arm": "b"})])
+    assert (found.kind, found.detail) == (OUTSIDE, "0.1 nat worse")
     lead = {**asked, "expect": {**asked["expect"], "margin": 0.5}}
     runs[1] = run(row("loss", 0.8), params={"arm": "b"})
     assert verdict(lead, runs).kind is REPRODUCED  # by the very margin that is asked for

@@ -22,14 +22,14 @@ from harness.report.article_errors import errors_table
 from harness.report.cells import cells_table, rows_tables
 from harness.report.dossier import ScenarioReport
 from harness.report.figures import figure, printed, setting
-from harness.report.headline import headline_rows
+from harness.report.headline import headline_table
 from harness.report.html import render_html
 from harness.report.ledger import ledger_table
 from harness.report.markers import HTML_SUFFIXES, Marker, Of, Shown
 from harness.report.plots import RenderedPlot, draw
 from harness.report.render import render_markdown
 from harness.report.splice import PLOT_MARK, Excerpt
-from harness.report.tables import Align, Column, RowGroup, Table, TableCell, words
+from harness.report.tables import Table, TableCell
 from harness.scenario.expectations import (
     Cell,
     Entry,
@@ -74,7 +74,8 @@ def excerpt(marker: Marker, report: ScenarioReport, form: ArticleFormat) -> Exce
         case Shown.LEDGER:
             return _tables(marker, [ledger_table(report)], form)
         case Shown.HEADLINE:
-            return _tables(marker, [*_headline(report)], form)
+            found = headline_table(report)
+            return _tables(marker, [found] if found else [], form)
         case _:
             return _plot(marker, report, form)
 
@@ -162,24 +163,6 @@ def _rendered(tables: Iterable[Table], form: ArticleFormat) -> str:
     if form is ArticleFormat.HTML:
         return "\n".join(render_html(table) for table in tables)
     return "\n".join(render_markdown(table, level=None) for table in tables)
-
-
-def _headline(report: ScenarioReport) -> Iterator[Table]:
-    found = headline_rows(report)
-    if found is None or not found.rows:
-        return
-    aligns = [
-        Align.LEFT if at < found.num_names else Align.RIGHT for at in range(len(found.headers))
-    ]
-    yield Table(
-        title=found.title,
-        caption=(*report.caption, *(f"{note[0].upper()}{note[1:]}." for note in found.notes)),
-        columns=tuple(
-            Column(key=header, header=header, align=align, names_row=align is Align.LEFT)
-            for header, align in zip(found.headers, aligns, strict=True)
-        ),
-        groups=(RowGroup(rows=tuple(tuple(map(words, row)) for row in found.rows)),),
-    )
 
 
 # --- plots ----------------------------------------------------------------------------------------

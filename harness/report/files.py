@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness import atomic
+from harness.report import clean
+from harness.report.answer import answer_clauses, claim_summaries, counts_text
 from harness.report.cells import cells_table, rows_tables
 from harness.report.dossier import ScenarioReport
 from harness.report.github import annotate, render_summary
+from harness.report.headline import headline_table
 from harness.report.junit import render_junit
 from harness.report.ledger import ledger_table
 from harness.report.page import Page, render_page, rows_file
@@ -39,10 +42,7 @@ def published_files(dossiers: Sequence[ScenarioReport]) -> dict[str, str]:
 
 
 def _tables_and_plots(sheets: Sequence[Page]) -> dict[str, str]:
-    dossiers = [sheet.dossier for sheet in sheets]
-    title = f"# {dossiers[0].scenario.title}\n"
-    tables = [render_markdown(table) for each in dossiers for table in tables_of(each)]
-    files = {"table.md": "\n".join([title, *tables])}
+    files = {"table.md": tables_text(sheets)}
     for sheet in sheets:
         profile = sheet.dossier.profile
         files[f"{profile}.cells.csv"] = render_csv(cells_table(sheet.dossier))
@@ -53,6 +53,25 @@ def _tables_and_plots(sheets: Sequence[Page]) -> dict[str, str]:
             if drawn.svg:
                 files[drawn.file_of(sheet.dossier)] = drawn.svg
     return files
+
+
+def tables_text(sheets: Sequence[Page]) -> str:
+    """Return `table.md`: question, answer, headline table and first plot, then every table."""
+    dossiers = [sheet.dossier for sheet in sheets]
+    scenario = dossiers[0].scenario
+    summaries = claim_summaries(dossiers)
+    clauses, limit = answer_clauses(dossiers, summaries)
+    parts = [f"# {scenario.title}\n", f"{clean.markdown_line(scenario.question)}\n"]
+    parts += [f"- {clean.markdown_line(str(each))}" for each in (*clauses, limit) if each]
+    parts += [f"\nClaims: {', '.join(map(clean.markdown, counts_text(summaries)))}.\n"]
+    if headline := headline_table(dossiers[0]):
+        parts += [render_markdown(headline, level=2)]
+    drawn = [(each, sheet) for sheet in sheets for each in sheet.plots if each.svg]
+    for plot, sheet in drawn[:1]:
+        parts += [f"![{clean.markdown(plot.plot.title)}]({plot.file_of(sheet.dossier)})\n"]
+    parts += ["## All figures and claims\n"]
+    parts += [render_markdown(table) for each in dossiers for table in tables_of(each)]
+    return "\n".join(parts)
 
 
 def write_for_ci(

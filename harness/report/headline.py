@@ -13,6 +13,7 @@ from harness.report.cells import spoken
 from harness.report.dossier import Origin, ScenarioReport, origin
 from harness.report.figures import figure, last_digit, setting
 from harness.report.intervals import MIN_RUNS, of_runs, of_trials
+from harness.report.tables import Align, Column, RowGroup, Table, words
 from harness.scenario.schema import HeadlineColumn, HeadlineTable, IntervalKind
 from harness.statistics import Interval
 from harness.units import convert
@@ -87,6 +88,25 @@ def headline_rows(dossier: ScenarioReport) -> HeadlineRows | None:
         num_names=len(table.rows) + len(extra),
         rows=tuple(lines),
         notes=(*_legend(rows, [text for column in texts for text in column]), *problems),
+    )
+
+
+def headline_table(dossier: ScenarioReport) -> Table | None:
+    """Return the headline with its caption; None where it is not declared or has no figure."""
+    found = headline_rows(dossier)
+    if found is None or not found.rows:
+        return None
+    aligns = [
+        Align.LEFT if at < found.num_names else Align.RIGHT for at in range(len(found.headers))
+    ]
+    return Table(
+        title=found.title,
+        caption=(*dossier.caption, *(f"{note[0].upper()}{note[1:]}." for note in found.notes)),
+        columns=tuple(
+            Column(key=header, header=header, align=align, names_row=align is Align.LEFT)
+            for header, align in zip(found.headers, aligns, strict=True)
+        ),
+        groups=(RowGroup(rows=tuple(tuple(map(words, row)) for row in found.rows)),),
     )
 
 

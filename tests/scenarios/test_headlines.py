@@ -30,10 +30,12 @@ from harness.records import (
     Usage,
     VerdictKind,
 )
+from harness.report import clean
 from harness.report.dossier import ScenarioReport, assemble
-from harness.report.files import published_files
+from harness.report.files import tables_text
 from harness.report.headline import headline_rows
 from harness.report.last_screen import MAX_LINES, last_screen, next_steps
+from harness.report.page import Page
 from harness.results.store import RunStore
 from harness.scenario.expectations import (
     BoundEntry,
@@ -138,12 +140,19 @@ EVERY = [
 
 
 @pytest.mark.parametrize(("folder", "profile"), EVERY)
-def test_tables_and_plots_are_made_of_runs_on_a_probed_machine(
+def test_tables_are_made_of_runs_on_a_probed_machine_and_begin_with_the_answer(
     folder: Path, profile: Profile
 ) -> None:
     rng = random.Random(1)  # noqa: S311
     runs = [invented(folder, spec, rng) for spec in planned(folder, profile, 1).runs]
-    assert published_files([replace(nothing_run(folder, profile), runs=tuple(runs))])
+    dossier = replace(nothing_run(folder, profile), runs=tuple(runs))
+    text = tables_text([Page(dossier=dossier, plots=())])
+    head, _, rest = text.partition("## All figures and claims\n")
+    assert rest.count("\n### ") > 0
+    headline = dossier.scenario.headline
+    assert headline is not None
+    for said in (dossier.scenario.question, headline.table_of(profile).title):
+        assert clean.markdown(said) in head, "the answer comes first"
 
 
 @pytest.mark.parametrize("folder", SCENARIOS, ids=lambda folder: folder.name)

@@ -110,9 +110,9 @@ def draw_all(dossier: ScenarioReport) -> tuple[RenderedPlot, ...]:
     Raises:
         HostError: matplotlib is not installed.
     """
-    every = [curves(plot, dossier) for plot in dossier.scenario.report.plots]
+    every = _every(dossier)
     looks = looks_of(every)
-    return tuple(_drawn(shown, dossier, looks) for shown in every)
+    return tuple(_drawn(shown, article, dossier, looks) for shown, article in every)
 
 
 def draw(plot: Plot, dossier: ScenarioReport) -> RenderedPlot:
@@ -121,17 +121,25 @@ def draw(plot: Plot, dossier: ScenarioReport) -> RenderedPlot:
     Raises:
         HostError: matplotlib is not installed.
     """
-    every = [curves(each, dossier) for each in dossier.scenario.report.plots]
-    return _drawn(curves(plot, dossier), dossier, looks_of(every))
+    every = _every(dossier)
+    shown, article = next(each for each in every if each[0].plot == plot)
+    return _drawn(shown, article, dossier, looks_of(every))
 
 
-def _drawn(shown: Curves, dossier: ScenarioReport, looks: Looks) -> RenderedPlot:
+def _every(dossier: ScenarioReport) -> list[tuple[Curves, Curves | None]]:
+    """Return what each plot shows, with the article's own curves where it has any."""
+    every = [curves(plot, dossier) for plot in dossier.scenario.report.plots]
+    return [(each, article_curves(each, dossier) if each.series else None) for each in every]
+
+
+def _drawn(
+    shown: Curves, article: Curves | None, dossier: ScenarioReport, looks: Looks
+) -> RenderedPlot:
     plot = shown.plot
     missing = ", ".join(f"{count} {reason}" for reason, count in sorted(shown.missing.items()))
     if not shown.series:
         why = missing or f"no finished run measured {plot.y} by {plot.x}"
         return RenderedPlot(plot=plot, svg="", note=f"not drawn: {why}")
-    article = article_curves(shown, dossier)
     devices = [each.removeprefix("no device").lstrip(": ") for each in dossier.devices]
     origin = ", ".join([f"{dossier.profile} profile", *filter(None, devices)])
     return RenderedPlot(
@@ -172,21 +180,26 @@ def look_of(index: int) -> Look:
     )
 
 
-def looks_of(every: Sequence[Curves]) -> Looks:
-    """Return one look for each name, the same in all plots whose series have such names."""
-    names: dict[tuple[str, ...], dict[str, None]] = {}
-    for shown in every:
-        for series in shown.series:
-            names.setdefault(series.keys, {})[series.label] = None
+def looks_of(every: Sequence[tuple[Curves, Curves | None]]) -> Looks:
+    """Return one look for each name, the same in all plots whose series have such names.
+
+    Args:
+        every: the curves of each plot, and the article's own: names of those alone come last.
+    """
+    named: dict[tuple[str, ...], dict[tuple[tuple[str, ...], str], None]] = {}
+    fields = [(ours, ours) for ours, _ in every]
+    fields += [(ours, article) for ours, article in every if article is not None]
+    for ours, field in fields:
+        for series in field.series:
+            together = named.setdefault(ours.series[0].keys, {})
+            together[series.keys, series.label] = None
     return {
-        (keys, label): look_of(index)
-        for keys, labels in names.items()
-        for index, label in enumerate(labels)
+        name: look_of(index) for together in named.values() for index, name in enumerate(together)
     }
 
 
 def _look(looks: Looks, series: Series) -> Look:
-    return looks.get((series.keys, series.label), look_of(0))
+    return looks[series.keys, series.label]
 
 
 # --- the file -------------------------------------------------------------------------------------
@@ -305,7 +318,11 @@ def _together(canvas: _Canvas, shown: Curves, article: Curves | None) -> Figure:
         handles: dict[str, Any] = {}
         for place in axes:
             drawn, labels = place.get_legend_handles_labels()
-            handles = {**dict(zip(labels, drawn, strict=True)), **handles}
+            handles |= {
+                label: each
+                for label, each in zip(labels, drawn, strict=True)
+                if label not in handles
+            }
         figure.legend(
             handles.values(),
             handles.keys(),

@@ -189,8 +189,27 @@ def test_a_name_has_one_colour_in_all_plots(make_run: MakeRun, make_dossier: Mak
         plot(file="time", y="step_time", series=["name"]),
     ]
     dossier = make_dossier(runs, plots=plots)
-    looks = looks_of([curves(each, dossier) for each in dossier.scenario.report.plots])
+    looks = looks_of([(curves(each, dossier), None) for each in dossier.scenario.report.plots])
     assert len({look.colour for look in looks.values()}) == len(looks) == 3
+
+
+def test_what_only_the_article_has_looks_like_nothing_of_ours(
+    make_run: MakeRun, make_dossier: MakeDossier
+) -> None:
+    entries = [
+        entry(f"{name}{size}", where={"name": name, "size": size}, claimed=2.0, kind="exact")
+        for name in ("b", "c", "d")
+        for size in (1, 2)
+    ]
+    runs = [make_run({"name": n, "size": s}, {"loss": 1.0}) for n in "ab" for s in (1, 2)]
+    verdicts = [verdict(each["id"]) for each in entries]
+    plots = [plot(series=["name"])]
+    dossier = make_dossier(runs, plots=plots, entries=entries, verdicts=verdicts)
+    ours = shown(dossier)
+    looks = looks_of([(ours, article_curves(ours, dossier))])
+    assert len({look.colour for look in looks.values()}) == len(looks) == 4
+    legend = words_of(svg(dossier)).split()
+    assert [each for each in legend if each in "abcd"] == ["a", "b", "c", "d"]
 
 
 def test_the_articles_own_figures_stand_beside_ours(

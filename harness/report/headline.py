@@ -206,7 +206,7 @@ def _text(rows: Rows, metric: Metric, column: HeadlineColumn, found: list[Measur
     if len(numbers) < len(values):
         return " / ".join(dict.fromkeys(figure(value, metric) for value in values))
     if len(numbers) >= MIN_RUNS:
-        of_share = column.interval is IntervalKind.WILSON
+        of_share = column.interval in (IntervalKind.WILSON, IntervalKind.SHARE)
         interval = of_runs(numbers, metric.unit, is_share=of_share)
         return _with_interval(fmean(numbers), interval, metric)
     ends = [_ends(rows, metric, column, row) for row in present]
@@ -219,7 +219,7 @@ def _ends(
     rows: Rows, metric: Metric, column: HeadlineColumn, row: MeasurementRow
 ) -> Interval | None:
     """Return the interval of one run's figure; None where nothing is known of it."""
-    if column.interval is IntervalKind.RUNS:
+    if column.interval in (IntervalKind.RUNS, IntervalKind.SHARE):
         return None
     if column.interval is IntervalKind.WILSON:
         return of_trials([row.number(metric.unit)], [row.measurement.count], metric.unit)

@@ -658,7 +658,7 @@ def _meaning_of_intervals(shown: Curves) -> Iterator[str]:
     match shown.plot.interval:
         case IntervalKind.WILSON:
             yield f"95 % interval (Wilson), all trials{runs}"
-        case IntervalKind.RUNS:
+        case IntervalKind.RUNS | IntervalKind.SHARE:
             yield f"mean and 95 % interval{runs}"
         case _:
             yield f"95 % interval{runs}"

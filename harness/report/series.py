@@ -185,8 +185,9 @@ def _interval(
     numbers = pooled.numbers
     if not numbers:
         return None
-    if plot.interval is IntervalKind.RUNS:
-        return intervals.of_runs(numbers, metric.unit)
+    if plot.interval in (IntervalKind.RUNS, IntervalKind.SHARE):
+        is_share = plot.interval is IntervalKind.SHARE
+        return intervals.of_runs(numbers, metric.unit, is_share=is_share)
     if plot.interval is IntervalKind.WILSON:
         found = [run.get((metric.name, where)) for run in each.readings]
         trials = [one.count for one in found if one is not None and one.value is not None]

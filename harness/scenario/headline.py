@@ -85,9 +85,13 @@ def _table_problems(
                     nearest=nearest(name, units),
                 )
         unit = units.get(column.metric, "1")
-        if column.interval is IntervalKind.WILSON and UNITS[unit].dimension != "number":
+        of_share = column.interval in (IntervalKind.WILSON, IntervalKind.SHARE)
+        if of_share and UNITS[unit].dimension != "number":
             yield document.problem(
-                (*at, "interval"), "is the interval of a share", value="wilson", allowed="runs"
+                (*at, "interval"),
+                "is the interval of a share",
+                value=str(column.interval),
+                allowed="runs",
             )
 
 

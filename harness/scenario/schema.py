@@ -175,6 +175,7 @@ class IntervalKind(StrEnum):
     """How far a figure may be off, where no metric says so."""
 
     RUNS = "runs"  # 95 %, Student's t over three replicates or more
+    SHARE = "share"  # the same of a figure between nothing and all, cut there
     WILSON = "wilson"  # 95 % of a share of `count` trials, of one run
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from harness.records import FinishedRun, Measurement
 from harness.report.dossier import ScenarioReport
-from harness.report.intervals import of_trials
+from harness.report.intervals import of_runs, of_trials
 from harness.report.plots import draw, draw_all, look_of, looks_of
 from harness.report.series import Curves, article_curves, curves
 from harness.scenario.schema import Headline
@@ -160,6 +160,26 @@ def test_an_interval_of_a_time_does_not_reach_below_nothing(
     assert time.low == 0.0
     assert loss.low < 0.0  # a loss may be a difference
     assert time.high == loss.high
+
+
+@given(st.lists(st.floats(0.0, 100.0), min_size=3, max_size=5))
+def test_an_interval_of_shares_stays_between_nothing_and_all(shares: list[float]) -> None:
+    whole, cut = (of_runs(shares, "%", is_share=is_share) for is_share in (False, True))
+    assert whole is not None
+    assert cut is not None
+    assert (cut.low, cut.high) == (max(0.0, whole.low), min(100.0, whole.high))
+
+
+def test_a_plot_of_shares_asks_for_such_an_interval(
+    make_run: MakeRun, make_dossier: MakeDossier
+) -> None:
+    runs = [make_run({"size": 2}, {"loss": v}, replicate=i) for i, v in enumerate((0.1, 0.2, 0.9))]
+    dossier = make_dossier(runs, plots=[plot(), plot(file="shares", interval="share")])
+    free, cut = (curves(each, dossier).points[0].interval for each in dossier.scenario.report.plots)
+    assert free is not None
+    assert cut is not None
+    assert free.low < 0.0
+    assert (cut.low, cut.high) == (0.0, min(1.0, free.high))
 
 
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=5))

@@ -74,6 +74,13 @@ def train(
         yield phase, model.eval()
 
 
+def multiplies_bfloat16() -> bool:
+    """Return whether the processor does; one that does not takes ten times as long so."""
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 - nothing public says it
+
+
 class _Trainer:
     """The model and its two optimizers: Muon for the matrices of the layers, AdamW for the rest."""
 
@@ -94,7 +101,7 @@ class _Trainer:
         tokens = _padded([torch.tensor(sample.tokens) for sample in batch])
         own = _padded([torch.tensor(sample.own) for sample in batch])[:, 1:]
         shown = _padded([torch.ones(len(sample.tokens)) for sample in batch])[:, 1:]
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=multiplies_bfloat16()):
             logits = self._model(input_ids=tokens[:, :-1], use_cache=False).logits
         losses = functional.cross_entropy(
             logits.float().transpose(1, 2), tokens[:, 1:], reduction="none"

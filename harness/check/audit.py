@@ -8,6 +8,7 @@ dead experiment would change them, and every entry is judged again:
 ``x 0``                 nothing was done, gained or counted
 ``1, not 0``            one fault where none was counted
 ``x 10``, ``x 100``     of an error or a cost, which may be 0: one and two orders of magnitude more
+``+ 5 points``          of an error or a cost in percent: what it is a share of is 5 % off
 ``x -1``                of a difference: the effect is the other way round
 ``no change``           of a ratio: 1; of a figure that falls below another: that other one
 ``another value``       of a text or a flag
@@ -46,6 +47,7 @@ _MAX_VALUES = 12  # of a text key; each is a counterfactual of its own
 ONE_SEED, LAST_IS_FIRST = "one seed", "last = first"
 ONE_NOT_NONE, ANOTHER_VALUE = "1, not 0", "another value"
 NO_CHANGE, EXCHANGED = "no change", "exchanged"
+FIVE_POINTS = "+ 5 points"
 
 
 @record
@@ -193,6 +195,8 @@ def _of_values(entry: Expectation, own: Sequence[MeasurementRow]) -> Iterator[_C
     for name, factor in factors.items():
         scaled = _successes if isinstance(entry, ledger.ProportionEntry) else _scaled
         yield name, {id(row): scaled(row, factor) for row in figures}
+    if _allows_nothing(entry) and entry.unit == "%":
+        yield FIVE_POINTS, {id(row): _number(row) + 5.0 for row in figures}
     if figures and not any(_number(row) for row in figures):
         yield ONE_NOT_NONE, {id(figures[0]): 1}
     if entry.unit == "x":

@@ -29,6 +29,7 @@ METRICS = {
         Metric(name="loss.first", unit="nat", doc="", better=Better.LOWER),
         Metric(name="memory", unit="GiB", doc="", resolution=0.01),
         Metric(name="parameters", unit="parameter", doc=""),
+        Metric(name="unaccounted", unit="%", doc=""),
         Metric(name="pass_rate", unit="1", doc="", better=Better.HIGHER),
         Metric(name="turns", unit="turn", doc="", better=Better.LOWER, resolution=0.5),
         Metric(name="hash", unit="text", doc=""),

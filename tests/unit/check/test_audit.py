@@ -52,6 +52,13 @@ def test_a_limit_notices_what_is_far_above_it() -> None:
     assert found.noticed == ("x 100",)
 
 
+def test_an_error_in_percent_notices_that_5_percent_are_missing() -> None:
+    runs = [run(row("unaccounted", 0.009))]
+    law = {"law": "all_cells", "params": {"low": -2.0, "high": 2.0}}
+    assert audited(entry("law", "unaccounted", law), runs).noticed == ("+ 5 points",)
+    assert not audited(entry("bound", "unaccounted", {"high": 10.0}), runs).can_fail
+
+
 def test_a_count_of_no_faults_notices_one() -> None:
     found = audited(entry("exact", "turns", {"value": 0}), [run(row("turns", 0))])
     assert found.noticed == ("1, not 0",)

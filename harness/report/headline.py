@@ -240,6 +240,8 @@ def _beside(rows: Rows, name: str, row: MeasurementRow, unit: str) -> float | No
 def _with_interval(value: float, interval: Interval | None, metric: Metric) -> str:
     if interval is None or interval.low == interval.high:
         return _plain(value, metric)
+    if max(map(abs, (value, interval.low, interval.high))) < _SMALL:
+        return f"{value:.0e} [{interval.low:.0e}, {interval.high:.0e}]"
     width = interval.high - interval.low
     digits = 0 if width >= _MANY else max(1, 1 - last_digit(float(f"{width:.0e}")))
     low, high = f"{interval.low:,.{digits}f}", f"{interval.high:,.{digits}f}"

@@ -57,7 +57,7 @@ class BundledRun:
 
 @record
 class LeftOut:
-    """A file of a run that the archive does not hold: it is too large, and known by its digest."""
+    """A file of a run that the archive does not hold, as weights or too large; only its digest."""
 
     bytes: int
     sha256: str

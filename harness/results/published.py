@@ -43,7 +43,9 @@ from harness.workloads.api.steps import EARLIER_FILE
 # what a run's folder holds for whoever watches it or looks for a fault; nothing is read from it
 _FOR_PEOPLE = {"progress.jsonl", SEGMENT_FILE, EARLIER_FILE}
 _WHOLE = (SPEC_FILE, OUTCOME_FILE, MEASUREMENTS_FILE, ENVIRONMENT_FILE, EVENTS_FILE)
-_LARGEST = 16 * 2**20  # of a file that is published whole
+# what is published by its digest: nothing is computed from weights, and a run may have many
+_WEIGHTS = ".safetensors"
+_LARGEST = 16 * 2**20
 
 
 def publish(runs: Sequence[FinishedRun], source: RunStore, target: Path, key: Path | None) -> None:
@@ -177,7 +179,7 @@ def _inside(problem: Problem, store: Path) -> Problem:
 def _contents(
     runs: Sequence[FinishedRun], source: RunStore
 ) -> tuple[dict[str, Path], dict[str, LeftOut]]:
-    """Return the files of some runs and their ledgers, by path in the archive; and the large ones.
+    """Return the files of some runs and their ledgers, by path in the archive; and those left out.
 
     Raises:
         HostError: a run's folder lacks a file, or holds something that is none.
@@ -196,7 +198,7 @@ def _contents(
             if path.is_dir() or path.name in _FOR_PEOPLE or path.suffix == ".log":
                 continue
             name = f"{spec.scenario}/{spec.profile}/{spec.run_id}/{path.relative_to(folder)}"
-            if (size := path.stat().st_size) > _LARGEST:
+            if (size := path.stat().st_size) > _LARGEST or path.suffix == _WEIGHTS:
                 left_out[name] = LeftOut(bytes=size, sha256=sha256(path))
             else:
                 files[name] = path

@@ -36,7 +36,7 @@ from harness.report.tables import Table, visible
 from harness.units import duration
 from harness.workloads.api.declare import Metric
 
-_MOST_ROWS = 60  # of a table of rows, beyond which the rest is in its csv file only
+_MOST_ROWS = 30  # of a table of rows, beyond which the rest is in its csv file only
 _NOTHING_GIVEN: Mapping[str, Sequence[str]] = {"experiment": (), "place": (), "runtime": ()}
 _MOST_OPEN = 40  # claims of a group, beyond which it starts folded
 _MOST_SVG = 60_000  # characters of an older plot, beyond which a page refers to its file

@@ -16,6 +16,7 @@ from harness.history.baseline import (
     FALSE_DISCOVERIES,
     GLANCES,
     LEAST,
+    RECENT,
     NightLook,
     discoveries,
     explained,
@@ -301,7 +302,7 @@ def _judged(series: HistorySeries, rows: HistoryRows, metric: Metric) -> Tonight
         old=old,
         may_confirm=known.may_confirm,
         open=alarm,
-        good=_good(series.readings[begin:], looked.nights, alarm),
+        good=_good(series.readings[begin:], alarm),
         why="the machine" if explained(looked.shift, speeds, looked.nights) else "",
     )
 
@@ -366,17 +367,17 @@ def _host_of(readings: Sequence[Reading], values: Sequence[float]) -> list[float
     return best
 
 
-def _good(readings: Sequence[Reading], nights: int, alarm: Finding | None) -> Night | None:
-    """Return the last night before the shift whose version can be had again: a clean commit."""
+def _good(readings: Sequence[Reading], alarm: Finding | None) -> Night | None:
+    """Return the last night of the baseline whose version can be had again: a clean commit.
+
+    Of the nights since, any may have brought the loss: a small one may be seen some nights late.
+    """
     if alarm is not None and alarm.good:
         for each in readings:
             if each.night.commit == alarm.good:
                 return each.night
-    before = readings[: len(readings) - nights]
-    return next(
-        (each.night for each in reversed(before) if each.night.commit and not each.night.dirty),
-        None,
-    )
+    nights = (each.night for each in reversed(readings[:-RECENT]))
+    return next((each for each in nights if each.commit and not each.dirty), None)
 
 
 def series_by_label(series: Sequence[HistorySeries]) -> Iterator[HistorySeries]:

@@ -18,7 +18,9 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +44,8 @@ class Trial:
     Attributes:
         result: of its last night.
         nights: how many it took.
-        load: average of the last minute before it, others' programs only.
+        load: average of the last minute before it: that of the trials made beside it, and of what
+            else the machine does.
     """
 
     result: str
@@ -54,16 +57,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Try, print what came of each trial, and keep the counts."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.trials", description=__doc__)
     parser.add_argument("--trials", type=int, default=20, help="of each kind (default 20)")
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="trials of a loss at a time, a core each (default 1)"
+    )
     parser.add_argument("--base", type=Path, help="keep the nights before here, or take them up")
     options = parser.parse_args(arguments)
     results: dict[str, list[Trial]] = {"slower": [], "neighbour": []}
     with tempfile.TemporaryDirectory(prefix="trials-") as name:
         base = _base(options.base or Path(name) / "base")
-        for number in range(options.trials):
-            for kind, found in results.items():
-                found.append(_trial(kind, base, Path(name) / f"{kind}-{number}"))
-                print(f"{kind} {number + 1}: {found[-1].result}", file=sys.stderr, flush=True)
-                _keep(results)
+        for kind, found in results.items():
+            # neighbours keep all cores busy, so their trials are made one by one
+            with ThreadPoolExecutor(options.jobs if kind == "slower" else 1) as pool:
+                places = (Path(name) / f"{kind}-{number}" for number in range(options.trials))
+                for trial in pool.map(partial(_trial, kind, base), places):
+                    found.append(trial)
+                    print(f"{kind} {len(found)}: {trial}", file=sys.stderr, flush=True)
+                    _keep(results)
     print(json.dumps(_counts(results), indent=1))
     return 0
 

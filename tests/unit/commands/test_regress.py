@@ -154,7 +154,7 @@ def test_a_regression_is_confirmed_told_once_and_accepted(
     assert code == 1
     assert "REGRESSED" in out
     assert "confirming" in err
-    assert {f"{19:040x}", f"{20:040x}"} == set(ran)
+    assert {f"{15:040x}", f"{20:040x}"} == set(ran)  # of nights 16 to 19 any may be bad
     (failure,) = ET.parse(junit).getroot().iter("failure")  # noqa: S314 - our own file
     assert "95 % interval" in str(failure.get("message"))
     assert "REGRESSED" in summary.read_text(encoding="utf-8")
@@ -240,7 +240,7 @@ def test_a_baseline_that_cannot_be_had_is_suspected_and_told_once(
 
 
 def test_the_same_commit_is_not_compared_with_itself(nights: Path, told: Told) -> None:
-    store = measure(nights / "tonight", 20, 10.5, commit=f"{19:040x}")
+    store = measure(nights / "tonight", 20, 10.5, commit=f"{15:040x}")
     code, out, _ = told("regress", "a99", f"--store={store}")
     assert (code, "NOT_REGRESSED" in out) == (0, True)
     assert "it is the machine" in " ".join(out.split())

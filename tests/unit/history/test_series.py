@@ -25,20 +25,34 @@ def test_a_young_history_says_how_young_it_is() -> None:
     assert (seen.state, seen.why) == (NightState.TOO_FEW, "5 nights since the baseline")
 
 
-def test_a_loss_is_suspected_and_the_version_before_it_is_the_good_one() -> None:
+def test_a_loss_is_suspected_and_the_good_version_is_of_the_baseline() -> None:
     seen = tonight(history([*noise(30), 90.0]))
     assert seen.state is NightState.SUSPECTED
     assert -0.11 < seen.effect < -0.09
     assert seen.good is not None
-    assert seen.good.id == "night-29"
+    assert seen.good.id == "night-25"
 
 
 def test_a_dirty_night_is_no_version_to_go_back_to() -> None:
     rows = history([*noise(30), 90.0])
-    nights = [replace(each, dirty=True) if each.id == "night-29" else each for each in rows.nights]
+    nights = [replace(each, dirty=True) if each.id == "night-25" else each for each in rows.nights]
     seen = tonight(replace(rows, nights=tuple(nights)))
     assert seen.good is not None
-    assert seen.good.id == "night-28"
+    assert seen.good.id == "night-24"
+
+
+def test_a_loss_that_is_seen_late_is_compared_with_the_version_before_it() -> None:
+    late = 0
+    for seed in range(20):
+        nights = noise(34, seed)
+        nights[30:] = [0.985 * each for each in nights[30:]]  # three times the noise
+        for last in range(31, 35):
+            seen = tonight(history(nights[:last]))
+            if seen.state in {NightState.SUSPECTED, NightState.DOUBTED}:
+                assert seen.good is not None
+                assert int(seen.good.id.removeprefix("night-")) < 30
+                late += last > 31
+    assert late
 
 
 def test_a_gain_is_told_and_not_suspected() -> None:

@@ -24,8 +24,9 @@ from harness.results.store import RunStore
 from harness.session.console import Console, Verbosity
 from harness.units import counted, duration
 
-_LOOK_S = 0.5
-_PLAIN_S = 30.0  # between two lines where no terminal shows a live one
+_LIVE_S = 1.0  # between two looks where a terminal shows a live line
+_PLAIN_S = 30.0  # between two lines where none does
+_SILENCE_S = 5.0  # between two looks then: only whether a run is silent matters in between
 
 
 class Narrator:
@@ -82,7 +83,7 @@ class Narrator:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join(2 * _LOOK_S)
+        self._thread.join(_SILENCE_S)
         with suppress(OSError, ValueError):  # the terminal may have gone
             self._live.stop()
         if self._reused:
@@ -140,9 +141,9 @@ class Narrator:
     # --- the thread that follows ------------------------------------------------------------------
 
     def _follow(self) -> None:
-        """Look at the runs every half second, until the plan is done."""
+        """Look at the runs again and again, until the plan is done."""
         said = time.monotonic()
-        while not self._stop.wait(_LOOK_S):
+        while not self._stop.wait(_LIVE_S if self._is_live else _SILENCE_S):
             seen = self._look()
             try:
                 if seen is None:

@@ -48,8 +48,12 @@ def pressure_pct(root: Path, resource: str) -> Reading:
 
 def _tree(root: Path, pid: int) -> Iterator[int]:
     yield pid
-    for children in (root / f"proc/{pid}/task").glob("*/children"):
-        listed = read_text(children)
+    try:
+        threads = [*(root / f"proc/{pid}/task").iterdir()]
+    except OSError:  # it has just ended
+        return
+    for thread in threads:
+        listed = read_text(thread / "children")
         for child in () if isinstance(listed, NotSupported) else listed.split():
             yield from _tree(root, int(child))
 

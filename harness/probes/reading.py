@@ -58,7 +58,8 @@ def check_absent(facts: Any) -> None:
 def read_text(path: Path) -> str | NotSupported:
     """Return a small file's text, stripped, or what the system answered instead."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
+        with path.open("rb", buffering=0) as file:  # some twenty files each second: half the time
+            return file.read().decode("utf-8", "replace").strip()
     except OSError as error:
         return NotSupported(reason=f"{path.name}: {error.strerror}")
 

@@ -179,7 +179,7 @@ def test_where_nothing_ran_the_next_command_is_named(project: Path, project_root
 
 def test_a_run_says_a_line_where_no_terminal_is(project: Path, project_root: Path) -> None:
     program = (
-        "import harness.execution.progress as p; p._PLAIN_S = 1.0; "
+        "import harness.execution.progress as p; p._PLAIN_S = p._SILENCE_S = 1.0; "
         "from harness.cli import main; import sys; sys.exit(main(sys.argv[1:]))"
     )
     words = ["run", "a99", "--project", str(project), "--set", "sleep_s=3", "--only", "index=0"]

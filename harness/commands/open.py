@@ -17,7 +17,7 @@ from harness.session.project import open_project
 from harness.session.selection import open_ledger, overrides_of, stored_profile
 from harness.site.build import OF_ONE, ScenarioPages, Site, made_by
 from harness.site.folder import write_site
-from harness.site.published import stored
+from harness.site.profiles import profiles_of
 from harness.site.transcripts import transcript_logs
 
 PAGES = ".pages"  # folder of a store: pages that can be made again at any time
@@ -41,7 +41,7 @@ def main(options: OpenOptions) -> ExitCode:
     project = open_project(options)
     loaded, store = load(find(project.scenarios, options.scenarios[0])), RunStore(project.store)
     first = stored_profile(options.profile, loaded.scenario, store)
-    profiles = stored(loaded, open_ledger(loaded), store, {first: overrides_of(options)})
+    profiles = profiles_of(loaded, open_ledger(loaded), store, {first: overrides_of(options)})
     profiles = tuple(sorted(profiles, key=lambda each: each.profile is not first))
     if not profiles or profiles[0].profile is not first or not profiles[0].runs:
         given = shlex.join(experiment_as_typed(options))

@@ -2,13 +2,11 @@
 
 The bundle (`harness.results.bundle`) is the result. Tables and plots are functions of it, the
 scenario and its ledger, so anyone can render them again and compare them byte for byte
-(``--stale``, and ``harness verify``). What was published before there were bundles stays as its
-commit rendered it, until it is published again.
+(``--stale``, and ``harness verify``).
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +21,7 @@ from harness.report.files import published_files
 from harness.results import published
 from harness.results.code import Code, code_state
 from harness.results.selection import is_of_this_code, select
-from harness.results.store import LEDGERS, RunStore, said_of
+from harness.results.store import RunStore
 from harness.scenario.folders import find_all, folders
 from harness.scenario.load import Loaded, load
 from harness.session.options import PublishOptions
@@ -41,12 +39,10 @@ class PublishAnswer:
     Attributes:
         changed: tables and plots that were written; with ``--stale`` those that should be.
         is_stale: whether something should be written.
-        before_bundles: profiles that stay as an older harness published them.
     """
 
     changed: tuple[str, ...]
     is_stale: bool
-    before_bundles: tuple[Profile, ...]
 
 
 def main(options: PublishOptions) -> ExitCode:
@@ -73,16 +69,11 @@ def main(options: PublishOptions) -> ExitCode:
         changed = [str(path) for path in _render(loaded, project, keep=options.stale)]
         code = ExitCode.OUTSIDE if options.stale and changed else ExitCode.OK
         what = "out of date" if options.stale else "written"
-        store = RunStore(project.published)
-        lines = "".join(f"{each}\n" for each in what_stands(folder.name, store))
-        lines += "".join(f"{what}: {path}\n" for path in changed)
         return Answer(
             code=code,
-            text=lines,
+            text="".join(f"{what}: {path}\n" for path in changed),
             document=PublishAnswer(
-                changed=tuple(changed),
-                is_stale=options.stale and bool(changed),
-                before_bundles=tuple(before_bundles(folder.name, store)),
+                changed=tuple(changed), is_stale=options.stale and bool(changed)
             ),
         )
 
@@ -92,27 +83,6 @@ def main(options: PublishOptions) -> ExitCode:
     strangers = tell_of_strangers(project, options.console) if options.all else []
     is_stale = options.stale and any(project.published in path.parents for path in strangers)
     return worst([code, ExitCode.OUTSIDE]) if is_stale else code
-
-
-def what_stands(name: str, store: RunStore) -> Iterator[str]:
-    """Yield a line for each profile that was published before bundles, and is as it was."""
-    for profile in before_bundles(name, store):
-        schemas = store.other_schemas(name, profile)
-        by = f", by {said_of(schemas)}" if schemas else ""
-        yield (
-            f"{name} {profile}: published before bundles{by}; "
-            "as its commit rendered it, until it is published again"
-        )
-
-
-def before_bundles(scenario: str, store: RunStore) -> list[Profile]:
-    """Return the profiles of a scenario that are published as folders of runs."""
-    return [
-        profile
-        for profile in Profile
-        if not store.is_bundle(scenario, profile)
-        and any((store.root / scenario / profile).glob("*/*.json"))
-    ]
 
 
 def published_reports(loaded: Loaded, store: RunStore) -> list[ScenarioReport]:
@@ -150,7 +120,7 @@ def _publish(loaded: Loaded, project: Project, options: PublishOptions) -> None:
     published.publish(runs, source, project.published / name / profile, options.sign)
     for run in runs:
         options.console.explain(f"published {source.folder(run.spec)}")
-    _remove_what_stood(name, profile, RunStore(project.published))
+    _remove_what_stood(name, profile, project.published)
 
 
 def _why_not(run: FinishedRun) -> str:
@@ -173,14 +143,11 @@ def _unreproducible(code: Code, tree: str) -> str:
     return f"{tree} differs from commit {code.commit[:10]}" if code.dirty else ""
 
 
-def _remove_what_stood(scenario: str, profile: Profile, store: RunStore) -> None:
+def _remove_what_stood(scenario: str, profile: Profile, results: Path) -> None:
     """Remove what was derived from the results that a bundle has taken the place of."""
-    folder = store.root / scenario
+    folder = results / scenario
     for path in (*folder.glob(f"{profile}.*.csv"), *folder.glob(f"{profile}.*.svg")):
         path.unlink()
-    (folder / "page.html").unlink(missing_ok=True)  # a site makes it
-    if not before_bundles(scenario, store):
-        shutil.rmtree(folder / LEDGERS, ignore_errors=True)
 
 
 def _sign(loaded: Loaded, project: Project, options: PublishOptions) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from harness.errors import ExitCode
 from harness.records import record
 from harness.results.code import code_state
+from harness.results.store import RunStore
 from harness.scenario.folders import folders
 from harness.scenario.load import load
 from harness.session.options import SiteOptions
@@ -14,7 +15,7 @@ from harness.session.selection import open_ledger
 from harness.site.build import ScenarioPages, Site, made_by
 from harness.site.folder import write_site
 from harness.site.history import publications
-from harness.site.published import published
+from harness.site.profiles import profiles_of
 
 
 @record
@@ -36,9 +37,8 @@ def main(options: SiteOptions) -> ExitCode:
     out = options.out or project.root / "build" / "site"
     scenarios = []
     for folder in folders(project.scenarios):
-        loaded = load(folder)
-        ledger = open_ledger(loaded)
-        found = published(loaded, ledger, project.published)
+        loaded, store = load(folder), RunStore(project.published)
+        found = profiles_of(loaded, open_ledger(loaded), store, is_published=True)
         name, profiles = loaded.scenario.scenario, tuple(each.profile for each in found)
         history = publications(project.root, name, profiles)
         scenarios.append(ScenarioPages(loaded, found, history=history))

@@ -13,7 +13,7 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
-from harness.commands.publish import before_bundles, published_reports, what_stands
+from harness.commands.publish import published_reports
 from harness.errors import ExitCode, HarnessError, InputError, Problem
 from harness.printable import printable_lines
 from harness.records import Profile, record
@@ -21,7 +21,7 @@ from harness.report.files import published_files
 from harness.results import published, signature
 from harness.results.bundle import Unpacked, forget, unpacked
 from harness.results.files import ARCHIVE_FILE, STATEMENT_FILE
-from harness.results.store import LEDGERS, RunStore
+from harness.results.store import RunStore
 from harness.scenario.folders import folders
 from harness.scenario.load import Loaded, load
 from harness.session.options import VerifyOptions
@@ -64,23 +64,20 @@ class Verification:
     """What `verify` found.
 
     Attributes:
-        before_bundles: ``scenario profile`` of what was published before there were bundles: it
-            cannot be verified.
         unpublished: scenarios that nothing is published of.
         problems: what is not as it was published, file by file.
     """
 
     profiles: tuple[VerifiedProfile, ...]
-    before_bundles: tuple[str, ...]
     unpublished: tuple[str, ...]
     problems: tuple[Problem, ...]
 
     @property
     def exit_code(self) -> ExitCode:
-        """1 where something was changed; 4 where something could not be verified."""
+        """1 where something was changed; 4 where a scenario has nothing to verify."""
         if self.problems:
             return ExitCode.OUTSIDE
-        return ExitCode.INCONCLUSIVE if self.before_bundles or self.unpublished else ExitCode.OK
+        return ExitCode.INCONCLUSIVE if self.unpublished else ExitCode.OK
 
 
 @record
@@ -88,7 +85,6 @@ class VerifyAnswer:
     """The answer of ``harness verify --json`` (`Verification`)."""
 
     profiles: tuple[VerifiedProfile, ...]
-    before_bundles: tuple[str, ...]
     unpublished: tuple[str, ...]
     problems: tuple[OutputError, ...]
 
@@ -109,13 +105,9 @@ def main(options: VerifyOptions) -> ExitCode:
     allowed = options.key or (beside if beside.is_file() else None)
     every = folders(project.scenarios)
     found = verify(every, root, allowed, must_be_signed=options.key is not None)
-    for folder in every:
-        for line in what_stands(folder.name, RunStore(root)):
-            options.console.say(line)
     if options.json:
         answer = VerifyAnswer(
             profiles=found.profiles,
-            before_bundles=found.before_bundles,
             unpublished=found.unpublished,
             problems=tuple(map(error_of, found.problems)),
         )
@@ -146,7 +138,6 @@ def verify(
     strays = tuple(_strays(scenarios, root))
     return Verification(
         profiles=tuple(each for part in parts for each in part.profiles),
-        before_bundles=tuple(each for part in parts for each in part.before_bundles),
         unpublished=tuple(each for part in parts for each in part.unpublished),
         problems=(*strays, *(each for part in parts for each in part.problems)),
     )
@@ -157,7 +148,7 @@ def _of_scenario(
 ) -> Verification:
     """Verify the results of one scenario."""
     loaded, store = load(folder), RunStore(root)
-    name, before = folder.name, before_bundles(folder.name, store)
+    name = folder.name
     bundles = [each for each in Profile if store.is_bundle(name, each)]
     profiles: list[VerifiedProfile] = []
     wrong: list[Problem] = []
@@ -171,19 +162,16 @@ def _of_scenario(
         path = place / STATEMENT_FILE
         wrong += _unsigned(signers, path, allowed, must_be_signed=must_be_signed)
         profiles.append(_described(seen, signers))
-    wrong = wrong or [*_derived(loaded, store, bundles, before)]
+    wrong = wrong or [*_derived(loaded, store, bundles)]
     forget()  # what was unpacked: a process of a pool does nothing at its exit
     return Verification(
         profiles=tuple(profiles),
-        before_bundles=tuple(f"{name} {profile}" for profile in before),
-        unpublished=() if bundles or before else (name,),
+        unpublished=() if bundles else (name,),
         problems=tuple(wrong),
     )
 
 
-def _derived(
-    loaded: Loaded, store: RunStore, bundles: Sequence[Profile], before: Sequence[Profile]
-) -> Iterator[Problem]:
+def _derived(loaded: Loaded, store: RunStore, bundles: Sequence[Profile]) -> Iterator[Problem]:
     """Yield which files beside a scenario's bundles are not what these give."""
     folder = store.root / loaded.scenario.scenario
     try:
@@ -204,13 +192,9 @@ def _derived(
             line = _first_difference(path.read_bytes(), text.encode())
             message = "is not what the bundles give: harness publish --all writes it again"
             yield Problem(message=message, path=path, line=line)
-    # older results: their runs, tables and plots are as their commit left them
-    ours = tuple(f"{each}{end}" for each in before for end in ("/", ".")) if before else ()
-    shared = (*ours, f"{LEDGERS}/", "page.html", "table.md") if before else ours
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        is_known = name in known or (shared and name.startswith(shared))
-        if not is_known and (path.is_symlink() or not path.is_dir()):
+        if name not in known and (path.is_symlink() or not path.is_dir()):
             yield Problem(message="is no part of what is published", path=path)
 
 
@@ -280,9 +264,6 @@ def _lines(found: Verification) -> Iterator[str]:
     parts = [f"{counted(len(found.profiles), 'bundle')} verified"]
     if found.problems:
         parts.append(f"{counted(len(found.problems), 'problem')}")
-    if found.before_bundles:
-        profiles = counted(len(found.before_bundles), "profile")
-        parts.append(f"{profiles} published before bundles: not verified")
     yield "; ".join(parts)
 
 

@@ -76,8 +76,7 @@ def claim_summaries(dossiers: Sequence[ScenarioReport]) -> list[ClaimSummary]:
             (each for each in found if each[0].kind is not VerdictKind.OTHER_PROFILE), found[0]
         )
         entry = entries[name]
-        changed = judge.plan is not None and judge.plan.changed
-        state = _state(entry, verdict, changed=changed)
+        state = _state(entry, verdict, changed=judge.plan.changed)
         summaries.append(
             ClaimSummary(entry=entry, verdict=verdict, state=state, profile=judge.profile)
         )

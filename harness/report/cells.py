@@ -51,7 +51,7 @@ def cells_table(dossier: ScenarioReport) -> Table:
             cause = f"{status}: {run.outcome.cause}" if run.outcome.cause else status
             lines.append(_empty_line(run.spec, origin(run), cause, status, metrics))
     known = {(run.spec.point_id, run.spec.replicate) for run in dossier.runs}
-    for spec in dossier.plan.runs if dossier.plan else ():
+    for spec in dossier.plan.runs:
         if (spec.point_id, spec.replicate) not in known:
             nowhere = Origin(profile=spec.profile, device="", runtime="", image="", source="")
             lines.append(_empty_line(spec, nowhere, "not run", "not run", metrics))

@@ -54,7 +54,7 @@ class ScenarioReport:
     runs: tuple[FinishedRun, ...]
     ledger: Expectations
     verdicts: tuple[Verdict, ...]
-    plan: Plan | None = None
+    plan: Plan
     num_compared: int = 0
     blind: tuple[str, ...] = ()
     unvarying: tuple[str, ...] = ()
@@ -78,7 +78,6 @@ class ScenarioReport:
     @property
     def counts(self) -> str:
         """How many runs are planned and how they ended, in words; the numbers add up."""
-        assert self.plan is not None
         ended = [run.outcome.status for run in self.runs]
         finished = sum(status is Status.FINISHED for status in ended)
         parts = {
@@ -99,8 +98,6 @@ class ScenarioReport:
         A run that failed is missing, and so is one that only the command line left out: the figures
         of the others are judged, but they are not the declared experiment's.
         """
-        if self.plan is None:
-            return ""
         finished = sum(run.outcome.status is Status.FINISHED for run in self.runs)
         required = self.plan.num_required
         if finished >= required:
@@ -110,7 +107,7 @@ class ScenarioReport:
     @property
     def outdated(self) -> str:
         """Say how many figures are not of this checkout's code; empty where all are."""
-        if self.plan is None or self.is_published:
+        if self.is_published:
             return ""
         specs = {(spec.point_id, spec.seed): spec for spec in self.plan.runs}
         asked = [(run, specs.get((run.spec.point_id, run.spec.seed))) for run in self.runs]
@@ -319,11 +316,11 @@ def _several(names: Sequence[str]) -> str:
     return f"{', '.join(names[: _NAMED - 1])} to {names[-1]} ({len(names)} in all)"
 
 
-def _left_out(plan: Plan | None) -> Iterator[str]:
-    reasons = Counter(each.reason for each in plan.skipped) if plan else {}
+def _left_out(plan: Plan) -> Iterator[str]:
+    reasons = Counter(each.reason for each in plan.skipped)
     for reason, count in sorted(reasons.items()):
         yield f"{count} declared run{'s' if count != 1 else ''} left out: {reason}."
-    if plan and plan.changed:
+    if plan.changed:
         yield "Not the declared experiment: the command line changed it."
 
 

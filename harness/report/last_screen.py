@@ -289,7 +289,7 @@ def _labelled(label: str, text: str, width: int, most: int | None = None) -> Seq
 def _head(first: ScenarioReport, width: int, took_s: float | None, room: _Room) -> list[str]:
     short = first.scenario.scenario.partition("-")[0]
     ended = Counter(run.outcome.status for run in first.runs)
-    total = len(first.plan.runs) if first.plan else len(first.runs)
+    total = len(first.plan.runs)
     world = first.scenario.profiles[first.profile].summary.rstrip(".")
     done = f"{first.profile}, {ended[Status.FINISHED]} of {counted(total, 'run')}"
     took = f", {duration(took_s)}" if took_s is not None else ""
@@ -394,7 +394,7 @@ def meaning(code: ExitCode) -> str:
 
 
 def _meaning(first: ScenarioReport, code: ExitCode) -> str:
-    if first.plan is not None and first.plan.changed and code is not ExitCode.INFRASTRUCTURE:
+    if first.plan.changed and code is not ExitCode.INFRASTRUCTURE:
         return "not judged: the command line changed the experiment"
     return meaning(code)
 
@@ -537,7 +537,7 @@ def next_steps(
     here = ("--profile", first.profile.value)
     steps = []
     ended = [run.outcome.status for run in first.runs]
-    owed = (len(first.plan.runs) if first.plan else 0) - ended.count(Status.FINISHED)
+    owed = len(first.plan.runs) - ended.count(Status.FINISHED)
     if owed > 0:
         command = ("harness", "run", short, *here, *experiment, *given["runtime"], *place)
         steps.append(NextStep(command=command, gives=f"{counted(owed, 'run')} still to do"))

@@ -86,7 +86,7 @@ def summary(verdicts: Iterable[Verdict]) -> LedgerSummary:
 
 def judged(dossier: ScenarioReport) -> str:
     """Return the counts of verdicts and missing runs in one line, or why nothing is judged."""
-    if _changed(dossier):
+    if dossier.plan.changed:
         return "not judged: the command line changed the experiment"
     parts = (str(summary(dossier.verdicts)), dossier.missing, falsifiable(dossier))
     return "; ".join(filter(None, parts))
@@ -133,7 +133,7 @@ def brief_table(dossier: ScenarioReport) -> Table:
     printed numbers. Article errors are always shown. `ledger_table` has everything. The table of a
     changed experiment is empty.
     """
-    if _changed(dossier):
+    if dossier.plan.changed:
         return _brief(dossier, (), {})
     groups: dict[_Part, list[Row]] = {_Part.COMPARED: [], _Part.FINDINGS: [], _Part.REPORTED: []}
     elsewhere: Counter[str] = Counter()
@@ -182,10 +182,6 @@ def _brief(
             RowGroup(title=part, rows=tuple(some)) for part, some in groups.items() if some
         ),
     )
-
-
-def _changed(dossier: ScenarioReport) -> bool:
-    return dossier.plan is not None and dossier.plan.changed
 
 
 def _named(columns: Sequence[Column], dossier: ScenarioReport) -> tuple[Column, ...]:

@@ -39,7 +39,7 @@ from harness.workloads.api.declare import Metric
 _MOST_ROWS = 30  # of a table of rows, beyond which the rest is in its csv file only
 _NOTHING_GIVEN: Mapping[str, Sequence[str]] = {"experiment": (), "place": (), "runtime": ()}
 _MOST_OPEN = 40  # claims of a group, beyond which it starts folded
-_MOST_SVG = 60_000  # characters of an older plot, beyond which a page refers to its file
+_MOST_SVG = 60_000  # characters of a plot, beyond which a page refers to its file
 # the states of claims that a reader opens first; the others start folded
 _OPEN = (
     ClaimState.FAILS,
@@ -72,29 +72,11 @@ class RunLine:
 
 
 @record
-class OlderResults:
-    """What a page shows of results that this harness cannot judge again.
-
-    Attributes:
-        note: whose they are, and what is not known of them.
-    """
-
-    note: str
-    cells: Table
-    runs: tuple[RunLine, ...]
-
-
-@record
 class Page:
-    """One profile of the page's scenario, with its plots.
-
-    Attributes:
-        older: what an older harness published of it; None for results of this one.
-    """
+    """One profile of the page's scenario, with its plots."""
 
     dossier: ScenarioReport
     plots: tuple[RenderedPlot, ...]
-    older: OlderResults | None = None
 
 
 @record
@@ -137,7 +119,7 @@ def page_values(sheets: Sequence[Page], links: Links) -> dict[str, Any]:
     return {
         "scenario": dossiers[0].scenario,
         "answer": [*clauses, *([limit] if limit else [])],
-        "headline": headline_rows(dossiers[0]) if sheets[0].older is None else None,
+        "headline": headline_rows(dossiers[0]),
         "lead": drawn[0] if drawn else None,
         "claims": claim_groups(summaries),
         "counts": counts_text(summaries),
@@ -269,7 +251,6 @@ class _Section:
     """What the template shows of a profile."""
 
     dossier: ScenarioReport
-    note: str
     caption: tuple[str, ...]
     cells: Table
     rows: tuple[_Rows, ...]
@@ -281,14 +262,13 @@ class _Section:
 
 
 def _section(sheet: Page, links: Links) -> _Section:
-    dossier, older = sheet.dossier, sheet.older
-    cells, rows = older.cells if older else cells_table(dossier), rows_tables(dossier)
+    dossier = sheet.dossier
+    cells, rows = cells_table(dossier), rows_tables(dossier)
     keys = dict.fromkeys(column.key for table in (cells, *rows) for column in table.columns)
     shown = [each for each in sheet.plots if each.svg]
     return _Section(
         dossier=dossier,
-        note=older.note if older else "",
-        caption=dossier.caption[: 1 if older else None],
+        caption=dossier.caption,
         cells=visible(_cut(cells)),
         rows=tuple(
             _Rows(
@@ -300,7 +280,7 @@ def _section(sheet: Page, links: Links) -> _Section:
         ),
         figures=tuple(_shown_plot(each, dossier, links) for each in shown),
         undrawn=tuple(f"{each.plot.title}: {each.note}" for each in sheet.plots if not each.svg),
-        runs=older.runs if older else tuple(map(run_line, dossier.runs)),
+        runs=tuple(map(run_line, dossier.runs)),
         metrics=tuple(metric for name, metric in dossier.metrics.items() if name in keys),
         facts=facts.merged(dossier.runs),
     )

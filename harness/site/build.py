@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import __version__
-from harness.records import Profile, VerdictKind, record
+from harness.records import Profile, VerdictKind, record, to_json
 from harness.report import facts
 from harness.report.answer import (
     ClaimState,
@@ -29,7 +29,14 @@ from harness.report.answer import (
 )
 from harness.report.figures import printed, shortened
 from harness.report.html import fill, template_text
-from harness.report.page import STATE_CLASS, Links, claim_row, error_rows, page_values
+from harness.report.page import (
+    STATE_CLASS,
+    Links,
+    claim_row,
+    error_rows,
+    page_values,
+    run_line,
+)
 from harness.report.palette import DARK, LIGHT
 from harness.scenario.expectations import Entry
 from harness.scenario.folders import EXPECTATIONS_FILE, SCENARIO_FILE
@@ -37,7 +44,7 @@ from harness.scenario.load import Loaded
 from harness.scenario.schema import ScenarioStatus
 from harness.site.docs import DocPage
 from harness.site.history import Publication
-from harness.site.published import RUN_FILES, PublishedProfile, StoredRun
+from harness.site.profiles import RUN_FILES, ShownProfile, StoredRun
 from harness.site.trace import MOST_EVENTS, EventIndex, EventLine, ledger_lines
 from harness.site.transcripts import TranscriptLog
 from harness.units import counted
@@ -94,7 +101,7 @@ class ScenarioPages:
     def __init__(
         self,
         loaded: Loaded,
-        profiles: Sequence[PublishedProfile],
+        profiles: Sequence[ShownProfile],
         logs: Sequence[TranscriptLog] = (),
         history: Mapping[str, Sequence[Publication]] | None = None,
     ) -> None:
@@ -139,8 +146,8 @@ class ScenarioPages:
             return "no results are published yet"
         parts = []
         for each in self.profiles:
-            days = sorted({run.began[:10] for run in each.runs if run.began})
-            of = f" ({days[-1]})" if days else ""
+            day = max((run.run.outcome.started_at[:10] for run in each.runs), default="")
+            of = f" ({day})" if day else ""
             parts.append(f"{each.profile}: {counted(len(each.runs), 'run')}{of}")
         planned = self.scenario.status is not ScenarioStatus.PUBLISHED
         return "; ".join([*(["the article is not written yet"] if planned else []), *parts])
@@ -263,20 +270,20 @@ class ScenarioPages:
         entry = summary.entry
         results, events = [], []
         for profile in self.profiles:
-            if (found := profile.claims.get(entry.id)) is None:
+            if (verdict := profile.verdicts.get(entry.id)) is None:
                 continue
-            own = index[profile.profile].of(found)
+            own = index[profile.profile].of(entry)
             events += own
             carrying = dict.fromkeys(event.run for event in own)
-            judged = found.verdict.kind is not VerdictKind.OTHER_PROFILE
+            judged = verdict.kind is not VerdictKind.OTHER_PROFILE
             runs = [*carrying] or ([run.id for run in profile.runs] if judged else [])
             results.append(
                 {
                     "profile": profile.profile,
-                    "expected": shortened(found.verdict.expected),
-                    "measured": shortened(found.verdict.measured),
-                    "verdict": found.verdict.kind,
-                    "detail": found.verdict.detail,
+                    "expected": shortened(verdict.expected),
+                    "measured": shortened(verdict.measured),
+                    "verdict": verdict.kind,
+                    "detail": verdict.detail,
                     "runs": [(run, f"../runs/{run}.html") for run in runs[:_MOST_RUNS]],
                     "more_runs": max(0, len(runs) - _MOST_RUNS),
                 }
@@ -316,16 +323,17 @@ class ScenarioPages:
             (name, f"{run.id}/{name}", _size((run.folder / name).stat().st_size)) for name in stored
         ]
         groups = [
-            ("Decided before it ran", [*facts.flatten(run.spec).items()]),
-            ("How it ended", [*facts.flatten(run.outcome).items()]),
-            ("Where it ran", [*facts.flatten(run.environment).items()]),
+            ("Decided before it ran", facts.flatten(to_json(run.run.spec)).items()),
+            ("How it ended", facts.flatten(to_json(run.run.outcome)).items()),
+            ("Where it ran", facts.flatten(run.run.environment).items()),
         ]
         return site.page(
             path,
             "site-run.html.j2",
             f"Run {run.id}: {self.scenario.title}",
             eyebrow=self.eyebrow,
-            run=run,
+            run=run_line(run.run),
+            profile=run.run.spec.profile,
             files=files,
             logs=[
                 (f"rollouts of {log.step}", f"../rollouts/{number}.html")
@@ -333,7 +341,7 @@ class ScenarioPages:
                 if log.run == run.id
             ],
             groups=[(title, found) for title, found in groups if found],
-            commands=self._commands(run.profile),
+            commands=self._commands(run.run.spec.profile),
             trail=self._trail(f"run {run.id}"),
         )
 

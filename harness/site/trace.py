@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.reading import read_json
-from harness.records import record
+from harness.records import record, to_json
 from harness.report.figures import setting
+from harness.scenario.expectations import Entry
 from harness.scenario.folders import EXPECTATIONS_FILE
 from harness.scenario.positions import read
-from harness.site.published import ClaimResult, StoredRun
+from harness.site.profiles import StoredRun
 from harness.workloads.api.emit import EVENTS_FILE
 
 MOST_EVENTS = 12
@@ -39,6 +40,7 @@ class EventIndex:
     def __init__(self, runs: Sequence[StoredRun]) -> None:
         self._found: dict[str, list[tuple[EventLine, Mapping[str, Any]]]] = {}
         for run in runs:
+            params = to_json(run.run.spec.params)
             for number, line in enumerate(_lines(run.folder / EVENTS_FILE), 1):
                 if '"measured"' not in line:
                     continue
@@ -46,20 +48,20 @@ class EventIndex:
                     payload = read_json(line)["payload"]
                     metric, where = payload["metric"], payload["where"]
                 except (ValueError, LookupError, TypeError):
-                    continue  # no event of this or an older harness
-                keys = {**run.spec.get("params", {}), **where}
+                    continue  # torn, or no event of ours
+                keys = {**params, **where}
                 text = json.dumps(payload, ensure_ascii=False)
                 if len(text) > _MOST_CHARACTERS:
                     text = f"{text[:_MOST_CHARACTERS]}..."
                 event = EventLine(run=run.id, number=number, text=text)
                 self._found.setdefault(metric, []).append((event, keys))
 
-    def of(self, result: ClaimResult) -> list[EventLine]:
+    def of(self, entry: Entry) -> list[EventLine]:
         """Return the events of a claim's figure, without those that its keys rule out."""
         return [
             event
-            for event, keys in self._found.get(result.metric, ())
-            if all(setting(keys.get(key)) == str(value) for key, value in result.where.items())
+            for event, keys in self._found.get(entry.metric, ())
+            if all(setting(keys.get(key)) == setting(value) for key, value in entry.where.items())
         ]
 
 

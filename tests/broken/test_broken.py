@@ -164,22 +164,15 @@ def test_what_is_right_is_accepted(
     assert main(project.words(command)) == code, capsys.readouterr().err
 
 
-def test_what_an_older_harness_published_stands_as_it_is(
+def test_results_of_an_older_harness_are_named_and_left_alone(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     spec = project.run / "spec.json"
     document = {**json.loads(spec.read_text(encoding="utf-8")), "schema_version": 1}
     spec.write_text(json.dumps(document), encoding="utf-8")
+    before = project.contents()
     assert main(project.words("report a99 --profile auto")) == ExitCode.INFRASTRUCTURE
     assert "are from an older harness (schema 1)" in capsys.readouterr().err
-    shutil.copytree(project.store / "a99-example", project.root / "results" / "a99-example")
-    before = project.contents()
-    assert main(project.words("publish --all --stale")) == ExitCode.OK
-    assert capsys.readouterr().out == (
-        "a99-example cpu: published before bundles, by an older harness (schema 1); "
-        "as its commit rendered it, until it is published again\n"
-    )
-    assert main(project.words("publish --all")) == ExitCode.OK
     assert project.contents() == before
 
 

@@ -187,26 +187,21 @@ def test_a_figure_that_its_events_do_not_give_is_not_published(project: Path) ->
     assert contents(project / "results" / NAME) == before
 
 
-def test_a_bundle_takes_the_place_of_all_that_stood_there(tmp_path: Path) -> None:
+def test_runs_that_are_no_bundle_are_not_published(tmp_path: Path) -> None:
     project = make_project(tmp_path / "project")
     run = ("run", "a99", "--profile", "cpu", "--runtime", "local")
     committed(project)
     assert called(project, *run).returncode == ExitCode.OK
-    old, local = project / "results" / NAME, project / "results" / "local" / NAME
-    shutil.copytree(local / "cpu", old / "cpu")
-    shutil.copytree(local / "ledgers", old / "ledgers")
-    for name in ("page.html", "cpu.gone.svg", "evidence.cells.csv"):
-        (old / name).write_text("of an older harness", encoding="utf-8")
-    done = called(project, "publish", "--all", "--stale")
-    assert f"{NAME} cpu: published before bundles" in done.stdout.decode()
+    place = project / "results" / NAME
+    shutil.copytree(project / "results" / "local" / NAME / "cpu", place / "cpu")
+    (place / "cpu.gone.svg").write_text("of a plot that is not declared any more")
     code, said = verified(project)
-    assert f"{NAME} cpu: published before bundles" in said
     assert code == ExitCode.OUTSIDE
-    assert f"{old / 'evidence.cells.csv'}: is no part of what is published" in said
+    for path in (place / "cpu" / runs_of(project)[0].name / "spec.json", place / "cpu.gone.svg"):
+        assert f"{path}: is no part of what is published" in said
     assert called(project, *PUBLISH).returncode == ExitCode.OK
-    assert not [path for path in old.iterdir() if path.name in ("page.html", "cpu.gone.svg")]
-    assert not (old / "ledgers").exists()
-    assert {path.name for path in (old / "cpu").iterdir()} == {ARCHIVE_FILE, STATEMENT_FILE}
+    assert not (place / "cpu.gone.svg").exists()
+    assert {path.name for path in (place / "cpu").iterdir()} == {ARCHIVE_FILE, STATEMENT_FILE}
 
 
 # --- every change shows ---------------------------------------------------------------------------

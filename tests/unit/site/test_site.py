@@ -1,29 +1,30 @@
-"""The site: where a figure leads, what older harnesses published, and what is never overwritten."""
+"""The site: where a figure leads, what becomes of text, and what is never overwritten."""
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.errors import InputError
-from harness.records import Profile, VerdictKind
-from harness.report.answer import ClaimState
+from harness.records import Profile
+from harness.results.store import RunStore
 from harness.scenario.load import Loaded, load
 from harness.session.selection import open_ledger
 from harness.site.build import ScenarioPages, Site, everything, file_of
 from harness.site.docs import doc_pages
 from harness.site.folder import write_site
 from harness.site.history import publications
-from harness.site.published import PublishedProfile, published
+from harness.site.profiles import ShownProfile, StoredRun, profiles_of
 from harness.site.trace import EventIndex, ledger_lines
 
 NAME = "a24-derisk-cloud-pretraining"
-CLAIMS = "id,metric,unit,claimed,recorded,derived,expected,measured,verdict,claim,detail,source"
 
 
 @pytest.fixture(scope="module")
@@ -31,75 +32,42 @@ def loaded(project_root: Path) -> Loaded:
     return load(project_root / "scenarios" / NAME)
 
 
-@pytest.fixture
-def results(tmp_path: Path, loaded: Loaded) -> Path:
-    """Results as an older harness published them: two claims, one cell, one run."""
-    ledger = open_ledger(loaded)
-    one, two = (entry.id for entry in ledger.expectations[:2])
-    root = tmp_path / "results" / NAME
-    run = root / "cpu" / "0123456789abcdef"
-    run.mkdir(parents=True)
-    (root / "cpu.ledger.csv").write_text(
-        f"group,{CLAIMS}\n"
-        f'x,{one},"savings (input=a, value=1.0)",USD,1,,2,2 ± 0 USD,'
-        "'-2 USD,KNOWN_DIVERGENCE,,why,s\n"
-        f"x,{two},gone,USD,1,,1,1,,NOT_COMPARABLE,,,s\n"
-        "x,no.longer.a.claim,gone,USD,1,,1,1,,REPRODUCED,,,s\n"
-    )
-    (root / "cpu.cells.csv").write_text("profile,savings\ncpu,1234.56789\n")
-    (root / "cpu.old-plot.svg").write_text('<?xml version="1.0"?>\n<svg width="1"></svg>\n')
-    (run / "spec.json").write_text(
-        '{"schema_version": 1, "params": {"p": 1}, "axes": ["p"], "seed": 3}'
-    )
-    (run / "outcome.json").write_text(
-        '{"status": "finished", "device": "box", "started_at": "2026-05-01T10:00:00+00:00"}'
-    )
-    (run / "events.jsonl").write_text(
-        '{"kind": "started", "at_s": 0, "payload": {"device": "box", "facts": {}}}\n'
-        '{"kind": "measured", "at_s": 1, "payload": {"metric": "savings", "value": -2, '
-        '"unit": "USD", "where": {"input": "a", "value": 1.0}}}\n'
-        '{"kind": "measured", "at_s": 1, "payload": '
-        '{"metric": "savings", "value": 9, "unit": "USD", "where": {"input": "b"}}}\n'
-        "torn"
-    )
-    return tmp_path / "results"
+@pytest.fixture(scope="module")
+def profiles(project_root: Path, loaded: Loaded) -> tuple[ShownProfile, ...]:
+    store = RunStore(project_root / "results")
+    return profiles_of(loaded, open_ledger(loaded), store, is_published=True)
 
 
-@pytest.fixture
-def older(loaded: Loaded, results: Path) -> PublishedProfile:
-    (found,) = published(loaded, open_ledger(loaded), results)
-    return found
+def test_a_figure_leads_to_the_events_that_carry_it(profiles: tuple[ShownProfile, ...]) -> None:
+    for shown in profiles:
+        index = EventIndex(shown.runs)
+        for entry in shown.page.dossier.ledger.expectations:
+            measured = shown.verdicts[entry.id].measured
+            events = [json.loads(each.text) for each in index.of(entry)]
+            assert bool(measured) <= bool(events), entry.id
+            for event in events:
+                assert event["metric"] == entry.metric
+                assert event["where"].items() <= {**event["where"], **entry.where}.items()
 
 
-def test_older_results_are_shown_as_they_were_judged(
-    older: PublishedProfile, loaded: Loaded
+def test_an_event_is_found_by_keys_that_are_no_text(
+    tmp_path: Path, profiles: tuple[ShownProfile, ...]
 ) -> None:
-    one, two = [*older.claims]
-    assert older.claims[one].verdict.kind is VerdictKind.ARTICLE_DIFFERS
-    assert older.claims[one].verdict.measured == "-2 USD"
-    assert older.claims[two].verdict.kind is VerdictKind.OTHER_PROFILE
-    assert "no.longer.a.claim" not in older.claims
-    assert older.page.older is not None
-    assert "Published by an older harness (schema 1)" in older.page.older.note
-    added = len(open_ledger(loaded).expectations) - 2
-    assert f"{added} claims came into the ledger since" in older.page.older.note
-    assert older.page.older.cells.rows[0][0].text == "1234.57"
-    assert [each.what for each in older.page.older.runs] == ["p=1, seed 3"]
-    assert sorted(older.files) == ["cpu.cells.csv", "cpu.ledger.csv", "cpu.old-plot.svg"]
-
-
-def test_a_word_that_is_no_verdict_is_named(loaded: Loaded, results: Path) -> None:
-    path = results / NAME / "cpu.ledger.csv"
-    path.write_text(path.read_text().replace("NOT_COMPARABLE", "PERHAPS"))
-    with pytest.raises(InputError, match="PERHAPS"):
-        published(loaded, open_ledger(loaded), results)
-
-
-def test_a_figure_leads_to_the_events_that_carry_it(older: PublishedProfile) -> None:
-    (claim, *_) = older.claims.values()
-    (event,) = EventIndex(older.runs).of(claim)
-    assert (event.run, event.number) == ("0123456789abcdef", 2)
-    assert '"value": -2' in event.text
+    (tmp_path / "events.jsonl").write_text(
+        '{"payload": {"metric": "loss", "where": {"cached": true}}, "kind": "measured"}\n'
+        '{"payload": {"metric": "loss", "where": {"cached": false}}, "kind": "measured"}\n'
+        '{"payload": {"metric": "loss", "where": {}}, "kind": "measured"}\n'
+        'torn "measured"',
+        encoding="utf-8",
+    )
+    shown, *_ = profiles
+    run, entry = shown.runs[0].run, shown.page.dossier.ledger.expectations[0]
+    run = replace(run, spec=replace(run.spec, params={"size": 2, "rate": 1e-3}))
+    index = EventIndex([StoredRun(run=run, folder=tmp_path)])
+    for number, cached in enumerate((True, False), 1):
+        where = {"cached": cached, "size": 2, "rate": 1e-3}
+        (found,) = index.of(entry.model_copy(update={"metric": "loss", "where": where}))
+        assert found.number == number
 
 
 def test_a_figure_leads_to_its_line_of_the_ledger(project_root: Path) -> None:
@@ -109,18 +77,16 @@ def test_a_figure_leads_to_its_line_of_the_ledger(project_root: Path) -> None:
         assert re.search(rf"\bid: [\"']?{re.escape(claim)}\b", " ".join(lines[line - 1 : line + 1]))
 
 
-def test_every_claim_and_run_has_a_page(older: PublishedProfile, loaded: Loaded) -> None:
-    pages = ScenarioPages(loaded, [older])
+def test_every_claim_and_run_has_a_page(profiles: tuple[ShownProfile, ...], loaded: Loaded) -> None:
+    pages = ScenarioPages(loaded, profiles)
     files = dict(everything(Site(made="by a test"), [pages], ()))
-    claims = {f"a24/claims/{file_of(name)}.html" for name in older.claims}
-    assert {"index.html", "a24/index.html", "a24/runs/0123456789abcdef.html"} | claims <= set(files)
-    (one, _) = sorted(claims, key=[*files].index)
-    text = str(files[one])
-    for part in ("-2 USD", "../runs/0123456789abcdef.html", "line 2", "expectations.yaml, line"):
+    claims = {f"a24/claims/{file_of(name)}.html" for shown in profiles for name in shown.verdicts}
+    runs = {f"a24/runs/{run.id}.html" for shown in profiles for run in shown.runs}
+    assert {"index.html", "a24/index.html"} | runs | claims <= set(files)
+    text = str(files[f"a24/claims/{file_of('break_even.wrong_pick_rate')}.html"])
+    for part in ("../runs/", "line ", "expectations.yaml, line", "harness run a24 --profile"):
         assert part in text
-    assert "harness run a24 --profile" in text
     assert str(files["search-index.js"]).startswith("globalThis.searchIndex=[")
-    assert [each.state for each in pages.summaries] == [ClaimState.HOLDS, ClaimState.ELSEWHERE]
 
 
 def test_no_two_claims_share_a_page(project_root: Path) -> None:
@@ -130,15 +96,15 @@ def test_no_two_claims_share_a_page(project_root: Path) -> None:
 
 
 def test_a_site_replaces_a_site_and_nothing_else(
-    tmp_path: Path, older: PublishedProfile, loaded: Loaded
+    tmp_path: Path, profiles: tuple[ShownProfile, ...], loaded: Loaded
 ) -> None:
-    site, pages = Site(made=""), [ScenarioPages(loaded, [older])]
+    site, pages = Site(made=""), [ScenarioPages(loaded, profiles)]
     out = tmp_path / "site"
     assert write_site(out, site, pages) > 5
     (out / "stale.html").write_text("")
     write_site(out, site, pages)
     assert not (out / "stale.html").exists()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["results", "site"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["site"]
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "thesis.txt").write_text("years of work")
@@ -199,13 +165,21 @@ def test_documents_become_pages_with_links_that_lead_somewhere(tmp_path: Path) -
     assert 'scope="col"' in note.body
 
 
-def test_a_hostile_ledger_of_an_older_harness_is_text(loaded: Loaded, results: Path) -> None:
-    path = results / NAME / "cpu.ledger.csv"
+def test_what_a_run_says_is_text(profiles: tuple[ShownProfile, ...], loaded: Loaded) -> None:
     attack = "<script>alert(1)</script>\x1b[2J"
-    path.write_text(path.read_text().replace("-2 USD", attack))
-    (found,) = published(loaded, open_ledger(loaded), results)
-    files: dict[str, Any] = dict(everything(Site(made=""), [ScenarioPages(loaded, [found])], ()))
-    for name, content in files.items():
-        if name.endswith(".html"):
-            assert "<script>alert" not in content, name
-            assert "\x1b" not in content, name
+    shown, *_ = profiles
+    hostile = tuple(
+        replace(each, measured=attack, detail=attack) for each in shown.page.dossier.verdicts
+    )
+    dossier = replace(shown.page.dossier, verdicts=hostile)
+    attacked = replace(
+        shown,
+        page=replace(shown.page, dossier=dossier),
+        verdicts={each.expectation: each for each in hostile},
+    )
+    files: dict[str, Any] = dict(everything(Site(made=""), [ScenarioPages(loaded, [attacked])], ()))
+    pages = [str(content) for name, content in files.items() if name.endswith(".html")]
+    assert any("&lt;script&gt;alert" in page for page in pages)
+    for page in pages:
+        assert "<script>alert" not in page
+        assert "\x1b" not in page

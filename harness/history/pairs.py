@@ -35,6 +35,7 @@ CONFIDENCE = 0.95
 MOST_PAIRS = 30
 GLANCE = 3  # pairs that have to agree
 _BETS = (0.25, 0.5, 1.0, 2.0, 4.0)  # per median difference
+_FAR = 4.0  # median differences: one normal difference in a hundred and fifty is larger
 _POWER_Z = 0.84  # of power 0.8
 _HALVINGS = 20
 
@@ -119,7 +120,9 @@ def wealth(differences: Sequence[float]) -> float:
     """Return what bets that differences are positive have made of 1.
 
     The size of a bet follows from the median size of the differences up to it, its own included:
-    sizes tell nothing of signs.
+    sizes tell nothing of signs. So there is no bet on a difference that is much larger than the
+    others, where one of the two runs met a machine that was busy: one such on the wrong side would
+    cost what ten pairs have won.
     """
     logs, sizes = [0.0] * len(_BETS), list[float]()
     for each in differences:
@@ -129,6 +132,8 @@ def wealth(differences: Sequence[float]) -> float:
             if each == 0:
                 continue
             scale = abs(each)
+        if abs(each) > _FAR * scale:
+            continue
         for at, bet in enumerate(_BETS):
             # exp(x) / cosh(x) = 2 / (1 + exp(-2 x))
             logs[at] += _log_factor(bet * each / scale)

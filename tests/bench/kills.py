@@ -6,8 +6,8 @@ server and its engine, a sandbox; where there is none of a kind, the harness.
 
 Counted over all kills: steps that were finished and are gone (lost), steps that were finished and
 made again (double), and processes that a command had started and that are still there two minutes
-after its end (orphans). At the end the figures are compared with those of a store of runs that
-nothing interrupted.
+after its end (orphans). At the end the figures are compared with those of runs that nothing
+interrupted: the published ones, or those of another store.
 """
 
 from __future__ import annotations
@@ -79,7 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.kills", description=__doc__)
     parser.add_argument("scenario")
     parser.add_argument("--store", type=Path, required=True, help="an empty folder")
-    parser.add_argument("--against", type=Path, required=True, help="a store of whole runs")
+    parser.add_argument(
+        "--against", type=Path, default=ROOT / "results", help="whole runs (default results/)"
+    )
     parser.add_argument("--kills", type=int, default=50, help="default 50")
     parser.add_argument("--latest", type=float, default=60.0, help="seconds between kills, at most")
     parser.add_argument("--seed", type=int, default=1, help="of the moments")
@@ -121,9 +123,12 @@ def _steps(store: Path) -> dict[str, int]:
 def _compared(command: Command, against: Path) -> list[dict[str, Any]]:
     """Return for each run how many figures it has in common with the run that was left alone."""
     compared: list[dict[str, Any]] = []
-    for run in command.all_finished:
+    finished = command.all_finished
+    (of,) = {(run.spec.scenario, run.spec.profile) for run in finished}
+    whole = {(run.spec.point_id, run.spec.replicate): run for run in RunStore(against).runs(*of)}
+    for run in finished:
         ours = figures(run)
-        theirs = figures(RunStore(against).load(run.spec))
+        theirs = figures(whole[run.spec.point_id, run.spec.replicate])
         differ = sorted(key for key in ours | theirs if ours.get(key) != theirs.get(key))
         compared.append(
             {

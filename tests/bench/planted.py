@@ -29,9 +29,9 @@ from harness.workloads.api.declare import Better, Metric, Workload, param
 class SpinParams:
     """How often the work is done."""
 
-    # one or two seconds of them: a virtual machine may be half as fast for a second, when another
-    # one is busy on the same core, and the fastest of so many is still one of the other kind
-    repeats: int = param(5000, doc="how often it is done", low=1)
+    # two to four seconds of them: a virtual machine may be half as fast for a second or two, when
+    # another one is busy on the same core, and the fastest of so many is still one of the other kind
+    repeats: int = param(10_000, doc="how often it is done", low=1)
 
 
 WORKLOADS = (

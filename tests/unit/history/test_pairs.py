@@ -65,6 +65,23 @@ def test_equal_versions_are_cleared() -> None:
     assert outcomes.count(Outcome.NOT_REGRESSED) >= 97
 
 
+def test_runs_that_meet_a_busy_machine_hide_no_loss() -> None:
+    """One run in ten is slower by up to 80 %, on either side."""
+    outcomes = []
+    for seed in range(200):
+        draw = random.Random(seed)  # noqa: S311 - noise
+
+        def run(effect: float, draw: random.Random = draw) -> float:
+            busy = draw.uniform(0.05, 0.8) if draw.random() < 0.1 else 0.0
+            return effect + draw.gauss(0, 0.01) - busy
+
+        differences = [run(-0.05) - run(0.0) for _ in range(MOST_PAIRS)]
+        looks = (decide(differences[:pairs], 0.015) for pairs in range(1, MOST_PAIRS + 1))
+        outcomes.append(next((each for each in looks if each is not Outcome.INCONCLUSIVE), None))
+    assert outcomes.count(Outcome.NOT_REGRESSED) == 0
+    assert outcomes.count(Outcome.REGRESSED) >= 0.85 * len(outcomes)
+
+
 def test_too_much_noise_is_inconclusive_and_says_what_it_would_have_seen() -> None:
     draw = random.Random(1)  # noqa: S311 - noise
     found = answer([draw.gauss(0, 0.042) for _ in range(MOST_PAIRS)], margin=0.01)

@@ -30,7 +30,7 @@ class SpinParams:
     """How often the work is done."""
 
     # two to four seconds of them: a virtual machine may be half as fast for a second or two, when
-    # another one is busy on the same core, and the fastest of so many is still one of the other kind
+    # another one is busy on the same core; the fastest of so many is still one of the other kind
     repeats: int = param(10_000, doc="how often it is done", low=1)
 
 

@@ -347,6 +347,7 @@ def inline(svg: str, prefix: str, title: str) -> str:
     body = re.sub(r">\s+<", "><", body)
     body = re.sub(r' transform="rotate\(-0 [^"]*"', "", body)
     body = re.sub(r'(?<= d=")[^"]*', lambda path: re.sub(r"\s*([A-Za-z])\s*", r"\1", path[0]), body)
+    body = re.sub(r'(?<= style=")[^"]*', lambda style: re.sub(r"([:;]) ", r"\1", style[0]), body)
     referred = set(re.findall(r'(?:url\(|href=")#([^)"]+)', body))
     body = re.sub(r' id="([^"]*)"', lambda name: name[0] if name[1] in referred else "", body)
     body = re.sub(r'(?<= id=")', prefix, body)

@@ -27,7 +27,8 @@ from harness.report.answer import (
     answer_clauses,
     claim_summaries,
 )
-from harness.report.figures import printed, shortened
+from harness.report.cells import spoken
+from harness.report.figures import figure, printed, shortened
 from harness.report.html import fill, template_text
 from harness.report.page import (
     STATE_CLASS,
@@ -38,7 +39,7 @@ from harness.report.page import (
     run_line,
 )
 from harness.report.palette import DARK, LIGHT
-from harness.scenario.expectations import Entry
+from harness.scenario.expectations import ArithmeticEntry, Entry
 from harness.scenario.folders import EXPECTATIONS_FILE, SCENARIO_FILE
 from harness.scenario.load import Loaded
 from harness.scenario.schema import ScenarioStatus
@@ -50,6 +51,7 @@ from harness.site.transcripts import TranscriptLog
 from harness.units import counted
 from harness.workloads.api.emit import EVENTS_FILE
 
+_NAME = re.compile(r"[A-Za-z_]\w*")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._=-]+")
 _MOST_RUNS = 12  # of a profile, named beside a figure
 _NAVIGATION = (
@@ -290,6 +292,7 @@ class ScenarioPages:
             )
         metrics = self.profiles[0].page.dossier.metrics
         row = claim_row(summary)
+        formula = entry.formula if isinstance(entry, ArithmeticEntry) else ""
         line = lines.get(entry.id)
         place = f"../{EXPECTATIONS_FILE.replace('.yaml', '.html')}"
         file = f"scenarios/{self.scenario.scenario}/{EXPECTATIONS_FILE}"
@@ -306,6 +309,8 @@ class ScenarioPages:
             state=summary.state.of_one,
             recorded=_figure(entry, "recorded"),
             derived=_figure(entry, "derived"),
+            formula=formula,
+            inputs=self._inputs(formula),
             source_place=f"{place}#L{line}" if line else place,
             source_text=f"{file}, line {line}" if line else file,
             results=results,
@@ -316,6 +321,17 @@ class ScenarioPages:
             commands=self._commands(summary.profile),
             trail=self._trail(entry.id),
         )
+
+    def _inputs(self, formula: str) -> dict[str, str]:
+        """Return the printed numbers that a formula starts from: name -> value, unit and source."""
+        given = self.profiles[0].page.dossier.ledger.given
+        named = dict.fromkeys(name for name in _NAME.findall(formula) if name in given)
+        said = {}
+        for name in named:
+            number = given[name]
+            words = (figure(number.value), spoken(number.unit), f"({number.source})")
+            said[name] = " ".join(filter(None, words))
+        return said
 
     def _run_page(self, site: Site, path: str, run: StoredRun) -> str:
         stored = [name for name in RUN_FILES if (run.folder / name).is_file()]

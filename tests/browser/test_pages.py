@@ -94,13 +94,19 @@ def test_a_reader_finds_where_a_number_comes_from_in_two_clicks(page: Any, addre
     page.get_by_role("link", name="Uncertainty-guided reinforcement learning").click()
     page.locator("#errors").get_by_role("link", name="printed.assertions.grpo-34").click()
     text = page.locator("main").inner_text()
-    for part in ("47.7", "49.87", "expectations.yaml, line", "harness run a34", "events.jsonl"):
+    for part in ("47.7", "49.87", "100 * 389", "expectations.yaml, line", "harness run a34"):
         assert part in text
-    # the event, the run and the line of the ledger are there
-    for link in ("line", "expectations.yaml"):
-        target = page.locator("main a", has_text=link).first.get_attribute("href")
-        assert page.request.get(page.evaluate(f"new URL({target!r}, location.href).href")).ok
+    assert_leads_to(page, "main a:has-text('expectations.yaml')")
+    # and one that a run has measured leads to the events that carry it
+    page.goto(address + "a34/index.html")
+    page.locator("#claims").get_by_role("link", name="pool.above_held_out").click()
+    assert_leads_to(page, "main .events a")
     assert page.faults == []
+
+
+def assert_leads_to(page: Any, link: str) -> None:
+    target = page.locator(link).first.get_attribute("href")
+    assert page.request.get(page.evaluate(f"new URL({target!r}, location.href).href")).ok
 
 
 def test_a_keyboard_skips_to_the_content_and_scrolls_a_table(page: Any, address: str) -> None:

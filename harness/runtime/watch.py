@@ -63,7 +63,7 @@ class RunWatch:
         self._step = ""  # the key of the one that it has begun last
         self._heard = 0  # bytes of its events
         self._files = self._newest_files()
-        self._idle_s = 0.0
+        self.alive()
         self._looked = time.monotonic()
         self._memory_gib = memory_gib
         self._each_look = each_look
@@ -76,6 +76,8 @@ class RunWatch:
     def alive(self) -> None:
         """Take note that the run has just written something."""
         self._idle_s = 0.0
+        # the idle time at which the files are looked at next
+        self._files_due_s = min(_FILES_S, self._limits.stall_s)
 
     def wait_s(self) -> float:
         """Return the seconds until the next check."""
@@ -100,12 +102,15 @@ class RunWatch:
         return self._look()
 
     def _look(self) -> RunStopReason | None:
-        if self._idle_s >= min(_FILES_S, self._limits.stall_s):
+        if self._idle_s >= self._files_due_s:
             files = self._newest_files()
             if files != self._files:
-                self._files, self._idle_s = files, 0.0
+                self._files = files
+                self.alive()
             elif self._idle_s >= self._limits.stall_s:
                 return RunStopReason.STALL
+            else:
+                self._files_due_s = min(self._idle_s + _FILES_S, self._limits.stall_s)
         if self._each_look is not None:
             self._each_look()
         limit = self._limits.memory_gib

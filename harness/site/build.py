@@ -325,12 +325,11 @@ class ScenarioPages:
     def _inputs(self, formula: str) -> dict[str, str]:
         """Return the printed numbers that a formula starts from: name -> value, unit and source."""
         given = self.profiles[0].page.dossier.ledger.given
-        named = dict.fromkeys(name for name in _NAME.findall(formula) if name in given)
         said = {}
-        for name in named:
-            number = given[name]
-            words = (figure(number.value), spoken(number.unit), f"({number.source})")
-            said[name] = " ".join(filter(None, words))
+        for name in _NAME.findall(formula):
+            if number := given.get(name):
+                words = (figure(number.value), spoken(number.unit), f"({number.source})")
+                said[name] = " ".join(filter(None, words))
         return said
 
     def _run_page(self, site: Site, path: str, run: StoredRun) -> str:
